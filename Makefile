@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Most of a quick test is waiting for programs that it started: four at once on two cores, and more on more
-WAITING := -n $$(($$(nproc 2>/dev/null || echo 2) + 2)) --maxprocesses 5 --dist worksteal
+# Compiled modules are kept: else each test worker, and each program that a test starts, compiles everything again
+unexport PYTHONDONTWRITEBYTECODE
+# Most of a quick test is waiting for programs that it started: five at once on two cores, and more on more
+WAITING := -n $$(($$(nproc 2>/dev/null || echo 2) + 3)) --maxprocesses 6 --dist worksteal
 WORKING := -n auto --maxprocesses 4 --dist worksteal
 
 .PHONY: demo test test-slow check bench fuzz protos lock clean
@@ -21,7 +23,7 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@CI="$(CI)" tests/system-packages
-	$(BIN)/python -m pytest $(WAITING) -m "not slow"
+	$(BIN)/python -m pytest $(WAITING) -m "not slow" --ignore tests/repo  # which `make check` runs
 
 test-slow: $(STAMP)
 	@CI="$(CI)" tests/system-packages

@@ -9,7 +9,6 @@ import hashlib
 import os
 import re
 import tomllib
-import zoneinfo
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -17,16 +16,23 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 from zoneinfo import ZoneInfo
 
+from agent import config_backup, config_billing
+from agent.billing_model.terms import RESERVED, SourceTerms
+from agent.config_backup import BackupConfig
+from agent.config_billing import BillingConfig
 from agent.config_fleet import ReadFile, expanded, told_once
 from agent.config_reader import ConfigReader, safe_name
 from agent.config_schema import (
+    HANDLE,
     HANDLE_KIND,
     PATH,
     PATH_OR_EMPTY,
     REQUIRED,
+    TIME_ZONE,
     YES_NO,
     Key,
     Kind,
+    address,
     documented,
     or_empty,
     text,
@@ -34,14 +40,19 @@ from agent.config_schema import (
 )
 from agent.connectors import registry
 from agent.connectors.spec import AccessMap, Configured, ConnectorSpec, configured
+from agent.line_model.patterns import slow_part
+from agent.socket_place import CONFIG, MAX_BYTES, SOCKET, STATE_DIR, socket_of
+from durable.credentials import credential
 
 __all__ = [
     "AgentConfig",
+    "BackupConfig",
     "BillingConfig",
     "CloudConfig",
     "ConfigError",
     "ConfigUnreadableError",
     "DriftConfig",
+    "HooksConfig",
     "PolicyConfig",
     "documented_keys",
     "load",
@@ -50,24 +61,15 @@ __all__ = [
 
 C = TypeVar("C")
 
-MAX_BYTES: Final = 4 * 1024 * 1024
-STATE_DIR: Final = "/var/lib/ispagent"
-SOCKET: Final = Path("/run/ispagent/agent.sock")
-"""Outside the state directory: that is for the daemon's user alone, and people have to reach the socket."""
+STORE_KEYS: Final = ("ispagent.store-key", "store-key")
+"""The credentials that hold the store key: as the unit asks for it, and as units of one's own may call it."""
 OFF: Final = "off"
 """Of a mark file: there is none."""
 _MAX_PORT: Final = 65_535
+_PATTERN_CHARS: Final = 200
 _MAX_UID: Final = 2**32 - 2
+_URL: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:-]{1,253}(/[A-Za-z0-9._~/-]{0,200})?", re.ASCII)
 _ORIGIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}", re.ASCII)
-
-
-def _timezone(value: Any) -> ZoneInfo:
-    if not isinstance(value, str) or not value:
-        raise ValueError
-    try:
-        return ZoneInfo(value)
-    except (zoneinfo.ZoneInfoNotFoundError, OSError) as err:
-        raise ValueError from err
 
 
 def _loopback(value: Any) -> str:
@@ -77,9 +79,48 @@ def _loopback(value: Any) -> str:
     return value
 
 
+def _listen(value: Any) -> str:
+    host, _, port = str(value).rpartition(":")
+    if not isinstance(value, str) or not 0 <= int(port) <= _MAX_PORT:
+        raise ValueError
+    ip_address(host.strip("[]"))
+    return value
+
+
+def _pattern(value: Any) -> re.Pattern[str]:
+    if not isinstance(value, str) or len(value) > _PATTERN_CHARS:
+        raise ValueError
+    try:
+        found = re.compile(value)
+    except (re.error, RecursionError, OverflowError) as err:
+        raise ValueError from err
+    if "service" not in found.groupindex or slow_part(value):
+        raise ValueError
+    return found
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) and HANDLE.fullmatch(name) for name in value):
+        raise ValueError
+    return tuple(value)
+
+
+def _upstreams(value: Any) -> tuple[tuple[str, str, str], ...]:
+    if not isinstance(value, list) or not all(isinstance(line, str) for line in value):
+        raise ValueError
+    found = []
+    for line in value:
+        device, upstream, *port = line.split(maxsplit=2)
+        found.append((device, upstream, port[0].strip() if port else ""))
+    ends = [name for one in found for name in one[:2]]
+    if not all(HANDLE.fullmatch(name) for name in ends) or len({device for device, *_ in found}) < len(found):
+        raise ValueError
+    return tuple(found)
+
+
 KEYS: Final[tuple[Key, ...]] = (
     Key("agent", "name", HANDLE_KIND, REQUIRED, "What this agent is called, also in the trust document."),
-    Key("agent", "state_dir", PATH, STATE_DIR, "Where database and keys stand; the daemon's alone, mode 0700."),
+    Key("agent", "state_dir", PATH, str(STATE_DIR), "Where database and keys stand; the daemon's alone, mode 0700."),
     Key(
         "agent",
         "socket",
@@ -98,7 +139,7 @@ KEYS: Final[tuple[Key, ...]] = (
     Key(
         "agent",
         "timezone",
-        Kind("an IANA time zone, such as Africa/Kampala", _timezone),
+        TIME_ZONE,
         "UTC",
         "In which office hours and windows are meant.",
     ),
@@ -108,7 +149,8 @@ KEYS: Final[tuple[Key, ...]] = (
         PATH_OR_EMPTY,
         "",
         "The key that seals the store: a file of mode 0600, or the name of a systemd credential.",
-        "the systemd credential `store-key` if there is one, else `store.key` in `state_dir`",
+        f"the systemd credential {' or '.join(f'`{one}`' for one in STORE_KEYS)} if there is one, else `store.key` in"
+        " `state_dir`",
     ),
     Key(
         "agent",
@@ -161,19 +203,37 @@ KEYS: Final[tuple[Key, ...]] = (
         0,
         "Suspensions on a usual day; twice as many are a large change. 0: unknown.",
     ),
+    *config_billing.KEYS,
     Key(
-        "billing",
-        "file",
-        PATH_OR_EMPTY,
+        "hooks",
+        "listen",
+        Kind("an IP address and a port, such as 0.0.0.0:8443, or empty", or_empty(_listen)),
         "",
-        "The billing system's CSV export, read again when it changes; empty: none.",
+        "Where billing and payment systems call the agent when something changed; empty: nowhere.",
+    ),
+    Key("hooks", "certificate", PATH_OR_EMPTY, "", "The certificate of its TLS with its chain, PEM; empty: no TLS."),
+    Key("hooks", "key", PATH_OR_EMPTY, "", "The certificate's key, PEM."),
+    Key(
+        "hooks",
+        "proxy",
+        Kind("an IP address, or empty", or_empty(address)),
+        "",
+        "The proxy with TLS that alone may connect, and that sets X-Forwarded-For; empty: callers connect themselves.",
     ),
     Key(
-        "billing",
-        "max_age_s",
-        whole(60, 604_800),
-        7200,
-        "Billing data older than this makes a suspension a large change.",
+        "hooks",
+        "url",
+        Kind("the beginning of a URL, such as https://hooks.isp.example, or empty", or_empty(text(_URL))),
+        "",
+        "How callers reach it from outside: the beginning of each source's URL.",
+        "made of `listen`",
+    ),
+    Key(
+        "hooks",
+        "turn",
+        whole(0, 1_000_000),
+        0,
+        "Another number gives every source another secret path; the old ones are unknown from then on.",
     ),
     Key(
         "drift",
@@ -213,6 +273,47 @@ KEYS: Final[tuple[Key, ...]] = (
     ),
     Key("cloud", "uplink", YES_NO, True, "Whether an enrolled agent dials its control plane."),
     Key(
+        "lines",
+        "file",
+        PATH_OR_EMPTY,
+        "",
+        "A CSV file with the columns service, device and part: where each subscriber hangs; read when it changes.",
+    ),
+    Key(
+        "lines",
+        "alias",
+        Kind(
+            "a regular expression with a group (?P<service>…) and no repeat inside a repeat, or empty",
+            or_empty(_pattern),
+        ),
+        "",
+        "How descriptions of ports name the service, the subscriber or the login; empty: they tell nothing.",
+    ),
+    Key(
+        "lines",
+        "roots",
+        Kind("a list of names of devices", _names),
+        [],
+        "The devices nearest to this agent: which way is up in an outage.",
+        "the best connected device",
+    ),
+    Key(
+        "lines",
+        "upstreams",
+        Kind('a list of "DEVICE UPSTREAM" or "DEVICE UPSTREAM PORT", each device once', _upstreams),
+        [],
+        "The device that is next towards the root, with its port, where the two do not both tell of their link; it "
+        "counts before all that neighbors tell.",
+    ),
+    Key(
+        "series",
+        "max_mib",
+        whole(16, 1_048_576),
+        2048,
+        "The most that the series of polled values take on disk, MiB; beyond it the oldest go.",
+    ),
+    *config_backup.KEYS,
+    Key(
         "fleet.NAME",
         "file",
         PATH,
@@ -237,7 +338,10 @@ class ConfigUnreadableError(ConfigError):
     def __init__(self, path: Path, err: OSError) -> None:
         self.missing = isinstance(err, FileNotFoundError)
         hint = "name another one with --config or ISPAGENT_CONFIG"
-        super().__init__((f"{path}: cannot be read: {err.strerror}: {hint}",))
+        problem = f"{path}: cannot be read: {err.strerror}: {hint}"
+        if self.missing and path == CONFIG:
+            problem = f"this agent is not configured yet: {path} does not exist; write it (docs/install.md), or {hint}"
+        super().__init__((problem,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,11 +360,20 @@ class PolicyConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class BillingConfig:
-    """`[billing]`: the export that says who owes; `file` None: there is none."""
+class HooksConfig:
+    """`[hooks]`: where billing and payment systems call.
 
-    file: Path | None
-    max_age_s: int
+    `certificate` and `key`: paths, "": no TLS. `proxy`: the only machine that may connect, "": any. `url`: what callers
+    put before the path, "": made of the others. `turn`: of the secret paths.
+    """
+
+    host: str
+    port: int
+    certificate: str
+    key: str
+    proxy: str
+    url: str
+    turn: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +384,19 @@ class DriftConfig:
     alarm_percent: int
     judge_every_s: int
     judge_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinesConfig:
+    """`[lines]`: how subscribers' lines are found, and which way is up. `file` None: there is none.
+
+    `upstreams`: a device, its upstream device and the port of that one, or "".
+    """
+
+    file: Path | None
+    alias: re.Pattern[str] | None
+    roots: tuple[str, ...]
+    upstreams: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +413,7 @@ class AgentConfig:
     """Everything that the daemon is configured with.
 
     `config_sha256`: of the file's bytes, 64 hex digits; where there are fleets, of them and the SHA-256 of each file.
+    `series_bytes`: the most that series take on disk.
     """
 
     path: Path
@@ -303,14 +430,23 @@ class AgentConfig:
     people: Mapping[int, str]
     policy: PolicyConfig
     billing: BillingConfig
+    hooks: HooksConfig | None
     drift: DriftConfig
     cloud: CloudConfig
+    series_bytes: int
+    lines: LinesConfig
+    backup: BackupConfig
     connectors: tuple[Configured[Any], ...]
 
     @property
     def access(self) -> tuple[AccessMap, ...]:
         """What each access method is for the inventory, whichever system decides it."""
         return tuple(one for connector in self.connectors for one in connector.access)
+
+    @property
+    def sources(self) -> tuple[SourceTerms, ...]:
+        """The billing sources, whichever connector reads them."""
+        return tuple(one for connector in self.connectors for one in connector.sources)
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -402,11 +538,21 @@ def _build(
     agent = reader.section("agent", "agent", reader.top("agent"))
     people = _people(reader)
     policy = reader.section("policy", "policy", reader.top("policy"))
-    billing = reader.section("billing", "billing", reader.top("billing"))
+    asked = reader.section("billing", "billing", reader.top("billing"))
+    hooks = _hooks(reader)
     drift = reader.section("drift", "drift", reader.top("drift"))
     cloud = reader.section("cloud", "cloud", reader.top("cloud"))
+    series = reader.section("series", "series", reader.top("series"))
+    lines = reader.section("lines", "lines", reader.top("lines"))
+    asked_backup = reader.section("backup", "backup", reader.top("backup"))
     connectors = tuple(configured(spec, reader) for spec in specs)
     _check_method_names(reader, specs)
+    _check_sources(reader, connectors)
+    if reader.problems:
+        return None
+    sources = [source for connector in connectors for source in connector.sources]
+    billing = config_billing.billing_of(reader, asked, agent["timezone"], sources)
+    backup = config_backup.backup_of(reader, asked_backup)
     if reader.problems:
         return None
     state_dir = reader.path_of(agent["state_dir"])
@@ -427,17 +573,25 @@ def _build(
         metrics_listen=_host_and_port(agent["metrics_listen"]),
         people=people,
         policy=PolicyConfig(**policy),
-        billing=BillingConfig(reader.path_of(billing["file"]) if billing["file"] else None, billing["max_age_s"]),
+        billing=billing,
+        hooks=hooks,
         drift=DriftConfig(**drift),
         cloud=CloudConfig(**cloud),
+        series_bytes=series["max_mib"] << 20,
+        lines=LinesConfig(
+            reader.path_of(lines["file"]) if lines["file"] else None,
+            lines["alias"] or None,
+            lines["roots"],
+            lines["upstreams"],
+        ),
+        backup=backup,
         connectors=connectors,
     )
 
 
 def _socket(reader: ConfigReader, agent: Mapping[str, Any], state_dir: Path) -> Path | None:
     """Return the socket's path, or None with a problem: a group that could never reach it."""
-    usual = SOCKET if state_dir == Path(STATE_DIR) else state_dir / "agent.sock"
-    socket = reader.path_of(agent["socket"]) if agent["socket"] else usual
+    socket = socket_of(reader.path.parent, agent["socket"], state_dir)
     if agent["socket_group"] and state_dir in socket.parents:
         reader.problem(
             "agent.socket",
@@ -469,11 +623,9 @@ def _host_and_port(text: str) -> tuple[str, int] | None:
 
 
 def _key_file(reader: ConfigReader, name: str, state_dir: Path, environ: Mapping[str, str]) -> Path:
-    credentials = environ.get("CREDENTIALS_DIRECTORY")
-    if credentials and "/" not in name:
-        credential = Path(credentials) / (name or "store-key")
-        if credential.exists():
-            return credential
+    for one in (name,) if name else STORE_KEYS:
+        if "/" not in one and (found := credential(one, environ)) is not None:
+            return found
     return reader.path_of(name) if name else state_dir / "store.key"
 
 
@@ -498,3 +650,33 @@ def _check_method_names(reader: ConfigReader, specs: Collection[ConnectorSpec[An
                 if name in reader.declared(other):
                     where = f"{section}.{safe_name(name)}"
                     reader.problem(where, f"expected each method once, there is a [{other}.{safe_name(name)}] too")
+
+
+def _hooks(reader: ConfigReader) -> HooksConfig | None:
+    values = reader.section("hooks", "hooks", reader.top("hooks"))
+    if not values.get("listen"):
+        return None
+    where = _host_and_port(values.pop("listen"))
+    paths = {name: str(reader.path_of(values[name])) if values.get(name) else "" for name in ("certificate", "key")}
+    if bool(paths["certificate"]) is not bool(paths["key"]):
+        missing = "key" if paths["certificate"] else "certificate"
+        reader.problem(f"hooks.{missing}", "missing; expected certificate and key, or neither")
+    elif where and not (paths["certificate"] or values.get("proxy") or ip_address(where[0]).is_loopback):
+        expected = "expected a certificate, a `proxy` that has one, or a loopback address in `listen`"
+        reader.problem("hooks.certificate", f"missing; {expected}: callers are reached by TLS only")
+    return HooksConfig(*where, **{**values, **paths}) if where and {"proxy", "url", "turn"} <= values.keys() else None
+
+
+def _check_sources(reader: ConfigReader, connectors: Iterable[Configured[Any]]) -> None:
+    """Check that each billing source has a name of its own, and that those that are called have a listener."""
+    first: dict[str, str] = {}
+    listens = bool(reader.top("hooks").get("listen"))
+    for source in (source for connector in connectors for source in connector.sources):
+        section = source.target.replace("/", ".")
+        if source.hook is not None and not listens:
+            reader.problem(f"{section}.hook", "expected [hooks] listen, where its system calls")
+        if source.name in RESERVED:
+            reader.problem(section, f"expected another NAME, {RESERVED[source.name]}")
+        other = first.setdefault(source.name, section)
+        if other != section:
+            reader.problem(section, f"expected each NAME of a billing source once, there is a [{other}] too")

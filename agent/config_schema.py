@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import enum
 import re
+import zoneinfo
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any, Final, TypeVar
+from zoneinfo import ZoneInfo
 
 E = TypeVar("E", bound=enum.Enum)
 
@@ -147,8 +149,19 @@ def _yes_or_no(value: Any) -> bool:
     return value
 
 
+def time_zone(value: Any) -> ZoneInfo:
+    """Return an IANA time zone by its name."""
+    if not isinstance(value, str) or not value:
+        raise ValueError
+    try:
+        return ZoneInfo(value)
+    except (zoneinfo.ZoneInfoNotFoundError, OSError) as err:
+        raise ValueError from err
+
+
 YES_NO: Final = Kind("true or false", _yes_or_no)
 HANDLE_KIND: Final = Kind("a handle: 1 to 32 of a-z, 0-9 and -", text(HANDLE))
+TIME_ZONE: Final = Kind("an IANA time zone, such as Africa/Kampala", time_zone)
 PATH: Final = Kind("a path", text(re.compile(r".{1,4096}"), 4096))
 PATH_OR_EMPTY: Final = Kind("a path", or_empty(text(longest=4096)))
 SECRET: Final = Kind(

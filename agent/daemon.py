@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import socket
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +24,16 @@ import trust
 from agent.api import build as api
 from agent.api.build import MainJob, ShownNetwork
 from agent.api.metrics import Monitor
+from agent.api.overview import overview, status_line
 from agent.api.routes import Api
+from agent.billing import build as billing_sources
+from agent.billing.source_reader import SourceGround
+from agent.billing.sources import BillingSources, SourceRules
 from agent.changes.auditlog import build as auditlog
 from agent.changes.auditlog import recovery
 from agent.changes.auditlog.build import AuditLog
+from agent.changes.auditlog.own_board import WAIT_S, OwnBoard
+from agent.changes.auditlog.recovery import Build
 from agent.changes.authority import build as authority
 from agent.changes.authority import standings
 from agent.changes.checkup import Checkup
@@ -40,6 +50,7 @@ from agent.changes.journal import machine
 from agent.changes.journal.build import Ground
 from agent.changes.journal.trust_state import TrustState
 from agent.changes.judging import DAY_S, JudgeAgain, JudgeTempo
+from agent.changes.paid import PaidRestores
 from agent.changes.planning import build as planning
 from agent.changes.planning import preparation
 from agent.changes.planning.inventory import planners as inventory_planners
@@ -51,19 +62,35 @@ from agent.changes.target_watch import TargetWatch
 from agent.changes.worker import Worker
 from agent.config import AgentConfig
 from agent.connectors import roles
-from agent.connectors.base import Connector, UnreadableError
+from agent.connectors.base import Connector, SharedCredential, UnreadableError
 from agent.connectors.roles import Connectors
 from agent.connectors.spec import ConnectorContext
 from agent.cpe import build as cpe
+from agent.cpe.acceptance import AcceptanceRecorder
 from agent.cpe.baseline import SecretSources
 from agent.cpe.build import CpeContext
+from agent.cpe.line_hints import cpe_hints
 from agent.cpe.provision import Provisioner
 from agent.cpe.requirements import EVIDENCE_TESTS, REQUIREMENT_TESTS
 from agent.cpe.store import CpeStore
-from agent.inventory import book
+from agent.inventory import book, ledger, overdue
+from agent.inventory.billing import BillingReader
+from agent.inventory.facts import BillingTerms
 from agent.inventory.importing import Importer
+from agent.lines.desk import LineDesk, LineTerms
+from agent.lines.keeping import LineKeeper, ShownKeeper
+from agent.lines.listening import Listening
+from agent.lines.mapping import MappingFile
+from agent.lines.states import ForgetOthers
+from agent.lines.topology import ConfiguredUpstream
 from agent.live_config import LiveConfig
+from agent.model import CpeChange
+from agent.polling import series as polled_series
+from agent.polling.exploring import Explorer
 from agent.polling.poller import Poller
+from agent.polling.series import SeriesStore
+from agent.polling.triggered import TriggeredPolls
+from agent.ports import planner as ports
 from agent.reasons import TargetReason
 from agent.runtime import redacting_log
 from agent.runtime.clock import Clock, SystemClock
@@ -78,11 +105,14 @@ from agent.store import mail
 from agent.store.db import Store, check_storage
 from agent.store.errors import MissingKeyError, StoreFailedError
 from agent.store.identity import Identity, load_identity
+from agent.store.last_backup import BackupAge
 from agent.store.mail import LeaveCloud, MailBells
 from agent.store.mark_file import LogMark, MarkFile
 from agent.store.secrets import SecretStore
 from agent.store.vault import Vault, load_store_key
 from durable.process import exempt_loaded_objects
+from durable.service_manager import ServiceManager
+from durable.writer import AnswerCall
 from trust.checkpoint import parse_witness_vkey_untrusted
 from trust.document import WitnessOperator
 
@@ -93,6 +123,8 @@ STORE_S = 0.5
 """How often it is looked whether the store has failed."""
 BILLING_S = 2.0
 """How often the billing file is looked at."""
+STATUS_S = 10.0
+"""How often systemd is told how the agent is, where that changed."""
 ENROLLED_S = 2.0
 """How often it is looked whether this agent was enrolled with a control plane."""
 
@@ -119,6 +151,7 @@ class Files:
     store: Store
     vault: Vault
     identity: Identity
+    series: SeriesStore
     mark_file: MarkFile | None = None
 
 
@@ -146,7 +179,20 @@ async def open_files(config: AgentConfig, clock: Clock) -> AsyncIterator[Files]:
         store = Store(config.state_dir, TRANSITIONS, clock.wall_s, high_water=raise_marks)
         opened.enter_context(closing(store))
         recovery.refuse_without_keys(store, vault)
-        yield Files(store, vault, identity, mark_file)
+        series = opened.enter_context(closing(open_series(config, clock)))
+        yield Files(store, vault, identity, series, mark_file)
+
+
+def open_series(config: AgentConfig, clock: Clock) -> SeriesStore:
+    """Open the series beside the database.
+
+    Raises:
+        StoreFailedError: the file cannot be made.
+    """
+    try:
+        return SeriesStore(config.state_dir / "series.db", config.series_bytes, clock)
+    except sqlite3.Error as err:
+        raise StoreFailedError(f"series.db: cannot be made: {err}: look at the disk and at the folder's mode") from err
 
 
 class Link:
@@ -155,8 +201,17 @@ class Link:
     gRPC is imported only then: it costs an agent without a control plane nothing.
     """
 
-    def __init__(self, config: AgentConfig, files: Files, clock: Clock, bells: MailBells, trust: TrustState) -> None:
+    def __init__(
+        self,
+        config: AgentConfig,
+        files: Files,
+        clock: Clock,
+        bells: MailBells,
+        trust: TrustState,
+        board: OwnBoard,
+    ) -> None:
         self._config, self._files, self._clock, self._bells, self._trust = config, files, clock, bells, trust
+        self._board = board
         self._uplink: Uplink | None = None
 
     async def join(self) -> None:
@@ -186,6 +241,7 @@ class Link:
                 files.vault,
                 self._clock,
                 files.identity.agent,
+                self._board,
                 cloud_witnesses=self._cloud_witnesses,
             )
         return self._uplink
@@ -224,13 +280,19 @@ class Daemon:
     inbox_handler: InboxHandler
     link: Link
     poller: Poller
+    explorer: Explorer
+    triggered: TriggeredPolls
+    listening: Listening
     judging: JudgeAgain
     target_watch: TargetWatch
     live: LiveConfig
     drift: DriftWatch
+    code: Build
     provisioner: Provisioner | None = None
     metrics_port: int = 0
     """Where metrics are served; 0: they are not."""
+    _draining: trio.Event = field(default_factory=trio.Event)
+    _drained: trio.Event = field(default_factory=trio.Event)
 
     async def begin(self) -> None:
         """Judge the log by its marks, and record the start; before anything runs."""
@@ -241,10 +303,18 @@ class Daemon:
         if voided is not None:
             _log.warning("database-restored", extra={"voided": voided})
         await recovery.keep_leaves(files.store, files.vault)
-        await recovery.note_start(files.store, recorder, files.mark_file)
+        before = await recovery.note_start(files.store, recorder, self.code, files.mark_file)
+        if before is not None:
+            _log.warning("program-changed", extra={"was": before.version, "version": self.code.version})
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(
+        self, passed: socket.socket | None = None, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
         """Serve and work until cancelled.
+
+        Args:
+            passed: the listening socket that systemd opened; None: the daemon binds its own.
+            task_status: told when it serves.
 
         Raises:
             StoreFailedError: the store cannot be written: nothing more may be done.
@@ -253,10 +323,13 @@ class Daemon:
         await self.job.clock_watch.check()
         await self.job.importer.refresh()  # before anything goes on that rests on what it says
         await self.link.join()
-        listener = bind_unix(self.config.socket, group=self.config.socket_group)
+        if passed is None:
+            listener = bind_unix(self.config.socket, group=self.config.socket_group)
+        else:
+            listener = trio.SocketListener(trio.socket.from_stdlib_socket(passed))
         async with trio.open_nursery() as nursery:
             await self.sessions.host(nursery)
-            await nursery.start(serve_http, listener, self.api)
+            await nursery.start(self._serve, listener)
             nursery.start_soon(self.job.clock_watch.run)
             nursery.start_soon(self._work)
             nursery.start_soon(self._supervised, "witnesses", self.log.witnesses.run)
@@ -264,17 +337,37 @@ class Daemon:
             nursery.start_soon(self._supervised, "sealing", self.sealing.run)
             nursery.start_soon(self._supervised, "link", self.link.run)
             nursery.start_soon(self._supervised, "polling", self.poller.run)
+            nursery.start_soon(self._supervised, "triggered polls", self.triggered.run)
+            nursery.start_soon(self._supervised, "series", self.files.series.run)
+            nursery.start_soon(self._supervised, "explorer", self.explorer.run)
+            nursery.start_soon(self._supervised, "notifications", self.listening.run)
+            nursery.start_soon(self._supervised, "lines", self._lines)
             nursery.start_soon(self._supervised, "judging", self.judging.run)
             nursery.start_soon(self._supervised, "target watch", self.target_watch.run)
             nursery.start_soon(self._supervised, "host", self.api.parts.host.run)
+            if (hooks := self.job.sources.hooks) is not None:
+                await nursery.start(hooks.serve)
             if self.config.metrics_listen is not None:
                 await nursery.start(self._serve_metrics, *self.config.metrics_listen)
             nursery.start_soon(self._supervised, "drift", self.drift.run)
             if self.provisioner is not None:
                 nursery.start_soon(self._supervised, "provisioning", self.provisioner.run)
             nursery.start_soon(self._billing)
+            nursery.start_soon(self._supervised, "billing sources", self.job.sources.run)
+            nursery.start_soon(self._supervised, "paid restores", self.job.restores.run)
             nursery.start_soon(self._end_with_the_store)
             task_status.started()
+
+    async def _serve(
+        self, listener: trio.SocketListener, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        await serve_http(listener, self.api, draining=self._draining, task_status=task_status)
+        self._drained.set()
+
+    async def drain(self) -> None:
+        """Let the requests of people that are under way be answered, and take no further one."""
+        self._draining.set()
+        await self._drained.wait()
 
     async def _serve_metrics(
         self, host: str, port: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -291,6 +384,45 @@ class Daemon:
         self.metrics_port = int(listener.socket.getsockname()[1])
         await serve_http(listener, Monitor(lambda: self.api.parts), task_status=task_status)
 
+    async def report_to(self, manager: ServiceManager) -> None:
+        """Tell systemd how the agent is, and that it works, as far as systemd asks; until cancelled.
+
+        Raises:
+            StoreFailedError: the store cannot be written.
+        """
+        async with trio.open_nursery() as nursery:
+            if manager.address:
+                nursery.start_soon(self._supervised, "status", partial(self._tell_status, manager))
+            if manager.watchdog_s:
+                nursery.start_soon(self._answer_watchdog, manager)
+
+    async def _answer_watchdog(self, manager: ServiceManager) -> None:
+        """Tell systemd that the agent works, as often as it wants to hear it, until cancelled.
+
+        It is told after each answer of the store's writer, by a task of trio's loop: where either is frozen, systemd
+        hears nothing, and starts the agent anew.
+
+        Raises:
+            StoreFailedError: the store cannot be written.
+        """
+        while True:
+            await self.files.store.run(AnswerCall())
+            manager.alive()
+            await trio.sleep(manager.feed_s)
+
+    async def _tell_status(self, manager: ServiceManager) -> None:
+        """Tell systemd in one line how the agent is, whenever that changed, until cancelled."""
+        told = ""
+        while True:
+            if (line := self.status_line()) != told:
+                manager.status(line)
+                told = line
+            await trio.sleep(STATUS_S)
+
+    def status_line(self) -> str:
+        """Return in one line how the agent is: what `ispagent status` begins with. It names no subscriber."""
+        return status_line(overview(self.api.parts))
+
     async def _end_with_the_store(self) -> None:
         """A failed commit stops the daemon: what cannot be recorded must not be done."""
         while self.files.store.failed is None:  # noqa: ASYNC110  it is set by the writer's thread
@@ -298,14 +430,20 @@ class Daemon:
         raise StoreFailedError(self.files.store.failed)
 
     async def _work(self) -> None:
-        """Start what is approved, once the storage was checked and the witnesses confirmed that they know this log.
+        """Start what is approved, once the storage was checked and those who may know a newer log were asked.
 
         Raises:
             LogCorruptError: the storage is damaged: the daemon ends before it sends anything.
         """
         await check_storage(self.config.state_dir)
         await self.log.witnesses.start_rule(self.config.cloud.witness_wait_s)
+        await self.log.board.start_rule(WAIT_S)
         await self.job.worker.run()
+
+    async def _lines(self) -> None:
+        """Forget the devices that left the configuration; then work outages out again and again."""
+        await self.files.store.run(ForgetOthers(frozenset(self.api.parts.targets)))
+        await self.api.parts.lines.run()
 
     async def _supervised(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         await supervise(name, run, log=_log, fatal=(StoreFailedError,))
@@ -313,7 +451,7 @@ class Daemon:
     async def _billing(self) -> None:
         async def read_again() -> None:
             while True:
-                await self.job.importer.refresh()
+                await self.job.sources.refresh(())
                 await self.clock.sleep(BILLING_S)
 
         await self._supervised("billing", read_again)
@@ -345,21 +483,32 @@ def build(
     outages = Outages(clock.wall_s)
     live = LiveConfig(config, lambda problem: outages.note(CONFIGURATION, problem))
     clock_watch, importer = ClockWatch(files.store, ground.recorder, clock), _importer(live, ground, outages)
-    approvals = authority.build(ground, log.signer, importer.doubt, EVIDENCE_TESTS, config.timezone)
-    paid = standings.requirement_tests(importer.doubt)
-    tests = {**book.requirement_tests(importer.doubt), **paid, **REQUIREMENT_TESTS}
+    sources = _sources(config, made, ground, importer, outages)
+    if config.hooks is not None:
+        commit = files.vault.commit
+        sources.hooks = billing_sources.build_hooks(config.hooks, config.sources, made, commit, sources)
+    billing = BillingReader(_billing_terms(config), sources.doubt)
+    approvals = authority.build(ground, log.signer, billing, EVIDENCE_TESTS, config.timezone)
+    paid = standings.requirement_tests(billing)
+    rules = config.billing.overdue
+    run_day = {book.RUN_DAY: overdue.run_day_test(rules, config.timezone)}
+    by_address: list[Devices] = []
+    lines = _lines(config, files.store, clock, by_address)
+    of_ports = ports.requirement_tests(lines.uplink_now)
+    tests = {**book.requirement_tests(billing), **paid, **run_day, **REQUIREMENT_TESTS, **of_ports}
     run = engine.build(
         ground,
         made,
         RunTempo(patience or Patience(), paced),
         lambda tx, item, begun: book.unmet(tx, item, begun, tests),
         check_clock=clock_watch.check,
-        refresh_facts=importer.refresh,
+        refresh_facts=sources.refresh,
         send_window=approvals.send_window,
+        recorders={CpeChange: AcceptanceRecorder(cpe_store)},
     )
     worker = Worker(run, files.vault, approvals, log.signer, ground.recorder, config.timezone, ground.changed)
-    digest = code_sha256 or build_sha256()
-    previewer = planning.build(ground, log, run, lambda: _terms(live.current, digest))
+    code = Build(version("ispagents"), code_sha256 or build_sha256())
+    previewer = planning.build(ground, log, run, lambda: _terms(live.current, code.sha256), lines.cut_off)
     cpes = cpe.build(
         CpeContext(
             ground,
@@ -376,13 +525,34 @@ def build(
     )
     own = inventory_planners(previewer, config.access, lambda ref: [cpe.name for cpe in cpe_store.of_service(ref)])
     preparer = preparation.preparer_of(previewer, made.by_name.values())
-    every = {**cpes.planners, **own, **preparation.planners(preparer)}
-    intake = planning.build_intake(ground, previewer, config.access, importer.doubt, approvals.standings, every)
+    of_ports_planners = ports.planners(previewer, lines, made.by_name.values())
+    every = {**cpes.planners, **own, **preparation.planners(preparer), **of_ports_planners}
+    intake = planning.build_intake(ground, previewer, config.access, billing, rules, approvals.standings, every)
     sealing, inbox_handler = remote.build(
-        ground, log, approvals, intake, wake=worker.poke, refresh_facts=importer.refresh
+        ground, log, approvals, intake, wake=worker.poke, refresh_facts=sources.refresh
     )
-    link, poller = Link(config, files, clock, ground.mail, ground.trust), Poller(made.by_name, files.store, clock)
-    job = MainJob(approvals, intake, worker, importer, clock_watch, sealing.open_untrusted)
+    link = Link(config, files, clock, ground.mail, ground.trust, log.board)
+    poller = Poller(made.by_name, clock, [LineKeeper(files.store), ShownKeeper(files.store, files.series)])
+    triggered = TriggeredPolls(poller.poll_now, clock)
+    files.series.note = outages.note
+    explorer = Explorer(made.by_name)
+    if poller.polls:
+        outages.expect(polled_series.OUTAGE)
+    restores = PaidRestores(
+        files.store,
+        intake,
+        approvals.standings,
+        billing,
+        ground.trust,
+        clock,
+        config.name,
+        config.timezone,
+        sources.ground.changed,
+        worker.poke,
+        worker.waiting,
+        config.billing.restore_paid,
+    )
+    job = MainJob(approvals, intake, worker, importer, clock_watch, sealing.open_untrusted, sources, restores)
     tempo = JudgeTempo(config.drift.judge_every_s, config.drift.judge_days * DAY_S)
     judging = JudgeAgain(run, files.vault, log.signer, ground.changed, tempo)
     drift = DriftWatch(
@@ -392,13 +562,30 @@ def build(
         config.timezone,
         DriftTempo(config.drift.every_s, config.drift.alarm_percent),
         [] if cpes.drift is None else [cpes.drift],
+        lines.note_sessions,
     )
     devices = Devices({**made.by_name, "polled": poller}, run.sessions)
+    by_address.append(devices)
     host = HostState(config.state_dir, lambda problem: outages.note(DISK, problem))
     holders = HolderReader(run.sessions, made.by_name.values())
     watch = TargetWatch(run.sessions, outages, clock)
     checkup = Checkup(run.sessions, devices, run.access_methods, watch.look)
-    network = ShownNetwork(made.targets, devices, cpes.desk, holders, checkup, outages, host, drift, preparer)
+    network = ShownNetwork(
+        made.targets,
+        devices,
+        poller,
+        files.series,
+        explorer,
+        lines,
+        cpes.desk,
+        holders,
+        checkup,
+        outages,
+        host,
+        BackupAge(config.state_dir, config.backup.max_age_h, clock.wall_s, wanted=bool(config.backup.recipients)),
+        drift,
+        preparer,
+    )
     served = api.build(ground, log, job, network, secrets, handle=config.name, people=live.people, cloud=link.state)
     return Daemon(
         config,
@@ -412,10 +599,14 @@ def build(
         inbox_handler,
         link,
         poller,
+        explorer,
+        triggered,
+        Listening(made.by_name.values(), files.store, triggered.ask),
         judging,
         watch,
         live,
         drift,
+        code,
         cpes.provisioner,
     )
 
@@ -459,11 +650,74 @@ def _importer(live: LiveConfig, ground: Ground, outages: Outages) -> Importer:
         ground.clock.wall_s,
         lambda problem: outages.note(BILLING, problem),
         live.people,
+        config.billing.timezone,
     )
 
 
+def _sources(
+    config: AgentConfig, made: Connectors, ground: Ground, importer: Importer, outages: Outages
+) -> BillingSources:
+    billing, recorder = config.billing, ground.recorder
+    for terms in config.sources:
+        outages.expect(terms.target)
+    shared = SourceGround(
+        ground.store,
+        ground.clock,
+        lambda fields: recorder.record(None, dict(fields)),
+        outages.note,
+        config.timezone,
+        billing.grace_days,
+    )
+    rules = SourceRules(
+        billing.authority or ledger.FILE, billing.recheck_s, billing.max_age_s if billing.file is not None else 0
+    )
+    return billing_sources.build(made, config.sources, shared, rules, importer)
+
+
+def _billing_terms(config: AgentConfig) -> BillingTerms:
+    billing = config.billing
+    return BillingTerms(
+        authority=billing.authority or ledger.FILE,
+        configured=bool(billing.authority),
+        zone=config.timezone,
+        max_age_s=billing.max_age_s,
+        grace_days=billing.grace_days,
+        minimum=billing.minimum,
+        own_rules=billing.own_rules,
+    )
+
+
+def _lines(config: AgentConfig, store: Store, clock: Clock, devices: Sequence[Devices]) -> LineDesk:
+    """Return the desk of lines. `devices`: those that the agent knows, once they are put together."""
+
+    def addresses() -> Mapping[str, str]:
+        reports = [report for one in devices for report in one.reports() if report.address]
+        return {_host(report.address): report.target for report in reports}
+
+    def credentials() -> Sequence[SharedCredential]:
+        return [credential for one in devices for credential in one.credentials()]
+
+    upstreams = tuple(ConfiguredUpstream(*one) for one in config.lines.upstreams)
+    terms = LineTerms(config.lines.roots, config.lines.alias, upstreams)
+    return LineDesk(store, clock, terms, MappingFile(config.lines.file), addresses, cpe_hints, credentials)
+
+
+def _host(place: str) -> str:
+    """Return the address of a place, ADDRESS or ADDRESS:PORT, as neighbors announce it."""
+    host, colon, port = place.rpartition(":")
+    return host.strip("[]") if colon and port.isdecimal() and (":" not in host or host.endswith("]")) else place
+
+
 def _terms(config: AgentConfig, digest: str) -> PlanTerms:
-    return PlanTerms(_pacing(config), config.timezone, config.config_sha256, digest, config.billing.max_age_s)
+    billing = config.billing
+    return PlanTerms(
+        _pacing(config),
+        config.timezone,
+        config.config_sha256,
+        digest,
+        billing.max_age_s,
+        billing.authority or ledger.FILE,
+    )
 
 
 def _pacing(config: AgentConfig) -> Pacing:
@@ -481,27 +735,39 @@ def _pacing(config: AgentConfig) -> Pacing:
     )
 
 
-async def main(config: AgentConfig) -> None:
+async def main(config: AgentConfig, manager: ServiceManager | None = None, passed: socket.socket | None = None) -> None:
     """Run the daemon until SIGTERM or SIGINT; SIGHUP has it read its configuration again.
+
+    Args:
+        config: its configuration.
+        manager: the service manager that started it; None: none did.
+        passed: the listening socket that it opened; None: the daemon binds its own.
 
     Raises:
         StoreError: the state cannot be opened, or stopped being writable.
         BindError: the socket cannot be made.
     """
     redacting_log.install()
+    manager = manager or ServiceManager()
     clock = SystemClock()
     async with open_files(config, clock) as files:
         daemon = build(config, files, clock)
         await daemon.begin()
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with trio.open_nursery() as nursery:
-                await nursery.start(daemon.run)
+                await nursery.start(daemon.run, passed)
                 exempt_loaded_objects()
                 print(f"ispagent {config.name}: listening on {config.socket}", flush=True)  # noqa: T201  readiness
+                manager.ready(daemon.status_line())
+                nursery.start_soon(daemon.report_to, manager)
                 async for number in signals:
                     if number != signal.SIGHUP:
                         break
+                    manager.reloading()
                     daemon.live.reload()
                     daemon.sessions.trouble.ring()  # what was mended meanwhile is seen at once
+                    manager.ready(daemon.status_line())
+                manager.stopping()
+                await daemon.drain()
                 nursery.cancel_scope.cancel()
         await recovery.note_stop(files.store, daemon.api.parts.recorder)

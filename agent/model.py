@@ -15,6 +15,7 @@ from trust.items import (
     ENTRY_FIELDS,
     Absent,
     Address,
+    CpeChange,
     DesiredChange,
     Effect,
     EffectKind,
@@ -49,6 +50,7 @@ __all__ = [
     "Absent",
     "Access",
     "Address",
+    "CpeChange",
     "DesiredChange",
     "Direction",
     "Effect",
@@ -82,7 +84,6 @@ __all__ = [
     "Value",
     "Verdict",
     "Wave",
-    "age_text",
     "by_target",
     "target_of",
     "write_changes",
@@ -215,11 +216,3 @@ class ItemState(enum.Enum):
     DIVERGED = "diverged"
     REVERTED = "reverted"
     NEEDS_A_PERSON = "needs-a-person"
-
-
-def age_text(seconds: int) -> str:
-    """Return a duration in its largest unit: `6d`, `3h`, `12m`, `40s`."""
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= length:
-            return f"{seconds // length}{unit}"
-    return f"{max(seconds, 0)}s"

@@ -312,7 +312,13 @@ class SkipReason(ExplainedReason):
         "Name it alone, after a look at who depends on it.",
     )
     PAID = "paid", "Billing says that it owes nothing.", ""
-    PROMISED = "promised", "A promise to pay has not run out.", ""
+    NOT_OVERDUE = "not-overdue", "Billing says that nothing is overdue yet.", ""
+    IN_GRACE = "in-grace", "What is overdue is within the days of grace.", ""
+    BELOW_MINIMUM = "below-minimum", "Less is overdue than the least sum for which anybody is suspended.", ""
+    EXEMPT = "exempt", "The billing system exempts the account from suspension.", ""
+    LEFT_OUT = "left-out", "The configured rules for `--overdue` leave it out.", "Name it alone, or change the rules."
+    DAILY_LIMIT = "daily-limit", "As many as the configuration allows a day are suspended.", "Ask again another day."
+    PROMISED = "promised", "A promise to pay, or a postponement, has not run out.", ""
     NO_BILLING_DATA = (
         "no-billing-data",
         "No billing data says that it owes.",
@@ -320,8 +326,8 @@ class SkipReason(ExplainedReason):
     )
     BILLING_IN_DOUBT = (
         "billing-in-doubt",
-        "The billing data may be old or lies in the future.",
-        "Export billing data again.",
+        "The billing data is too old, not whole, or lies in the future.",
+        "Have the billing source read again, or export it again.",
     )
     OTHER_REASON = (
         "other-reason",
@@ -564,11 +570,19 @@ class HttpReason(ExplainedReason):
     METHOD = "method", "The path does not take this HTTP method.", ""
     NO_ACS = "no-acs", "This agent manages no CPE.", "Configure a connector for CPE."
     NO_ROUTE = "no-route", "There is no such path.", "docs/api.md lists them."
+    NOT_STARTED = (
+        "not-started",
+        "The agent does not start: its configuration has a mistake.",
+        "ispagent config check names it, and so does its log.",
+    )
     NOTHING_TO_DO = "nothing-to-do", "Nothing would change.", ""
     REFUSED = "refused", "Trust or policy refuses it.", "Read the message."
     ROLE = "role", "The caller may not do this.", "Run it as another user, or map the uid in [people]."
     TOO_MANY = "too-many", "Unknown local users asked too often.", "Wait a minute."
     AMBIGUOUS_SERVICE = "ambiguous-service", "Several services are called that.", "Name one of them by its ref."
+    UNKNOWN_SOURCE = "unknown-source", "No billing source is called that.", "ispagent billing list shows them."
+    UNKNOWN_PAYMENT = "unknown-payment", "The source told of no such payment.", "ispagent billing payments shows them."
+    UNKNOWN_SUBSCRIBER = "unknown-subscriber", "Nobody is called that.", "ispagent subscriber find looks for a name."
     UNKNOWN_DEVICE = "unknown-device", "There is no such device.", "ispagent device list shows them."
     UNKNOWN_EVENT = "unknown-event", "The log has no such event.", ""
     UNKNOWN_SERVICE = (
@@ -576,3 +590,41 @@ class HttpReason(ExplainedReason):
         "There is no such subscriber or service.",
         "ispagent subscriber list shows them.",
     )
+
+
+class HookReason(ExplainedReason):
+    """Why a call of a billing or payment system was refused. They are counted; none is told to the caller."""
+
+    ADDRESS = (
+        "address",
+        "The caller's address is on no list of senders.",
+        "If it is the system's own, add it to `hook_from` of its source.",
+    )
+    RATE = "rate", "The caller made too many calls that were refused.", "If it is the system's own, check its secret."
+    FULL = "full", "Other callers had all the connections.", "Name the senders with `hook_from`."
+    NO_HTTP = "no-http", "No whole request came in time, or it was not HTTP.", ""
+    NO_TLS = "no-tls", "The caller and the agent agreed on no TLS.", "Check the certificate and its chain."
+    NO_PROXY = (
+        "no-proxy",
+        "The proxy did not say for whom it calls.",
+        "Have it set X-Forwarded-For to the address of its client.",
+    )
+    UNKNOWN_PATH = (
+        "unknown-path",
+        "No source has this path and token.",
+        "Enter the URL again that `ispagent billing hook SOURCE` prints.",
+    )
+    FORGED = (
+        "forged",
+        "The call is not signed with the source's secret, or its time is wrong.",
+        "Compare the secret, and the clock of this machine.",
+    )
+    NO_SECRET = "no-secret", "The secret by which calls are verified is not set.", "Set it: ispagent secret set NAME."
+    TOO_LARGE = "too-large", "The call is larger than its sender makes them.", ""
+    MALFORMED_CALL = (
+        "malformed-call",
+        "The call is signed by its sender, and is not of the published form.",
+        "Report it with the version of the system.",
+    )
+    CROWDED = "crowded", "More calls came than are taken at once.", "Nothing: the sender calls again."
+    NOT_KEPT = "not-kept", "The call could not be stored.", "Check the agent's disk: the sender calls again."

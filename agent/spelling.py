@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from agent.model import Service
+if TYPE_CHECKING:
+    from agent.model import Service
 
 _SEPARATORS: Final = re.compile("[:.-]")
 _MAC_CHARS: Final = 24

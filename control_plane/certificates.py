@@ -35,6 +35,9 @@ CLIENT_LIFE: Final = timedelta(days=7)
 BACKDATED: Final = timedelta(hours=1)
 """How far another machine's clock may be behind ours."""
 
+SEALED: Final = "a sealed key is opened for the service alone (docs/operations.md, Seal the keys)"
+"""Of an error: the reason why a key may be missing."""
+
 _CURVE: Final = ec.SECP256R1
 _NONE: Final = dict.fromkeys(
     (
@@ -91,11 +94,11 @@ def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 class Authority:
-    """The certificate authority: its certificate, and its key in memory."""
+    """The certificate authority: its certificate, and its key in memory, unless that is sealed for the server alone."""
 
-    def __init__(self, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+    def __init__(self, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey | None) -> None:
         self.certificate: Final = certificate
-        self._key = key
+        self._sealed_key = key
 
     @classmethod
     def create(cls, now_s: int) -> Authority:
@@ -119,6 +122,28 @@ class Authority:
         certificate, key = _load(pair, "authority")
         return cls(certificate, key)
 
+    @classmethod
+    def load_without_key(cls, certificate: bytes) -> Authority:
+        """Return the authority that a certificate is of, PEM: it can be shown, and issues nothing.
+
+        Raises:
+            ServerConfigError: it holds something else.
+        """
+        try:
+            return cls(x509.load_pem_x509_certificate(certificate), None)
+        except ValueError as err:
+            raise ServerConfigError("expected the authority's certificate as PEM, got something else") from err
+
+    def need_key(self) -> ec.EllipticCurvePrivateKey:
+        """Return the authority's key.
+
+        Raises:
+            ServerConfigError: it is not here.
+        """
+        if self._sealed_key is None:
+            raise ServerConfigError(f"expected the authority's key, it is not here: {SEALED}")
+        return self._sealed_key
+
     @property
     def pem(self) -> bytes:
         """The authority's certificate, PEM: what an invitation carries."""
@@ -131,7 +156,7 @@ class Authority:
 
     def pair(self) -> Pair:
         """Return certificate and key, for the data directory."""
-        return Pair(self.pem, key_pem(self._key))
+        return Pair(self.pem, key_pem(self.need_key()))
 
     def issue_server(self, now_s: int) -> Pair:
         """Return a new key and certificate for the server, 90 days."""
@@ -165,7 +190,7 @@ class Authority:
         life: timedelta,
     ) -> Issued:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.need_key().public_key())
         certificate = (
             _builder(subject, self.certificate.subject, key, now_s, life)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -173,7 +198,7 @@ class Authority:
             .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
             .add_extension(san, critical=False)
             .add_extension(issuer, critical=False)
-            .sign(self._key, hashes.SHA256())
+            .sign(self.need_key(), hashes.SHA256())
         )
         return Issued(
             certificate.public_bytes(serialization.Encoding.DER),

@@ -6,22 +6,43 @@ An error is one sentence and an exit code, never a traceback.
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
-from typer.core import TyperGroup
 
-from control_plane import cli_server
-from control_plane.desk import cli_changes, cli_cloud, cli_keys, cli_standing, cli_trust
 from control_plane.errors import USAGE, ControlPlaneError, exit_code
 from durable.process import keep_memory_private
+from protos.command_line import LazyGroup, Noun
 from trust.errors import RefusedError, TrustError
-from trust.render import neutralise
-from trust.terminal import CODES, error_json, wants_json
+from trust.terminal import CODES, error_json, neutralise, wants_json
+
+NOUNS: Final = (
+    Noun("init", "control_plane.cli_server:app"),
+    Noun("serve", "control_plane.cli_server:app"),
+    Noun("doctor", "control_plane.cli_server:app"),
+    Noun("backup", "control_plane.cli_server:app"),
+    Noun("restore", "control_plane.cli_server:app"),
+    Noun("keys", "control_plane.desk.cli_keys:app", "Your own signing keys."),
+    Noun("trust", "control_plane.desk.cli_trust:app", "Who may do what: the trust document."),
+    Noun("changes", "control_plane.desk.cli_changes:app", "Look at a change and decide."),
+    Noun("standing", "control_plane.desk.cli_standing:app", "What two people allow beforehand."),
+    Noun("desk", "control_plane.desk.cli_cloud:app", "This desk at the control plane."),
+    Noun("operators", "control_plane.cli_server:operators", "Operators: each is blind to the others."),
+    Noun("agents", "control_plane.cli_server:agents", "Agents."),
+    Noun(
+        "people",
+        "control_plane.cli_server:people",
+        "People: whose desks may connect. What they may decide, trust says.",
+    ),
+    Noun("services", "control_plane.cli_server:services", "Services that ask for changes, such as billing."),
+)
+"""Every command, in the order of the help."""
 
 
-class _Sentences(TyperGroup):
+class _Sentences(LazyGroup):
     """Ends with one sentence on standard error, or one JSON object, where a command raises one of our errors."""
+
+    nouns = NOUNS
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override] # typer vendors click's Context
         try:
@@ -44,19 +65,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(cli_keys.app, name="keys")
-app.add_typer(cli_trust.app, name="trust")
-app.add_typer(cli_changes.app, name="changes")
-app.add_typer(cli_standing.app, name="standing")
-app.add_typer(cli_cloud.app, name="desk")
-app.command("init")(cli_server.init)
-app.command("serve")(cli_server.serve)
-app.add_typer(cli_server.operators, name="operators")
-app.add_typer(cli_server.agents, name="agents")
-app.add_typer(cli_server.people, name="people")
-app.add_typer(cli_server.services, name="services")
-app.command("backup")(cli_server.backup)
-app.command("restore")(cli_server.restore)
 
 
 def _print_version(wanted: bool) -> None:

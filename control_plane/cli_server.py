@@ -8,38 +8,59 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
 import typer
+from pyrage import x25519
 
+from backups.errors import BackupError
+from backups.sealing import IDENTITY_BYTES, parse_identities_untrusted, parse_recipients
 from control_plane import backup as backups
 from control_plane import config, members
+from control_plane.backup import ProvenCopy
 from control_plane.config import Address, DataDir, parse_address
 from control_plane.desk import files
 from control_plane.desk.cli_shared import AsJson, ListOutput, now_s, print_json
-from control_plane.errors import InputError, LocalFailureError
+from control_plane.errors import DEGRADED, InputError, LocalFailureError, ServerConfigError
 from control_plane.limits import Quota
 from control_plane.members import IdentityKind, Member, MemberStanding, RegisteredOperator
 from control_plane.queues import seen_minutes
-from control_plane.store import CloudTx, Command, prepare
+from control_plane.store import MIGRATIONS, WRITERS_FROM, CloudTx, Command, prepare
+from durable import installation
+from durable.installation import InstallationCheck
+from durable.service_manager import ServiceManager
 from protos import member_files
 from protos.member_files import Invitation
-from trust.terminal import Column, Output, table
+from trust.terminal import Column, Output, check_counts, check_lines, table
 
 T = TypeVar("T")
 
 Dir = Annotated[Path, typer.Option("--dir", envvar="ISPCLOUD_DIR", help="The control plane's data directory")]
 OfOperator = Annotated[str, typer.Option("--operator", help="The operator's handle")]
 Name = Annotated[str, typer.Argument(help="A handle: a-z, 0-9 and -")]
+AUTHORITY_DAYS: Final = 365
+"""Every agent, person and service has to be invited again when the authority ends: a year is time for that."""
 
-operators = typer.Typer(help="Operators: each is blind to the others.", no_args_is_help=True, rich_markup_mode=None)
+Identity = Annotated[
+    Path, typer.Option("--identity", help="The recipient's secret key, a file of age-keygen; -: standard input")
+]
+
+app = typer.Typer()
+backup = typer.Typer(invoke_without_command=True)
+app.add_typer(backup, name="backup")
+operators = typer.Typer()
+agents = typer.Typer()
+people = typer.Typer()
+services = typer.Typer()
 
 
+@app.command()
 def init(
     folder: Dir,
     public_host: Annotated[str, typer.Option("--public-host", help="The name under which agents reach this host")],
@@ -71,6 +92,7 @@ def init(
     typer.echo("an owner may add it to the trust document; it belongs to the cloud, so it never counts alone")
 
 
+@app.command()
 def serve(folder: Dir) -> None:
     """Run the server until it is told to stop."""
     try:
@@ -82,7 +104,45 @@ def serve(folder: Dir) -> None:
         ) from err
 
     os.umask(0o077)  # SQLite's journal files are nobody else's business
-    run(config.open_dir(folder))
+    run(config.open_dir(folder), manager=ServiceManager.take(os.environ, os.getpid()))
+
+
+@app.command()
+def doctor(folder: Dir, as_json: AsJson = False) -> None:
+    """Check this installation: unit, keys, disk, clock, database, files; change nothing. Exit code 5: a check fails.
+
+    It works when the server does not run; each check that fails names the command that mends it.
+    """
+    found = [
+        *installation.unit_checks("ispcloud.service", "ispcloud"),
+        *(installation.key_check(name, folder / name, f"ispcloud.{name}") for name in config.KEYS),
+        *installation.disk_checks(folder),
+        installation.database_check(folder / config.DATABASE, len(MIGRATIONS), WRITERS_FROM),
+        installation.clock_check(),
+        _folder_check(folder),
+    ]
+    checks = [asdict(check) for check in found]
+    if as_json:
+        print_json({"checks": checks})
+    else:
+        for line in (*check_lines(checks), check_counts(checks)):
+            typer.echo(line)
+    if any(check.result == installation.FAIL for check in found):
+        raise typer.Exit(DEGRADED)
+
+
+def _folder_check(folder: Path) -> InstallationCheck:
+    try:
+        data = config.open_dir(folder)
+    except ServerConfigError as err:
+        return InstallationCheck("data", "folder", installation.FAIL, str(err), "run this as the user of the server")
+    days = (data.authority.certificate.not_valid_after_utc - datetime.now(UTC)).days
+    if days < AUTHORITY_DAYS:
+        text = f"the certificate authority ends in {days} days: agents and people must be invited again by then"
+        return InstallationCheck("data", "folder", installation.WARN, text, "ispcloud init in a new folder")
+    return InstallationCheck(
+        "data", "folder", installation.OK, f"whole; the certificate authority holds for {days} days"
+    )
 
 
 @operators.command("add")
@@ -106,11 +166,10 @@ def operators_list(folder: Dir, output: ListOutput = None, as_json: AsJson = Fal
         typer.echo(table(columns, [(o.handle, o.operator.hex()) for o in found], output))
 
 
-def _of_kind(kind: IdentityKind, title: str) -> typer.Typer:
-    """Return the commands for one kind of members; they are the same for all three."""
-    app = typer.Typer(help=title, no_args_is_help=True, rich_markup_mode=None)
+def _commands_of_kind(of_kind: typer.Typer, kind: IdentityKind) -> None:
+    """Add the commands for one kind of members; they are the same for all three."""
 
-    @app.command("enroll", help=f"Write an invitation for one {kind.value}: a day long, it can be used once.")
+    @of_kind.command("enroll", help=f"Write an invitation for one {kind.value}: a day long, it can be used once.")
     def enroll(
         name: Name,
         operator: OfOperator,
@@ -121,7 +180,7 @@ def _of_kind(kind: IdentityKind, title: str) -> typer.Typer:
     ) -> None:
         _invite(config.open_dir(folder), kind, name, operator, out, (server, enrolment))
 
-    @app.command("list", help="List them, those with an open invitation and those who were revoked included.")
+    @of_kind.command("list", help="List them, those with an open invitation and those who were revoked included.")
     def show(
         folder: Dir,
         operator: Annotated[str, typer.Option("--operator", help="Of this operator only")] = "",
@@ -130,16 +189,14 @@ def _of_kind(kind: IdentityKind, title: str) -> typer.Typer:
     ) -> None:
         _list(config.open_dir(folder), kind, operator, Output.JSON if as_json else output)
 
-    @app.command("revoke", help="Take one out: its streams end within seconds, its certificates are void.")
+    @of_kind.command("revoke", help="Take one out: its streams end within seconds, its certificates are void.")
     def revoke(name: Name, operator: OfOperator, folder: Dir) -> None:
         _revoke(config.open_dir(folder), kind, name, operator)
 
-    return app
 
-
-agents: Final = _of_kind(IdentityKind.AGENT, "Agents.")
-people: Final = _of_kind(IdentityKind.PERSON, "People: whose desks may connect. What they may decide, trust says.")
-services: Final = _of_kind(IdentityKind.SERVICE, "Services that ask for changes, such as billing.")
+_commands_of_kind(agents, IdentityKind.AGENT)
+_commands_of_kind(people, IdentityKind.PERSON)
+_commands_of_kind(services, IdentityKind.SERVICE)
 
 
 def _invite(data: DataDir, kind: IdentityKind, name: str, operator: str, out: Path, at: tuple[str, str]) -> None:
@@ -220,23 +277,69 @@ def _revoke(data: DataDir, kind: IdentityKind, name: str, operator: str) -> None
         typer.echo("its signing keys are trusted as before: an owner takes them out (ispcloud trust remove)")
 
 
-def backup(
-    folder: Dir, out: Annotated[Path, typer.Option("--out", help="Where it is written; it must not be there")]
+@backup.callback()
+def backup_make(
+    ctx: typer.Context,
+    folder: Annotated[
+        Path | None, typer.Option("--dir", envvar="ISPCLOUD_DIR", help="The control plane's data directory")
+    ] = None,
+    to: Annotated[Path | None, typer.Option("--to", help="Where it is written; it must not be there")] = None,
+    recipients: Annotated[
+        list[str] | None, typer.Option("--recipient", help="To whom it is sealed, age1…; may be repeated")
+    ] = None,
 ) -> None:
-    """Write a backup, keys included, while the server runs."""
-    backups.write(config.open_dir(folder), out, now_s())
-    typer.echo(f"{out}: a backup; whoever has it can let anybody in: keep it as you keep keys")
+    """Write a backup, keys included, while the server runs, sealed to recipients (age)."""
+    if ctx.invoked_subcommand is not None:
+        return
+    if folder is None or to is None or not recipients:
+        raise InputError("expected --dir DIR, --to FILE and --recipient age1…: age-keygen makes a pair of keys")
+    os.umask(0o077)
+    try:
+        sealed_to = parse_recipients(recipients)
+    except BackupError as err:
+        raise InputError(str(err)) from err
+    backups.write(config.open_dir(folder), to, sealed_to, now_s())
+    typer.echo(f"{to}: a backup, sealed to {', '.join(sealed_to.texts)}; whoever opens it can let anybody in")
 
 
-def restore(file: Annotated[Path, typer.Option("--file", help="A backup")], folder: Dir) -> None:
+@backup.command("verify")
+def backup_verify(
+    file: Annotated[Path, typer.Argument(help="A backup")], identity: Identity, as_json: AsJson = False
+) -> None:
+    """Open a backup and prove it: whole, and its database in order. Nothing clear is left on the disk."""
+    os.umask(0o077)
+    proven = backups.verify(file, _identities(identity))
+    if as_json:
+        print_json({"made_s": proven.made_s, "version": proven.version, "authority_sha256": proven.authority})
+        return
+    _echo_proven(file, proven)
+
+
+@app.command()
+def restore(file: Annotated[Path, typer.Option("--from", help="A backup")], folder: Dir, identity: Identity) -> None:
     """Make a data directory from a backup, with a new witness key."""
     os.umask(0o077)
-    done = backups.restore(file, folder, now_s())
-    typer.echo(f"{folder}: as it was at {_time(done.made_s)}; open invitations are void")
-    typer.echo(f"who was revoked after {_time(done.made_s)} is let in again: revoke them again")
+    done = backups.restore(file, _identities(identity), folder)
+    made = _time(done.proven.made_s)
+    _echo_proven(file, done.proven)
+    typer.echo(f"{folder}: as it was at {made}; open invitations are void")
+    typer.echo(f"who was revoked after {made} is let in again: revoke them again")
     typer.echo(f"witness {done.data.witness_vkey()}")
     typer.echo(f"it is a new one, since the old one may have cosigned more than the backup knows: {done.old_vkey}")
     typer.echo("owners take the old witness out of the trust document and may add the new one")
+
+
+def _identities(file: Path) -> list[x25519.Identity]:
+    data = sys.stdin.buffer.read() if str(file) == "-" else files.read(file, IDENTITY_BYTES, "the identity")
+    try:
+        return parse_identities_untrusted(data)
+    except BackupError as err:
+        raise InputError(f"{file}: {err}") from err
+
+
+def _echo_proven(file: Path, proven: ProvenCopy) -> None:
+    typer.echo(f"{file}: whole, and in order; made {_time(proven.made_s)} by ispcloud {proven.version}")
+    typer.echo(f"authority {proven.authority}: the one of your agents and desks?")
 
 
 # --- the database ---------------------------------------------------------------------------------------------------

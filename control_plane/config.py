@@ -7,6 +7,9 @@
 | `server.pem` | the server's certificate and key; made anew when under a third of its life is left |
 | `witness.key` | the witness's Ed25519 seed, hex |
 | `cloud.db` | members, tokens, kept messages, what was cosigned |
+
+`authority.key` and `witness.key` may be credentials of systemd in place of files: the server needs them, an
+administrator's commands but `backup` do not.
 """
 
 from __future__ import annotations
@@ -22,16 +25,21 @@ from pathlib import Path
 from typing import Final
 
 from control_plane import certificates
-from control_plane.certificates import Authority, Pair
+from control_plane.certificates import SEALED, Authority, Pair
 from control_plane.desk import files
 from control_plane.errors import InputError, LocalFailureError, ServerConfigError
 from control_plane.limits import Quota
+from durable.credentials import credential, mode_problem
 from trust.checkpoint import encode_witness_vkey
 from trust.errors import MalformedError
 from trust.keys import SigningKey
 
+DATABASE: Final = "cloud.db"
 FILE_BYTES: Final = 65_536
 """Of any file here but the database. Chosen arbitrarily."""
+
+KEYS: Final = ("authority.key", "witness.key")
+"""The two that can be sealed: systemd then passes them as credentials, `ispcloud.authority.key` and so on."""
 
 QUOTA_MAX: Final = 2**40
 """The largest number in `[quotas]`. Chosen arbitrarily."""
@@ -183,16 +191,27 @@ class DataDir:
     path: Path
     config: Config
     authority: Authority
-    witness_key: SigningKey
+    witness_key: SigningKey | None
+    """None: it is sealed for the server alone, and this is an administrator's command."""
 
     @property
     def database(self) -> Path:
         """The one SQLite file."""
-        return self.path / "cloud.db"
+        return self.path / DATABASE
 
     def witness_vkey(self) -> str:
         """Return what owners write into the trust document for this witness."""
-        return encode_witness_vkey(self.config.witness_name, self.witness_key.public)
+        return encode_witness_vkey(self.config.witness_name, self.need_witness_key().public)
+
+    def need_witness_key(self) -> SigningKey:
+        """Return the witness's key.
+
+        Raises:
+            ServerConfigError: it is not here.
+        """
+        if self.witness_key is None:
+            raise ServerConfigError(f"expected the witness's key, it is not here: {SEALED}")
+        return self.witness_key
 
     def server_pair(self, now_s: int) -> Pair:
         """Return the server's certificate and key, made anew when under a third of its life is left.
@@ -287,16 +306,34 @@ def open_dir(path: Path) -> DataDir:
         raise ServerConfigError(f"{path / 'config.toml'}: expected UTF-8, got other bytes") from err
     except ServerConfigError as err:
         raise ServerConfigError(f"{path / 'config.toml'}: {err}") from err
-    pair = Pair(_named(path / "authority.pem"), _named(path / "authority.key"))
-    return DataDir(path, parsed, Authority.load(pair), _witness_key(path / "witness.key"))
+    certificate, keys = _named(path / "authority.pem"), [key_file(path, name) for name in KEYS]
+    authority, witness = (_key(key) if key.exists() else None for key in keys)
+    return DataDir(
+        path,
+        parsed,
+        Authority.load_without_key(certificate) if authority is None else Authority.load(Pair(certificate, authority)),
+        None if witness is None else _witness_key(keys[1], witness),
+    )
+
+
+def key_file(path: Path, name: str) -> Path:
+    """Return the file of a key: the systemd credential `ispcloud.NAME`, or NAME in the data directory `path`."""
+    return credential(f"ispcloud.{name}", os.environ) or path / name
+
+
+def _key(path: Path) -> bytes:
+    data = _named(path)
+    if problem := mode_problem(path, path.stat().st_mode, os.environ):
+        raise ServerConfigError(f"{path}: {problem}")
+    return data
 
 
 def _named(path: Path) -> bytes:
     return files.read(path, FILE_BYTES, f"the control plane's {path.name}")
 
 
-def _witness_key(path: Path) -> SigningKey:
+def _witness_key(path: Path, data: bytes) -> SigningKey:
     try:
-        return SigningKey(bytes.fromhex(_named(path).decode("ascii").strip()))
+        return SigningKey(bytes.fromhex(data.decode("ascii").strip()))
     except (ValueError, MalformedError) as err:
         raise ServerConfigError(f"{path}: expected the witness's seed, 64 hex digits, got something else") from err

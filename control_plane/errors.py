@@ -28,6 +28,7 @@ from trust.errors import RefusedError, TrustError, WrongPassphraseError
 FAILED: Final = 1
 USAGE: Final = 2
 REFUSED: Final = 3
+DEGRADED: Final = 5
 
 
 class ControlPlaneError(Exception):

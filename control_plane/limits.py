@@ -67,6 +67,9 @@ READ_MESSAGES: Final = 100
 READ_BYTES: Final = 1 << 20
 """What one reader takes out of the database at a time, whichever comes first: bounds what a slow stream holds."""
 
+BOARD_STATEMENTS: Final = 100
+"""Of its own receipts and outcomes, what an agent reads back: at most 400 KiB. Agents read no longer answer."""
+
 SCAN_MESSAGES: Final = 5000
 """Messages that are looked at for some kinds among them, at a time: takes some 5 ms, in which nobody else is served."""
 

@@ -202,6 +202,16 @@ def read_queue(
     return found
 
 
+def own_statements(reader: sqlite3.Connection, operator: bytes, sender: str, most: int) -> list[bytes]:
+    """Return the receipts and outcomes that a sender left, each as the message that it sent, newest first."""
+    rows = reader.execute(
+        # The kinds in the very words of the index, which SQLite needs to use it
+        "SELECT message FROM letter WHERE operator = ? AND sender = ? AND kind IN (2, 3) ORDER BY id DESC LIMIT ?",
+        (operator, sender, most),
+    )
+    return [r["message"] for r in rows]
+
+
 def scan_end(reader: sqlite3.Connection, queue: bytes, after: int) -> int:
     """Return the last number to look at for some kinds: `limits.SCAN_MESSAGES` messages further, or the newest.
 

@@ -38,6 +38,8 @@ from control_plane.queues import Forget
 from control_plane.service import AgentService, DeskService, Parts
 from control_plane.store import CloudStore
 from control_plane.witness import CloudWitness
+from durable.service_manager import ServiceManager
+from durable.writer import AnswerCall
 from protos import message_pb2 as pb
 from protos.agent_pb2_grpc import add_AgentCloudServicer_to_server
 from protos.desk_pb2_grpc import add_DeskCloudServicer_to_server
@@ -84,15 +86,25 @@ class Bound:
 class CloudServer:
     """A control plane on one data directory: `start`, then `run` until `stop` is set, which drains and closes."""
 
-    def __init__(self, data: DataDir, *, interceptors: Sequence[grpc.aio.ServerInterceptor] = ()) -> None:
+    def __init__(
+        self,
+        data: DataDir,
+        *,
+        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+        manager: ServiceManager | None = None,
+    ) -> None:
         """Open the database; nothing listens yet.
 
         Raises:
             LocalFailureError: it cannot be opened, or another server has the directory.
+            ServerConfigError: a key of it is not here.
         """
+        data.authority.need_key()
+        data.need_witness_key()
         self.stop = asyncio.Event()
         self.metrics = Metrics()
         self._data = data
+        self._manager = manager or ServiceManager()
         self._live = Live()
         self._guard = CallGuard(self.metrics)
         self._health = health_aio.HealthServicer()
@@ -117,7 +129,7 @@ class CloudServer:
             self._auth,
             Quotas(self._data.config.quotas),
             self._live,
-            CloudWitness(self._store, self._data.config.witness_name, self._data.witness_key),
+            CloudWitness(self._store, self._data.config.witness_name, self._data.need_witness_key()),
         )
         self._members = self._server(MESSAGE_BYTES)
         add_AgentCloudServicer_to_server(AgentService(parts), self._members)
@@ -160,6 +172,8 @@ class CloudServer:
             asyncio.create_task(self._look_after_streams()),
             asyncio.create_task(self._forget()),
         ]
+        if self._manager.watchdog_s:
+            work.append(asyncio.create_task(self._answer_watchdog()))
         done, pending = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
         for task in pending:
             task.cancel()
@@ -178,6 +192,7 @@ class CloudServer:
         self._closing.close()
 
     async def _drain(self, grace_s: float) -> None:
+        self._manager.stopping()
         write_event(LogEvent.DRAINING, streams=sum(1 for _ in self._live))
         await self._health.enter_graceful_shutdown()
         self._guard.draining = True
@@ -192,10 +207,21 @@ class CloudServer:
             self.metrics.ended.labels(pb.Refusal.Name(why)).inc(ended)
             write_event(LogEvent.STREAMS_ENDED, refusal=pb.Refusal.Name(why), streams=ended)
 
+    async def _answer_watchdog(self) -> None:
+        """Tell systemd that the server works: after each answer of the store's writer, by a task of the loop."""
+        while True:
+            await self._store.run(AnswerCall())
+            self._manager.alive()
+            await asyncio.sleep(self._manager.feed_s)
+
     async def _look_after_streams(self) -> None:
+        told = ""
         while True:
             self._end(pb.REFUSAL_REVOKED, self._auth.revoked)
             kinds = Counter(stream.peer.kind for stream in self._live)
+            if (line := status_line(kinds)) != told:
+                self._manager.status(line)
+                told = line
             for kind in IdentityKind:
                 self.metrics.streams.labels(kind.value).set(kinds[kind])
             self.metrics.commits.set(self._store.commits)
@@ -209,6 +235,11 @@ class CloudServer:
                 write_event(LogEvent.FORGOT, messages=forgotten)
             if forgotten < limits.FORGET_MAX:
                 await asyncio.sleep(limits.FORGET_EVERY_S)
+
+
+def status_line(streams: Counter[IdentityKind]) -> str:
+    """Return in one line how the server is, for systemd: the number of open streams of each kind of member."""
+    return f"serving · streams: {' · '.join(f'{streams[kind]} {kind.value}' for kind in IdentityKind)}"
 
 
 def _take_lock(data: DataDir) -> int:
@@ -229,14 +260,18 @@ def _listen(server: grpc.aio.Server, address: Address, credentials: grpc.ServerC
     return Address(address.host, port)
 
 
-async def _serve(data: DataDir, grace_s: float, interceptors: Sequence[grpc.aio.ServerInterceptor]) -> None:
-    server = CloudServer(data, interceptors=interceptors)
+async def _serve(
+    data: DataDir, grace_s: float, interceptors: Sequence[grpc.aio.ServerInterceptor], manager: ServiceManager | None
+) -> None:
+    manager = manager or ServiceManager()
+    server = CloudServer(data, interceptors=interceptors, manager=manager)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, server.stop.set)
     try:
         bound = await server.start()
         sys.stdout.write(bound.line() + "\n")
         sys.stdout.flush()
+        manager.ready(status_line(Counter()))
         await server.run(grace_s)
     finally:
         server.close()
@@ -249,13 +284,20 @@ def _allow_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def run(data: DataDir, *, grace_s: float = GRACE_S, interceptors: Sequence[grpc.aio.ServerInterceptor] = ()) -> None:
+def run(
+    data: DataDir,
+    *,
+    grace_s: float = GRACE_S,
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+    manager: ServiceManager | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT; print one line when ready.
 
     Args:
         data: the data directory.
         grace_s: how long a drain waits for calls under way, seconds.
         interceptors: of an embedder, outside of ours.
+        manager: the service manager that started the program; None: none did.
 
     Raises:
         LocalFailureError: the database or a port cannot be had, or a commit failed.
@@ -263,4 +305,4 @@ def run(data: DataDir, *, grace_s: float = GRACE_S, interceptors: Sequence[grpc.
     """
     _allow_files()
     silence_libraries()
-    asyncio.run(_serve(data, grace_s, interceptors))
+    asyncio.run(_serve(data, grace_s, interceptors, manager))

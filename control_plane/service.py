@@ -27,7 +27,7 @@ from control_plane.refusals import refuse
 from control_plane.store import CloudStore
 from control_plane.witness import CloudWitness
 from protos import message_pb2 as pb
-from protos.agent_pb2 import AddCheckpointReply, AddCheckpointRequest
+from protos.agent_pb2 import AddCheckpointReply, AddCheckpointRequest, BoardReply, BoardRequest
 from protos.agent_pb2_grpc import AgentCloudServicer
 from protos.desk_pb2 import Agent, AgentsReply, AgentsRequest, ListReply, ListRequest, ViewReply, ViewRequest
 from protos.desk_pb2_grpc import DeskCloudServicer
@@ -227,6 +227,13 @@ class AgentService(_Calls, AgentCloudServicer):
         if not isinstance(added, AddCheckpointReply):
             await refuse(context, added)
         return added
+
+    async def Board(self, request: BoardRequest, context: Context) -> BoardReply:  # noqa: ARG002, N802 # the proto's
+        """Give the agent the newest receipts and outcomes that it left here."""
+        peer = await self._peer(context, AGENTS)
+        sender, most = broker.sender_name(peer), limits.BOARD_STATEMENTS
+        kept = queues.own_statements(self._store.reader, peer.operator, sender, most)
+        return BoardReply(statements=[pb.Message.FromString(message).body for message in kept])
 
     async def Renew(self, request: pb.RenewRequest, context: Context) -> pb.RenewReply:  # noqa: N802 # the proto's
         """Give the next certificate."""

@@ -74,7 +74,14 @@ CREATE TABLE witness (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: Final = (SCHEMA,)
+OWN: Final = """
+-- What an agent reads back of its own: receipts (2) and outcomes (3).
+CREATE INDEX letter_own ON letter (operator, sender) WHERE kind IN (2, 3);
+"""
+
+MIGRATIONS: Final = (SCHEMA, OWN)
+WRITERS_FROM: Final = 2
+"""The oldest version whose program may write to the newest one (ADR 41)."""
 """Migration `i` takes version `i` to `i + 1`. A landed one is never edited."""
 
 
@@ -110,7 +117,7 @@ def prepare(path: Path) -> sqlite3.Connection:
     """
     try:
         with ExitStack() as undo:
-            con = undo.enter_context(closing(files.open_database(path, MIGRATIONS)))
+            con = undo.enter_context(closing(files.open_database(path, MIGRATIONS, WRITERS_FROM)))
             con.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (secrets.token_bytes(16),))
             undo.pop_all()
     except NewerDatabaseError as err:

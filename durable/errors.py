@@ -12,7 +12,10 @@ class DurableError(Exception):
 
 
 class NewerDatabaseError(DurableError):
-    """Newer code wrote the database; it is left as it is."""
+    """Newer code wrote the database, and no program as old as this one may write to it; it is left as it is."""
 
-    def __init__(self, known: int, found: int) -> None:
-        super().__init__(f"expected database version {known} or older, got {found}")
+    def __init__(self, known: int, found: int, oldest: int) -> None:
+        super().__init__(
+            f"expected database version {known} or older, got {found}, to which programs of version {oldest} or newer"
+            " may write"
+        )

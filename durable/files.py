@@ -2,7 +2,8 @@
 
 * A commit returns after its fsync (WAL, synchronous FULL).
 * Deleted content is overwritten (secure_delete): an erased record must not be left in free pages.
-* Migrations only go forward, each in a transaction of its own; a newer database is refused and left as it is.
+* Migrations only go forward, each in a transaction of its own. The newest version says which older programs may still
+  write to it, and the database keeps that: such a program goes on with a newer database, any other refuses it.
 """
 
 from __future__ import annotations
@@ -54,15 +55,16 @@ def damage(path: Path) -> str:
     return "" if found == "ok" else " ".join(found.split())
 
 
-def open_database(path: Path, migrations: Sequence[str]) -> sqlite3.Connection:
-    """Return a connection that may write, to a database that exists and is of version `len(migrations)`.
+def open_database(path: Path, migrations: Sequence[str], writers_from: int) -> sqlite3.Connection:
+    """Return a connection that may write, to a database that exists and is of version `len(migrations)` or newer.
 
     Args:
         path: the file; its folder exists.
         migrations: SQL scripts; number `i` takes version `i` to `i + 1`.
+        writers_from: version `len(migrations)` may still be written by programs that know this version or a newer one.
 
     Raises:
-        NewerDatabaseError: its version is higher.
+        NewerDatabaseError: its version is higher, and does not let a program write that knows `len(migrations)` only.
         sqlite3.Error: it cannot be opened or written, or a migration failed and left the version before it.
     """
     with ExitStack() as undo:
@@ -71,9 +73,37 @@ def open_database(path: Path, migrations: Sequence[str]) -> sqlite3.Connection:
         con.execute("PRAGMA synchronous = FULL")
         con.execute("PRAGMA secure_delete = ON")
         version = con.execute("PRAGMA user_version").fetchone()[0]
-        if version > len(migrations):
-            raise NewerDatabaseError(len(migrations), version)
+        if version > len(migrations) and (oldest := _oldest_writer(con, version)) > len(migrations):
+            raise NewerDatabaseError(len(migrations), version, oldest)
         for number, script in enumerate(migrations[version:], start=version + 1):
-            con.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+            # Who may write stands in the same transaction: after a crash between two, an older program would go on.
+            con.executescript(
+                f"BEGIN IMMEDIATE;\n{script}\n{_writers_are(writers_from)}\nPRAGMA user_version = {number};\nCOMMIT;"
+            )
         undo.pop_all()
     return con
+
+
+def versions(path: Path) -> tuple[int, int]:
+    """Return the version of a database, and the oldest version whose program may write to it.
+
+    Raises:
+        OSError: there is none, or this user may not read it.
+        sqlite3.Error: it is none.
+    """
+    with path.open("rb"), closing(connect(path, readonly=True)) as con:
+        version = int(con.execute("PRAGMA user_version").fetchone()[0])
+        return version, _oldest_writer(con, version)
+
+
+def _writers_are(oldest: int) -> str:
+    made = "CREATE TABLE IF NOT EXISTS schema_writers (oldest INTEGER NOT NULL); DELETE FROM schema_writers;"
+    return f"{made} INSERT INTO schema_writers VALUES ({oldest:d});"  # noqa: S608  # executescript takes no parameters
+
+
+def _oldest_writer(con: sqlite3.Connection, version: int) -> int:
+    """Return the oldest version whose program may write to a database; one that does not say takes its own only."""
+    if con.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_writers'").fetchone() is None:
+        return version
+    row = con.execute("SELECT max(oldest) FROM schema_writers").fetchone()
+    return version if row[0] is None else int(row[0])

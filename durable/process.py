@@ -9,8 +9,12 @@ import resource
 from typing import Final
 
 _PR_SET_DUMPABLE: Final = 4
+_PR_SET_NAME: Final = 15
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 """prctl(2) and mlockall(2), from Linux' headers. On fault: what is never touched takes no memory."""
+
+THREAD_NAME_BYTES: Final = 15
+"""TASK_COMM_LEN less its NUL: Linux cuts a longer name off."""
 
 
 def keep_memory_private() -> None:
@@ -38,3 +42,8 @@ def exempt_loaded_objects() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def name_this_thread(name: str) -> None:
+    """Give the calling thread a name that `ps -L` and `top -H` show; Python itself does so from 3.14 on."""
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:THREAD_NAME_BYTES], 0, 0, 0)

@@ -40,7 +40,10 @@ from types import TracebackType
 from typing import Any, Final, Generic, Protocol, Self, TypeVar, cast
 
 from durable import files
+from durable.process import name_this_thread
 
+WRITER: Final = "store-writer"
+"""The thread's name, in `ps -L` and debuggers."""
 BATCH_MAX: Final = 512
 """Commands in one commit; chosen so that a commit stays under some 50 ms."""
 
@@ -82,6 +85,14 @@ class Command(Protocol[Tx_contra, T_co]):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerCall:
+    """A command that changes nothing: its caller resumes once the writer has locked the database and committed."""
+
+    def run(self, tx: Transaction) -> None:
+        """Do nothing."""
+
+
 @dataclass(slots=True, eq=False)
 class Job(Generic[TxT, WaiterT]):
     """A command that waits, and afterwards its value or its error."""
@@ -112,7 +123,7 @@ class SqliteWriter(ABC, Generic[TxT, WaiterT]):
         self._con = con
         self._closed = False
         self._jobs: queue.SimpleQueue[Job[TxT, WaiterT] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._write_loop, name="store-writer", daemon=True)
+        self._thread = threading.Thread(target=self._write_loop, name=WRITER, daemon=True)
         self._thread.start()
 
     def submit(self, job: Job[TxT, WaiterT]) -> None:
@@ -165,6 +176,7 @@ class SqliteWriter(ABC, Generic[TxT, WaiterT]):
     # --- the writer's thread ---
 
     def _write_loop(self) -> None:
+        name_this_thread(WRITER)
         stop = False
         while not stop:
             jobs: list[Job[TxT, WaiterT]] = []

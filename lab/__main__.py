@@ -4,6 +4,12 @@
 
 `python -m lab cpe --acs URL`: CPE that call an ACS, until SIGINT or SIGTERM.
 
+`python -m lab billing [--system splynx]`: a UISP CRM or a Splynx until SIGINT or SIGTERM.
+
+`python -m lab snmp --recordings DIR`: SNMP devices until SIGINT or SIGTERM.
+
+`python -m lab librenms`: a LibreNMS with what it polls, until SIGINT or SIGTERM.
+
 `python -m lab script FILE`: what RouterOS would say to a script.
 """
 
@@ -17,14 +23,17 @@ from pathlib import Path
 
 import trio
 
+from lab.billing import command as billing_command
 from lab.control import open_control
 from lab.cpe import command as cpe_command
 from lab.database import parse_dsn
 from lab.errors import LabError
 from lab.files import write_files
 from lab.isp import Isp, LabOptions, open_lab
+from lab.librenms import command as librenms_command
 from lab.router import command as router_command
 from lab.router.script import parse
+from lab.snmp import command as snmp_command
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
@@ -45,10 +54,17 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     isp.add_argument("--coa-address-list", action="store_true", help="let CoA change Mikrotik-Address-List")
     isp.add_argument("--routers", action="store_true", help="the BNG are MikroTik routers, with an API each")
     isp.add_argument("--router-version", default="7.20.8", metavar="VERSION", help="of those routers")
+    isp.add_argument("--snmp", action="store_true", help="with an access network that speaks SNMP")
     router = commands.add_parser("router", help="a RouterOS router, new or from an export of yours")
     router_command.add_arguments(router)
     cpe = commands.add_parser("cpe", help="CPE (TR-069) that call an ACS on this machine")
     cpe_command.add_arguments(cpe)
+    billing = commands.add_parser("billing", help="a UISP CRM or a Splynx, with people who owe and pay")
+    billing_command.add_arguments(billing)
+    snmp = commands.add_parser("snmp", help="SNMP devices from recordings, or a small network of them")
+    snmp_command.add_arguments(snmp)
+    librenms = commands.add_parser("librenms", help="a LibreNMS with the devices that it polls")
+    librenms_command.add_arguments(librenms)
     script = commands.add_parser("script", help="what RouterOS says to a script: its listing, or what is wrong where")
     script.add_argument("file", type=Path, help="the script")
     return parser.parse_args(argv)
@@ -67,6 +83,7 @@ def _options(args: argparse.Namespace) -> LabOptions:
         require_message_authenticator=args.require_message_authenticator,
         coa_address_list=args.coa_address_list,
         routers=args.routers,
+        snmp=args.snmp,
         router_version=args.router_version,
     )
 
@@ -100,7 +117,12 @@ async def _serve(options: LabOptions) -> None:
 async def _until_signal(run: Callable[[argparse.Namespace], Awaitable[None]], args: argparse.Namespace) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(run, args)
+
+            async def run_and_stop() -> None:
+                await run(args)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(run_and_stop)
             async for _ in signals:
                 nursery.cancel_scope.cancel()
                 return
@@ -114,6 +136,12 @@ def main(argv: list[str] | None = None) -> int:
             trio.run(_until_signal, router_command.run, args)
         elif args.command == "cpe":
             trio.run(_until_signal, cpe_command.run, args)
+        elif args.command == "billing":
+            trio.run(_until_signal, billing_command.run, args)
+        elif args.command == "snmp":
+            trio.run(_until_signal, snmp_command.run, args)
+        elif args.command == "librenms":
+            trio.run(_until_signal, librenms_command.run, args)
         elif args.command == "script":
             # a listing is bytes: it shows a text's own
             sys.stdout.buffer.write(parse(args.file.read_bytes()).listing() + b"\n")

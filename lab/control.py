@@ -4,6 +4,8 @@
     {"do": "sessions", "login": "x"}                     login left out: all
     {"do": "received", "login": "x"}                     what came to the CoA ports, and what came of it
     {"do": "dial", "login": "x"}   {"do": "hangup", "login": "x"}   {"do": "stop"}
+    {"do": "break-line", "login": "x"}   {"do": "mend-line", "login": "x"}
+    {"do": "snmp", "what": {"do": "reboot", "device": "core-1", "seconds": 60}}    see lab.snmp.control
 
 Answers: `{"ok": true, ...}` or `{"ok": false, "error": "..."}`.
 """
@@ -22,6 +24,7 @@ import trio
 
 from lab.errors import LabError
 from lab.isp import Isp
+from lab.snmp.control import Control
 
 LINE_BYTES_MAX: Final = 65536
 PATH_BYTES_MAX: Final = 107  # sun_path, less its zero
@@ -57,11 +60,21 @@ async def perform(isp: Isp, command: dict[str, object], stop: trio.Event) -> dic
             return {"session": None if session is None else session.view(trio.current_time())}
         case "hangup":
             return {"ended": await isp.hang_up(login)}
+        case "break-line":
+            await isp.break_line(login)
+            return {}
+        case "mend-line":
+            await isp.mend_line(login)
+            return {}
+        case "snmp" if isp.snmp is not None and isinstance(what := command.get("what"), dict):
+            return Control(isp.snmp, isp.network).perform(what)
         case "stop":
             stop.set()
             return {}
         case _:
-            raise LabError(f"expected fault, sessions, received, dial, hangup or stop, got {do!r}")
+            raise LabError(
+                f"expected fault, sessions, received, dial, hangup, break-line, mend-line, snmp or stop, got {do!r}"
+            )
 
 
 async def _answer(isp: Isp, line: bytes, stop: trio.Event) -> bytes:

@@ -39,7 +39,7 @@ def set_up(stage: Stage) -> Lab:
         f'[people]\n{os.getuid()} = "maria"\n\n'
         "[policy]\nsoak_s = 2\npace = 8\nstop_failed_percent = 5\n\n"
         "[cloud]\ncheckpoint_s = 3\n\n"
-        f'[billing]\nfile = "isp/subscribers.csv"\n\n{mapping}'
+        f'[billing]\nfile = "isp/subscribers.csv"\nrestore_paid = false\n\n{mapping}'
     )
     (stage.folder / "state").mkdir(mode=0o700)
     (stage.folder / "passphrase").write_text("correct horse battery staple\n")

@@ -121,6 +121,7 @@ def mapping_toml(isp: Isp) -> str:
         "\n".join([f"[{method}.tariffs]", *(f"{_toml(t.name)} = {_toml(t.group)}" for t in population.TARIFFS), ""])
     )
     sections += [_router_section(isp, name) for name in isp.routers]
+    sections += _snmp_sections(isp)
     return "\n".join(sections)
 
 
@@ -139,10 +140,29 @@ def _router_section(isp: Isp, name: str) -> str:
     )
 
 
+def _snmp_sections(isp: Isp) -> list[str]:
+    if isp.snmp is None:
+        return []
+    places = {name: isp.snmp.where(name) for name in isp.snmp.devices}
+    return [
+        _section("snmp-credential.lab", {"version": "2c", "community": "snmp/lab"}),
+        _section("snmp-credential.lab-write", {"version": "2c", "community": "snmp/lab-write"}),
+        *(
+            _section(
+                f"snmp.{name}",
+                {"address": host, "port": port, "credential": "lab", "write_credential": "lab-write"},
+            )
+            for name, (host, port) in places.items()
+        ),
+    ]
+
+
 def lab_json(isp: Isp) -> str:
     """Return everything that a script needs to work with this ISP, secrets too."""
     dsn, radius = isp.database.dsn, isp.radius
     secrets = {f"nas/{n.options.name}": n.options.secret.decode() for n in isp.nas.values()}
+    if isp.snmp is not None:
+        secrets |= {"snmp/lab": isp.snmp_community, "snmp/lab-write": f"{isp.snmp_community}-write"}
     secrets |= {f"routeros/{name}": isp.api_password(name) for name in isp.routers}
     if dsn.engine is not Engine.SQLITE:
         secrets["radius/main"] = dsn.password
@@ -179,6 +199,10 @@ def lab_json(isp: Isp) -> str:
                 "fingerprint": endpoint.fingerprint,
             }
             for name, endpoint in isp.endpoints.items()
+        ],
+        "lines": [
+            {"login": line.login, "device": line.device, "access": line.access.value, "port": line.port}
+            for line in (isp.network.lines.values() if isp.network else ())
         ],
         "secrets": secrets,
         "services": [

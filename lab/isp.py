@@ -31,6 +31,8 @@ from lab.router.facts import parse_version
 from lab.router_nas import RouterNas
 from lab.routers import make_router
 from lab.sessions import PoolPlan, Session, Subscription
+from lab.snmp.network import Network, build_network, customers_of
+from lab.snmp.server import Layout, SnmpLab, open_snmp_lab
 
 NAS_MAX: Final = 16
 GARDEN4: Final = (IPv4Network("10.99.0.0/16"),)
@@ -43,7 +45,8 @@ class LabOptions:
 
     `services`: how many lines the subscriber file has (some subscribers have two); `dsn` None: SQLite in `directory`;
     `radius`: somebody else's server on the same tables (a real FreeRADIUS) in place of ours; `dial`: log everybody in.
-    `routers`: the BNG are routers of `router_version`, with an API each. `clock`: unix seconds, of BNG and RADIUS.
+    `routers`: the BNG are routers of `router_version`, with an API each. `snmp`: an access network that speaks SNMP.
+    `clock`: unix seconds, of BNG, RADIUS and SNMP devices.
     """
 
     directory: Path
@@ -64,6 +67,7 @@ class LabOptions:
     coa_address_list: bool = False
     routers: bool = False
     router_version: str = "7.20.8"
+    snmp: bool = False
     clock: Callable[[], float] = time.time
 
 
@@ -114,6 +118,7 @@ class Isp:
     """A running ISP, as a test or the control socket handles it.
 
     `routers` by the BNG's name, and where each one's API is (`endpoints`, TLS); empty where the BNG are plain ones.
+    `network`: the access network, and `snmp`: where its devices answer; None: there is none.
     """
 
     def __init__(
@@ -126,10 +131,41 @@ class Isp:
         self.nas: dict[str, Nas] = {}
         self.routers: dict[str, Router] = {}
         self.endpoints: dict[str, router_server.Endpoint] = {}
+        self.network: Network | None = None
+        self.snmp: SnmpLab | None = None
 
     def api_password(self, name: str) -> str:
         """The password of the API user `ispagents` on the router of that name."""
         return secret_of(self.options.seed, f"router {name}")
+
+    @property
+    def snmp_community(self) -> str:
+        """The community by which all devices of the access network are read."""
+        return secret_of(self.options.seed, "snmp")
+
+    async def break_line(self, login: str) -> None:
+        """Cut a subscriber's line, and with it the session; the CPE cannot dial until `mend_line`.
+
+        Raises:
+            LabError: no access network, or no such login.
+        """
+        self._line(login).cut(login)
+        self.set_fault("no-redial", login)
+        await self.hang_up(login)
+
+    async def mend_line(self, login: str) -> None:
+        """Let a line work again without the login's faults, and its CPE dial in.
+
+        Raises as `break_line` does, and as `dial`.
+        """
+        self._line(login).mend(login)
+        self.clear_faults(login)
+        await self.dial(login)
+
+    def _line(self, login: str) -> Network:
+        if self.network is None:
+            raise LabError(f"{login}: expected an ISP with an access network (snmp), got one without")
+        return self.network
 
     def nas_of(self, login: str) -> Nas:
         """The BNG that a login's CPE hangs on.
@@ -241,6 +277,13 @@ async def open_lab(options: LabOptions) -> AsyncIterator[Isp]:
             isp.nas[nas.options.name] = nas
         if options.dial:
             await _dial_everybody(isp)
+        if options.snmp:
+            isp.network = build_network(customers_of(services), options.clock)
+            for device in isp.network.devices:
+                device.community, device.write_community = isp.snmp_community, f"{isp.snmp_community}-write"
+            isp.snmp = await stack.enter_async_context(
+                open_snmp_lab(isp.network.devices, layout=Layout.ADDRESSES, clock=options.clock)
+            )
         yield isp
 
 

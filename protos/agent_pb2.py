@@ -25,17 +25,21 @@ _sym_db = _symbol_database.Default()
 from protos import message_pb2 as protos_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12protos/agent.proto\x12\x0cispagents.v0\x1a\x14protos/message.proto\"$\n\x14\x41\x64\x64\x43heckpointRequest\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\"J\n\x12\x41\x64\x64\x43heckpointReply\x12\x16\n\x0c\x63osignatures\x18\x01 \x01(\x0cH\x00\x12\x12\n\x08\x63onflict\x18\x02 \x01(\x04H\x00\x42\x08\n\x06result2\xa5\x02\n\nAgentCloud\x12@\n\x06Submit\x12\x1b.ispagents.v0.SubmitRequest\x1a\x19.ispagents.v0.SubmitReply\x12?\n\x05Watch\x12\x1a.ispagents.v0.WatchRequest\x1a\x18.ispagents.v0.WatchEvent0\x01\x12U\n\rAddCheckpoint\x12\".ispagents.v0.AddCheckpointRequest\x1a .ispagents.v0.AddCheckpointReply\x12=\n\x05Renew\x12\x1a.ispagents.v0.RenewRequest\x1a\x18.ispagents.v0.RenewReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12protos/agent.proto\x12\x0cispagents.v0\x1a\x14protos/message.proto\"\x0e\n\x0c\x42oardRequest\" \n\nBoardReply\x12\x12\n\nstatements\x18\x01 \x03(\x0c\"$\n\x14\x41\x64\x64\x43heckpointRequest\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\"J\n\x12\x41\x64\x64\x43heckpointReply\x12\x16\n\x0c\x63osignatures\x18\x01 \x01(\x0cH\x00\x12\x12\n\x08\x63onflict\x18\x02 \x01(\x04H\x00\x42\x08\n\x06result2\xe4\x02\n\nAgentCloud\x12@\n\x06Submit\x12\x1b.ispagents.v0.SubmitRequest\x1a\x19.ispagents.v0.SubmitReply\x12?\n\x05Watch\x12\x1a.ispagents.v0.WatchRequest\x1a\x18.ispagents.v0.WatchEvent0\x01\x12U\n\rAddCheckpoint\x12\".ispagents.v0.AddCheckpointRequest\x1a .ispagents.v0.AddCheckpointReply\x12=\n\x05Renew\x12\x1a.ispagents.v0.RenewRequest\x1a\x18.ispagents.v0.RenewReply\x12=\n\x05\x42oard\x12\x1a.ispagents.v0.BoardRequest\x1a\x18.ispagents.v0.BoardReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.agent_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ADDCHECKPOINTREQUEST']._serialized_start=58
-  _globals['_ADDCHECKPOINTREQUEST']._serialized_end=94
-  _globals['_ADDCHECKPOINTREPLY']._serialized_start=96
-  _globals['_ADDCHECKPOINTREPLY']._serialized_end=170
-  _globals['_AGENTCLOUD']._serialized_start=173
-  _globals['_AGENTCLOUD']._serialized_end=466
+  _globals['_BOARDREQUEST']._serialized_start=58
+  _globals['_BOARDREQUEST']._serialized_end=72
+  _globals['_BOARDREPLY']._serialized_start=74
+  _globals['_BOARDREPLY']._serialized_end=106
+  _globals['_ADDCHECKPOINTREQUEST']._serialized_start=108
+  _globals['_ADDCHECKPOINTREQUEST']._serialized_end=144
+  _globals['_ADDCHECKPOINTREPLY']._serialized_start=146
+  _globals['_ADDCHECKPOINTREPLY']._serialized_end=220
+  _globals['_AGENTCLOUD']._serialized_start=223
+  _globals['_AGENTCLOUD']._serialized_end=579
 # @@protoc_insertion_point(module_scope)

@@ -55,6 +55,11 @@ class AgentCloudStub:
                 request_serializer=protos_dot_message__pb2.RenewRequest.SerializeToString,
                 response_deserializer=protos_dot_message__pb2.RenewReply.FromString,
                 _registered_method=True)
+        self.Board = channel.unary_unary(
+                '/ispagents.v0.AgentCloud/Board',
+                request_serializer=protos_dot_agent__pb2.BoardRequest.SerializeToString,
+                response_deserializer=protos_dot_agent__pb2.BoardReply.FromString,
+                _registered_method=True)
 
 
 class AgentCloudServicer:
@@ -87,6 +92,13 @@ class AgentCloudServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Board(self, request, context):
+        """The newest receipts and outcomes that this agent itself left: it compares its log with them, and believes nothing else.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AgentCloudServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -109,6 +121,11 @@ def add_AgentCloudServicer_to_server(servicer, server):
                     servicer.Renew,
                     request_deserializer=protos_dot_message__pb2.RenewRequest.FromString,
                     response_serializer=protos_dot_message__pb2.RenewReply.SerializeToString,
+            ),
+            'Board': grpc.unary_unary_rpc_method_handler(
+                    servicer.Board,
+                    request_deserializer=protos_dot_agent__pb2.BoardRequest.FromString,
+                    response_serializer=protos_dot_agent__pb2.BoardReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -219,6 +236,33 @@ class AgentCloud:
             '/ispagents.v0.AgentCloud/Renew',
             protos_dot_message__pb2.RenewRequest.SerializeToString,
             protos_dot_message__pb2.RenewReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Board(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ispagents.v0.AgentCloud/Board',
+            protos_dot_agent__pb2.BoardRequest.SerializeToString,
+            protos_dot_agent__pb2.BoardReply.FromString,
             options,
             channel_credentials,
             insecure,

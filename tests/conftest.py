@@ -5,10 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import cache
 
+import pytest
+import trio.testing
 import typer.main
 import typer.testing
 from hypothesis import HealthCheck, settings
 
+from tests.debian_packages import packages  # noqa: F401  fixtures are found by name in a conftest
+from tests.debian_root import debian_root  # noqa: F401  as those below
+from tests.fakes import virtual_clock
 from tests.servers import (  # noqa: F401  fixtures are found by name in a conftest
     cluster,
     freeradius,
@@ -17,6 +22,13 @@ from tests.servers import (  # noqa: F401  fixtures are found by name in a conft
     radius_database,
     sqlite_radius,
 )
+
+
+@pytest.fixture
+def autojump_clock() -> trio.testing.MockClock:
+    """Return a clock whose hours pass at once, where no thread is at work."""
+    return virtual_clock()
+
 
 # Fixtures that live through all examples (databases, servers) are chosen by the test's author.
 _SUPPRESSED = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow)

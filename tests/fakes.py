@@ -2,9 +2,36 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 import trio
+import trio.testing
+
+THREADS_S = 20.0
+"""How long a thread may keep virtual time waiting, real seconds; one that itself waits for it would do so for ever."""
+
+
+def virtual_clock() -> trio.testing.MockClock:
+    """Return a clock that jumps to the next deadline when nothing goes on, in no thread either.
+
+    Trio's own jumps while a task waits for a thread: on a busy machine hours passed during one read of the database.
+    """
+    clock, waited_s = trio.testing.MockClock(autojump_threshold=0), 0.0
+    jump = clock._autojump
+
+    def wait_for_threads() -> None:
+        nonlocal waited_s
+        if trio.to_thread.current_default_thread_limiter().borrowed_tokens and waited_s < THREADS_S:
+            began_s = time.monotonic()
+            time.sleep(0.0005)  # gives the thread the interpreter
+            waited_s += time.monotonic() - began_s
+            return
+        waited_s = 0.0
+        jump()
+
+    clock._autojump = wait_for_threads  # type: ignore[method-assign]  # MockClock is final, and has no hook
+    return clock
 
 
 @dataclass

@@ -10,5 +10,6 @@ Standard library and PyNaCl; no I/O, no clock (`now` is a parameter, in unix sec
 * `chain` (trust, link after link), `verify` (is this plan approved, or covered by a standing authority?), `answer`
   (what an agent shows a viewer)
 * `leaf` (one entry of the log), `witness` (who else saw the log), `proof` (evidence files), `render` (previews from
-  verified bytes), `terminal` (colors, width and JSON errors of both command lines)
+  verified bytes), `terminal` (colors, width, JSON errors and the
+  text of others on both command lines)
 """

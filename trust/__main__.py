@@ -13,7 +13,7 @@ from pathlib import Path
 
 from trust.errors import MalformedError
 from trust.proof import verify_file_untrusted
-from trust.render import neutralise
+from trust.terminal import neutralise
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,6 +6,7 @@ name or path -> text                                a parameter
 @rotate, @baseline -> any text                      new credentials, or the declared baseline
 @rings -> 1,10,50                                   how many percent of the CPE go first, and then
 @image/MODEL[/HARDWARE] -> FILE:VERSION             the firmware image for CPE of a model
+service -> a service, a login or a MAC address      whose a CPE is, of an acceptance
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ ROTATE: Final = "@rotate"
 """The setting that asks for new credentials, both ways."""
 BASELINE: Final = "@baseline"
 """The setting that asks for what the agent's configuration declares of such CPE."""
+
+
+FOR_SERVICE: Final = "service"
+"""The setting of an acceptance that names the service; without it each CPE is accepted for the one that it serves."""
 
 
 RINGS: Final = "@rings"

@@ -220,11 +220,24 @@ class EntryChange:
         return EntryChange(self.entry, not self.added)
 
 
-DesiredChange = ReasonChange | TariffChange | EntryFieldChange | EntryChange
+@dataclass(frozen=True, slots=True)
+class CpeChange:
+    """A CPE, by its name, that is accepted for the service (`added`), or no longer is. Secrets may then go into it."""
+
+    cpe: str
+    added: bool
+
+    def inverse(self) -> CpeChange:
+        """Return the change that takes this one back."""
+        return CpeChange(self.cpe, not self.added)
+
+
+DesiredChange = ReasonChange | TariffChange | EntryFieldChange | EntryChange | CpeChange
 """What an applied item records about its service."""
 
 
 _ENTRY: Final = "entry="
+_CPE: Final = "cpe="
 _ENTRY_FIELD_PAIRS: Final = tuple({name, f"was-{name}"} for name in ENTRY_FIELDS)
 
 
@@ -232,7 +245,7 @@ def write_changes(changes: Sequence[DesiredChange]) -> list[str]:
     """Return changes as an item's document holds them.
 
     `+debt`, `-debt`; `was=Home 20M` and `tariff=Home 50M`; `was-login=amina` and `login=amina.h`, and likewise of
-    each field in `ENTRY_FIELDS`; `+entry={…}`, `-entry={…}`.
+    each field in `ENTRY_FIELDS`; `+entry={…}`, `-entry={…}`; `+cpe=NAME`, `-cpe=NAME`.
     """
     texts: list[str] = []
     for change in changes:
@@ -245,6 +258,8 @@ def write_changes(changes: Sequence[DesiredChange]) -> list[str]:
                 texts += [f"was-{name}={before}", f"{name}={after}"]
             case EntryChange():
                 texts.append(f"{'+' if change.added else '-'}{_ENTRY}{change.entry}")
+            case CpeChange():
+                texts.append(f"{'+' if change.added else '-'}{_CPE}{change.cpe}")
     return texts
 
 
@@ -260,9 +275,7 @@ def read_changes_untrusted(texts: Sequence[str]) -> tuple[DesiredChange, ...]:
     rest = iter(texts)
     for text in rest:
         if text[:1] in ("+", "-"):
-            is_entry = text[1:].startswith(_ENTRY)
-            entry = EntryChange(text[1 + len(_ENTRY) :], text[0] == "+") if is_entry else _read_reason(text)
-            changes.append(entry)
+            changes.append(_read_signed(text[1:], added=text[0] == "+"))
             continue
         pair = dict(part.split("=", 1) for part in (text, next(rest, "")) if "=" in part)
         if pair.keys() == {"was", "tariff"}:
@@ -272,15 +285,20 @@ def read_changes_untrusted(texts: Sequence[str]) -> tuple[DesiredChange, ...]:
             changes.append(EntryFieldChange(name, pair[f"was-{name}"], pair[name]))
         else:
             raise MalformedStatementError(
-                "item: desired: expected +REASON, -REASON, +entry=, -entry=, or a pair of was=TARIFF and tariff=TARIFF,"
-                f" or of was-FIELD=TEXT and FIELD=TEXT with a field out of {', '.join(ENTRY_FIELDS)}"
+                "item: desired: expected +REASON, -REASON, +entry=, -entry=, +cpe=, -cpe=, or a pair of was=TARIFF"
+                f" and tariff=TARIFF, or of was-FIELD=TEXT and FIELD=TEXT with a field out of {', '.join(ENTRY_FIELDS)}"
             )
     return tuple(changes)
 
 
-def _read_reason(text: str) -> ReasonChange:
+def _read_signed(text: str, *, added: bool) -> DesiredChange:
+    """Return the change of a text that began with a sign."""
+    if text.startswith(_ENTRY):
+        return EntryChange(text.removeprefix(_ENTRY), added)
+    if text.startswith(_CPE):
+        return CpeChange(text.removeprefix(_CPE), added)
     try:
-        return ReasonChange(SuspensionReason(text[1:]), text[0] == "+")
+        return ReasonChange(SuspensionReason(text), added)
     except ValueError as err:
         known = ", ".join(reason.value for reason in SuspensionReason)
         raise MalformedStatementError(f"item: desired: expected one of the reasons {known}") from err

@@ -46,6 +46,8 @@ class StoryFault(enum.Enum):
     AFTER_CANCEL = "consumed-after-cancel", "The plan was used after its cancel."
     AFTER_REJECTION = "consumed-after-rejection", "The plan was used after somebody rejected it."
     AFTER_VOID = "consumed-after-void", "The plan was used after it was void or expired."
+    CONSUMED_PAUSED = "consumed-while-paused", "The plan was used while it was paused."
+    BEGUN_PAUSED = "begun-while-paused", "An item was begun while the plan was paused."
     SENT_UNCONSUMED = "sent-before-consumed", "Something was sent before the plan was used."
     SENT_AFTER_END = "sent-after-end", "Something was sent after the run had ended."
     SENT_AFTER_CANCEL = "sent-after-cancel", "A step was begun after the plan's cancel."
@@ -227,12 +229,15 @@ class LifeOfPlan:
 
     `reverts`: the plan takes back what it did when an item fails: then a step that was sent may be begun again, for its
     inverse, after the cancel and after its item's end. `items` are the items that moved, and their states; `steps` the
-    verdicts of each step of an item, "" while it has none.
+    verdicts of each step of an item, "" while it has none. `begun_paused` are items that went to running during the
+    pause in force.
     """
 
     reverts: bool
     stage: Stage = Stage.ABSENT
     cancelled: bool = False
+    paused: bool = False
+    begun_paused: set[int] = field(default_factory=set)
     closed_by: set[LeafKind] = field(default_factory=set)
     consumed: int | None = None
     leaves: int = 0
@@ -279,6 +284,9 @@ def _take(life: LifeOfPlan, index: int, leaf: Leaf) -> StoryFault | None:
     life.leaves += 1
     if kind is K.CANCEL:
         life.cancelled = True
+    if kind in (K.PAUSED, K.RESUMED):
+        life.paused = kind is K.PAUSED
+        life.begun_paused.clear()
     if after is Stage.CLOSED and kind in _CLOSED_AS:
         life.closed_by.add(kind)
     if kind is K.CONSUMED:
@@ -324,6 +332,8 @@ def _allow(life: LifeOfPlan, leaf: Leaf) -> StoryFault | None:
     match leaf.kind:
         case K.CONSUMED if life.cancelled:
             return StoryFault.AFTER_CANCEL
+        case K.CONSUMED if life.paused:
+            return StoryFault.CONSUMED_PAUSED
         case K.ABOUT_TO:
             return _begin(life, leaf)
         case K.STEP_OUTCOME:
@@ -343,6 +353,8 @@ def _begin(life: LifeOfPlan, leaf: Leaf) -> StoryFault | None:
     taken_back = life.reverts and bool(tickets)
     if life.cancelled and not taken_back:
         return StoryFault.SENT_AFTER_CANCEL
+    if life.paused and (begins or (leaf.item in life.begun_paused and not tickets)):
+        return StoryFault.BEGUN_PAUSED
     state = life.items.get(leaf.item, "planned")
     if begins and state not in _UNSENT:
         return StoryFault.NO_SUCH_MOVE
@@ -375,6 +387,8 @@ def _move(life: LifeOfPlan, leaf: Leaf) -> StoryFault | None:
     if before in _LIVE and state in STANDS and not _steps_agree(life, leaf.item):
         return StoryFault.STEPS_DISAGREE
     life.items[leaf.item] = state
+    if life.paused and state == "running":  # it may send nothing at all; its first step would be the lie
+        life.begun_paused.add(leaf.item)
     return None
 
 

@@ -53,24 +53,45 @@ class Action(enum.Enum):
     CPE_RESET = "cpe-factory-reset"
     CPE_FIRMWARE = "cpe-firmware"
     CPE_DIAGNOSE = "cpe-diagnose"
+    CPE_ACCEPT = "cpe-accept"
     REMOVE = "remove"
     RENAME_LOGIN = "rename-login"
     PREPARE = "prepare-device"
     EDIT = "subscriber-edit"
+    PORT_SET = "port-set"
+    PORT_CYCLE = "port-power-cycle"
 
     @property
     def on_cpe(self) -> bool:
         """Whether its subjects are CPE, not services."""
         return self in _ON_CPE
 
+    @property
+    def on_ports(self) -> bool:
+        """Whether its subjects are ports of the operator's own devices, not services."""
+        return self in _ON_PORTS
+
 
 _ON_CPE: Final = frozenset(
-    {Action.CPE_SET, Action.CPE_REBOOT, Action.CPE_RESET, Action.CPE_FIRMWARE, Action.CPE_DIAGNOSE}
+    {
+        Action.CPE_SET,
+        Action.CPE_REBOOT,
+        Action.CPE_RESET,
+        Action.CPE_FIRMWARE,
+        Action.CPE_DIAGNOSE,
+        Action.CPE_ACCEPT,
+    }
 )
+
+
+_ON_PORTS: Final = frozenset({Action.PORT_SET, Action.PORT_CYCLE})
 
 
 SUPPORT_ACTIONS: Final = (Action.CPE_DIAGNOSE, Action.CPE_REBOOT)
 """What support asks of one CPE while a subscriber is on the phone: nothing of it changes a setting."""
+BY_SIGHT: Final = frozenset({Action.CPE_ACCEPT})
+"""Actions that people approve who saw each item, whatever the class's policy says: its other plans may be approved by
+a standing authority, which sees nothing."""
 
 
 class Role(enum.Enum):
@@ -195,7 +216,18 @@ def preset() -> tuple[PolicyClass, ...]:
             False,
         ),
         PolicyClass(
-            RiskClass.PROVISION, (Action.CPE_SET,), 1, _APPROVERS, False, one_more, ttl, 1, 600, (), anywhere, False
+            RiskClass.PROVISION,
+            (Action.CPE_SET, Action.CPE_ACCEPT),
+            1,
+            _APPROVERS,
+            False,
+            one_more,
+            ttl,
+            most,
+            most,
+            (),
+            anywhere,
+            False,
         ),
         PolicyClass(
             RiskClass.SUPPORT,
@@ -257,6 +289,8 @@ def risk_class(
         guarded: a proven guard undoes the change where it cuts the management path.
         baseline_due: it sets what the configuration declares of such a device, which is new or was reset.
     """
+    if action is Action.CPE_ACCEPT:
+        return RiskClass.PROVISION  # of any number: a fleet that was accepted by an older version is one plan
     if device_config:
         return RiskClass.CONFIG if guarded else RiskClass.UNGUARDED
     own = action is Action.REVERT and own_revert_age_s is not None and own_revert_age_s <= OWN_REVERT_S

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, TypeVar
 
 from trust import chain, limits, merkle, statements, verify, witness
@@ -38,8 +39,9 @@ from trust.errors import (
 )
 from trust.items import Items, open_items_untrusted
 from trust.leaf import Leaf
+from trust.leaf_text import minute_text
 from trust.life import StoryFault
-from trust.statements import Approval, Freeze, Outcome, Plan, Standing, Unfreeze
+from trust.statements import Approval, Freeze, Outcome, Pause, Plan, Resume, Standing, Unfreeze
 from trust.story import (
     NOT_JUDGED,
     Behind,
@@ -313,7 +315,8 @@ def verify_export(export: Export, vkey: str | None = None, head: str | None = No
         items = _check_items(check, export, plan, digest)
         mine = outcomes.get(digest, [])
         check.take(get_plan_findings(Case(plan, digest, log, trusts, behind, mine, items)))
-    _check_rest(check, export, {digest.hex() for digest in plans})
+    pauses = sum(1 for _ in _check_pauses(check, export, trusts, plans))
+    _check_rest(check, export, {digest.hex() for digest in plans}, pauses)
     return Report(tuple(check.lines), pinned)
 
 
@@ -405,8 +408,8 @@ def _check_log(check: _Check, export: Export, trusts: Mapping[int, Trust]) -> Lo
     opened = sum(1 for entry in log.leaves if entry.named is not None)
     check.good(f"{len(log.leaves)} leaves are in that log, {opened} of them opened and as committed to")
     for index, leaf in ((e.index, e.leaf) for e in log.leaves) if len(log.leaves) <= 20 else ():
-        minute = f"minute {leaf.minute}"
-        check.good(f"leaf {index}: " + " ".join(w for w in (leaf.kind.word, leaf.code_word, minute) if w))
+        words = (leaf.kind.word, leaf.code_word, f"at {minute_text(leaf.minute)}")
+        check.good(f"leaf {index}: " + " ".join(filter(None, words)))
     return log
 
 
@@ -471,6 +474,40 @@ def _check_outcomes(
         yield outcome, _envelope.digest(envelope)
 
 
+def _check_pauses(
+    check: _Check, export: Export, trusts: Mapping[int, Trust], plans: Mapping[bytes, Plan]
+) -> Iterator[Envelope]:
+    """Yield the signed pauses and resumes of plans of the file, each once it was judged.
+
+    That a resume was of who paused is judged of nobody: a pause by the agent's socket has no statement.
+    """
+    kinds: tuple[tuple[type[Pause | Resume], str], ...] = ((Pause, "pause"), (Resume, "resume"))
+    for kind, word in kinds:
+        for envelope in _of_type(export, kind):
+            try:
+                told = statements.decode_as_untrusted(kind, envelope)
+            except MalformedStatementError as err:
+                check.bad(StoryFault.BAD_STATEMENT, f"{word}: {err}")
+                yield envelope
+                continue
+            plan = plans.get(bytes.fromhex(told.plan_sha256))
+            if plan is None:
+                continue
+            try:
+                _verified(envelope, trusts, partial(_judge_pause, told=told, agent=plan.agent))
+            except RefusedError as err:
+                check.bad(StoryFault.BAD_STATEMENT, f"{word}: {err}")
+            else:
+                check.good(f"{word} of plan {plan.plan_id}, signed by {told.person}")
+            yield envelope
+
+
+def _judge_pause(envelope: Envelope, trust: Trust, *, told: Pause | Resume, agent: str) -> Pause | Resume:
+    if isinstance(told, Pause):
+        return verify.verify_pause(envelope, trust, told.at * 60, agent)
+    return verify.verify_resume(envelope, trust, told.at * 60, agent, told.person)
+
+
 def _check_items(check: _Check, export: Export, plan: Plan, digest: bytes) -> Items | None:
     if digest.hex() not in export.items:
         return None
@@ -483,11 +520,11 @@ def _check_items(check: _Check, export: Export, plan: Plan, digest: bytes) -> It
     return items
 
 
-def _check_rest(check: _Check, export: Export, plans: set[str]) -> None:
-    """Nothing in a file that was not looked at may hide behind "verified"."""
+def _check_rest(check: _Check, export: Export, plans: set[str], pauses: int) -> None:
+    """Nothing in a file that was not looked at may hide behind "verified". `pauses`: how many of them were."""
     for _ in set(export.items) - plans:
         check.bad(StoryFault.BAD_ITEMS, "items of a plan that is not in the file, or not its agent's")
     judged = {statements.payload_type(kind) for kind in (Trust, Plan, Approval, Standing, Outcome, Freeze, Unfreeze)}
-    others = sum(e.payload_type not in judged for e in export.envelopes)
+    others = sum(e.payload_type not in judged for e in export.envelopes) - pauses
     if others:
         check.good(f"{others} other statements: {NOT_JUDGED}")

@@ -8,18 +8,16 @@ that no text can pass for a line of ours.
 
 from __future__ import annotations
 
-import re
 import textwrap
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Final
 
 from trust.document import UNKNOWN
 from trust.effect_texts import argument_texts
 from trust.items import (
     Absent,
+    CpeChange,
     Effect,
     EntryChange,
     EntryFieldChange,
@@ -33,9 +31,10 @@ from trust.items import (
     Transition,
     Value,
 )
+from trust.leaf_text import minute_text
 from trust.policy import RiskClass
 from trust.statements import OnFailure, Plan, SizeBucket
-from trust.terminal import NO_WRAP
+from trust.terminal import NO_WRAP, neutralise
 
 _LABEL: Final = 7
 _NAMES_SHOWN: Final = 12
@@ -46,39 +45,8 @@ _READ: Final = "as-read"
 """Likewise: that a resource, which is not written, reads as the preview did."""
 _RESTS_ON_SHOWN: Final = 3
 _OPEN_SHOWN: Final = 4
-_MIXED: Final = " [mixed scripts]"
-_SCRIPTS: Final = ("LATIN", "CYRILLIC", "GREEK")
-# Letters and marks that show nothing, though their category is not "format"
-_INVISIBLE: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-_HIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
-_WORD: Final = re.compile(r"\w+")
 _TAKEN_BACK: Final = "on failure: takes back what was applied"
 _FALLBACK: Final = "only if that fails: "
-
-
-def neutralise(text: str) -> str:
-    r"""Return text that can neither move the cursor, reorder what follows, nor hide characters.
-
-    Control, bidirectional, zero-width and other format characters, and spaces but U+0020, become escapes such as
-    `\u202e`. A word that mixes Latin, Cyrillic and Greek letters is a likely forgery: the text ends with a mark.
-    """
-    shown = "".join(_visible(c) for c in text)
-    return shown + _MIXED if any(_is_mixed(word) for word in _WORD.findall(text)) else shown
-
-
-def _visible(c: str) -> str:
-    category = unicodedata.category(c)
-    hidden = category in _HIDDEN_CATEGORIES or c in _INVISIBLE or (category == "Zs" and c != " ")
-    if not hidden:
-        return c
-    return f"\\u{ord(c):04x}" if ord(c) <= 0xFFFF else f"\\U{ord(c):08x}"
-
-
-def _is_mixed(word: str) -> bool:
-    if word.isascii():
-        return False
-    names = [unicodedata.name(c, "") for c in word]
-    return sum(any(n.startswith(script) for n in names) for script in _SCRIPTS) > 1
 
 
 # --- lines ----------------------------------------------------------------------------------------------------------
@@ -106,10 +74,6 @@ def _shown(display: Mapping[str, str], *keys: str) -> list[str]:
 
 def _join(*parts: str) -> str:
     return " · ".join(p for p in parts if p)
-
-
-def _utc(unix_minutes: int) -> str:
-    return datetime.fromtimestamp(unix_minutes * 60, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _asked(plan: Plan, display: Mapping[str, str]) -> str:
@@ -200,6 +164,10 @@ def _record_lines(found: Sequence[Item]) -> list[str]:
             elif isinstance(change, EntryFieldChange):
                 after, before = (neutralise(text) or "none" for text in (change.after, change.before))
                 lines.append(f"~ inventory {name} {change.name} {after} (was: {before})")
+            elif isinstance(change, CpeChange):
+                serves = f"{neutralise(change.cpe)} serves {name or 'nobody yet'}"
+                secrets = "secrets may go into it" if change.added else "no more secrets go into it"
+                lines.append(f"{'+' if change.added else '-'} {serves}: {secrets}")
     rest = len(lines) - _NAMES_SHOWN
     return [*lines[:_NAMES_SHOWN], f"and {rest} more"] if rest > 0 else lines
 
@@ -305,8 +273,8 @@ def _required(items: Iterable[Item]) -> str:
 
 
 def _risk(plan: Plan, head: Mapping[str, str], facts: str) -> str:
-    until = [f"until {text}" for text in _shown(head, "until")] or [f"start by {_utc(plan.start_by)}"]
-    ends = [f"ends by {text}" for text in _shown(head, "ends")] or [f"run until {_utc(plan.run_until)}"]
+    until = [f"until {text}" for text in _shown(head, "until")] or [f"start by {minute_text(plan.start_by)}"]
+    ends = [f"ends by {text}" for text in _shown(head, "ends")] or [f"run until {minute_text(plan.run_until)}"]
     window = [f"starts only {text}" for text in _shown(head, "window")]
     not_alone = "" if plan.requester == UNKNOWN else f"not {plan.requester}"
     if plan.risk_class is RiskClass.ALONE:

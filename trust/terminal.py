@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 import json
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -85,6 +86,41 @@ CODES: Final[Mapping[int, str]] = {1: "failed", 2: "usage", 3: "refused", 4: "mi
 """The code of an error that has no reason code of its own, by its exit code."""
 
 
+# --- text of others -------------------------------------------------------------------------------------------------
+
+_MIXED: Final = " [mixed scripts]"
+_SCRIPTS: Final = ("LATIN", "CYRILLIC", "GREEK")
+# Letters and marks that show nothing, though their category is not "format"
+_INVISIBLE: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+_HIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
+_WORD: Final = re.compile(r"\w+")
+
+
+def neutralise(text: str) -> str:
+    r"""Return text that can neither move the cursor, reorder what follows, nor hide characters.
+
+    Control, bidirectional, zero-width and other format characters, and spaces but U+0020, become escapes such as
+    `\u202e`. A word that mixes Latin, Cyrillic and Greek letters is a likely forgery: the text ends with a mark.
+    """
+    shown = "".join(_visible(c) for c in text)
+    return shown + _MIXED if any(_is_mixed(word) for word in _WORD.findall(text)) else shown
+
+
+def _visible(c: str) -> str:
+    category = unicodedata.category(c)
+    hidden = category in _HIDDEN_CATEGORIES or c in _INVISIBLE or (category == "Zs" and c != " ")
+    if not hidden:
+        return c
+    return f"\\u{ord(c):04x}" if ord(c) <= 0xFFFF else f"\\U{ord(c):08x}"
+
+
+def _is_mixed(word: str) -> bool:
+    if word.isascii():
+        return False
+    names = [unicodedata.name(c, "") for c in word]
+    return sum(any(n.startswith(script) for n in names) for script in _SCRIPTS) > 1
+
+
 # --- lists ------------------------------------------------------------------------------------------------------------
 
 
@@ -118,3 +154,25 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], output: Outp
     cells = [[columns[n].title for n in shown], *([row[n] or "-" for n in shown] for row in rows)]
     widths = [max(len(line[n]) for line in cells) for n in range(len(shown))]
     return "\n".join("  ".join(f"{cell:<{widths[n]}}" for n, cell in enumerate(line)).rstrip() for line in cells)
+
+
+CHECKED: Final = {"ok": "ok", "warning": "LOOK", "fails": "FAILS", "not-checked": "not checked"}
+"""Results of checks, and how people read them."""
+
+
+def check_lines(checks: Sequence[Mapping[str, object]]) -> list[str]:
+    """Return a line for each check of `doctor`, and one below it with its remedy."""
+    width = max((len(str(c["about"])) for c in checks), default=0)
+    lines = []
+    for c in checks:
+        word = CHECKED[str(c["result"])]
+        lines.append(f"{word:<11}  {c['about']:<{width}}  {c['what']}: {neutralise(str(c['detail']))}")
+        if c["mend"] and c["result"] != "ok":
+            lines.append(f"{'':<11}  > {neutralise(str(c['mend']))}")
+    return lines
+
+
+def check_counts(checks: Sequence[Mapping[str, object]]) -> str:
+    """Return how many checks have each result, in one line."""
+    counts = {word: sum(CHECKED[str(c["result"])] == word for c in checks) for word in CHECKED.values()}
+    return ", ".join(f"{n} {word}" for word, n in counts.items() if n)

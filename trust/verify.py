@@ -25,7 +25,17 @@ from trust.errors import (
     RefusedError,
 )
 from trust.limits import VIEW_SECONDS_MAX
-from trust.policy import Channel, PolicyClass, RiskClass, Role, ServiceRequester, UnknownRequester, preset, stricter
+from trust.policy import (
+    BY_SIGHT,
+    Channel,
+    PolicyClass,
+    RiskClass,
+    Role,
+    ServiceRequester,
+    UnknownRequester,
+    preset,
+    stricter,
+)
 from trust.statements import (
     Approval,
     Cancel,
@@ -643,7 +653,7 @@ def _check_counts(judge: _Judge, approval: Approval, index: int, count: _Count) 
         )
     if alone and approval.person not in judge.requesters:
         raise RefusedError(Reason.SIGNER_IS_ANOTHER, "class alone: only who asked signs; ask for the class above")
-    if policy.needs_detail and approval.saw is not Saw.DETAIL:
+    if (policy.needs_detail or plan.action in BY_SIGHT) and approval.saw is not Saw.DETAIL:
         raise RefusedError(Reason.SUMMARY_ONLY, f"{approval.person} saw the summary only, this class needs the detail")
     if policy.channel is Channel.LOCAL and index in judge.circumstances.from_cloud:
         raise RefusedError(Reason.WRONG_CHANNEL, "this class takes approvals by the local socket only")
@@ -753,7 +763,7 @@ def get_standing_result(
         STANDING_PEOPLE + (requester == UNKNOWN),
         policy.approvals + people_more(policy, requester, judge.trusts(), recorded=c.recorded),
     )
-    if plan.risk_class not in BY_STANDING or c.items != 1:
+    if plan.risk_class not in BY_STANDING or plan.action in BY_SIGHT or c.items != 1:
         return VerificationResult(
             False,
             need,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.api import reviews
+from agent.api import billing, reviews
 from agent.api.call import ApiCall, CallerRole, Route
 from agent.api.overview import overview, source_json
 from agent.changes.auditlog.witnesses import NOT_WITNESSED
@@ -20,7 +20,7 @@ async def _status(call: ApiCall) -> Response:
     pinned = p.trust.pinned
     counts = {gate.value: n for gate, n in plans.gates(p.store.reader).items()}
     frozen = freezes(p.store.query, p.clock.wall_s()).rows
-    seen = overview(p)
+    seen, last = overview(p), p.backups.last()
     return Response(
         200,
         {
@@ -28,6 +28,11 @@ async def _status(call: ApiCall) -> Response:
             "problems": list(seen.problems),
             "sources": [source_json(source) for source in seen.sources],
             "disk": {"free": seen.disk_free, "size": seen.disk_size, "files": seen.files},
+            "backup": {
+                "made_s": None if last is None else last.made_s,
+                "log_size": 0 if last is None else last.log_size,
+                "problem": p.backups.problem() if p.backups.wanted else "",
+            },
             "agent": p.handle,
             "agent_id": p.agent,
             "words": p.words,
@@ -49,8 +54,15 @@ async def _status(call: ApiCall) -> Response:
             "cloud": p.cloud(),
             "clock_halt": p.clock_watch.halted(),
             "billing_problem": p.importer.billing_problem(),
+            "billing": billing.sources(p),
+            "restores_waiting": len(p.paid.queue()),
             "targets": list(p.targets),
             "devices": p.devices.counts(),
+            "series_crowded": [
+                {"device": target.partition("/")[2], "dropped": dropped, "refused": refused}
+                for target, (dropped, refused) in p.series.crowded().items()
+            ],
+            "silent_credentials": [one.text(p.clock.wall_s()) for one in p.lines.last.silent_credentials],
             "cpes": None if p.cpes is None else p.cpes.counts(),
             "services": book.count_services(p.store.reader),
             "drift": counts_json(p.drift.last(), running=p.drift.running),

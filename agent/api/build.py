@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from agent.api.call import ApiParts
 from agent.api.routes import Api
+from agent.billing.sources import BillingSources
 from agent.changes.auditlog.build import AuditLog
 from agent.changes.authority.approval import Approvals
 from agent.changes.checkup import Checkup
@@ -14,15 +15,21 @@ from agent.changes.clock_watch import ClockWatch
 from agent.changes.drifting import DriftWatch
 from agent.changes.engine.devices import Devices
 from agent.changes.journal.build import Ground
+from agent.changes.paid import PaidRestores
 from agent.changes.planning.intake import Intake
 from agent.changes.planning.preparation import Preparer
 from agent.changes.retry import Retry
 from agent.changes.worker import Worker
 from agent.cpe.desk import CpeDesk
 from agent.inventory.importing import Importer
+from agent.lines.desk import LineDesk
+from agent.polling.exploring import Explorer
+from agent.polling.poller import Poller
+from agent.polling.series import SeriesStore
 from agent.runtime.host_state import HostState
 from agent.runtime.outages import Outages
 from agent.services.holders import HolderReader
+from agent.store.last_backup import BackupAge
 from agent.store.secrets import SecretStore
 from trust.keys import fingerprint
 
@@ -40,6 +47,8 @@ class MainJob:
     importer: Importer
     clock_watch: ClockWatch
     open_sealed: Callable[[bytes], bytes]
+    sources: BillingSources
+    restores: PaidRestores
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +57,16 @@ class ShownNetwork:
 
     targets: tuple[str, ...]
     devices: Devices
+    poller: Poller
+    series: SeriesStore
+    explorer: Explorer
+    lines: LineDesk
     cpes: CpeDesk | None
     holders: HolderReader
     checkup: Checkup
     outages: Outages
     host: HostState
+    backups: BackupAge
     drift: DriftWatch
     preparer: Preparer
 
@@ -91,6 +105,8 @@ def build(
         worker=job.worker,
         evidence=log.evidence,
         importer=job.importer,
+        billing=job.sources,
+        paid=job.restores,
         secrets=secrets,
         clock_watch=job.clock_watch,
         retry=Retry(g.store, g.vault, g.recorder, job.worker, g.clock, job.approvals.send_window),
@@ -102,11 +118,16 @@ def build(
         words=fingerprint(identity.plan_key.public, identity.log_key.public),
         targets=network.targets,
         devices=network.devices,
+        poller=network.poller,
+        series=network.series,
+        explorer=network.explorer,
+        lines=network.lines,
         cpes=network.cpes,
         holders=network.holders,
         checkup=network.checkup,
         outages=network.outages,
         host=network.host,
+        backups=network.backups,
         drift=network.drift,
         preparer=network.preparer,
         cloud=cloud,

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from agent.billing.sources import BillingSources
 from agent.changes.auditlog.evidence import Evidence
 from agent.changes.authority.approval import Approvals
 from agent.changes.checkup import Checkup
@@ -18,12 +19,17 @@ from agent.changes.drifting import DriftWatch
 from agent.changes.engine.devices import Devices
 from agent.changes.journal.audit import Recorder
 from agent.changes.journal.trust_state import TrustState
+from agent.changes.paid import PaidRestores
 from agent.changes.planning.intake import Intake
 from agent.changes.planning.preparation import Preparer
 from agent.changes.retry import Retry
 from agent.changes.worker import Worker
 from agent.cpe.desk import CpeDesk
 from agent.inventory.importing import Importer
+from agent.lines.desk import LineDesk
+from agent.polling.exploring import Explorer
+from agent.polling.poller import Poller
+from agent.polling.series import SeriesStore
 from agent.reasons import HttpReason
 from agent.runtime.clock import Clock
 from agent.runtime.errors import HttpError
@@ -33,6 +39,7 @@ from agent.runtime.notifier import Notifier
 from agent.runtime.outages import Outages
 from agent.services.holders import HolderReader
 from agent.store.db import Store
+from agent.store.last_backup import BackupAge
 from agent.store.secrets import SecretStore
 from agent.store.vault import Vault
 from trust.document import Person
@@ -67,6 +74,8 @@ class ApiParts:
     worker: Worker
     evidence: Evidence
     importer: Importer
+    billing: BillingSources
+    paid: PaidRestores
     secrets: SecretStore
     clock_watch: ClockWatch
     retry: Retry
@@ -78,11 +87,16 @@ class ApiParts:
     words: str
     targets: tuple[str, ...]
     devices: Devices
+    poller: Poller
+    series: SeriesStore
+    explorer: Explorer
+    lines: LineDesk
     cpes: CpeDesk | None
     holders: HolderReader
     checkup: Checkup
     outages: Outages
     host: HostState
+    backups: BackupAge
     drift: DriftWatch
     preparer: Preparer
     cloud: Callable[[], Mapping[str, object]]

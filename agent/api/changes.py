@@ -64,7 +64,7 @@ async def _ask(call: ApiCall) -> Response:
         asked = request.signed(envelope, pinned.trust, p.agent, now_s, p.open_sealed)
     else:
         asked = request.local(_read_ask(r), call.request.peer_uid, p.people, pinned.trust, p.agent, now_s)
-    await p.importer.refresh()
+    await p.billing.refresh(())
     hidden = call.problem(CallerRole.VIEWER)
     if not call.may(CallerRole.OPERATOR):
         call.strangers.admit(now_s)
@@ -153,11 +153,16 @@ async def _events(call: ApiCall, row: PlanRow, after: int) -> AsyncGenerator[obj
     """Yield the change's events after a sequence number, then its end."""
     p = call.parts
     while True:
+        # The state before the events, and the end only after a read without any: the writer commits between two reads,
+        # and while a line is taken, and one read returns only so many events.
+        now = plans.find(p.store.reader, row.short)
+        state = plans.state_now(p.store.reader, now)
+        told = after
         for event in p.evidence.events(row, after):
             after = event.seq
             yield asdict(event)
-        now = plans.find(p.store.reader, row.short)
-        state = plans.state_now(p.store.reader, now)
+        if after != told:
+            continue
         if now.finished_seq is not None or now.gate not in (Gate.OPEN, Gate.APPROVED, Gate.CONSUMED):
             yield {"end": True, "state": state.value, "exit": EXIT_CODES[state]}
             return

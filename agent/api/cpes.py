@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from agent.api.asked import unknown
 from agent.api.call import ApiCall, CallerRole, Route, number
 from agent.cpe.desk import CpeDesk
 from agent.cpe.planner import NO_ACS
 from agent.cpe.query import BadQueryError, parse_query, parse_tag
 from agent.cpe_model.known import Acceptance
-from agent.inventory import finding
 from agent.reasons import HttpReason
 from agent.runtime.errors import HttpError
 from agent.runtime.http import Response, StreamResponse
 
 MOST_SESSIONS: Final = 10
 MOST_S: Final = 600
+
+BINDING: Final = "a CPE is bound to a service by a change that somebody else approves"
 
 LIMIT: Final = 200
 """CPE of one page unless it is asked for more or less."""
@@ -100,24 +100,13 @@ async def _decide(call: ApiCall) -> Response:
         raise HttpError(
             400, HttpReason.BAD_REQUEST, f"trust: expected accepted, refused or quarantined, got {trust[:40]}"
         )
-    cpe, who = _desk(call).find(call.values[0]), call.who
-    service = await _service(call, service) if service else service
+    cpe = _desk(call).find(call.values[0])
+    if service:
+        told = f"{BINDING}: ispagent cpe accept {cpe.name} --service {service[:80]}"
+        raise HttpError(400, HttpReason.BAD_REQUEST, told)
     decided = Acceptance(trust) if trust else None
-    found = await _desk(call).decide(cpe, who, trust=decided, service=service, forget=forget)
+    found = await _desk(call).decide(cpe, call.who, trust=decided, unbind=service is not None, forget=forget)
     return Response(200, {} if found is None else _desk(call).shown(found))
-
-
-async def _service(call: ApiCall, ref: str) -> str:
-    """Return the one service that a reference means: by its ref, its subscriber, its login or a MAC address."""
-    found = [service.ref for service in await finding.named(call.parts.store, ref)]
-    if ref in found:
-        return ref
-    if not found:
-        raise await unknown(call, ref)
-    if len(found) > 1:
-        several = f"{ref[:80]} has several services: {', '.join(found[:10])}"
-        raise HttpError(409, HttpReason.AMBIGUOUS_SERVICE, several)
-    return found[0]
 
 
 async def _clear(call: ApiCall) -> Response:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Final
 
-from agent.api.call import ApiCall, CallerRole, Route
-from agent.connectors.base import DeviceReport
+from agent.api.call import ApiCall, CallerRole, Route, number
+from agent.api.lines import device_lines
+from agent.connectors.base import DeviceReport, Question
 from agent.inventory import book
-from agent.polling import samples
+from agent.polling.series import SENSOR_VALUE
+from agent.polling.series_sql import DAY_S
 from agent.reasons import HttpReason, MethodReason
 from agent.runtime.errors import HttpError
-from agent.runtime.http import Response
+from agent.runtime.http import Response, StreamResponse
 from agent.services.readiness import Readiness, ReadinessReader
 
+WORD_BYTES: Final = 262_144
+"""One word of a question by hand: a profile that is tried is one."""
 PREPARED: Final = frozenset({MethodReason.NO_SUCH_PROFILE, MethodReason.NO_LIST, MethodReason.LIST_WITHOUT_RULE})
 """Refusals of a suspension that a preparation of the device may mend."""
 
@@ -24,24 +28,55 @@ async def _list_devices(call: ApiCall) -> Response:
 
 
 async def _show(call: ApiCall) -> Response:
-    return Response(200, _with_samples(call, _named(call, call.values[0])))
+    return Response(200, _with_sensors(call, _named(call, call.values[0])))
 
 
 async def _series(call: ApiCall) -> Response:
-    target, name = _named(call, call.values[0]).target, call.request.query.get("name", "")
-    found = samples.series(call.parts.store, target, name)
-    return Response(200, [{"value": one.value, "at_s": one.at_s} for one in found])
+    """Return the series of a device with their newest values, or the points of one: `of`, `name`, `since`, `until`."""
+    target, series, query = _named(call, call.values[0]).target, call.parts.series, call.request.query
+    if not (of := query.get("of", "")):
+        newest, read_s = series.newest(target)
+        last = {(one.key, one.name): one.value for one in newest}
+        every = [(key, name) for key, names in series.names(target).items() for name in names]
+        told = [{"of": key, "name": name, "value": last.get((key, name))} for key, name in every]
+        return Response(200, {"read_s": read_s or None, "series": told})
+    name = query.get("name", SENSOR_VALUE)
+    known = series.names(target).get(of, ())
+    if name not in known:
+        wanted = f"expected one of {', '.join(known)}" if known else f"there is no series of {of[:100]!r}"
+        raise HttpError(404, HttpReason.UNKNOWN_DEVICE, f"{target}: {wanted}, got {name[:40]!r}")
+    until_s = number(query.get("until", str(int(call.parts.clock.wall_s()) + 1)), "until")
+    since_s = number(query.get("since", str(max(until_s - DAY_S, 0))), "since")
+    if since_s >= until_s:
+        raise HttpError(400, HttpReason.BAD_REQUEST, "expected since before until, unix seconds")
+    step_s, points = await series.read(target, of, name, since_s, until_s)
+    unit = next((sensor.unit for sensor in call.parts.poller.newest(target)[0] if sensor.key == of), "")
+    return Response(200, {"step_s": step_s, "unit": unit, "points": [asdict(point) for point in points]})
 
 
 async def _probe(call: ApiCall) -> Response:
     call.body().done()
-    found = await call.parts.devices.probe(_named(call, call.values[0]).target)
-    return Response(200, _with_samples(call, found))
+    target = _named(call, call.values[0]).target
+    if await call.parts.poller.poll_now(target):
+        found = _named(call, target)
+    else:
+        found = await call.parts.devices.probe(target)
+    return Response(200, _with_sensors(call, found))
 
 
 async def _neighbors(call: ApiCall) -> Response:
     found = await call.parts.devices.neighbors(_named(call, call.values[0]).target)
     return Response(200, [asdict(one) for one in found])
+
+
+async def _explore(call: ApiCall) -> StreamResponse:
+    """Ask devices by hand, as a connector's own commands do: a line for each row, then `end` or `error`."""
+    r = call.body()
+    verb, target = r.text("verb"), r.text("target")
+    words, options = r.texts("words", WORD_BYTES), r.text_map("options")
+    r.done()
+    question = Question(verb, target, tuple(words), options)
+    return StreamResponse(call.parts.explorer.start(call.values[0], question))
 
 
 async def _readiness(call: ApiCall) -> Response:
@@ -67,12 +102,13 @@ def _ready(one: Readiness, advice: str) -> dict[str, object]:
     }
 
 
-def _with_samples(call: ApiCall, report: DeviceReport) -> dict[str, object]:
-    """Return a device with the newest of each of its polled values."""
+def _with_sensors(call: ApiCall, report: DeviceReport) -> dict[str, object]:
+    """Return a device with the newest of its values, and its parts."""
     now_s = call.parts.clock.wall_s()
-    found = samples.latest(call.parts.store, report.target)
-    polled = [{"name": one.name, "value": one.value, "age_s": max(int(now_s) - one.at_s, 0)} for one in found]
-    return {**_device(report, now_s), "polled": polled}
+    sensors, read_s = call.parts.poller.newest(report.target)
+    age_s = max(int(now_s) - read_s, 0)
+    told = [{**asdict(one), "age_s": age_s} for one in sensors]
+    return {**_device(report, now_s), "sensors": told, "lines": device_lines(call, report.target)}
 
 
 def _named(call: ApiCall, name: str) -> DeviceReport:
@@ -95,8 +131,9 @@ def _device(report: DeviceReport, now_s: float) -> dict[str, object]:
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/devices", CallerRole.OPERATOR, "", "devices", _list_devices),
     Route("GET", "/v1/devices/{name}", CallerRole.OPERATOR, "", "the device, as last read", _show),
-    Route("GET", "/v1/devices/{name}/series", CallerRole.OPERATOR, "", "values of one name over time", _series),
+    Route("GET", "/v1/devices/{name}/series", CallerRole.OPERATOR, "", "series, or the points of one", _series),
     Route("GET", "/v1/devices/{name}/neighbors", CallerRole.OPERATOR, "", "devices that it hears now", _neighbors),
+    Route("POST", "/v1/explore/{connector}", CallerRole.OPERATOR, "verb, target, words, options", "rows", _explore),
     Route("GET", "/v1/readiness", CallerRole.OPERATOR, "", "device, method, state, services, trials", _readiness),
     Route("POST", "/v1/devices/{name}/probe", CallerRole.OPERATOR, "", "the device, as read now", _probe),
 )

@@ -11,6 +11,8 @@ from typing import Final
 
 from agent.api.call import ApiParts
 from agent.api.overview import Condition, Overview, overview
+from agent.lines.desk import OutageView
+from agent.lines.outage import CauseKind
 from agent.reasons import HttpReason
 from agent.runtime.errors import HttpError
 from agent.runtime.http import HttpRequest, Response, TextResponse
@@ -72,6 +74,8 @@ def _families(o: Overview) -> Iterator[tuple[str, str, str, Iterable[_Sample]]]:
             "When the last drift round ended, unix seconds.",
             [({}, float(drift.ended_s))],
         )
+    if (lines := o.lines) is not None:
+        yield from _lines(lines, o.now_s)
     yield "ispagent_log_leaves_total", "counter", "Entries of the audit log.", [({}, o.log_size)]
     yield "ispagent_state_bytes", "gauge", "Size of the agent's own files.", [({}, o.files)]
     yield "ispagent_disk_free_bytes", "gauge", "Space left where they are.", [({}, o.disk_free)]
@@ -81,6 +85,50 @@ def _families(o: Overview) -> Iterator[tuple[str, str, str, Iterable[_Sample]]]:
         "gauge",
         "How late the event loop was at most in the last minute.",
         [({}, o.lag_s)],
+    )
+
+
+def _lines(view: OutageView, now_s: float) -> Iterator[tuple[str, str, str, Iterable[_Sample]]]:
+    """Yield the metrics of polled devices and outages. Labels name devices, never their parts, which name people."""
+    known = view.devices.values()
+    yield (
+        "ispagent_line_parts",
+        "gauge",
+        "Ports, radios, clients, PON ports and ONUs by their state.",
+        [({"kind": kind, "state": state}, float(n)) for (kind, state), n in sorted(view.parts.items())],
+    )
+    yield (
+        "ispagent_line_devices",
+        "gauge",
+        "Devices by whether they answer.",
+        _by(
+            "state",
+            {
+                "silent": sum(one.silent for one in known),
+                "unread": sum(one.refuses for one in known),
+                "answers": sum(not one.silent and not one.refuses for one in known),
+            },
+        ),
+    )
+    yield (
+        "ispagent_line_device_silent",
+        "gauge",
+        "1 for a device that is unreachable, or asked with a wrong secret.",
+        [({"device": one.target}, float(one.silent)) for one in known],
+    )
+    yield (
+        "ispagent_line_reading_age_seconds",
+        "gauge",
+        "How old the last reading of a device is; absent before the first.",
+        [({"device": one.target}, max(now_s - one.read_s, 0.0)) for one in known if one.read_s],
+    )
+    causes = {kind.value: sum(cause.kind is kind for cause in view.causes) for kind in CauseKind}
+    yield "ispagent_line_outages", "gauge", "Causes of outages by their kind.", _by("kind", causes)
+    yield (
+        "ispagent_line_services",
+        "gauge",
+        "Services by what is known of their line, and those that an outage cuts off.",
+        _by("line", {"known": view.found, "shared-part": view.behind, "all": view.services, "cut-off": len(view.cut)}),
     )
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, cast
 
 import trio
 
 from agent.api.call import ApiCall
 from agent.connectors.base import LiveSession, NetworkState, UnreadableError
 from agent.model import Service
+from agent.spelling import mac_digits
 
 READ_S: Final = 15.0
 """How long somebody on the phone waits for the network before the rest is shown without it."""
@@ -32,6 +33,15 @@ async def read_network(call: ApiCall, services: Iterable[Service]) -> dict[str, 
         for service in services:
             nursery.start_soon(read, service)
     return found
+
+
+def session_macs(network: Mapping[str, dict[str, object]]) -> Iterator[tuple[str, str, str]]:
+    """Yield the MAC addresses of CPE that sessions show: service, twelve hex digits, by what."""
+    for ref, state in network.items():
+        for session in cast("list[dict[str, object]]", state.get("sessions", [])):
+            for text in cast("dict[str, str]", session["facts"]).values():
+                if mac := mac_digits(text):
+                    yield ref, mac, f"session on {session['place']}"
 
 
 def _not_checked(why: str) -> dict[str, object]:

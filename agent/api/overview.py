@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
@@ -11,7 +12,9 @@ from agent.api.call import ApiParts
 from agent.changes.journal import plans
 from agent.changes.journal.trust_state import freezes
 from agent.inventory.drift_book import DriftRound
+from agent.lines.desk import OutageView
 from agent.runtime.outages import SourceReport, SourceState
+from trust.terminal import neutralise
 
 CLOUD_S: Final = 60.0
 """A control plane that is away for less is no news: connections end and begin."""
@@ -50,6 +53,9 @@ class Overview:
     trust_until_s: int | None
     drift: DriftRound | None = None
     """The last comparison with the network; None: there was none yet."""
+    lines: OutageView | None = None
+    """Devices and outages, as worked out last; None: no device was ever read."""
+    now_s: float = 0.0
 
 
 def overview(p: ApiParts) -> Overview:
@@ -75,6 +81,10 @@ def overview(p: ApiParts) -> Overview:
         found.append((Condition.DEGRADED, f"control plane: {cloud.get('problem') or 'not connected'}"))
     if pinned is not None and pinned.trust.expires <= now_s:
         found.append((Condition.DEGRADED, f"trust version {pinned.trust.version} has expired: make the next one"))
+    if p.backups.wanted and (problem := p.backups.problem()):
+        found.append((Condition.DEGRADED, f"backup: {problem}"))
+    for silent in p.lines.last.silent_credentials:
+        found.append((Condition.DEGRADED, silent.text(now_s)))
     drift = p.drift.last()
     if drift is not None and drift.alarm:
         text = f"drift: {drift.differ} of {drift.checked} differ from the record: ispagent drift"
@@ -96,7 +106,30 @@ def overview(p: ApiParts) -> Overview:
         connected=bool(cloud["connected"]) if enrolled else None,
         trust_until_s=pinned.trust.expires if pinned else None,
         drift=drift,
+        lines=p.lines.last if p.lines.last.devices else None,
+        now_s=now_s,
     )
+
+
+def status_line(seen: Overview) -> str:
+    """Return the agent's condition in one line, for systemd: any user may read it, so it names no subscriber."""
+    condition = seen.condition.value.upper()
+    more = f" and {len(seen.problems) - 1} more" if len(seen.problems) > 1 else ""
+    parts = [f"{condition}: {neutralise(seen.problems[0])}{more}" if seen.problems else condition]
+    counts = Counter(source.state for source in seen.sources if source.name not in OWN_SOURCES)
+    parts += [f"{counts[state]} {word}" for state, word in _STATES.items() if counts[state]]
+    parts += [f"{seen.gates[gate]} {word}" for gate, word in _GATES.items() if seen.gates.get(gate)]
+    if seen.trust_until_s is None:
+        parts.append("no trust document")
+    if seen.connected is not None:
+        parts.append("control plane connected" if seen.connected else "control plane NOT connected")
+    return " · ".join([*parts, f"log {seen.log_size} leaves"])
+
+
+OWN_SOURCES: Final = frozenset({"disk", "configuration"})
+"""Of the things that the agent depends on, its own: they answer nobody, and are told where they fail."""
+_STATES: Final = {SourceState.UP: "up", SourceState.DOWN: "DOWN"}
+_GATES: Final = {"open": "changes waiting for approval", "approved": "approved, not started"}
 
 
 def source_json(source: SourceReport) -> dict[str, object]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from agent.api import (
     agent,
     audit,
+    backups,
+    billing,
     changes,
     cpes,
     devices,
     doctor,
     drift,
+    hooks,
+    lines,
     report,
     reviews,
     secrets,
@@ -35,13 +39,17 @@ ROUTES: tuple[Route, ...] = (
     *secrets.ROUTES,
     *subscribers.ROUTES,
     *devices.ROUTES,
+    *lines.ROUTES,
     *cpes.ROUTES,
     *drift.ROUTES,
     *changes.ROUTES,
     *statements.ROUTES,
     *reviews.ROUTES,
     *report.ROUTES,
+    *billing.ROUTES,
+    *hooks.ROUTES,
     *audit.ROUTES,
+    *backups.ROUTES,
 )
 """Every route there is."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agent.api import billing
 from agent.api.call import ApiCall, CallerRole, Route, unb64
 from agent.api.doctor import check_json
 from agent.runtime.http import Response
@@ -16,14 +17,18 @@ async def _set_secret(call: ApiCall) -> Response:
     secret = unb64(r.text("secret"), "secret")
     r.done()
     await call.parts.secrets.put(call.values[0], secret, call.who)
+    for reader in call.parts.billing.readers.values():
+        if reader.terms.secret == call.values[0]:
+            reader.poke()  # it may have been refused for long, and would be asked again late
     return Response(200, {"name": call.values[0]})
 
 
 async def _try_secret(call: ApiCall) -> Response:
-    """Answer what comes of using a secret now, where something that is dialled needs it."""
+    """Answer what comes of using a secret now, where something that is dialled or read needs it."""
     call.body().done()
-    checks = await call.parts.checkup.secret(call.values[0])
-    return Response(200, {"name": call.values[0], "checks": [check_json(check) for check in checks]})
+    name = call.values[0]
+    checks = [*await call.parts.checkup.secret(name), *await billing.try_secret(call.parts, name)]
+    return Response(200, {"name": name, "checks": [check_json(check) for check in checks]})
 
 
 ROUTES: tuple[Route, ...] = (

@@ -10,7 +10,8 @@ from typing import Final
 from agent.api import cpes
 from agent.api.asked import item_results, unknown
 from agent.api.call import BODY_BYTES, ApiCall, CallerRole, Route, number, unb64
-from agent.api.network import read_network
+from agent.api.lines import line_of
+from agent.api.network import read_network, session_macs
 from agent.changes.auditlog import history
 from agent.changes.auditlog.history import ChangeFilter, ListedChange
 from agent.changes.journal import plans, request
@@ -18,6 +19,7 @@ from agent.changes.journal.request import Ask, RequestError
 from agent.changes.planning.preview import NothingToDoError
 from agent.connectors.base import AddressHolder, UnreadableError
 from agent.inventory import book, finding
+from agent.inventory.billing import billing_json
 from agent.model import Service
 from agent.runtime.http import Response
 from trust.errors import TrustError
@@ -101,8 +103,10 @@ async def _show(call: ApiCall) -> Response:
     refs = tuple(dict.fromkeys([*(s.ref for s in services), *history.services_named(p.store.reader, ref)]))
     if not refs:
         raise await unknown(call, ref)
-    facts, now_s = book.some_facts(p.store.reader, [s.subscriber for s in services]), p.clock.wall_s()
+    known = p.intake.billing.of_many(p.store.query, [s.subscriber for s in services], p.clock.wall_s())
     network = await read_network(call, services) if q.get("network") != "0" else {}
+    await p.lines.note_macs(session_macs(network))
+    await p.lines.refresh()
     limit = history.LIMIT_MAX if q.get("history") == "1" else CHANGES_SHOWN
     people = {s.subscriber for s in services}
     past = history.changes(p.store.reader, ChangeFilter(services=refs, limit=limit))
@@ -112,13 +116,14 @@ async def _show(call: ApiCall) -> Response:
             "services": [
                 {
                     **book.service_json(s),
-                    "billing": book.fact_json(facts.get(s.subscriber), now_s),
+                    "billing": billing_json(known[s.subscriber]),
                     "network": network.get(s.ref),
+                    "line": line_of(call, s),
                 }
                 for s in services
             ],
             "gone": [ref for ref in refs if ref not in {s.ref for s in services}],
-            "billing": book.fact_json(facts.get(people.pop()), now_s) if len(people) == 1 else None,
+            "billing": billing_json(known[people.pop()]) if len(people) == 1 else None,
             "cpes": [cpe for s in services for cpe in cpes.of_service(call, s.ref)],
             "reasons": [asdict(reason) for reason in history.reasons(p.store.reader, refs)],
             "changes": [_past(call, change) for change in past],

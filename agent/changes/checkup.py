@@ -20,14 +20,18 @@ from agent.connectors.base import (
     CheckResult,
     DeviceReport,
     DeviceState,
+    SharedCredential,
     UnreadableError,
 )
 from agent.model import Service
+from agent.reasons import TargetReason
 from agent.services.network import NetworkReader
 from agent.services.readiness import TrialState, sample, try_suspensions
 
 TARGET_S: Final = 60.0
 """How long the checks of one target may take."""
+GREETED: Final = 5
+"""Devices of a credential that are asked when its secret is set: they tell whether it is right. Chosen arbitrarily."""
 SAMPLE: Final = 20
 """Services of an access method whose suspension is planned: enough for each tariff, and quickly read."""
 EXAMPLES: Final = 3
@@ -59,7 +63,48 @@ class Checkup:
 
         Each target that needs it is looked at, so that its state is of now, not of the last look.
         """
-        return await self._checks(name)
+        return [*await self._checks(name), *await self._credentials(name)]
+
+    async def _credentials(self, secret: str) -> Sequence[Check]:
+        """Return a check for each credential with this secret: whether some of its devices answer to it."""
+        reachable = {report.target for report in self._devices.reports() if report.state is DeviceState.REACHABLE}
+        found = []
+        for one in self._devices.credentials():
+            if secret in one.secrets and one.targets:
+                asked = sorted(one.targets, key=lambda target: (target not in reachable, target))[:GREETED]
+                found.append(await self._credential(one, asked))
+        return found
+
+    async def _credential(self, one: SharedCredential, asked: Sequence[str]) -> Check:
+        problems: dict[str, UnreadableError | None] = {}
+
+        async def greet(target: str) -> None:
+            problems[target] = UnreadableError(
+                f"{target}: no answer in {TARGET_S:g} s", reason=TargetReason.UNREACHABLE
+            )
+            with trio.move_on_after(TARGET_S):
+                try:
+                    await self._devices.greet(target)
+                except UnreadableError as err:
+                    problems[target] = err
+                else:
+                    problems[target] = None
+
+        async with trio.open_nursery() as nursery:
+            for target in asked:
+                nursery.start_soon(greet, target)
+        bad = {target: err for target, err in sorted(problems.items()) if err is not None}
+        about, what = f"credential {one.name}", "answer"
+        answer = f"{len(asked) - len(bad)} of {len(asked)} devices that were asked answer to it"
+        count = f"{answer}, {len(one.targets)} have it"
+        if not bad:
+            return Check(about, what, CheckResult.OK, count)
+        target, err = next(iter(bad.items()))
+        if all(err.reason is TargetReason.MISSING_SECRET for err in bad.values()):
+            return Check(about, what, CheckResult.NOT_CHECKED, str(err))
+        result = CheckResult.FAILS if len(bad) == len(asked) else CheckResult.WARNING
+        mend = f"ispagent device probe {target.partition('/')[2]}"
+        return Check(about, what, result, f"{count}; {err}", mend)
 
     async def _checks(self, secret: str) -> Sequence[Check]:
         found: dict[str, Sequence[Check]] = {}

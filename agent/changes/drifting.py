@@ -20,7 +20,7 @@ import trio
 
 from agent.changes.engine.bulk_reads import read_targets
 from agent.changes.engine.steps import RunParts
-from agent.connectors.base import NetworkState, UnreadableError
+from agent.connectors.base import LiveSession, NetworkState, UnreadableError
 from agent.connectors.spec import AccessMap
 from agent.inventory import book, drift_book, mapping_check
 from agent.inventory.drift_book import Difference, DriftRound, SaveRound, Unread
@@ -44,6 +44,8 @@ ALARM_MIN: Final = 3
 FIRST_S: Final = 60.0
 """How soon after a start the first round may begin: routers and databases are being reached then."""
 
+SeenSessions = Callable[[Iterable[tuple[str, LiveSession]]], Awaitable[None]]
+"""Takes the sessions that a round saw, each with the service whose it is."""
 Source = Callable[[], Awaitable["SourceFindings"]]
 """Compares something else than services (CPE) with its record."""
 
@@ -89,12 +91,23 @@ class DriftWatch:
         zone: ZoneInfo,
         tempo: DriftTempo,
         sources: Sequence[Source] = (),
+        seen: SeenSessions | None = None,
     ) -> None:
-        """Take the parts of a run, whose sessions it reads by, and the reader of services' states."""
+        """Take the parts that a run uses, and the reader of services' states. Nothing runs before `run`.
+
+        Args:
+            parts: of a run; targets are read by its sessions.
+            network: reads services' states.
+            access: the access methods that the configuration declares.
+            zone: the operator's time zone.
+            tempo: the pace of rounds.
+            sources: further sources of differences.
+            seen: is told the sessions of each service; None: nobody.
+        """
         self._parts, self._network, self._zone, self._tempo = parts, network, zone, tempo
         self._store: Store = parts.store
         self._access = {one.name: one for one in access}
-        self._sources = sources
+        self._sources, self._seen = sources, seen
         self._asked = trio.Event()
         self.running = False
         """Whether a round is under way."""
@@ -220,6 +233,9 @@ class DriftWatch:
         unread: dict[str, str] = {}
         states = await self._network.read_states(services)
         read_s = int(self._parts.clock.wall_s())
+        if self._seen is not None:
+            read = ((ref, state) for ref, state in states.items() if isinstance(state, NetworkState))
+            await self._seen((ref, session) for ref, state in read for session in state.sessions)
         for service in services:
             state = states[service.ref]
             if isinstance(state, UnreadableError):
@@ -234,6 +250,8 @@ class DriftWatch:
             differences = drift.compare(service, self._reading(service, state, read_s), recorded, self._zone)
             if state.unjudged and service.reasons and not differences:
                 unread[service.ref] = f"whether it is kept in: {state.unjudged}"
+            elif not differences and (why := drift.passed_text(drift.passed_over(state))):
+                unread[service.ref] = why
             else:
                 now.notes |= {
                     f"whether suspended services are kept in: {why}" for why in filter(None, (state.unjudged,))

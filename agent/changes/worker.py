@@ -271,7 +271,7 @@ class Worker:
         plan = plans.signed(row)
         await self._parts.check_clock()
         if row.risk == RiskClass.RESTORE.value:  # a standing authority rests on what billing says now
-            await self._parts.refresh_facts()
+            await self._parts.refresh_facts(self._services(row))
         sealed = self._recorder.record(None, {"what": "consumed"})
         try:
             await self._parts.store.run(
@@ -296,16 +296,17 @@ class Worker:
         self._bell.ring()
         return True
 
+    def _services(self, row: PlanRow) -> tuple[str, ...]:
+        """Return the services that a plan would change: nothing else of it was approved."""
+        query = "SELECT service FROM item WHERE plan_id = ? AND state = ? AND service IS NOT NULL"
+        return tuple(r["service"] for r in self._parts.store.query(query, (row.plan_id, ItemState.PLANNED.value)))
+
     def _supersede(self, row: PlanRow) -> Callable[[Tx], object]:
         """Return what happens in the transaction of the start: a restore takes the place of unsent suspensions."""
         lifted = row.lifts
         if lifted is None:
             return lambda _: None
-        found = self._parts.store.reader.execute(
-            "SELECT service FROM item WHERE plan_id = ? AND state = ? AND service IS NOT NULL",
-            (row.plan_id, ItemState.PLANNED.value),  # what it would change: nothing else of it was approved
-        ).fetchall()
-        services = tuple(r["service"] for r in found)
+        services = self._services(row)
         seals = {s: self._recorder.move_record(s, {"what": "item", "event": "supersede"}) for s in services}
         return Supersede(services, lifted, row.short, row.plan_id, seals).run
 

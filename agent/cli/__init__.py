@@ -5,39 +5,63 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from agent.cli import (
-    audit,
-    change,
-    client,
-    cloud,
-    config,
-    cpe,
-    device,
-    doctor,
-    drift,
-    local,
-    report,
-    review,
-    secret,
-    session,
-    subscriber,
-    trust,
-)
-from agent.cli.connector_groups import ConnectorGroup, RootGroup
+from agent.cli import client
+from agent.cli.asking import RunningAgent
+from agent.cli.groups import RootGroup
+from protos.command_line import Noun
 from trust.terminal import error_json, wants_json
+
+NOUNS: Final = (
+    Noun("init", "agent.cli.local:app"),
+    Noun("run", "agent.cli.local:app"),
+    Noun("status", "agent.cli.local:app"),
+    Noun("doctor", "agent.cli.doctor:app"),
+    Noun("drift", "agent.cli.drift:app"),
+    Noun("outage", "agent.cli.lines:app"),
+    Noun("report", "agent.cli.report:app"),
+    Noun("freeze", "agent.cli.local:app"),
+    Noun("unfreeze", "agent.cli.local:app"),
+    Noun("change", "agent.cli.change:app", "Change services: suspend, restore, set-plan, disconnect, adopt."),
+    Noun("subscriber", "agent.cli.subscriber:app", "Subscribers and their services."),
+    Noun("billing", "agent.cli.billing:app", "Billing sources, accounts and payments."),
+    Noun("trust", "agent.cli.trust:app", "Who this agent trusts."),
+    Noun("secret", "agent.cli.secret:app", "Passwords and shared secrets, sealed at rest."),
+    Noun("review", "agent.cli.review:app", "Reviews of changes that one person made alone."),
+    Noun("audit", "agent.cli.audit:app", "The audit log."),
+    Noun("cloud", "agent.cli.cloud:app", "The control plane that carries requests and approvals."),
+    Noun("device", "agent.cli.device:app", "Routers and other devices: list, show, probe and add them."),
+    Noun("port", "agent.cli.port:app", "Ports of your own devices: switch, describe, cycle their power (PoE)."),
+    Noun(
+        "cpe",
+        "agent.cli.cpe:app",
+        "CPE (TR-069): what is known of them, and changes on them.",
+        (
+            Noun(
+                "profile",
+                "agent.cli.cpe_profile:app",
+                "Profiles of CPE: which names stand where, and how a model is spoken to.",
+            ),
+        ),
+    ),
+    Noun("backup", "agent.cli.backup:app"),
+    Noun("restore", "agent.cli.backup:app"),
+    Noun("config", "agent.cli.config:app", "The configuration file."),
+    Noun("session", "agent.cli.session:app", "Sessions that accounting keeps open though they are over."),
+    Noun("clock", "agent.cli.local:clock", "The agent's clock."),
+    Noun("update", "agent.cli.update:app", "Updates of the program, from the channel that update.toml names."),
+)
+"""Every command, in the order of the help."""
 
 
 def make(connectors: Sequence[str] | None = None) -> typer.Typer:
     """Return the command line. `connectors`: packages of those whose commands it has; None: of the registry."""
 
     class Root(RootGroup):
-        packages = connectors
-
-    class Shared(ConnectorGroup):
+        nouns = NOUNS
         packages = connectors
 
     made = typer.Typer(
@@ -46,33 +70,10 @@ def make(connectors: Sequence[str] | None = None) -> typer.Typer:
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": ["-h", "--help"], "obj": RunningAgent()},
         cls=Root,
     )
     made.callback()(_options)
-    for group, name in (
-        (change.app, "change"),
-        (subscriber.app, "subscriber"),
-        (trust.app, "trust"),
-        (secret.app, "secret"),
-        (review.app, "review"),
-        (audit.app, "audit"),
-        (cloud.app, "cloud"),
-        (device.app, "device"),
-        (cpe.app, "cpe"),
-        (config.app, "config"),
-        (session.app, "session"),
-        (local.clock, "clock"),
-    ):
-        made.add_typer(group, name=name, cls=Shared)
-    made.command("init")(local.init)
-    made.command("run")(local.run)
-    made.command("status")(local.status)
-    made.command("doctor")(doctor.doctor)
-    made.command("drift")(drift.drift)
-    made.command("report")(report.report)
-    made.command("freeze")(local.freeze)
-    made.command("unfreeze")(local.unfreeze)
     return made
 
 

@@ -13,7 +13,7 @@ from agent.cli.outcome import event_text
 from agent.cli.when import For, Since, Until, period, query, when_text
 from trust.terminal import Column
 
-app = typer.Typer(help="The audit log.", no_args_is_help=True)
+app = typer.Typer()
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 Open = Annotated[bool, typer.Option("--open", help="Lay the records open: the file then names subscribers")]
 Out = Annotated[Path, typer.Option("--out", help="Where to write the file")]

@@ -30,7 +30,6 @@ from agent.cli.client import (
 from agent.cli.outcome import (
     LIST_COLUMNS,
     event_text,
-    items_text,
     list_row,
     list_text,
     outcome_text,
@@ -41,14 +40,9 @@ from agent.cli.progress import Progress
 from agent.cli.when import For, Since, Until, period, query
 from agent.runtime import http_client
 from agent.runtime.errors import ClientError, NotRunningError
-from trust import envelope as envelopes
-from trust import render, statements
-from trust.errors import TrustError
-from trust.items import Items, open_items_untrusted
-from trust.statements import Plan
-from trust.terminal import json_text
+from trust.terminal import json_text, neutralise
 
-app = typer.Typer(help="Change services: suspend, restore, set-plan, disconnect, adopt.", no_args_is_help=True)
+app = typer.Typer()
 
 Refs = Annotated[
     list[str] | None,
@@ -72,6 +66,11 @@ MaybeSigned = Annotated[
 AdoptedReason = Annotated[str, typer.Option("--reason", help="Of a suspension to record: debt, abuse or request")]
 Reason = Annotated[str, typer.Option("--reason", help="debt, abuse or request")]
 
+
+Overdue = Annotated[
+    bool,
+    typer.Option("--overdue", help="All with something overdue, by the rules of [billing]; says why"),
+]
 
 _CLEAR = "\r\x1b[K"
 """To the beginning of a terminal's line, which is emptied."""
@@ -124,26 +123,9 @@ def show(change: Json, as_json: bool, *, listing: bool) -> None:
     if "plan" not in change:  # asking is free to whoever may open the socket
         say(f"{change['id']}: {change['action']}, {change['state']}; you see no preview: {change['not_shown']}")
         return
-    items: Items | None = None
-    try:
-        envelope = envelopes.decode_untrusted(unb64(change["plan"]))
-        plan = statements.decode_as_untrusted(Plan, envelope)
-        documents = [str(d).encode() for d in cast("list[str]", change["documents"])]
-        if not change["not_shown"]:
-            items = open_items_untrusted(documents, bytes.fromhex(plan.items_root), plan.plan_id)
-    except TrustError as err:
-        fail(f"the agent's answer does not verify: {err}", client.FAILED)
-    if items is None:
-        say(f"{change['id']}: the preview cannot be shown: {change['not_shown']}")
-    else:
-        say(render.render_preview(plan, items, str(change["id"]), client.here(sys.stdout).width).rstrip("\n"))
-    if listing and items is not None and change["gate"] in ("open", "approved"):
-        say(render.render_list(items).rstrip("\n"))
-    elif listing:  # it began, or it never will: each item's result, no promise
-        say(items_text(change))
-    text = outcome_text(change)
-    if text:
-        say(f"\n{text}")
+    from agent.cli.preview import print_preview  # with all that signs and reads plans: a third of a command's start
+
+    print_preview(change, listing=listing)
 
 
 def _asked(
@@ -175,15 +157,14 @@ def suspend(
     on_failure: OnFailure = "stop",
     all_services: AllServices = False,
     hold: Hold = False,
+    overdue: Overdue = False,
     as_json: AsJson = False,
 ) -> None:
     """Suspend services for a reason; preview first, nothing is sent before it is approved."""
-    ask(
-        _asked(
-            "suspend", refs, file, on_tariff, exclude, on_failure, reason=reason, hold=hold, all_services=all_services
-        ),
-        as_json,
+    fields = _asked(
+        "suspend", refs, file, on_tariff, exclude, on_failure, reason=reason, hold=hold, all_services=all_services
     )
+    ask({**fields, "settings": {"overdue": "yes"}} if overdue else fields, as_json)
 
 
 @app.command()
@@ -339,10 +320,10 @@ def submit(file: Path, as_json: bool, id_: str = "") -> None:
         if not answer["accepted"]:
             refused = True
             if not as_json:
-                print(f"{name}REFUSED ({answer['reason']}): {render.neutralise(str(answer['message']))}")
+                print(f"{name}REFUSED ({answer['reason']}): {neutralise(str(answer['message']))}")
         elif not as_json:
             have = f" · {answer['have']} of {answer['need']} approve" if answer["need"] else ""
-            print(f"{name}{answer['gate'] or 'taken'}{have} · {render.neutralise(str(answer['message']))}")
+            print(f"{name}{answer['gate'] or 'taken'}{have} · {neutralise(str(answer['message']))}")
     if refused:
         raise typer.Exit(client.REFUSED)
 
@@ -425,8 +406,8 @@ def again(
     if not as_json:
         left_out = cast("list[Json]", rest["left_out"])
         for one in left_out[:LEFT_OUT_SHOWN]:
-            command = f": {render.neutralise(str(one['command']))}" if one["command"] else ""
-            print(f"left out  {render.neutralise(str(one['service']))}: {one['why']}{command}")
+            command = f": {neutralise(str(one['command']))}" if one["command"] else ""
+            print(f"left out  {neutralise(str(one['service']))}: {one['why']}{command}")
         if len(left_out) > LEFT_OUT_SHOWN:
             print(f"left out  … and {len(left_out) - LEFT_OUT_SHOWN} more")
     ask({"action": rest["action"], "change": id_, "on_failure": on_failure, "hold": hold}, as_json)
@@ -449,7 +430,7 @@ def follow(id_: str, *, events: bool = False, as_json: bool = False) -> int:
     change = call_object("GET", at)
     progress = Progress(change) if on_screen else None
     if change["gate"] in ("open", "approved") and change["waits_because"] and not as_json:
-        say(f"{change['id']} not started: {render.neutralise(str(change['waits_because']))}")
+        say(f"{change['id']} not started: {neutralise(str(change['waits_because']))}")
     end: Json | None = None
     try:
         with http_client.stream(client.socket_path(), "GET", f"{at}/watch") as (status, lines):

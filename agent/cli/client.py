@@ -15,8 +15,19 @@ import typer
 
 from agent.runtime import http_client
 from agent.runtime.errors import ClientError, MayNotConnectError, NotRunningError
-from trust.render import neutralise
-from trust.terminal import CODES, Column, Output, Terminal, error_json, json_text, table, terminal, wants_json
+from agent.socket_place import CONFIG, SOCKET, find_socket
+from trust.terminal import (
+    CODES,
+    Column,
+    Output,
+    Terminal,
+    error_json,
+    json_text,
+    neutralise,
+    table,
+    terminal,
+    wants_json,
+)
 
 if TYPE_CHECKING:
     from agent.config import AgentConfig
@@ -26,7 +37,6 @@ Json = dict[str, object]
 DONE, FAILED, USAGE, REFUSED, MIXED = 0, 1, 2, 3, 4
 DEGRADED, FROZEN, HALTED = 5, 6, 7
 """Of `status` and `doctor` alone, for monitoring."""
-DEFAULT_CONFIG = "/etc/ispagent/agent.toml"
 PREVIEW_S = 180.0
 """A preview of a large batch reads much, and a restore waits for a suspension that is being applied."""
 
@@ -73,7 +83,7 @@ def print_version(wanted: bool) -> None:
 
 def config_path() -> Path:
     """Return the configuration's path: ISPAGENT_CONFIG, or the default."""
-    return Path(os.environ.get("ISPAGENT_CONFIG") or DEFAULT_CONFIG)
+    return Path(os.environ.get("ISPAGENT_CONFIG") or CONFIG)
 
 
 def load_settings(config: Path | None) -> AgentConfig:
@@ -99,12 +109,14 @@ def load_own_settings(config: Path | None) -> AgentConfig:
 def socket_path() -> Path:
     """Return the daemon's socket: ISPAGENT_SOCKET, what the configuration says, or the usual one.
 
-    People who ask need not be able to read the configuration, and an agent that runs on while its file has a mistake
-    can be asked: the usual socket is tried then.
+    People who ask need not be able to read the configuration: the usual socket is tried then. An agent that runs on
+    while its file has a mistake can be asked.
     """
     if "ISPAGENT_SOCKET" in os.environ:
         return Path(os.environ["ISPAGENT_SOCKET"])
-    from agent.config import SOCKET, ConfigError, ConfigUnreadableError, load
+    if found := find_socket(config_path()):
+        return found
+    from agent.config import ConfigError, ConfigUnreadableError, load
 
     try:
         return load(config_path()).socket

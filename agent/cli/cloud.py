@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from agent.uplink.identity import CloudIdentity
     from protos.member_files import Invitation
 
-app = typer.Typer(help="The control plane that carries requests and approvals.", no_args_is_help=True)
+app = typer.Typer()
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 Config = Annotated[Path | None, typer.Option("--config", help="The configuration file (or ISPAGENT_CONFIG)")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 from agent.cli import client
 from agent.cli.client import print_json
 
-app = typer.Typer(help="The configuration file.", no_args_is_help=True)
+app = typer.Typer()
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 Config = Annotated[Path | None, typer.Option("--config", help="The configuration file (or ISPAGENT_CONFIG)")]
@@ -36,7 +35,7 @@ def check(config: Config = None, as_json: AsJson = False) -> None:
     except ConfigError as err:
         problems.extend(err.problems)
     else:
-        problems.extend(host_check.problems(settings, _daemon_uid(settings.state_dir)))
+        problems.extend(host_check.problems(settings, host_check.daemon_uid(settings.state_dir)))
         notes.extend(host_check.notes(settings))
     if as_json:
         print_json({"file": str(path), "problems": problems, "notes": notes})
@@ -49,11 +48,3 @@ def check(config: Config = None, as_json: AsJson = False) -> None:
             print(f"{path}: the daemon can run with it")
     if problems:
         raise typer.Exit(client.USAGE)
-
-
-def _daemon_uid(state_dir: Path) -> int:
-    """Return the uid that the daemon runs as: the owner of its state directory; ours where there is none yet."""
-    try:
-        return state_dir.stat().st_uid
-    except OSError:
-        return os.geteuid()

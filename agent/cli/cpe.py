@@ -10,20 +10,18 @@ from urllib.parse import quote, urlencode
 
 import typer
 
-from agent.cli import change, client, cpe_profile
+from agent.age import age_text
+from agent.cli import change, client
 from agent.cli.client import Json, ListOutput, call_list, call_object, fail, print_json, print_list
 from agent.cli.plot import plot
 from agent.cli.when import when_text
-from agent.model import age_text
 from agent.runtime import http_client
 from agent.runtime.errors import ClientError, NotRunningError
-from trust.cpe_settings import BASELINE, RINGS, ROTATE, read_images, read_settings
+from trust.cpe_settings import BASELINE, FOR_SERVICE, RINGS, ROTATE, read_images, read_settings
 from trust.errors import MalformedError
-from trust.render import neutralise
-from trust.terminal import Column, Output, json_text
+from trust.terminal import Column, Output, json_text, neutralise
 
-app = typer.Typer(help="CPE (TR-069): what is known of them, and changes on them.", no_args_is_help=True)
-app.add_typer(cpe_profile.app, name="profile")
+app = typer.Typer()
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 Ref = Annotated[
@@ -318,7 +316,7 @@ def _ago(age_s: object) -> str:
 def _print_cpe(c: Json) -> None:
     model = " ".join(str(c[key]) for key in ("manufacturer", "product_class") if c[key])
     print(neutralise(f"{c['name']} · {model} · serial {c['serial']}"))
-    serves = f"serves {c['service']}" if c["service"] else "serves nobody: ispagent cpe bind"
+    serves = f"serves {c['service']}" if c["service"] else "serves nobody: ispagent cpe accept --service"
     print(neutralise(f"{'STATE':<10} {_state(c)}{' · ' + str(c['why']) if c['why'] else ''} · {serves}"))
     where = f" from {c['address']}" if c["address"] else ""
     line = "on the line now" if c["online"] else f"called in {_ago(c['age_s'])}"
@@ -334,6 +332,8 @@ def _print_cpe(c: Json) -> None:
             f"{'FIRMWARE':<10} {c['software'] or '?'} · hardware {c['hardware'] or '?'} · profile {c['profile']}"
         )
     )
+    if c["trust"] == "accepted" and not c["takes_secrets"]:
+        print(neutralise(f"{'SECRETS':<10} none goes into it: ispagent cpe accept {c['name']}"))
     if c["tags"]:
         print(neutralise(f"{'TAGS':<10} {' '.join(cast('list[str]', c['tags']))}"))
     counted = f"{_counted(c, 'boots')}, {_counted(c, 'resets')} since {_known_since(c)}"
@@ -415,10 +415,10 @@ def _decided(c: Json) -> list[str]:
     name, serves = c["name"], f"serves {c['service']}" if c["service"] else "serves nobody"
     why = f" · {c['why']}" if c["why"] and not str(c["why"]).startswith(str(c["trust"])) else ""
     next_ = ""
-    if c["trust"] == "quarantined":
-        next_ = f"ispagent cpe accept {name}"
-    elif c["trust"] == "accepted" and not c["service"]:
-        next_ = f"ispagent cpe bind {name} SERVICE"
+    if c["trust"] == "quarantined" or (c["trust"] == "accepted" and not c["service"]):
+        next_ = f"ispagent cpe accept {name} --service SERVICE"
+    elif c["trust"] == "accepted" and not c["takes_secrets"]:
+        next_ = f"ispagent cpe accept {name}: no secret goes into it before somebody else approves that"
     elif c["trust"] == "accepted" and c["missing"]:
         next_ = f"ispagent cpe refresh {name}: reads it; changes are planned from what was read"
     return [f"{name} {_state(c)}{why} · {serves}", *([f"     > {next_}"] if next_ else [])]
@@ -426,12 +426,26 @@ def _decided(c: Json) -> list[str]:
 
 @app.command()
 def accept(
-    cpe: Ref,
-    service: Annotated[str, typer.Option("--service", help="The subscriber's service that it serves")] = "",
+    refs: Refs = None,
+    service: Annotated[str, typer.Option("--service", help="The subscriber's service that the one CPE serves")] = "",
+    where: Where = None,
+    file: File = None,
+    exclude: Exclude = None,
+    hold: Hold = False,
     as_json: AsJson = False,
 ) -> None:
-    """Accept a CPE: the agent acts on it from now on, as long as it proves itself as it did. It stands in the log."""
-    _decide(cpe, as_json, trust="accepted", **({"service": service} if service else {}))
+    """Accept CPE for their services: secrets may go into them from then on. Somebody else approves it.
+
+    Without --service each is accepted for the service that it serves already; one that serves nobody, for none.
+    """
+    settings = {FOR_SERVICE: service} if service else {}
+    _ask("cpe-accept", refs, file, exclude, "continue", hold, as_json, settings, where=where)
+
+
+@app.command()
+def admit(cpe: Ref, as_json: AsJson = False) -> None:
+    """Let a CPE in before it is accepted: it is read, and set where no secret is needed. It stands in the log."""
+    _decide(cpe, as_json, trust="accepted")
 
 
 @app.command()
@@ -446,10 +460,13 @@ def bind(
     service: Annotated[str, typer.Argument(help="The service that it serves; - is none")],
     as_json: AsJson = False,
 ) -> None:
-    """Say which subscriber's service a CPE serves."""
+    """Accept a CPE for a subscriber's service: as `accept --service`. With - it serves nobody from now on, at once."""
     if not service.strip():
         fail("expected a service, or - for none; got an empty one", client.USAGE)
-    _decide(cpe, as_json, service="" if service == "-" else service)
+    if service == "-":
+        _decide(cpe, as_json, service="")
+    else:
+        _ask("cpe-accept", [cpe], None, None, "continue", False, as_json, {FOR_SERVICE: service})
 
 
 @app.command()

@@ -16,9 +16,9 @@ from agent.cpe_model.known import CachedParameter
 from agent.cpe_model.profile_files import Match, ProfileEntry
 from agent.cpe_model.profile_trial import ProfileTrial, trial
 from agent.profile_folder import read_folder
-from trust.render import neutralise
+from trust.terminal import neutralise
 
-app = typer.Typer(help="Profiles of CPE: which names stand where, and how a model is spoken to.", no_args_is_help=True)
+app = typer.Typer()
 
 _DUMPS = (".json", ".csv")
 

@@ -1,30 +1,35 @@
-"""`ispagent device`: routers, as the agent knows them, a look at one now, and how one is brought in."""
+"""`ispagent device`: routers, switches and radios as the agent knows them, a look at one, and how one is brought in."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Final, cast
 from urllib.parse import quote
 
 import typer
 
+from agent.age import age_text
 from agent.cli import client
 from agent.cli.change import ask
 from agent.cli.client import Json, ListOutput, call, call_list, call_object, print_json, print_list
-from agent.model import age_text
+from agent.cli.lines import device_rows
+from agent.cli.plot import plot, short
+from agent.cli.when import Since, Until, period, query
 from agent.spelling import handle_of
-from trust.render import neutralise
-from trust.terminal import Column
+from trust.terminal import Column, neutralise
 
-app = typer.Typer(help="Routers: what is known of them, and how one is brought in.", no_args_is_help=True)
+app = typer.Typer()
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
-Name = Annotated[str, typer.Argument(help="What the router is called in the configuration, such as edge-1")]
+Name = Annotated[str, typer.Argument(help="What the device is called in the configuration, such as edge-1")]
 
 PROBE_S: Final = 180.0
 """Three users log in one after the other, and each may have to be waited for."""
 READY_S: Final = 600.0
 """Every method on every router is read anew."""
+_PLOT_KINDS: Final = (".png", ".svg")
 _READY: Final = {"kept": "READY", "refused": "REFUSED", "unread": "NOT READ", "not-checked": "not checked"}
 _STATES: Final = {
     "not-asked": "not asked yet",
@@ -46,7 +51,7 @@ _READY_COLUMNS: Final = (*map(Column, ("ROUTER", "METHOD", "READY", "TRIED")), C
 
 @app.command("list")
 def list_(output: ListOutput = None, as_json: AsJson = False) -> None:
-    """List the routers: what is known of each, and how old that is. Nothing is asked of them."""
+    """List the devices: what is known of each, and how old that is. Nothing is asked of them."""
     found = call_list("GET", "/v1/devices")
     if not print_list(found, output, as_json, _COLUMNS, _row):
         return
@@ -71,7 +76,7 @@ def _row(d: Json) -> tuple[str, ...]:
 
 @app.command()
 def show(name: Name, as_json: AsJson = False) -> None:
-    """Show everything that is known of a router, and how old it is. Nothing is asked of it."""
+    """Show everything that is known of a device, and how old it is. Nothing is asked of it."""
     found = call_object("GET", f"/v1/devices/{quote(name, safe='')}")
     if as_json:
         print_json(found)
@@ -81,7 +86,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
 
 @app.command()
 def probe(name: Name, as_json: AsJson = False) -> None:
-    """Connect to a router now and show what is found. Nothing is written on it, so nobody has to approve."""
+    """Connect to a device now and show what is found. Nothing is written on it, so nobody has to approve."""
     found = call_object("POST", f"/v1/devices/{quote(name, safe='')}/probe", {}, timeout_s=PROBE_S)
     if as_json:
         print_json(found)
@@ -99,7 +104,7 @@ def neighbors(
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print what `device import` reads: name,host")] = False,
 ) -> None:
-    """List the devices that a router hears now (LLDP, MNDP, CDP). What they say of themselves proves nothing."""
+    """List the devices that a device hears now (LLDP, MNDP, CDP). What they say of themselves proves nothing."""
     found = cast("list[Json]", call("GET", f"/v1/devices/{quote(name, safe='')}/neighbors", timeout_s=PROBE_S))
     if as_csv:
         print("name,host")
@@ -108,6 +113,67 @@ def neighbors(
                 print(f"{handle_of(str(one['identity']))},{one['address']}")
         return
     print_list(found, output, as_json, _NEIGHBOR_COLUMNS, _neighbor_row)
+
+
+@app.command()
+def series(
+    name: Name,
+    of: Annotated[str, typer.Argument(help="A part or a sensor, such as port/ether1; without it, the series")] = "",
+    value: Annotated[str, typer.Argument(help="The name of the value, such as in_bps")] = "value",
+    since: Since = "1d",
+    until: Until = "",
+    plot_file: Annotated[
+        Path | None, typer.Option("--plot", help="Write the plot into a file", metavar="FILE.png|FILE.svg")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the series of a device, or plot one. The numbers are those of its polls; nothing is asked of it."""
+    if plot_file is not None and plot_file.suffix.lower() not in _PLOT_KINDS:
+        client.fail(f"--plot: expected a file that ends in {' or '.join(_PLOT_KINDS)}, got {plot_file}", client.USAGE)
+    if plot_file is not None and not of:
+        client.fail("--plot: name the series that is plotted: ispagent device series NAME OF VALUE", client.USAGE)
+    path = f"/v1/devices/{quote(name, safe='')}/series"
+    fields = {"of": of, "name": value, **period(since, until)} if of else {}
+    found = call_object("GET", f"{path}{query(fields)}")
+    if as_json:
+        print_json(found)
+    elif not of:
+        _print_series(name, found)
+    else:
+        _plot(f"{name} · {of} · {value}" if value != "value" else f"{name} · {of}", found, fields, plot_file)
+
+
+def _print_series(name: str, found: Json) -> None:
+    series = cast("list[Json]", found["series"])
+    for one in series:
+        last = "" if one["value"] is None else short(cast("float", one["value"]))
+        print(neutralise(f"{one['of']:<40} {one['name']:<24} {last}"))
+    if not series:
+        print(f"nothing was polled of {name} yet")
+
+
+def _plot(title: str, found: Json, fields: Mapping[str, str], file: Path | None) -> None:
+    points = [
+        (int(p["at_s"]), float(p["low"]), float(p["mean"]), float(p["high"]))
+        for p in cast("list[dict[str, float]]", found["points"])
+    ]
+    if not points:
+        print("nothing was read in this time")
+        return
+    if file is not None:
+        from agent.cli.plot_file import plot_bytes, unit_of
+        from agent.cli.plot_layout import Plotted
+
+        since_s, until_s = (int(fields[key]) if key in fields else None for key in ("since", "until"))
+        unit = unit_of(fields["name"]) or str(found["unit"]).replace("C", "°C")
+        plotted = Plotted(neutralise(title), points, cast("int", found["step_s"]), unit, since_s, until_s)
+        client.write_file(file, plot_bytes(plotted, file))
+        print(f"wrote {file}")
+        return
+    for line in plot([(point[0], point[2]) for point in points]):
+        print(line)
+    newest = points[-1]
+    print(f"means of {age_text(cast('int', found['step_s']))}; the last one {short(newest[2])}")
 
 
 def _neighbor_row(one: Json) -> tuple[str, ...]:
@@ -200,8 +266,11 @@ def _print_device(d: Json) -> None:
         print(f"what follows is {_age(d)}")
     for label, text in cast("dict[str, str]", d["facts"]).items():
         print(neutralise(f"{label:<13} {text}"))
-    for one in cast("list[Json]", d["polled"]):
-        print(neutralise(f"{one['name']:<24} {one['value']} ({age_text(cast('int', one['age_s']))} ago)"))
+    for one in cast("list[Json]", d["sensors"]):
+        print(neutralise(f"{one['label']:<24} {_value(one)} ({age_text(cast('int', one['age_s']))} ago)"))
+    if (lines := cast("Json | None", d["lines"])) is not None:
+        for row in device_rows(lines):
+            print(neutralise(row))
     findings = cast("list[Json]", d["findings"])
     if findings:
         print(f"{len(findings)} FINDING{'S' if len(findings) > 1 else ''}")
@@ -209,6 +278,11 @@ def _print_device(d: Json) -> None:
         print("no findings")
     for finding in findings:
         print(neutralise(f"! {finding['text']} [{finding['code']}]"))
+
+
+def _value(sensor: Json) -> str:
+    value = sensor["value"]
+    return str(sensor["text"]) if value is None else f"{value:.6g} {sensor['unit']}".rstrip()
 
 
 def _age(d: Json) -> str:

@@ -2,45 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from dataclasses import asdict
+from http import HTTPStatus
+from pathlib import Path
 from typing import Annotated, cast
 
 import typer
 
 from agent.cli import client
-from agent.cli.client import Json, call_object, print_json, say
-from trust.render import neutralise
+from agent.cli.client import Json, print_json, say
+from trust.terminal import check_counts, check_lines
+
+app = typer.Typer()
 
 DOCTOR_S = 180.0
 """Targets are checked at once, and each has a minute; then services are read."""
-WORDS = {"ok": "ok", "warning": "LOOK", "fails": "FAILS", "not-checked": "not checked"}
 
 
+@app.command()
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False) -> None:
-    """Check all that the agent depends on: logins, privileges, groups, NAS, clock, disk, billing, trust.
+    """Check this installation, and all that the agent depends on: logins, groups, NAS, clock, disk, billing, trust.
 
-    It writes nothing. Exit code 5: a check fails; each that does names the command or the SQL that mends it.
+    It changes nothing, and works when the agent does not run. Exit code 5: a check fails; each that does names the
+    command or the SQL that mends it.
     """
-    found = call_object("GET", "/v1/doctor", timeout_s=DOCTOR_S)
-    checks = cast("list[Json]", found["checks"])
+    checks, socket = _of_installation()
+    told = _of_daemon(Path(os.environ.get("ISPAGENT_SOCKET") or socket))
+    twice = {(check["about"], check["what"]) for check in told}
+    checks = [check for check in checks if (check["about"], check["what"]) not in twice] + told
     if as_json:
-        print_json(found)
+        print_json({"checks": checks})
     else:
         for line in check_lines(checks):
             say(line)
-        counts = {word: sum(WORDS[str(c["result"])] == word for c in checks) for word in WORDS.values()}
-        print(", ".join(f"{n} {word}" for word, n in counts.items() if n))
+        print(check_counts(checks))
     if any(check["result"] == "fails" for check in checks):
         raise typer.Exit(client.DEGRADED)
 
 
-def check_lines(checks: Sequence[Json]) -> list[str]:
-    """Return a line for each check, and one below it with its remedy."""
-    width = max((len(str(c["about"])) for c in checks), default=0)
-    lines = []
-    for c in checks:
-        word = WORDS[str(c["result"])]
-        lines.append(f"{word:<11}  {c['about']:<{width}}  {c['what']}: {neutralise(str(c['detail']))}")
-        if c["mend"] and c["result"] != "ok":
-            lines.append(f"{'':<11}  > {neutralise(str(c['mend']))}")
-    return lines
+def _of_installation() -> tuple[list[Json], Path]:
+    """Return the checks that need no daemon, and the daemon's socket.
+
+    They read the configuration, which people may not be allowed to do, or which may have a mistake: then the daemon is
+    asked all the same, at the usual socket.
+    """
+    from agent import host_check
+    from agent.config import ConfigError, ConfigUnreadableError, load
+    from agent.socket_place import SOCKET
+    from durable.installation import FAIL, NOT_CHECKED, InstallationCheck
+
+    socket = SOCKET
+    try:
+        config = load(client.config_path())
+    except ConfigError as err:
+        hidden = isinstance(err, ConfigUnreadableError) and not err.missing
+        result, mend = (NOT_CHECKED, "run this as root") if hidden else (FAIL, "ispagent config check")
+        found = [InstallationCheck("configuration", "file", result, problem, mend) for problem in err.problems]
+    else:
+        socket = config.socket
+        found = list(host_check.installation_checks(config, host_check.daemon_uid(config.state_dir)))
+    return [asdict(check) for check in found], socket
+
+
+def _of_daemon(socket: Path) -> list[Json]:
+    from agent.runtime import http_client
+    from agent.runtime.errors import ClientError, MayNotConnectError, NotRunningError
+
+    mend = ""
+    try:
+        answer = http_client.request(socket, "GET", "/v1/doctor", timeout_s=DOCTOR_S)
+    except NotRunningError as err:
+        text, mend = f"it does not run: {err}", "journalctl -u ispagent -n 50; then systemctl start ispagent"
+    except (MayNotConnectError, ClientError) as err:
+        text = str(err)
+    else:
+        if answer.status < HTTPStatus.BAD_REQUEST:
+            return cast("list[Json]", cast("Json", answer.json)["checks"])
+        # Such as: it does not start, for a mistake that the checks of the installation name
+        text = str(cast("Json", cast("Json", answer.json)["error"])["message"])
+    return [{"about": "agent", "what": "daemon", "result": "fails", "detail": text, "mend": mend}]

@@ -9,9 +9,11 @@ from typing import Annotated, Final, cast
 
 import typer
 
+from agent.age import age_text
 from agent.cli.client import FAILED, MIXED, Json, call_object, fail, print_json
-from agent.model import age_text
-from trust.render import neutralise
+from trust.terminal import neutralise
+
+app = typer.Typer()
 
 ROUND_S: Final = 3600.0
 """How long a round is waited for, seconds."""
@@ -19,6 +21,7 @@ LOOK_S: Final = 0.5
 NAMES_SHOWN: Final = 20
 
 
+@app.command()
 def drift(
     now: Annotated[bool, typer.Option("--now", help="Compare all services now, and wait for the result")] = False,
     everything: Annotated[bool, typer.Option("--all", help="List every difference, also under an alarm")] = False,

@@ -7,28 +7,34 @@ import time
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from agent.age import age_text
 from agent.cli import client
+from agent.cli.billing import source_lines
 from agent.cli.change import submit
 from agent.cli.client import Json, call_object, fail, print_json, say, write_file
 from agent.cli.drift import came_since
 from agent.cli.when import when_text
-from agent.model import age_text
-from trust.render import neutralise
+from trust.terminal import neutralise
+
+if TYPE_CHECKING:
+    from durable.service_manager import ServiceManager
 
 DAY_S = 86_400
 """An error that is older is no longer shown, where all is well since."""
 
-clock = typer.Typer(help="The agent's clock.", no_args_is_help=True)
+app = typer.Typer()
+clock = typer.Typer()
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 Config = Annotated[Path | None, typer.Option("--config", help="The configuration file (or ISPAGENT_CONFIG)")]
 Signed = Annotated[Path, typer.Option("--file", help="The envelope that the person's own tool signed")]
 
 
+@app.command()
 def init(
     config: Config = None,
     enroll: Annotated[Path, typer.Option("--enroll", help="Where to write the enrolment")] = Path("enroll.json"),
@@ -57,10 +63,10 @@ def init(
     settings = client.load_own_settings(config)
     try:
         settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not settings.key_file.exists():
+        made = not (settings.state_dir / "identity").exists()
+        if made and not settings.key_file.exists():
             create_store_key(settings.key_file)
         key = load_store_key(settings.key_file)
-        made = not (settings.state_dir / "identity").exists()
         change = create_identity if made else renew_log_key if new_log_key else load_identity
         identity = change(settings.state_dir, key)
         if made and settings.mark_file is not None:
@@ -84,17 +90,39 @@ def init(
     print("          ispcloud trust add agent --enroll FILE   asks for these words")
 
 
+@app.command()
 def run(config: Config = None) -> None:
     """Run the daemon until it is told to stop."""
+    from agent.runtime.unix_socket import turn_away
+    from durable.service_manager import ServiceManager
+
+    try:
+        manager = ServiceManager.take(os.environ, os.getpid())
+    except OSError as err:
+        fail(f"what systemd passed: {err}", client.USAGE)
+    try:
+        _run(config, manager)
+    except typer.Exit as ended:
+        if ended.exit_code == client.USAGE:  # systemd does not start it again, unless somebody waits
+            turn_away(manager.passed)
+        raise
+
+
+def _run(config: Path | None, manager: ServiceManager) -> None:
     import trio
 
     from agent import daemon, host_check
     from agent.runtime.errors import BindError
+    from agent.runtime.unix_socket import adopt
     from agent.store.errors import StoreError
     from durable.process import keep_memory_private
 
     settings = client.load_settings(config)
-    if found := list(host_check.problems(settings, os.geteuid())):
+    try:
+        passed = adopt(manager.passed, settings.socket, settings.socket_group)
+    except BindError as err:
+        fail(f"what systemd passed: {err}", client.USAGE)
+    if found := list(host_check.problems(settings, os.geteuid(), socket_passed=passed is not None)):
         fail("\n".join(found), client.USAGE)
     os.umask(0o077)  # SQLite's journal files are nobody else's business
     problems: list[str] = []
@@ -108,13 +136,14 @@ def run(config: Config = None) -> None:
 
     keep_memory_private()
     try:
-        trio.run(daemon.main, settings)
+        trio.run(daemon.main, settings, manager, passed)
     except* (StoreError, BindError) as group:
         note(group)
     if problems:
         fail("\n".join(dict.fromkeys(problems)), client.FAILED)
 
 
+@app.command()
 def status(as_json: AsJson = False) -> None:
     """Show the agent: its condition, trust and log, what waits. Exit code 5: degraded, 6: frozen, 7: halted."""
     found = call_object("GET", "/v1/status")
@@ -152,10 +181,16 @@ def _print_status(found: Json) -> None:
         say(line)
     disk = cast("dict[str, int]", found["disk"])
     say(f"disk     {_size(disk['free'])} of {_size(disk['size'])} free, {_size(disk['files'])} are the agent's")
+    if line := _backup(cast("Json", found.get("backup") or {})):
+        say(line)
     if line := _drift(cast("Json | None", found["drift"]), found["services"]):
         say(line)
-    if line := _routers(cast("dict[str, int]", found["devices"])):
+    if line := _devices(cast("dict[str, int]", found["devices"])):
         say(line)
+    for one in cast("list[Json]", found["series_crowded"]):
+        say(f"SERIES   {_crowded(one)}")
+    for text in cast("list[str]", found["silent_credentials"]):
+        say(f"SILENT   {text}")
     if found["cpes"] is not None:
         say(_cpes(cast("dict[str, int]", found["cpes"])))
     for line in _standing_and_cloud(found):
@@ -164,6 +199,14 @@ def _print_status(found: Json) -> None:
         say(f"FROZEN   {' '.join(str(frozen[k]) for k in ('scope', 'target') if frozen[k])} by {frozen['person']}")
     if found["billing_problem"]:
         say(f"BILLING  {found['billing_problem']}")
+    for source in cast("list[Json]", found.get("billing", [])):
+        if source["source"] != "file":
+            first, *more = source_lines(source)
+            say(f"billing  {first}")
+            for line in more:
+                say(f"         {line}")
+    if found.get("restores_waiting"):
+        say(f"billing  {found['restores_waiting']} payers wait for their restore: ispagent billing list")
     if found["trust_doubt"]:
         say(f"HALTED   trust: {found['trust_doubt']}")
     if found["clock_halt"] is not None:
@@ -221,6 +264,15 @@ def _size(size_bytes: int) -> str:
     return f"{size_bytes / 2**10:.0f} KiB"
 
 
+def _backup(backup: Json) -> str:
+    """Return one line on the newest backup, "" where none was made and none is wanted."""
+    if problem := backup.get("problem"):
+        return f"BACKUP   {problem}: ispagent doctor"
+    if (made_s := backup.get("made_s")) is None:
+        return ""
+    return f"backup   {_since(made_s)}, {backup['log_size']} leaves"
+
+
 def _drift(counts: Json | None, services: object) -> str:
     """Return one line on the last comparison with the network, "" before the first."""
     if counts is None:
@@ -247,8 +299,15 @@ def _cpes(counts: dict[str, int]) -> str:
     return f"CPE      {counts['accepted']} accepted, {counts['sessions']} on the line{wait}{away}"
 
 
-def _routers(counts: dict[str, int]) -> str:
-    """Return one line on the routers, "" when none is configured."""
+def _crowded(one: Json) -> str:
+    """Return what became of the series of a device that has too many."""
+    lost = f"{one['dropped']} ended series were dropped since the start" if one["dropped"] else ""
+    refused = "new ones are not kept" if one["refused"] else ""
+    return f"{one['device']} has more than are kept of a device: {', '.join(filter(None, (lost, refused)))}"
+
+
+def _devices(counts: dict[str, int]) -> str:
+    """Return one line on routers, switches, radios and OLTs, "" when none is configured."""
     if not counts["configured"]:
         return ""
     away, asked = counts["unreachable"] + counts["refused"], counts["configured"] - counts["not-asked"]
@@ -257,7 +316,7 @@ def _routers(counts: dict[str, int]) -> str:
         f"{counts['not-asked']} not asked yet" if asked and counts["not-asked"] else "",
         f"{counts['findings']} with findings" if counts["findings"] else "",
     ]
-    word = "ROUTERS " if away else "routers "
+    word = "DEVICES " if away else "devices "
     return f"{word} {', '.join(filter(None, parts))}: ispagent device list"
 
 
@@ -276,11 +335,13 @@ def _standing_and_cloud(found: Json) -> list[str]:
     return lines
 
 
+@app.command()
 def freeze(file: Signed, as_json: AsJson = False) -> None:
     """Hand in a freeze that a person signed: nothing that it covers is sent until two people lift it."""
     submit(file, as_json)
 
 
+@app.command()
 def unfreeze(file: Signed, as_json: AsJson = False) -> None:
     """Hand in an unfreeze that two people signed."""
     submit(file, as_json)

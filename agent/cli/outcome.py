@@ -9,8 +9,7 @@ from typing import cast
 from agent.cli.client import Json
 from agent.cli.when import clock_text, when_text
 from agent.reasons import ItemReason, MethodReason, ProofReason, TargetReason, explain
-from trust.render import neutralise
-from trust.terminal import Column
+from trust.terminal import Column, neutralise
 
 _WORDS = {
     "applied": "enforced now",
@@ -145,6 +144,10 @@ def _told(change: Json, item: Json) -> str:
     return _word(item, _ended_word(change)) + (f", {since}" if since else "")
 
 
+_ENDED = "session ended"
+_SEVERAL = {_ENDED: "sessions ended"}
+
+
 def _ended_word(change: Json) -> str:
     """Return the words for the applied items of a disconnect, by its steps; "" for every other change."""
     if change["action"] != "disconnect":
@@ -154,7 +157,7 @@ def _ended_word(change: Json) -> str:
         return "nothing was there to end"
     if any(not step["bound"] for step in steps):
         return "closed"
-    return "connections cut" if all(step["verb"] == "cut" for step in steps) else "session ended"
+    return "connections cut" if all(step["verb"] == "cut" for step in steps) else _ENDED
 
 
 def _word(item: Json, applied: str = "") -> str:
@@ -256,7 +259,8 @@ def _groups(change: Json, items: Sequence[Json]) -> list[str]:
         if state in _ALWAYS_NAMED:
             shown = ", ".join(_whose(i) for i in found[:NAMES_SHOWN])
             names = f" ({shown}{f' and {len(found) - NAMES_SHOWN} more' if len(found) > NAMES_SHOWN else ''})"
-        lines.append(f"{len(found):>4} {_joined(word, reason)}{names}")
+        many = _SEVERAL.get(word, word) if len(found) > 1 else word
+        lines.append(f"{len(found):>4} {_joined(many, reason)}{names}")
     return lines
 
 
@@ -312,6 +316,9 @@ def event_text(event: Json) -> str:
             return f"{at}  approved by a standing authority"
         case "disclosed":
             return f"{at}  disclosed to {neutralise(str(record.get('to', '?')))}"
+        case "exported" if record.get("what") == "backup":
+            by, to = neutralise(str(record.get("by", "?"))), ", ".join(cast("list[str]", record["recipients"]))
+            return f"{at}  backup by {by}, sealed to {neutralise(to)}"
         case "intent":
             return f"{at}  asked by {neutralise(str(record.get('requester', '?')))}: {record.get('verb', '?')}"
         case kind:

@@ -35,3 +35,11 @@ def plot(points: Sequence[tuple[int, float]], columns: int = COLUMNS, rows: int 
     ]
     begun, ended = (datetime.fromtimestamp(s).astimezone().strftime("%d %b %H:%M") for s in (first, last))
     return [*lines, f"{'':>{width}}  {begun:<{max(columns - len(ended), len(begun) + 1)}}{ended}"]
+
+
+def short(value: float) -> str:
+    """Return a number with a prefix: `12.5 M`."""
+    for size, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.4g} {prefix}"
+    return f"{value:.4g}"

@@ -10,13 +10,17 @@ from typing import Annotated, cast
 import typer
 
 from agent.cli import client
+from agent.cli.billing import source_lines
 from agent.cli.client import Json, call_object, fail, print_json
 from agent.cli.when import Since, Until, period, query
-from trust.render import neutralise
+from trust.terminal import neutralise
+
+app = typer.Typer()
 
 _ALWAYS = ("suspended", "restored", "failed", "pending")
 
 
+@app.command()
 def report(
     since: Since = "30d",
     until: Until = "",
@@ -24,7 +28,7 @@ def report(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, every column")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
 ) -> None:
-    """Count suspensions and restores by day and tariff; each item asked for stands in one column."""
+    """Count suspensions and restores by day and tariff, and payers; each item asked for stands in one column."""
     if as_csv and as_json:
         fail("expected --csv or --json, got both", client.USAGE)
     found = call_object("GET", f"/v1/report{query({'by': by} | period(since, until))}", timeout_s=120)
@@ -40,9 +44,20 @@ def report(
         return
     if not rows:
         print("nothing was suspended or restored in that time")
-        return
-    for line in _table(keys, [c for c in columns if c in _ALWAYS or any(row[c] for row in rows)], rows):
-        print(line)
+    else:
+        for line in _table(keys, [c for c in columns if c in _ALWAYS or any(row[c] for row in rows)], rows):
+            print(line)
+    if found["billing"] is not None:
+        for line in billing_lines(cast("Json", found["billing"])):
+            print(neutralise(line))
+
+
+def billing_lines(billing: Json) -> list[str]:
+    """Return the payers of the period, and the state of billing now, as lines for people."""
+    waits = f"now {billing['waiting']} wait, {billing['for_people']} are in doubt"
+    head = f"payers restored by the agent: {billing['payers_restored']} · {waits}"
+    more = f" · {billing['unmatched']} payments have no subscriber" if billing["unmatched"] else ""
+    return [head + more, *(line for one in cast("list[Json]", billing["sources"]) for line in source_lines(one))]
 
 
 def _table(keys: Sequence[str], columns: Sequence[str], rows: Sequence[Json]) -> list[str]:

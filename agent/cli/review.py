@@ -9,9 +9,9 @@ import typer
 from agent.cli.change import Id, Signed, submit
 from agent.cli.client import Json, call_list, print_json
 from agent.cli.when import when_text
-from trust.render import neutralise
+from trust.terminal import neutralise
 
-app = typer.Typer(help="Reviews of changes that one person made alone.", no_args_is_help=True)
+app = typer.Typer()
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 _VERDICTS = {"approve": "in order", "reject": "NOT IN ORDER"}
 

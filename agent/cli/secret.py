@@ -10,10 +10,9 @@ import typer
 
 from agent.cli import client
 from agent.cli.client import call_object, fail, print_json
-from agent.cli.doctor import check_lines
-from trust.terminal import Column
+from trust.terminal import Column, check_lines
 
-app = typer.Typer(help="Passwords and shared secrets, sealed at rest.", no_args_is_help=True)
+app = typer.Typer()
 TRY_S = 90.0
 """A database or a NAS that does not answer is waited for."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]

@@ -8,7 +8,7 @@ import typer
 
 from agent.cli.change import AsJson, Exclude, File, Hold, OnFailure, OnTariff, Refs, ask, references
 
-app = typer.Typer(help="Sessions that accounting keeps open though they are over.", no_args_is_help=True)
+app = typer.Typer()
 
 SilentHours = Annotated[
     int, typer.Option("--silent-hours", min=1, max=8760, help="Only rows on which accounting is silent for so long")

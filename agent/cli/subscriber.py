@@ -15,10 +15,9 @@ from agent.cli.change import AllServices, Hold, ask
 from agent.cli.client import Json, ListOutput, call_list, call_object, print_json, print_lines, read_file
 from agent.cli.subscriber_page import page
 from agent.cli.when import query
-from trust.render import neutralise
-from trust.terminal import Column
+from trust.terminal import Column, neutralise
 
-app = typer.Typer(help="Subscribers and their services.", no_args_is_help=True)
+app = typer.Typer()
 SHOWN = 10
 """Lines of one kind that an import prints."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Final, cast
 
+from agent.age import age_text
 from agent.cli.client import Json
 from agent.cli.cpe import support_lines
+from agent.cli.lines import line_rows
 from agent.cli.outcome import item_line
 from agent.cli.when import when_text
-from agent.model import age_text
 
 _WIDTH: Final = 100
 _LABEL: Final = 12
@@ -59,6 +60,9 @@ def _service(s: Json, reasons: list[Json], now: datetime) -> Iterator[str]:
         yield from _row("network", f"NOT CHECKED: {network['why']}")
     else:
         yield from _network(network, now)
+    if (line := cast("Json | None", s["line"])) is not None:
+        for label, text in line_rows(line, now):
+            yield from _row(label, text)
     yield from _recorded(reasons, now)
     if network is not None and network["checked"] and (text := _difference(network, reasons)):
         yield from _row("DIFFERS", text)

@@ -11,7 +11,7 @@ import typer
 from agent.cli import client
 from agent.cli.client import Json, call_object, fail, print_json, read_file
 
-app = typer.Typer(help="Who this agent trusts.", no_args_is_help=True)
+app = typer.Typer()
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 

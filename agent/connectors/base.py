@@ -5,8 +5,13 @@ A connector is one folder. It plays any of these roles, each a protocol here, an
 * `Changes`: it knows how a service state becomes resources (its access methods, pure), how to read and write resources
   (its sessions, I/O), and how enforcement is judged (pure).
 * `Prepares`: it knows the configuration by which its devices keep suspended subscribers in.
+* `ManagesPorts`: ports of its devices can be switched, described, and cut from power for a moment.
 * `Reads`: its sessions read and do nothing else.
-* `Polls`: it returns values of its targets, again and again.
+* `Polls`: it reads its targets whole, again and again.
+* `TellsDevices`: its targets are systems that poll devices, and tell their readings.
+* `TellsEvents`: its devices send notifications.
+* `Explores`: people ask its devices by hand.
+* `SharesCredentials`: several of its targets are asked by the same secrets.
 * `DeviceFacts`: it reports the state of its devices.
 * `SeesNeighbors`: its devices tell which devices are next to them.
 * `ConnectionRequests`: its devices call in, and it can ask them to.
@@ -34,6 +39,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Protocol, runtime_checkable
 
+from agent.line_model.reading import DeviceReading, LineEvent, Neighbor, SourceReading
 from agent.model import (
     Access,
     Address,
@@ -119,6 +125,8 @@ class Traits:
     reread_s: float | None = None
     census: str = ""
     effects: Mapping[str, frozenset[EffectKind]] = field(default_factory=dict)
+    watched: bool = True
+    """Whether it is looked every now and then whether a target answers; False: it is polled, and polls tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,21 +206,6 @@ class DeviceFacts(Connector, Protocol):
         A device that cannot be asked is no error here: the report says so.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbor:
-    """A device that another one hears (LLDP, MNDP, CDP). Texts are as the neighbor announces them: they prove nothing.
-
-    `address` may be empty; `platform` and `version` too.
-    """
-
-    identity: str
-    address: str
-    interface: str
-    platform: str
-    version: str
-    mac: str
 
 
 @runtime_checkable
@@ -296,6 +289,22 @@ class LateResult(Protocol):
 
     def late_result(self, ticket: Ticket) -> Reply | None:
         """Return that later reply: a refusal ends the waiting for proof. None: nothing was said yet."""
+        ...
+
+
+@runtime_checkable
+class FinishesEffects(Protocol):
+    """Role of a session: some of its effects are several commands, and a half done one may not be left as it is."""
+
+    async def finish(self, ticket: Ticket) -> None:
+        """Send the rest of an effect that was begun, as far as leaving it out does harm: power that is off.
+
+        It begins nothing, and sends nothing where nothing is missing. It is asked where a reply was lost, after a
+        crash, and whatever was cancelled, frozen or has expired meanwhile: the approved effect ends so.
+
+        Raises:
+            UnreadableError: the target cannot be asked now, or does not show yet that it took it: ask again.
+        """
         ...
 
 
@@ -485,7 +494,7 @@ class LiveSession:
     `router edge-1`). `since_s`: unix seconds, None where the source has no time. `address`: "" where it has none.
     `facts`: the source's own strings (`mac`, `sid`, `list`, ...). `carries`: the policy that the session has, None
     where that cannot be told; `how` says how it is known. `until`: of one that nobody can end, when it has the policy
-    of the next login; "": a disconnect ends it.
+    of the next login; "": a disconnect ends it. `may_be_over`: its source may have missed its end.
     """
 
     place: str
@@ -496,6 +505,7 @@ class LiveSession:
     carries: Access | None
     how: AnyReason
     until: str = ""
+    may_be_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -744,6 +754,68 @@ class Prepares(Connector, Protocol):
         ...
 
 
+class PortChange(enum.Enum):
+    """The kinds of changes of a port."""
+
+    ADMIN = "admin"
+    """It is switched `up` or `down`."""
+    ALIAS = "alias"
+    """Its description."""
+    POWER_CYCLE = "power-cycle"
+    """Its power (PoE) is off for so many seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortWish:
+    """A change of a port that a person wants. `value`: `up` or `down`, a description, or seconds."""
+
+    what: PortChange
+    value: str
+
+    @property
+    def cuts(self) -> bool:
+        """Whether everything behind the port is cut off, if only for a moment."""
+        return self.what is PortChange.POWER_CYCLE or (self.what is PortChange.ADMIN and self.value == "down")
+
+    @property
+    def restores(self) -> bool:
+        """Whether it lets traffic through again."""
+        return self.what is PortChange.ADMIN and self.value == "up"
+
+
+@dataclass(frozen=True, slots=True)
+class PortPlan:
+    """The steps for a port; none: it is as wanted.
+
+    `part`: key of the port in readings of its device. `not_checked`: gaps in the knowledge of the agent's own
+    way to the device. `display` and `rests_on`: see `AccessPlan`.
+    """
+
+    part: str
+    steps: tuple[Step, ...]
+    display: Mapping[str, str]
+    rests_on: tuple[Address, ...] = ()
+    not_checked: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class ManagesPorts(Connector, Protocol):
+    """Role: ports of its devices can be switched, described and cut from power. Pure; sessions read and write."""
+
+    def port_reads(self, target: str, port: str, wish: PortWish, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        """Return the addresses that `port_plan` needs and that `seen` lacks."""
+        ...
+
+    def port_plan(
+        self, target: str, port: str, wish: PortWish, seen: Mapping[Address, Seen]
+    ) -> PortPlan | CannotEnforce:
+        """Return the steps for a port, found by the name that people use; or why nothing is done with it.
+
+        A port that carries the agent's own way to the device is refused where the wish cuts it.
+        """
+        ...
+
+
 @runtime_checkable
 class Reads(Connector, Protocol):
     """Role: the agent can read its targets. A connector that plays `Changes` need not play this one too."""
@@ -756,26 +828,115 @@ class Reads(Connector, Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One value of a target: its name, and the device's own text."""
+@runtime_checkable
+class Polls(Connector, Protocol):
+    """Role: its targets are read whole again and again: their parts, sensors, neighbors and MAC addresses."""
 
-    name: str
-    value: str
+    def poll_every_s(self, target: str) -> float:
+        """Return the seconds from one reading of a target to its next."""
+        ...
+
+    async def poll(self, target: Target) -> DeviceReading:
+        """Read a target whole.
+
+        Raises:
+            UnreadableError: it cannot be read.
+        """
+        ...
 
 
 @runtime_checkable
-class Polls(Connector, Protocol):
-    """Role: its targets have values that are asked for again and again."""
+class TellsDevices(Connector, Protocol):
+    """Role: its targets are systems that poll devices; their readings are taken over, with the times of those polls.
 
-    poll_every_s: float
-    """Seconds between an answer and the next question to the same target."""
+    The id of a device is its system's target, a slash, and the name that it has there. Devices come and go.
+    """
 
-    async def poll(self, target: Target) -> Sequence[Sample]:
-        """Ask a target for all of its values.
+    def poll_every_s(self, target: str) -> float:
+        """Return the seconds from one reading of a system to its next."""
+        ...
+
+    async def gather(self, target: Target) -> SourceReading:
+        """Read the devices of a system.
 
         Raises:
-            UnreadableError: it could not be asked.
+            UnreadableError: it cannot be read. That says nothing about its devices.
+        """
+        ...
+
+
+@runtime_checkable
+class TellsEvents(Connector, Protocol):
+    """Role: its devices send notifications."""
+
+    async def listen(self, heard: Callable[[LineEvent], Awaitable[None]]) -> None:
+        """Listen until cancelled, and call `heard` for each notification; returns at once where nothing is to be heard.
+
+        `heard` returns when the notification is durable. Only then is it acknowledged to a device that waits for that.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question that a person asks by hand.
+
+    `verb`: one of the connector's `verbs`. `target`: id of the target, "" where none is meant. `words`: the
+    arguments, in the connector's own words. `options`: others by name.
+    """
+
+    verb: str
+    target: str
+    words: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+AnswerRow = Mapping[str, str | int | float | None]
+"""One row of an answer, for people and for JSON."""
+
+
+@runtime_checkable
+class Explores(Connector, Protocol):
+    """Role: people ask its devices by hand. Nothing is written on a device."""
+
+    verbs: frozenset[str]
+    """The kinds of questions."""
+
+    async def explore(self, question: Question, tell: Callable[[AnswerRow], Awaitable[None]]) -> None:
+        """Answer a question: call `tell` for each row as it comes.
+
+        Raises:
+            UnreadableError: the device cannot be asked, or the question makes no sense; rows may have been told.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SharedCredential:
+    """A credential by which several targets are asked.
+
+    `secrets`: the names of its secrets; `targets`: ids of those that are asked by it.
+    """
+
+    name: str
+    secrets: frozenset[str]
+    targets: Sequence[str]
+
+
+@runtime_checkable
+class SharesCredentials(Connector, Protocol):
+    """Role: its targets are asked by credentials that they share."""
+
+    @property
+    def credentials(self) -> Sequence[SharedCredential]:
+        """Return them, also those that no target has."""
+        ...
+
+    async def greet(self, target: str) -> None:
+        """Ask a target one question by its credential.
+
+        Raises:
+            UnreadableError: it does not answer, or refuses.
         """
         ...
 
@@ -884,8 +1045,8 @@ class SessionHost(Protocol):
         """Return the rule by which connections pass that were open before a suspension; "" where none does."""
         ...
 
-    def cut_text(self, open_flows: str) -> str:
-        """Return the note for a preview that open connections are cut, and why; "" if `open_flows` is empty."""
+    def cut_text(self, rules: Value, kind: str, lists: Collection[str], addresses: Collection[str]) -> str:
+        """Return the note for a preview which open connections are cut, and why; "" where none can pass."""
         ...
 
     def connections_left(

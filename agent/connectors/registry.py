@@ -12,6 +12,15 @@ DEFAULT: Final = (
     "agent.connectors.radius",
     "agent.connectors.routeros",
     "agent.connectors.cwmp",
+    "agent.connectors.snmp",
+    "agent.connectors.librenms",
+    "agent.connectors.uisp_crm",
+    "agent.connectors.splynx",
+    "agent.connectors.accounts_sql",
+    "agent.connectors.drop_folder",
+    "agent.connectors.stripe_payments",
+    "agent.connectors.paystack",
+    "agent.connectors.daraja",
 )
 """Packages that export a `SPEC`. Order: of documentation, and of problems in a configuration file."""
 

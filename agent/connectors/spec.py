@@ -6,16 +6,19 @@ above `agent.connectors` names a connector. Importing a spec is cheap: the facto
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from agent.billing_model.terms import SourceTerms
 from agent.config_reader import ConfigReader
 from agent.config_schema import Key
-from agent.connectors.base import AnswerBook, Connector, NoAnswers, SessionHost
+from agent.connectors.base import AnswerBook, AnswerRow, Connector, NoAnswers, Question, SessionHost
 from agent.cpe_model.known import CpeBook
-from agent.runtime.clock import Clock
+
+if TYPE_CHECKING:
+    from agent.runtime.clock import Clock
 
 C = TypeVar("C")
 """A connector's own configuration, a frozen dataclass."""
@@ -68,13 +71,27 @@ class Commands:
     Args:
         group: the group of `ispagent` that they join; one that does not exist is made.
         app: `MODULE:NAME` of a `typer.Typer`.
+        about: what a group that is made is for, in one line.
     """
 
     group: str
     app: str
+    about: str = ""
+
+
+class AsksAgent(Protocol):
+    """The running agent, for a connector's commands: `typer.Context.obj` is one."""
+
+    def ask(self, connector: str, question: Question) -> Iterator[AnswerRow]:
+        """Yield the rows of an answer as they come. A refusal, and an agent that does not run, end the program."""
+        ...
 
 
 def _no_access_methods(_: object) -> Sequence[AccessMap]:
+    return ()
+
+
+def _no_sources(_: object) -> Sequence[SourceTerms]:
     return ()
 
 
@@ -94,6 +111,7 @@ class ConnectorSpec(Generic[C]):
         method_sections: the sections that declare them. A name stands in one of all connectors' sections only.
         host: what it knows of sessions on its targets that other connectors decide about.
         commands: its own commands, a `typer.Typer` named as MODULE:NAME, and the group that they join or make.
+        sources: the billing sources that a configuration declares.
         reload: takes over from a configuration that was read anew what needs no restart: (running, read anew).
     """
 
@@ -108,6 +126,7 @@ class ConnectorSpec(Generic[C]):
     method_sections: tuple[str, ...] = ()
     host: Callable[[], SessionHost] | None = None
     commands: Commands | None = None
+    sources: Callable[[C], Sequence[SourceTerms]] = _no_sources
     reload: Callable[[C, C], None] | None = None
 
 
@@ -127,6 +146,11 @@ class Configured(Generic[C]):
     def access(self) -> Sequence[AccessMap]:
         """The access methods that it decides."""
         return self.spec.access(self.config)
+
+    @property
+    def sources(self) -> Sequence[SourceTerms]:
+        """The billing sources that it reads."""
+        return self.spec.sources(self.config)
 
     def reload(self, fresh: Configured[C]) -> None:
         """Take over from a configuration that was read anew what needs no restart."""

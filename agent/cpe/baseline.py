@@ -39,7 +39,9 @@ async def declared(baseline: Baseline, cpe: Cpe, service: Service | None, source
     for name, text in baseline.values.items():
         if service is None and ("{login}" in text or text == PASSWORD):
             return Leave(
-                CpeSkipReason.NO_SERVICE, f"{name}: whose login? ispagent cpe bind {cpe.name} SERVICE", blocked=True
+                CpeSkipReason.NO_SERVICE,
+                f"{name}: whose login? ispagent cpe accept {cpe.name} --service SERVICE",
+                blocked=True,
             )
         named = secret_named(text)
         try:

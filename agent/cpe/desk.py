@@ -1,7 +1,7 @@
 """CPE as people ask for them: what is known of each and how old that is, a look at one now, whose it is.
 
-Reading a CPE changes nothing and needs no approval, as a probe of a router; accepting one gives the agent authority to
-act on it, so it is in the log with who did it.
+Reading a CPE changes nothing and needs no approval, as a probe of a router; letting one in gives the agent authority to
+read it and to set what is no secret, so it is in the log with who did it. Accepting it for a service is a change.
 """
 
 from __future__ import annotations
@@ -151,6 +151,7 @@ class CpeDesk:
             "user": cpe.user,
             "own_credentials": cpe.own,
             "proven": cpe_verbs.proven_text(cpe),
+            "takes_secrets": cpe.takes_secrets,
             "address": cpe.address,
             "request_url": cpe.request_url,
             "can_be_called": subject.callable,
@@ -286,29 +287,24 @@ class CpeDesk:
 
     # --- what people decide
 
-    async def decide(
-        self, cpe: Cpe, who: str, *, trust: Acceptance | None, service: str | None, forget: bool
-    ) -> Cpe | None:
-        """Accept, refuse or forget a CPE, or say whose it is; return it then.
+    async def decide(self, cpe: Cpe, who: str, *, trust: Acceptance | None, unbind: bool, forget: bool) -> Cpe | None:
+        """Let a CPE in, refuse or forget it, or say that it serves nobody; return it then.
 
-        Raises:
-            RefusedCommandError: there is no such service.
+        None of it gives it a secret: that takes a change, `cpe-accept`.
         """
-        if service:
-            self.recorder.ensure([service])
         record = self.recorder.record(
-            service or cpe.service or None,
+            cpe.service or None,
             {
                 "what": "cpe",
                 "cpe": cpe.name,
                 "trust": None if trust is None else trust.value,
-                "service": service,
+                "service": "" if unbind else None,
                 "forget": forget,
                 "by": who,
             },
         )
         why = "" if trust is Acceptance.ACCEPTED else f"{trust.value} by {who}" if trust else cpe.why
-        found = await self.store.run(DecideCpe(cpe.name, trust, service, why, record, forget))
+        found = await self.store.run(DecideCpe(cpe.name, trust, why, record, unbind=unbind, forget=forget))
         self.cpes.reset_bell.ring()
         if trust is not Acceptance.ACCEPTED and (trust is not None or forget):
             self.manager.hang_up(cpe.name)

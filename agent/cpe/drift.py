@@ -14,6 +14,7 @@ from typing import Final
 
 import trio
 
+from agent.age import age_text
 from agent.changes.drifting import SourceFindings
 from agent.cpe import verbs
 from agent.cpe.baseline import plain_settings
@@ -23,7 +24,7 @@ from agent.cpe.verbs import CpePlan, CpeSubject, Wanted
 from agent.cpe_model.addresses import VALUE, is_path
 from agent.cpe_model.known import Acceptance, Cpe
 from agent.inventory.drift_book import Difference, Unread
-from agent.model import ABSENT, Effect, Service, Transition, age_text
+from agent.model import ABSENT, Effect, Service, Transition
 from agent.reasons import SkipReason
 from agent.services.verbs import Leave
 from agent.store.db import Store

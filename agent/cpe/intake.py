@@ -33,6 +33,7 @@ from agent.cpe_model.sensitivity import Sensitivity, classify
 from agent.inventory import book
 from agent.model import ABSENT, Effect, Item, Listed, Requirement, Value
 from agent.runtime.clock import Clock
+from agent.runtime.slices import InSlices
 from agent.services.network import as_read
 from agent.services.verbs import Leave
 from agent.store.vault import Vault
@@ -81,7 +82,7 @@ class CpeIntake:
             raise RequestError("a baseline, or new credentials, are a change of their own: nothing else goes with it")
         if ask.on_failure is OnFailure.REVERT and ask.action is not Action.CPE_SET:
             raise RequestError(f"{ask.action.value} cannot be taken back: expected another --on-failure than revert")
-        chosen = sorted(self._select(ask), key=lambda cpe: -cpe.last_s)  # whoever called in last is the canary
+        chosen = sorted(await self.select(ask), key=lambda cpe: -cpe.last_s)  # whoever called in last is the canary
         self._refuse_secrets(ask, chosen)
         images = await self._images(ask) if ask.action is Action.CPE_FIRMWARE else None
         if images is not None and (problems := images.problems(chosen)):
@@ -134,11 +135,11 @@ class CpeIntake:
     def accepted(self) -> int:
         return self.cpes.counts().get(Acceptance.ACCEPTED, 0)
 
-    def _select(self, ask: Ask) -> list[Cpe]:
+    async def select(self, ask: Ask) -> list[Cpe]:
         """Return the CPE that an ask names: by name, service, login or serial number."""
         found: dict[str, Cpe] = {}
         problems: list[str] = []
-        for ref in ask.refs:
+        async for ref in InSlices(ask.refs):
             matching = self.cpes.named(ref)
             if not matching:
                 problems.append(f"there is no CPE {ref}: ispagent cpe list")
@@ -278,6 +279,8 @@ class CpeIntake:
                 "the configuration declares no baseline for it ([baseline.NAME])",
                 blocked=True,
             )
+        if found.has_secrets and (leave := cpe_verbs.withheld(cpe)) is not None:
+            return leave  # before any secret is fetched for it
         service = book.services(self.previewer.store.reader).get(cpe.service)
         return await declared(found, cpe, service, self.sources)
 
@@ -298,6 +301,8 @@ class CpeIntake:
         `more`: what it is to have besides.
         """
         cpe = subject.cpe
+        if (leave := cpe_verbs.withheld(cpe)) is not None:
+            return leave
         settings = {"acs.username": f"{cpe.name}.{secrets.token_hex(2)}", "request.username": cpe.name}
         given = {"acs.password": secrets.token_urlsafe(18), "request.password": secrets.token_urlsafe(18)}
         if self.terms.stun is not None:  # its binding is known by the name that we call it by
@@ -332,6 +337,8 @@ class CpeIntake:
         cpe = subject.cpe
         display = {"title": cpe_verbs.title(cpe), "cpe": cpe.name, "now": cpe_verbs.now_text(cpe, now_s)}
         salt, whose = secrets.token_hex(16), cpe.service or None
+        if isinstance(planned, CpePlan) and cpe_verbs.hands_out(planned.steps):  # also of a revert
+            planned = cpe_verbs.withheld(cpe) or planned
         if isinstance(planned, Leave):
             listed = Listed.BLOCKED if planned.blocked else Listed.EXCLUDED
             return Item(1, salt, whose, listed, planned.code, {**display, "why_not": planned.why})

@@ -10,6 +10,7 @@ from agent.changes.journal.plans import Loaded
 from agent.changes.journal.request import Request, RequestError
 from agent.changes.journal.trust_state import Pinned
 from agent.changes.planning.intake import Planner
+from agent.cpe.acceptance import CpeAcceptances
 from agent.cpe.intake import CpeIntake
 from agent.cpe.revert import CpeReverts
 from trust.policy import Action
@@ -29,7 +30,10 @@ class CpePlanner:
         Raises:
             RequestError: a reference is unknown or ambiguous, nothing would change, or policy refuses.
         """
-        return await self._managed().plan(request, pinned)
+        intake = self._managed()
+        if request.ask.action is Action.CPE_ACCEPT:
+            return await CpeAcceptances(intake).plan(request, pinned)
+        return await intake.plan(request, pinned)
 
     async def revert(self, request: Request, loaded: Loaded, pinned: Pinned) -> bytes:
         """Return the id of the plan that takes back what stands of a change.

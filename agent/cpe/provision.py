@@ -59,9 +59,13 @@ _CREDENTIALS: Final = ("acs.username", "acs.password", "request.username", "requ
 
 @dataclass(slots=True)
 class _Try:
-    """How provisioning of one CPE stands. `plan`: that waits or runs; `again_at`: boot-time clock."""
+    """How provisioning of one CPE stands, for what it was and could take. `plan`: that waits or runs.
+
+    `again_at`: boot-time clock.
+    """
 
     resets: int
+    takes_secrets: bool
     plan: bytes | None = None
     again_at: float = 0.0
     pause_s: float = AGAIN_S
@@ -98,8 +102,9 @@ class Provisioner:
                     if busy >= AT_ONCE:
                         break
                     attempt = self._tries.get(cpe.name)
-                    if attempt is None or attempt.resets != cpe.resets:
-                        attempt = self._tries[cpe.name] = _Try(cpe.resets)
+                    now = (cpe.resets, cpe.takes_secrets)
+                    if attempt is None or (attempt.resets, attempt.takes_secrets) != now:
+                        attempt = self._tries[cpe.name] = _Try(*now)
                     if not attempt.busy and self.clock.boot_s() >= attempt.again_at:
                         attempt.busy, busy = True, busy + 1
                         nursery.start_soon(self._go_on, cpe, attempt)
@@ -139,7 +144,8 @@ class Provisioner:
             problems = await self.desk.refresh(cpe, names)
             if problems:
                 raise UnreadableError("; ".join(problems), reason=TargetReason.UNREADABLE)
-            if (now := self.intake.cpes.find(cpe.name)) is None or now.resets != attempt.resets:
+            now = self.intake.cpes.find(cpe.name)
+            if now is None or (now.resets, now.takes_secrets) != (attempt.resets, attempt.takes_secrets):
                 return  # another attempt is for what it is since
             await self._plan(cpe, baseline, attempt, pinned)
             with trio.move_on_after(KEEP_S):

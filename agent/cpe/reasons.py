@@ -25,9 +25,14 @@ class CpeSkipReason(ExplainedReason):
     NO_BASELINE = "no-baseline", "The configuration declares no baseline for it.", "Add a [baseline.NAME] section."
     NO_IMAGE = "no-image", "The change names no image for this model.", "Name one: --for MODEL[/HARDWARE]=FILE:VERSION."
     NO_SECRET = "no-secret", "The parameter is no secret.", "Give it as a value."
-    NO_SERVICE = "no-service", "The CPE serves no known service.", "ispagent cpe bind NAME SERVICE."
+    NO_SERVICE = "no-service", "The CPE serves no known service.", "ispagent cpe accept NAME --service SERVICE."
     NO_SUCH_TEST = "no-such-test", "The model is not known to have this test.", ""
-    NOT_ACCEPTED = "not-accepted", "Nobody has accepted the CPE.", "ispagent cpe accept NAME."
+    NOT_ACCEPTED = "not-accepted", "Nobody has let the CPE in.", "ispagent cpe accept NAME."
+    NOT_ASSURED = (
+        "not-assured",
+        "No approved change accepted the CPE for its service: no secret goes into it.",
+        "ispagent cpe accept NAME; somebody else approves it.",
+    )
     NOT_WRITABLE = "not-writable", "The parameter cannot be written.", ""
     SECRET = "secret", "The parameter is a secret.", "Give it as a secret."
     SECRET_UNKNOWN = (

@@ -11,7 +11,7 @@ from typing import Final
 from agent.changes.authority.standings import EvidenceTest
 from agent.changes.journal.commands import PlanRow
 from agent.changes.journal.trust_state import Query
-from agent.cpe import store
+from agent.cpe import store, verbs
 from agent.cpe_model.known import Acceptance, Cpe
 from agent.inventory.book import Broken, RequirementTest
 from agent.model import Address, Item, Requirement
@@ -21,6 +21,8 @@ from trust.statements import StandingEvidence
 
 _REQUIRED = "inventory/cpe/"
 SAME_CPE: Final = "same-cpe"
+SAME_PROOF: Final = "same-proof"
+"""What a CPE's name rests on is as the preview showed it: an acceptance accepts it by that."""
 _BASELINE: Final = "baseline"
 
 
@@ -48,12 +50,34 @@ def changed_since(tx: Tx, requirement: Requirement) -> str | None:
     )
 
 
-def _still_same(tx: Tx, _item: Item, requirement: Requirement, _begun: bool) -> Broken | None:
-    why = changed_since(tx, requirement)
-    return None if why is None else Broken(why, stale=True)
+def _still_same(tx: Tx, item: Item, requirement: Requirement, _begun: bool) -> Broken | None:
+    """Return why an item is not sent: the CPE is another, or secrets of the item may not go into it any more."""
+    if (why := changed_since(tx, requirement)) is not None:
+        return Broken(why, stale=True)
+    cpe = store.find(tx.all, requirement.address.removeprefix(_REQUIRED)) if verbs.hands_out(item.steps) else None
+    leave = None if cpe is None else verbs.withheld(cpe)
+    return None if leave is None else Broken(leave.why, stale=True)
 
 
-REQUIREMENT_TESTS: Final[Mapping[str, RequirementTest]] = {SAME_CPE: _still_same}
+def proof_text(cpe: Cpe) -> str:
+    """Return what a CPE's name rests on, and whether somebody claims it with less."""
+    claimed = " · claimed by somebody with credentials that many share" if cpe.claimed else ""
+    return f"proven by {verbs.proven_text(cpe)}{claimed}"
+
+
+def same_proof(cpe: Cpe) -> Requirement:
+    """Return the requirement that a CPE's name still rests on what the preview showed."""
+    return Requirement(Address(f"{_REQUIRED}{cpe.name}"), SAME_PROOF, proof_text(cpe))
+
+
+def _still_proven(tx: Tx, _item: Item, requirement: Requirement, _begun: bool) -> Broken | None:
+    cpe = store.find(tx.all, requirement.address.removeprefix(_REQUIRED))
+    if cpe is None or proof_text(cpe) == requirement.shown:
+        return None  # `SAME_CPE` tells of one that is gone
+    return Broken(f"the CPE was {requirement.shown} in the preview; now {proof_text(cpe)}", stale=True)
+
+
+REQUIREMENT_TESTS: Final[Mapping[str, RequirementTest]] = {SAME_CPE: _still_same, SAME_PROOF: _still_proven}
 """The tests of requirements on CPE, by their names (`agent.inventory.book.unmet`)."""
 
 

@@ -84,6 +84,8 @@ def _cpe(row: sqlite3.Row) -> Cpe:
         provisioned=row["provisioned"],
         accepted_seq=row["accepted_seq"],
         claimed=bool(row["claimed"]),
+        certified=bool(row["certified"]),
+        assured=row["assured"],
     )
 
 
@@ -139,14 +141,15 @@ class CpeCalled:
         row = tx.one(
             "INSERT INTO cpe (name, oui, product_class, serial, manufacturer, trust, why, root, software, "
             "hardware, service, user, own, address, request_url, udp_address, events, first_s, last_s, boots, "
-            "resets, reset_until_s, provisioned, claimed, accepted_seq)"
-            " VALUES (?,?,?,?,?,?,?,?,?,?,'',?,?,?,?,?,?,?,?,?,?,0,-1,0,0)"
+            "resets, reset_until_s, provisioned, claimed, accepted_seq, certified)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?,'',?,?,?,?,?,?,?,?,?,?,0,-1,0,0,?)"
             " ON CONFLICT (name) DO UPDATE SET"
             " manufacturer = excluded.manufacturer, trust = excluded.trust, why = excluded.why,"
             " root = iif(excluded.root = '', root, excluded.root),"
             " software = iif(excluded.software = '', software, excluded.software),"
             " hardware = iif(excluded.hardware = '', hardware, excluded.hardware), user = excluded.user,"
-            " own = excluded.own, claimed = iif(excluded.own, 0, claimed), address = excluded.address,"
+            " own = excluded.own, claimed = iif(excluded.own, 0, claimed), certified = excluded.certified,"
+            " address = excluded.address,"
             " request_url = iif(excluded.request_url = '', request_url, excluded.request_url),"
             " udp_address = excluded.udp_address, events = excluded.events, last_s = excluded.last_s,"
             " boots = boots + excluded.boots, resets = resets + excluded.resets RETURNING *",
@@ -171,8 +174,11 @@ class CpeCalled:
                 called.at_s,
                 boots,
                 resets,
+                called.certified,
             ),
         )
+        if before is not None and self._regressed(before) and not self._reset_by_us(tx):
+            row = tx.one("UPDATE cpe SET assured = 0 WHERE name = ? RETURNING *", (called.name,))
         if called.own:  # it has taken these: older ones of it are over, newer ones it may still take
             tx.run(
                 "DELETE FROM cpe_login WHERE name = ? AND user <> ?"
@@ -268,8 +274,10 @@ class CpeCalled:
         Nothing of it is believed then, and the CPE that has the name stays what it is: else whoever knows what all
         share could put a town into quarantine.
         """
-        regressed = before.own and not self.called.own
-        return regressed and not self.called.trust_shared and not self._reset_by_us(tx)
+        return self._regressed(before) and not self.called.trust_shared and not self._reset_by_us(tx)
+
+    def _regressed(self, before: Cpe) -> bool:
+        return before.own and not self.called.own
 
     def _reset_by_us(self, tx: Tx) -> bool:
         row = tx.one("SELECT reset_until_s FROM cpe WHERE name = ?", (self.called.name,))
@@ -417,13 +425,17 @@ class CpeEvidence:
 
 @dataclass(frozen=True, slots=True)
 class DecideCpe:
-    """A person accepts, refuses or forgets a CPE, or says whose it is. `service` None: as it is."""
+    """A person lets a CPE in, refuses or forgets it, or (`unbind`) says that it serves nobody. `trust` None: as it is.
+
+    It takes trust away, or gives as much as needs no second person: what it was assured of by an approved plan holds
+    only while nothing of it changes.
+    """
 
     name: str
     trust: Acceptance | None
-    service: str | None
     why: str
     sealed: Sealed
+    unbind: bool = False
     forget: bool = False
 
     def run(self, tx: Tx) -> Cpe | None:
@@ -431,23 +443,32 @@ class DecideCpe:
         before = find(tx.all, self.name)
         if before is None:
             raise RefusedCommandError(RefusalReason.UNKNOWN_CPE, f"there is no CPE {self.name}: ispagent cpe list")
-        if self.service and tx.one("SELECT 1 FROM service WHERE ref = ?", (self.service,)) is None:
-            raise RefusedCommandError(RefusalReason.UNKNOWN_SERVICE, f"there is no service {self.service}")
         seq = tx.append(Entry(LeafKind.CPE_DECIDED, sealed=self.sealed))
         if self.forget:
             forget_all(tx, [self.name])
             return None
-        if self.trust is not None:
+        if self.trust is Acceptance.ACCEPTED:
+            accept(tx, before, seq)
+        elif self.trust is not None:
             tx.run("UPDATE cpe SET trust = ?, why = ? WHERE name = ?", (self.trust.value, self.why, self.name))
-            if self.trust is Acceptance.ACCEPTED and before.claimed:  # by what it came with: a person looked
-                forget_secrets(tx, self.name)
-                outdate(tx, self.name)  # it was reset, or is another: of that nothing was heard
-                tx.run("UPDATE cpe SET own = 0, claimed = 0, resets = resets + 1 WHERE name = ?", (self.name,))
-            if self.trust is Acceptance.ACCEPTED and (before.claimed or before.trust is not Acceptance.ACCEPTED):
-                tx.run("UPDATE cpe SET accepted_seq = ? WHERE name = ?", (seq, self.name))
-        if self.service is not None:
-            tx.run("UPDATE cpe SET service = ? WHERE name = ?", (self.service, self.name))
+        if self.unbind:
+            tx.run("UPDATE cpe SET service = '' WHERE name = ?", (self.name,))
+        was_accepted = before.trust is Acceptance.ACCEPTED and not before.claimed
+        as_it_was = self.trust is None or (self.trust is Acceptance.ACCEPTED and was_accepted)
+        if not as_it_was or (self.unbind and before.service):
+            tx.run("UPDATE cpe SET assured = 0 WHERE name = ?", (self.name,))
         return find(tx.all, self.name)
+
+
+def accept(tx: Tx, before: Cpe, seq: int) -> None:
+    """Accept a CPE by what it came with. `before`: as it is now; `seq`: the entry in the log of the decision."""
+    tx.run("UPDATE cpe SET trust = ?, why = '' WHERE name = ?", (Acceptance.ACCEPTED.value, before.name))
+    if before.claimed:
+        forget_secrets(tx, before.name)
+        outdate(tx, before.name)  # it was reset, or is another: of that nothing was heard
+        tx.run("UPDATE cpe SET own = 0, claimed = 0, resets = resets + 1 WHERE name = ?", (before.name,))
+    if before.claimed or before.trust is not Acceptance.ACCEPTED:
+        tx.run("UPDATE cpe SET accepted_seq = ? WHERE name = ?", (seq, before.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -599,6 +620,18 @@ class CpeStore:
         """Return how many CPE there are of each trust."""
         rows = self._store.query("SELECT trust, count(*) AS n FROM cpe GROUP BY trust")
         return {Acceptance(r["trust"]): int(r["n"]) for r in rows}
+
+    def serving(self) -> Mapping[str, Sequence[str]]:
+        """Return the names of the CPE that are bound to each service, by its ref."""
+        found: dict[str, list[str]] = {}
+        for row in self._store.query("SELECT name, service FROM cpe WHERE service <> '' ORDER BY name"):
+            found.setdefault(row["service"], []).append(row["name"])
+        return found
+
+    def count_without_secrets(self) -> int:
+        """Return how many accepted CPE get no secret, as `Cpe.takes_secrets` says."""
+        query = "SELECT count(*) AS n FROM cpe WHERE trust = ? AND assured = 0 AND NOT (certified = 1 AND service = '')"
+        return int(self._store.query(query, (Acceptance.ACCEPTED.value,))[0]["n"])
 
     def named(self, ref: str) -> list[Cpe]:
         """Return the CPE that a reference names, by the first of these that one has.

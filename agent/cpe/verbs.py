@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from agent.age import age_text
 from agent.cpe.images import model_name
 from agent.cpe.reasons import CpeSkipReason
 from agent.cpe_model import addresses, bounds, limits, rows
@@ -25,7 +26,7 @@ from agent.cpe_model.profiles import CpeProfile, normalise
 from agent.cpe_model.sensitivity import Sensitivity, classify
 from agent.cpe_model.values import TYPES
 from agent.cpe_model.vocabulary import Mapped, UnknownNameError, UnplacedNameError
-from agent.model import ABSENT, Effect, ProofKind, Replay, SecretRef, Seen, Step, Transition, Value, age_text
+from agent.model import ABSENT, Effect, ProofKind, Replay, SecretRef, Seen, Step, Transition, Value
 from agent.reasons import SkipReason
 from agent.services.verbs import Leave
 
@@ -96,6 +97,26 @@ def usable(subject: CpeSubject) -> Leave | None:
     if subject.profile is None:
         return Leave(CpeSkipReason.UNKNOWN_MODEL, "its data model has neither root that is known", blocked=True)
     return None
+
+
+def withheld(cpe: Cpe) -> Leave | None:
+    """Return why no secret goes into a CPE, or None."""
+    if cpe.takes_secrets:
+        return None
+    how = f"ispagent cpe accept {cpe.name}{'' if cpe.service else ' --service SERVICE'}, and somebody else approves it"
+    whose = f"for {cpe.service}" if cpe.service else "and no certificate of its own proves it"
+    why = f"no secret goes into it: no approved change accepted it {whose}: {how}"
+    return Leave(CpeSkipReason.NOT_ASSURED, why, blocked=True)
+
+
+def hands_out(steps: Sequence[Step]) -> bool:
+    """Return whether steps set a secret."""
+    writes = (write for step in steps if not isinstance(step.do, Effect) for write in step.do)
+    return any(_sets_secret(write) for write in writes)
+
+
+def _sets_secret(write: Transition) -> bool:
+    return write.after is not ABSENT and any(isinstance(field_, SecretRef) for field_ in write.after.values())
 
 
 # --- parameters and rows ----------------------------------------------------------------------------------------------
@@ -170,10 +191,7 @@ def _locked_out(subject: CpeSubject, writes: Sequence[Transition]) -> Leave | No
 
 
 def _proof(steps: Sequence[Sequence[Transition]]) -> Mapping[str, str]:
-    secret = any(
-        isinstance(t.after, Mapping) and isinstance(t.after.get(addresses.VALUE), SecretRef) for s in steps for t in s
-    )
-    if not secret:
+    if not any(_sets_secret(t) for s in steps for t in s):
         return {}
     return {"proof": "what is set is read back; a secret cannot be: it is done when the CPE answered that it took it"}
 
@@ -243,6 +261,8 @@ def _parameter(
         return Leave(CpeSkipReason.UNREADABLE_VALUE, cannot, blocked=True)
     where = address(subject.target, path)
     if known.value is None:
+        if (leave := withheld(subject.cpe)) is not None:
+            return leave
         commit = wanted.commit(name, path)
         if commit is None:
             return Leave(CpeSkipReason.SECRET, f"{path} is a secret: give it by --secret {name}", blocked=True)

@@ -43,6 +43,11 @@ class Baseline:
         """The names of the agent's secrets that it uses."""
         return frozenset(named for text in self.values.values() if (named := secret_named(text)) is not None)
 
+    @property
+    def has_secrets(self) -> bool:
+        """Whether any of its values is a secret: of the agent, or a subscriber's password."""
+        return bool(self.secrets) or PASSWORD in self.values.values()
+
     def is_for(self, oui: str, product_class: str) -> bool:
         """Return whether it is for a CPE."""
         return (not self.oui or oui in self.oui) and product_class.startswith(self.product_class)

@@ -106,6 +106,10 @@ class Cpe:
     """Of which entry in the log the decision is by which it is accepted: another one is another CPE to a plan."""
     claimed: bool = False
     """Whether somebody came under its name with credentials that many share, having had its own."""
+    certified: bool = False
+    """Whether it proved its name by a certificate of its own when it called in last."""
+    assured: int = 0
+    """The entry in the log of the approved plan that accepted it for its service; 0: none did."""
     booted: bool = False
     """Whether it told of a boot by calling in just now, one that it had not told of before."""
 
@@ -113,6 +117,14 @@ class Cpe:
     def own_password(self) -> bool:
         """Whether its name rests on a password of its own: its own users begin with its name (`cpe rotate`)."""
         return self.own and f"{self.user}.".startswith(f"{self.name}.")
+
+    @property
+    def takes_secrets(self) -> bool:
+        """Whether secrets may go into it: it was accepted by an approved plan, or its certificate proves its name.
+
+        A certificate says which device it is, not in whose house it stands: for a service an approved plan is needed.
+        """
+        return bool(self.assured) or (self.certified and not self.service)
 
 
 def retried_within_s(count: int) -> int:
@@ -154,6 +166,8 @@ class Called:
     values: Mapping[str, CachedParameter] = field(default_factory=dict)
     trust_shared: bool = False
     """Whether credentials that many share are enough for a CPE that had its own, as the operator decided."""
+    certified: bool = False
+    """Whether a certificate with its name proved it."""
 
     @property
     def boots(self) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from trust.render import neutralise
+from trust.terminal import neutralise
 
 
 class Workflow(enum.Enum):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.cpe_model import limits
-from trust.render import neutralise
+from trust.terminal import neutralise
 
 
 def presentable(name: str) -> str:

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from agent.inventory import authorship
+from agent.inventory import authorship, ledger
 from agent.inventory.authorship import Authorship
-from agent.inventory.facts import (
-    BY_HAND,
-    CONFIGURED,
-    BillingFact,
-    describe,
-    earliest,
-    fact_address,
-    in_future,
-    latest,
-    owes,
-)
+from agent.inventory.billing import BillingReader
+from agent.inventory.facts import NotOwing, debt, subscriber_of
+from agent.inventory.ledger import BY_HAND, KeptAccount, Query
 from agent.inventory.merge import EXTRA, MergeResult
 from agent.inventory.subscribers_csv import SubscriberRow
 from agent.model import (
     ENTRY_FIELDS,
     Address,
+    CpeChange,
     DesiredChange,
     EntryChange,
     EntryFieldChange,
@@ -36,6 +29,7 @@ from agent.model import (
     SuspensionReason,
     TariffChange,
 )
+from agent.reasons import SkipReason
 from agent.spelling import search_key
 from agent.store.db import Tx
 from agent.store.log_store import Entry, Sealed
@@ -47,7 +41,9 @@ AS_READ = "as-read"
 """A resource that the item does not write still reads as in the preview: the engine reads it again."""
 PAID = "paid"
 """The subscriber paid since it was suspended for debt: a restore of many, without office hours, rests on it."""
-OF_SUBJECTS: Final = frozenset({OWES, AS_PREVIEWED, PAID})
+RUN_DAY = "suspension-day"
+"""It is no holiday, and a weekday on which all who are overdue may be suspended."""
+OF_SUBJECTS: Final = frozenset({OWES, AS_PREVIEWED, PAID, RUN_DAY})
 """Requirements on the service and its subscriber; the others are on the device that is changed."""
 
 
@@ -59,8 +55,6 @@ class Broken:
     stale: bool = False
 
 
-Query = Callable[[str, Sequence[object]], Sequence[sqlite3.Row]]
-"""Returns all rows of a query: `Tx.all` inside a command, `Store.query` outside of one."""
 RequirementTest = Callable[[Tx, Item, Requirement, bool], Broken | None]
 """Returns why a requirement of an item no longer holds, or None: (transaction, item, requirement, begun).
 
@@ -103,24 +97,6 @@ def read_service(row: sqlite3.Row, reasons: frozenset[SuspensionReason]) -> Serv
         reasons=reasons,
         extra=json.loads(row["extra"]) or None,
     )
-
-
-def read_fact(row: sqlite3.Row) -> BillingFact:
-    """Return a row of the `fact` table, or of a query that has its columns."""
-    names = ("subscriber", "balance", "due", "paid_at", "as_of", "source", "author")
-    return BillingFact(*(row[name] for name in names))
-
-
-def facts(reader: sqlite3.Connection) -> dict[str, BillingFact]:
-    """Return every billing fact by subscriber."""
-    return {r["subscriber"]: read_fact(r) for r in reader.execute("SELECT * FROM fact")}
-
-
-def some_facts(reader: sqlite3.Connection, subscribers: Iterable[str]) -> dict[str, BillingFact]:
-    """Return the billing facts of some subscribers, by subscriber."""
-    query = "SELECT * FROM fact WHERE subscriber = ?"
-    rows = [reader.execute(query, (subscriber,)).fetchone() for subscriber in dict.fromkeys(subscribers)]
-    return {row["subscriber"]: read_fact(row) for row in rows if row is not None}
 
 
 def inventory_address(ref: str) -> Address:
@@ -174,8 +150,8 @@ def with_desired(service: Service, desired: tuple[DesiredChange, ...]) -> Servic
             case ReasonChange():
                 left = service.reasons - {change.reason}
                 service = replace(service, reasons=left | {change.reason} if change.added else left)
-            case EntryChange():
-                pass  # whether there is an entry, not a field of it
+            case EntryChange() | CpeChange():
+                pass  # whether there is an entry, or a CPE of it: not a field of it
     return service
 
 
@@ -239,11 +215,25 @@ def record_desired(tx: Tx, ref: str, change: DesiredChange, plan_id: bytes, seq:
         case ReasonChange(reason, added):
             if added:
                 tx.run(
-                    "INSERT OR REPLACE INTO reason (service, reason, plan_id, seq) VALUES (?,?,?,?)",
-                    (ref, reason.value, plan_id, seq),
+                    "INSERT OR REPLACE INTO reason (service, reason, plan_id, seq, looked_s) VALUES (?,?,?,?,?)",
+                    (ref, reason.value, plan_id, seq, _looked_s(tx, ref, plan_id)),
                 )
             else:
                 tx.run("DELETE FROM reason WHERE service = ? AND reason = ?", (ref, reason.value))
+
+
+def _looked_s(tx: Tx, ref: str, plan_id: bytes) -> float | None:
+    """Return when what a plan's item rests on was looked at last; None: nothing of it was sent.
+
+    Once something of it stands, it is finished without another look at what billing says.
+    """
+    row = tx.one(
+        "SELECT coalesce(min(CASE s.verdict WHEN 'applied' THEN e.at_s END), max(e.at_s)) AS at_s"
+        " FROM item i JOIN step s ON s.plan_id = i.plan_id AND s.item = i.n"
+        " JOIN event e ON e.seq = s.about_seq WHERE i.plan_id = ? AND i.service = ? AND s.direction = 'forward'",
+        (plan_id, ref),
+    )
+    return None if row is None or row["at_s"] is None else float(row["at_s"])
 
 
 def _note_author(tx: Tx, ref: str, field: str, before: str, plan_id: bytes) -> None:
@@ -253,14 +243,13 @@ def _note_author(tx: Tx, ref: str, field: str, before: str, plan_id: bytes) -> N
     authorship.note(tx, [Authorship(ref, field, before, by, how, int(tx.now_s))])
 
 
-def requirement_tests(doubt: Callable[[str], str]) -> Mapping[str, RequirementTest]:
-    """Return the tests of requirements on services and subscribers, by their names.
+def requirement_tests(billing: BillingReader) -> Mapping[str, RequirementTest]:
+    """Return the tests of requirements on services and subscribers, by their names. `billing`: says who owes."""
 
-    `doubt` says why nothing may be concluded of a subscriber's billing data now ("": it may).
-    """
-
-    def owing(tx: Tx, _item: Item, requirement: Requirement, _begun: bool) -> Broken | None:
-        why = _not_owing(tx, requirement.address.removeprefix(fact_address("")), doubt)
+    def owing(tx: Tx, item: Item, requirement: Requirement, begun: bool) -> Broken | None:
+        if begun and _half_done(tx, item.subject or ""):
+            return None  # half a suspension would need a person: it is finished, and the payment lifts it
+        why = _not_owing(tx, subscriber_of(requirement.address), item.subject or "", billing)
         return None if why is None else Broken(why)
 
     def as_it_was(tx: Tx, item: Item, requirement: Requirement, begun: bool) -> Broken | None:
@@ -283,13 +272,29 @@ def unmet(tx: Tx, item: Item, begun: bool, tests: Mapping[str, RequirementTest])
     return None
 
 
-def _not_owing(tx: Tx, subscriber: str, doubt: Callable[[str], str]) -> str | None:
-    if why := doubt(subscriber):
-        return why
-    row = tx.one("SELECT * FROM fact WHERE subscriber = ?", (subscriber,))
-    if row is None:
-        return "its billing data is gone"
-    return None if owes(read_fact(row), tx.now_s) else f"no longer owes: {describe(read_fact(row))}"
+def _half_done(tx: Tx, ref: str) -> bool:
+    """Return whether something of the item that acts on a service stands already."""
+    row = tx.one(
+        "SELECT 1 FROM item i JOIN step s ON s.plan_id = i.plan_id AND s.item = i.n WHERE i.service = ?"
+        " AND i.state IN ('running', 'unknown') AND s.direction = 'forward' AND s.verdict = 'applied'",
+        (ref,),
+    )
+    return row is not None
+
+
+def _not_owing(tx: Tx, subscriber: str, ref: str, reader: BillingReader) -> str | None:
+    billing, service = reader.of(tx.all, subscriber, tx.now_s), _service(tx.all, ref)
+    owed = debt(billing, "" if service is None else promise_of(service))
+    if not isinstance(owed, NotOwing):
+        return None
+    if owed.blocked:
+        return owed.why if billing.kept is not None or billing.doubt else "its billing data is gone"
+    return f"no longer owes: {owed.why.removeprefix('paid: ')}" if owed.code is SkipReason.PAID else owed.why
+
+
+def promise_of(service: Service) -> str:
+    """Return the last day of a promise to pay in the subscriber list; "": it has none."""
+    return str((service.extra or {}).get("promise_until", ""))
 
 
 def _changed_since(tx: Tx, item: Item, shown: str, *, begun: bool) -> str | None:
@@ -336,35 +341,17 @@ def service_json(service: Service) -> dict[str, object]:
     }
 
 
-def fact_json(fact: BillingFact | None, now_s: float | None = None) -> dict[str, object] | None:
-    """Return a billing fact for the API. `now_s`: unix seconds, with which one that lies in the future owes nothing."""
-    if fact is None:
-        return None
-    return {
-        "balance": fact.balance,
-        "due": fact.due,
-        "paid_at": fact.paid_at,
-        "as_of": fact.as_of,
-        "source": fact.source,
-        "author": fact.author,
-        "owes": owes(fact, now_s),
-        "text": describe(fact),
-    }
-
-
 @dataclass(frozen=True, slots=True)
 class ImportServices:
     """Store merged services and the facts of the same file; what the file leaves out stays.
 
-    `who`: the person who imported it. `configured`: the configuration names a billing system, whose facts a file that
-    is imported by hand does not replace.
+    `who`: the person who imported it. What the configured billing source says of a subscriber is not replaced.
     """
 
     merged: MergeResult
     rows: tuple[SubscriberRow, ...]
     sealed: Sealed
     who: str
-    configured: bool
 
     def run(self, tx: Tx) -> int:
         """Return the sequence number of the event."""
@@ -373,8 +360,9 @@ class ImportServices:
         authorship.note(
             tx, [Authorship(*change, self.who, authorship.IMPORT, int(tx.now_s)) for change in self._changes()]
         )
-        found = [replace(r.fact, source=BY_HAND, author=self.who) for r in self.rows if r.fact is not None]
-        write_facts(tx, found, keep=CONFIGURED if self.configured else "")
+        told = [row.fact for row in self.rows if row.fact is not None]
+        ledger.write_accounts(tx, [KeptAccount(BY_HAND, fact.account, fact.read_s, self.who) for fact in told])
+        ledger.write_payments(tx, BY_HAND, [fact.payment for fact in told if fact.payment is not None])
         return seq
 
     def _changes(self) -> Iterator[tuple[str, str, str]]:
@@ -422,54 +410,3 @@ class WriteKeys:
         missing = tx.all("SELECT * FROM service WHERE ref NOT IN (SELECT ref FROM service_key)")
         write_services(tx, [read_service(row, frozenset()) for row in missing])
         return len(missing)
-
-
-@dataclass(frozen=True, slots=True)
-class RefreshFacts:
-    """Store the facts of a billing file that changed; services are not touched. Each fact says its source."""
-
-    facts: tuple[BillingFact, ...]
-    sealed: Sealed
-
-    def run(self, tx: Tx) -> int:
-        """Return the sequence number of the event."""
-        seq = tx.append(Entry(LeafKind.IMPORTED, sealed=self.sealed))
-        write_facts(tx, self.facts)
-        return seq
-
-
-def write_facts(tx: Tx, found: Sequence[BillingFact], keep: str = "") -> None:
-    """Store facts, replacing those of the same subscribers unless what is kept was exported later.
-
-    Files arrive in any order: an older one must not undo a newer payment. Of two that may be of the same moment the one
-    that was read later stands. What lies in the future keeps nothing out. A fact of the configured source replaces one
-    of another source, however late that one says that it was exported.
-
-    Args:
-        tx: the transaction.
-        found: the facts.
-        keep: a source whose facts stay, whatever the others say; "": none.
-    """
-    kept = {r["subscriber"]: (r["as_of"], r["source"]) for r in tx.all("SELECT subscriber, as_of, source FROM fact")}
-
-    def stands(fact: BillingFact) -> bool:
-        as_of, source = kept.get(fact.subscriber, ("", ""))
-        if not as_of or (keep and source == keep):
-            return bool(as_of)
-        if fact.source == CONFIGURED != source:
-            return False
-        return _is_older(fact.as_of, as_of, tx.now_s)
-
-    tx.many(
-        "INSERT OR REPLACE INTO fact (subscriber, balance, due, paid_at, as_of, read_s, source, author)"
-        " VALUES (?,?,?,?,?,?,?,?)",
-        [
-            (f.subscriber, f.balance, f.due, f.paid_at, f.as_of, int(tx.now_s), f.source, f.author)
-            for f in found
-            if not stands(f)
-        ],
-    )
-
-
-def _is_older(as_of: str, kept: str, now_s: float) -> bool:
-    return latest(as_of) < earliest(kept) and not in_future(kept, now_s)

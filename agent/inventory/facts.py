@@ -1,131 +1,301 @@
-"""Billing facts: what the billing system's export says of one subscriber, and the rule of who owes.
+"""Billing facts: what is known of one subscriber's account now, and the two rules that decide by it.
 
-A fact is a snapshot taken at `as_of`. It is read again at each about-to, so that who paid meanwhile is skipped.
+* `debt` says whether a subscriber may be suspended for debt, `paid_since` whether a payment lifts such a suspension
+  without a person. Both are asked at the preview and again at each about-to.
+* In doubt nobody is cut off: data that is old, from the future or not whole, a payment that the account cannot have
+  counted yet, a promise that nobody can read. In doubt nothing is lifted by itself either: a person looks.
+* "Today" is the operator's day; a due day is one of the billing system's.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
 from typing import Final
 
+from agent.billing_model import days
+from agent.billing_model.account import Account, PaymentState
+from agent.billing_model.terms import OwnRule
+from agent.inventory.ledger import BY_HAND, CLOCK_SLACK_S, FILE, KeptAccount, KeptPayment
 from agent.model import Address
+from agent.reasons import SkipReason
 
-CLOCK_SLACK_S = 300
-"""How far the billing system's clock may run before ours. Chosen arbitrarily."""
-CONFIGURED: Final = "billing"
-"""Source of a fact: the billing system that the configuration names. No requester can write it."""
-BY_HAND: Final = "import"
-"""Source of a fact: a file that a person imported. It is evidence for no standing authority."""
-_EASTMOST_S = 14 * 3600
-"""A day alone begins so much earlier where its time zone is the eastmost one."""
+PENDING_S: Final = 7 * 86_400
+"""How long a pending payment keeps its subscriber online. Bank debits settle within five working days."""
+_AHEAD_S: Final = 2 * 86_400
+"""Beyond this a payment's own time is a mistake: more than zones and a wrong clock explain."""
+_DAY_S: Final = 86_400
+_FILES: Final = frozenset({FILE, BY_HAND})
+"""Sources whose payments are told together with the account that counts them."""
 
 
 @dataclass(frozen=True, slots=True)
-class BillingFact:
-    """What is known of a subscriber's account, in the export's own strings, checked when they were read.
+class BillingTerms:
+    """The operator's terms by which accounts are judged.
 
-    `balance` is decimal and above zero when the subscriber owes. `due` and `paid_at` may be empty; `as_of` is when the
-    export was made. Dates are `YYYY-MM-DD` or RFC 3339. `source`: `CONFIGURED`, `BY_HAND`, or "" where it is not known;
-    `author`: who imported it by hand.
+    `authority`: the source whose accounts decide. `zone`: of the operator's days. `max_age_s`: older data is doubt.
+    `minimum`: nobody is suspended for less. `own_rules`: those of the source that are honored.
     """
 
-    subscriber: str
-    balance: str
-    due: str
-    paid_at: str
-    as_of: str
-    source: str = ""
-    author: str = ""
+    authority: str = FILE
+    configured: bool = True
+    """Whether the configuration names the authority; without one, lists that people import decide."""
+    zone: tzinfo = UTC
+    max_age_s: int = 7200
+    grace_days: int = 0
+    minimum: Decimal = Decimal(0)
+    own_rules: Collection[OwnRule] = frozenset(OwnRule)
 
 
-def fact_address(subscriber: str) -> Address:
-    """Return the address of a subscriber's billing fact, as requirements name it."""
-    return Address(f"billing/file/{subscriber}")
+@dataclass(frozen=True, slots=True)
+class Billing:
+    """What billing says of a subscriber now.
+
+    `kept`: the account; None: there is none. `payments`: at least those that the account may not have counted, and
+    those that were heard of lately. `doubt`: why nothing may be concluded; "": it may.
+    """
+
+    kept: KeptAccount | None
+    payments: tuple[KeptPayment, ...]
+    terms: BillingTerms
+    now_s: float
+    doubt: str = ""
+
+    @property
+    def today(self) -> date:
+        """The operator's day."""
+        return days.today(self.now_s, self.terms.zone)
 
 
-def in_future(as_of: str, now_s: float) -> bool:
-    """Return whether an export's own time lies in the future, beyond what clocks and time zones explain.
+@dataclass(frozen=True, slots=True)
+class NotOwing:
+    """Why a subscriber is not suspended for debt. `blocked`: because too little is known."""
 
-    Such a fact never grows old and makes every due date a late one: nothing is judged by it.
+    code: SkipReason
+    why: str
+    blocked: bool = False
+
+
+def fact_address(source: str, subscriber: str) -> Address:
+    """Return the address of a subscriber's billing facts, as requirements name it."""
+    return Address(f"billing/{source}/{subscriber}")
+
+
+def subscriber_of(address: Address) -> str:
+    """Return the subscriber of an address of billing facts. Its source only says where they were from at the time."""
+    return address.split("/", 2)[2]
+
+
+# --- who may be suspended ---------------------------------------------------------------------------------------------
+
+
+def debt(billing: Billing, promise: str = "") -> Decimal | NotOwing:
+    """Return the overdue sum for which a subscriber may be suspended now, or why it may not be.
 
     Args:
-        as_of: `YYYY-MM-DD` or RFC 3339.
-        now_s: the agent's time, unix seconds.
-
-    Raises:
-        ValueError: neither `YYYY-MM-DD` nor RFC 3339 with an offset.
+        billing: what is known.
+        promise: of the subscriber list: the last day of a promise to pay, `YYYY-MM-DD`; "": none was made.
     """
-    moment = earliest(as_of).timestamp()
-    if len(as_of) == len("YYYY-MM-DD"):
-        moment -= _EASTMOST_S
-    return moment > now_s + CLOCK_SLACK_S
+    kept = billing.kept
+    if kept is None:
+        if billing.doubt:
+            return NotOwing(SkipReason.BILLING_IN_DOUBT, f"what billing says may be old: {billing.doubt}", blocked=True)
+        return NotOwing(SkipReason.NO_BILLING_DATA, "no billing data: nothing says that it owes", blocked=True)
+    if why := unsure(billing):
+        return NotOwing(SkipReason.BILLING_IN_DOUBT, why, blocked=True)
+    return _held(billing, kept.account) or _promised(promise, billing.today) or _overdue(billing, kept)
 
 
-def owes(fact: BillingFact, now_s: float | None = None) -> bool:
-    """Return whether the subscriber is in arrears. In doubt it is not: nobody is cut off by mistake.
+def unsure(billing: Billing) -> str:
+    """Return why an account must not be judged by now: doubt, its age, or a time in the future; "": it may be."""
+    kept = billing.kept
+    if billing.doubt or kept is None:
+        return f"what billing says may be old: {billing.doubt}" if billing.doubt else "no billing data"
+    if kept.account.as_of_s > billing.now_s + CLOCK_SLACK_S:
+        return f"its billing data lies in the future: {describe(billing)}"
+    if age_s(billing) > billing.terms.max_age_s:
+        old, most = _span(age_s(billing)), _span(billing.terms.max_age_s)
+        return f"its billing data is {old} old, at most {most} counts: {describe(billing)}"
+    return ""
 
-    All of these hold: the balance is above zero; the due date, if there is one, lies before the day of the export; the
-    last payment, if there is one, was before the due date and before the export. So a payment since either of them
-    counts, whatever the balance says: the export may not have seen it yet, and a part payment is a person's business.
 
-    Args:
-        fact: what billing says.
-        now_s: unix seconds; with it, a fact that lies in the future is none that owes. None: judged by itself alone.
-    """
-    if Decimal(fact.balance) <= 0 or (now_s is not None and in_future(fact.as_of, now_s)):
+def age_s(billing: Billing) -> float:
+    """Return how old the word on an account is, seconds; 0 where there is none."""
+    return 0.0 if billing.kept is None else max(billing.now_s - billing.kept.read_s, 0.0)
+
+
+def _held(billing: Billing, account: Account) -> NotOwing | None:
+    own = billing.terms.own_rules
+    if account.exempt and OwnRule.EXEMPT in own:
+        return NotOwing(SkipReason.EXEMPT, f"billing exempts it: {account.exempt}")
+    if OwnRule.HOLD not in own:
+        return None
+    if account.promise_until is not None and account.promise_until >= billing.today:
+        return NotOwing(SkipReason.PROMISED, f"promised to pay until {account.promise_until}, billing says")
+    if account.hold_until_s > billing.now_s:
+        until = datetime.fromtimestamp(account.hold_until_s, billing.terms.zone).strftime("%Y-%m-%d %H:%M")
+        return NotOwing(SkipReason.PROMISED, f"postponed until {until}, billing says")
+    return None
+
+
+def _promised(promise: str, today: date) -> NotOwing | None:
+    if not promise:
+        return None
+    try:
+        last = date.fromisoformat(promise[:10])
+    except ValueError:  # somebody promised something, and a person can read what: nobody is cut off by it
+        return NotOwing(SkipReason.PROMISED, f"promised to pay until {promise}, which is no date (YYYY-MM-DD expected)")
+    return None if last < today else NotOwing(SkipReason.PROMISED, f"promised to pay until {promise}")
+
+
+def _overdue(billing: Billing, kept: KeptAccount) -> Decimal | NotOwing:
+    account, today = kept.account, billing.today
+    grace, minimum = _grace(billing.terms, account), _minimum(billing.terms, account)
+    if account.overdue(today) <= 0:
+        code = SkipReason.PAID if account.balance <= 0 else SkipReason.NOT_OVERDUE
+        return NotOwing(code, f"{'paid' if account.balance <= 0 else 'not overdue'}: {describe(billing)}")
+    sum_ = late(billing, account)
+    if sum_ <= 0:
+        return NotOwing(SkipReason.IN_GRACE, f"within {grace} days of grace: {describe(billing)}")
+    if sum_ < minimum:
+        return NotOwing(SkipReason.BELOW_MINIMUM, f"{sum_} overdue, at least {minimum} expected: {describe(billing)}")
+    for payment in billing.payments:
+        if _not_counted(payment, kept, billing.now_s):
+            state = "is pending" if payment.payment.state is PaymentState.PENDING else "came"
+            return NotOwing(SkipReason.PAID, f"a payment {state} that billing may not count yet: {describe(billing)}")
+    return sum_
+
+
+def late(billing: Billing, account: Account) -> Decimal:
+    """Return the sum of an account that is overdue now, past the days of grace."""
+    return account.overdue(billing.today, _grace(billing.terms, account))
+
+
+def _grace(terms: BillingTerms, account: Account) -> int:
+    """Return the days of grace: the operator's or the source's own, whichever are more."""
+    own = account.own_grace_days if OwnRule.GRACE in terms.own_rules else None
+    return max(terms.grace_days, own or 0)
+
+
+def _minimum(terms: BillingTerms, account: Account) -> Decimal:
+    """Return the least sum for a suspension: the operator's or the source's own, whichever is more."""
+    own = account.own_minimum if OwnRule.MINIMUM in terms.own_rules else None
+    return max(terms.minimum, own or Decimal(0))
+
+
+def _not_counted(payment: KeptPayment, kept: KeptAccount, now_s: float) -> bool:
+    """Return whether an account cannot have counted a payment: it is pending, or newer than the word on the account."""
+    told = payment.payment
+    if told.state is PaymentState.REVERSED:
         return False
-    as_of = earliest(fact.as_of)
-    if fact.due and earliest(fact.due).date() >= as_of.date():
-        return False
-    if not fact.paid_at:
+    # One that is dated far ahead by mistake must not spare somebody until that day
+    paid_s = told.paid.last_s if told.paid.last_s <= now_s + _AHEAD_S else payment.learned_s
+    if told.state is PaymentState.PENDING and paid_s > now_s - PENDING_S:
         return True
-    return latest(fact.paid_at) < min(as_of, earliest(fact.due) if fact.due else as_of)
+    if paid_s >= kept.account.as_of_s:
+        return True
+    return payment.learned_s >= kept.account.as_of_s and not {payment.source, kept.source} <= _FILES
 
 
-def describe(fact: BillingFact) -> str:
-    """Return the fact in one line for people: `34.00 due 2026-10-03, 12 days late, as of 2026-10-15T09:04:11Z`."""
-    parts: list[str] = []
-    if Decimal(fact.balance) > 0:
-        late = (earliest(fact.as_of).date() - earliest(fact.due).date()).days if fact.due else 0
-        days = f"{abs(late)} day{'' if abs(late) == 1 else 's'}"
-        when = f" due {fact.due[:10]}" if fact.due else ""
-        parts.append(f"{fact.balance}{when}")
-        if fact.due:
-            parts.append(f"{days} late" if late > 0 else "due today" if late == 0 else f"in {days}")
-    else:
-        parts.append(f"balance {fact.balance}")
-    if fact.paid_at:
-        parts.append(f"last paid {fact.paid_at}")
-    by_hand = [f"imported by hand by {fact.author}"] if fact.source == BY_HAND else []
-    return ", ".join([*parts, f"as of {fact.as_of}", *by_hand])
+# --- who paid ---------------------------------------------------------------------------------------------------------
 
 
-def earliest(text: str) -> datetime:
-    """Return the first moment that `text` may mean: of a day alone its start, UTC.
+def paid_since(billing: Billing, looked_s: float) -> bool:
+    """Return whether nothing is late now and a payment was settled of which a suspension for debt did not know.
 
-    Raises:
-        ValueError: neither `YYYY-MM-DD` nor RFC 3339 with an offset.
+    An invoice within its days of grace is not late: nobody is suspended for it, so it keeps nobody suspended.
+    When it was made does not matter: one that was made before the suspension and heard of after it shows that the
+    suspension was a mistake. It stands for a person's look at night, so in doubt it is not: neither by what lies in the
+    future, nor by a file that somebody who asks for changes could have written.
+
+    Args:
+        billing: of the subscriber, now.
+        looked_s: when the account was looked at last before the suspension, unix seconds.
     """
-    return _moment(text, time.min)
+    kept = billing.kept
+    if kept is None or kept.source == BY_HAND or kept.author or unsure(billing):
+        return False
+    if late(billing, kept.account) > 0:
+        return False
+    known = {
+        one.payment.provider_reference
+        for one in billing.payments
+        if one.payment.state is PaymentState.SETTLED and 0 < one.settled_s < looked_s
+    } - {""}
+    return any(
+        _is_news(payment, looked_s, billing.now_s)
+        for payment in billing.payments
+        if payment.payment.provider_reference not in known  # another source told of that very payment before
+    )
 
 
-def latest(text: str) -> datetime:
-    """Return the last moment that `text` may mean: of a day alone its end, UTC.
-
-    Raises:
-        ValueError: neither `YYYY-MM-DD` nor RFC 3339 with an offset.
-    """
-    return _moment(text, time.max)
+def _is_news(payment: KeptPayment, looked_s: float, now_s: float) -> bool:
+    settled = payment.payment.state is PaymentState.SETTLED and payment.source != BY_HAND
+    return settled and payment.settled_s >= looked_s and payment.payment.paid.first_s <= now_s + CLOCK_SLACK_S
 
 
-def _moment(text: str, of_day: time) -> datetime:
-    if len(text) == len("YYYY-MM-DD"):
-        return datetime.combine(date.fromisoformat(text), of_day, UTC)
-    if len(text) < len("YYYY-MM-DDTHH:MM:SSZ") or text[10] not in "Tt ":
-        raise ValueError("no RFC 3339 time")
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("no offset")
-    return moment.astimezone(UTC)
+# --- for people -------------------------------------------------------------------------------------------------------
+
+
+def describe(billing: Billing) -> str:
+    """Return the account in one line for people: `34.00 due 2026-10-03, 12 days late, as of 2026-10-15T09:04:11Z`."""
+    kept = billing.kept
+    if kept is None:
+        return "no billing data"
+    paid = last_paid(billing)
+    last = [] if paid is None else [f"last paid {_when(paid)}"]
+    return ", ".join([*_balance(kept.account, billing.today), *last, f"as of {_as_of(billing)}", *_by_hand(kept)])
+
+
+def last_paid(billing: Billing) -> days.When | None:
+    """Return when the latest settled payment was made; None: none is known."""
+    settled = (p.payment.paid for p in billing.payments if p.payment.state is PaymentState.SETTLED)
+    return max(settled, key=lambda when: when.last_s, default=None)
+
+
+def _balance(account: Account, today: date) -> list[str]:
+    money = f" {account.currency}" if account.currency else ""
+    if account.balance <= 0:
+        return [f"balance {account.balance}{money}"]
+    overdue, due = account.overdue(today), account.oldest_due()
+    text = f"{account.balance}{money}"
+    if 0 < overdue < account.balance:
+        text = f"{overdue} of {text} overdue"
+    if due is None:
+        return [text]
+    late = (today - due).days
+    span = f"{abs(late)} day{'' if abs(late) == 1 else 's'}"
+    return [f"{text} due {due}", f"{span} late" if late > 0 else "due today" if late == 0 else f"in {span}"]
+
+
+def _when(paid: days.When) -> str:
+    return paid.day.isoformat() if paid.last_s > paid.first_s else _moment(paid.first_s)
+
+
+def _as_of(billing: Billing) -> str:
+    kept = billing.kept
+    if kept is None:
+        return "never"
+    as_of_s = kept.account.as_of_s
+    if kept.source in _FILES and kept.read_s - as_of_s > _DAY_S / 2:  # the export says its day only
+        return days.today(kept.read_s, billing.terms.zone).isoformat()
+    return _moment(as_of_s)
+
+
+def _by_hand(kept: KeptAccount) -> list[str]:
+    if kept.source == BY_HAND:
+        return [f"imported by hand by {kept.author}"] if kept.author else ["imported by hand"]
+    return [f"{kept.author} can write that file"] if kept.author else []
+
+
+def _moment(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _span(seconds: float) -> str:
+    minutes = int(seconds) // 60
+    if minutes < 2 * 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // 1440} days"

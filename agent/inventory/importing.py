@@ -7,15 +7,17 @@ import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import TypeVar
 
 import trio
 
+from agent.billing_model.errors import BillingState
 from agent.connectors.spec import AccessMap
-from agent.inventory import book, mapping_check
-from agent.inventory.facts import BY_HAND, CONFIGURED
+from agent.inventory import book, ledger, mapping_check
+from agent.inventory.ledger import FILE, KeptAccount, RecordFile, SetStatus, SourceStatus
 from agent.inventory.mapping_check import MappingReport
 from agent.inventory.merge import FieldChange, MergeResult, merge, with_claims
 from agent.inventory.subscribers_csv import Parsed, parse_untrusted
@@ -55,6 +57,7 @@ class _View:
     """What the billing file was found to be: `fresh` are the subscribers with a fact on a good line."""
 
     problem: str
+    state: BillingState = BillingState.FRESH
     fresh: frozenset[str] = frozenset()
     doubtful: frozenset[str] = frozenset()
 
@@ -76,6 +79,7 @@ class Importer:
         wall_s: Callable[[], float] = time.time,
         note: Callable[[str], None] = lambda _: None,
         people: Mapping[int, str] | None = None,
+        zone: tzinfo = UTC,
     ) -> None:
         """Take the parts.
 
@@ -88,8 +92,10 @@ class Importer:
             wall_s: unix seconds.
             note: is told each time what is wrong with the billing file, "" when nothing is.
             people: local users by uid, who may ask for changes: a billing file that they can write is no evidence.
+            zone: of the days in lists and in the billing file.
         """
         self._people = {} if people is None else people
+        self._zone = zone
         self._store = store
         self._seal = seal
         self._ensure = ensure
@@ -98,7 +104,7 @@ class Importer:
         self._wall_s = wall_s
         self._told = note
         self._stamp: Stamp | None = None
-        self._view = _View("" if billing is None else "the billing file was not read yet")
+        self._view = _View("" if billing is None else "the billing file was not read yet", BillingState.NEVER)
         self._reading = trio.Lock()
 
     @property
@@ -125,7 +131,7 @@ class Importer:
         Raises:
             ImportRefusedError: broken lines; nothing was stored.
         """
-        parsed = await _aside(data, lambda: parse_untrusted(data, self._wall_s()))
+        parsed = await _aside(data, lambda: parse_untrusted(data, self._wall_s(), self._zone))
         if parsed.problems:
             raise ImportRefusedError(problems_text(parsed))
         existing = book.services(self._store.reader)
@@ -145,8 +151,7 @@ class Importer:
             self._ensure(refs[n : n + KEYS_AT_ONCE])
             await trio.lowlevel.checkpoint()
         record = self._seal({"what": "import", "by": who, "added": len(result.added), "changed": len(result.changed)})
-        configured = self._billing is not None
-        await self._store.run(book.ImportServices(result, parsed.rows, record, who, configured))
+        await self._store.run(book.ImportServices(result, parsed.rows, record, who))
 
     def _answer(
         self, parsed: Parsed, result: MergeResult, services: Mapping[str, Service], *, dry_run: bool
@@ -188,27 +193,49 @@ class Importer:
             stamp, data, writer = _read_unless(billing, self._stamp, self._people)
         except OSError as err:
             self._stamp = None
-            self._note(_View(f"the billing file cannot be read: {err.strerror or type(err).__name__}"))
+            why = f"the billing file cannot be read: {err.strerror or type(err).__name__}"
+            await self._keep_state(_View(why, BillingState.UNREACHABLE))
             return False
         if data is None:
             self._note(self._view)
             return False
         read = data
-        parsed = await _aside(read, lambda: parse_untrusted(read, self._wall_s()))
-        source = CONFIGURED if writer is None else BY_HAND
-        found = {name: replace(f, source=source, author=writer or "") for name, f in parsed.facts.items()}
+        parsed = await _aside(read, lambda: parse_untrusted(read, self._wall_s(), self._zone))
+        found = parsed.facts
         problem = _file_problem(parsed, len(found))
+        state = (BillingState.PARTIAL if problem else BillingState.FRESH) if found else BillingState.EMPTY
         if problem:
-            self._note(_View(problem))  # until the facts of its good lines are stored none counts
-        if found:
-            record = self._seal({"what": "billing", "facts": len(found), "broken": len(parsed.problems)})
-            await self._store.run(book.RefreshFacts(tuple(found.values()), record))
-        self._stamp = stamp
-        broken = frozenset(p.subscriber for p in parsed.problems if p.subscriber)
+            self._note(_View(problem, state))  # until the facts of its good lines are stored none counts
         if writer is not None and not problem:
             problem = f"{writer} can write the billing file: it is evidence for no standing authority"
-        self._note(_View(problem, frozenset(found), broken))
+        broken = frozenset(p.subscriber for p in parsed.problems if p.subscriber)
+        view = _View(problem, state, frozenset(found), broken)
+        if not found:
+            await self._keep_state(view)
+        else:
+            await self._record(parsed, writer or "", view)
+        self._stamp = stamp
+        self._note(view)
         return bool(found)
+
+    async def _record(self, parsed: Parsed, author: str, view: _View) -> None:
+        told = parsed.facts.values()
+        record = self._seal({"what": "billing", "facts": len(told), "broken": len(parsed.problems)})
+        accounts = [KeptAccount(FILE, fact.account, fact.read_s, author) for fact in told]
+        payments = [fact.payment for fact in told if fact.payment is not None]
+        read_s = max(fact.read_s for fact in told)
+        await self._store.run(RecordFile(accounts, payments, author, self._status(view, read_s, len(told)), record))
+
+    async def _keep_state(self, view: _View) -> None:
+        """Note a state in which no accounts were read; it is durable once for as long as it lasts."""
+        before = ledger.status(self._store.query, FILE)
+        if (before.state, before.detail) != (view.state, view.problem):
+            await self._store.run(SetStatus(self._status(view, before.read_s, before.accounts)))
+        self._note(view)
+
+    def _status(self, view: _View, read_s: float, accounts: int) -> SourceStatus:
+        now_s = self._wall_s()
+        return SourceStatus(FILE, view.state, view.problem, now_s, read_s, now_s, accounts)
 
     def _note(self, view: _View) -> None:
         self._told(view.problem)

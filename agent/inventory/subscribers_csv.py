@@ -12,9 +12,14 @@ import unicodedata
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
+from decimal import Decimal
 from typing import Final
 
-from agent.inventory.facts import BillingFact, earliest, in_future
+from agent.billing_model import days
+from agent.billing_model.account import Account, OpenInvoice, Payment, PaymentState
+from agent.billing_model.errors import MalformedDayError
+from agent.inventory.ledger import CLOCK_SLACK_S
 from agent.model import Service
 
 COLUMNS: Final = (
@@ -61,12 +66,24 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class ToldAccount:
+    """An account as a line tells it. `read_s`: the last moment at which the export can have been made, unix seconds.
+
+    A balance above zero is one open invoice. The amount of a payment is not told: it stands as 0.
+    """
+
+    account: Account
+    read_s: float
+    payment: Payment | None
+
+
+@dataclass(frozen=True, slots=True)
 class SubscriberRow:
     """One good line: a service (without reasons: those are ours), and what billing says if it says anything."""
 
     line: int
     service: Service
-    fact: BillingFact | None
+    fact: ToldAccount | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +94,9 @@ class Parsed:
     problems: tuple[Problem, ...]
 
     @property
-    def facts(self) -> Mapping[str, BillingFact]:
+    def facts(self) -> Mapping[str, ToldAccount]:
         """What billing says, by subscriber; a subscriber's lines agree, else they are a problem."""
-        return {row.fact.subscriber: row.fact for row in self.rows if row.fact is not None}
+        return {row.service.subscriber: row.fact for row in self.rows if row.fact is not None}
 
 
 class _BadLineError(ValueError):
@@ -103,22 +120,23 @@ class _Reading:
         if first != row.line:
             raise _BadLineError(f"each service once expected, {row.service.ref} stands on line {first} already")
         if row.fact is not None:
-            known = self.facts.setdefault(row.fact.subscriber, row)
+            known = self.facts.setdefault(row.service.subscriber, row)
             if known.fact != row.fact:
                 columns = ", ".join(BILLING)
                 raise _BadLineError(
-                    f"{columns}: one account a subscriber expected, {row.fact.subscriber} reads otherwise on line "
+                    f"{columns}: one account a subscriber expected, {row.service.subscriber} reads otherwise on line "
                     f"{known.line} (leave them empty on all but one line)"
                 )
         self.rows.append(row)
 
 
-def parse_untrusted(text: bytes, now_s: float | None = None) -> Parsed:
+def parse_untrusted(text: bytes, now_s: float | None = None, zone: tzinfo = UTC) -> Parsed:
     """Return what the file says; total: any bytes give rows and problems.
 
     Args:
         text: the file.
         now_s: unix seconds; with it, a line whose `as_of` lies in the future is a broken one.
+        zone: of the billing system, in which days, and times without an offset, are meant.
     """
     if len(text) > MAX_BYTES:
         return Parsed((), (Problem(0, f"a file of at most {MAX_BYTES} bytes expected, got {len(text)}"),))
@@ -139,7 +157,7 @@ def parse_untrusted(text: bytes, now_s: float | None = None) -> Parsed:
         cells: list[str] = []
         try:
             cells = _cells(_decoded(line), delimiter)
-            reading.take(_row(number, cells, header, now_s))
+            reading.take(_row(number, cells, header, now_s, zone))
         except _BadLineError as err:
             whose = cells[header.index("subscriber")] if len(cells) == len(header) else ""
             reading.problems.append(Problem(number, str(err), whose))
@@ -187,7 +205,7 @@ def _cells(text: str, delimiter: str) -> list[str]:
     return cells
 
 
-def _row(number: int, cells: list[str], header: list[str], now_s: float | None) -> SubscriberRow:
+def _row(number: int, cells: list[str], header: list[str], now_s: float | None, zone: tzinfo) -> SubscriberRow:
     if len(cells) != len(header):
         raise _BadLineError(f"{len(header)} fields expected as in the header, got {len(cells)}")
     cell = dict(zip(header, cells, strict=True))
@@ -204,7 +222,7 @@ def _row(number: int, cells: list[str], header: list[str], now_s: float | None) 
         feeds=_feeds(cell),
         extra={key: value for key, value in cell.items() if key not in COLUMNS} or None,
     )
-    return SubscriberRow(number, service, _fact(cell, now_s))
+    return SubscriberRow(number, service, _fact(cell, now_s, zone))
 
 
 def _text(cell: Mapping[str, str], column: str, chars: int = TEXT_CHARS) -> str:
@@ -246,21 +264,34 @@ def _feeds(cell: Mapping[str, str]) -> int:
     return int(value)
 
 
-def _fact(cell: Mapping[str, str], now_s: float | None) -> BillingFact | None:
+def _fact(cell: Mapping[str, str], now_s: float | None, zone: tzinfo) -> ToldAccount | None:
     if not any(cell[column] for column in BILLING):
         return None
     if not _BALANCE.fullmatch(cell["balance"]):
         raise _BadLineError(f"balance: an amount such as 34.00 expected, got {_shown(cell['balance'])}")
-    for column in ("due", "paid_at", "as_of"):
-        try:
-            if cell[column] or column == "as_of":
-                earliest(cell[column])
-        except (ValueError, OverflowError) as err:
-            example = "YYYY-MM-DD or RFC 3339 (2026-10-15T09:04:11Z)"
-            raise _BadLineError(f"{column}: {example} expected, got {_shown(cell[column])}") from err
-    if now_s is not None and in_future(cell["as_of"], now_s):
+    as_of = _when(cell, "as_of", zone)
+    due = _when(cell, "due", zone) if cell["due"] else None
+    if now_s is not None and as_of.first_s > now_s + CLOCK_SLACK_S:
         raise _BadLineError(f"as_of lies in the future: the time of the export expected, got {_shown(cell['as_of'])}")
-    return BillingFact(cell["subscriber"], *(cell[column] for column in BILLING))
+    subscriber, balance = cell["subscriber"], Decimal(cell["balance"])
+    invoices = (OpenInvoice("", None if due is None else due.day, balance),) if balance > 0 else ()
+    account = Account(subscriber, subscriber, "", balance, invoices, as_of.first_s)
+    return ToldAccount(account, as_of.last_s, _payment(subscriber, cell, zone))
+
+
+def _payment(subscriber: str, cell: Mapping[str, str], zone: tzinfo) -> Payment | None:
+    if not cell["paid_at"]:
+        return None
+    name, paid = f"{subscriber} {cell['paid_at']}", _when(cell, "paid_at", zone)
+    return Payment(name, subscriber, subscriber, Decimal(0), "", paid, PaymentState.SETTLED)
+
+
+def _when(cell: Mapping[str, str], column: str, zone: tzinfo) -> days.When:
+    try:
+        return days.when_untrusted(cell[column], zone)
+    except MalformedDayError as err:
+        example = "YYYY-MM-DD or RFC 3339 (2026-10-15T09:04:11Z)"
+        raise _BadLineError(f"{column}: {example} expected, got {_shown(cell[column])}") from err
 
 
 def _shown(value: str, chars: int = 40) -> str:

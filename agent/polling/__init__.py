@@ -1,4 +1,7 @@
-"""Values of devices over time: connectors that play `Polls` are asked again and again, and the answers are kept.
+"""Devices over time: connectors that play `Polls` are read again and again, and the readings are kept.
 
-`poller` is the loop, `samples` the table in the agent's database. Durable: the newest values of each name.
+* `poller` is the schedule.
+* `series` keeps values over time in a file of their own: `series_rows` packs them, `series_sql` is the file.
+* `triggered` polls a device at once when something was heard of it.
+* `exploring` answers questions that people ask devices by hand.
 """

@@ -80,6 +80,19 @@ class SystemClock:
             left = boot_s - self.boot_s()
 
 
+async def sleep_or(clock: Clock, seconds: float, event: trio.Event) -> None:
+    """Sleep so many seconds of a clock, or until an event is set."""
+    async with trio.open_nursery() as nursery:
+
+        async def woken() -> None:
+            await event.wait()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(woken)
+        await clock.sleep(seconds)
+        nursery.cancel_scope.cancel()
+
+
 @dataclass(frozen=True, slots=True)
 class ClockMark:
     """What both clocks read at one moment, to be kept across restarts.

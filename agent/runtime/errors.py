@@ -11,6 +11,13 @@
     + NoAnswerError: sent, and no whole answer came in time: what became of it is unknown
     + MalformedAnswerError: the answer is not the HTTP or JSON that was expected
   x MalformedJsonError: bytes that are not strict JSON
+  x WebError: a call of a web API brought nothing (`web_session`)
+    + LocalWebError: it was not sent: a file of certificates or a header of ours cannot be used
+    + WebRefusedError: the other end refuses the credentials (401), or their right to this (403)
+    + WebUnreachableError: no whole answer in time, or one that says "not now" (5xx, 429)
+    + WebCertificateError: the other end has no certificate that is trusted, or another one than the pinned
+    + MalformedWebError: an answer, and not of the form or size that was expected
+      - WebStatusError: its status is none of those that were expected, such as 404
   x SlowError: the client of a server let a deadline pass
 """
 
@@ -73,3 +80,39 @@ class MalformedAnswerError(ClientError):
 
 class MalformedJsonError(AgentRuntimeError):
     """Bytes that are not strict JSON."""
+
+
+class WebError(AgentRuntimeError):
+    """A call of a web API brought nothing. Its message holds nothing of a request or of an answer."""
+
+
+class LocalWebError(WebError):
+    """Nothing was sent: something of ours cannot be used."""
+
+
+class WebRefusedError(WebError):
+    """The other end refuses the credentials (`status` 401), or their right to this (403)."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class WebUnreachableError(WebError):
+    """No whole answer came. `retry_after_s`: how long the other end asked to be left alone; 0: it did not."""
+
+    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class WebCertificateError(WebError):
+    """The other end's certificate is not trusted. Its message has both fingerprints where one is pinned."""
+
+
+class MalformedWebError(WebError):
+    """An answer came that is not of the form or size that was expected."""
+
+
+class WebStatusError(MalformedWebError):
+    """An answer's status is none of those that were expected: perhaps another service answers at that address."""

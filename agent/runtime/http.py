@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from urllib.parse import parse_qsl, unquote
 
@@ -23,12 +24,15 @@ from agent.reasons import HttpReason
 from agent.runtime import json_text
 from agent.runtime.errors import HttpError, MalformedJsonError, MalformedRequestError
 from agent.runtime.http_wire import GONE, RequestHead, Wire, WireLimits
+from agent.runtime.json_slices import encode_in_slices
 from agent.runtime.supervise import Crash, contain
 from agent.runtime.unix_socket import Peer, peer_of
 
 _log = logging.getLogger(__name__)
 _READ_BYTES: Final = 65_536
 _QUERY_FIELDS: Final = 32
+DRAIN_S: Final = 5.0
+"""The time limit of requests in flight when the daemon ends. Chosen arbitrarily: most take milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,30 +110,45 @@ async def serve_http(
     app: App,
     *,
     limits: Limits | None = None,
+    draining: trio.Event | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled; closes the listener. Requests in flight are cancelled with it."""
+    """Serve until cancelled, or until `draining` is set; closes the listener.
+
+    Cancelling also cancels requests in flight. Draining accepts no more connections and answers requests in flight,
+    for `DRAIN_S` at most. On a socket of systemd, later connections wait for the next daemon.
+    """
     limits = limits or Limits()
     open_by_uid: Counter[int] = Counter()
+    connections: set[_Connection] = set()
 
     async def handle(stream: trio.SocketStream) -> None:
         peer = peer_of_stream(stream)
         full = open_by_uid.total() >= limits.connections or open_by_uid[peer.uid] >= limits.connections_per_uid
         open_by_uid[peer.uid] += 1
+        connection = _Connection(stream, app, limits, peer)
+        connections.add(connection)
         try:
-            await _Connection(stream, app, limits, peer).run(refuse=full)
+            await connection.run(refuse=full)
         except GONE:
             pass  # the client is gone, or too slow to be told so
         finally:
+            connections.remove(connection)
             open_by_uid[peer.uid] -= 1
             if not open_by_uid[peer.uid]:
                 del open_by_uid[peer.uid]
             with trio.move_on_after(1, shield=True):
                 await stream.aclose()
 
-    async with listener:
-        task_status.started()
-        await trio.serve_listeners(handle, [listener])
+    async with trio.open_nursery() as handlers:
+        async with listener, trio.open_nursery() as accepting:
+            task_status.started()
+            accepting.start_soon(partial(trio.serve_listeners, handle, [listener], handler_nursery=handlers))
+            await (trio.Event() if draining is None else draining).wait()
+            accepting.cancel_scope.cancel()
+        handlers.cancel_scope.deadline = trio.current_time() + DRAIN_S
+        for connection in connections:
+            connection.drain()
 
 
 def peer_of_stream(stream: trio.SocketStream) -> Peer:
@@ -143,16 +162,30 @@ class _Connection:
     def __init__(self, stream: trio.SocketStream, app: App, limits: Limits, peer: Peer) -> None:
         self.wire = Wire(stream, limits)
         self.app, self.peer = app, peer
+        self._draining = False
+        self._idle: trio.CancelScope | None = None
+        """Encloses the wait for a further request and endless answers: draining cancels both."""
+
+    def drain(self) -> None:
+        """End the connection now, or after the current answer."""
+        self._draining = True
+        if self._idle is not None:
+            self._idle.cancel()
 
     async def run(self, *, refuse: bool) -> None:
         if refuse:
             await self._refuse(HttpError(503, HttpReason.BUSY, "too many connections; close a watch or try again"))
             return
         try:
-            while (head := await self.wire.head()) is not None:
+            head = await self.wire.head()
+            while head is not None:
                 await self._answer(_request_untrusted(head, await self.wire.body(), self.peer))
-                if not self.wire.next_request():
+                if self._draining or not self.wire.next_request():
                     return
+                head = None
+                with trio.CancelScope() as self._idle:
+                    head = await self.wire.head()
+                self._idle = None
         except h11.RemoteProtocolError as err:
             # Nothing of the request is repeated: h11's messages name what was expected.
             await self._refuse(MalformedRequestError(f"malformed HTTP: {err}", status=err.error_status_hint))
@@ -167,7 +200,9 @@ class _Connection:
                 await self._send_whole(500, json_text.encode(body))
             case StreamResponse():
                 # A crash ends the connection without the last chunk: the client sees that the stream broke off.
-                await contain("http stream", lambda: self._stream(answer), log=_log)
+                with trio.CancelScope() as self._idle:
+                    await contain("http stream", lambda: self._stream(answer), log=_log)
+                self._idle = None
             case TextResponse():
                 await self._send_whole(answer.status, answer.text.encode(), answer.content_type)
             case (status, body):
@@ -210,7 +245,7 @@ async def _ask(app: App, request: HttpRequest) -> tuple[int, bytes] | TextRespon
         return err.status, json_text.encode(_error(err.code, str(err)))
     if isinstance(answer, StreamResponse | TextResponse):
         return answer
-    return answer.status, await json_text.encode_in_slices(answer.json)
+    return answer.status, await encode_in_slices(answer.json)
 
 
 def _error(code: str, message: str) -> object:

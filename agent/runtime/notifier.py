@@ -19,3 +19,7 @@ class Notifier:
     async def wait(self) -> None:
         """Return at the next ring."""
         await self._event.wait()
+
+    def next_ring(self) -> trio.Event:
+        """Return the event of the next ring: taken before a look that awaits, it tells of a ring during the look."""
+        return self._event

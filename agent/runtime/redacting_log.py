@@ -4,7 +4,7 @@ What is printed is decided by name, not by searching: the message's own text (a 
 fields that stand in `ALLOWED`, and numbers. Everything else prints as `***`, so a new field is silent until
 somebody thought about it. Exceptions print as their types and places, never their messages. Registered secrets are
 replaced wherever they still appear. Loggers of other packages are dropped below WARNING (librouteros prints passwords
-at DEBUG) and print their text without its arguments.
+at DEBUG) and print their text without its arguments; those of `SILENT` are dropped always: httpx logs whole URLs.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from collections.abc import Iterator
 from typing import Final, TextIO
 
 OURS: Final = frozenset({"agent", "trust", "control_plane"})
+SILENT: Final = frozenset({"httpx", "httpcore"})
 ALLOWED: Final = frozenset(
     {
         "attempt", "bytes", "cause", "change", "code", "config_key", "count", "crashes", "direction", "elapsed_s",
         "has", "item", "jump_s", "kind", "leaf", "ours", "path", "pause_s", "pid", "plan", "port", "reason", "schema",
         "seq", "signal", "state", "status", "step", "target", "task", "tree_size", "uid", "verdict", "version",
-        "voided",
+        "voided", "was",
     }
 )  # fmt: skip
 """Fields that may be printed: codes, counts, ids of changes and targets, and the `cause` of an outage, which is
@@ -61,8 +62,9 @@ class RedactingHandler(logging.Handler):
         self._stream = stream
 
     def emit(self, record: logging.LogRecord) -> None:
-        ours = record.name.partition(".")[0] in OURS
-        if not ours and record.levelno < logging.WARNING:
+        package = record.name.partition(".")[0]
+        ours = package in OURS
+        if package in SILENT or (not ours and record.levelno < logging.WARNING):
             return
         try:
             self._stream.write(_line(record, ours=ours) + "\n")

@@ -1,4 +1,4 @@
-"""The local socket: binding it without stealing it, and asking the kernel who is at the other end."""
+"""The local socket, bound by us or opened by systemd, and the credentials of its peers."""
 
 from __future__ import annotations
 
@@ -8,18 +8,28 @@ import os
 import socket
 import stat
 import struct
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import trio
 
+from agent.reasons import HttpReason
+from agent.runtime import json_text
 from agent.runtime.errors import AlreadyRunningError, BindError
+from durable.service_manager import PassedSocket
 
 PATH_BYTES: Final = 107
 """sockaddr_un.sun_path less its NUL, unix(7)."""
 BACKLOG: Final = 64
 """Connections that wait for accept. Chosen arbitrarily, above the clients of a busy NOC."""
+
+
+_NOT_STARTED: Final = (
+    "the agent does not start: there is a mistake in its configuration, which its log names: journalctl -u ispagent"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +78,70 @@ def bind_unix(path: Path, mode: int = 0o660, group: str | None = None) -> trio.S
         raise BindError(f"cannot make the socket {path}: {err.strerror}") from err
     finally:
         os.close(lock_fd)
+
+
+def adopt(passed: Sequence[PassedSocket], path: Path, group: str | None = None) -> socket.socket | None:
+    """Return a duplicate of the listening socket that systemd opened (`ispagent.socket`), or None: there is none.
+
+    Systemd decides who may connect (SocketGroup, SocketMode). The path must be the configured one, which the commands
+    of people use.
+
+    Args:
+        passed: what systemd opened.
+        path: the configured socket.
+        group: the configured group; None: none is configured.
+
+    Raises:
+        BindError: it opened several sockets, or one that listens nowhere, elsewhere, or for another group.
+    """
+    if not passed:
+        return None
+    unit = "ispagent.socket: systemctl edit ispagent.socket"
+    if len(passed) != 1:
+        raise BindError(f"expected one socket of systemd, got {len(passed)} (LISTEN_FDS); look at {unit}")
+    with ExitStack() as undo:
+        try:
+            sock = undo.enter_context(socket.socket(fileno=os.dup(passed[0].fd)))
+        except OSError as err:
+            raise BindError(f"the socket of systemd cannot be used: {err.strerror}; look at {unit}") from err
+        if (sock.family, sock.type) != (socket.AF_UNIX, socket.SOCK_STREAM) or not _listens(sock):
+            raise BindError(f"expected a listening unix stream socket of systemd, got another; look at {unit}")
+        if (bound := sock.getsockname()) != os.fspath(path):
+            raise BindError(f"agent.socket: {path} is configured, and systemd listens on {bound}; look at {unit}")
+        if not path.exists():
+            raise BindError(f"agent.socket: {path} is gone, though systemd listens on it: restart ispagent.socket")
+        owner = path.stat().st_gid
+        if group is not None and _gid_of(group) != owner:
+            raise BindError(
+                f"agent.socket_group: {group} is configured, and systemd gave the socket to gid {owner}: leave"
+                f" socket_group out, or SocketGroup={group} in {unit}"
+            )
+        undo.pop_all()
+    return sock
+
+
+def turn_away(passed: Sequence[PassedSocket]) -> None:
+    """Answer 503 on every waiting connection of the sockets that systemd opened, since the agent does not start.
+
+    For a connection without an answer, systemd would start the agent again and again.
+    """
+    said = {"error": {"code": HttpReason.NOT_STARTED, "message": _NOT_STARTED}}
+    body = json_text.encode(said)
+    head = f"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+    for one in passed:
+        with suppress(OSError), socket.socket(fileno=os.dup(one.fd)) as sock:
+            if sock.family != socket.AF_UNIX or not _listens(sock):
+                continue
+            sock.setblocking(False)
+            for _ in range(BACKLOG + 1):
+                connection, _address = sock.accept()  # BlockingIOError: nobody waits any more
+                with connection, suppress(OSError):
+                    connection.setblocking(False)
+                    connection.send(head.encode() + b"connection: close\r\n\r\n" + body)
+
+
+def _listens(sock: socket.socket) -> bool:
+    return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 
 def _gid_of(group: str | None) -> int:

@@ -7,19 +7,9 @@ and touches nothing; lifting one leaves the others; service returns when the set
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from decimal import Decimal
 
-from agent.inventory.facts import (
-    CLOCK_SLACK_S,
-    CONFIGURED,
-    BillingFact,
-    describe,
-    earliest,
-    fact_address,
-    in_future,
-    owes,
-)
+from agent.inventory.book import OWES, promise_of
+from agent.inventory.facts import Billing, NotOwing, debt, describe, fact_address
 from agent.model import (
     Access,
     DesiredChange,
@@ -34,7 +24,6 @@ from agent.model import (
 from agent.reasons import AnyReason, SkipReason
 from trust.policy import Action
 
-OWES = "owes"
 _STAYS = "stays suspended"
 
 
@@ -84,25 +73,13 @@ class Wish:
     undo: tuple[Transition, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Billing:
-    """What billing says of a service's subscriber now. `doubt`: why that must not count as owing; "": it may."""
-
-    fact: BillingFact | None
-    now_s: float
-    doubt: str = ""
-
-
-def decide(params: Params, service: Service, fact: BillingFact | None, doubt: str = "") -> Wish | Leave:
-    """Return what the verb wants of the service, or why it leaves it alone.
-
-    `doubt`: why the billing fact must not count as owing; "": it may.
-    """
+def decide(params: Params, service: Service, billing: Billing) -> Wish | Leave:
+    """Return what the verb wants of the service, or why it leaves it alone. `billing`: of its subscriber, now."""
     match params.action:
         case Action.SUSPEND:
-            return _suspend(params.reason, service, Billing(fact, params.now_s, doubt))
+            return _suspend(params.reason, service, billing)
         case Action.RESTORE:
-            return _restore(params, service, fact)
+            return _restore(params, service, billing)
         case Action.SET_PLAN:
             return _set_plan(params, service)
         case Action.DISCONNECT:
@@ -139,7 +116,7 @@ def _suspend(reason: SuspensionReason, service: Service, billing: Billing) -> Wi
     if service.reasons:
         why = f"already suspended for {', '.join(sorted(service.reasons))}: {reason} is added to it"
         return Wish(state, desired, requires, why=why)
-    return Wish(state, desired, requires, why=_why(reason, billing.fact))
+    return Wish(state, desired, requires, why=_why(reason, billing))
 
 
 def may_suspend(reason: SuspensionReason, service: Service, billing: Billing) -> tuple[Requirement, ...] | Leave:
@@ -151,44 +128,18 @@ def may_suspend(reason: SuspensionReason, service: Service, billing: Billing) ->
         return Leave(SkipReason.PROTECTED, cautions)
     if reason is not SuspensionReason.DEBT:
         return ()
-    left = _not_due(service, billing)
-    if left is not None:
-        return left
-    return (Requirement(fact_address(service.subscriber), OWES, "billing still says that it owes"),)
+    owed = debt(billing, promise_of(service))
+    if isinstance(owed, NotOwing):
+        return Leave(owed.code, owed.why, owed.blocked)
+    source = "" if billing.kept is None else billing.kept.source
+    return (Requirement(fact_address(source, service.subscriber), OWES, "billing still says that it owes"),)
 
 
-def _not_due(service: Service, billing: Billing) -> Leave | None:
-    fact = billing.fact
-    if fact is None:
-        return Leave(SkipReason.NO_BILLING_DATA, "no billing data: nothing says that it owes", blocked=True)
-    if billing.doubt:
-        return Leave(SkipReason.BILLING_IN_DOUBT, f"what billing says may be old: {billing.doubt}", blocked=True)
-    if in_future(fact.as_of, billing.now_s):
-        return Leave(
-            SkipReason.BILLING_IN_DOUBT, f"its billing data lies in the future: {describe(fact)}", blocked=True
-        )
-    if not owes(fact, billing.now_s):
-        return Leave(SkipReason.PAID, f"paid: {describe(fact)}")
-    return _promised((service.extra or {}).get("promise_until", ""), billing.now_s)
+def _why(reason: SuspensionReason, billing: Billing) -> str:
+    return describe(billing) if reason is SuspensionReason.DEBT and billing.kept is not None else reason
 
 
-def _promised(promise: str, now_s: float) -> Leave | None:
-    if not promise:
-        return None
-    try:
-        last = date.fromisoformat(promise[:10])
-    except ValueError:  # somebody promised something, and a person can read what: nobody is cut off by it
-        return Leave(SkipReason.PROMISED, f"promised to pay until {promise}, which is no date (YYYY-MM-DD expected)")
-    if last < datetime.fromtimestamp(now_s, UTC).date():
-        return None
-    return Leave(SkipReason.PROMISED, f"promised to pay until {promise}")
-
-
-def _why(reason: SuspensionReason, fact: BillingFact | None) -> str:
-    return describe(fact) if reason is SuspensionReason.DEBT and fact is not None else reason
-
-
-def _restore(params: Params, service: Service, fact: BillingFact | None) -> Wish | Leave:
+def _restore(params: Params, service: Service, billing: Billing) -> Wish | Leave:
     if params.reason not in service.reasons and service.reasons:
         others = ", ".join(sorted(service.reasons))
         return Leave(
@@ -199,30 +150,7 @@ def _restore(params: Params, service: Service, fact: BillingFact | None) -> Wish
     if left:
         why = f"{_STAYS} for {', '.join(sorted(left))}: only {params.reason} is lifted"
         return Wish(ServiceState(Access.SUSPENDED, service.tariff), desired, why=why)
-    why = describe(fact) if fact is not None and params.reason is SuspensionReason.DEBT else params.reason
-    return Wish(ServiceState(Access.ACTIVE, service.tariff), desired, why=why)
-
-
-def payment_matched(billing: Billing, suspended_s: float) -> bool:
-    """Return whether billing says that the subscriber paid since the suspension for debt, and owes nothing any more.
-
-    It stands for a person's look at night, so in doubt it is not: a part payment, a payment dated by the day of the
-    suspension alone, and what lies in the future are a person's business. So is a file that somebody imported by hand:
-    whoever asks could have written it.
-
-    Args:
-        billing: of the subscriber, now.
-        suspended_s: when the reason was recorded, unix seconds.
-    """
-    fact = billing.fact
-    if fact is None or fact.source != CONFIGURED or billing.doubt:
-        return False
-    if not fact.paid_at or in_future(fact.as_of, billing.now_s):
-        return False
-    if Decimal(fact.balance) > 0 or owes(fact, billing.now_s):
-        return False
-    paid_s = earliest(fact.paid_at).timestamp()
-    return suspended_s <= paid_s <= billing.now_s + CLOCK_SLACK_S
+    return Wish(ServiceState(Access.ACTIVE, service.tariff), desired, why=_why(params.reason, billing))
 
 
 def _set_plan(params: Params, service: Service) -> Wish | Leave:
@@ -270,7 +198,7 @@ def take_back(desired: tuple[DesiredChange, ...], service: Service, billing: Bil
     if reasons and service.reasons and tariff is None:
         why = f"it {_STAYS}: reasons left: {', '.join(sorted(reasons))}"
         return Wish(ServiceState(access, service.tariff), desired, requires, why=why)
-    whys = [_why(r, billing.fact) for r in sorted(added)] or [_cautions(service)]
+    whys = [_why(r, billing) for r in sorted(added)] or [_cautions(service)]
     after = service.tariff if tariff is None else tariff.after
     return Wish(ServiceState(access, after), desired, requires, why=" · ".join(whys))
 

@@ -84,7 +84,7 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
             self._lock = _take_lock(state_dir / "lock")
             undo.callback(os.close, self._lock)
             try:
-                con = undo.enter_context(closing(files.open_database(path, schema.MIGRATIONS)))
+                con = undo.enter_context(closing(files.open_database(path, schema.MIGRATIONS, schema.WRITERS_FROM)))
                 _write_transitions(con, transitions)
                 self._tail = log_store.load_tail(con)
                 self.trust_version: int = con.execute("SELECT max(version) FROM trust").fetchone()[0] or 0

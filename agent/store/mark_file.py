@@ -24,6 +24,12 @@ from durable.folders import sync_folder
 
 DOUBT: Final = "trust_doubt"
 """Key in `meta`: the trust version that this agent had by its marks, while an older one is pinned; 0: not known."""
+BOARD_JUDGED: Final = "board-judged"
+"""Key in `meta`: the unix minute until which statements of a log that is gone were judged already."""
+BOARD_DOUBT: Final = "board-doubt"
+"""Key in `meta` while the control plane's board is why the trust is in doubt: witnesses do not end that."""
+TRUST_ACCEPTED: Final = "trust-accepted"
+"""Key in `meta`: the unix minute in which a person last typed the words of the pinned trust version."""
 MARKED: Final = "mark_file"
 """Key in `meta`, once this agent has a mark file: from then on, one without a mark was lost."""
 SLOT_BYTES: Final = 512

@@ -1,4 +1,4 @@
-"""The database, version by version. Migrations only go forward; a newer database than this code is refused.
+"""The database, version by version. Migrations only go forward.
 
 What the triggers hold, whatever the code above does: events are append-only; an item's state changes only along
 `machine.TRANSITIONS`, and only together with the event row that says so.
@@ -7,6 +7,7 @@ What the triggers hold, whatever the code above does: events are append-only; an
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 V1 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -363,8 +364,194 @@ V17 = """
 CREATE TABLE pause_statement (digest BLOB PRIMARY KEY, plan_id BLOB NOT NULL, envelope BLOB NOT NULL) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12, V13, V14, V15, V16, V17)
+V18 = """
+-- Accounts as billing sources tell them. `read_s`: the latest moment of which the word can be.
+CREATE TABLE account (
+    source TEXT NOT NULL, key TEXT NOT NULL, subscriber TEXT NOT NULL, currency TEXT NOT NULL, balance TEXT NOT NULL,
+    invoices TEXT NOT NULL, as_of_s REAL NOT NULL, credit TEXT NOT NULL, promise_until TEXT NOT NULL,
+    hold_until_s REAL NOT NULL, exempt TEXT NOT NULL, own_grace_days INTEGER, own_minimum TEXT, read_s REAL NOT NULL,
+    author TEXT NOT NULL, PRIMARY KEY (source, key)
+) WITHOUT ROWID;
+CREATE INDEX account_subscriber ON account (source, subscriber);
+-- Payments, each once for a source and its id. `settled_s` 0: not settled. `subscriber` '': not matched.
+CREATE TABLE payment (
+    source TEXT NOT NULL, id TEXT NOT NULL, told TEXT NOT NULL, provider_reference TEXT NOT NULL, state TEXT NOT NULL,
+    learned_s REAL NOT NULL, settled_s REAL NOT NULL, subscriber TEXT NOT NULL, matched_by TEXT NOT NULL,
+    PRIMARY KEY (source, id)
+) WITHOUT ROWID;
+CREATE INDEX payment_subscriber ON payment (subscriber);
+CREATE INDEX payment_provider ON payment (provider_reference) WHERE provider_reference <> '';
+-- How far each source counts.
+CREATE TABLE billing_source (
+    source TEXT PRIMARY KEY, state TEXT NOT NULL, detail TEXT NOT NULL, since_s REAL NOT NULL, read_s REAL NOT NULL,
+    tried_s REAL NOT NULL, accounts INTEGER NOT NULL, overdue INTEGER NOT NULL
+) WITHOUT ROWID;
+-- Webhooks that were answered. `done_s` NULL: what they rang for was not read yet.
+CREATE TABLE heard (
+    source TEXT NOT NULL, event_id TEXT NOT NULL, at_s REAL NOT NULL, kind TEXT NOT NULL, accounts TEXT NOT NULL,
+    payment_ids TEXT NOT NULL, payment TEXT, test INTEGER NOT NULL, done_s REAL, UNIQUE (source, event_id)
+);
+CREATE INDEX heard_open ON heard (at_s) WHERE done_s IS NULL;
+-- When the account was looked at last before the reason was recorded. NULL: when it was recorded.
+ALTER TABLE reason ADD COLUMN looked_s REAL;
+"""
+
+V19 = """
+-- The event of the approved plan that accepted a CPE for its service; 0: none did, and no secret goes into it.
+-- Acceptances of older versions were one person's word: they do not count.
+ALTER TABLE cpe ADD COLUMN assured INTEGER NOT NULL DEFAULT 0;
+-- Whether the CPE proved its name by a certificate of its own when it called in last.
+ALTER TABLE cpe ADD COLUMN certified INTEGER NOT NULL DEFAULT 0;
+"""
+
+V20 = """
+-- Since when each source is known: a payment from before is no news.
+CREATE TABLE source_began (source TEXT PRIMARY KEY, at_s REAL NOT NULL) WITHOUT ROWID;
+ALTER TABLE payment ADD COLUMN paid_last_s REAL NOT NULL DEFAULT 0;
+UPDATE payment SET paid_last_s = json_extract(told, '$[5][1]');
+-- A fact becomes an account with one invoice, and a payment. Of a day whose zone is not known the later end counts for
+-- what is due, and the earlier one for what the export can have seen. Facts with a date that SQLite cannot read are
+-- dropped: the file is read again at the start.
+CREATE TEMP TABLE told AS SELECT subscriber, balance, author, read_s,
+    CASE source WHEN 'billing' THEN 'file' ELSE 'import' END AS source, as_of, paid_at, due,
+    CASE WHEN length(as_of) > 10 AND as_of GLOB '*[+-][0-9][0-9][0-9][0-9]'
+        THEN substr(upper(as_of), 1, length(as_of) - 2) || ':' || substr(as_of, -2) ELSE upper(as_of) END AS as_of_at,
+    CASE WHEN length(paid_at) > 10 AND paid_at GLOB '*[+-][0-9][0-9][0-9][0-9]'
+        THEN substr(upper(paid_at), 1, length(paid_at) - 2) || ':' || substr(paid_at, -2)
+        ELSE upper(paid_at) END AS paid_moment,
+    CASE WHEN length(due) > 10 AND due GLOB '*[+-][0-9][0-9][0-9][0-9]'
+        THEN substr(upper(due), 1, length(due) - 2) || ':' || substr(due, -2) ELSE upper(due) END AS due_at
+FROM fact;
+INSERT INTO account (source, key, subscriber, currency, balance, invoices, as_of_s, credit, promise_until, hold_until_s,
+    exempt, own_grace_days, own_minimum, read_s, author)
+SELECT source, subscriber, subscriber, '', balance,
+    CASE WHEN CAST(balance AS REAL) <= 0 THEN '[]' ELSE json_array(json_array('', CASE
+        WHEN length(due) <= 10 THEN due ELSE max(substr(due, 1, 10), date(due_at, '+14 hours')) END, balance)) END,
+    CAST(strftime('%s', as_of_at, iif(length(as_of) = 10, '-14 hours', '+0 hours')) AS INTEGER),
+    '0', '', 0, '', NULL, NULL,
+    CASE WHEN length(as_of) = 10 THEN min(read_s, CAST(strftime('%s', as_of, '+36 hours') AS INTEGER) - 1)
+        ELSE CAST(strftime('%s', as_of_at) AS INTEGER) END,
+    author
+FROM told WHERE strftime('%s', as_of_at) IS NOT NULL AND (due = '' OR strftime('%s', due_at) IS NOT NULL);
+CREATE TEMP TABLE paid AS SELECT source, subscriber, read_s, subscriber || ' ' || paid_at AS id,
+    substr(paid_at, 1, 10) AS day,
+    CAST(strftime('%s', paid_moment, iif(length(paid_at) = 10, '-14 hours', '+0 hours')) AS INTEGER) AS first_s,
+    CAST(strftime('%s', paid_moment, iif(length(paid_at) = 10, '+36 hours', '+0 hours')) AS INTEGER)
+        - (length(paid_at) = 10) AS last_s
+FROM told WHERE paid_at <> '' AND strftime('%s', paid_moment) IS NOT NULL;
+INSERT INTO payment (source, id, told, provider_reference, state, learned_s, settled_s, subscriber, matched_by,
+    paid_last_s)
+SELECT source, id, json_array(id, subscriber, subscriber, '0', '', json_array(first_s, last_s, day), 'settled',
+    json_array(), ''), '', 'settled', min(read_s, first_s), min(read_s, first_s), subscriber, 'source', last_s
+FROM paid;
+INSERT INTO source_began SELECT DISTINCT source, CAST(strftime('%s', 'now') AS INTEGER) FROM told;
+DROP TABLE told;
+DROP TABLE paid;
+DROP TABLE fact;
+"""
+
+V21 = """
+-- Polled values are series of a store of their own.
+DROP TABLE sample;
+-- Devices as they were read last, their parts, and what they hear around them.
+CREATE TABLE line_device (
+    target TEXT PRIMARY KEY, profile TEXT NOT NULL, identity TEXT NOT NULL, hardware TEXT NOT NULL,
+    version TEXT NOT NULL, serial TEXT NOT NULL, object_id TEXT NOT NULL, read_s INTEGER NOT NULL,
+    every_s REAL NOT NULL, booted_s INTEGER NOT NULL, boots INTEGER, unread_s INTEGER NOT NULL,
+    answers INTEGER NOT NULL, why TEXT NOT NULL, fails INTEGER NOT NULL, macs_s INTEGER NOT NULL,
+    restarts TEXT NOT NULL, replaced_s INTEGER NOT NULL, replaced TEXT NOT NULL, not_read TEXT NOT NULL
+) WITHOUT ROWID;
+-- seen_s 0: it was in the last reading of its device.
+CREATE TABLE line_part (
+    target TEXT NOT NULL, key TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, alias TEXT NOT NULL,
+    state TEXT NOT NULL, told TEXT NOT NULL, since_s INTEGER NOT NULL, since_how TEXT NOT NULL, how TEXT NOT NULL,
+    event_s INTEGER NOT NULL, seen_s INTEGER NOT NULL, gone INTEGER NOT NULL, mac TEXT NOT NULL, serial TEXT NOT NULL,
+    parent TEXT NOT NULL, idx INTEGER, measures TEXT NOT NULL, usual TEXT NOT NULL, before TEXT NOT NULL,
+    before_s INTEGER NOT NULL, errors TEXT NOT NULL, facts TEXT NOT NULL, changes TEXT NOT NULL,
+    PRIMARY KEY (target, key)
+) WITHOUT ROWID;
+CREATE INDEX line_part_serial ON line_part (serial COLLATE NOCASE) WHERE serial <> '';
+CREATE INDEX line_part_mac ON line_part (mac) WHERE mac <> '';
+CREATE TABLE line_mac (
+    mac TEXT NOT NULL, target TEXT NOT NULL, part TEXT NOT NULL, vlan INTEGER NOT NULL, address TEXT NOT NULL,
+    seen_s INTEGER NOT NULL, PRIMARY KEY (target, part, mac, vlan)
+) WITHOUT ROWID;
+CREATE INDEX line_mac_mac ON line_mac (mac);
+CREATE INDEX line_mac_address ON line_mac (address) WHERE address <> '';
+CREATE TABLE line_neighbor (
+    target TEXT NOT NULL, port TEXT NOT NULL, identity TEXT NOT NULL, address TEXT NOT NULL, mac TEXT NOT NULL,
+    platform TEXT NOT NULL, remote_port TEXT NOT NULL, interface TEXT NOT NULL, seen_s INTEGER NOT NULL,
+    PRIMARY KEY (target, port, identity, mac)
+) WITHOUT ROWID;
+-- The newest notifications of each device: a ring of slots.
+CREATE TABLE line_event (
+    target TEXT NOT NULL, slot INTEGER NOT NULL, once TEXT NOT NULL, kind TEXT NOT NULL, heard_s INTEGER NOT NULL,
+    part TEXT NOT NULL, told TEXT NOT NULL, authenticated INTEGER NOT NULL, PRIMARY KEY (target, slot)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX line_event_once ON line_event (target, once);
+CREATE TABLE line_event_count (target TEXT PRIMARY KEY, events INTEGER NOT NULL) WITHOUT ROWID;
+-- MAC addresses of a service's CPE, as its sessions showed them: they outlast the session, and end with the service.
+CREATE TABLE service_mac (
+    service TEXT NOT NULL, mac TEXT NOT NULL, how TEXT NOT NULL, seen_s INTEGER NOT NULL, PRIMARY KEY (service, mac)
+) WITHOUT ROWID;
+CREATE TRIGGER service_mac_gone AFTER DELETE ON service BEGIN DELETE FROM service_mac WHERE service = OLD.ref; END;
+"""
+
+V22 = """
+-- Since when a part's level is far below its usual one; 0: it is not.
+ALTER TABLE line_part ADD COLUMN fades_s INTEGER NOT NULL DEFAULT 0;
+"""
+
+V23 = """
+-- Readings that another system made of a device, and which one counts where several know the same device.
+ALTER TABLE line_device ADD COLUMN source TEXT NOT NULL DEFAULT '';
+ALTER TABLE line_device ADD COLUMN places TEXT NOT NULL DEFAULT '';
+ALTER TABLE line_device ADD COLUMN hidden_by TEXT NOT NULL DEFAULT '';
+CREATE INDEX line_device_hidden ON line_device (hidden_by) WHERE hidden_by <> '';
+CREATE VIEW shown_device AS SELECT * FROM line_device WHERE hidden_by = '';
+CREATE VIEW shown_part AS
+    SELECT * FROM line_part WHERE NOT EXISTS
+    (SELECT 1 FROM line_device WHERE line_device.target = line_part.target AND hidden_by <> '');
+CREATE VIEW shown_mac AS
+    SELECT * FROM line_mac WHERE NOT EXISTS
+    (SELECT 1 FROM line_device WHERE line_device.target = line_mac.target AND hidden_by <> '');
+CREATE VIEW shown_neighbor AS
+    SELECT * FROM line_neighbor WHERE NOT EXISTS
+    (SELECT 1 FROM line_device WHERE line_device.target = line_neighbor.target AND hidden_by <> '');
+"""
+
+MIGRATIONS: tuple[str, ...] = (
+    V1,
+    V2,
+    V3,
+    V4,
+    V5,
+    V6,
+    V7,
+    V8,
+    V9,
+    V10,
+    V11,
+    V12,
+    V13,
+    V14,
+    V15,
+    V16,
+    V17,
+    V18,
+    V19,
+    V20,
+    V21,
+    V22,
+    V23,
+)
 """Migration `i` takes version `i` to `i + 1`. A landed one is never edited."""
+
+WRITERS_FROM: Final = 21
+"""The oldest version whose program may write to the newest one (ADR 41).
+
+A migration that only adds (a table, a column with a default, an index) leaves it as it is; any other raises it.
+"""
 
 
 def transition_rows(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

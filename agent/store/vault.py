@@ -13,7 +13,6 @@ import hmac
 import os
 import secrets
 import sqlite3
-import stat
 import threading
 from collections.abc import Iterable
 from contextlib import ExitStack, closing
@@ -28,6 +27,7 @@ from agent.runtime.random_blocks import random_bytes
 from agent.store.errors import ErasedSubjectError, MissingKeyError, StoreFailedError
 from agent.store.log_store import Sealed
 from agent.store.mark_file import LogMark
+from durable.credentials import mode_problem
 from trust.leaf import SALT_BYTES, commitment
 
 KEY_BYTES = SecretBox.KEY_SIZE
@@ -37,7 +37,14 @@ CREATE TABLE IF NOT EXISTS mark (one INTEGER PRIMARY KEY CHECK (one = 1), size I
 CREATE TABLE IF NOT EXISTS sealing (
     public BLOB PRIMARY KEY, private BLOB NOT NULL, not_before_s INTEGER NOT NULL, not_after_s INTEGER NOT NULL
 );
+-- Data of backups is sealed to it. Whoever deletes a subject's key ends it: an older backup opens with no later keys.
+CREATE TABLE IF NOT EXISTS backup_key (
+    one INTEGER PRIMARY KEY CHECK (one = 1), identity BLOB NOT NULL, made_s INTEGER NOT NULL
+);
+CREATE TRIGGER IF NOT EXISTS backup_key_over AFTER DELETE ON subject BEGIN DELETE FROM backup_key; END;
 """
+SEALED = "a sealed key is opened for the service alone (docs/operations.md, Seal the keys)"
+"""Of an error: the reason why the key may be missing."""
 NOBODY = ""
 """The subject of records that are about no subscriber."""
 
@@ -50,6 +57,14 @@ class StoredSealing:
     private: bytes = field(repr=False)
     not_before_s: int
     not_after_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class BackupKey:
+    """The identity (age) that opens data of backups which were made since `made_s`, unix seconds."""
+
+    identity: str = field(repr=False)
+    made_s: int
 
 
 def create_store_key(path: Path) -> None:
@@ -78,12 +93,10 @@ def load_store_key(path: Path) -> bytes:
         info = path.stat()
         data = path.read_bytes()
     except OSError as err:
-        raise MissingKeyError(f"store key {path.name}: cannot be read: {err.strerror}") from err
-    mode = stat.S_IMODE(info.st_mode)
-    # systemd lets the service's user read a credential by an ACL, whose mask shows as the mode's group
-    of_systemd = path.parent == Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nowhere"))
-    if mode & (0o037 if of_systemd else 0o077):
-        raise MissingKeyError(f"store key {path.name}: expected mode 0600 or 0400, got {mode:04o}: others can read it")
+        sealed = f": {SEALED}" if isinstance(err, FileNotFoundError) else ""
+        raise MissingKeyError(f"store key {path.name}: cannot be read: {err.strerror}{sealed}") from err
+    if problem := mode_problem(path, info.st_mode, os.environ):
+        raise MissingKeyError(f"store key {path.name}: {problem}")
     if len(data) != KEY_BYTES:
         raise MissingKeyError(f"store key {path.name}: expected {KEY_BYTES} bytes, got {len(data)}")
     return data
@@ -261,6 +274,26 @@ class Vault:
         except sqlite3.Error as err:
             raise StoreFailedError(f"sealing keys cannot be deleted: {err}") from err
         return dropped
+
+    # --- the key of backups' data ---
+
+    def ensure_backup_key(self, identity: str, now_s: int) -> None:
+        """Keep this identity durably as the key of backups' data, where there is none.
+
+        Raises:
+            StoreFailedError: it could not be written.
+        """
+        row = (self.seal(identity.encode()), now_s)
+        try:
+            with self._lock:
+                self._con.execute("INSERT OR IGNORE INTO backup_key (one, identity, made_s) VALUES (1, ?, ?)", row)
+        except sqlite3.Error as err:
+            raise StoreFailedError(f"the key of backups cannot be written: {err}") from err
+
+    def backup_key(self, con: sqlite3.Connection) -> BackupKey | None:
+        """Return the key of backups' data in one moment of the file that a connection reads; None: it has ended."""
+        row = con.execute("SELECT identity, made_s FROM backup_key").fetchone()
+        return None if row is None else BackupKey(self.open(bytes(row[0])).decode(), int(row[1]))
 
     # --- the log's high-water mark ---
 

@@ -147,6 +147,15 @@ class CloudClient:
             )
         return reply.cosignatures
 
+    async def board(self) -> list[bytes]:
+        """Return this agent's newest statements on the control plane's board, newest first; they are not checked here.
+
+        Raises:
+            RemoteUplinkError: it was refused, or nobody knows.
+        """
+        reply: agent_pb2.BoardReply = await _call(self._stub.Board, agent_pb2.BoardRequest(), limits.BOARD_S)
+        return list(reply.statements)
+
     async def renew(self, csr: bytes) -> bytes:
         """Return a new certificate, DER, for the key of `csr` (PKCS #10, DER); it is not checked here.
 

@@ -45,5 +45,8 @@ HELLO_S: Final = 15.0
 CALL_S: Final = 20.0
 """One call: 4 MiB at 2 Mbit/s."""
 
+BOARD_S: Final = 10.0
+"""The board: some 100 KiB, while what came waits. Without an answer the connection goes on."""
+
 WATCH_S: Final = 3600.0
 """A stream ends after this long and is opened again, so that one that trickles or wedged is not for ever."""

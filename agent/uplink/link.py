@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
@@ -39,6 +39,16 @@ RENEW_AGAIN_S: Final = 300.0
 BACKOFF: Final = Backoff(first_s=1.0, most_s=60.0, steady_s=120.0)
 
 _log = logging.getLogger("agent.uplink")
+
+
+class Board(Protocol):
+    """Compares this agent's log with its own statements that the control plane has."""
+
+    async def compare_untrusted(self, answered: Sequence[bytes]) -> object:
+        """Compare with these, newest first: any bytes."""
+
+    def pass_over(self, why: str) -> None:
+        """Take note that none came. `why`: a code that is safe to print."""
 
 
 def _dice() -> float:
@@ -74,6 +84,7 @@ class Uplink:
         vault: Vault,
         clock: Clock,
         agent: str,
+        board: Board,
         *,
         cloud_witnesses: Callable[[], Collection[bytes]] = frozenset,
         dial: Callable[[CloudIdentity], CloudClient] = CloudClient,
@@ -89,13 +100,14 @@ class Uplink:
             vault: opens its private key.
             clock: the wall clock says when to renew.
             agent: this agent's id, 32 hex digits.
+            board: told what the control plane has of this agent's own statements.
             cloud_witnesses: gives the key ids (4 bytes) of witnesses that the control plane runs.
             dial: makes a connection.
             backoff: pauses between attempts.
             dice: random numbers in [0, 1) for their jitter.
         """
         self._store, self._state_dir, self._vault, self._clock = store, state_dir, vault, clock
-        self._agent = agent
+        self._agent, self._board = agent, board
         self._dial, self._backoff, self._dice = dial, backoff, dice
         self._receiver = Receiver(store, bells, bytes.fromhex(agent))
         self._sender = Sender(store, bells, clock, bytes.fromhex(agent), cloud_witnesses, backoff, dice)
@@ -191,10 +203,11 @@ class Uplink:
         try:
             async with trio.open_nursery() as nursery:
 
-                def greeted() -> None:
+                async def greeted() -> None:
                     self._logged = ""
                     _log.info("connected to the control plane")
                     self._note(connected=True, problem="")
+                    await self._ask_board(connection)
                     nursery.start_soon(self._sender.run, connection)
                     nursery.start_soon(self._keep_fresh, connection, identity, stamp, nursery.cancel_scope)
 
@@ -208,6 +221,15 @@ class Uplink:
             connection.close()
             self._note(connected=False, problem=self._problem)
         return error
+
+    async def _ask_board(self, connection: CloudClient) -> None:
+        """Have the log compared with what the control plane has of it; an answer that does not come stops nothing."""
+        try:
+            answered = await connection.board()
+        except RemoteUplinkError as err:
+            self._board.pass_over(err.code)
+        else:
+            await self._board.compare_untrusted(answered)
 
     async def _keep_fresh(
         self,

@@ -8,7 +8,7 @@ stream's order is hung up on. What is taken is durable, with the cursor, before 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -89,10 +89,10 @@ class Receiver:
     passed_over: int = 0
     _pace: ReceivePace = field(default_factory=lambda: ReceivePace(limits.BURST, limits.COST_PER_S))
 
-    async def run(self, connection: CloudClient, greeted: Callable[[], None]) -> bool:
+    async def run(self, connection: CloudClient, greeted: Callable[[], Awaitable[None]]) -> bool:
         """Receive until the stream ends; return whether it did so because it was open for long enough.
 
-        `greeted` is called when the control plane has answered.
+        `greeted` is called when the control plane has answered; nothing is taken in before it returns.
 
         Raises:
             RemoteUplinkError: it broke, no Hello came in time, or it goes against the protocol.
@@ -105,7 +105,7 @@ class Receiver:
             if epoch != known_epoch or hello.newest < after:
                 await self.store.run(NewEpoch(epoch, hello.newest))
                 last = 0
-            greeted()
+            await greeted()
             while (event := await stream.receive()) is not None:
                 wait_s = self._pace.wait_s(1 + event.ByteSize() // limits.COST_BYTES, trio.current_time())
                 await trio.sleep(wait_s)

@@ -48,11 +48,10 @@ from protos.message_pb2 import Kind
 from trust import chain, statements
 from trust.document import Person, Trust
 from trust.envelope import Envelope
-from trust.render import neutralise
 from trust.statements import Cancel, Decision, Pause, ReasonCode, Resume
-from trust.terminal import Column, Output, table
+from trust.terminal import Column, Output, neutralise, table
 
-app = typer.Typer(help="Look at a change and decide.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer()
 
 Id = Annotated[str, typer.Argument(metavar="[ID]", help="A change on the shared feed; not with --file")]
 Export = Annotated[
@@ -530,7 +529,12 @@ app.command("disconnect")(cli_intents.disconnect)
 app.command("remove")(cli_intents.remove)
 app.command("rename-login")(cli_intents.rename_login)
 app.command("prepare-device")(cli_intents.prepare_device)
+app.command("port-down")(cli_intents.port_down)
+app.command("port-up")(cli_intents.port_up)
+app.command("port-alias")(cli_intents.port_alias)
+app.command("port-power-cycle")(cli_intents.port_power_cycle)
 app.command("again")(cli_intents.again)
+app.command("cpe-accept")(cli_cpes.accept)
 app.command("cpe-set")(cli_cpes.set_)
 app.command("cpe-rotate")(cli_cpes.rotate)
 app.command("cpe-provision")(cli_cpes.provision)

@@ -12,7 +12,7 @@ from control_plane.desk.cli_shared import AsJson, CloudFile, home, now_s, print_
 from control_plane.errors import InputError
 from protos import member_files
 
-app = typer.Typer(help="This desk at the control plane.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer()
 
 
 @app.command("enroll")

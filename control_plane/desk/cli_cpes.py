@@ -14,7 +14,7 @@ import typer
 from control_plane.desk.cli_intents import Agent, DeskAsk, OutFile, RefsFile, ask, references
 from control_plane.desk.cli_shared import CloudFile, KeyFile, PassphraseFile, StateFile, TrustFile, Wait, load_own
 from control_plane.errors import InputError
-from trust.cpe_settings import BASELINE, ROTATE, read_settings
+from trust.cpe_settings import BASELINE, FOR_SERVICE, ROTATE, read_settings
 from trust.errors import MalformedError
 from trust.policy import Action
 from trust.statements import OnFailure
@@ -68,6 +68,32 @@ def set_(
         secrets=secrets,
         exclude=exclude or (),
         on_failure=on_failure,
+    )
+    ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait, out)
+
+
+def accept(
+    agent: Agent,
+    key: KeyFile,
+    refs: Cpes = None,
+    refs_file: RefsFile = None,
+    service: Annotated[str, typer.Option("--service", help="The service that the one CPE serves")] = "",
+    exclude: Exclude = None,
+    trust: TrustFile = None,
+    state: StateFile = None,
+    cloud: CloudFile = None,
+    passphrase_file: PassphraseFile = None,
+    wait: Wait = 60,
+    out: OutFile = None,
+) -> None:
+    """Ask that CPE are accepted for their services, so that secrets may go into them; a preview appears on the feed."""
+    params = {FOR_SERVICE: service} if service else {}
+    asked = DeskAsk(
+        Action.CPE_ACCEPT,
+        references(refs, refs_file),
+        params=params,
+        exclude=exclude or (),
+        on_failure=OnFailure.CONTINUE,
     )
     ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait, out)
 

@@ -34,8 +34,8 @@ from control_plane.errors import InputError
 from protos.message_pb2 import Kind
 from trust import chain
 from trust.envelope import Envelope
-from trust.render import neutralise
 from trust.statements import Freeze, FreezeScope
+from trust.terminal import neutralise
 
 Send = Annotated[bool, typer.Option("--send", help="Send it to the agents through the control plane")]
 

@@ -1,4 +1,4 @@
-"""`ispcloud changes suspend|restore|set-plan|disconnect|remove|rename-login|prepare-device`: ask an agent for a change.
+"""`ispcloud changes suspend|restore|set-plan|disconnect|remove|rename-login|prepare-device|port-…`: ask for a change.
 
 Asking gives no authority. A person or a service (billing) signs the intent and seals it to the agent's sealing key,
 which the agent itself signed: the control plane learns that something was asked, by whom and when, and nothing of it.
@@ -51,6 +51,7 @@ OutFile = Annotated[
 ]
 AllServices = Annotated[bool, typer.Option("--all-services", help="A subscriber's number means all of its services")]
 Reason = Annotated[str, typer.Option("--reason", help="debt, abuse or request")]
+Overdue = Annotated[bool, typer.Option("--overdue", help="All with something overdue, by the agent's own rules")]
 Tariff = Annotated[str, typer.Option("--tariff", help="The tariff to set")]
 
 
@@ -61,6 +62,7 @@ def suspend(
     refs_file: RefsFile = None,
     reason: Reason = "debt",
     all_services: AllServices = False,
+    overdue: Overdue = False,
     trust: TrustFile = None,
     state: StateFile = None,
     cloud: CloudFile = None,
@@ -69,7 +71,11 @@ def suspend(
     out: OutFile = None,
 ) -> None:
     """Ask that services are suspended; a preview appears on the shared feed."""
-    asked = DeskAsk(Action.SUSPEND, references(refs, refs_file), reason=reason, all_services=all_services)
+    if overdue and (refs or refs_file or reason != "debt"):
+        raise InputError("--overdue: expected no services and no reason but debt; the agent chooses by its own rules")
+    named = [] if overdue else references(refs, refs_file)
+    params = {"overdue": "yes"} if overdue else {}
+    asked = DeskAsk(Action.SUSPEND, named, params=params, reason=reason, all_services=all_services)
     ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait, out)
 
 
@@ -187,6 +193,89 @@ def prepare_device(
     params = {setting: text for setting, text in settings.items() if text}
     asked = DeskAsk(Action.PREPARE, [name], params=params)
     ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait, out)
+
+
+Device = Annotated[str, typer.Argument(metavar="DEVICE", help="The NAME of the device in the agent's configuration")]
+Ports = Annotated[list[str], typer.Argument(metavar="PORT...", help="Ports, as the device calls them: ge-0/0/7")]
+
+
+def port_down(
+    device: Device,
+    ports: Ports,
+    agent: Agent,
+    key: KeyFile,
+    trust: TrustFile = None,
+    state: StateFile = None,
+    cloud: CloudFile = None,
+    passphrase_file: PassphraseFile = None,
+    wait: Wait = 60,
+    out: OutFile = None,
+) -> None:
+    """Ask that ports of a device are switched off; an uplink, or the agent's own way to the device, is refused."""
+    asked = DeskAsk(Action.PORT_SET, [f"{device}/{port}" for port in ports], params={"admin": "down"})
+    ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait, out)
+
+
+def port_up(
+    device: Device,
+    ports: Ports,
+    agent: Agent,
+    key: KeyFile,
+    trust: TrustFile = None,
+    state: StateFile = None,
+    cloud: CloudFile = None,
+    passphrase_file: PassphraseFile = None,
+    wait: Wait = 60,
+    out: OutFile = None,
+) -> None:
+    """Ask that ports of a device are switched on."""
+    asked = DeskAsk(Action.PORT_SET, [f"{device}/{port}" for port in ports], params={"admin": "up"})
+    ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait, out)
+
+
+def port_alias(
+    device: Device,
+    port: Annotated[str, typer.Argument(metavar="PORT", help="The port, as the device calls it: ge-0/0/7")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="Its description, at most 64 octets")],
+    agent: Agent,
+    key: KeyFile,
+    trust: TrustFile = None,
+    state: StateFile = None,
+    cloud: CloudFile = None,
+    passphrase_file: PassphraseFile = None,
+    wait: Wait = 60,
+    out: OutFile = None,
+) -> None:
+    """Ask for another description of a port."""
+    asked = DeskAsk(Action.PORT_SET, [f"{device}/{port}"], params={"alias": text})
+    ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait, out)
+
+
+def port_power_cycle(
+    device: Device,
+    ports: Ports,
+    agent: Agent,
+    key: KeyFile,
+    off_s: Annotated[int, typer.Option("--off", min=1, max=60, help="Seconds without power")] = 5,
+    trust: TrustFile = None,
+    state: StateFile = None,
+    cloud: CloudFile = None,
+    passphrase_file: PassphraseFile = None,
+    wait: Wait = 60,
+    out: OutFile = None,
+) -> None:
+    """Ask for a power cycle of ports (PoE): off, some seconds, on; it cannot be undone, and ends with power on."""
+    refs = [f"{device}/{port}" for port in ports]
+    ask(
+        DeskAsk(Action.PORT_CYCLE, refs, params={"off-s": str(off_s)}),
+        agent,
+        key,
+        load_own(trust, state),
+        cloud,
+        passphrase_file,
+        wait,
+        out,
+    )
 
 
 def again(

@@ -16,7 +16,7 @@ from trust import checkpoint, keys
 _WITNESS: Final = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
 """What a trust document takes as a witness's name, and a control plane as that of a cosignature."""
 
-app = typer.Typer(help="Your own signing keys.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer()
 
 
 @app.command("new")

@@ -40,11 +40,10 @@ from trust.document import EVERYWHERE, Trust
 from trust.envelope import Envelope
 from trust.errors import Reason, RefusedError
 from trust.policy import Action, RiskClass
-from trust.render import neutralise
 from trust.statements import Standing, StandingEvidence
-from trust.terminal import Column, Output, table
+from trust.terminal import Column, Output, neutralise, table
 
-app = typer.Typer(help="What two people allow beforehand.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer()
 
 DAYS_MAX = 30
 RATE_MAX = 1000

@@ -43,7 +43,7 @@ from trust.envelope import Envelope
 from trust.errors import MalformedEnvelopeError, MalformedError, MalformedStatementError
 from trust.policy import Role
 
-app = typer.Typer(help="Who may do what: the trust document.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer()
 add = typer.Typer(help="Add to a draft.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(add, name="add")
 

@@ -32,8 +32,7 @@ from control_plane.desk.online import Desk, connect, red
 from control_plane.desk.witnessing import DeskWitness
 from protos.message_pb2 import Kind
 from trust.keys import SigningKey
-from trust.render import neutralise
-from trust.terminal import json_text
+from trust.terminal import json_text, neutralise
 
 _BACKOFF_S = 1.0
 _BACKOFF_MAX_S = 30.0

@@ -11,7 +11,7 @@ from trust import checkpoint, keys
 from trust.document import ED25519, Person, PersonKey, ServiceAccount, Trust, TrustedAgent, Witness
 from trust.errors import MalformedError
 from trust.policy import PolicyClass, Window
-from trust.render import neutralise
+from trust.terminal import neutralise
 from trust.verify import runs
 
 EXPIRES_SOON_S: Final = 14 * 86_400

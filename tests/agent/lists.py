@@ -6,9 +6,10 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from agent.billing_model.errors import BillingState
 from agent.inventory import book
-from agent.inventory.book import ImportServices, RefreshFacts
-from agent.inventory.facts import CONFIGURED
+from agent.inventory.book import ImportServices
+from agent.inventory.ledger import FILE, KeptAccount, RecordFile, SourceStatus
 from agent.inventory.merge import Changed, merge
 from agent.inventory.subscribers_csv import COLUMNS, parse_untrusted
 
@@ -17,10 +18,14 @@ if TYPE_CHECKING:
     from tests.agent.test_api import Agent
 
 
-def as_billing(csv: bytes, sealed: Sealed) -> RefreshFacts:
+def as_billing(csv: bytes, sealed: Sealed) -> RecordFile:
     """Return the command by which the facts of a list are stored as the configured billing system's."""
     facts = parse_untrusted(csv).facts.values()
-    return RefreshFacts(tuple(replace(fact, source=CONFIGURED) for fact in facts), sealed)
+    accounts = [KeptAccount(FILE, fact.account, fact.read_s) for fact in facts]
+    payments = [fact.payment for fact in facts if fact.payment is not None]
+    now_s = time.time()
+    status = SourceStatus(FILE, BillingState.FRESH, "", now_s, now_s, now_s, len(accounts))
+    return RecordFile(accounts, payments, "", status, sealed)
 
 
 async def bring(agent: Agent, *lines: bytes) -> None:
@@ -36,7 +41,7 @@ async def bring_csv(agent: Agent, csv: bytes) -> None:
     stored = replace(merged, changed=(*merged.changed, *edited), edits=())
     api.recorder.ensure([service.ref for service in stored.to_write])
     sealed = api.recorder.record(None, {"what": "import"})
-    await api.store.run(ImportServices(stored, parsed.rows, sealed, "joseph", configured=False))
+    await api.store.run(ImportServices(stored, parsed.rows, sealed, "joseph"))
 
 
 async def billing_says(agent: Agent, line: bytes) -> None:

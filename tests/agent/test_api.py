@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from agent import daemon as daemons
 from agent.api.call import STRANGERS_PER_MIN, CallerRole
 from agent.api.routes import ROUTES
 from agent.changes.auditlog import recovery
+from agent.changes.auditlog.evidence import Evidence
 from agent.changes.engine.perform import Patience
 from agent.cli.outcome import outcome_text
 from agent.config import AgentConfig, parse_untrusted
@@ -99,11 +101,15 @@ class Agent:
         assert pinned is not None
         return pinned.sha256.hex()
 
-    async def end(self, change: Any) -> Any:
+    async def watch(self, change: Any) -> AsyncIterator[Any]:
         request = HttpRequest("GET", f"/v1/changes/{change['id']}/watch", {}, {}, b"", MARIA, 1)
         answer = await self.daemon.api(request)
         assert isinstance(answer, StreamResponse)
-        async for _ in answer.lines:
+        async for line in answer.lines:
+            yield line
+
+    async def end(self, change: Any) -> Any:
+        async for _ in self.watch(change):
             pass
         return await self.call("GET", f"/v1/changes/{change['id']}")
 
@@ -445,6 +451,35 @@ async def test_rejection_closes_and_cancel_by_file(tmp_path: Path, world: World)
         assert answer["accepted"]
         assert (await agent.end(two))["state"] == "cancelled"
         assert world.writes == []
+
+
+async def test_a_watch_tells_what_ends_the_change_while_a_line_is_taken(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.api.changes.WATCH_S", 3600)
+    async with agent_in(tmp_path, world) as agent:
+        change = await agent.ask("suspend", "C-1")
+        told = []
+        with trio.fail_after(60):
+            async for line in agent.watch(change):
+                told.append(line)
+                if len(told) == 1:  # it has read the events, and not yet whether they were the last
+                    await agent.approve(change, "joseph", decision=Decision.REJECT)
+        assert [line["kind"] for line in told[:-1]] == ["plan", "rejection"]
+        assert told[-1] == {"end": True, "state": "rejected", "exit": 3}
+
+
+async def test_a_watch_tells_more_events_than_one_read_returns(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        change = await agent.ask("suspend", "C-1")
+        await agent.approve(change, "joseph")
+        await agent.end(change)
+        whole = [line async for line in agent.watch(change)]
+        monkeypatch.setattr(Evidence, "events", partialmethod(Evidence.events, limit=2))
+        assert [line async for line in agent.watch(change)] == whole
+        assert [line["kind"] for line in whole[-2:-1]] == ["change-finished"]
 
 
 async def test_freeze_holds_the_start_until_two_lift_it(tmp_path: Path, world: World) -> None:

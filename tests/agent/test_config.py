@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.config import AgentConfig, ConfigError, all_keys, documented_keys, load, parse_untrusted
+from agent.config import AgentConfig, ConfigError, HooksConfig, all_keys, documented_keys, load, parse_untrusted
 from agent.connectors import cwmp, radius, registry, routeros
 from agent.connectors.radius.configuration import nas_profiles
 from agent.connectors.radius.schema import Database, TableSet
@@ -94,6 +94,8 @@ def test_the_key_comes_from_a_credential_if_there_is_one(tmp_path: Path) -> None
     for name in ("store-key", "mine"):
         (tmp_path / name).write_bytes(bytes(32))
     assert read(GOOD, environ).key_file == tmp_path / "store-key"
+    (tmp_path / "ispagent.store-key").write_bytes(bytes(32))  # as our own unit passes it
+    assert read(GOOD, environ).key_file == tmp_path / "ispagent.store-key"
     named = GOOD.replace('name = "hill"', 'name = "hill"\nkey_file = "mine"')
     assert read(named, environ).key_file == tmp_path / "mine"
     assert read(named).key_file == Path("/etc/isp/mine")
@@ -403,3 +405,37 @@ def test_every_key_is_documented() -> None:
 def test_the_example_in_the_documentation_is_valid() -> None:
     text = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
     assert read(text.partition("```toml\n")[2].partition("```")[0]).people == {1001: "maria", 1002: "joseph"}
+
+
+@pytest.mark.parametrize(
+    ("text", "hooks"),
+    [
+        ('listen = "127.0.0.1:0"', ("127.0.0.1", 0, "", "", "", "", 0)),
+        ('listen = "[::1]:8443"\nturn = 3', ("::1", 8443, "", "", "", "", 3)),
+        ('listen = "0.0.0.0:80"\nproxy = "10.0.0.2"', ("0.0.0.0", 80, "", "", "10.0.0.2", "", 0)),
+        (
+            'listen = "192.0.2.1:443"\ncertificate = "a.pem"\nkey = "/k"\nurl = "https://h.example/x"',
+            ("192.0.2.1", 443, "/etc/isp/a.pem", "/k", "", "https://h.example/x", 0),
+        ),
+    ],
+)
+def test_hooks(text: str, hooks: tuple[object, ...]) -> None:
+    found = read(f"{GOOD}[hooks]\n{text}\n").hooks
+    assert found == HooksConfig(*hooks)  # type: ignore[arg-type]  # the table holds them in this order
+    assert read(GOOD).hooks is None
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('listen = "0.0.0.0:80"', "hooks.certificate: missing; expected a certificate, a `proxy` that has one"),
+        ('listen = "0.0.0.0:80"\ncertificate = "a"', "hooks.key: missing; expected certificate and key"),
+        ('listen = "0.0.0.0:80"\nkey = "a"\nproxy = "10.0.0.1"', "hooks.certificate: missing; expected certificate"),
+        ('listen = "isp.example:80"', "hooks.listen: expected an IP address and a port"),
+        ('listen = "127.0.0.1:0"\nproxy = "10.0.0.0/8"', "hooks.proxy: expected an IP address"),
+        ('listen = "127.0.0.1:0"\nurl = "ftp://a"', "hooks.url: expected the beginning of a URL"),
+    ],
+)
+def test_mistakes_in_hooks(text: str, problem: str) -> None:
+    (told,) = problems(f"{GOOD}[hooks]\n{text}\n")
+    assert told.startswith(problem)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from agent import host_check
-from agent.config import SOCKET, AgentConfig, ConfigError, parse_untrusted
+from agent.config import AgentConfig, ConfigError, parse_untrusted
+from agent.socket_place import SOCKET
 
 NOBODY = pwd.getpwnam("nobody")
 
@@ -80,3 +81,12 @@ def test_notes_on_people_and_billing(tmp_path: Path) -> None:
     assert "people.4000000000: lena has no user" in lena
     assert f"maria (nobody) is not a member of {group}" in maria
     assert "no.csv yet" in billing
+
+
+def test_people_whom_a_user_namespace_hides_are_named() -> None:
+    identity = "         0          0      65536\n"  # PrivateUsers=identity
+    assert list(host_check._uid_problems([0, 1001, 65_535], identity)) == []
+    (problem,) = host_check._uid_problems([1001, 65_536], identity)
+    assert problem.startswith("people.65536: the service's user namespace has no such uid")
+    assert list(host_check._uid_problems([70_000], "0 0 4294967295\n")) == []
+    assert len(list(host_check._uid_problems([0, 5], "1 100000 4\n6 7 1\n"))) == 2

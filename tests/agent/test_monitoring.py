@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.error
 import urllib.request
 from dataclasses import replace
@@ -14,14 +15,17 @@ import trio
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent.api.metrics import CONTENT_TYPE, exposition
-from agent.api.overview import Condition, Overview, overview
+from agent.api.overview import Condition, Overview, overview, status_line
 from agent.changes.clock_watch import ClockWatch
 from agent.config import ConfigError, parse_untrusted
 from agent.inventory.drift_book import DriftRound
+from agent.lines.desk import OutageView
+from agent.lines.known import KnownDevice
 from agent.runtime.host_state import LOW_BYTES, DiskSpace, HostState
 from agent.runtime.outages import SourceReport, SourceState
 from tests.agent.connectors.fake import World
 from tests.agent.test_api import Agent, agent_in
+from tests.repo import tree
 
 FOUND = Overview(
     condition=Condition.DEGRADED,
@@ -77,6 +81,18 @@ def test_the_text_is_what_prometheus_reads() -> None:
     assert cloud["ispagent_trust_expires_timestamp_seconds", ()] == 1_800_000_000
 
 
+def test_the_dashboard_asks_for_metrics_that_there_are() -> None:
+    device = KnownDevice("snmp/sw-1", read_s=1)
+    whole = replace(FOUND, lines=OutageView(1.0, devices={"snmp/sw-1": device}, parts={("port", "up"): 3}), now_s=9.0)
+    known = {name for name, _ in samples(exposition(whole))}
+    dashboard = json.loads((tree.ROOT / "docs" / "grafana" / "ispagents.json").read_text())
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    named = {name for expr in asked for name in re.findall(r"ispagent_[a-z_]+", expr)}
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+    assert named <= known, named - known
+    assert {name for name in known if name.startswith("ispagent_line")} <= named, "each has a panel"
+
+
 async def test_the_worst_condition_wins_and_everything_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,10 +107,40 @@ async def test_the_worst_condition_wins_and_everything_is_named(
         assert found.condition is Condition.HALTED
         assert found.problems[0].startswith("the clock jumped by 7200 s")
         assert found.problems[1] == "nas/bng-2: no reply"
+        assert status_line(found).startswith("HALTED: the clock jumped by 7200 s")
+        assert status_line(found).endswith("and 1 more · 1 DOWN · log 2 leaves")
         status = await agent.call("GET", "/v1/status")
         assert (status["condition"], status["problems"]) == ("halted", list(found.problems))
         down = [s for s in status["sources"] if s["state"] == "down"]
         assert [(s["name"], s["error"]) for s in down] == [("nas/bng-2", "no reply")]
+
+
+def test_one_line_for_systemd() -> None:
+    up, down = (SourceReport(name, SourceState(name), 0.0, None, "", None) for name in ("up", "down"))
+    own = replace(up, name="disk")
+    seen = Overview(
+        Condition.DEGRADED,
+        ("radius/main: \x1b[31mno reply\u202e",),
+        (up, up, down, own),
+        disk_free=0,
+        disk_size=0,
+        files=0,
+        lag_s=0.0,
+        log_size=812,
+        gates={"open": 2, "approved": 1, "consumed": 90},
+        items={},
+        outbox=0,
+        inbox=0,
+        connected=False,
+        trust_until_s=1,
+    )
+    assert status_line(seen) == (
+        "DEGRADED: radius/main: \\u001b[31mno reply\\u202e · 2 up · 1 DOWN · 2 changes waiting for approval"
+        " · 1 approved, not started · control plane NOT connected · log 812 leaves"
+    )
+    assert status_line(replace(seen, condition=Condition.FINE, problems=(), sources=(), gates={}, connected=True)) == (
+        "FINE · control plane connected · log 812 leaves"
+    )
 
 
 def test_a_disk_that_fills_up_is_said_before_it_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

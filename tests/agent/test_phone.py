@@ -615,6 +615,7 @@ def test_a_page_tells_what_is_open_apart_from_what_was_not_checked() -> None:
         "protected": "",
         "feeds": 0,
         "billing": None,
+        "line": None,
     }
     found = {"services": [service], "reasons": [], "gone": [], "cpes": [], "changes": []}
     lines = [" ".join(line.split()) for line in page(found, whole=False)]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.runtime import json_text
 from agent.runtime.http import HttpRequest, Response
+from agent.runtime.json_slices import encode_in_slices
 from agent.store.db import Job
 from tests.agent.changes.cloud_office import MARIA_UID, Desk, Office, office_in
 from tests.agent.stalls import watched
@@ -23,7 +23,7 @@ async def _call(office: Office, path: str) -> object:
     answer = await office.daemon.api(HttpRequest("GET", path, {}, {}, b"", MARIA_UID, 1))
     assert isinstance(answer, Response)
     assert answer.status == 200
-    return json.loads(await json_text.encode_in_slices(answer.json))
+    return json.loads(await encode_in_slices(answer.json))
 
 
 async def _import_many(office: Office) -> list[str]:

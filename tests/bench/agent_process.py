@@ -34,7 +34,7 @@ async def serve(config_path: Path) -> None:
     clock = SystemClock()
     async with daemon.open_files(config, clock) as files:
         built = daemon.build(config, files, clock, paced=False)
-        await recovery.note_start(files.store, built.api.parts.recorder)
+        await recovery.note_start(files.store, built.api.parts.recorder, built.code)
         with trio.open_signal_receiver(signal.SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
                 await nursery.start(built.run)

@@ -1,4 +1,8 @@
-"""`cli_status`: how long a person waits for `ispagent status`, whole process, against Python doing nothing."""
+"""How long a person waits for a command, against Python doing nothing.
+
+`cli_status`: wall time of `ispagent status`, whole process, which the agent answers at once. `cli_startup`: CPU of the
+start of a command, to the answer that no agent runs, and of the imports of both daemons.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +17,8 @@ import trio
 
 from agent.runtime.http import HttpRequest, Response, serve_http
 from agent.runtime.unix_socket import bind_unix
-from tests.bench.processes import BenchError
-from tests.bench.result import Result, stopwatch
+from tests.bench.processes import REPO, BenchError
+from tests.bench.result import Result, compared, stopwatch
 
 STATUS: dict[str, object] = {
     "agent": "bench",
@@ -31,6 +35,8 @@ STATUS: dict[str, object] = {
     "disk": {"free": 10**11, "size": 10**12, "files": 10**7},
     "drift": None,
     "devices": {"configured": 0},
+    "series_crowded": [],
+    "silent_credentials": [],
     "cpes": None,
     "reviews": {"open": 0, "oldest_s": None},
     "frozen": [],
@@ -73,3 +79,60 @@ def bench(rounds: int = 15) -> list[Result]:
     with tempfile.TemporaryDirectory(prefix="isp-bench-") as home:
         ours, bare = trio.run(_measure, Path(home), rounds)
     return [Result("cli_status", "none", ours * 1000, "ms", "python -c pass", bare * 1000, ours / bare)]
+
+
+NO_AGENT = '[agent]\nname = "bench"\nsocket = "none.sock"\n'
+AGENT, CLOUD = (sys.executable, "-m", "agent"), (sys.executable, "-m", "control_plane.cli")
+STARTS = {
+    "status": ((*AGENT, "status"), 8.0),
+    "outage": ((*AGENT, "outage"), 8.0),
+    "subscriber show": ((*AGENT, "subscriber", "show", "C-10482"), 8.0),
+    "device show": ((*AGENT, "device", "show", "edge-1"), 8.0),
+    "ispagent --help": ((*AGENT, "--help"), 20.0),
+    "ispcloud keys show": ((*CLOUD, "keys", "show", "--key", "none.key"), 12.0),
+    "ispcloud changes list": ((*CLOUD, "changes", "list"), 25.0),
+    "ispagent run (imports)": ((sys.executable, "-c", "import agent.daemon"), 60.0),
+    "ispcloud serve (imports)": ((sys.executable, "-c", "import control_plane.server"), 30.0),
+}
+"""Each with how often Python's own start it may cost, with some room for other machines."""
+
+
+def _cpu_s(command: tuple[str, ...], env: dict[str, str], folder: Path) -> float:
+    """Return the CPU seconds of a program, whatever its exit code."""
+    process = subprocess.Popen(command, env=env, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode < 0:
+        raise BenchError(f"{command[1:]}: ended by signal {-process.returncode}")
+    return usage.ru_utime + usage.ru_stime
+
+
+def bench_starts(rounds: int = 9) -> list[Result]:
+    """Return the least CPU of each start, in turns: a busy machine adds to it and never takes away."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("ISP")}
+    with tempfile.TemporaryDirectory(prefix="isp-bench-") as home:
+        folder = Path(home)
+        (folder / "agent.toml").write_text(NO_AGENT, encoding="utf-8")
+        env |= {"ISPAGENT_CONFIG": str(folder / "agent.toml"), "PYTHONPATH": str(REPO), "HOME": home}
+        commands = {
+            "pass": (sys.executable, "-c", "pass"),
+            "typer": (sys.executable, "-c", "import typer"),
+            **{name: command for name, (command, _) in STARTS.items()},
+        }
+        taken: dict[str, list[float]] = {name: [] for name in commands}
+        for _ in range(rounds):
+            for name, command in commands.items():
+                taken[name].append(_cpu_s(command, env, folder))
+    least = {name: min(of) * 1000 for name, of in taken.items()}
+    return [
+        compared(
+            f"cli_startup: {name}",
+            f"<= {limit:.0f} x",
+            least[name],
+            "ms CPU",
+            ("python -c pass", least["pass"]),
+            limit=limit,
+            more={"times import typer": least[name] / least["typer"]},
+        )
+        for name, (_, limit) in STARTS.items()
+    ]

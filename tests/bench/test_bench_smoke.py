@@ -18,14 +18,21 @@ from tests.bench import (
     acs_malformed,
     acs_site,
     acs_tree,
+    backup,
+    billing_paid,
+    billing_read,
     cloud_approval,
     cloud_connections,
     cloud_submit,
+    hooks_forged,
     journal,
+    outage,
     routeros_held,
     routeros_read,
     routeros_write,
     routers_batch,
+    snmp_poll,
+    snmp_read,
     startup,
     suspend,
     verify,
@@ -33,7 +40,7 @@ from tests.bench import (
 from tests.bench.__main__ import main
 from tests.bench.processes import BenchError
 from tests.bench.result import Result, compared, table
-from tests.servers import ServerMissingError, missing
+from tests.servers import ServerMissingError, missing, program
 
 
 @pytest.fixture
@@ -50,6 +57,18 @@ def _sane(results: list[Result]) -> dict[str, Result]:
         assert (r.reference_value is None) == (r.ratio is None)
         assert json.loads(json.dumps(r.json()))["unit"] == r.unit
     return {r.name: r for r in results}
+
+
+@pytest.mark.slow
+def test_hooks_forged() -> None:
+    found = _sane(hooks_forged.bench(seconds=2.0))
+    assert list(found) == ["hooks_forged", "hooks_forged_real"]
+
+
+@pytest.mark.slow
+def test_billing_paid() -> None:
+    found = _sane(billing_paid.bench(count=3, over_s=1.0))
+    assert list(found) == ["billing_paid_3", "billing_paid_3_p95"]
 
 
 @pytest.mark.servers
@@ -82,8 +101,42 @@ def test_cli_status() -> None:
     assert _sane(startup.bench(rounds=1))["cli_status"].unit == "ms"
 
 
+def test_cli_startup() -> None:
+    assert len(_sane(startup.bench_starts(rounds=1))) == len(startup.STARTS)
+
+
 def test_routeros_read() -> None:
     assert _sane(routeros_read.bench(rows=200, rounds=1))
+
+
+def test_snmp_read() -> None:
+    # That each of the three read every value, the benchmark itself insists on
+    assert list(_sane(snmp_read.bench(devices=2, rows=3, rounds=1))) == ["snmp_read_2", "snmp_read_2_pysnmp"]
+
+
+def test_billing_read() -> None:
+    # That both read every account and invoice, the benchmark itself insists on
+    found = _sane(billing_read.bench(accounts=20, invoices=40, rounds=1))
+    assert list(found) == ["billing_read_20", "billing_read_20_memory"]
+
+
+@pytest.mark.slow
+def test_backup() -> None:
+    found = _sane(backup.bench(events=3000, rounds=1, round_s=0.5))
+    assert set(found) == {"backup_appends_p99", "backup_write", "backup_restore"}
+    assert found["backup_appends_p99"].more["backups"] >= 1
+
+
+@pytest.mark.slow
+def test_snmp_poll() -> None:
+    # That every port was read, and nothing left out, the benchmark itself insists on
+    try:
+        program("snmpbulkwalk", "snmp")
+    except ServerMissingError as err:
+        missing(str(err))
+    cpu, v3, _, turn = snmp_poll.bench(devices=3, ports=4, turns=1)
+    assert cpu.more == {"varbinds": 3 * 4 * 22, "series": 3 * 4 * 9}
+    assert min(cpu.value, v3.value, turn.value) > 0
 
 
 @pytest.mark.slow
@@ -285,3 +338,10 @@ def test_verify() -> None:
     else:
         _sane([result])
         assert result.more["leaves"] == 400
+
+
+@pytest.mark.slow
+def test_outage_view() -> None:
+    (result,) = outage.bench(count=200, devices=4, times=1)
+    assert (result.more["lines_found"], result.more["devices"]) == (200, 18)
+    _sane([result])

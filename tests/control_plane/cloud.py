@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import os
 import secrets
 import select
 import signal
@@ -172,7 +171,7 @@ class Cloud:
         with log.open("wb") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", SERVE, str(self.data.path)],
-                cwd=ROOT, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, stdout=subprocess.PIPE, stderr=errors,
+                cwd=ROOT, stdout=subprocess.PIPE, stderr=errors,
             )  # fmt: skip
         assert self.process.stdout is not None
         ready, _, _ = select.select([self.process.stdout], [], [], WAIT_S)

@@ -301,6 +301,7 @@ FILES = (pb.DESCRIPTOR, agent_pb2.DESCRIPTOR, desk_pb2.DESCRIPTOR, enrolment_pb2
 SURFACE = """
 AgentCloud: Submit(SubmitRequest)->SubmitReply Watch(WatchRequest)->stream WatchEvent
 AgentCloud: AddCheckpoint(AddCheckpointRequest)->AddCheckpointReply Renew(RenewRequest)->RenewReply
+AgentCloud: Board(BoardRequest)->BoardReply
 DeskCloud: Agents(AgentsRequest)->AgentsReply List(ListRequest)->ListReply Watch(WatchRequest)->stream WatchEvent
 DeskCloud: Submit(SubmitRequest)->SubmitReply View(ViewRequest)->stream ViewReply Renew(RenewRequest)->RenewReply
 Enrolment: Enroll(EnrollRequest)->EnrollReply
@@ -309,6 +310,8 @@ AddCheckpointRequest: body bytes 1
 Agent: agent bytes 1, connected bool 2, seen_minute uint32 3
 AgentsReply: agents Agent 1
 AgentsRequest:
+BoardReply: statements bytes 1
+BoardRequest:
 Cursor: epoch bytes 1, after uint64 2
 Delivery: number uint64 1, message Message 2, minute uint32 3
 EnrollReply: certificate bytes 1, issuer bytes 2

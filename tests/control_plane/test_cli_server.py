@@ -17,7 +17,7 @@ import grpc
 import pytest
 from typer.testing import CliRunner, Result
 
-from control_plane import certificates, config
+from control_plane import certificates, cli_server, config
 from control_plane.cli import app
 from protos import message_pb2 as pb
 from protos.agent_pb2_grpc import AgentCloudStub
@@ -25,6 +25,7 @@ from protos.desk_pb2 import AgentsRequest
 from protos.desk_pb2_grpc import DeskCloudStub
 from protos.enrolment_pb2 import EnrollReply, EnrollRequest
 from protos.enrolment_pb2_grpc import EnrolmentStub
+from tests.backups.age_files import Owner
 from tests.control_plane.enrolling import AgentKeys, csr, key_pem, new_key, pem
 
 WAIT_S = 60.0
@@ -37,6 +38,9 @@ def run(*args: str | Path, folder: Path | None = None) -> Result:
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
     assert "Traceback" not in result.output
     return result
+
+
+OWNER = Owner()
 
 
 def done(*args: str | Path, folder: Path | None = None) -> str:
@@ -62,6 +66,25 @@ AT = ("--server", "cloud.example.net:7443", "--enrolment", "[::1]:7444")
 
 
 # --- offline ---
+
+
+def test_the_doctor_looks_at_the_installation(folder: Path) -> None:
+    said = json.loads(done("doctor", "--json", folder=folder))["checks"]
+    found = {(c["about"], c["what"]): c for c in said}
+    assert found["key", "authority.key"]["result"] == found["key", "witness.key"]["result"] == "warning"
+    assert found["database", "cloud.db"]["detail"] == "version 2, of this program"
+    assert found["data", "folder"]["detail"].startswith("whole; the certificate authority holds for 36")
+    (folder / "witness.key").chmod(0o644)
+    (folder / "config.toml").write_text("listen = 7\n")
+    ill = run("doctor", folder=folder)
+    assert ill.exit_code == 5
+    assert "expected mode 0600, got 0644: others can read it" in ill.output
+    assert "run this as the user of the server" in ill.output
+
+
+def test_an_authority_that_ends_soon(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli_server, "AUTHORITY_DAYS", 10_000)
+    assert "agents and people must be invited again by then" in done("doctor", folder=folder)
 
 
 def test_init_makes_a_private_directory_and_prints_the_witness(tmp_path: Path) -> None:
@@ -140,8 +163,10 @@ def test_an_invitation_that_cannot_be_written_leaves_the_one_before(folder: Path
         (("people", "revoke", "lena", "--operator", "acme"), "no person 'lena' is enrolled or invited"),
         (("people", "revoke", "lena", "--operator", "none"), "expected an operator"),
         (("people", "list", "--operator", "none"), "expected an operator"),
-        (("backup", "--out", "."), "is there already"),
-        (("restore", "--file", "none"), "expected an empty or a new folder"),
+        (("backup", "--to", "b"), "expected --dir DIR, --to FILE and --recipient"),
+        (("backup", "--to", "b", "--recipient", "age1x"), "recipient 1: expected a public key of age-keygen"),
+        (("restore", "--from", "none", "--identity", "none"), "the identity"),
+        (("restore", "--from", "none", "--identity", "cloud/config.toml"), "expected an identity of age-keygen"),
     ],
 )
 def test_mistakes_are_one_sentence(
@@ -155,7 +180,10 @@ def test_mistakes_are_one_sentence(
     assert not Path("out").exists()
 
 
-@pytest.mark.parametrize("command", [("serve",), ("operators", "list"), ("agents", "list"), ("backup", "--out", "x")])
+@pytest.mark.parametrize(
+    "command",
+    [("serve",), ("operators", "list"), ("agents", "list"), ("backup", "--to", "x", "--recipient", OWNER.public)],
+)
 def test_a_broken_directory_is_one_sentence(tmp_path: Path, command: tuple[str, ...]) -> None:
     assert run(*command, "--dir", tmp_path / "none").exit_code == 2
     done("init", "--dir", tmp_path / "cloud", "--public-host", "h")
@@ -173,9 +201,13 @@ def test_a_database_of_something_else(folder: Path) -> None:
 
 def test_backup_and_restore_say_what_they_mean(folder: Path, tmp_path: Path) -> None:
     old = config.open_dir(folder).witness_vkey()
-    done("backup", "--out", tmp_path / "backup", folder=folder)
+    key = OWNER.key_file(tmp_path)
+    done("backup", "--to", tmp_path / "backup", "--recipient", OWNER.public, folder=folder)
     assert stat.S_IMODE((tmp_path / "backup").stat().st_mode) == 0o600
-    said = done("restore", "--file", tmp_path / "backup", "--dir", tmp_path / "again")
+    proven = json.loads(done("backup", "verify", tmp_path / "backup", "--identity", key, "--json"))
+    assert done("backup", "verify", tmp_path / "backup", "--identity", key).count(proven["authority_sha256"]) == 1
+    said = done("restore", "--from", tmp_path / "backup", "--identity", key, "--dir", tmp_path / "again")
+    assert proven["authority_sha256"] in said
     new = config.open_dir(tmp_path / "again").witness_vkey()
     assert new != old
     assert f"witness {new}\n" in said
@@ -185,10 +217,10 @@ def test_backup_and_restore_say_what_they_mean(folder: Path, tmp_path: Path) -> 
 
 
 def test_the_desk_and_the_administrators_start_without_the_server() -> None:
-    script = "import sys, control_plane.cli; print(*sys.modules, sep='\\n')"
+    script = "import sys, control_plane.cli_server; print(*sys.modules, sep='\\n')"
     found = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(found.stdout.splitlines())
-    assert "control_plane.cli_server" in loaded
+    assert "control_plane.desk.cli_shared" in loaded
     assert not loaded & {f"control_plane.{m}" for m in ("server", "service", "auth", "metrics", "witness")}
 
 
@@ -313,8 +345,9 @@ def test_a_restored_server_lets_members_in_and_has_a_new_epoch(folder: Path, tmp
     with serving(folder) as server:
         reply = server.enroll(token_for(folder, "people", "lena", server), key)
         before = epoch(server, key_pem(key), pem(reply.certificate))
-        done("backup", "--out", tmp_path / "backup", folder=folder)
-    done("restore", "--file", tmp_path / "backup", "--dir", tmp_path / "again")
+        done("backup", "--to", tmp_path / "backup", "--recipient", OWNER.public, folder=folder)
+    key_file = OWNER.key_file(tmp_path)
+    done("restore", "--from", tmp_path / "backup", "--identity", key_file, "--dir", tmp_path / "again")
     with serving(tmp_path / "again") as server:
         after = epoch(server, key_pem(key), pem(reply.certificate))
     assert len(after) == 16

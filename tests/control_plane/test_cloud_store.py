@@ -16,11 +16,12 @@ from control_plane.queues import (
     RecordSeen,
     Stored,
     newest,
+    own_statements,
     read_queue,
     scan_end,
     seen_minutes,
 )
-from control_plane.store import CloudStore, CloudTx, open_reader, prepare, renew_epoch
+from control_plane.store import MIGRATIONS, CloudStore, CloudTx, open_reader, prepare, renew_epoch
 from durable import files
 from protos import message_pb2 as pb
 
@@ -165,9 +166,24 @@ def test_a_bug_in_a_command_is_its_callers_alone(path: Path) -> None:
     assert outside(path, "SELECT key FROM meta ORDER BY key") == [("epoch",), ("three",)]
 
 
+def test_own_statements_are_found_by_their_index_also_in_an_older_database(path: Path) -> None:
+    with contextlib.closing(files.open_database(path, MIGRATIONS[:1], 1)) as con:
+        keep = "INSERT INTO letter (operator, sender, kind, message, minute, expires_s) VALUES (?, ?, ?, ?, 0, 0)"
+        con.executemany(keep, [(b"o", who, kind, b"%d" % kind) for who in ("agent/a", "agent/b") for kind in (1, 2, 3)])
+    with contextlib.closing(prepare(path)) as con:
+        assert own_statements(con, b"o", "agent/a", 100) == [b"3", b"2"]
+        asked: list[str] = []
+        con.set_trace_callback(asked.append)
+        own_statements(con, b"o", "agent/a", 1)
+        con.set_trace_callback(None)
+        (plan,) = con.execute(f"EXPLAIN QUERY PLAN {asked[0]}").fetchall()
+        assert "letter_own (operator=? AND sender=?)" in plan["detail"], "no other row is looked at, nothing is sorted"
+
+
 def test_a_database_of_a_newer_program_is_refused(path: Path) -> None:
     with contextlib.closing(prepare(path)) as con:
         con.execute("PRAGMA user_version = 99")
+        con.execute("UPDATE schema_writers SET oldest = 99")
     with pytest.raises(LocalFailureError, match="got 99"):
         prepare(path)
 

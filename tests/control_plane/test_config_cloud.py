@@ -113,7 +113,7 @@ def test_nothing_is_made_over_something(tmp_path: Path) -> None:
         ("authority.pem", Authority.create(NOW).pem, "it is another's"),
         ("witness.key", b"00", "witness's seed"),
         ("witness.key", "ü".encode(), "witness's seed"),
-        ("witness.key", None, "it cannot be read"),
+        ("authority.pem", None, "it cannot be read"),
     ],
 )
 def test_files_that_are_not_what_was_expected(tmp_path: Path, name: str, content: bytes | None, says: str) -> None:

@@ -737,9 +737,8 @@ def test_a_standing_authority(online: Connected) -> None:
 
 def test_a_rate_above_the_policys_limit_is_said_before_it_is_signed(online: Connected) -> None:
     file = online.desk.path / "s.json"
-    capped = tuple(
-        dataclasses.replace(c, budget_per_hour=60) if c.risk_class is RiskClass.RESTORE else c for c in preset()
-    )
+    caps = {RiskClass.RESTORE: 60, RiskClass.PROVISION: 600}
+    capped = tuple(dataclasses.replace(c, budget_per_hour=caps.get(c.risk_class, c.budget_per_hour)) for c in preset())
     online.desk.write_trust(trust_document(online.desk.now_s, policy=capped))
     new = ("standing", "new", "--key", online.desk.key_file("lena"), "--out", file, "--yes")
     over = ok(online.run(*new, "--rate", "120")).stdout
@@ -794,6 +793,15 @@ def test_an_intent_is_sealed_and_a_preview_appears(online: Connected) -> None:
     refused(online.change("restore", "tech4", "C-1", "--agent", "west"), 2, "north")
 
 
+def test_all_who_are_overdue_are_asked_for_without_naming_anybody(online: Connected) -> None:
+    out = online.desk.path / "asked"
+    ok(online.change("suspend", "tech4", "--overdue", "--agent", "north", "--out", out))
+    asked = statements.decode_as_untrusted(Intent, envelope.decode_untrusted(out.read_bytes()))
+    assert (asked.verb, asked.params, asked.subjects, asked.reason) == (Action.SUSPEND, {"overdue": "yes"}, (), "debt")
+    for more in (("C-1",), ("--reason", "abuse")):
+        refused(online.change("suspend", "tech4", "--overdue", *more, "--agent", "north"), 2, "--overdue: expected no")
+
+
 def asked_intents(online: Connected) -> list[Intent]:
     opened = [seal.open_sealed_untrusted(m.body, [online.agent.sealing]) for m in online.cloud.submitted]
     return [statements.decode_as_untrusted(Intent, envelope.decode_untrusted(data)) for data in opened]
@@ -823,6 +831,23 @@ def test_a_routers_preparation_is_asked_for(online: Connected) -> None:
     assert first.params == {"list": "held", "garden": "198.51.100.80,2001:db8::/64", "resolvers": "198.51.100.53"}
     assert second.params == {}
     refused(online.change("prepare-device", "tech4", "--agent", "north"), 2, "NAME")
+
+
+def test_changes_of_ports_are_asked_for(online: Connected) -> None:
+    online.cloud.post(pb.KIND_SEALKEY, online.agent.sealkey())
+    ok(online.change("port-down", "tech4", "sw-3", "ge-0/0/7", "ge-0/0/8", "--agent", "north"))
+    ok(online.change("port-up", "tech4", "sw-3", "ge-0/0/7", "--agent", "north"))
+    ok(online.change("port-alias", "tech4", "sw-3", "ge-0/0/7", "Amina", "--agent", "north"))
+    ok(online.change("port-power-cycle", "tech4", "sw-3", "ge-0/0/7", "--off", "9", "--agent", "north"))
+    asked = [(one.verb, one.params, [s.value for s in one.subjects]) for one in asked_intents(online)]
+    assert asked == [
+        (Action.PORT_SET, {"admin": "down"}, ["sw-3/ge-0/0/7", "sw-3/ge-0/0/8"]),
+        (Action.PORT_SET, {"admin": "up"}, ["sw-3/ge-0/0/7"]),
+        (Action.PORT_SET, {"alias": "Amina"}, ["sw-3/ge-0/0/7"]),
+        (Action.PORT_CYCLE, {"off-s": "9"}, ["sw-3/ge-0/0/7"]),
+    ]
+    refused(online.change("port-down", "tech4", "sw-3", "--agent", "north"), 2, "PORT")
+    refused(online.change("port-power-cycle", "tech4", "sw-3", "1", "--off", "61", "--agent", "north"), 2, "--off")
 
 
 @pytest.mark.parametrize("verb", ["suspend", "restore", "set-plan", "disconnect", "remove"])

@@ -24,7 +24,7 @@ from control_plane.store import CloudStore, CloudTx
 from durable import files
 from protos import PROBLEM_KEY
 from protos import message_pb2 as pb
-from protos.agent_pb2 import AddCheckpointReply, AddCheckpointRequest
+from protos.agent_pb2 import AddCheckpointReply, AddCheckpointRequest, BoardReply, BoardRequest
 from protos.desk_pb2 import AgentsRequest, ListRequest, ViewRequest
 from protos.limits import MESSAGE_BYTES
 from tests.control_plane.cloud import Cloud, Log, Member, Site, message, refusal_of, submit, wait_for
@@ -37,7 +37,7 @@ TO_AGENTS = [
     pb.KIND_INTENT, pb.KIND_APPROVAL, pb.KIND_CANCEL, pb.KIND_FREEZE, pb.KIND_UNFREEZE, pb.KIND_TRUST,
     pb.KIND_STANDING, pb.KIND_COSIGNATURE, pb.KIND_PAUSE, pb.KIND_RESUME,
 ]  # fmt: skip
-SITES = 32
+SITES = 33
 
 
 @pytest.fixture(scope="module")
@@ -238,6 +238,7 @@ def test_each_calls_its_own_service(site: Site) -> None:
         assert refused(agent.AddCheckpoint, AddCheckpointRequest()) == pb.REFUSAL_WRONG_KIND
         assert refused(lambda *a, s=agent, **k: list(s.Watch(*a, **k)), pb.WatchRequest()) == pb.REFUSAL_WRONG_KIND
         assert refused(agent.Renew, pb.RenewRequest()) == pb.REFUSAL_WRONG_KIND
+        assert refused(agent.Board, BoardRequest()) == pb.REFUSAL_WRONG_KIND
     desk = site.desk(site.north)
     assert refused(desk.Submit, site.to_north(pb.KIND_INTENT)) == pb.REFUSAL_WRONG_KIND
     assert refused(desk.List, ListRequest()) == pb.REFUSAL_WRONG_KIND
@@ -591,6 +592,25 @@ def test_the_witness_cosigns_an_agents_log(site: Site) -> None:
         (b"old", pb.REFUSAL_MALFORMED),
     ):
         assert refused(agent.AddCheckpoint, AddCheckpointRequest(body=body)) == why
+
+
+def test_an_agent_reads_back_its_own_newest_receipts_and_outcomes(site: Site) -> None:
+    north, south = site.agent(), site.agent(site.south)
+    assert north.Board(BoardRequest(), timeout=T) == BoardReply()
+    ours, theirs = site.north.identity.agent, site.south.identity.agent
+    for kind in FROM_AGENTS:
+        south.Submit(submit(message(kind, theirs)), timeout=T)
+    site.desk().Submit(submit(message(pb.KIND_FREEZE, b"")), timeout=T)
+    sent = [message(kind, ours) for kind in (*FROM_AGENTS, pb.KIND_RECEIPT)]
+    for made in sent:
+        north.Submit(submit(made), timeout=T)
+    kept = [m.body for m in reversed(sent) if m.kind in (pb.KIND_RECEIPT, pb.KIND_OUTCOME)]
+    assert list(north.Board(BoardRequest(), timeout=T).statements) == kept
+    assert len(kept) == 3
+    receipts = [message(pb.KIND_RECEIPT, ours) for _ in range(limits.BOARD_STATEMENTS)]
+    for made in receipts:
+        north.Submit(submit(made), timeout=T)
+    assert list(north.Board(BoardRequest(), timeout=T).statements) == [m.body for m in reversed(receipts)]
 
 
 def test_everybody_renews(site: Site) -> None:

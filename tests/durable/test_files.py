@@ -22,47 +22,83 @@ def version(path: Path) -> int:
 
 def test_migrations_go_on_from_where_the_database_is(tmp_path: Path) -> None:
     path = tmp_path / "one.db"
-    with closing(files.open_database(path, [V1])) as con:
+    with closing(files.open_database(path, [V1], 1)) as con:
         con.execute("INSERT INTO a VALUES (1)")
     for _ in range(2):
-        with closing(files.open_database(path, [V1, V2])) as con:
+        with closing(files.open_database(path, [V1, V2], 1)) as con:
             assert [tuple(row) for row in con.execute("SELECT n, m FROM a")] == [(1, None)]
     assert version(path) == 2
 
 
 def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "one.db"
-    files.open_database(path, [V1, V2]).close()
-    with pytest.raises(NewerDatabaseError, match="expected database version 1 or older, got 2"):
-        files.open_database(path, [V1])
+    files.open_database(path, [V1, V2], 2).close()
+    with pytest.raises(
+        NewerDatabaseError, match="version 1 or older, got 2, to which programs of version 2 or newer may write"
+    ):
+        files.open_database(path, [V1], 1)
     assert version(path) == 2
+
+
+def test_a_program_goes_on_with_a_newer_database_that_lets_it(tmp_path: Path) -> None:
+    path = tmp_path / "one.db"
+    files.open_database(path, [V1], 1).close()
+    files.open_database(path, [V1, V2], 1).close()
+    with closing(files.open_database(path, [V1], 1)) as con:
+        con.execute("INSERT INTO a (n) VALUES (1)")
+    assert version(path) == 2, "the older program leaves the version as it is"
+    with closing(files.open_database(path, [V1, V2], 1)) as con:
+        assert [tuple(row) for row in con.execute("SELECT n, m FROM a")] == [(1, None)]
+
+
+@pytest.mark.parametrize(
+    "said", ["DROP TABLE schema_writers", "DELETE FROM schema_writers", "UPDATE schema_writers SET oldest = 2"]
+)
+def test_a_newer_database_that_does_not_let_it_refuses(tmp_path: Path, said: str) -> None:
+    path = tmp_path / "one.db"
+    with closing(files.open_database(path, [V1, V2], 1)) as con:
+        con.execute(said)
+    with pytest.raises(NewerDatabaseError, match="got 2, to which programs of version 2"):
+        files.open_database(path, [V1], 1)
+
+
+def test_who_may_write_changes_with_the_version_or_not_at_all(tmp_path: Path) -> None:
+    """A power cut between a migration and its word would let an older program write to what it does not know."""
+    path = tmp_path / "one.db"
+    files.open_database(path, [V1, V2], 1).close()
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        files.open_database(path, [V1, V2, "INSERT INTO nowhere VALUES (1);"], 3)
+    files.open_database(path, [V1], 1).close()
+    files.open_database(path, [V1, V2, "DROP TABLE a;"], 3).close()
+    with pytest.raises(NewerDatabaseError, match="got 3, to which programs of version 3"):
+        files.open_database(path, [V1, V2], 1)
 
 
 def test_a_migration_that_fails_leaves_the_version_before_it(tmp_path: Path) -> None:
     path = tmp_path / "one.db"
-    files.open_database(path, [V1]).close()
+    files.open_database(path, [V1], 1).close()
     with pytest.raises(sqlite3.OperationalError, match="no such table"):
-        files.open_database(path, [V1, f"{V2} INSERT INTO nowhere VALUES (1);"])
+        files.open_database(path, [V1, f"{V2} INSERT INTO nowhere VALUES (1);"], 1)
     assert version(path) == 1
-    with closing(files.open_database(path, [V1, V2])) as con:
+    with closing(files.open_database(path, [V1, V2], 1)) as con:
         assert con.execute("SELECT m FROM a").fetchall() == []
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.OperationalError, match="unable to open"):
-        files.open_database(tmp_path / "none" / "one.db", [V1])
+        files.open_database(tmp_path / "none" / "one.db", [V1], 1)
 
 
 def test_a_reader_cannot_write(tmp_path: Path) -> None:
     path = tmp_path / "one.db"
-    files.open_database(path, [V1]).close()
+    files.open_database(path, [V1], 1).close()
     with closing(files.connect(path, readonly=True)) as con, pytest.raises(sqlite3.OperationalError, match="readonly"):
         con.execute("INSERT INTO a VALUES (1)")
 
 
 def test_damage_is_said_of_a_database_that_is_in_use(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
-    with closing(files.open_database(path, ["CREATE TABLE t (x BLOB);"])) as con:
+    with closing(files.open_database(path, ["CREATE TABLE t (x BLOB);"], 1)) as con:
         con.execute("INSERT INTO t VALUES (randomblob(100000))")
         con.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         assert files.damage(path) == ""

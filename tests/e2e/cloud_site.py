@@ -177,6 +177,16 @@ class Withhold:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class EmptyBoard:
+    """Forget the receipts and outcomes of an operator's agents, as if they had never come; returns how many."""
+
+    operator: bytes
+
+    def run(self, tx: CloudTx) -> int:
+        return tx.run("DELETE FROM letter WHERE operator = ? AND kind IN (2, 3)", (self.operator,))
+
+
 # --- the network ------------------------------------------------------------------------------------------------------
 
 

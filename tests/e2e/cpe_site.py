@@ -20,7 +20,7 @@ from lab.cpe.state import Identity
 from lab.cpe.tr098 import tr098
 from lab.cpe.tr181 import tr181
 from tests.e2e.files import Files, make_files
-from tests.e2e.site import Json, MovableClock, Site, check_log, open_site
+from tests.e2e.site import Json, MovableClock, Office, Site, check_log, open_site
 from tests.e2e.test_routers import billing_row, ref
 
 SHARED = "shared-by-all-new-cpe"
@@ -105,11 +105,8 @@ class CpeSite:
         return cpe
 
     async def accept(self, serial: str, service: str = "", product_class: str = "LabGate") -> Json:
-        """Accept a CPE as its operator does, and have it call in and be read."""
-        body: Json = {"trust": "accepted", "forget": False}
-        if service:
-            body["service"] = service
-        await self.site.call("POST", f"/v1/cpes/{name(serial, product_class)}/decide", body)
+        """Accept a CPE, have it call in and be read."""
+        await accept(self.site, name(serial, product_class), service)
         return await self.refresh(serial, product_class=product_class)
 
     def calls_for(self, cpe: str) -> bool:
@@ -131,6 +128,24 @@ class CpeSite:
             await until(lambda: self.calls_for(cpe))
             await self.cpes[serial].call_in("2 PERIODIC")
         return found
+
+
+async def accept(office: Office, cpe: str, service: str = "") -> Json:
+    """Accept a CPE, by its name, as people do: one asks, another approves; return the change.
+
+    `service`: that it serves from then on; "": the one that it serves already.
+    """
+    change = await office.ask("cpe-accept", cpe, settings={"service": service} if service else {})
+    await office.approve(change, "joseph")
+    done = await office.wait_end(change)
+    assert [item["state"] for item in done["items"]] == ["applied"], done
+    return done
+
+
+async def admit(office: Office, cpe: str) -> Json:
+    """Let a CPE in, by its name, as one person may: no secret goes into it."""
+    shown: Json = await office.call("POST", f"/v1/cpes/{cpe}/decide", {"trust": "accepted", "forget": False})
+    return shown
 
 
 async def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:

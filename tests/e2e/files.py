@@ -36,6 +36,26 @@ from trust.statements import Enroll, SeenHeads
 ROOT = Path(__file__).parents[2]
 
 
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long an agent waits, seconds: for an answer, until what it ends is gone, and for who comes back."""
+
+    answer_s: float
+    gone_s: int
+    back_s: int
+
+
+PATIENT = Waits(20.0, 20, 30)
+"""For what happens, on a machine that may be busy."""
+HURRIED = Waits(3.0, 2, 3)
+"""For what does not happen: an answer that is lost, a session that nothing ends. This is waited for."""
+
+
+def waits_of(fault: str) -> Waits:
+    """Return how long to wait for a router with this fault; after `cut-after`, what was sent is found done."""
+    return PATIENT if fault == "cut-after" else HURRIED
+
+
 # --- billing ----------------------------------------------------------------------------------------------------------
 
 COLUMNS = (
@@ -58,9 +78,8 @@ def stamp(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def row_of(service: LabService) -> dict[str, str]:
-    """Return a line of the subscriber file; everybody owes."""
-    now = datetime.now(UTC)
+def row_of(service: LabService, now: datetime) -> dict[str, str]:
+    """Return a line of the subscriber file as of `now`, the same for all services of one account; everybody owes."""
     values = (
         service.subscriber,
         service.name,
@@ -80,14 +99,18 @@ def row_of(service: LabService) -> dict[str, str]:
 
 @dataclass
 class Billing:
-    """The billing system's export, as it stands in its file. `rows` by service reference."""
+    """The billing system's export, as it stands in its file.
+
+    `rows` by service reference; what beside `COLUMNS` stands in one is a column of the operator's own.
+    """
 
     path: Path
     rows: dict[str, dict[str, str]]
 
     def text(self) -> str:
         out = io.StringIO()
-        writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+        own = dict.fromkeys(name for row in self.rows.values() for name in row if name not in COLUMNS)
+        writer = csv.DictWriter(out, (*COLUMNS, *own), restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows.values())
         return out.getvalue()
@@ -142,11 +165,13 @@ def real_radius(server: FreeRadius) -> Endpoint:
     return Endpoint(server.host, server.auth_port, server.acct_port, server.secret.encode())
 
 
-def lab_mapping(isp: Isp, *, tables: str = "stock", disconnect_within_s: int = 2, redial_within_s: int = 3) -> str:
-    """Return the lab's access mapping, with short waits."""
+def lab_mapping(
+    isp: Isp, *, tables: str = "stock", within_s: tuple[int, int] = (PATIENT.gone_s, PATIENT.back_s)
+) -> str:
+    """Return the lab's access mapping. `within_s`: for the disconnect, for the redial."""
     text = mapping_toml(isp).replace('tables = "stock"', f'tables = "{tables}"')
-    text, waits = re.subn(r"disconnect_within_s = \d+", f"disconnect_within_s = {disconnect_within_s}", text)
-    text, redials = re.subn(r"redial_within_s = \d+", f"redial_within_s = {redial_within_s}", text)
+    text, waits = re.subn(r"disconnect_within_s = \d+", f"disconnect_within_s = {within_s[0]}", text)
+    text, redials = re.subn(r"redial_within_s = \d+", f"redial_within_s = {within_s[1]}", text)
     assert (waits, redials) == (1, 1)
     return text
 
@@ -253,17 +278,17 @@ def config_text(mapping: str, policy: Mapping[str, int] | None = None, agent: st
     rules = "".join(f"{k} = {v}\n" for k, v in {**DEFAULT_POLICY, **(policy or {})}.items())
     people = f'[people]\n{os.getuid()} = "maria"\n\n'
     head = f'[agent]\nname = "noc-1"\nstate_dir = "state"\n{agent}\n'
-    return f'{head}{people}[policy]\n{rules}\n[billing]\nfile = "billing.csv"\n\n{mapping}'
+    return f'{head}{people}[policy]\n{rules}\n[billing]\nfile = "billing.csv"\nrestore_paid = false\n\n{mapping}'
 
 
 def dead_database_mapping(port: int) -> str:
-    """Return an access mapping to a database that nobody runs."""
+    """Return an access mapping to a database that nobody runs: it refuses at once."""
     return f"""
 [radius.main]
 database = "postgresql"
 port = {port}
 secret = "radius/main"
-timeout_s = 1
+timeout_s = {PATIENT.answer_s:g}
 
 [nas.bng-1]
 accounting = "10.255.0.1"
@@ -296,7 +321,8 @@ def make_files(
     (home / "state").mkdir(mode=0o700)  # as root makes it for the daemon's user
     config = home / "agent.toml"
     config.write_text(config_text(mapping, policy, agent), encoding="utf-8")
-    billing = Billing(home / "billing.csv", {ref_of(s): row_of(s) for s in services})
+    now = datetime.now(UTC)
+    billing = Billing(home / "billing.csv", {ref_of(s): row_of(s, now) for s in services})
     billing.write()
     with contextlib.redirect_stdout(io.StringIO()) as said:
         local.init(config=config, enroll=home / "enroll.json")
@@ -309,8 +335,13 @@ def make_files(
 
 
 def lab_files(
-    folder: Path, isp: Isp, *, tables: str = "stock", within_s: tuple[int, int] = (2, 3), **more: Any
+    folder: Path,
+    isp: Isp,
+    *,
+    tables: str = "stock",
+    within_s: tuple[int, int] = (PATIENT.gone_s, PATIENT.back_s),
+    **more: Any,
 ) -> Files:
-    """Write the files of a site on a lab. `within_s`: for the disconnect, for the redial."""
-    mapping = lab_mapping(isp, tables=tables, disconnect_within_s=within_s[0], redial_within_s=within_s[1])
+    """Write the files of a site on a lab. `within_s`: as in `lab_mapping`."""
+    mapping = lab_mapping(isp, tables=tables, within_s=within_s)
     return make_files(folder, mapping, isp.services, lab_secrets(isp), **more)

@@ -11,11 +11,13 @@ import trio
 
 from agent.changes.planning.intake import Intake
 from agent.changes.remote.inbox_handler import REFUSED_PER_HOUR
+from backups.sealing import opened_untrusted
 from control_plane.desk import cloud_client, cloud_identity
 from control_plane.desk.errors import CloudAwayError, CloudRefusedError
 from lab.population import LabService
 from protos import member_files
 from protos import message_pb2 as pb
+from tests.backups.age_files import Owner
 from tests.e2e import sweep
 from tests.e2e.canaries import AGENT_OPTIONS, Canaries, plain, staff
 from tests.e2e.cloud_site import Company, company, wait_until
@@ -277,8 +279,10 @@ async def long_day(folder: Path, cloud: RecordingCloud, canaries: Canaries, patc
             day.note_intents()
             await refused_by_the_cloud(day, cloud)
             metrics = cloud.metrics_text()
-            cloud.admin("backup", "--out", str(folder / "backup"))
+            owner = Owner()
+            cloud.admin("backup", "--to", str(folder / "backup"), "--recipient", owner.public)
     cloud.stop()
     files = {**running, **{f"{name} at the end": data for name, data in cloud.files().items()}}
-    files["backup"] = (folder / "backup").read_bytes()
+    with opened_untrusted(folder / "backup", owner.identities) as clear:
+        files["backup"] = clear.read(1 << 30)
     return Captured(cloud.calls(), cloud.raw(), files, cloud.log.read_bytes(), metrics, canaries, day)

@@ -11,7 +11,7 @@ import trio
 
 from lab.router.device import Router
 from lab.router.server import Endpoint, serve
-from tests.e2e.files import Files, make_files
+from tests.e2e.files import PATIENT, Files, Waits, make_files
 from tests.e2e.site import AgentProgram, Json, Office
 from tests.e2e.test_routers import PASSWORD, billing_row, ref, until
 
@@ -30,7 +30,11 @@ def isp_router(name: str, version: str) -> Router:
 
 @asynccontextmanager
 async def served(
-    folder: Path, routers: Mapping[str, Router], methods: str, logins: Mapping[str, str]
+    folder: Path,
+    routers: Mapping[str, Router],
+    methods: str,
+    logins: Mapping[str, str],
+    waits: Waits = PATIENT,
 ) -> AsyncIterator[Files]:
     """Serve routers by TLS. `methods`: the access methods' sections; `logins`: `NAME@METHOD` -> login on the router."""
     async with trio.open_nursery() as nursery:
@@ -40,7 +44,7 @@ async def served(
             text += (
                 f'[routeros.{name}]\nhost = "{endpoint.host}"\nport = {endpoint.port}\nuser = "ispagents"\n'
                 f'secret = "routeros/{name}"\nfingerprint = "{endpoint.fingerprint}"\nserial = "SERIAL-{name}"\n'
-                f"timeout_s = 1.0\n"
+                f"timeout_s = {waits.answer_s}\n"
             )
         files = make_files(folder, text + methods, [], {f"routeros/{name}": PASSWORD for name in routers})
         rows = {ref(who): billing_row(who) | {"login": login} for who, login in logins.items()}

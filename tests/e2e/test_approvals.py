@@ -204,7 +204,9 @@ async def test_a_cancel_in_the_middle_of_a_batch(tmp_path: Path) -> None:
         assert ended["cancelled"] >= 1
         assert counts(before)["applied"] <= ended["applied"] <= counts(before)["applied"] + counts(before)["running"]
         assert sum(ended.values()) == 8
-        assert (done["state"], done["exit"]) == ("done in part", 4)
+        # Some of it was written, and did not come to be enforced before the cancel
+        state = "finished, needs you" if ended["set-not-enforced"] else "done in part"
+        assert (done["state"], done["exit"]) == (state, 4)
         applied = {r for r, (s, _) in item_states(done).items() if s in ("applied", "set-not-enforced")}
         logins = {ref_of(s): s.login for s in isp.services}
         assert await marked(isp) == sorted(logins[r] for r in applied)

@@ -23,6 +23,7 @@ from lab.isp import Isp
 from lab.population import LabService, populate
 from tests.e2e.files import (
     ISPAGENT,
+    PATIENT,
     Files,
     Typed,
     dead_database_mapping,
@@ -368,9 +369,10 @@ def test_the_agent_is_not_running(tmp_path: Path) -> None:
 def test_a_configuration_with_three_mistakes(tmp_path: Path) -> None:
     files = bare_files(tmp_path)
     text = files.config.read_text()
-    wrong = text.replace("timeout_s = 1", 'timeout_s = "soon"').replace('secret = "nas/bng-1"', 'password = "hunter2"')
+    wrong = text.replace(f"timeout_s = {PATIENT.answer_s:g}", 'timeout_s = "soon"')
+    wrong = wrong.replace('secret = "nas/bng-1"', 'password = "hunter2"')
     files.config.write_text(wrong.replace("[policy]", "[polcy]", 1))
-    for command in ("run", "init", "status"):
+    for command in ("run", "init"):  # what only asks an agent needs its socket, and no more of the file
         typed = files.cli(command)
         assert typed.code == 2
         lines = typed.sentence.splitlines()

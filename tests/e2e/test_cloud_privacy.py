@@ -52,7 +52,7 @@ def captured(tmp_path_factory: pytest.TempPathFactory) -> Captured:
 
 def test_the_capture_holds_everything(captured: Captured) -> None:
     methods = {call.method.rpartition("/")[2] for call in captured.calls}
-    assert methods >= {"Submit", "Watch", "AddCheckpoint", "List", "View", "Enroll", "Renew", "Agents"}
+    assert methods >= {"Submit", "Watch", "AddCheckpoint", "Board", "List", "View", "Enroll", "Renew", "Agents"}
     kinds = {m.kind for call in captured.calls for m, _ in messages_of(call)}
     assert kinds == set(pb.Kind.values()) - {pb.KIND_UNSPECIFIED, pb.KIND_CHECKPOINT, pb.KIND_COSIGNATURE}
     refusals_told = {pb.Problem.FromString(v).refusal for c in captured.calls for k, v in c.trailing if "problem" in k}

@@ -17,7 +17,16 @@ from pathlib import Path
 import pytest
 
 from protos import message_pb2 as pb
-from tests.e2e.cloud_site import PASSPHRASE, CloudProgram, Company, cloud_program, company, plan_sha256, wait_until
+from tests.e2e.cloud_site import (
+    PASSPHRASE,
+    CloudProgram,
+    Company,
+    EmptyBoard,
+    cloud_program,
+    company,
+    plan_sha256,
+    wait_until,
+)
 from tests.e2e.files import Billing, Files, ordinary, ref_of
 from tests.e2e.site import Json, Site, open_site, sent, state_of
 from trust import keys
@@ -120,11 +129,13 @@ async def test_a_confirmed_start_goes_on_with_what_was_approved(tmp_path: Path, 
 
 async def test_silent_witnesses_make_unused_plans_void(tmp_path: Path, cloud: CloudProgram) -> None:
     """(J9) The control plane's own witness answers; the desk's does not, and one of the cloud's alone is none."""
-    async with witnessed(tmp_path, cloud, wait_s=2) as here:
+    async with witnessed(tmp_path, cloud, wait_s=60) as here:
         with watching(here):
             async with here.at_work() as site:
                 change = await approved(here, site)
                 await cosigned(site)
+        config = here.files.config
+        config.write_text(config.read_text().replace("witness_wait_s = 60", "witness_wait_s = 2"))
         async with here.at_work(install=False) as site:
             shown = await site.wait_for(change, lambda c: c["gate"] == "void")
             assert shown["gate"] == "void"
@@ -156,6 +167,7 @@ async def test_a_restored_database_meets_a_witness_that_has_seen_more(tmp_path: 
             shutil.rmtree(here.files.state)
             shutil.copytree(backup, here.files.state)
             shutil.copytree(tmp_path / "backup-mark", mark, dirs_exist_ok=True)
+            cloud.change(EmptyBoard(here.operator_id))  # which would tell as much, and halt it before the witnesses do
             async with here.at_work(install=False) as site:
                 await site.wait_for(change, lambda c: c["gate"] == "void")
                 await contradicted_by_both(site)  # the later one's answer voids what is asked before it
@@ -171,7 +183,8 @@ async def test_a_restored_database_meets_a_witness_that_has_seen_more(tmp_path: 
                 assert (said["gate"], said["waits_because"]) == ("approved", why)
                 # Joseph's desk saw more of the log than it has now: what it answers is not believed
                 looked = await here.joseph.type("changes", "show", plan_sha256(again)[:8])
-                assert (looked.code, "FORKED" in looked.sentence) == (3, True), looked
+                # Which of the two it says depends on how many leaves there are by now
+                assert (looked.code, "FORKED" in looked.sentence or "shrank" in looked.sentence) == (3, True), looked
         assert sent(here.isp) == before
 
 

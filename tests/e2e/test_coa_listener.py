@@ -150,6 +150,7 @@ async def test_B10_an_ack_that_ends_nothing_is_not_enforced(
         assert (state_of(kick), kick["exit"]) == (("not-applied", "ack-without-effect"), 1)
 
 
+@pytest.mark.slow
 async def test_a_nak_is_named_and_silence_is_not_an_answer(
     tmp_path: Path, postgresql: PostgreSQL, freeradius: Start
 ) -> None:

@@ -12,7 +12,7 @@ import trio
 from agent.cli.outcome import outcome_text
 from lab.cpe.client import Cpe
 from lab.cpe.quirks import Quirks
-from tests.e2e.cpe_site import WHO, CpeSite, acs_site, name, until
+from tests.e2e.cpe_site import WHO, CpeSite, acs_site, admit, name, until
 from tests.e2e.site import ApiRefusedError, Json, state_of
 from tests.e2e.test_routers import ref
 from tests.people import plan_of
@@ -207,7 +207,7 @@ async def test_credentials_are_rotated_and_the_old_ones_are_over(at: CpeSite) ->
 async def test_a_read_says_why_nobody_asks_a_new_cpe_to_call_in(at: CpeSite) -> None:
     """It has no credentials for that yet; at its next Inform the read goes on."""
     await at.plug_in("LAB0001")
-    await at.site.call("POST", f"/v1/cpes/{name('LAB0001')}/decide", {"trust": "accepted", "forget": False})
+    await admit(at.site, name("LAB0001"))
     with pytest.raises(ApiRefusedError, match=r"restart it or wait for its periodic Inform, then ispagent cpe rotate"):
         await at.site.call("POST", f"/v1/cpes/{name('LAB0001')}/refresh", {"names": [], "timeout_s": 1})
     assert not (await at.refresh("LAB0001"))["problems"]

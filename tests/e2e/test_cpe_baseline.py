@@ -8,7 +8,7 @@ from pathlib import Path
 import trio
 
 from lab.cpe.client import Cpe
-from tests.e2e.cpe_site import ACS, SHARED, WHO, CpeSite, acs_site, name, until
+from tests.e2e.cpe_site import ACS, SHARED, WHO, CpeSite, accept, acs_site, name, until
 from tests.e2e.files import lab_mapping, lab_secrets, make_files, ordinary, ref_of, small_isp
 from tests.e2e.site import Json
 from tests.e2e.test_cpe import SSID
@@ -47,15 +47,15 @@ def standing(at: CpeSite, **fields: object) -> bytes:
 
 
 async def changes(at: CpeSite) -> list[Json]:
+    """Return the changes but acceptances, the newest first."""
     found: list[Json] = await at.site.call("GET", "/v1/changes")
-    return found
+    return [change for change in found if change["action"] != "cpe-accept"]
 
 
 async def installed(at: CpeSite, serial: str, service: str) -> Cpe:
     """Return a new CPE that was accepted for a service, and called in when it was asked to."""
     cpe = await at.plug_in(serial)
-    body = {"trust": "accepted", "forget": False, "service": service}
-    await at.site.call("POST", f"/v1/cpes/{name(serial)}/decide", body)
+    await accept(at.site, name(serial), service)
     await until(lambda: at.calls_for(name(serial)))
     await cpe.call_in("2 PERIODIC")
     return cpe
@@ -83,7 +83,7 @@ async def test_a_new_cpe_gets_its_baseline_by_standing_authority(tmp_path: Path)
         assert tree.get("Device.PPP.Interface.1.Username") != WHO
         shown = await at.site.call("GET", f"/v1/cpes/{name('LAB0001')}")
         assert "many share" in shown["why"]
-        await at.site.call("POST", f"/v1/cpes/{name('LAB0001')}/decide", {"trust": "accepted", "forget": False})
+        await accept(at.site, name("LAB0001"))
         before = len(cpe.executed("SetParameterValues"))
         await cpe.call_in("0 BOOTSTRAP")
         await until(lambda: len(cpe.executed("SetParameterValues")) > before)

@@ -19,6 +19,7 @@ from tests.e2e.cloud_site import CloudProgram, Company, cloud_program, company, 
 from tests.e2e.cpe_site import ACS, SHARED, CpeSite, name
 from tests.e2e.files import Files, ordinary, ref_of
 from tests.e2e.site import ApiRefusedError, Json, state_of
+from tests.e2e.test_cpe_baseline import changes
 from trust import envelope as envelopes
 from trust import statements
 from trust.policy import Action
@@ -83,7 +84,7 @@ async def test_a_reboot_and_settings_asked_at_a_desk(tmp_path: Path, cloud: Clou
         maria, boots = here.desks["maria"], cpe.device.boots
         said = await maria.do("changes", "cpe-reboot", ref, "--agent", "noc-1")
         assert "RECEIPT noc-1: intent accepted" in said
-        (reboot,) = (await here.joseph.feed()).plans
+        (reboot,) = [p for p in (await here.joseph.feed()).plans if p.action is not Action.CPE_ACCEPT]
         assert (reboot.action, reboot.effect_kinds) == (Action.CPE_REBOOT, (EffectKind.REBOOT,))
         shown = await here.joseph.do("changes", "show", reboot.plan_id[:8])
         assert name(SERIAL) in shown
@@ -104,6 +105,27 @@ async def test_a_reboot_and_settings_asked_at_a_desk(tmp_path: Path, cloud: Clou
         assert (cpe.device.tree.get(SSID), cpe.device.tree.get(KEY)) == ("Amina", SECRET)
         for kept in (cloud.database, *here.files.state.glob("*.db*")):
             assert SECRET.encode() not in kept.read_bytes(), kept
+
+
+@pytest.mark.slow
+async def test_an_acceptance_asked_and_approved_at_desks(tmp_path: Path, cloud: CloudProgram) -> None:
+    async with office(tmp_path, cloud) as (here, at, _cpe, ref):
+        await at.site.call("POST", f"/v1/cpes/{name(SERIAL)}/decide", {"trust": "refused", "forget": False})
+        before = {p.plan_id for p in (await here.joseph.feed()).plans}
+        said = await here.desks["maria"].do(
+            "changes", "cpe-accept", name(SERIAL), "--agent", "noc-1", "--service", ref
+        )  # fmt: skip
+        assert "RECEIPT noc-1: intent accepted" in said
+        (plan,) = [p for p in (await here.joseph.feed()).plans if p.plan_id not in before]
+        assert plan.action is Action.CPE_ACCEPT
+        assert (plan.risk_class.value, plan.effect_kinds) == ("provision", ())
+        shown = await here.joseph.do("changes", "show", plan.plan_id[:8])
+        assert f"+ {name(SERIAL)} serves {ref}: secrets may go into it" in " ".join(shown.split())
+        said = await here.joseph.do("changes", "approve", plan.plan_id[:8], "--yes-i-read-it", "1")
+        assert "RECEIPT noc-1: approve accepted" in said
+        change = next(c for c in await at.site.call("GET", "/v1/changes") if c["plan_id"] == plan.plan_id)
+        assert state_of(await at.site.wait_end(change)) == ("applied", "recorded")
+        assert (await at.site.call("GET", f"/v1/cpes/{name(SERIAL)}"))["takes_secrets"] is True
 
 
 @pytest.mark.slow
@@ -139,7 +161,7 @@ async def test_what_a_desk_types_wrongly_is_said_before_anything_is_signed(tmp_p
             assert (typed.code, wanted in typed.sentence) == (2, True), typed
         refused = await maria.type("changes", "cpe-set", ref, "--agent", "noc-1", "--value", "wifi.1.key=in clear")
         assert (refused.code, "noc-1 refused it: not-taken" in refused.err) == (3, True)
-        assert await at.site.call("GET", "/v1/changes") == []
+        assert await changes(at) == []
 
 
 async def test_a_program_hands_in_a_signed_intent(tmp_path: Path, cloud: CloudProgram) -> None:

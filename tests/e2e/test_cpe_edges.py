@@ -18,7 +18,7 @@ from lab.cpe.client import Cpe
 from lab.cpe.quirks import Quirks
 from lab.cpe.transfers import firmware
 from tests.e2e import files as e2e_files
-from tests.e2e.cpe_site import WHO, CpeSite, acs_files, acs_site, device, free_port, name
+from tests.e2e.cpe_site import WHO, CpeSite, accept, acs_files, acs_site, device, free_port, name
 from tests.e2e.site import AgentProgram, ApiRefusedError, Json, Office, state_of
 from tests.e2e.test_cpe import SSID, at_home, sent
 from tests.e2e.test_cpe_kill9 import started
@@ -102,8 +102,10 @@ async def test_a_canary_that_proved_nothing_is_followed_by_another(at: CpeSite) 
     cpes = dict(zip(serials, await plugged(at, *serials), strict=True))
     change = await at.site.ask("cpe-firmware", *serials, settings=FLASH)
     first, second, third = order_of(change)
-    decided = {"trust": "", "forget": False, "service": "" if first == "LAB0001" else ref(WHO)}
-    await at.site.call("POST", f"/v1/cpes/{name(first)}/decide", decided)  # it is another's since the preview
+    if first == "LAB0001":  # it is another's since the preview
+        await at.site.call("POST", f"/v1/cpes/{name(first)}/decide", {"trust": "", "forget": False, "service": ""})
+    else:
+        await accept(at.site, name(first), ref(WHO))
     await at.site.approve(change, "joseph", "lena")
     await at.site.wait_for(change, lambda c: by_cpe(c)[first] == "waiting")
     await cpes[first].call_in("2 PERIODIC")
@@ -361,7 +363,7 @@ async def test_what_is_in_doubt_at_a_restart_is_found_out_also_where_the_batch_s
 
 
 async def accept_and_read(office: Office, cpe: Cpe, serial: str) -> None:
-    await office.call("POST", f"/v1/cpes/{name(serial)}/decide", {"trust": "accepted", "forget": False})
+    await accept(office, name(serial))
     async with trio.open_nursery() as nursery:
 
         async def look() -> None:
@@ -419,8 +421,7 @@ async def test_a_canary_is_still_looked_for_after_a_restart(tmp_path: Path) -> N
                 await accept_and_read(office, cpe, serial)
             change = await office.ask("cpe-firmware", *cpes, settings=FLASH)
             first, second, third = order_of(change)
-            decided = {"trust": "", "forget": False, "service": ref(WHO)}
-            await office.call("POST", f"/v1/cpes/{name(first)}/decide", decided)
+            await accept(office, name(first), ref(WHO))
             await office.approve(change, "joseph", "lena")
             await until_ended(office, change, lambda c: by_cpe(c)[first] == "stale", cpes[first])
             await office.wait_for(change, lambda c: by_cpe(c)[second] == "waiting")

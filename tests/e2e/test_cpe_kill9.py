@@ -11,8 +11,8 @@ import trio
 from lab.cpe.client import Cpe
 from lab.cpe.quirks import Quirks
 from lab.cpe.records import Executed
-from tests.e2e.cpe_site import WHO, acs_files, device, free_port, name, until
-from tests.e2e.site import AgentProgram, Json, Office, state_of
+from tests.e2e.cpe_site import WHO, accept, acs_files, device, free_port, name, until
+from tests.e2e.site import AgentProgram, Office, state_of
 from tests.e2e.test_cpe import SSID
 from tests.e2e.test_routers import ref
 from tests.marks import slow_unless
@@ -25,8 +25,7 @@ async def started(program: AgentProgram) -> AgentProgram:
 
 async def accepted(office: Office, cpe: Cpe) -> None:
     """Accept the CPE and read it once, while it calls every second."""
-    body: Json = {"trust": "accepted", "forget": False, "service": ref(WHO)}
-    await office.call("POST", f"/v1/cpes/{name('LAB0001')}/decide", body)
+    await accept(office, name("LAB0001"), ref(WHO))
     async with trio.open_nursery() as nursery:
         look = {"names": ["wifi.1.ssid"], "timeout_s": 20}
         nursery.start_soon(partial(office.call, "POST", f"/v1/cpes/{name('LAB0001')}/refresh", look))

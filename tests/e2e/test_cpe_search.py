@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import pytest
 
 from agent.cpe import desk
-from tests.e2e.cpe_site import WHO, CpeSite, acs_site, name
+from tests.e2e.cpe_site import WHO, CpeSite, accept, acs_site, name
 from tests.e2e.site import ApiRefusedError, Json
 from tests.e2e.test_routers import ref
 
@@ -25,11 +25,10 @@ async def test_cpe_are_looked_up_tagged_and_changed_by_a_query(tmp_path: Path) -
         for n in (1, 2, 3):
             await at.plug_in(f"LAB000{n}", software=f"1.{n}")
         one, two, three = (name(f"LAB000{n}") for n in (1, 2, 3))
-        body: Json = {"trust": "accepted", "forget": False, "service": WHO}
-        bound = await at.site.call("POST", f"/v1/cpes/{one}/decide", body)
-        assert bound["service"] == ref(WHO)
+        await accept(at.site, one, WHO)
+        assert (await at.site.call("GET", f"/v1/cpes/{one}"))["service"] == ref(WHO)
         with pytest.raises(ApiRefusedError, match="there is no subscriber, service, login or MAC address nobody"):
-            await at.site.call("POST", f"/v1/cpes/{two}/decide", body | {"service": "nobody"})
+            await at.site.ask("cpe-accept", two, settings={"service": "nobody"})
         await at.refresh("LAB0001")
         assert (await at.site.call("GET", f"/v1/cpes/{WHO}"))["name"] == one
         assert await listed(at) == [one, two, three]

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,11 +14,12 @@ import pytest
 import trio
 
 from agent.changes.engine import item
+from agent.changes.engine.perform import Patience
 from agent.connectors.routeros import line
 from lab.router.device import Router
 from tests.agent.connectors.routeros.test_readiness import exported
-from tests.e2e.files import Files, Typed
-from tests.e2e.site import ApiRefusedError, check_log, open_site, state_of
+from tests.e2e.files import HURRIED, PATIENT, Files, Typed, Waits
+from tests.e2e.site import PATIENCE, ApiRefusedError, check_log, open_site, state_of
 from tests.e2e.test_routers import ELSEWHERE, LOGIN, ROUTERS, Network, ref, served, until
 from tests.lab.router.routers import logged_in
 
@@ -45,15 +47,18 @@ def reading_apart(files: Files) -> None:
 
 @asynccontextmanager
 async def network(
-    folder: Path, change: Callable[[Router], None] = lambda _: None, timeout_s: float = 1.0
+    folder: Path,
+    change: Callable[[Router], None] = lambda _: None,
+    waits: Waits = PATIENT,
+    patience: Patience = PATIENCE,
 ) -> AsyncIterator[Network]:
     """Two routers and the agent, which has a user of its own for reading; `change` befalls edge-1 before it starts."""
-    async with served(folder, 2, versions=("7.20.8", "7.24"), timeout_s=timeout_s) as (routers, files):
+    async with served(folder, 2, versions=("7.20.8", "7.24"), waits=waits) as (routers, files):
         for router in routers.values():
             users(router)
         change(routers["edge-1"])
         reading_apart(files)
-        async with open_site(files) as site:
+        async with open_site(files, patience=patience) as site:
             yield Network(site, routers)
             await check_log(site)
 
@@ -86,7 +91,7 @@ async def test_what_is_known_of_routers_and_a_look_at_one(tmp_path: Path) -> Non
         assert listed[0]["findings"] == []
         assert listed[0]["age_s"] < 60
         status = await typed(net, "status")
-        assert "routers  1 of 1 reachable, 1 not asked yet: ispagent device list\n" in status.out
+        assert "devices  1 of 1 reachable, 1 not asked yet: ispagent device list\n" in status.out
 
 
 async def test_the_probe_is_on_the_connection_that_changes_use(tmp_path: Path) -> None:
@@ -128,7 +133,7 @@ async def test_a_router_that_is_away_is_said_in_one_place(tmp_path: Path) -> Non
         assert " · REFUSED · " in probed.out
         assert "another router answers" in probed.out
         assert "SERIAL-edge-1" in probed.out  # what was known of it
-        assert "ROUTERS  0 of 1 reachable, 1 not asked yet" in (await typed(net, "status")).out
+        assert "DEVICES  0 of 1 reachable, 1 not asked yet" in (await typed(net, "status")).out
         listed = await typed(net, "device", "list")
         assert listed.out.splitlines()[-1].startswith("edge-1: routeros/edge-1: another router answers")
 
@@ -245,7 +250,7 @@ async def test_a_wrong_password_is_one_line_in_the_routers_log(tmp_path: Path) -
 
 @pytest.mark.slow
 async def test_whether_a_suspension_would_be_kept_is_told_beforehand(tmp_path: Path) -> None:
-    async with network(tmp_path, timeout_s=20.0) as net:
+    async with network(tmp_path) as net:
         every = await typed(net, "device", "ready", "-o", "wide")
         assert every.code == 0, every.err
         assert every.out.endswith("nothing was written\n")
@@ -282,7 +287,7 @@ async def test_a_router_is_prepared_as_a_change_and_taken_back(tmp_path: Path) -
         router.remove("/ppp/profile", profile[".id"])
         router.add("/ip/firewall/address-list", list="suspended", address="198.18.7.9")
 
-    async with network(tmp_path, bare, timeout_s=20.0) as net:
+    async with network(tmp_path, bare) as net:
         router = net.routers["edge-1"]
         before = exported(router)
         unready = await typed(net, "device", "ready", "edge-1")
@@ -368,7 +373,7 @@ async def test_e12_a_begun_preparation_waits_for_a_colleagues_safe_mode(
         for row in router.rows(RULES):
             router.remove(RULES, row[".id"])
 
-    async with network(tmp_path, bare, timeout_s=20.0) as net:
+    async with network(tmp_path, bare) as net:
         router = net.routers["edge-1"]
         before = exported(router)
         joe = logged_in(router)
@@ -400,7 +405,7 @@ async def test_a_half_done_preparation_is_taken_back_by_a_revert(tmp_path: Path)
         for row in router.rows(RULES):
             router.remove(RULES, row[".id"])
 
-    async with network(tmp_path, bare, timeout_s=20.0) as net:
+    async with network(tmp_path, bare) as net:
         router = net.routers["edge-1"]
         before = exported(router)
         asked = await net.site.ask("prepare-device", "edge-1", settings={"garden": "198.51.100.80"})
@@ -418,7 +423,7 @@ async def test_a_half_done_preparation_is_taken_back_by_a_revert(tmp_path: Path)
 @pytest.mark.slow
 async def test_what_needs_a_person_after_a_reboot_is_taken_back_by_a_revert(tmp_path: Path) -> None:
     """Writes that stand although nothing was recorded of them are in the revert; it once left them out in silence."""
-    async with network(tmp_path) as net:
+    async with network(tmp_path, waits=HURRIED, patience=replace(PATIENCE, reread_s=4.0)) as net:
         router = net.routers["edge-2"]
         router.down_s = 8
         router.faults.inject("drift", match="/ppp/active/remove", times=1, drift=lambda _: router.reboot())

@@ -12,6 +12,7 @@ import pytest
 from agent.reasons import DriftReason
 from lab.router.device import Router
 from lab.router.dhcp import DhcpClient
+from tests.e2e.files import HURRIED, PATIENT, Waits, waits_of
 from tests.e2e.router_site import isp_router, killed_with_a_command, served
 from tests.e2e.site import ApiRefusedError, Office, check_log, item_states, open_site, state_of
 from tests.e2e.test_drift import by_subject, one_round
@@ -71,17 +72,17 @@ def make_router(name: str, subscribers: int, version: str) -> Router:
     return router
 
 
-def methods(suspended_list: str) -> str:
+def methods(suspended_list: str, waits: Waits) -> str:
     return "".join(
         f'[dhcp.{name}]\ntarget = "routeros/{name}"\nsuspended_list = "{suspended_list}"\n'
-        "cut_within_s = 2\nrenew_within_s = 2\n"
+        f"cut_within_s = {waits.gone_s}\nrenew_within_s = {waits.gone_s}\n"
         f'[dhcp.{name}.tariffs]\n"Home 20M" = "20M/20M"\n"Home 50M" = "50M/50M"\n'
         for name in ROUTERS
     )
 
 
 @asynccontextmanager
-async def offices(folder: Path, suspended_list: str, subscribers: int) -> AsyncIterator[Leases]:
+async def offices(folder: Path, suspended_list: str, subscribers: int, waits: Waits = PATIENT) -> AsyncIterator[Leases]:
     """Two routers, everybody online, and the files of an agent for them; nothing of it runs yet."""
     versions = zip(ROUTERS, ("7.20.8", "7.15.3"), strict=True)
     routers = {name: make_router(name, subscribers, version) for name, version in versions}
@@ -92,13 +93,15 @@ async def offices(folder: Path, suspended_list: str, subscribers: int) -> AsyncI
         for n in range(subscribers)
         for who in [f"user{n}@{name}"]
     }
-    async with served(folder, routers, methods(suspended_list), logins) as files:
+    async with served(folder, routers, methods(suspended_list, waits), logins, waits) as files:
         yield Leases(Office(files), routers)
 
 
 @asynccontextmanager
-async def leases(folder: Path, suspended_list: str = "suspended", subscribers: int = 2) -> AsyncIterator[Leases]:
-    async with offices(folder, suspended_list, subscribers) as net, open_site(net.site.files) as site:
+async def leases(
+    folder: Path, suspended_list: str = "suspended", subscribers: int = 2, waits: Waits = PATIENT
+) -> AsyncIterator[Leases]:
+    async with offices(folder, suspended_list, subscribers, waits) as net, open_site(net.site.files) as site:
         yield Leases(site, net.routers)
         await check_log(site)
 
@@ -121,7 +124,7 @@ async def test_suspend_keeps_in_and_revert_lets_out(tmp_path: Path) -> None:
 
 
 async def test_what_holds_only_at_the_renewal_is_not_said_to_hold_before(tmp_path: Path) -> None:
-    async with leases(tmp_path) as net:
+    async with leases(tmp_path, waits=HURRIED) as net:
         done = await net.site.do("suspend", ref(LATER))
         assert state_of(done) == ("set-not-enforced", "not-in-effect")
         assert "is not in list suspended yet: its lease runs out in 9m" in done["items"][0]["detail"]
@@ -149,7 +152,7 @@ async def test_a_renewal_in_time_is_waited_for(tmp_path: Path) -> None:
 
 
 async def test_a_retry_cuts_what_came_between_the_cut_and_the_renewal(tmp_path: Path) -> None:
-    async with leases(tmp_path) as net:
+    async with leases(tmp_path, waits=HURRIED) as net:
         router, client = net.router(LATER), net.client(LATER)
         done = await net.site.do("suspend", ref(LATER))
         line = router.dhcp.line(client.mac)
@@ -166,7 +169,7 @@ async def test_a_retry_cuts_what_came_between_the_cut_and_the_renewal(tmp_path: 
 
 
 async def test_a_change_of_tariff_is_what_the_client_gets(tmp_path: Path) -> None:
-    async with leases(tmp_path) as net:
+    async with leases(tmp_path, waits=HURRIED) as net:
         for who in (WHO, LATER):
             net.router(who).flows.close(net.client(who).flows[0])  # FastTrack would take it by the queue
         done = await net.site.do("set-plan", ref(WHO), tariff="Home 50M")
@@ -178,7 +181,7 @@ async def test_a_change_of_tariff_is_what_the_client_gets(tmp_path: Path) -> Non
 
 
 async def test_a_batch_over_both_routers(tmp_path: Path) -> None:
-    async with leases(tmp_path, subscribers=3) as net:
+    async with leases(tmp_path, subscribers=3, waits=HURRIED) as net:
         everybody = [f"user{n}@{name}" for name in ROUTERS for n in range(3)]
         done = await net.site.apply(await net.site.ask("suspend", *map(ref, everybody), on_failure="continue"))
         states = item_states(done)
@@ -189,7 +192,7 @@ async def test_a_batch_over_both_routers(tmp_path: Path) -> None:
 
 
 async def test_blocking_holds_when_the_lease_runs_out(tmp_path: Path) -> None:
-    async with leases(tmp_path, "") as net:
+    async with leases(tmp_path, "", waits=HURRIED) as net:
         before = net.lease(WHO)
         done = await net.site.do("suspend", ref(WHO))
         assert state_of(done)[0] == "set-not-enforced"
@@ -210,7 +213,7 @@ async def test_blocking_holds_when_the_lease_runs_out(tmp_path: Path) -> None:
 
 
 async def test_a_subscriber_without_an_address_is_suspended_with_the_next_one(tmp_path: Path) -> None:
-    async with leases(tmp_path) as net:
+    async with leases(tmp_path, waits=HURRIED) as net:
         router, client = net.router(WHO), net.client(WHO)
         router.dhcp.unplug(client)
         run_out(router, client)
@@ -268,7 +271,7 @@ COMMANDS = [f"{LEASES}/set", "/ip/firewall/connection/remove"]
 @pytest.mark.parametrize("fault", ["reply-lost", "command-lost", "cut-before", "cut-after"])
 @pytest.mark.parametrize("command", COMMANDS)
 async def test_what_is_lost_on_the_way_is_read_back(tmp_path: Path, fault: str, command: str) -> None:
-    async with leases(tmp_path) as net:
+    async with leases(tmp_path, waits=waits_of(fault)) as net:
         net.router(WHO).faults.inject(fault, match=command)
         done = await net.site.do("suspend", ref(WHO))
         assert net.router(WHO).faults.met
@@ -276,7 +279,7 @@ async def test_what_is_lost_on_the_way_is_read_back(tmp_path: Path, fault: str, 
         assert (net.gets_out(WHO), net.gets_out(OTHER)) == (False, True)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [COMMANDS[0], *(pytest.param(c, marks=pytest.mark.slow) for c in COMMANDS[1:])])
 async def test_the_agent_is_killed_with_a_command_on_its_way(tmp_path: Path, command: str) -> None:
     """It took effect and nobody was told: the next life reads it back, and does nothing twice."""
     async with offices(tmp_path, "suspended", 2) as net:

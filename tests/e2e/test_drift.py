@@ -25,7 +25,7 @@ from tests.e2e.test_sessions import add_ghost, dial_unknown, mark, unmark, until
 from tests.servers import Cluster, FreeRadius
 
 ISP = {"services": 60, "nas": 2}
-WAITS = {"within_s": (1, 3)}
+WAITS = {"within_s": (3, 5)}
 R = DriftReason
 Scene = Callable[[Isp, Site], Awaitable[None]]
 

@@ -103,7 +103,7 @@ async def real_site(
     server = start(database)
     async with small_isp(folder, dsn=dsn_of(database), radius=real_radius(server), **options) as isp:
         client = RadiusClient(
-            server.host, (server.host, server.auth_port), server.secret.encode(), timeout_s=2.0, tries=3
+            server.host, (server.host, server.auth_port), server.secret.encode(), timeout_s=10.0, tries=3
         )
         files = lab_files(folder, isp, tables=database.tables.value)
         async with trio.open_nursery() as nursery, open_site(files) as site:

@@ -11,6 +11,7 @@ import pytest
 
 from lab.router.device import Router
 from lab.router.hotspot import HotspotClient
+from tests.e2e.files import HURRIED, PATIENT, Waits, waits_of
 from tests.e2e.router_site import isp_router, killed_with_a_command, served
 from tests.e2e.site import ApiRefusedError, Office, check_log, item_states, open_site, state_of
 from tests.e2e.test_routers import ROUTERS, ref, until
@@ -67,31 +68,33 @@ def make_router(name: str, logins: list[str], version: str) -> Router:
     return router
 
 
-def methods(profile: str) -> str:
+def methods(profile: str, waits: Waits) -> str:
     return "".join(
         f'[hotspot.{name}]\ntarget = "routeros/{name}"\nsuspended_profile = "{profile}"\n'
-        "disconnect_within_s = 2\nredial_within_s = 3\n"
+        f"disconnect_within_s = {waits.gone_s}\nredial_within_s = {waits.back_s}\n"
         f'[hotspot.{name}.tariffs]\n"Home 20M" = "home20"\n"Home 50M" = "home50"\n'
         for name in ROUTERS
     )
 
 
 @asynccontextmanager
-async def offices(folder: Path, profile: str, subscribers: int) -> AsyncIterator[Hotspots]:
+async def offices(folder: Path, profile: str, subscribers: int, waits: Waits = PATIENT) -> AsyncIterator[Hotspots]:
     """Two routers, everybody online, and the files of an agent for them; nothing of it runs yet."""
     versions = zip(ROUTERS, ("7.20.8", "7.15.3"), strict=True)
     logins = {name: [f"user{n}@{name}" for n in range(subscribers)] for name in ROUTERS}
     routers = {name: make_router(name, logins[name], version) for name, version in versions}
     everybody = [login for name in ROUTERS for login in logins[name]]
-    async with served(folder, routers, methods(profile), dict(zip(everybody, everybody, strict=True))) as files:
+    async with served(
+        folder, routers, methods(profile, waits), dict(zip(everybody, everybody, strict=True)), waits
+    ) as files:
         net = Hotspots(Office(files), routers)
         net.age(*everybody)
         yield net
 
 
 @asynccontextmanager
-async def hotspots(folder: Path, profile: str, subscribers: int = 2) -> AsyncIterator[Hotspots]:
-    async with offices(folder, profile, subscribers) as net, open_site(net.site.files) as site:
+async def hotspots(folder: Path, profile: str, subscribers: int = 2, waits: Waits = PATIENT) -> AsyncIterator[Hotspots]:
+    async with offices(folder, profile, subscribers, waits) as net, open_site(net.site.files) as site:
         yield Hotspots(site, net.routers)
         await check_log(site)
 
@@ -147,7 +150,7 @@ async def test_a_client_that_is_bypassed_is_refused_and_a_binding_that_comes_lat
     tmp_path: Path, profile: str
 ) -> None:
     """E18."""
-    async with hotspots(tmp_path, profile) as net:
+    async with hotspots(tmp_path, profile, waits=HURRIED) as net:
         router, mac = net.router(LOGIN), net.host(LOGIN).mac
         asked = await net.site.ask("suspend", ref(LOGIN))
         router.add("/ip/hotspot/ip-binding", mac_address=mac, type="bypassed")
@@ -162,7 +165,7 @@ async def test_a_client_that_is_bypassed_is_refused_and_a_binding_that_comes_lat
 
 async def test_who_came_after_the_preview_is_ended_and_not_said_to_be_out(tmp_path: Path) -> None:
     """E18: Its cookie and session go; which connections are its own was not known when the change was approved."""
-    async with hotspots(tmp_path, "") as net:
+    async with hotspots(tmp_path, "", waits=HURRIED) as net:
         router = net.router(LOGIN)
         host = net.host(LOGIN)
         router.hotspot.unplug(host)
@@ -180,7 +183,7 @@ async def test_who_came_after_the_preview_is_ended_and_not_said_to_be_out(tmp_pa
 
 
 async def test_a_hotspot_that_is_off_lets_everybody_by(tmp_path: Path) -> None:
-    async with hotspots(tmp_path, "") as net:
+    async with hotspots(tmp_path, "", waits=HURRIED) as net:
         router = net.router(LOGIN)
         asked = await net.site.ask("suspend", ref(LOGIN))
         (server,) = router.rows("/ip/hotspot")
@@ -193,7 +196,7 @@ async def test_a_hotspot_that_is_off_lets_everybody_by(tmp_path: Path) -> None:
 
 @BOTH_WAYS
 async def test_more_connections_than_are_cut_are_not_said_to_be_gone(tmp_path: Path, profile: str) -> None:
-    async with hotspots(tmp_path, profile) as net:
+    async with hotspots(tmp_path, profile, waits=HURRIED) as net:
         router, address = net.router(LOGIN), net.host(LOGIN).address
         for n in range(1001):
             ends = {"src-address": f"{address}:{10_000 + n}", "dst-address": "203.0.113.80:443"}
@@ -207,7 +210,7 @@ async def test_more_connections_than_are_cut_are_not_said_to_be_gone(tmp_path: P
 @pytest.mark.parametrize("fault", ["reply-lost", "command-lost", "cut-before", "cut-after"])
 @pytest.mark.parametrize("command", COMMANDS)
 async def test_what_is_lost_on_the_way_is_read_back(tmp_path: Path, fault: str, command: str) -> None:
-    async with hotspots(tmp_path, "") as net:
+    async with hotspots(tmp_path, "", waits=waits_of(fault)) as net:
         net.router(LOGIN).faults.inject(fault, match=command)
         done = await net.site.do("suspend", ref(LOGIN))
         assert net.router(LOGIN).faults.met
@@ -216,7 +219,7 @@ async def test_what_is_lost_on_the_way_is_read_back(tmp_path: Path, fault: str, 
         assert net.gets_out(OTHER)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [COMMANDS[0], *(pytest.param(c, marks=pytest.mark.slow) for c in COMMANDS[1:])])
 async def test_the_agent_is_killed_with_a_command_on_its_way(tmp_path: Path, command: str) -> None:
     """It took effect and nobody was told: the next life reads it back, and does nothing twice."""
     async with offices(tmp_path, "", 2) as net:

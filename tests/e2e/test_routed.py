@@ -16,6 +16,7 @@ from lab.routers import PAY_PAGE
 from tests.agent.connectors.routeros.test_readiness import exported
 from tests.e2e.files import ordinary, ref_of
 from tests.e2e.site import ApiRefusedError, Json, at_work, items_of, state_of
+from tests.marks import slow_unless
 
 ROUTERS = {"routers": True}
 RULES = "/ip/firewall/filter"
@@ -70,9 +71,11 @@ async def test_a_suspension_is_seen_in_the_routers_list(tmp_path: Path) -> None:
         assert gets_out(isp, service)
 
 
-@pytest.mark.parametrize("fault", ["ack-without-effect", "nak:503", "silence"])
+@pytest.mark.parametrize(
+    "fault", slow_unless(lambda fault: fault != "silence", ["ack-without-effect", "nak:503", "silence"])
+)
 async def test_what_no_disconnect_ends_the_router_does(tmp_path: Path, fault: str) -> None:
-    async with at_work(tmp_path, isp=ROUTERS) as (isp, site):
+    async with at_work(tmp_path, isp=ROUTERS, within_s=(2, 3)) as (isp, site):
         (service,) = ordinary(isp, 1)
         break_nas(isp, service, fault)
         old = sessions_of(isp, service)
@@ -158,7 +161,7 @@ async def test_a_tariff_changes_while_the_session_goes_on(tmp_path: Path) -> Non
 )
 async def test_a_whole_ladder_with_the_result_of_each_rung(tmp_path: Path, fault: str, said: list[str]) -> None:
     """A CoA and a Disconnect that do nothing, whatever they answer; then the router ends the session itself."""
-    async with at_work(tmp_path, isp=ROUTERS) as (isp, site):
+    async with at_work(tmp_path, isp=ROUTERS, within_s=(2, 3)) as (isp, site):
         service = of_tariff(isp, "Home 20M")
         old, before = sessions_of(isp, service), speed(isp, service)
         break_nas(isp, service, fault)

@@ -14,7 +14,7 @@ import trio
 
 from lab.router.device import Router
 from lab.router.server import Endpoint, serve
-from tests.e2e.files import COLUMNS, Files, make_files, stamp
+from tests.e2e.files import COLUMNS, HURRIED, PATIENT, Files, Waits, make_files, stamp, waits_of
 from tests.e2e.site import AgentProgram, ApiRefusedError, Office, check_log, item_states, open_site, state_of
 
 PASSWORD = "api-password-of-routers"
@@ -71,15 +71,15 @@ def make_router(name: str, logins: list[str], version: str) -> Router:
     return router
 
 
-def mapping(endpoints: dict[str, Endpoint], timeout_s: float) -> str:
+def mapping(endpoints: dict[str, Endpoint], waits: Waits) -> str:
     text = ""
     for name, endpoint in endpoints.items():
         text += (
             f'[routeros.{name}]\nhost = "{endpoint.host}"\nport = {endpoint.port}\nuser = "ispagents"\n'
             f'secret = "routeros/{name}"\nfingerprint = "{endpoint.fingerprint}"\nserial = "SERIAL-{name}"\n'
-            f"timeout_s = {timeout_s}\n"
+            f"timeout_s = {waits.answer_s}\n"
             f'[ppp.{name}]\ntarget = "routeros/{name}"\nsuspended_profile = "suspended"\n'
-            "disconnect_within_s = 2\nredial_within_s = 3\n"
+            f"disconnect_within_s = {waits.gone_s}\nredial_within_s = {waits.back_s}\n"
             f'[ppp.{name}.tariffs]\n"Home 20M" = "home20"\n"Home 50M" = "home50"\n'
         )
     return text
@@ -105,7 +105,7 @@ def billing_row(login: str) -> dict[str, str]:
 
 @asynccontextmanager
 async def served(
-    folder: Path, subscribers: int, versions: Sequence[str] = ("7.20.8", "7.15.3"), timeout_s: float = 1.0
+    folder: Path, subscribers: int, versions: Sequence[str] = ("7.20.8", "7.15.3"), waits: Waits = PATIENT
 ) -> AsyncIterator[tuple[dict[str, Router], Files]]:
     """Two routers on the network, everybody online, and the files of an agent for them."""
     logins = {name: [f"user{n}@{name}" for n in range(subscribers)] for name in ROUTERS}
@@ -114,9 +114,7 @@ async def served(
         endpoints: dict[str, Endpoint] = {
             name: await nursery.start(partial(serve, router, tls=True)) for name, router in routers.items()
         }
-        files = make_files(
-            folder, mapping(endpoints, timeout_s), [], {f"routeros/{name}": PASSWORD for name in ROUTERS}
-        )
+        files = make_files(folder, mapping(endpoints, waits), [], {f"routeros/{name}": PASSWORD for name in ROUTERS})
         files.billing.rows.update({ref(login): billing_row(login) for name in ROUTERS for login in logins[name]})
         files.billing.write()
         await until(lambda: all(len(r.rows("/ppp/active")) == subscribers for r in routers.values()))
@@ -125,9 +123,9 @@ async def served(
 
 
 @asynccontextmanager
-async def network(folder: Path, subscribers: int = 3, timeout_s: float = 1.0) -> AsyncIterator[Network]:
+async def network(folder: Path, subscribers: int = 3, waits: Waits = PATIENT) -> AsyncIterator[Network]:
     """The same with the agent at work; whatever happened, its log adds up at the end."""
-    async with served(folder, subscribers, timeout_s=timeout_s) as (routers, files), open_site(files) as site:
+    async with served(folder, subscribers, waits=waits) as (routers, files), open_site(files) as site:
         yield Network(site, routers)
         await check_log(site)
 
@@ -161,7 +159,7 @@ async def test_suspend_keeps_in_and_revert_lets_out(tmp_path: Path) -> None:
 
 
 async def test_a_batch_over_both_routers(tmp_path: Path) -> None:
-    async with network(tmp_path, subscribers=8, timeout_s=20.0) as net:
+    async with network(tmp_path, subscribers=8) as net:
         logins = [f"user{n}@{name}" for name in ROUTERS for n in range(8)]
         asked = await net.site.ask("suspend", *map(ref, logins))
         done = await net.site.apply(asked, "joseph", "lena")
@@ -218,7 +216,7 @@ async def test_another_administrator_was_faster(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["/ppp/secret/set", "/ppp/active/remove"])
 async def test_what_is_lost_on_the_way_is_read_back(tmp_path: Path, fault: str, command: str) -> None:
     """Done is said of what was read back, and what did not happen is never said to be done."""
-    async with network(tmp_path) as net:
+    async with network(tmp_path, waits=waits_of(fault)) as net:
         net.router(LOGIN).faults.inject(fault, match=command)
         done = await net.site.do("suspend", ref(LOGIN))
         assert net.router(LOGIN).faults.met
@@ -243,7 +241,7 @@ async def test_P15_another_router_answers(tmp_path: Path) -> None:
 
 
 async def test_a_subscriber_without_a_session_is_suspended_at_the_next_login(tmp_path: Path) -> None:
-    async with network(tmp_path) as net:
+    async with network(tmp_path, waits=HURRIED) as net:
         router = net.router(LOGIN)
         (cpe,) = router.access.of_login(LOGIN)
         router.access.unplug(cpe)
@@ -254,7 +252,7 @@ async def test_a_subscriber_without_a_session_is_suspended_at_the_next_login(tmp
         assert not net.gets_out(LOGIN)
 
 
-@pytest.mark.parametrize("command", ["/ppp/secret/set", "/ppp/active/remove"])
+@pytest.mark.parametrize("command", ["/ppp/secret/set", pytest.param("/ppp/active/remove", marks=pytest.mark.slow)])
 async def test_the_agent_is_killed_with_a_command_on_its_way(tmp_path: Path, command: str) -> None:
     """It took effect and nobody was told: the next life reads it back, and does nothing twice."""
     async with served(tmp_path, 2) as (routers, files):
@@ -353,7 +351,7 @@ async def test_what_a_former_owner_left_at_the_new_address_is_cut_as_well(tmp_pa
 
 
 async def test_connections_that_cannot_be_cut_are_counted(tmp_path: Path) -> None:
-    async with network(tmp_path) as net:
+    async with network(tmp_path, waits=HURRIED) as net:
         router = net.router(LOGIN)
         router.faults.inject("trap:failure: busy", match="/ip/firewall/connection/remove", times=1000)
         done = await net.site.do("suspend", ref(LOGIN))

@@ -13,7 +13,7 @@ import trio
 
 from lab.router.device import Router
 from lab.router.server import Endpoint, serve
-from tests.e2e.files import Files, make_files
+from tests.e2e.files import HURRIED, PATIENT, Files, Waits, make_files, waits_of
 from tests.e2e.site import AgentProgram, ApiRefusedError, Office, check_log, item_states, open_site, state_of
 from tests.e2e.test_routers import PASSWORD, billing_row, ref, until
 
@@ -82,15 +82,15 @@ def make_router(name: str, subscribers: int, version: str) -> Router:
     return router
 
 
-def mapping(endpoints: dict[str, Endpoint]) -> str:
+def mapping(endpoints: dict[str, Endpoint], waits: Waits) -> str:
     text = ""
     for name, endpoint in endpoints.items():
         suspended = 'suspended_list = "suspended"' if name == "edge-1" else 'suspended_limit = "64k/64k"'
         text += (
             f'[routeros.{name}]\nhost = "{endpoint.host}"\nport = {endpoint.port}\nuser = "ispagents"\n'
             f'secret = "routeros/{name}"\nfingerprint = "{endpoint.fingerprint}"\nserial = "SERIAL-{name}"\n'
-            f"timeout_s = 1.0\n"
-            f'[static.{name}]\ntarget = "routeros/{name}"\n{suspended}\ncut_within_s = 2\n'
+            f"timeout_s = {waits.answer_s}\n"
+            f'[static.{name}]\ntarget = "routeros/{name}"\n{suspended}\ncut_within_s = {waits.gone_s}\n'
             f'[static.{name}.tariffs]\n"Home 20M" = "5M/20M"\n"Home 50M" = "10M/50M"\n'
         )
     return text
@@ -98,14 +98,14 @@ def mapping(endpoints: dict[str, Endpoint]) -> str:
 
 @asynccontextmanager
 async def served(
-    folder: Path, subscribers: int, versions: Sequence[str] = ("7.20.8", "7.15.3")
+    folder: Path, subscribers: int, versions: Sequence[str] = ("7.20.8", "7.15.3"), waits: Waits = PATIENT
 ) -> AsyncIterator[tuple[dict[str, Router], Files]]:
     routers = {name: make_router(name, subscribers, version) for name, version in zip(ROUTERS, versions, strict=True)}
     async with trio.open_nursery() as nursery:
         endpoints: dict[str, Endpoint] = {
             name: await nursery.start(partial(serve, router, tls=True)) for name, router in routers.items()
         }
-        files = make_files(folder, mapping(endpoints), [], {f"routeros/{name}": PASSWORD for name in ROUTERS})
+        files = make_files(folder, mapping(endpoints, waits), [], {f"routeros/{name}": PASSWORD for name in ROUTERS})
         for name in ROUTERS:
             for n in range(subscribers):
                 files.billing.rows[who(name, n)] = billing_row(f"user{n}@{name}") | {"login": login(n)}
@@ -116,9 +116,9 @@ async def served(
 
 @asynccontextmanager
 async def network(
-    folder: Path, subscribers: int = 3, versions: Sequence[str] = ("7.20.8", "7.15.3")
+    folder: Path, subscribers: int = 3, versions: Sequence[str] = ("7.20.8", "7.15.3"), waits: Waits = PATIENT
 ) -> AsyncIterator[Network]:
-    async with served(folder, subscribers, versions) as (routers, files), open_site(files) as site:
+    async with served(folder, subscribers, versions, waits) as (routers, files), open_site(files) as site:
         yield Network(site, routers)
         await check_log(site)
 
@@ -219,7 +219,7 @@ async def test_P2_somebody_else_was_there_between(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fault", ["reply-lost", "command-lost", "cut-before", "cut-after"])
 @pytest.mark.parametrize("command", [f"{LISTS[0]}/add", f"{LISTS[1]}/add", f"{FLOWS}/remove", f"{FLOWS6}/remove"])
 async def test_what_is_lost_on_the_way_is_read_back(tmp_path: Path, fault: str, command: str) -> None:
-    async with network(tmp_path) as net:
+    async with network(tmp_path, waits=waits_of(fault)) as net:
         net.routers["edge-1"].faults.inject(fault, match=command)
         done = await net.site.do("suspend", who("edge-1", 0))
         assert net.routers["edge-1"].faults.met
@@ -231,7 +231,7 @@ async def test_what_is_lost_on_the_way_is_read_back(tmp_path: Path, fault: str, 
 
 @pytest.mark.parametrize("fault", ["reply-lost", "command-lost"])
 async def test_a_restore_with_a_fault_on_the_way(tmp_path: Path, fault: str) -> None:
-    async with network(tmp_path) as net:
+    async with network(tmp_path, waits=waits_of(fault)) as net:
         done = await net.site.do("suspend", who("edge-1", 0))
         net.routers["edge-1"].faults.inject(fault, match=f"{LISTS[0]}/remove")
         back = await net.site.do("revert", change=done["id"])
@@ -242,7 +242,7 @@ async def test_a_restore_with_a_fault_on_the_way(tmp_path: Path, fault: str) -> 
 
 async def test_a_connection_that_cannot_be_cut_is_said(tmp_path: Path) -> None:
     """It is fasttracked, so the rule does not see it: set, and not enforced."""
-    async with network(tmp_path) as net:
+    async with network(tmp_path, waits=HURRIED) as net:
         router = net.routers["edge-1"]
         router.faults.inject("trap:failure: busy", match=f"{FLOWS}/remove", times=100)
         done = await net.site.do("suspend", who("edge-1", 0))
@@ -254,7 +254,7 @@ async def test_a_connection_that_cannot_be_cut_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("fasttrack", "state"), [("true", "set-not-enforced"), ("false", "applied")])
 async def test_more_connections_than_can_be_cut(tmp_path: Path, fasttrack: str, state: str) -> None:
     """None of them is cut. The rule meets those that are not fasttracked, and only those."""
-    async with network(tmp_path) as net:
+    async with network(tmp_path, waits=HURRIED) as net:
         router = net.routers["edge-1"]
         (own,) = [row for row in router.store.table(FLOWS) if row.props["src-address"] == f"{v4(0)}:50000"]
         own.state["fasttrack"] = fasttrack
@@ -279,7 +279,7 @@ async def test_somebody_who_is_switched_off_is_suspended_all_the_same(tmp_path: 
         assert net.is_out("edge-1", 0)
 
 
-@pytest.mark.parametrize("command", [f"{LISTS[0]}/add", f"{FLOWS}/remove"])
+@pytest.mark.parametrize("command", [pytest.param(f"{LISTS[0]}/add", marks=pytest.mark.slow), f"{FLOWS}/remove"])
 async def test_the_agent_is_killed_with_a_command_on_its_way(tmp_path: Path, command: str) -> None:
     async with served(tmp_path, 2) as (routers, files):
         net = Network(Office(files), routers)

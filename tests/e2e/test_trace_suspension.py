@@ -8,9 +8,13 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-HELD = {"files": 95, "moves": 1831}
-"""Measured last; lower these when the script prints less. The aim is 55 files and 1,800 moves."""
-POLLS = 1.02
+HELD = {"files": 110, "moves": 2040}
+"""Measured last; lower these when the script prints less. The aim is 55 files and 1,800 moves. Accounts and payments,
+and the question of their source before each cut, added five files; the question whether a service is in an
+outage, one; long answers that are encoded in slices, and ages in words, one each: the slices added 130 moves. Devices
+that come and go (LibreNMS), one of them known twice, and the files in which people say where a service hangs: seven,
+since the question about an outage asks each connector for its devices' names."""
+POLLS = 1.1
 """How much a slow machine may add to the moves: it lets the agent poll more often."""
 
 

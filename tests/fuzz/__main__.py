@@ -12,7 +12,11 @@ import pytest
 
 from tests.fuzz import counting
 
-LIVES = "tests/agent/changes/test_office_life.py"
+LIVES = (
+    "tests/agent/changes/test_office_life.py",
+    "tests/agent/changes/test_paid_life.py",
+    "tests/e2e/test_billing_kill9.py",
+)
 
 if __name__ == "__main__":
     began = time.monotonic()
@@ -27,7 +31,7 @@ if __name__ == "__main__":
         "-o",
         "faulthandler_timeout=3600",
     ]
-    code = pytest.main([*options, *(sys.argv[1:] or ["tests/fuzz", LIVES])])
+    code = pytest.main([*options, *(sys.argv[1:] or ["tests/fuzz", *LIVES])])
     judged = ", ".join(f"{count:,} {what}" for what, count in sorted(counting.judged.items()))
     print(f"make fuzz: {judged or 'nothing'} judged in {time.monotonic() - began:.0f} s, exit code {int(code)}")
     sys.exit(code)

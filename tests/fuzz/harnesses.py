@@ -10,6 +10,7 @@ import atexit
 import dataclasses
 import gzip
 import hashlib
+import io
 import ipaddress
 import itertools
 import json
@@ -20,8 +21,11 @@ import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC
+from decimal import Decimal
 from functools import cache, partial
 from pathlib import Path
+from typing import cast
 
 import grpc
 import h11
@@ -32,6 +36,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from google.protobuf.message import DecodeError
 
 from agent import config, config_fleet
+from agent.billing import hooks_listener
+from agent.billing_model import days, hmac_hooks, money, records, tables
+from agent.billing_model.errors import BillingError
+from agent.billing_model.hooks import Heard, HookCall, HookScheme
+from agent.changes.auditlog.own_board import OwnBoard
+from agent.changes.journal.audit import Recorder
+from agent.changes.journal.signing import Signer
+from agent.changes.journal.trust_state import TrustState
 from agent.changes.remote import inbox_handler, sealing
 from agent.connectors.cwmp import (
     auth,
@@ -47,6 +59,12 @@ from agent.connectors.cwmp import (
 )
 from agent.connectors.cwmp.connection_request import HttpTarget, RequestReach
 from agent.connectors.cwmp.errors import CwmpError
+from agent.connectors.daraja import transactions as daraja_rows
+from agent.connectors.daraja.hooks import DarajaScheme
+from agent.connectors.librenms import rows as librenms_rows
+from agent.connectors.librenms.errors import LibrenmsError
+from agent.connectors.paystack import hooks as paystack_hooks
+from agent.connectors.paystack import transactions as paystack_rows
 from agent.connectors.radius import codec
 from agent.connectors.radius.dictionary import load, profile
 from agent.connectors.radius.dynauth import DynAuthClient
@@ -54,16 +72,33 @@ from agent.connectors.radius.errors import RadiusError
 from agent.connectors.routeros import fleet_file
 from agent.connectors.routeros.errors import FleetFileError
 from agent.connectors.routeros.versions import MalformedVersionError, Version
+from agent.connectors.snmp import recording
+from agent.connectors.snmp.errors import SnmpError
+from agent.connectors.splynx import accounts as splynx_accounts
+from agent.connectors.splynx import hooks as splynx_hooks
+from agent.connectors.stripe_payments import charges
+from agent.connectors.stripe_payments import hooks as stripe_hooks
+from agent.connectors.uisp_crm import accounts as crm_accounts
+from agent.connectors.uisp_crm.hooks import CrmScheme
 from agent.cpe_model.known import Credentials
 from agent.inventory import subscribers_csv
-from agent.runtime import http, json_text
+from agent.line_model import serials
+from agent.lines import mapping
+from agent.runtime import http, json_text, web_session
 from agent.runtime.errors import HttpError, MalformedJsonError
 from agent.runtime.http_quick import QuickHead, quick_head
+from agent.runtime.notifier import Notifier
+from agent.store.db import Store
 from agent.store.mark_file import SLOT_BYTES, MarkFile
-from agent.store.vault import StoredSealing
+from agent.store.vault import StoredSealing, Vault
+from agent.update.errors import UpdateError
+from agent.update.offers import Package, encode_offer, read_offer_untrusted
 from agent.uplink import enrolment, wire
 from agent.uplink.errors import UplinkError
-from control_plane import backup, certificates, members
+from backups import archive
+from backups import sealing as age
+from backups.errors import BackupError, DamagedBackupError
+from control_plane import certificates, members
 from control_plane import config as config_cloud
 from control_plane.auth import Auth, IdentityKind
 from control_plane.desk import cloud_identity, exported, memory, remembered_checkpoints, trust_edit
@@ -80,7 +115,7 @@ from tests.agent.uplink.clouds import NOW as CLOUD_NOW
 from tests.agent.uplink.clouds import Authority as CloudAuthority
 from tests.agent.uplink.rig import make_identity
 from tests.control_plane.enrolling import NOW, config_text, csr
-from tests.fuzz import test_cwmp, test_routeros
+from tests.fuzz import snmp_messages, test_cwmp, test_routeros
 from tests.protos.test_channel import Broken
 from tests.protos.test_member_files import NORTH, PERSON, WHOLE
 from tests.trust.tales import honest
@@ -93,6 +128,7 @@ from trust import (
     items,
     keys,
     leaf,
+    merkle,
     proof,
     seal,
     sealed_secret,
@@ -142,7 +178,7 @@ def simple(
     name: str,
     call: Callable[[bytes], object],
     *seeds: bytes | str,
-    errors: type[Exception] | tuple[()] = TrustError,
+    errors: type[Exception] | tuple[type[Exception], ...] = TrustError,
     share: float = 1.0,
 ) -> None:
     """Put a harness into the list that needs nothing to be made."""
@@ -210,6 +246,245 @@ def _as_trust(data: bytes) -> object:
     return statements.decode_as_untrusted(document.Trust, envelope.decode_untrusted(data))
 
 
+simple("billing.amount", text(money.amount_untrusted), "-34.00", errors=BillingError)
+simple(
+    "billing.minor",
+    text(lambda t: money.from_minor_untrusted(int(t) if len(t) < 99 and t.isdecimal() else t, "USD")),
+    "3400",
+    errors=BillingError,
+)
+simple("billing.currency", text(money.currency_untrusted), "USD", errors=BillingError)
+simple("billing.when", text(lambda t: days.when_untrusted(t, UTC)), "2026-11-27T00:00:00+0200", errors=BillingError)
+simple("billing.hook-json", hmac_hooks.object_untrusted, b'{"id": "a", "data": [1.5]}', errors=BillingError)
+
+
+def hooks(scheme: HookScheme, header: str, sign: Callable[[bytes], str]) -> Callable[[bytes], object]:
+    """Return a function that gives a scheme its input as a signed body, and then as the header."""
+
+    def call(data: bytes) -> Heard:
+        with suppress(BillingError):
+            scheme.hear_untrusted(HookCall({header: read(data)}, b"{}", "192.0.2.1"), 1.7e9)
+        return scheme.hear_untrusted(HookCall({header: sign(data)}, data, "192.0.2.1"), 1.7e9)
+
+    return call
+
+
+def _stripe(data: bytes) -> str:
+    style = hmac_hooks.HmacStyle(stripe_hooks.HEADER, hmac_hooks.HookHash.SHA256)
+    return f"t=1700000000,v1={hmac_hooks.signature(style, b'whsec', b'1700000000.' + data)}"
+
+
+_GENERIC = hmac_hooks.HmacStyle("x-signature", hmac_hooks.HookHash.SHA1, hmac_hooks.HookEncoding.BASE64, "v=")
+simple(
+    "billing.stripe",
+    hooks(stripe_hooks.StripeScheme([b"whsec"]), stripe_hooks.HEADER, _stripe),
+    b'{"id":"evt_1","type":"charge.refunded","data":{"object":{"object":"charge","id":"ch_1"}}}',
+    errors=BillingError,
+)
+simple(
+    "billing.paystack",
+    hooks(
+        paystack_hooks.PaystackScheme([b"sk"]),
+        paystack_hooks.STYLE.header,
+        lambda data: hmac_hooks.signature(paystack_hooks.STYLE, b"sk", data),
+    ),
+    b'{"event":"charge.success","data":{"id":1,"reference":"a-1"}}',
+    errors=BillingError,
+)
+
+
+def _crm(data: bytes) -> object:
+    """Read a record of UISP CRM, or its options, as each of the kinds that there are."""
+    value = json_text.decode_exact_untrusted(data)
+    record = records.record_untrusted(value, "record")
+    found: list[object] = []
+    for read_as in (
+        lambda: crm_accounts.options_untrusted(value),
+        lambda: crm_accounts.client_untrusted(record, "attribute:login"),
+        lambda: crm_accounts.invoice_untrusted(record, UTC),
+        lambda: crm_accounts.payment_untrusted(record, UTC),
+    ):
+        with suppress(BillingError):
+            found.append(read_as())
+    return found
+
+
+simple(
+    "billing.uisp-crm",
+    _crm,
+    b'{"appTimezone":"Africa/Kampala","suspendEnabled":true,"stopServiceDue":true,"stopServiceDueDays":3}',
+    b'{"id":1,"accountBalance":-3.5,"accountCredit":0,"attributes":[{"key":"login","value":"a"}],"stopServiceDue":null}',
+    b'{"clientId":1,"amountToPay":3.5,"status":"1","dueDate":"2026-11-27T00:00:00+0200","number":"7"}',
+    b'{"id":1,"amount":3.5,"createdDate":"2026-11-27T00:00:00+0200","paymentCovers":[{"refundId":1,"amount":1}]}',
+    errors=(BillingError, MalformedJsonError),
+)
+
+
+def _splynx(data: bytes) -> object:
+    """Read a record of Splynx as each of the kinds that there are."""
+    value = json_text.decode_exact_untrusted(data)
+    record = records.record_untrusted(value, "record")
+    found: list[object] = []
+    for read_as in (
+        lambda: splynx_accounts.customer_untrusted(record, "attribute:contract"),
+        lambda: splynx_accounts.invoice_untrusted(record, UTC),
+        lambda: splynx_accounts.billing_untrusted(value),
+        lambda: splynx_accounts.payment_untrusted(record, UTC, "USD", "field_1"),
+    ):
+        with suppress(BillingError):
+            found.append(read_as())
+    return found
+
+
+simple(
+    "billing.splynx",
+    _splynx,
+    b'{"id":"1","login":"a","status":"active","additional_attributes":{"contract":"C-1"}}',
+    b'{"customer_id":1,"due":"3.5000","status":"not_paid","date_till":"2026-11-27","number":"7"}',
+    b'{"deposit":"-3.5000","enabled":"1","blocking_period":"0","min_balance":"-1.0000"}',
+    b'{"id":1,"customer_id":0,"amount":"-3.5000","date":"2026-11-27","receipt_number":"K-9"}',
+    errors=(BillingError, MalformedJsonError),
+)
+
+
+def _librenms(data: bytes) -> object:
+    """Read an answer of LibreNMS, and its rows as each of the kinds that there are."""
+    found: list[object] = []
+    listed = librenms_rows.list_untrusted(json_text.decode_exact_untrusted(data), "rows", "GET /rows")
+    with suppress(LibrenmsError):
+        found.append(librenms_rows.down_since_untrusted(listed))
+    for row in listed:
+        for read_as in (
+            lambda row: librenms_rows.device_untrusted(row, UTC),
+            librenms_rows.port_untrusted,
+            lambda row: librenms_rows.bridge_mac_untrusted(row, UTC),
+            librenms_rows.arp_mac_untrusted,
+            librenms_rows.link_untrusted,
+            lambda row: librenms_rows.sensor_untrusted(row, UTC),
+        ):
+            with suppress(LibrenmsError):
+                found.append(read_as(row))
+    return found
+
+
+simple(
+    "librenms.rows",
+    _librenms,
+    b'{"rows":[{"device_id":1,"hostname":"h","sysObjectID":".1.3.6.1.4.1.9","status":1,"uptime":9}]}',
+    b'{"rows":{"0":{"port_id":7,"ifIndex":3,"ifName":"ge-0-7","ifOperStatus":"up","ifSpeed":1000000000,"deleted":0}}}',
+    b'{"rows":[{"mac_address":"00259e484857","port_id":7,"vlan_id":5,"updated_at":"2026-11-28 10:00:00"}]}',
+    b'{"rows":[{"local_port_id":7,"remote_device_id":2,"remote_hostname":"sw-3","remote_port":"1","active":1}]}',
+    b'{"rows":[{"sensor_id":1,"device_id":1,"sensor_class":"dbm","sensor_current":-21.5,"sensor_index":"7"}]}',
+    b'{"rows":[{"going_down":1764000000,"up_again":null}]}',
+    errors=(LibrenmsError, MalformedJsonError),
+)
+simple(
+    "update.offer",
+    lambda data: read_offer_untrusted(data, Package("ispagent", "0.1.0", "13", "amd64")),
+    encode_offer(Package("ispagent", "0.2.0", "13", "amd64")),
+    errors=UpdateError,
+)
+simple(
+    "billing.splynx-hook",
+    hooks(
+        splynx_hooks.SplynxScheme([b"s"]),
+        splynx_hooks.STYLE.header,
+        lambda data: hmac_hooks.signature(splynx_hooks.STYLE, b"s", data),
+    ),
+    b'{"type":"event","data":{"event":"create","model":"a\\\\Payments","attributes":{"id":9,"customer_id":42}}}',
+    b'{"type":"ping"}',
+    errors=BillingError,
+)
+simple(
+    "billing.records",
+    lambda data: records.records_untrusted(json_text.decode_exact_untrusted(data), "row"),
+    b'[{"id":1}]',
+    errors=(BillingError, MalformedJsonError),
+)
+simple(
+    "billing.uisp-crm-hook",
+    hooks(CrmScheme(), "x", str),
+    b'{"uuid":"2c6984d7-03ae-4e48-a212-7b99378837a2","changeType":"insert","entity":"payment","entityId":1}',
+    errors=BillingError,
+)
+
+
+def _table(table: Callable[[list[str], list[list[str]]], object]) -> Callable[[bytes], object]:
+    """Return a function that takes the first line for the columns and the others for rows."""
+
+    def call(data: bytes) -> object:
+        columns, *rows = [line.split(",") for line in read(data).split("\n")]
+        return table(columns, rows)
+
+    return call
+
+
+simple(
+    "billing.accounts",
+    _table(lambda columns, rows: tables.accounts_untrusted(columns, rows, UTC, 1.8e9)),
+    "subscriber,balance,due,unpaid,exempt,as_of\nC-1,34.00,2026-11-27,34.00,no,2026-11-27T10:00:00Z",
+    errors=BillingError,
+)
+simple(
+    "billing.payments",
+    _table(lambda columns, rows: tables.payments_untrusted(columns, rows, UTC)),
+    "id,amount,paid_at,state\n1,34.00,2026-11-27,settled",
+    errors=BillingError,
+)
+
+
+def _payment_rows(data: bytes) -> object:
+    """Read a record as each kind of object of Stripe, Paystack and Daraja."""
+    record = records.record_untrusted(json_text.decode_exact_untrusted(data), "record")
+    found: list[object] = []
+    for read_as in (
+        lambda: charges.charge_untrusted(record, UTC, "login", ["won"]),
+        lambda: charges.charge_of_untrusted(record),
+        lambda: paystack_rows.transaction_untrusted(record, UTC, "login", Decimal(1), is_disputed=False),
+        lambda: paystack_rows.refund_untrusted(record),
+        lambda: paystack_rows.dispute_untrusted(record),
+        lambda: daraja_rows.rows_untrusted(record),
+        lambda: daraja_rows.payment_untrusted(record, "KES"),
+    ):
+        with suppress(BillingError):
+            found.append(read_as())
+    return found
+
+
+simple(
+    "billing.payment-rows",
+    _payment_rows,
+    b'{"id":"ch_1","status":"succeeded","captured":true,"amount":1,"amount_captured":1,"amount_refunded":0,"currency":"u'
+    b'sd","created":1700000000,"metadata":{"login":"C-1"},"customer":"cus_1","payment_intent":"pi_1","refunded":false}',
+    b'{"id":"evt_1","data":{"object":{"object":"refund","charge":"ch_1"}}}',
+    b'{"id":1,"status":"success","reference":"r","amount":1,"currency":"NGN","paid_at":"2026-11-27T10:00:00.000Z","metad'
+    b'ata":{"login":"C-1","custom_fields":[{"value":"a"}]},"customer":{"customer_code":"CUS_1"}}',
+    b'{"id":1,"status":"processed","transaction_reference":"r","amount":1,"currency":"NGN"}',
+    b'{"id":1,"status":"resolved","resolution":"declined","transaction":{"reference":"r"}}',
+    b'{"ResponseCode":"1000","Response":[[{"transactionId":"RKT0000001"}]]}',
+    b'{"transactionId":"RKT0000001","trxDate":"2026-11-27T10:00:00Z","transactiontype":"c2b-pay-bill-debit","amount":"1"}',
+    errors=(BillingError, MalformedJsonError),
+)
+simple(
+    "line.mapping",
+    lambda data: mapping.read_map_untrusted(data, "lines.csv"),
+    b"service,device,part\nC-1/home,olt-1,0/1/3\n",
+    '\ufeffpart;service,device,part,service\r\n"a,b',
+    errors=(),
+)
+simple("line.onu-serial", serials.onu_serial_untrusted, b"HWTC\x1a\x2b\x3c\x4d", "485754431A2B3C4D", errors=())
+simple("billing.forwarded", text(hooks_listener._forwarded_untrusted), "192.0.2.1, 2001:db8::1", errors=())
+simple("billing.daraja", hooks(DarajaScheme(), "x", str), b'{"TransID":"RKTQDM7W6S"}', errors=BillingError)
+simple(
+    "billing.generic-hook",
+    hooks(
+        hmac_hooks.HmacScheme(_GENERIC, [b"s"]),
+        "x-signature",
+        lambda data: "v=" + hmac_hooks.signature(_GENERIC, b"s", data),
+    ),
+    b"anything",
+    errors=BillingError,
+)
 simple("trust.envelope", envelope.decode_untrusted, *SIGNED)
 simple("trust.statement", _statement, *PAYLOADS)
 simple("trust.statement-of-a-kind", _as_trust, *vectors("trust.json"))
@@ -321,12 +596,27 @@ simple(
     b"name,host\nedge-1,192.0.2.1\n",
     errors=config_fleet.MalformedFleetError,
 )
+simple(
+    "recording of a device",
+    text(recording.read_recording_untrusted),
+    "1.3.6.1.2.1.1.1.0|4|RouterOS\n1.3.6.1.2.1.1.2.0|6|1.3.6.1.4.1.14988.1\n1.3.6.1.2.1.1.3.0|67|123\n",
+    "# a comment\n1.3.6.1.2.1.2.2.1.6.1|4x|020000000001\n1.3.6.1.2.1.4.20.1.1.1|64|192.0.2.1\n1.3.6.1|4e|\\x00\\n\n",
+    errors=SnmpError,
+)
 simple("routers", fleet_file.read_list_untrusted, b"name,host\nedge-1,192.0.2.1\n", errors=FleetFileError)
 simple(
     "uisp",
     fleet_file.read_uisp_untrusted,
     b'[{"identification": {"name": "edge-1"}, "ipAddress": "192.0.2.1/24"}]',
     errors=FleetFileError,
+)
+simple("json.exact", json_text.decode_exact_untrusted, b'{"a": [1, 2.5, null, "x"]}', errors=MalformedJsonError)
+simple(
+    "web.retry-after",
+    text(lambda t: web_session.retry_after_untrusted(t, 1_795_000_000.0)),
+    "120",
+    "Fri, 27 Nov 2026 09:00:00 GMT",
+    errors=(),
 )
 simple("json", json_text.decode_untrusted, b'{"a": [1, 2.5, null, "x"]}', errors=MalformedJsonError)
 simple("inbox", inbox_handler._envelope_untrusted, *SIGNED)
@@ -344,6 +634,11 @@ simple(
     errors=(),
 )
 simple("radius.identifier", codec.identifier_untrusted, bytes([41, 7, 0, 20]) + bytes(16), errors=RadiusError)
+simple("snmp.answer", snmp_messages.answer, *snmp_messages.ANSWERS, errors=SnmpError)
+simple("snmp.v3", snmp_messages.v3_answer, *snmp_messages.V3_ANSWERS, errors=SnmpError, share=0.3)
+simple("snmp.v3-scoped", snmp_messages.v3_scoped, *snmp_messages.SCOPED, errors=SnmpError, share=0.3)
+simple("snmp.notice", snmp_messages.notice, *snmp_messages.NOTICES, errors=SnmpError, share=0.3)
+simple("snmp.notice-scoped", snmp_messages.notice_scoped, snmp_messages.INFORM, errors=SnmpError, share=0.3)
 simple("cwmp.xml", reads.parse, *test_cwmp.BODIES, errors=CwmpError)
 simple("cwmp.message", reads.read, *test_cwmp.BODIES, errors=CwmpError)
 simple("cwmp.session", test_cwmp.hear, *test_cwmp.BODIES, errors=(), share=0.1)
@@ -488,6 +783,29 @@ def _sealing() -> Harness:
     keeper = types.SimpleNamespace(_clock=types.SimpleNamespace(wall_s=lambda: 0.0), _keys=[stored])
     call = partial(sealing.Sealing.open_untrusted, keeper)  # type: ignore[arg-type]  # what it looks at
     return Harness(call, (seal.seal(b"a body", SEALING.public),), (TrustError,))
+
+
+@harness("own-board")
+def _own_board() -> Harness:
+    """A board whose seeds are this agent's own statements: they fit its log, as none contradicts an empty one."""
+    signer = Signer(HEX, HEX, KEY, lambda: (0, merkle.EMPTY_ROOT))
+    vault = Vault(b"k" * 32, folder() / "board-keys.db")
+    place = folder() / "board"
+    place.mkdir()
+    store, recorder = Store(place, [], lambda: 0.0), Recorder(vault)
+    atexit.register(lambda: (store.close(), vault.close()))
+    trust_state = TrustState(store, recorder, HEX, KEY.public)
+
+    def call(data: bytes) -> object:
+        board = OwnBoard(store, recorder, trust_state, Notifier(), KEY.public)
+        return trio.run(board.compare_untrusted, [data, data[1:]])
+
+    seeds = (
+        signer.receipt("cancel", bytes(32), None, (0, 0), 1, 0.0),
+        SIGNED[STATEMENTS.index("receipt")],
+        SIGNED[STATEMENTS.index("outcome")],
+    )
+    return Harness(call, seeds, share=0.1)
 
 
 @harness("mark-file")
@@ -679,18 +997,60 @@ def _witness() -> Harness:
     return Harness(call, (witness.encode_request(witness.AddCheckpoint(0, (), NOTE)),), (ControlPlaneError,), 0.05)
 
 
-@harness("cloud.backup")
-def _backup() -> Harness:
-    backup.write(config_of_cloud(), folder() / "backup", NOW)
+class ClearStream:
+    """The clear bytes of a backup as they are read, without the sealing."""
+
+    name = "backup"
+
+    def __init__(self, data: bytes) -> None:
+        self._data = io.BytesIO(data)
+
+    def read_exactly(self, size: int) -> bytes:
+        data = self._data.read(size)
+        if len(data) != size:
+            raise DamagedBackupError("it ends early")
+        return data
+
+    def finish(self) -> None:
+        if self._data.read(1):
+            raise DamagedBackupError("more follows")
+
+
+@harness("backup.archive")
+def _backup_archive() -> Harness:
+    files = [archive.small("one", b"first"), archive.small("two", bytes(700))]
+    good = b"".join(archive.pack({"format": "f1", "made": NOW}, files, lambda sums: sums.hex()[:64]))
     numbers = itertools.count()
 
     def call(data: bytes) -> object:
         place = folder() / f"scratch-{next(numbers)}"
         place.mkdir()
-        (place / "file").write_bytes(data)
         try:
-            return backup._unpack_untrusted(place / "file", place, NOW)
+            return archive.unpack_untrusted(
+                cast("age.OpenedBackup", ClearStream(data)), place, "f1", ("one", "two"), ()
+            )
         finally:
             shutil.rmtree(place)
 
-    return Harness(call, ((folder() / "backup").read_bytes(),), (ControlPlaneError,), 0.01)
+    return Harness(call, (good,), (BackupError,), 0.05)
+
+
+@harness("backup.sealed")
+def _backup_sealed() -> Harness:
+    identity = age.new_identity()
+    identities = age.parse_identities_untrusted(identity.encode())
+    out = io.BytesIO()
+    age.encrypt([bytes(500)], out, age.recipient_of(identity))
+
+    def call(data: bytes) -> object:
+        (folder() / "sealed").write_bytes(data)
+        with age.opened_untrusted(folder() / "sealed", identities) as stream:
+            return stream.read(len(data))
+
+    return Harness(call, (out.getvalue(),), (BackupError,), 0.05)
+
+
+@harness("backup.identities")
+def _backup_identities() -> Harness:
+    seed = f"# of a person\n{age.new_identity()}\n".encode()
+    return Harness(age.parse_identities_untrusted, (seed,), (BackupError,), 0.05)

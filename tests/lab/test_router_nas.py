@@ -83,6 +83,13 @@ async def open_ids(isp: Isp) -> set[tuple[str, str]]:
     return {(str(u), str(i)) for u, i in rows}
 
 
+async def until_open(isp: Isp, session: Session) -> None:
+    """Wait until radacct has the session, which is after the router has it."""
+    with trio.fail_after(60):
+        while (session.login, session.session_id) not in await open_ids(isp):  # noqa: ASYNC110 (the database tells nobody)
+            await trio.sleep(0.01)
+
+
 def a_logout(router: Router, login: str) -> None:
     """Another admin ends a session by the API."""
     client = logged_in(router, routers.API_USER, router.password(routers.API_USER))
@@ -122,7 +129,7 @@ async def test_a_suspended_session_may_pay_and_nothing_else(tmp_path):
         a_logout(router, old.login)
         new = await again(isp, old)
         assert await acct(isp, old) == "Admin-Reset"
-        assert (old.login, new.session_id) in await open_ids(isp)
+        await until_open(isp, new)
         verdict = router.gets_out(old.login)
         assert (verdict.out, verdict.lingers, verdict.action, verdict.unsure) == (False, False, "drop", ())
         assert router.gets_out(old.login, destination=PAY_PAGE).out

@@ -39,7 +39,7 @@ itself (`init`, `serve`, `operators`, `agents`, `people`, `services`, `backup`, 
 
 - `--version`; `-h` and `--help` after any command.
 - `ispagent --install-completion` (and `ispcloud`) teaches your shell (bash, zsh, fish, PowerShell) to complete
-  commands and options at TAB; `--show-completion SHELL` prints the script instead.
+  commands and options at TAB; `--show-completion` prints the script of the shell that you are in. Packages bring it.
 - On a terminal, words by which somebody has to look (`CANNOT ENFORCE`, `NOT APPLIED`, `SET, NOT ENFORCED`…) are red.
   `NO_COLOR=1` turns that off. In a pipe there are no colors, and no line of a preview is wrapped.
 - Lists that show `--output` below take `-o name` (the names alone, one a line), `-o wide` (all columns) and `-o json`
@@ -99,11 +99,11 @@ def _walk(words: tuple[str, ...], group: TyperGroup) -> Iterator[Command]:
     context = typer.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
-        if isinstance(command, TyperGroup):
-            yield from _walk((*words, name), command)
-        elif command is not None:
+        if command is not None and (not isinstance(command, TyperGroup) or command.invoke_without_command):
             found = tuple(_parameter(p) for p in command.params if isinstance(p, TyperArgument | TyperOption))
             yield Command((*words, name), " ".join((command.help or "").split()), found)
+        if isinstance(command, TyperGroup):
+            yield from _walk((*words, name), command)
 
 
 def _parameter(param: TyperArgument | TyperOption) -> Parameter:

@@ -63,7 +63,8 @@ def problem(text: str, *, whole: bool, known: list[Command]) -> str | None:
     words = [w for w in shlex.split(text, comments=True) if w not in ("…", "&")]
     for end in ("|", ">", "<", ";", "&&"):
         words = words[: words.index(end)] if end in words else words
-    called = next((c for c in known if tuple(words[: len(c.words)]) == c.words), None)
+    fits = [c for c in known if tuple(words[: len(c.words)]) == c.words]
+    called = max(fits, key=lambda c: len(c.words), default=None)
     if called is None:
         plain = _leading_words(words)
         if not whole and any(c.words[: len(plain)] == plain for c in known):

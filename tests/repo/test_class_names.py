@@ -7,7 +7,7 @@ from collections import defaultdict
 from tests.repo import tree
 from tests.repo.ratchet import Figure, Figures, Ratchet
 
-FOLDERS = ("agent", "control_plane", "durable", "protos", "trust")
+FOLDERS = ("agent", "backups", "control_plane", "durable", "protos", "trust")
 
 
 def definitions() -> dict[str, list[str]]:

@@ -24,6 +24,7 @@ ALLOWED = {
 }
 """Names without a caller in the product, each with the reason why it stays."""
 
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Scope = Function | ast.ClassDef
 

@@ -18,7 +18,7 @@ import pytest
 from tests.repo import tree
 from tests.repo.ratchet import Figure, Figures, Ratchet
 
-FOLDERS = ("agent", "control_plane", "durable", "lab", "protos", "trust")
+FOLDERS = ("agent", "backups", "control_plane", "durable", "lab", "protos", "trust")
 NEW = 6.0
 """Free relatives per 1,000 words that a new folder may have."""
 _RELATIVE = re.compile(r"\b(what|who|whom|whose|that which)\b", re.IGNORECASE)

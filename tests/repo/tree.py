@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("agent", "control_plane", "durable", "trust")
+PACKAGES = ("agent", "backups", "control_plane", "durable", "trust")
 """What runs in production."""
 _LEFT_OUT = {"__pycache__", "build", "node_modules"}
 

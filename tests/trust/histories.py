@@ -165,8 +165,8 @@ class History:
         self.tale.move(self.dice.choice(tuple(life.BUCKETS) if lie else after), item)
 
     def _other(self) -> None:
-        kinds = list(K) if self.dice.random() < self.lies else [K.REFUSED, K.EXPORTED, K.RESUMED, K.REVIEW_OPENED]
-        kind = self.dice.choice(kinds)
+        kinds = [K.REFUSED, K.EXPORTED, K.PAUSED, K.RESUMED, K.RESUMED, K.REVIEW_OPENED]
+        kind = self.dice.choice(list(K) if self.dice.random() < self.lies else kinds)
         self.tale.write(kind, of_plan=kind in ALLOWED or self.dice.random() < 0.5)
 
     def _end(self) -> None:

@@ -8,15 +8,40 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 
-from tests.trust.helpers import AGENT, MINUTE, approval, documents, key, plan, sha, signed_standing, signed_trust, trust
+from tests.trust.helpers import (
+    AGENT,
+    MINUTE,
+    TRUST_ID,
+    approval,
+    documents,
+    key,
+    plan,
+    sha,
+    signed_standing,
+    signed_trust,
+    trust,
+)
 from tests.trust.tales import K, Tale, honest
+from trust import envelope as envelopes
 from trust import statements
 from trust.leaf import STATEMENT
 from trust.life import StoryFault
 from trust.policy import Action, RiskClass
 from trust.proof import Export
-from trust.statements import Decision, FreezeScope, OnFailure, OutcomeBucket, OutcomeState, SizeBucket
+from trust.statements import (
+    Decision,
+    FreezeScope,
+    OnFailure,
+    OutcomeBucket,
+    OutcomeState,
+    Pause,
+    Resume,
+    Saw,
+    SizeBucket,
+)
 
+PAUSE_AT = 3
+"""Of `paused_by_statements`: where its pause stands, behind trust, plan and approval."""
 MADE: dict[str, tuple[Callable[[], Export], StoryFault]] = {}
 
 
@@ -436,6 +461,53 @@ def resumed_after_it_was_closed() -> Export:
     return tale.export()
 
 
+@lie(StoryFault.CONSUMED_PAUSED)
+def consumed_while_paused() -> Export:
+    tale = begun()
+    tale.write(K.PAUSED)
+    tale.consume()
+    tale.write(K.RESUMED)
+    tale.apply()
+    tale.end()
+    return tale.export()
+
+
+@lie(StoryFault.BEGUN_PAUSED)
+def an_item_begun_while_paused() -> Export:
+    tale = running()
+    tale.write(K.PAUSED)
+    tale.apply()
+    tale.write(K.RESUMED)
+    tale.end()
+    return tale.export()
+
+
+@lie(StoryFault.BEGUN_PAUSED)
+def an_item_begun_while_paused_by_a_leaf_of_its_own() -> Export:
+    tale = running()
+    tale.write(K.PAUSED)
+    tale.move("running")
+    tale.send()
+    tale.sent()
+    tale.move("applied")
+    tale.end()
+    return tale.export()
+
+
+@lie(StoryFault.BEGUN_PAUSED)
+def an_item_that_waited_begun_while_paused_again() -> Export:
+    tale = running()
+    tale.send(state="running")
+    tale.sent("not-applied")
+    tale.move("waiting")
+    tale.write(K.PAUSED)
+    tale.write(K.RESUMED)
+    tale.write(K.PAUSED)
+    tale.apply()
+    tale.end()
+    return tale.export()
+
+
 @lie(StoryFault.ENDED_UNSTARTED)
 def an_outcome_of_a_plan_that_waits() -> Export:
     tale = begun()
@@ -571,6 +643,26 @@ def an_outcome_signed_by_somebody_else() -> Export:
     return tale.export()
 
 
+@lie(StoryFault.BAD_STATEMENT)
+def a_pause_signed_by_somebody_else() -> Export:
+    tale = paused_by_statements()
+    pause = statements.decode_as_untrusted(Pause, tale.statements[PAUSE_AT])
+    tale.statements[PAUSE_AT] = statements.sign(pause, [key("eve")])
+    return tale.export()
+
+
+@lie(StoryFault.BAD_STATEMENT)
+def a_pause_that_is_no_pause() -> Export:
+    tale = paused_by_statements()
+    tale.statements[PAUSE_AT] = envelopes.sign(statements.payload_type(Pause), b"{}", [key("maria")])
+    return tale.export()
+
+
+@lie(StoryFault.BAD_STATEMENT)
+def a_resume_by_one_of_another_agent() -> Export:
+    return paused_by_statements("far").export()
+
+
 @lie(StoryFault.BAD_ITEMS)
 def other_items() -> Export:
     made = honest().export(items=True)
@@ -632,10 +724,17 @@ def asked_by(program: str, *approvers: str, **changes: object) -> Tale:
     return tale
 
 
-def restored(named: bool = True, used: bool = True, requester: str = "billing") -> Tale:
-    tale = Tale(plan(risk_class=RiskClass.RESTORE, action=Action.RESTORE, requester=requester))
+def restored(
+    named: bool = True,
+    used: bool = True,
+    requester: str = "billing",
+    action: Action = Action.RESTORE,
+    risk_class: RiskClass = RiskClass.RESTORE,
+) -> Tale:
+    """Return a log of a plan that a standing authority for its verb covers, or seems to."""
+    tale = Tale(plan(risk_class=risk_class, action=action, requester=requester))
     tale.begin()
-    standing = signed_standing()
+    standing = signed_standing(verb=action)
     if used:
         told = statements.decode_untrusted(standing.payload_type, standing.payload)
         assert isinstance(told, statements.Standing)
@@ -647,6 +746,26 @@ def restored(named: bool = True, used: bool = True, requester: str = "billing") 
     tale.apply()
     tale.end()
     return tale
+
+
+def accepted_a_cpe(saw: Saw = Saw.DETAIL) -> Tale:
+    tale = Tale(plan(risk_class=RiskClass.PROVISION, action=Action.CPE_ACCEPT))
+    tale.begin()
+    tale.approve(saw=saw)
+    tale.consume()
+    tale.apply()
+    tale.end()
+    return tale
+
+
+@lie(StoryFault.NOT_APPROVED)
+def an_acceptance_of_a_cpe_that_nobody_looked_at() -> Export:
+    return accepted_a_cpe(Saw.SUMMARY).export()
+
+
+@lie(StoryFault.NOT_APPROVED)
+def an_acceptance_of_a_cpe_by_standing_authority() -> Export:
+    return restored(action=Action.CPE_ACCEPT, risk_class=RiskClass.PROVISION).export()
 
 
 @lie(StoryFault.NOT_APPROVED)
@@ -735,6 +854,46 @@ def begun_by_a_leaf_of_its_own() -> Tale:
     return tale
 
 
+def paused_for_a_while() -> Tale:
+    """What was begun goes on, an item that has nothing to send may end, and the rest begins once it is resumed."""
+    tale = begun()
+    tale.write(K.PAUSED)
+    tale.write(K.RESUMED)
+    tale.consume()
+    tale.send(state="running")
+    tale.write(K.PAUSED)
+    tale.sent()
+    tale.send(2)
+    tale.sent(step=2)
+    tale.move("applied")
+    tale.move("waiting", 2)
+    tale.move("running", 3)
+    tale.move("applied", 3)
+    tale.write(K.RESUMED)
+    tale.apply(2)
+    tale.end()
+    return tale
+
+
+def with_a_pause_of_another_plan() -> Tale:
+    tale = honest()
+    pause = Pause(TRUST_ID, "0a" * 16, "ee" * 32, "maria", tale.minute)
+    tale.statements.append(statements.sign(pause, [key("maria")]))
+    return tale
+
+
+def paused_by_statements(resumed_by: str = "joseph") -> Tale:
+    tale = running()
+    plan_sha256 = tale.sha256.hex()
+    pause = Pause(TRUST_ID, "0a" * 16, plan_sha256, "maria", tale.minute)
+    tale.tell(K.PAUSED, statements.sign(pause, [key("maria")]))
+    resume = Resume(TRUST_ID, "0b" * 16, plan_sha256, resumed_by, tale.minute)
+    tale.tell(K.RESUMED, statements.sign(resume, [key(resumed_by)]))
+    tale.apply()
+    tale.end()
+    return tale
+
+
 def frozen_for_a_while() -> Tale:
     tale = begun()
     first, second = tale.freeze(), tale.freeze(FreezeScope.PERSON, "tech4")
@@ -779,7 +938,12 @@ HONEST: Mapping[str, Callable[[], Tale]] = {
     "judged-again": judged_again,
     "begun-by-a-leaf-of-its-own": begun_by_a_leaf_of_its_own,
     "frozen-for-a-while": frozen_for_a_while,
+    "paused-for-a-while": paused_for_a_while,
+    "paused-by-statements": paused_by_statements,
+    "a-pause-of-another-plan": with_a_pause_of_another_plan,
     "restored": restored,
+    "a-baseline-was-set": lambda: restored(action=Action.CPE_SET, risk_class=RiskClass.PROVISION),
+    "a-cpe-was-accepted": accepted_a_cpe,
     "a-program-asked": lambda: asked_by("billing", "joseph", "lena"),
     "somebody-known-runs-it": lambda: asked_by("portal", "lena"),
     "nothing-is-said-of-programs": lambda: asked_by("billing", "joseph", "lena", risk_class=RiskClass.CONFIG),

@@ -60,6 +60,8 @@ TABLE = [
     (R, 1, 900, {"device_config": True, "guarded": False, "alone": True}, RiskClass.UNGUARDED),
     # what support does with one CPE, where a standing authority is in force for it
     (Action.CPE_DIAGNOSE, 1, 900, {"standing": True}, RiskClass.SUPPORT),
+    (Action.CPE_ACCEPT, 1, 900, {}, RiskClass.PROVISION),
+    (Action.CPE_ACCEPT, 9000, 900, {"usual": 1}, RiskClass.PROVISION),
     (Action.CPE_REBOOT, 1, 900, {"standing": True}, RiskClass.SUPPORT),
     (Action.CPE_REBOOT, 1, 900, {}, RiskClass.LOW),
     (Action.CPE_REBOOT, 2, 900, {"standing": True}, RiskClass.LOW),

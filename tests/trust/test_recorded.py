@@ -25,6 +25,7 @@ from trust.statements import (
 )
 
 FOLDER = Path(__file__).parent / "vectors" / "v0"
+PAUSES = FOLDER.parent / "v0-pauses"
 INDEX = json.loads((FOLDER / "index.json").read_text())
 NOW = INDEX["at_s"]
 KINDS = {
@@ -74,6 +75,20 @@ def test_each_verifies_under_the_recorded_trust(trust):
     assert verify.verify_sealkey(recorded("sealkey"), trust, NOW).agent == plan.agent
     for kind in ("intent", "cancel", "freeze", "unfreeze", "view", "standing"):
         assert getattr(verify, f"verify_{kind}")(recorded(kind), trust, NOW)
+
+
+def test_a_pause_and_its_resume_are_read_and_would_be_written_so_again():
+    """They came after `vectors/v0` was made, signed by the test operator's people."""
+    index = json.loads((PAUSES / "index.json").read_text())
+    made = {name: envelope.decode_untrusted((PAUSES / f"{name}.json").read_bytes()) for name in index["digests"]}
+    assert {name: envelope.digest(statement).hex() for name, statement in made.items()} == index["digests"]
+    trust, at_s = chain.verify_first(made["trust"], index["head"]), index["at_s"]
+    plan = verify.verify_plan(made["plan"], trust)
+    pause = verify.verify_pause(made["pause"], trust, at_s, plan.agent)
+    resume = verify.verify_resume(made["resume"], trust, at_s, plan.agent, pause.person)
+    assert pause.plan_sha256 == resume.plan_sha256 == index["digests"]["plan"]
+    assert statements.encode(pause) == made["pause"].payload
+    assert statements.encode(resume) == made["resume"].payload
 
 
 @pytest.mark.parametrize("name", ["items", "items-cpe"])

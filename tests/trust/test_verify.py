@@ -777,6 +777,18 @@ def test_signed_rubbish_is_no_standing_authority(payload):
     assert falls(given_=[rubbish]) == (Reason.NO_STANDING, [Reason.MALFORMED])
 
 
+def test_an_acceptance_of_a_cpe_is_approved_by_sight_and_never_beforehand():
+    """x23: whatever the policy of class provision says, which baselines under a standing authority are of."""
+    accept = plan(risk_class=RiskClass.PROVISION, action=Action.CPE_ACCEPT, requester="tech4")
+    assert result(accept, [approval(accept, "joseph")]).approved
+    assert not_counted(accept, [approval(accept, "joseph", saw=Saw.SUMMARY)]) == [Reason.SUMMARY_ONLY]
+    assert not_counted(accept, [approval(accept, "maria")]) == [Reason.REQUESTER_APPROVES]
+    beforehand = signed_standing(verb=Action.CPE_ACCEPT)
+    assert falls(accept, given_=[beforehand], requester="tech4") == (Reason.NO_STANDING, [])
+    baseline = dataclasses.replace(accept, action=Action.CPE_SET)
+    assert stands(baseline, given_=[signed_standing(verb=Action.CPE_SET)], requester="tech4").approved
+
+
 # --- reviews ----------------------------------------------------------------------------------------------------------
 
 ALONE = plan(risk_class=RiskClass.ALONE, action=Action.RESTORE)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.changes.auditlog.evidence import Evidence
+from agent.changes.auditlog.own_board import OwnBoard
 from agent.changes.auditlog.witnesses import Witnesses
 from agent.changes.journal.build import Ground
 from agent.changes.journal.signing import Signer
@@ -13,10 +14,14 @@ from agent.changes.journal.signing import Signer
 
 @dataclass(frozen=True, slots=True)
 class AuditLog:
-    """The log's proofs and its witnesses. `signer` signs by the trust in force, with the log's newest head."""
+    """The log's proofs, and who may contradict it: witnesses and the control plane's board.
+
+    `signer` signs by the trust in force, with the log's newest head.
+    """
 
     evidence: Evidence
     witnesses: Witnesses
+    board: OwnBoard
     signer: Callable[[], Signer]
 
 
@@ -26,9 +31,11 @@ def build(ground: Ground, origin: str, *, cadence_s: float) -> AuditLog:
     evidence = Evidence(g.store, g.vault, g.recorder, identity.origin(origin), identity.log_key)
     witnesses = Witnesses(g.store, g.recorder, evidence, g.trust, g.clock, g.changed, cadence_s=cadence_s)
 
+    board = OwnBoard(g.store, g.recorder, g.trust, g.changed, identity.plan_key.public)
+
     def signer() -> Signer:
         pinned = g.trust.pinned
         trust_id = pinned.trust.trust_id if pinned else "0" * 32
         return Signer(trust_id, identity.agent, identity.plan_key, evidence.published)
 
-    return AuditLog(evidence, witnesses, signer)
+    return AuditLog(evidence, witnesses, board, signer)

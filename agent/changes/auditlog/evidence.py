@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.changes.auditlog.stored import check_stored
-from agent.changes.journal.audit import Recorder
+from agent.changes.journal.audit import Json, Recorder
 from agent.changes.journal.commands import PlanRow
 from agent.store import log_store
 from agent.store.db import Store, Tx
@@ -137,7 +137,7 @@ def _evidence_of(reader: sqlite3.Connection, plan: PlanRow) -> tuple[list[bytes]
 
 @dataclass(frozen=True, slots=True)
 class NoteExport:
-    """Record an export: a plan's items or, with `plan_id` None, the opened record of one event."""
+    """Record an export: a plan's items or, with `plan_id` None, the opened record of one event, or a backup."""
 
     plan_id: bytes | None
     plan_digest: bytes
@@ -363,6 +363,24 @@ class Evidence:
         """Record that somebody was given the opened record of one event."""
         record = self._recorder.record(None, {"what": "exported", "event": seq, "to": who})
         await self._store.run(NoteExport(None, log_store.ZERO32, record))
+
+    async def note_backup(self, pair: str, leaves: int, recipients: Sequence[str], who: str) -> None:
+        """Record that a backup was made: all that there is went into a file that its recipients can open.
+
+        Args:
+            pair: hex, in both of its files.
+            leaves: how long the log in it is.
+            recipients: the public keys.
+            who: the caller.
+        """
+        said: dict[str, Json] = {
+            "what": "backup",
+            "pair": pair,
+            "leaves": leaves,
+            "recipients": list(recipients),
+            "by": who,
+        }
+        await self._store.run(NoteExport(None, log_store.ZERO32, self._recorder.record(None, said)))
 
     def documents(self, plan: PlanRow) -> list[bytes]:
         """Return the documents of a plan's head and items."""

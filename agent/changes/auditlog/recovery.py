@@ -12,22 +12,24 @@ state directory brings along, and in the mark file, which it does not.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Final
 
 from agent.changes.journal import item_commands
 from agent.changes.journal.audit import Json, Recorder
 from agent.changes.journal.machine import Gate
-from agent.changes.journal.trust_state import stored_doubt
+from agent.changes.journal.trust_state import keep_number, stored_doubt
 from agent.store import log_store
 from agent.store.db import Store, Tx
 from agent.store.errors import LogCorruptError, MissingKeyError
 from agent.store.log_store import Entry, Sealed
-from agent.store.mark_file import DOUBT, MARKED, LogMark, MarkFile
+from agent.store.mark_file import BOARD_DOUBT, BOARD_JUDGED, DOUBT, MARKED, LogMark, MarkFile
 from agent.store.vault import Vault
 from trust import merkle
 from trust.leaf import LeafKind
 
+BUILD: Final = "build"
+"""The row of `meta` that says which build started last."""
 LEAVES_AT_ONCE: Final = 1000
 """Items of which the hashes are kept in one transaction."""
 
@@ -70,25 +72,31 @@ class MarksVerdict:
 
 @dataclass(frozen=True, slots=True)
 class VoidUnconsumed:
-    """Void every plan that was not consumed: the database is older than the agent's own memory, or may be."""
+    """Void every plan that was not consumed: the database is older than the agent's own memory, or may be.
+
+    `board_until`: the unix minute of the newest statement on the control plane's board that says so; None: a mark says
+    so. `running`: runs go on in this process, and are left to it.
+    """
 
     judged: MarksVerdict
     sealed: Sealed
+    _: KW_ONLY
+    board_until: int | None = None
+    running: bool = False
 
     def run(self, tx: Tx) -> int:
-        """Return how many plans are void."""
+        """Return how many plans are void, or given up."""
         tx.append(Entry(LeafKind.RESTORED_DATABASE, sealed=self.sealed))
         tx.raise_high_water = True
-        _doubt(tx, self.judged.doubt)
+        if self.judged.doubt is not None:
+            keep_number(tx, DOUBT, self.judged.doubt)
+            if self.board_until is not None:
+                keep_number(tx, BOARD_DOUBT, 1)
         if self.judged.older is None:
             return 0
-        return void_unconsumed(tx) + give_up_unfinished(tx, self.sealed)
-
-
-def _doubt(tx: Tx, doubt: int | None) -> None:
-    """Doubt the trust that is pinned; None: leave it as it is."""
-    if doubt is not None:
-        tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (DOUBT, str(doubt).encode()))
+        # A life that is gone may have had a clock that was ahead of this one's
+        keep_number(tx, BOARD_JUDGED, max(int(tx.now_s) // 60, self.board_until or 0))
+        return void_unconsumed(tx) + (0 if self.running else give_up_unfinished(tx, self.sealed))
 
 
 def refuse_without_keys(store: Store, vault: Vault) -> None:
@@ -116,10 +124,15 @@ def check_mark(store: Store, vault: Vault) -> tuple[int, int] | None:
         LogCorruptError: the tree lacks nodes.
     """
     mark = vault.mark()
-    return None if mark is None else _older(store, *mark)
+    return None if mark is None else older_than(store, *mark)
 
 
-def _older(store: Store, size: int, root: bytes) -> tuple[int, int] | None:
+def older_than(store: Store, size: int, root: bytes) -> tuple[int, int] | None:
+    """Return None when the log extends one of `size` leaves with this root, or (leaves, leaves expected).
+
+    Raises:
+        LogCorruptError: the tree lacks nodes.
+    """
     if store.size < size:
         return store.size, size
     try:
@@ -138,7 +151,7 @@ def judge(store: Store, vault: Vault, mark_file: MarkFile | None, *, witnessed: 
     """
     older, outside = check_mark(store, vault), None if mark_file is None else mark_file.mark
     if outside is not None:
-        older = older or _older(store, outside.size, outside.root)
+        older = older or older_than(store, outside.size, outside.root)
         return MarksVerdict(older, doubt=_doubt_of(outside, store.trust_version))
     lost = mark_file is not None and (mark_file.written or _was_marked(store))
     if not lost:
@@ -183,7 +196,6 @@ class Note:
 
     def run(self, tx: Tx) -> int:
         """Return the sequence number of the event."""
-        # A crash between a start's commit and its mark would leave the mark behind what is about to be sent.
         tx.raise_high_water = True
         return tx.append(Entry(self.kind, sealed=self.sealed))
 
@@ -224,11 +236,55 @@ class NoteMarkFile:
         tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, x'01')", (MARKED,))
 
 
-async def note_start(store: Store, recorder: Recorder, mark_file: MarkFile | None = None) -> None:
-    """Record that the agent started, and that it has a mark file: only once there is a mark in it."""
-    await store.run(Note(LeafKind.START, recorder.record(None, {"what": "start"})))
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A program. `sha256`: the digest of its code, 64 hex digits."""
+
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteStart:
+    """The agent started, as this build."""
+
+    build: Build
+    record: Sealed
+
+    def run(self, tx: Tx) -> None:
+        """Do it."""
+        # A crash between a start's commit and its mark would leave the mark behind what is about to be sent.
+        tx.raise_high_water = True
+        tx.append(Entry(LeafKind.START, sealed=self.record))
+        tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (BUILD, _stored(self.build)))
+
+
+def _stored(build: Build) -> bytes:
+    return f"{build.version} {build.sha256}".encode()
+
+
+def _started_before(store: Store) -> Build | None:
+    rows = store.query("SELECT value FROM meta WHERE key = ?", (BUILD,))
+    return Build(*bytes(rows[0]["value"]).decode().split(" ")) if rows else None
+
+
+async def note_start(store: Store, recorder: Recorder, build: Build, mark_file: MarkFile | None = None) -> Build | None:
+    """Record that the agent started, by which build, and by which one it did the last time if that was another.
+
+    It also records that the agent has a mark file: only once there is a mark in it.
+
+    Returns:
+        The build of the last start, if it was another one.
+    """
+    fields: dict[str, Json] = {"what": "start", "program": build.version, "build": build.sha256}
+    before = _started_before(store)
+    changed = before if before != build else None
+    if changed is not None:
+        fields |= {"program_before": changed.version, "build_before": changed.sha256}
+    await store.run(NoteStart(build, recorder.record(None, fields)))
     if mark_file is not None and not _was_marked(store):
         await store.run(NoteMarkFile())
+    return changed
 
 
 async def note_stop(store: Store, recorder: Recorder) -> None:

@@ -19,7 +19,7 @@ import trio
 
 from agent.changes.auditlog.history import Period
 from agent.changes.journal.machine import FAILED, Gate
-from agent.model import ItemState
+from agent.model import ItemState, ReasonChange, SuspensionReason
 from agent.reasons import ItemReason, ProofReason
 from agent.services.verbs import stays_suspended
 from agent.store.vault import Vault
@@ -86,6 +86,24 @@ async def report(
         last = (bytes(rows[-1]["plan_id"]), rows[-1]["n"])
         await trio.lowlevel.checkpoint()
     return [ReportRow(day, tariff, counts) for (day, tariff), counts in sorted(found.items())]
+
+
+def payers_restored(reader: sqlite3.Connection, requester: str, period: Period) -> int:
+    """Return how many services had their debt lifted by restores that somebody asked for.
+
+    Args:
+        reader: of the agent's database.
+        requester: the handle of who asked, such as the agent's own.
+        period: of the items' ends.
+    """
+    where, args = period.sql("e.at_s")
+    query = (
+        "SELECT count(*) FROM item i JOIN plan p USING (plan_id) JOIN event e ON e.seq = i.state_seq"  # noqa: S608  # fixed clauses
+        f" WHERE p.requester = ? AND p.reason = ? AND i.state IN (?, ?) AND {where}"
+    )
+    done = (ItemState.APPLIED.value, ItemState.SET_AT_NEXT_LOGIN.value)
+    lifts = str(ReasonChange(SuspensionReason.DEBT, added=False))
+    return int(reader.execute(query, (requester, lifts, *done, *args)).fetchone()[0])
 
 
 def _column(vault: Vault, r: sqlite3.Row) -> ReportColumn:

@@ -25,7 +25,7 @@ import trio
 from agent.changes.auditlog.evidence import Evidence
 from agent.changes.auditlog.recovery import give_up_unfinished, void_unconsumed
 from agent.changes.journal.audit import Json, Recorder
-from agent.changes.journal.trust_state import TrustState, stored_doubt
+from agent.changes.journal.trust_state import TrustState, stored_doubt, witnesses_end_doubt
 from agent.runtime.clock import Clock
 from agent.runtime.notifier import Notifier
 from agent.store.db import Store, Tx
@@ -372,7 +372,7 @@ class Witnesses:
         with trio.move_on_after(wait_s):
             while not self.confirmed and not self._floor:
                 await self._news.wait()
-        if self.confirmed and stored_doubt(self._store.query) == 0:  # the log is the newest, and so is its trust
+        if self.confirmed and witnesses_end_doubt(self._store.query):  # the log is the newest, and so is its trust
             await self._trust.end_doubt(None)
         if not self.confirmed:
             lost = bool(self._floor or self.contradicted_by() or stored_doubt(self._store.query) is not None)

@@ -9,13 +9,14 @@ from agent.changes.authority.approval import Approvals
 from agent.changes.authority.standings import EvidenceTest, Standings
 from agent.changes.journal.build import Ground
 from agent.changes.journal.signing import Signer
+from agent.inventory.billing import BillingReader
 from trust.statements import StandingEvidence
 
 
 def build(
     ground: Ground,
     signer: Callable[[], Signer],
-    doubt: Callable[[str], str],
+    billing: BillingReader,
     evidence: Mapping[StandingEvidence, EvidenceTest],
     timezone: ZoneInfo,
 ) -> Approvals:
@@ -24,10 +25,10 @@ def build(
     Args:
         ground: of the main job.
         signer: signs receipts.
-        doubt: why billing's word on a subscriber must not count now; empty: it may.
+        billing: says who paid.
         evidence: tests of the evidence that a standing authority wants, by its kind.
         timezone: the operator's, in which policy windows are.
     """
     g = ground
-    standings = Standings(g.store, g.recorder, g.trust, g.clock, doubt, evidence)
+    standings = Standings(g.store, g.recorder, g.trust, g.clock, billing, evidence)
     return Approvals(g.store, g.recorder, g.trust, g.clock, signer, timezone, standings)

@@ -21,11 +21,11 @@ from agent.changes.journal.commands import PlanRow, plan_row
 from agent.changes.journal.machine import Gate
 from agent.changes.journal.request import RequestError
 from agent.changes.journal.trust_state import NoteRefusal, Pinned, Query, TrustState, circumstances, freezes
-from agent.inventory import book
+from agent.inventory import book, facts
+from agent.inventory.billing import BillingReader
 from agent.inventory.book import Broken, RequirementTest
 from agent.model import Item, Requirement, SuspensionReason
 from agent.runtime.clock import Clock
-from agent.services.verbs import Billing, payment_matched
 from agent.store.db import Store, Tx
 from agent.store.log_store import Entry, Sealed
 from trust import envelope as envelopes
@@ -34,7 +34,7 @@ from trust.document import EVERYWHERE, Trust
 from trust.envelope import Envelope
 from trust.errors import Reason, RefusedError, TrustError
 from trust.leaf import STATEMENT, LeafKind
-from trust.policy import Action, RiskClass
+from trust.policy import BY_SIGHT, Action, RiskClass
 from trust.statements import Standing, StandingEvidence
 from trust.verify import BY_STANDING, VerificationResult
 
@@ -115,7 +115,7 @@ class Standings:
         recorder: Recorder,
         trust: TrustState,
         clock: Clock,
-        doubt: Callable[[str], str] = lambda _: "",
+        billing: BillingReader,
         evidence: Mapping[StandingEvidence, EvidenceTest] = MappingProxyType({}),
     ) -> None:
         """Judge by what the store holds.
@@ -125,7 +125,7 @@ class Standings:
             recorder: of what is refused and kept.
             trust: whose keys and policy count.
             clock: of dates and rates.
-            doubt: says why a subscriber's billing data does not count now; "": it does.
+            billing: says who paid.
             evidence: tests of evidence beside that of payments, which others know.
         """
         self._store = store
@@ -133,7 +133,7 @@ class Standings:
         self._trust = trust
         self._clock = clock
         self._tests = {StandingEvidence.PAYMENT_MATCHED: self._is_paid, **evidence}
-        self._doubt = doubt
+        self._billing = billing
         self.waiting: dict[bytes, str] = {}
         """Why a plan that a standing authority might have approved waits for a person, or for its turn."""
         self._queued: dict[bytes, None] = {}
@@ -203,7 +203,7 @@ class Standings:
             return False
         quiet = "SELECT service FROM item WHERE plan_id = ? AND state NOT IN ('blocked', 'excluded')"
         services = [r["service"] for r in query(quiet, (row.plan_id,))]
-        return len(services) == 1 and has_matched_payment(query, services[0], self._clock.wall_s(), self._doubt)
+        return len(services) == 1 and has_matched_payment(query, services[0], self._clock.wall_s(), self._billing)
 
     async def use(self, plan_id: bytes) -> bool:
         """Approve an open plan by a standing authority; False: it waits for a person, and says why."""
@@ -238,8 +238,11 @@ class Standings:
                 break  # first come, first served
         return used
 
-    def turn_s(self, found: Sequence[InForce], action: Action, now_s: float) -> float:
-        """Return when one more plan of a verb fits the rate of a standing authority, after those that wait for it."""
+    def turn_s(self, found: Sequence[InForce], action: Action, now_s: float, *, asking: int = 0) -> float:
+        """Return when one more plan of a verb fits the rate of a standing authority, after those that wait for it.
+
+        `asking`: plans that are being made just now, and come before.
+        """
         turns = []
         for standing in (each.standing for each in found if each.standing.verb is action):
             rows = self._store.query(
@@ -247,15 +250,16 @@ class Standings:
                 (bytes.fromhex(standing.standing_id), int(now_s) - HOUR_S),
             )
             uses = [(float(r["at_s"]), 1) for r in rows]
-            turns.append(next_turn(uses, [1] * len(self._queued), 1, standing.rate_per_hour, now_s) or now_s)
+            turns.append(next_turn(uses, [1] * (len(self._queued) + asking), 1, standing.rate_per_hour, now_s) or now_s)
         return min(turns, default=now_s)
 
     async def go_on(self) -> None:
         """Use standing authority where a crash came between a plan and its use: at a start, once."""
-        marks = ",".join("?" * len(BY_STANDING))
+        marks, sighted = ",".join("?" * len(BY_STANDING)), ",".join("?" * len(BY_SIGHT))
         found = self._store.reader.execute(
-            f"SELECT plan_id FROM plan WHERE gate = ? AND risk IN ({marks})",  # noqa: S608  only question marks
-            (Gate.OPEN.value, *(risk.value for risk in BY_STANDING)),
+            f"SELECT plan_id FROM plan WHERE gate = ? AND risk IN ({marks})"  # noqa: S608  only question marks
+            f" AND action NOT IN ({sighted})",
+            (Gate.OPEN.value, *(risk.value for risk in BY_STANDING), *(action.value for action in BY_SIGHT)),
         ).fetchall()
         for row in found:
             await self.use(bytes(row["plan_id"]))
@@ -297,25 +301,21 @@ def may_cover(found: Sequence[InForce], trust: Trust, action: Action, risk: Risk
     return trust.policy_class(risk) is not None and any(i.standing.verb is action for i in found)
 
 
-def has_matched_payment(query: Query, service: str, now_s: float, doubt: Callable[[str], str]) -> bool:
-    """Return whether billing says now that the service's subscriber paid after it was suspended for debt."""
+def has_matched_payment(query: Query, service: str, now_s: float, billing: BillingReader) -> bool:
+    """Return whether billing tells now of a payment that the suspension of a service for debt did not know of."""
     rows = query(
-        "SELECT f.*, e.at_s FROM reason r JOIN event e ON e.seq = r.seq JOIN service s ON s.ref = r.service"
-        " JOIN fact f ON f.subscriber = s.subscriber WHERE r.service = ? AND r.reason = 'debt'",
+        "SELECT s.subscriber, coalesce(r.looked_s, e.at_s) AS looked_s FROM reason r JOIN event e ON e.seq = r.seq"
+        " JOIN service s ON s.ref = r.service WHERE r.service = ? AND r.reason = 'debt'",
         (service,),
     )
-    if not rows:
-        return False
-    r = rows[0]
-    fact = book.read_fact(r)
-    return payment_matched(Billing(fact, now_s, doubt(fact.subscriber)), r["at_s"])
+    return bool(rows) and facts.paid_since(billing.of(query, rows[0]["subscriber"], now_s), rows[0]["looked_s"])
 
 
-def requirement_tests(doubt: Callable[[str], str]) -> Mapping[str, RequirementTest]:
-    """Return the test of the requirement that a payment is matched. `doubt`: as in `has_matched_payment`."""
+def requirement_tests(billing: BillingReader) -> Mapping[str, RequirementTest]:
+    """Return the test of the requirement that a payment is matched. `billing`: says who paid."""
 
     def paid(tx: Tx, item: Item, _requirement: Requirement, begun: bool) -> Broken | None:
-        if begun or has_matched_payment(tx.all, item.subject or "", tx.now_s, doubt):
+        if begun or has_matched_payment(tx.all, item.subject or "", tx.now_s, billing):
             return None
         return Broken("no payment is matched any more: ask for it with office hours")
 

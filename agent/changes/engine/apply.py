@@ -68,7 +68,9 @@ class Run:
         self._parts = parts
         self._loaded = loaded
         self._clock = parts.clock
-        self.tickets = Tickets(loaded.row, parts.store, parts.recorder, parts.clock, parts.unmet, parts.send_window)
+        self.tickets = Tickets(
+            loaded.row, parts.store, parts.recorder, parts.clock, parts.unmet, parts.send_window, parts.recorders
+        )
         self._steps: dict[int, Steps] = {}
         for item in loaded.items.items:
             self.tickets.track(item, loaded.rows[item.n].state, loaded.rows[item.n].reason)

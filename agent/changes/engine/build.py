@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from agent.changes.engine.perform import Patience
@@ -11,6 +11,7 @@ from agent.changes.engine.steps import RunParts
 from agent.changes.engine.tickets import Unmet
 from agent.changes.journal.build import Ground
 from agent.changes.journal.commands import PlanRow
+from agent.changes.journal.item_commands import DesiredRecorder
 from agent.changes.journal.moments import SendWindow
 from agent.connectors.roles import Connectors
 
@@ -30,8 +31,9 @@ def build(
     unmet: Unmet,
     *,
     check_clock: Callable[[], Awaitable[None]],
-    refresh_facts: Callable[[], Awaitable[object]],
+    refresh_facts: Callable[[Collection[str]], Awaitable[object]],
     send_window: Callable[[PlanRow], SendWindow],
+    recorders: Mapping[type, DesiredRecorder],
 ) -> RunParts:
     """Return the parts of a run.
 
@@ -41,8 +43,9 @@ def build(
         tempo: how long it waits.
         unmet: tests the requirements of an item.
         check_clock: halts applying if the clock jumped.
-        refresh_facts: reads the billing file again if it changed.
+        refresh_facts: reads billing data of services again, by their refs.
         send_window: tells whether the policy of a plan lets it send now.
+        recorders: by kind, who records desired changes that are not of a service's entry.
     """
     return RunParts(
         store=ground.store,
@@ -57,4 +60,5 @@ def build(
         check_clock=check_clock,
         refresh_facts=refresh_facts,
         send_window=send_window,
+        recorders=recorders,
     )

@@ -12,11 +12,13 @@ from agent.connectors.base import (
     DeviceFacts,
     DeviceReport,
     DeviceState,
-    Neighbor,
     Reads,
     SeesNeighbors,
+    SharedCredential,
+    SharesCredentials,
     UnreadableError,
 )
+from agent.line_model.reading import Neighbor
 from agent.reasons import TargetReason
 
 
@@ -27,6 +29,7 @@ class Devices:
         """Take all connectors by name, and the sessions by which their devices are reached."""
         self._connectors = [c for c in connectors.values() if isinstance(c, DeviceFacts)]
         self._seers = [c for c in connectors.values() if isinstance(c, SeesNeighbors)]
+        self._sharers = [c for c in connectors.values() if isinstance(c, SharesCredentials)]
         self._sessions = sessions
 
     def reports(self) -> Sequence[DeviceReport]:
@@ -34,8 +37,14 @@ class Devices:
         return [report for connector in self._connectors for report in connector.reports()]
 
     def find(self, name: str) -> DeviceReport | None:
-        """Return the last facts of one device, by its target's id or the name in it; None: there is no such device."""
-        return next((r for r in self.reports() if name in (r.target, r.name)), None)
+        """Return the last facts of one device, by its target's id or the name in it; None: there is no such device.
+
+        A device that another system tells of is found by the name that it has there too, where only one has it.
+        """
+        reports = self.reports()
+        found = next((r for r in reports if name in (r.target, r.name)), None)
+        told = [r for r in reports if name and r.name.partition("/")[2] == name] if found is None else []
+        return told[0] if len(told) == 1 else found
 
     async def probe(self, target: str) -> DeviceReport:
         """Ask a device now, on the connection that changes would use, and return its report.
@@ -43,7 +52,7 @@ class Devices:
         Raises:
             UnreadableError: there is no such device, or the agent is not running.
         """
-        connector = next((c for c in self._connectors if any(t.id == target for t in c.targets)), None)
+        connector = next((c for c in self._connectors if _has(c, target)), None)
         if connector is None:
             self._sessions.connector(target)
             raise UnreadableError(f"{target} has nothing to probe", reason=TargetReason.UNKNOWN_TARGET)
@@ -57,11 +66,26 @@ class Devices:
         Raises:
             UnreadableError: it cannot be asked, or tells of none.
         """
-        connector = next((c for c in self._seers if any(t.id == target for t in c.targets)), None)
+        connector = next((c for c in self._seers if _has(c, target)), None)
         if connector is None:
             raise UnreadableError(f"{target} tells of no neighbors", reason=TargetReason.UNSUPPORTED)
-        await self._sessions.dialled(target)
+        if isinstance(connector, Changes | Reads):
+            await self._sessions.dialled(target)
         return await connector.neighbors(target)
+
+    def credentials(self) -> Sequence[SharedCredential]:
+        """Return the credentials that devices share, of all connectors."""
+        return [one for connector in self._sharers for one in connector.credentials]
+
+    async def greet(self, target: str) -> None:
+        """Ask a device that shares a credential one question by it.
+
+        Raises:
+            UnreadableError: it does not answer, or refuses.
+        """
+        for connector in self._sharers:
+            if any(one.id == target for one in connector.targets):
+                await connector.greet(target)
 
     def counts(self) -> Mapping[str, int]:
         """Return how many there are: `configured`, each state, and `findings` (those with at least one)."""
@@ -69,3 +93,8 @@ class Devices:
         states = Counter(report.state for report in reports)
         found = sum(1 for report in reports if report.findings)
         return {"configured": len(reports), **{state.value: states[state] for state in DeviceState}, "findings": found}
+
+
+def _has(connector: Connector, target: str) -> bool:
+    """Tell whether a target is a connector's own, or a device that one of its targets tells of."""
+    return any(target == own.id or target.startswith(f"{own.id}/") for own in connector.targets)

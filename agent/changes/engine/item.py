@@ -18,7 +18,7 @@ from agent.changes.engine import guards
 from agent.changes.engine.perform import OutcomeKind, absent, hung_up, kind_of, plays
 from agent.changes.engine.recent_reads import RecentReads
 from agent.changes.engine.sessions import ItemSessions, WindowSlot
-from agent.changes.engine.steps import Steps
+from agent.changes.engine.steps import Steps, subjects
 from agent.changes.engine.tickets import StepAction
 from agent.changes.journal.machine import Event, settle
 from agent.connectors.base import Busy, Enforced, Judgement, KnowsAbsence, Session, UnreadableError
@@ -602,7 +602,7 @@ class ItemRun:
                     await self._steps.move(changed.event, changed.reason, changed.detail)
                     return
                 await self._parts.check_clock()
-                await self._parts.refresh_facts()
+                await self._parts.refresh_facts(subjects(self._item))
                 await self._tickets.record_reason(self._item, await self._as_judged())
                 self._steps.changed()
             except RefusedCommandError as err:
@@ -610,6 +610,9 @@ class ItemRun:
                 waits = stopped.then is Then.PAUSE or (
                     stopped.then is Then.FOLLOW and self._tickets.plan.action in _FOLLOW
                 )
+                if stopped.then is Then.TRY_AGAIN:  # paused
+                    await self._leave(stopped)
+                    return
                 if not waits:
                     await self._steps.move(stopped.event, stopped.reason, stopped.detail)
                     return

@@ -17,6 +17,7 @@ import trio
 
 from agent.connectors.base import (
     DriftedError,
+    FinishesEffects,
     LateResult,
     LostError,
     NamesProof,
@@ -301,7 +302,8 @@ async def _prove_writes(
         Verdict.DIVERGED: TargetReason.THIRD_VALUE,
         Verdict.NOT_APPLIED: refused.reason if refused else without,
     }
-    return StepOutcome(verdict, reasons[verdict], refused.detail if refused else "", again)
+    told = refused.detail if refused else said.text if isinstance(said, _InDoubt) else ""
+    return StepOutcome(verdict, reasons[verdict], told, again)
 
 
 def _written(writes: tuple[Transition, ...], seen: Mapping[Address, Seen], detail: str) -> StepOutcome:
@@ -332,6 +334,8 @@ async def _prove_effect(
     session: Session, ticket: Ticket, effect: Effect, said: Reply | _InDoubt | None, clock: Clock, patience: Patience
 ) -> StepOutcome:
     reply = said if isinstance(said, Reply) else None
+    if reply is None and plays(type(session), FinishesEffects):
+        await _finish(cast("FinishesEffects", session), ticket, clock, patience)
     if effect.proof is None:
         if reply is not None:
             verdict = Verdict.APPLIED if reply.accepted else Verdict.NOT_APPLIED
@@ -357,12 +361,32 @@ async def _prove_effect(
     return StepOutcome(Verdict.NOT_APPLIED, _lost(said), f"{_silence(said)}, and it reads as before", again)
 
 
+async def _finish(session: FinishesEffects, ticket: Ticket, clock: Clock, patience: Patience) -> None:
+    """Have a session send the rest of an effect after a lost reply, for as long as it would be re-read.
+
+    Whatever was cancelled or frozen meanwhile: the way in which an approved effect ends belongs to it.
+    """
+    until, pause = clock.boot_s() + patience.reread_s, patience.poll_s
+    while True:
+        try:
+            await session.finish(ticket)
+        except UnreadableError:
+            if clock.boot_s() + pause >= until:
+                return
+        else:
+            return
+        await clock.sleep(pause)
+        pause = min(pause * 2, patience.poll_max_s)
+
+
 def _done(session: Session, effect: Effect, reply: Reply | None, seen: Mapping[Address, Seen]) -> StepOutcome:
     """Return the outcome of an effect that is proven, in the words of its session where it has some."""
     if plays(type(session), NamesProof):
         said = cast("NamesProof", session).proof_of(effect)
         return StepOutcome(Verdict.APPLIED, TargetReason.PROOF_SEEN, said, seen)
-    return StepOutcome(Verdict.APPLIED, reply.reason if reply else TargetReason.READ_BACK, observed=seen)
+    if reply is None:
+        return StepOutcome(Verdict.APPLIED, TargetReason.READ_BACK, observed=seen)
+    return StepOutcome(Verdict.APPLIED, reply.reason, reply.detail, seen)
 
 
 def _effect_holds(bound: Mapping[Address, Seen], proof: ProofKind, now: Mapping[Address, Seen]) -> bool:

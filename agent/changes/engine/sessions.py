@@ -24,6 +24,7 @@ from agent.connectors.base import (
     Checks,
     ConnectionRequests,
     Earlier,
+    FinishesEffects,
     KnowsAbsence,
     LostError,
     NotSentError,
@@ -110,6 +111,11 @@ class CoalescedSession:
         except (LostError, NotSentError):
             self._trouble.ring()
             raise
+
+    async def finish(self, ticket: Ticket) -> None:
+        """Pass through; a session has nothing to finish where each effect is one command."""
+        if isinstance(self._session, FinishesEffects):
+            await self._session.finish(ticket)
 
     async def check(self, secret: str = "") -> Sequence[Check]:
         """Pass through; empty where the session has no checks."""
@@ -233,8 +239,12 @@ class Sessions:
 
     @property
     def dialled_targets(self) -> Sequence[str]:
-        """The ids of all targets that we dial."""
-        return [t for t, (connector, _) in self._by_target.items() if connector.traits.reach is Reach.DIAL]
+        """The ids of all targets that we dial, without those that are polled: their polls tell whether they answer."""
+        return [
+            target
+            for target, (connector, _) in self._by_target.items()
+            if connector.traits.reach is Reach.DIAL and connector.traits.watched
+        ]
 
     def is_open(self, target: str) -> bool:
         """Return whether the session of a target that we dial is held open."""

@@ -19,6 +19,7 @@ from agent.changes.engine.sessions import ItemSessions, Sessions, WindowSlot
 from agent.changes.engine.tickets import Owed, StepAction, Tickets, Unmet, addresses_of
 from agent.changes.journal.audit import Recorder
 from agent.changes.journal.commands import PlanRow
+from agent.changes.journal.item_commands import DesiredRecorder
 from agent.changes.journal.machine import Event, StepFact
 from agent.changes.journal.moments import SendWindow
 from agent.changes.journal.plans import ItemRow, StepRow
@@ -53,6 +54,15 @@ _NOTHING_SENT = (OutcomeKind.HUNG_UP, OutcomeKind.AWAY)
 _Key = tuple[int, Direction]
 
 
+async def _no_facts(_: Collection[str]) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+def subjects(item: Item) -> tuple[str, ...]:
+    """Return the services whose billing data an item rests on."""
+    return (item.subject,) if item.subject is not None else ()
+
+
 @dataclass(frozen=True, slots=True)
 class RunParts:
     """The parts of the agent that a run uses. `census`: target id -> the address that lists its open sessions."""
@@ -68,10 +78,12 @@ class RunParts:
     paced: bool = True
     check_clock: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
     """Halts applying, durably, if the clock jumped."""
-    refresh_facts: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint
-    """Reads the billing file again if it changed."""
+    refresh_facts: Callable[[Collection[str]], Awaitable[object]] = _no_facts
+    """Reads billing data of services again, by their refs."""
     send_window: Callable[[PlanRow], SendWindow] = lambda _: SendWindow(0)
     """Tells whether the policy of a plan lets it send now. Judged again before each send."""
+    recorders: Mapping[type, DesiredRecorder] = field(default_factory=dict)
+    """Who records the kinds of desired changes that are not of a service's entry."""
 
 
 class Steps:
@@ -199,7 +211,7 @@ class Steps:
         async with self.parts.sessions.kept(action.target):
             await self.parts.check_clock()
             if action.direction is Direction.FORWARD and self.item.requires:
-                await self.parts.refresh_facts()
+                await self.parts.refresh_facts(subjects(self.item))
             ticket = await self._about_to(action)
             key = action.step, action.direction
             self._attempts[key] = ticket.attempt

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from agent.changes.journal import item_commands
 from agent.changes.journal.audit import Json, Recorder, do_json, outcome_json, seen_json
 from agent.changes.journal.commands import Now, PlanRow
+from agent.changes.journal.item_commands import DesiredRecorder
 from agent.changes.journal.machine import FAILED, FINAL, UNSENT, Event
 from agent.changes.journal.moments import SendWindow
 from agent.inventory.book import AS_PREVIEWED, OF_SUBJECTS, Broken, inventory_address
@@ -76,8 +77,10 @@ class Tickets:
         clock: Clock,
         unmet: Unmet,
         send_window: Callable[[PlanRow], SendWindow],
+        recorders: Mapping[type, DesiredRecorder] | None = None,
     ) -> None:
         self.plan = plan
+        self._recorders = recorders or {}
         self._send_window = send_window
         self._store = store
         self._recorder = recorder
@@ -309,16 +312,19 @@ class Tickets:
             sealed,
             item.desired,
             item.subject,
+            self._recorders,
         )
         self.states[item.n] = await self._store.run(
             item_commands.RecordReason(
                 move,
-                inventory_address(item.subject or ""),
+                addresses_of(item),
                 now_of(self._clock),
                 lambda tx, begun: self._unmet(tx, item, begun),
                 self._recorder.record(item.subject, _event_record(Event.BEGIN)),
             )
         )
+        for recorder in {self._recorders[type(change)] for change in item.desired if type(change) in self._recorders}:
+            recorder.recorded()
 
     async def lock(self, item: Item, addresses: tuple[Address, ...]) -> None:
         """Take addresses for an item, all or none.

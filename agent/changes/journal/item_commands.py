@@ -12,13 +12,15 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from agent.changes.journal.commands import Deadline, Now, refuse_if_stopped
 from agent.changes.journal.machine import FINAL, UNSENT, Event, next_state
 from agent.changes.journal.moments import SendWindow
 from agent.inventory import book
-from agent.inventory.book import Broken, Query
+from agent.inventory.book import Broken
+from agent.inventory.ledger import Query
 from agent.model import (
     Address,
     DesiredChange,
@@ -36,6 +38,22 @@ from trust.leaf import ITEM_STATE_CODES, VERDICT_CODES, LeafKind
 from trust.policy import Action
 
 
+class DesiredRecorder(Protocol):
+    """Records desired changes of one kind, for the domain that keeps them."""
+
+    def record(self, tx: Tx, subject: str | None, change: DesiredChange, seq: int) -> None:
+        """Record a change in the transaction that says so. `subject`: of its item; `seq`: the event's number.
+
+        Raises:
+            RefusedCommandError: it cannot be recorded any more; nothing was written then.
+        """
+        ...
+
+    def recorded(self) -> None:
+        """Take note that such changes are durable."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class MoveItem:
     """Move an item along the machine's table; `desired` is recorded in the same transaction when its writes stand."""
@@ -48,6 +66,8 @@ class MoveItem:
     sealed: Sealed
     desired: tuple[DesiredChange, ...] = ()
     service: str | None = None
+    recorders: Mapping[type, DesiredRecorder] = field(default_factory=dict)
+    """Who records the kinds of `desired` that are not of a service's entry."""
 
     def run(self, tx: Tx) -> ItemState:
         """Return the new state; an item that a restore superseded meanwhile stays so, and the run learns it here."""
@@ -139,8 +159,10 @@ def _moved(tx: Tx, move: MoveItem, before: ItemState, digest: bytes) -> ItemStat
     entry = Entry(LeafKind.ITEM_STATE, move.plan_id, digest, item=move.n, code=code, sealed=move.sealed)
     seq = tx.append(entry)
     _set_state(tx, move.plan_id, move.n, state, seq, move.reason, move.detail)
-    if move.service is not None:
-        for change in move.desired:
+    for change in move.desired:
+        if (recorder := move.recorders.get(type(change))) is not None:
+            recorder.record(tx, move.service, change, seq)
+        elif move.service is not None:
             book.record_desired(tx, move.service, change, move.plan_id, seq)
     return state
 
@@ -260,10 +282,13 @@ def _refuse_if_over(row: sqlite3.Row, now: Now) -> None:
 
 @dataclass(frozen=True, slots=True)
 class RecordReason:
-    """An item that only records why a service is suspended: all checks of an about-to, and its end, in one."""
+    """An item that only records, as why a service is suspended: all checks of an about-to, and its end, in one.
+
+    `addresses`: that no other change may hold.
+    """
 
     move: MoveItem
-    address: Address
+    addresses: tuple[Address, ...]
     now: Now
     unmet: Callable[[Tx, bool], Broken | None]
     began: Sealed
@@ -276,11 +301,13 @@ class RecordReason:
             raise RefusedCommandError(RefusalReason.UNKNOWN_ITEM, f"there is no item {self.move.n}")
         _refuse_if_over(row, self.now)
         refuse_if_stopped(tx, plan_id, row["requester"])
+        if row["paused_by"] is not None:
+            raise RefusedCommandError(RefusalReason.PAUSED, f"paused by {row['paused_by']}")
         if (state := ItemState(row["state"])) in FINAL:
             raise RefusedCommandError(RefusalReason.OVER, f"the item is {state.value}")
-        refuse_if_held(tx, plan_id, (self.address,))
+        refuse_if_held(tx, plan_id, self.addresses)
         if (broken := self.unmet(tx, False)) is not None:
-            raise RefusedCommandError(RefusalReason.NOT_REQUIRED, broken.why)
+            raise RefusedCommandError(RefusalReason.STALE if broken.stale else RefusalReason.NOT_REQUIRED, broken.why)
         move_item(tx, MoveItem(plan_id, self.move.n, Event.BEGIN, "", "", self.began))
         return move_item(tx, self.move)
 

@@ -28,11 +28,15 @@ SETTINGS_MAX = 200
 SILENT_H = "silent-h"
 """Setting of a disconnect that only closes rows of sessions that are over: how long accounting is silent on them."""
 SILENT_H_MAX = 8760
+OVERDUE = "overdue"
+"""Setting of a suspension: of all services whose subscribers have something overdue, by the agent's own rules."""
 LIST_NAME, GARDEN, RESOLVERS = "list", "garden", "resolvers"
 DEVICE_SETTINGS = frozenset({LIST_NAME, GARDEN, RESOLVERS})
 """Settings of a device's preparation: the address list of a profile that has none; addresses, comma separated."""
-_OWN_SETTINGS = (Action.RENAME_LOGIN, Action.PREPARE, Action.EDIT)
-_WITH_SETTINGS = (*_OWN_SETTINGS, Action.DISCONNECT)
+PORT_ADMIN, PORT_ALIAS, PORT_OFF_S = "admin", "alias", "off-s"
+"""Settings of a change of ports: `up` or `down`; a description; for how many seconds power is cut."""
+_OWN_SETTINGS = (Action.RENAME_LOGIN, Action.PREPARE, Action.EDIT, Action.PORT_SET, Action.PORT_CYCLE)
+_WITH_SETTINGS = (*_OWN_SETTINGS, Action.DISCONNECT, Action.SUSPEND)
 SECRET = "(a secret)"
 """Stands in an intent that is made on the agent's own machine for a secret that was given there."""
 
@@ -119,9 +123,14 @@ def check_ask(ask: Ask) -> None:
     Raises:
         RequestError: nothing selected, too many, set-plan without a tariff.
     """
-    named = bool(ask.refs or ask.on_tariff)
-    if ask.change and (named or ask.action.on_cpe):
-        raise RequestError("expected services by name, or the rest of a change of services; got both, or a CPE's verb")
+    overdue = is_overdue(ask)
+    if overdue and (ask.refs or ask.on_tariff or ask.change or ask.reason is not SuspensionReason.DEBT):
+        raise RequestError("--overdue: expected no services, no tariff and no reason but debt: the agent chooses")
+    named = bool(ask.refs or ask.on_tariff or overdue)
+    if ask.change and (named or ask.action.on_cpe or ask.action.on_ports):
+        raise RequestError(
+            "expected services by name, or the rest of a change of services; got both, or a verb of CPE or ports"
+        )
     if not ask.change and not named:
         raise RequestError("expected at least one service, a file of them, or --on-tariff; got none")
     if len(ask.refs) > SUBJECTS_MAX:
@@ -136,10 +145,28 @@ def check_ask(ask: Ask) -> None:
         raise RequestError("subscriber-edit: expected an entry for each service; it is asked by an import of a list")
     if ask.action is Action.PREPARE and (len(ask.refs) != 1 or ask.on_tariff or ask.exclude or ask.secrets):
         raise RequestError("prepare-device: expected one router")
-    if ask.settings and not ask.action.on_cpe and ask.action not in _OWN_SETTINGS:
+    if ask.action.on_ports:
+        _check_ports(ask)
+    if ask.settings and not overdue and not ask.action.on_cpe and ask.action not in _OWN_SETTINGS:
         silent_h_of(ask)
     if ask.action is Action.SET_PLAN and not ask.tariff and not ask.change:
         raise RequestError("expected the tariff to set (--tariff NAME), got none")
+
+
+def _check_ports(ask: Ask) -> None:
+    if ask.on_tariff or ask.exclude or ask.secrets or ask.all_services:
+        raise RequestError(f"{ask.action.value}: expected ports as DEVICE/PORT alone")
+    wanted = ask.settings.keys()
+    if ask.action is Action.PORT_CYCLE and wanted - {PORT_OFF_S}:
+        raise RequestError(f"{ask.action.value}: expected no setting but {PORT_OFF_S}, got {', '.join(sorted(wanted))}")
+    if ask.action is Action.PORT_SET and wanted not in ({PORT_ADMIN}, {PORT_ALIAS}):
+        got = ", ".join(sorted(wanted)) or "nothing"
+        raise RequestError(f"{ask.action.value}: expected {PORT_ADMIN} or {PORT_ALIAS}, got {got}")
+
+
+def is_overdue(ask: Ask) -> bool:
+    """Return whether all services with something overdue are to be suspended."""
+    return ask.action is Action.SUSPEND and ask.settings == {OVERDUE: "yes"}
 
 
 def silent_h_of(ask: Ask) -> int | None:
@@ -148,7 +175,7 @@ def silent_h_of(ask: Ask) -> int | None:
     Raises:
         RequestError: other settings than that, or no number of hours.
     """
-    if not ask.settings or ask.action.on_cpe:
+    if not ask.settings or ask.action.on_cpe or is_overdue(ask):
         return None
     text = ask.settings.get(SILENT_H, "")
     if ask.action is not Action.DISCONNECT or ask.settings.keys() != {SILENT_H}:

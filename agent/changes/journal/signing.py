@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from agent.changes.journal.machine import ChangeState
-from agent.inventory.book import Query
+from agent.inventory.ledger import Query
 from agent.model import ItemState
 from trust import envelope as envelopes
 from trust import life, merkle, statements

@@ -20,7 +20,7 @@ from agent.reasons import RefusalReason
 from agent.store.db import Store, Tx
 from agent.store.errors import LogCorruptError, RefusedCommandError
 from agent.store.log_store import Entry, Sealed
-from agent.store.mark_file import DOUBT
+from agent.store.mark_file import BOARD_DOUBT, DOUBT, TRUST_ACCEPTED
 from trust import chain, statements, verify
 from trust import envelope as envelopes
 from trust.document import Trust
@@ -78,7 +78,7 @@ class InstallTrust:
             self._lapse(tx, seq)
         doubt = stored_doubt(tx.all)
         if not self.after or (doubt and doubt <= self.version):  # its words were typed, or it is the one that was had
-            tx.run("DELETE FROM meta WHERE key = ?", (DOUBT,))
+            _end_doubt(tx)
         tx.raise_high_water = True
         return seq
 
@@ -92,13 +92,19 @@ class InstallTrust:
 
 @dataclass(frozen=True, slots=True)
 class EndDoubt:
-    """The trust that is pinned is the one to go by, though a mark knows a newer one, or none is there."""
+    """The trust that is pinned is the one to go by, though a mark knows a newer one, or none is there.
+
+    `by_words`: a person typed its words; else witnesses confirmed the log.
+    """
 
     sealed: Sealed
+    by_words: bool = True
 
     def run(self, tx: Tx) -> int:
         """Return the sequence number of the event."""
-        tx.run("DELETE FROM meta WHERE key = ?", (DOUBT,))
+        _end_doubt(tx)
+        if self.by_words:
+            keep_number(tx, TRUST_ACCEPTED, int(tx.now_s) // 60)
         tx.raise_high_water = True
         return tx.append(Entry(LeafKind.TRUST_CHANGED, sealed=self.sealed))
 
@@ -162,7 +168,7 @@ class TrustState:
                     raise RequestError(f"trust: {err}", refused=True) from err
             how = "witnesses" if typed is None else "words"
             fields: dict[str, Json] = {"what": "trust-accepted", "version": self.pinned.trust.version, "by": how}
-            await self._store.run(EndDoubt(self._recorder.record(None, fields)))
+            await self._store.run(EndDoubt(self._recorder.record(None, fields), by_words=typed is not None))
 
     def current(self, now_s: float) -> Pinned:
         """Return the trust in force.
@@ -282,10 +288,24 @@ class TrustState:
             )
 
 
+def keep_number(tx: Tx, key: str, number: int) -> None:
+    """Keep a number in `meta`, inside a larger command."""
+    tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, str(number).encode()))
+
+
+def _end_doubt(tx: Tx) -> None:
+    tx.run("DELETE FROM meta WHERE key IN (?, ?)", (DOUBT, BOARD_DOUBT))
+
+
 def stored_doubt(query: Query) -> int | None:
     """Return the trust version that this agent should have, 0 where nobody knows; None: there is no doubt."""
     rows = query("SELECT value FROM meta WHERE key = ?", (DOUBT,))
     return int(rows[0]["value"]) if rows else None
+
+
+def witnesses_end_doubt(query: Query) -> bool:
+    """Return whether witnesses that confirm the log end the doubt: only where a lost mark file is why there is one."""
+    return stored_doubt(query) == 0 and not query("SELECT 1 FROM meta WHERE key = ?", (BOARD_DOUBT,))
 
 
 def doubt_text(doubt: int | None, pinned: int) -> str:
@@ -298,7 +318,10 @@ def doubt_text(doubt: int | None, pinned: int) -> str:
             f"version {pinned} is pinned, and this agent had version {doubt}: ispagent trust install FILE with that;"
             f" where it is gone for good, {accept}"
         )
-    return f"the mark file was lost, so there may have been a newer version than {pinned}: {accept}"
+    return (
+        "the state directory was put back, or the mark file was lost: there may have been a newer version than"
+        f" {pinned}: {accept}"
+    )
 
 
 def split_envelopes(data: bytes) -> list[bytes]:

@@ -10,16 +10,18 @@ from agent.changes.engine.steps import RunParts
 from agent.changes.journal.build import Ground
 from agent.changes.planning.adopt import Adopter
 from agent.changes.planning.intake import Intake, Planner
-from agent.changes.planning.preview import PlanTerms, Previewer
+from agent.changes.planning.preview import CutOff, PlanTerms, Previewer
+from agent.config_billing import OverdueRules
 from agent.connectors.spec import AccessMap
+from agent.inventory.billing import BillingReader
 from agent.services.network import NetworkReader
 from trust.policy import Action
 
 
-def build(ground: Ground, log: AuditLog, run: RunParts, terms: Callable[[], PlanTerms]) -> Previewer:
+def build(ground: Ground, log: AuditLog, run: RunParts, terms: Callable[[], PlanTerms], cut_off: CutOff) -> Previewer:
     """Return the previewer. It reads by the sessions and access methods of the run, as apply does.
 
-    `terms` are asked for at each plan.
+    `terms` and `cut_off` are asked for at each plan.
     """
     return Previewer(
         store=ground.store,
@@ -32,6 +34,7 @@ def build(ground: Ground, log: AuditLog, run: RunParts, terms: Callable[[], Plan
         plan_key=ground.identity.plan_key,
         terms=terms,
         log_head=log.evidence.published,
+        cut_off=cut_off,
     )
 
 
@@ -39,7 +42,8 @@ def build_intake(
     ground: Ground,
     previewer: Previewer,
     access: Sequence[AccessMap],
-    doubt: Callable[[str], str],
+    billing: BillingReader,
+    overdue: OverdueRules,
     standings: Standings,
     planners: Mapping[Action, Planner],
 ) -> Intake:
@@ -49,11 +53,14 @@ def build_intake(
         ground: of the main job.
         previewer: makes its plans.
         access: the access methods that the configuration declares.
-        doubt: why billing's word on a subscriber must not count now; empty: it may.
+        billing: says who owes and who paid.
+        overdue: the operator's rules for suspending all who are overdue.
         standings: approve by themselves where a standing authority covers a plan.
         planners: of actions that are not on services.
     """
     g = ground
     adopting = {Action.ADOPT: Adopter(g.store, previewer, access, g.clock)}
     planners = {**planners, **adopting}
-    return Intake(g.store, g.vault, previewer.sessions, previewer, access, g.clock, doubt, standings, planners)
+    return Intake(
+        g.store, g.vault, previewer.sessions, previewer, access, g.clock, billing, overdue, standings, planners
+    )

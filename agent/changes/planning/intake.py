@@ -8,13 +8,13 @@ it supersedes the suspension. After a matched payment a standing authority may a
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from typing import Protocol
 
 import trio
 
+from agent.billing_model import days
 from agent.changes.authority import standings
 from agent.changes.authority.standings import Standings
 from agent.changes.engine.perform import same, still_written
@@ -23,14 +23,17 @@ from agent.changes.journal import plans
 from agent.changes.journal.commands import PlanRow, RefuseIntent
 from agent.changes.journal.machine import MAY_STAND, TOUCHED, Gate
 from agent.changes.journal.plans import Loaded
-from agent.changes.journal.request import Ask, Request, RequestError, refusal, silent_h_of
+from agent.changes.journal.request import Ask, Request, RequestError, is_overdue, refusal, silent_h_of
 from agent.changes.journal.trust_state import Pinned
 from agent.changes.planning.again import RestOfChange, rest_of
-from agent.changes.planning.preview import Chosen, Previewer, Scope
+from agent.changes.planning.preview import Chosen, NothingToDoError, Previewer, Scope
+from agent.config_billing import OverdueRules
 from agent.connectors.base import UnreadableError
 from agent.connectors.spec import AccessMap
-from agent.inventory import book, mapping_check, resolve
-from agent.inventory.facts import BillingFact, latest
+from agent.inventory import book, mapping_check, overdue, resolve
+from agent.inventory.billing import BillingReader
+from agent.inventory.facts import Billing, age_s
+from agent.inventory.overdue import Candidates
 from agent.model import (
     Access,
     Address,
@@ -49,7 +52,7 @@ from agent.reasons import SkipReason
 from agent.runtime.clock import Clock
 from agent.runtime.slices import InSlices
 from agent.services import verbs
-from agent.services.verbs import Billing, Leave, Params, Wish
+from agent.services.verbs import Leave, Params, Wish
 from agent.store.db import Store
 from agent.store.vault import Vault
 from trust.policy import Action, RiskClass
@@ -62,6 +65,18 @@ _RESTORE = RiskClass.RESTORE.value
 _CLOSES = "rows of accounting are closed, none is deleted: each gets a stop time and the cause Stale-Session"
 _UNDO_CLOSING = "ispagent change revert opens the rows again; a session that a question ended stays ended"
 _MOVING = (ItemState.RUNNING, ItemState.UNKNOWN)
+_NOT_SUSPENDED = (
+    ItemState.BLOCKED,
+    ItemState.EXCLUDED,
+    ItemState.SKIPPED,
+    ItemState.STALE,
+    ItemState.SUPERSEDED,
+    ItemState.CANCELLED,
+    ItemState.EXPIRED,
+    ItemState.NOT_APPLIED,
+    ItemState.REVERTED,
+)
+"""States of an item of a suspension by which nobody is suspended, nor will be."""
 
 
 class Planner(Protocol):
@@ -95,8 +110,10 @@ class Intake:
     previewer: Previewer
     access: Sequence[AccessMap]
     clock: Clock
-    doubt: Callable[[str], str] = lambda _: ""
-    """Why what billing says of a subscriber must not count as owing now; "": it may."""
+    billing: BillingReader = field(default_factory=BillingReader)
+    """Says who owes and who paid."""
+    overdue: OverdueRules = field(default_factory=OverdueRules)
+    """The operator's rules for suspending all who are overdue."""
     standings: Standings | None = None
     """Approves what a standing authority covers; None: everything waits for people."""
     planners: Mapping[Action, Planner] = field(default_factory=dict)
@@ -128,31 +145,42 @@ class Intake:
         if (planner := self.planners.get(ask.action)) is not None:
             return await planner.plan(request, pinned)
         services = book.services(self.store.reader)
+        await trio.lowlevel.checkpoint()  # with 9,000 services each of these steps takes 0.1 s, and others wait
         if ask.action is Action.REVERT:
             return await self._revert(request, services, pinned)
         rest = await self.rest(ask.change, ask.action) if ask.change else None
         if rest is not None:
             ask = replace(ask, refs=rest.refs, reason=rest.reason, tariff=rest.tariff)
             request = replace(request, ask=ask)
+        proposed = await self._overdue(services) if is_overdue(ask) else None
+        if proposed is not None:
+            ask = replace(ask, refs=tuple(one.service.ref for one in proposed.listed))
         selected = select(ask, services)
         if ask.action is Action.RESTORE:
             await self._wait_for_rest([s.ref for s in selected])
             services = book.services(self.store.reader)  # the suspension that it waited for left its reason
             selected = [services[s.ref] for s in selected]
-        facts = book.facts(self.store.reader)
+        await trio.lowlevel.checkpoint()
+        billing = self._billing(selected)
+        await trio.lowlevel.checkpoint()
         params = Params(ask.action, self.clock.wall_s(), ask.reason, ask.tariff, silent_h_of(ask))
         others = _logins(services)
         shared = {ref: s for s in mapping_check.check(services.values(), self.access).shared_logins for ref in s.refs}
+        await trio.lowlevel.checkpoint()
         chosen = [
             Chosen(
                 s,
-                _refuse_shared(shared, s)
-                or self._supersede(s, verbs.decide(params, s, facts.get(s.subscriber), self.doubt(s.subscriber)), ask),
+                _refuse_shared(shared, s) or self._supersede(s, verbs.decide(params, s, billing[s.subscriber]), ask),
                 tuple(login for login in others[s.subscriber] if login != s.login),
             )
             async for s in InSlices(selected)
         ]
-        scope = self._scope(ask, chosen, services, facts, pinned)
+        if proposed is not None:
+            chosen = self._by_rules(chosen, proposed, billing)
+        await trio.lowlevel.checkpoint()
+        scope = self._scope(ask, chosen, services, billing, pinned)
+        if proposed is not None:
+            scope = replace(scope, source=f"{scope.source} · {proposed.said()}")
         if rest is not None:
             scope = replace(
                 scope,
@@ -163,6 +191,56 @@ class Intake:
         if scope.standing and self.standings and plans.find(self.store.reader, plan_id.hex()).risk == _RESTORE:
             await self.standings.use(plan_id)
         return plan_id
+
+    # --- all who are overdue ---
+
+    async def _overdue(self, services: Mapping[str, Service]) -> Candidates:
+        """Return who has something overdue now.
+
+        Raises:
+            RequestError: it is no day for suspensions, or nobody has.
+        """
+        day = days.today(self.clock.wall_s(), self.billing.terms.zone)
+        if why := overdue.closed(self.overdue, day):
+            raise RequestError(f"{why}: nobody is suspended by --overdue", refused=True)
+        billing = self._billing(list(services.values()))
+        await trio.lowlevel.checkpoint()
+        found = overdue.candidates(services.values(), billing, self.overdue)
+        if not found.listed:
+            raise NothingToDoError(f"nobody has anything overdue; {found.said()}", [])
+        return found
+
+    def _by_rules(self, chosen: Sequence[Chosen], proposed: Candidates, billing: Mapping[str, Billing]) -> list[Chosen]:
+        """Return what is chosen with what the operator's rules leave out, and within the day's number."""
+        left = {one.service.ref: one.left_out for one in proposed.listed}
+        taken, ruled = self._suspended_today(), []
+        for one in chosen:
+            wish = one.wish
+            if isinstance(wish, Wish):
+                out = left[one.service.ref] or overdue.over_limit(self.overdue, taken)
+                if out is None:
+                    kept = billing[one.service.subscriber].kept
+                    source = "" if kept is None else kept.source
+                    wish = replace(wish, requires=overdue.on_run_day(wish.requires, one.service, source))
+                    taken += 1
+                else:
+                    wish = Leave(out.code, out.why, out.blocked)
+            ruled.append(replace(one, wish=wish))
+        return ruled
+
+    def _suspended_today(self) -> int:
+        """Return how many services were suspended for debt on this day of the operator's, or are going to be."""
+        zone, now_s = self.billing.terms.zone, self.clock.wall_s()
+        since_s = days.start_of(days.today(now_s, zone), zone)
+        debt = str(ReasonChange(SuspensionReason.DEBT, added=True))
+        marks = ",".join("?" * len(_NOT_SUSPENDED))
+        rows = self.store.query(
+            "SELECT count(DISTINCT i.service) AS n FROM item i JOIN plan p USING (plan_id) WHERE p.made_s >= ?"  # noqa: S608  # only question marks
+            f" AND p.action = ? AND p.reason = ? AND i.state NOT IN ({marks})"
+            " AND p.gate IN ('open', 'approved', 'consumed')",
+            (int(since_s), Action.SUSPEND.value, debt, *(s.value for s in _NOT_SUSPENDED)),
+        )
+        return int(rows[0]["n"])
 
     async def rest(self, change: str, action: Action | None = None) -> RestOfChange:
         """Return the rest of a change that can be asked for anew.
@@ -213,9 +291,9 @@ class Intake:
         if not items:
             raise RequestError(f"{row.short} has nothing to revert: no item of it stands")
         now = await self._now(items)
-        facts = book.facts(self.store.reader)
+        billing = self._billing([services[i.subject or ""] for i in items])
         chosen = [
-            self._take_back(i, services[i.subject or ""], now, facts, recorded=loaded.rows[i.n].state in TOUCHED)
+            self._take_back(i, services[i.subject or ""], now, billing, recorded=loaded.rows[i.n].state in TOUCHED)
             async for i in InSlices(items)
         ]
         suspends = any(verbs.suspends(c.wish) for c in chosen)
@@ -224,12 +302,12 @@ class Intake:
         debts = [c for c in chosen if isinstance(c.wish, Wish) and owing in c.wish.desired]
         scope = Scope(
             active_services=len(services),
-            facts_age_s=self._facts_age_s(debts, facts),
+            facts_age_s=_facts_age_s(debts, billing),
             facts_empty=False,
             own_revert_age_s=None if suspends else own,  # to suspend needs a second person, under any name
             reverts=row.plan_id,
             source=f"reverts {row.short}",
-            look=_look(chosen, facts) if debts else _cautions(chosen),
+            look=_look(chosen, billing) if debts else _cautions(chosen),
         )
         return await self.previewer.preview(request, chosen, scope, pinned)
 
@@ -268,7 +346,7 @@ class Intake:
         item: Item,
         service: Service,
         now: Mapping[Address, Seen | UnreadableError],
-        facts: Mapping[str, BillingFact],
+        billing: Mapping[str, Billing],
         *,
         recorded: bool,
     ) -> Chosen:
@@ -288,8 +366,11 @@ class Intake:
             return Chosen(service, Wish(None, undo=undo))
         if not recorded and not any(isinstance(d, ReasonChange) and not d.added for d in item.desired):
             return Chosen(service, verbs.as_recorded(service))
-        billing = Billing(facts.get(service.subscriber), self.clock.wall_s(), self.doubt(service.subscriber))
-        return Chosen(service, verbs.take_back(book.opposite(item.desired), service, billing))
+        return Chosen(service, verbs.take_back(book.opposite(item.desired), service, billing[service.subscriber]))
+
+    def _billing(self, services: Sequence[Service]) -> Mapping[str, Billing]:
+        subscribers = [service.subscriber for service in services]
+        return self.billing.of_many(self.store.query, subscribers, self.clock.wall_s())
 
     # --- what it is judged by ---
 
@@ -298,7 +379,7 @@ class Intake:
         ask: Ask,
         chosen: Sequence[Chosen],
         services: Mapping[str, Service],
-        facts: Mapping[str, BillingFact],
+        billing: Mapping[str, Billing],
         pinned: Pinned,
     ) -> Scope:
         active = sum(1 for s in services.values() if not s.reasons)
@@ -308,14 +389,16 @@ class Intake:
             if ask.settings:
                 return Scope(active, None, False, notes=_CLOSES, undo=_UNDO_CLOSING)
             return Scope(active, None, False, look=_cautions(chosen) if ask.action is Action.SET_PLAN else "")
-        age = self._facts_age_s(chosen, facts)
-        source = "no billing data" if age is None else f"billing data {age // 60} min old"
-        return Scope(active, age, not facts, source=source, look=_look(chosen, facts))
+        age = _facts_age_s(chosen, billing)
+        told = self.billing.source_text(self.store.query)
+        source = f"no billing data{told}" if age is None else f"billing data{told} {age // 60} min old"
+        known = any(one.kept is not None for one in billing.values())
+        return Scope(active, age, not known, source=source, look=_look(chosen, billing))
 
     def _restoring(self, active: int, chosen: Sequence[Chosen], pinned: Pinned) -> Scope:
         now_s = self.clock.wall_s()
         changing = [c.service.ref for c in chosen if isinstance(c.wish, Wish)]
-        paid = [r for r in changing if standings.has_matched_payment(self.store.query, r, now_s, self.doubt)]
+        paid = [r for r in changing if standings.has_matched_payment(self.store.query, r, now_s, self.billing)]
         matched = bool(paid) and len(paid) == len(changing)
         owing = "" if matched or not paid else f"{len(changing) - len(paid)} without a matched payment: apart from them"
         scope = Scope(
@@ -334,10 +417,12 @@ class Intake:
             standing_turn_s=self.standings.turn_s(found, Action.RESTORE, now_s),
         )
 
-    def _facts_age_s(self, chosen: Sequence[Chosen], facts: Mapping[str, BillingFact]) -> int | None:
-        asked = [facts[c.service.subscriber] for c in chosen if c.service.subscriber in facts]
-        oldest = min((latest(f.as_of).timestamp() for f in asked), default=None)
-        return None if oldest is None else max(int(self.clock.wall_s() - oldest), 0)
+
+def _facts_age_s(chosen: Sequence[Chosen], billing: Mapping[str, Billing]) -> int | None:
+    """Return the age of the oldest billing data by which something would change, seconds; None: there is none."""
+    rests_on = [billing[c.service.subscriber] for c in chosen if isinstance(c.wish, Wish)]
+    ages = [int(age_s(one)) for one in rests_on if one.kept is not None]
+    return max(ages, default=None)
 
 
 def _rows_again(item: Item, now: Mapping[Address, Seen | UnreadableError]) -> tuple[Transition, ...]:
@@ -406,12 +491,13 @@ def _cautions(chosen: Sequence[Chosen]) -> str:
     return f"{found} protected, or feeding others" if found else ""
 
 
-def _look(chosen: Sequence[Chosen], facts: Mapping[str, BillingFact]) -> str:
+def _look(chosen: Sequence[Chosen], billing: Mapping[str, Billing]) -> str:
     """Return what is worth a second look in a batch: the smallest debt, subscribers with several services."""
     changing = [c for c in chosen if isinstance(c.wish, Wish)]
     if len(changing) < LOOK_FROM:
         return ""
-    debts = [Decimal(facts[c.service.subscriber].balance) for c in changing if c.service.subscriber in facts]
+    found = [billing[c.service.subscriber] for c in changing]
+    debts = [one.kept.account.overdue(one.today) for one in found if one.kept is not None]
     several = sum(1 for c in changing if c.others)
     parts = [f"smallest debt {min(debts)}"] if debts else []
     parts += [f"{several} have other services"] if several else []

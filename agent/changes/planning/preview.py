@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -128,6 +128,12 @@ class PlanTerms:
     build_sha256: str
     facts_age_max_s: int
     """At what age billing data counts as old."""
+    billing_source: str
+    """The source whose accounts decide."""
+
+
+CutOff = Callable[[], Awaitable[Collection[str]]]
+"""Returns the refs of the services that an outage cuts off now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +195,8 @@ class Previewer:
     """As they are now: a reload of the configuration changes them."""
     log_head: Callable[[], tuple[int, bytes]]
     """Size and root of the log as they may leave the agent (`Evidence.published`)."""
+    cut_off: CutOff
+    """Services whose lines are down, as the devices were read last."""
 
     @property
     def pacing(self) -> Pacing:
@@ -223,7 +231,12 @@ class Previewer:
         scope = replace(
             scope,
             notes=_notes(
-                *_warnings(items), *_authored(items, authors), scope.notes, *await _rejected(chosen, read), *_told(read)
+                *_warnings(items),
+                *_authored(items, authors),
+                scope.notes,
+                *await _rejected(chosen, read),
+                *_told(read),
+                *_in_outage(items, await self.cut_off()),
             ),
         )
         both = InSlices(zip(chosen, items, strict=True))
@@ -265,7 +278,7 @@ class Previewer:
             baseline_due=scope.baseline_due,
         )
         if risk is RiskClass.RESTORE and len(changing) > LOW_ITEMS_MAX:  # of one, the standing authority is judged
-            items = tuple(map(_rests_on_payment, items))
+            items = tuple(_rests_on_payment(item, self.terms().billing_source) for item in items)
         policy = policy_for(pinned.trust, risk)
         self._check_policy(policy, request, len(changing))
         self._check_time(changing, scope)
@@ -697,6 +710,14 @@ async def _rejected(chosen: Sequence[Chosen], read: Readings) -> list[str]:
     return [f"{len(refs)} rejected today by what is not the agent's: {', '.join(refs[:NAMED])}{more}"] if refs else []
 
 
+def _in_outage(items: Sequence[Item], cut: Collection[str]) -> list[str]:
+    """Return how many of the services that would change an outage cuts off: they cannot tell a suspension from it."""
+    refs = [item.subject for item in items if item.listed is Listed.CHANGE and item.subject in cut]
+    if not refs:
+        return []
+    return [f"{len(refs)} of these {'is' if len(refs) == 1 else 'are'} in an outage: ispagent outage"]
+
+
 def _notes(*texts: str) -> str:
     return " · ".join(filter(None, texts))
 
@@ -766,11 +787,11 @@ def _change(
     )
 
 
-def _rests_on_payment(item: Item) -> Item:
+def _rests_on_payment(item: Item, source: str) -> Item:
     """Return an item that is done only while a payment is matched; one that would not change as it is."""
     if item.listed is not Listed.CHANGE or item.subject is None:
         return item
-    paid = Requirement(fact_address(subject_of(item.subject)), PAID, "a payment is matched")
+    paid = Requirement(fact_address(source, subject_of(item.subject)), PAID, "a payment is matched")
     return replace(item, requires=(*item.requires, paid))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from agent.changes.auditlog.build import AuditLog
 from agent.changes.authority.approval import Approvals
@@ -20,7 +20,7 @@ def build(
     intake: Intake,
     *,
     wake: Callable[[], None],
-    refresh_facts: Callable[[], Awaitable[object]],
+    refresh_facts: Callable[[Collection[str]], Awaitable[object]],
 ) -> tuple[Sealing, InboxHandler]:
     """Return the sealing keys, and the handler of the inbox.
 
@@ -30,7 +30,7 @@ def build(
         approvals: which take statements.
         intake: which takes requests.
         wake: makes the worker look.
-        refresh_facts: reads the billing file again if it changed.
+        refresh_facts: reads billing data of services again, by their refs.
     """
     g, agent = ground, ground.identity.agent
     sealing = Sealing(g.store, g.vault, g.recorder, g.trust, g.clock, log.signer)

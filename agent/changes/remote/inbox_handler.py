@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -118,7 +118,7 @@ class InboxParts:
     bells: MailBells
     changed: Notifier
     wake: Callable[[], None]
-    refresh_facts: Callable[[], Awaitable[object]]
+    refresh_facts: Callable[[Collection[str]], Awaitable[object]]
     agent: str
 
 
@@ -282,7 +282,7 @@ class InboxHandler:
         if (answered := self._answered_with(intent_id)) is not None:
             return answered == asked.digest
         try:
-            await self._p.refresh_facts()
+            await self._p.refresh_facts(())
             await self._p.intake.plan(asked, self._pinned())
         except RefusedCommandError:  # the same intent came in by the local socket meanwhile
             return self._answered_with(intent_id) == asked.digest

@@ -216,6 +216,11 @@ class CpeSession(CpeLine):
                 )
             values.append(self.typed(path, text))
         if secrets:
+            if not self.cpe().takes_secrets:  # refused or unbound since the "about to"
+                raise NotSentError(
+                    f"no secret goes into {self.name} any more: no approved change accepts it",
+                    reason=CwmpReason.NOT_ASSURED,
+                )
             user = self._user_after(values)
             if (owner := self._book.owner(user)) is not None and owner != self.name:
                 raise NotSentError(f"{user} is the user of {owner}", reason=CwmpReason.LOGIN_TAKEN)

@@ -12,7 +12,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import trio
@@ -174,7 +174,8 @@ class CpeFleet:
             _log.warning("cwmp-wrong-name", extra={"target": target_id(name), "reason": "certificate of another"})
             call.session.answer(refusal(AcsFault.REQUEST_DENIED, "this certificate does not name this CPE"))
             return
-        cpe = await self._book.called(self._called(name, inform, proof, own=owner == name or certified))
+        called = self._called(name, inform, proof, own=owner == name or certified)
+        cpe = await self._book.called(replace(called, certified=certified))
         self._ended_well.discard(name)
         if cpe.trust is Acceptance.REFUSED:
             call.session.answer(refusal(AcsFault.REQUEST_DENIED, "this CPE is refused here"))

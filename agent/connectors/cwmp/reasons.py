@@ -12,6 +12,11 @@ class CwmpReason(ExplainedReason):
     MANY_TRACES = "many-traces", "As many traces as may run at once are running.", "End one, or try again later."
     NO_FILE = "no-file", "There is no such image file.", "Put it into the configured folder."
     NO_FILES = "no-files", "This agent serves no image files.", "Configure a folder for them."
+    NOT_ASSURED = (
+        "not-assured",
+        "Since the change began, nothing approved accepts the CPE for its service: no secret goes into it.",
+        "ispagent cpe accept NAME; somebody else approves it.",
+    )
     LOGIN_TAKEN = "login-taken", "Another CPE has this user.", "Ask again: another one is made."
     SECRET_GONE = "secret-gone", "The secret that was to be set is no longer kept.", "Ask for the change again."
     SECRET_UNKNOWN = (

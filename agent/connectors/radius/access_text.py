@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from agent.age import age_text
 from agent.connectors.radius.addresses import SAME_AS
 from agent.connectors.radius.evaluator import SECRET
 from agent.connectors.radius.rowset import fields_of, holds_secret
-from agent.model import Access, age_text
+from agent.model import Access
 
 if TYPE_CHECKING:
     from agent.connectors.radius.evaluator import Accepted, Unmet

@@ -137,6 +137,7 @@ class StateReader:
             facts=dict(session),
             carries=carries,
             how=how,
+            may_be_over=True,
         )
 
     def _carries(self, session: Session, outcome: Outcome) -> tuple[Access | None, AnyReason]:

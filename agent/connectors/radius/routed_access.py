@@ -391,7 +391,7 @@ class RoutedAccess:
         for target in self._targets() if self._lists or places else ():
             host = self._host(target)
             rules = seen[host.rules(target, 4)].value
-            if text := host.cut_text(host.open_flows(rules, self._kind, self._lists, places)):
+            if text := host.cut_text(rules, self._kind, self._lists, places):
                 found.append(f"{_name(target)}: {text}")
         return found
 

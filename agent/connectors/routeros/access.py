@@ -491,7 +491,7 @@ class ProfileAccess:
             if lists:
                 return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, kept.advice)
             return CannotEnforce(MethodReason.NO_LIST, f"profile {profile} has no address-list, and {kept.advice}")
-        return " · ".join(filter(None, (kept.text, cut_text(kept.open_flows), rate)))
+        return " · ".join(filter(None, (kept.text, cut_text(kept), rate)))
 
     def _confined(
         self, profile: str, lists: Collection[str], places: tuple[str, ...], seen: Mapping[Address, Seen]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from agent.model import Access, age_text
+from agent.age import age_text
+from agent.model import Access
 
 if TYPE_CHECKING:
     from agent.connectors.routeros.schema import HotspotMethod, PppMethod

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from agent.connectors.base import AddressHolder, DeviceReport, Neighbor, Reach, Session, Traits, UnreadableError
+from agent.connectors.base import AddressHolder, DeviceReport, Reach, Session, Traits, UnreadableError
 from agent.connectors.routeros import api_session, prepare
 from agent.connectors.routeros.access_methods import access_method_of
 from agent.connectors.routeros.addresses import ALL, RouterResource
@@ -22,6 +22,7 @@ from agent.connectors.routeros.limits import CONNECTING_MAX
 from agent.connectors.routeros.line import RouterLine
 from agent.connectors.routeros.live_sessions import EFFECTS
 from agent.connectors.routeros.session import SETTLE_S, RouterSession
+from agent.line_model.reading import Neighbor
 from agent.model import Absent, Target
 from agent.reasons import TargetReason
 from agent.runtime.clock import boot_time_s

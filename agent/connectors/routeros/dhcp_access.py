@@ -465,7 +465,7 @@ class DhcpAccess:
         found = self._kept(place, seen)
         if isinstance(found, LetOut):
             return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, found.advice)
-        return " · ".join(filter(None, (found.text, cut_text(found.open_flows))))
+        return " · ".join(filter(None, (found.text, cut_text(found))))
 
     def _kept(self, place: str, seen: SeenAll) -> KeptIn | LetOut:
         rules = seen[self._at(RouterResource.FILTER, ALL)].value

@@ -62,11 +62,13 @@ class KeptIn:
 
     `open_flows`: the rule above it that lets connections pass that were open before ("rule 2 (…)"): those must be cut,
     or it is no suspension. "": only those that FastTrack took before pass. `mend`: how that rule would not.
+    `fasttracks`: FastTrack is in the rules, so it may have taken some.
     """
 
     text: str
     open_flows: str = ""
     mend: str = ""
+    fasttracks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,8 @@ def keeps_in(ruleset: Ruleset, confined: Confined) -> KeptIn | LetOut:
         return LetOut("it is in no address list, and its addresses are not known", mend="name a list or a prefix")
     found = _judge(ruleset, confined, _Budget())
     if isinstance(found, _Walked) and not found.leaks and not found.flows:
-        return KeptIn(f"{found.last} drops {confined.text}")
+        fasttracks = any(is_on(rule) and rule.get("action") == "fasttrack-connection" for rule in ruleset.filter)
+        return KeptIn(f"{found.last} drops {confined.text}", fasttracks=fasttracks)
     mend = _mend(ruleset, confined, found)
     if isinstance(found, str):
         return LetOut(found, mend=mend)

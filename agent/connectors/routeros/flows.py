@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent.connectors.routeros.addresses import Network, networks, rows_of, within
+from agent.connectors.routeros.firewall import KeptIn
 from agent.connectors.routeros.matching import Rule, Ruleset
 from agent.model import Value
 
@@ -121,14 +122,13 @@ def passing(connections: Value, garden: Garden, open_flows: str = "", mine: Coll
     )
 
 
-def cut_text(open_flows: str) -> str:
-    """Return the note for a preview that open connections are cut, why, and at which cost; "" without `open_flows`."""
-    if not open_flows:
-        return ""
-    return (
-        f"open connections are cut: {open_flows} lets them pass; the router then walks its connection table a second "
-        "time to read back that none is left · not checked: connections from outside, opened later"
-    )
+def cut_text(kept: KeptIn) -> str:
+    """Return the note for a preview: which open connections are cut, why, and at which cost; "" where none can pass."""
+    twice = "the router then walks its connection table a second time to read back that none is left"
+    if kept.open_flows:
+        not_checked = "not checked: connections from outside, opened later"
+        return f"open connections are cut: {kept.open_flows} lets them pass; {twice} · {not_checked}"
+    return f"open connections that FastTrack took are cut; if there are any, {twice}" if kept.fasttracks else ""
 
 
 def established(key: str, row: Row) -> bool:

@@ -35,17 +35,18 @@ class RouterHost:
 
     def let_out(self, rules: Value, kind: str, lists: Collection[str], addresses: Collection[str]) -> str:
         """Return why the rules let a suspended session out, and what to do; empty when they keep it in."""
-        confined = Confined(frozenset(lists), tuple(addresses), PPP if kind == PPP else "")
-        found = self._rulesets.kept(rules, confined)
+        found = self._kept(rules, kind, lists, addresses)
         if any(":" in one for one in addresses):  # connections of IPv6 are not cut
             found = without_cuts(found)
         return found.advice if isinstance(found, LetOut) else ""
 
     def open_flows(self, rules: Value, kind: str, lists: Collection[str], addresses: Collection[str]) -> str:
         """Return the rule by which connections pass that were open before a suspension; "" where none does."""
-        confined = Confined(frozenset(lists), tuple(addresses), PPP if kind == PPP else "")
-        found = self._rulesets.kept(rules, confined)
+        found = self._kept(rules, kind, lists, addresses)
         return found.open_flows if isinstance(found, KeptIn) else ""
+
+    def _kept(self, rules: Value, kind: str, lists: Collection[str], addresses: Collection[str]) -> KeptIn | LetOut:
+        return self._rulesets.kept(rules, Confined(frozenset(lists), tuple(addresses), PPP if kind == PPP else ""))
 
     def own_entry(self, target: str, kind: str, login: str) -> Address:
         """Return where a login's PPP secret or hotspot user is read."""
@@ -95,9 +96,10 @@ class RouterHost:
         """Return where the connections of a login's sessions are read."""
         return address(target, _FLOWS[kind], login)
 
-    def cut_text(self, open_flows: str) -> str:
-        """Return the note for a preview that open connections are cut, and why; "" if `open_flows` is empty."""
-        return cut_text(open_flows)
+    def cut_text(self, rules: Value, kind: str, lists: Collection[str], addresses: Collection[str]) -> str:
+        """Return the note for a preview which open connections are cut, and why; "" where none can pass."""
+        found = self._kept(rules, kind, lists, addresses)
+        return cut_text(found) if isinstance(found, KeptIn) else ""
 
     def connections_left(
         self, connections: Value, rules: Value, lists: Collection[str], open_flows: str, addresses: Collection[str]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from agent.connectors.base import Busy, DeviceReport, DeviceState, Finding, Neighbor, UnreadableError
+from agent.connectors.base import Busy, DeviceReport, DeviceState, Finding, UnreadableError
 from agent.connectors.routeros import health
 from agent.connectors.routeros.backoff import Attempts, Turned
 from agent.connectors.routeros.errors import (
@@ -43,6 +43,7 @@ from agent.connectors.routeros.versions import (
     served,
 )
 from agent.connectors.routeros.words import presentable
+from agent.line_model.reading import Neighbor
 from agent.reasons import TargetReason
 
 if TYPE_CHECKING:

@@ -164,7 +164,7 @@ class StaticLists:
             found = self._kept(family, seen, _confined(of_family(family, mine), self._name))
             if isinstance(found, LetOut):
                 return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, f"IPv{family.version}: {found.advice}")
-            texts += [f"IPv{family.version} {found.text}", *filter(None, (cut_text(found.open_flows),))]
+            texts += [f"IPv{family.version} {found.text}", *filter(None, (cut_text(found),))]
         return texts
 
     def open_now(self, mine: Collection[Network], seen: SeenAll, ended: Collection[Address] = ()) -> Open:

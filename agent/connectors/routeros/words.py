@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from agent.connectors.routeros import limits
-from trust.render import neutralise
+from trust.terminal import neutralise
 
 _SECRET_NAME: Final = re.compile(r"password|secret|passphrase|psk|(^|[-.])key", re.IGNORECASE)
 _BLOT: Final = "***"

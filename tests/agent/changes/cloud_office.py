@@ -89,13 +89,16 @@ class Office:
         """The first day: trust, subscribers, a control plane, a sealing key."""
         document, words = self.people.sign_trust(self.desk.trust(self.daemon.files))
         api = self.daemon.api.parts
+        await api.trust.install(document, words, self.daemon.clock.wall_s())
+        # Read after the first event: a payment from the second before it would be one that the suspension knew.
         now_s = self.daemon.clock.wall_s()
-        await api.trust.install(document, words, now_s)
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now_s))  # not gmtime(): its clock is a tick behind
         await api.importer.run((self.desk.csv % {"now": now}).encode(), "maria", dry_run=False)
         sealed = api.recorder.record(None, {"what": "billing"})
         await self.store.run(as_billing((self.desk.csv % {"now": now}).encode(), sealed))
-        self.store._con.execute("INSERT INTO reason VALUES ('C-5/home', 'debt', NULL, 1)")
+        self.store._con.execute(
+            "INSERT INTO reason (service, reason, plan_id, seq) VALUES ('C-5/home', 'debt', NULL, 1)"
+        )
         await self.store.run(JoinCloud(b"n" * 32))
         await self.daemon.sealing.refresh()
         await self.all_sent()
@@ -232,9 +235,11 @@ def office_on(folder: Path, desk: Desk, clock: Clock, *, marked: bool = False) -
     store = CrashingStore(folder, TRANSITIONS, clock.wall_s, high_water=raise_marks)
     for con in (store._con, vault._con):
         con.execute("PRAGMA synchronous = OFF")  # only the process dies, and only in play
+    series = daemons.open_series(config, clock)
     try:
-        yield Office(build(config, Files(store, vault, identity, mark_file), clock, desk), store, desk)
+        yield Office(build(config, Files(store, vault, identity, series, mark_file), clock, desk), store, desk)
     finally:
+        series.close()
         store.close()
         vault.close()
         if mark_file is not None:

@@ -26,7 +26,7 @@ async def intake(
 ) -> CpeIntake:
     """Return an intake whose CPE is known by these values; it proposes nothing."""
     await book.cpes.called(called())
-    await book.decide(NAME)
+    await book.assure(NAME)
     await book.cpes.learned(NAME, values)
     await book.cpes.was_set(NAME, taken or {})
     manager = CwmpConnector(CwmpConfig(), lambda _name: b"", book.vault.commit, book.cpes, book.clock)

@@ -105,10 +105,11 @@ def test_the_command_prints_what_mends_below_each_fault(
 ) -> None:
     ok = {"about": "radius/main", "what": "login", "result": "ok", "detail": "user ispagent", "mend": ""}
     bad = {**ok, "about": "nas/bng-2", "what": "disconnect", "result": "fails", "detail": "no reply", "mend": "wake it"}
-    monkeypatch.setattr(doctor, "call_object", lambda *_, **__: {"checks": [ok]})
+    monkeypatch.setattr(doctor, "_of_installation", lambda: ([], Path("agent.sock")))
+    monkeypatch.setattr(doctor, "_of_daemon", lambda socket: [ok])
     doctor.doctor()
     assert capsys.readouterr().out == "ok           radius/main  login: user ispagent\n1 ok\n"
-    monkeypatch.setattr(doctor, "call_object", lambda *_, **__: {"checks": [ok, bad]})
+    monkeypatch.setattr(doctor, "_of_daemon", lambda socket: [ok, bad])
     with pytest.raises(typer.Exit) as ended:
         doctor.doctor()
     assert ended.value.exit_code == 5
@@ -143,3 +144,17 @@ async def test_a_secret_that_is_missing_is_told_once(tmp_path: Path, monkeypatch
         monkeypatch.setattr(parts.checkup, "targets", targets)
         told = [c["mend"] for c in (await agent.call("GET", "/v1/doctor"))["checks"] if "secret set" in c["mend"]]
         assert told == ["ispagent secret set db", "ispagent secret set nas"]
+
+
+async def test_a_packet_that_the_unit_does_not_let_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with agent_in(tmp_path, World()) as agent:
+        refused = Check("fake/d", "login", CheckResult.FAILS, "cannot be reached: Operation not permitted", "start it")
+        away = replace(refused, detail="cannot be reached: No route to host")
+
+        async def targets() -> list[Check]:
+            return [refused, away]
+
+        monkeypatch.setattr(agent.daemon.api.parts.checkup, "targets", targets)
+        mends = [c["mend"] for c in (await agent.call("GET", "/v1/doctor"))["checks"] if c["about"] == "fake/d"]
+        assert mends[0].startswith("systemctl edit ispagent: [Service] IPAddressAllow=")
+        assert mends[1] == "start it"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ import trio
 from trio.testing import MockClock
 
 from agent.changes.drifting import PAUSE_S, SLICE, DriftTempo, DriftWatch, SourceFindings
+from agent.connectors.base import LiveSession
 from agent.connectors.spec import AccessMap
 from agent.inventory import drift_book
 from agent.inventory.drift_book import Difference, DriftRound, SaveRound
@@ -43,7 +44,10 @@ class AddServices:
             row = (f"C-{login}/home", f"C-{login}", "", "home", login, self.method, "20M", "", 0, "{}")
             tx.run("INSERT INTO service VALUES (?,?,?,?,?,?,?,?,?,?)", row)
         for login in self.suspended:
-            tx.run("INSERT INTO reason SELECT ?, 'debt', NULL, max(seq) FROM event", (f"C-{login}/home",))
+            tx.run(
+                "INSERT INTO reason (service, reason, plan_id, seq) SELECT ?, 'debt', NULL, max(seq) FROM event",
+                (f"C-{login}/home",),
+            )
 
 
 @pytest.fixture
@@ -264,6 +268,16 @@ async def test_other_sources_are_listed_beside(rig: Rig, autojump_clock: MockClo
     done = await one_round(rig, sources=[source])
     assert (done.checked, done.differ, done.unread) == (13, 1, 1)
     assert listed(rig) == {"cpe 1": "cpe-differs"}
+
+
+async def test_sessions_that_a_round_sees_are_told_of(rig: Rig, autojump_clock: MockClock) -> None:
+    told: list[str] = []
+
+    async def seen(sessions: Iterable[tuple[str, LiveSession]]) -> None:
+        told.extend(service for service, _ in sessions)
+
+    await one_round(rig, seen=seen)
+    assert told == ["C-u0/home", "C-u2/home", "C-u4/home", "C-u6/home"]
 
 
 async def test_a_service_that_is_removed_takes_its_difference_along(

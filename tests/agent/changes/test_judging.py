@@ -29,7 +29,7 @@ from agent.store.db import Command, Tx
 from tests.agent.changes.rig import KEY, CrashedError, Rig, item
 from tests.agent.changes.test_restart import AddService
 from tests.agent.connectors.fake import World, steps_for
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, virtual_clock
 from trust import envelope as envelopes
 from trust import statements
 from trust.items import ReasonChange, SuspensionReason
@@ -400,7 +400,7 @@ HAPPENS = ("login", "logout", "old-session", "away", "back", "judge", "judge", "
 @given(st.lists(st.tuples(st.sampled_from(HAPPENS), st.sampled_from(("u0", "u1"))), max_size=14))
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_life_is_said_as_it_was(tmp_path_factory: pytest.TempPathFactory, life: list[tuple[str, str]]) -> None:
-    trio.run(play, tmp_path_factory.mktemp("life"), life, clock=MockClock(autojump_threshold=0))
+    trio.run(play, tmp_path_factory.mktemp("life"), life, clock=virtual_clock())
 
 
 async def play(folder: Path, life: list[tuple[str, str]]) -> None:

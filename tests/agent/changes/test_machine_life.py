@@ -27,7 +27,7 @@ from agent.connectors.base import Reach
 from agent.model import Direction, ItemState, Ticket
 from tests.agent.changes.rig import TRANSITIONS, CrashedError, Rig, item
 from tests.agent.connectors.fake import World
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, virtual_clock
 from trust.leaf import ITEM_STATE_CODES, LeafKind
 from trust.statements import Cancel, Freeze, FreezeScope, OnFailure, Unfreeze
 
@@ -87,7 +87,7 @@ class PlanLife(RuleBasedStateMachine):
                 self.clock = FakeClock(wall, self.clock.boot_id, boot)
 
         self.rig.clock = self.clock
-        trio.run(scene_and_clock, clock=trio.testing.MockClock(autojump_threshold=0))
+        trio.run(scene_and_clock, clock=virtual_clock())
         self.rig.clock = self.clock
 
     # --- what the device sees ---

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 from hypothesis import HealthCheck, settings
@@ -37,7 +38,7 @@ from agent.store.mail import LeaveCloud
 from tests.agent.changes.cloud_office import CSV, Desk, build, make_world, office_on
 from tests.agent.changes.rig import CrashedError
 from tests.agent.connectors.fake import World
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, virtual_clock
 from tests.fuzz import counting
 from tests.people import People
 from tests.servers import ServerMissingError, missing, program
@@ -61,6 +62,8 @@ SUSPENDED = {"plan": "20M", "suspended": "yes"}
 HOUR_S = 3600
 THEN = st.sampled_from(["", "copy", "run", "copy and run"])
 SIGNERS = st.sampled_from([("joseph",), ("nora",), ("pete",), ("joseph", "nora"), ("lena", "pete")])
+STOPS = st.sampled_from(["cancel", "freeze", "late"])
+"""What stops a run: a cancel, a freeze of all, or the last moment of its plan."""
 RUN_S = 8.0
 """How long workers work, in play; a worker looks at its plans each second."""
 
@@ -134,11 +137,14 @@ def template() -> Template:
                 await office.daemon.begin()
                 await office.install()
                 for ref in PAID[1:]:
-                    office.store._con.execute("INSERT INTO reason VALUES (?, 'debt', NULL, 1)", (f"{ref}/home",))
+                    office.store._con.execute(
+                        "INSERT INTO reason (service, reason, plan_id, seq) VALUES (?, 'debt', NULL, 1)",
+                        (f"{ref}/home",),
+                    )
                 await office.store.run(LeaveCloud())
                 nursery.cancel_scope.cancel()
 
-        trio.run(first_day, clock=trio.testing.MockClock(autojump_threshold=0))
+        trio.run(first_day, clock=virtual_clock())
         clock.stop()
         pinned = office.parts.trust.pinned
         assert pinned is not None
@@ -215,6 +221,8 @@ class OfficeLife(RuleBasedStateMachine):
         self.barred: set[str] = set()
         """Plans of a time that was put back: what had happened to them since must not happen again, nor be undone."""
         self.wire = 0
+        self.judged, self.kept_judged, self.passed = 0, 0, False
+        """Up to which leaf it was judged whether steps were begun in time; whether time passed in this scene."""
         self.broken: list[AssertionError] = []
         self.auditors = auditors
         self.opened = ExitStack()
@@ -265,11 +273,12 @@ class OfficeLife(RuleBasedStateMachine):
             finally:
                 self.clock.stop()
 
-        trio.run(hosted, clock=trio.testing.MockClock(autojump_threshold=0))
+        trio.run(hosted, clock=virtual_clock())
         store.die_at, store.between = None, None
         for err in self.broken:
             raise err
         self.note_starts()
+        self.judge_late()
         if crashed:
             self.stop()
             self.start()
@@ -356,6 +365,14 @@ class OfficeLife(RuleBasedStateMachine):
         recent = sum(at > now_s - HOUR_S for at in self.known.uses)
         assert recent < sum(s.rate for s in able), "started by a standing authority that does not hold, or is used up"
         self.known.uses.append(now_s)
+
+    def judge_late(self) -> None:
+        """Nothing was begun after its plan's last moment; of a scene in which that passed nothing is judged."""
+        sql = "SELECT plan_id, at_s FROM step JOIN event ON about_seq = seq WHERE direction = ? AND seq > ?"
+        for row in self.office.store.query(sql, (Direction.FORWARD.value, self.judged)):
+            (told,) = [told for told in self.known.plans if told.plan_id == bytes(row["plan_id"])]
+            assert self.passed or row["at_s"] < told.plan.run_until * 60, "begun after its last moment"
+        self.judged, self.passed = self.size(), False
 
     def need(self, trust: Trust, risk: RiskClass) -> int:
         policy = trust.policy_class(risk)
@@ -528,12 +545,18 @@ class OfficeLife(RuleBasedStateMachine):
         die_at=st.one_of(st.none(), st.integers(1, 12)),
         die_after=st.booleans(),
         stop_at=st.one_of(st.none(), st.integers(1, 12)),
-        data=st.data(),
+        stop=STOPS,
     )
-    def run(self, both: bool, die_at: int | None, die_after: bool, stop_at: int | None, data: st.DataObject) -> None:
-        """Let one worker or two look at what there is; perhaps die, perhaps somebody cancels or freezes meanwhile."""
-        told = self.any_plan(data) if self.known.plans and stop_at is not None else None
-        self.work(both=both, die_at=die_at, die_after=die_after, stop_at=stop_at, told=told)
+    def run(self, both: bool, die_at: int | None, die_after: bool, stop_at: int | None, stop: str) -> None:
+        """Let one worker or two look at what there is; perhaps die, perhaps something stops them meanwhile."""
+        self.work(both=both, die_at=die_at, die_after=die_after, stop_at=stop_at, stop=stop)
+
+    @rule(ref=st.sampled_from(DEBTORS), stop_at=st.integers(1, 12), stop=STOPS)
+    def stopped_in_the_middle(self, ref: str, stop_at: int, stop: str) -> None:
+        """Start a change that was approved, and have it stopped somewhere in its run."""
+        self.somebody_sets_it_back(ref)
+        self.change(ref, Action.SUSPEND, ("joseph", "lena"), "")
+        self.work(stop_at=stop_at, stop=stop)
 
     def work(
         self,
@@ -542,25 +565,34 @@ class OfficeLife(RuleBasedStateMachine):
         die_at: int | None = None,
         die_after: bool = False,
         stop_at: int | None = None,
-        told: Told | None = None,
+        stop: str = "",
     ) -> None:
+        """`stop`: what happens just before the command of number `stop_at`: `cancel`, `freeze` or `late`."""
         store = self.office.store
         store.seen, store.die_at, store.die_after = 0, die_at, die_after
-        stops = trio.Event()
+        stops, told = trio.Event(), self.known.plans[-1] if self.known.plans else None
 
         def between(n: int) -> None:
-            if n == stop_at:
+            if n != stop_at:
+                return
+            if stop == "late" and told is not None:
+                self.passed = True  # between a command's making and its commit too
+                self.clock.pass_s(max(told.plan.run_until * 60 - self.clock.wall_s(), 0))
+            else:
                 stops.set()
 
         store.between = between
 
-        async def stop() -> None:
+        async def people_stop() -> None:
             await stops.wait()
-            await (self._cancel(told) if told is not None else self._freeze(FreezeScope.ALL, ""))
+            if stop == "cancel" and told is not None:
+                await self._cancel(told)
+            else:
+                await self._freeze(FreezeScope.ALL, "")
 
         async def scene() -> None:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(stop)
+                nursery.start_soon(people_stop)
                 for daemon in (self.office.daemon, self.beside) if both else (self.office.daemon,):
                     nursery.start_soon(daemon.job.worker.run)
                 await trio.sleep(RUN_S)
@@ -579,7 +611,7 @@ class OfficeLife(RuleBasedStateMachine):
             con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         shutil.rmtree(self.folder / "copy", ignore_errors=True)
         shutil.copytree(self.folder / "state", self.folder / "copy")
-        self.kept = copy.deepcopy(self.known)
+        self.kept, self.kept_judged = copy.deepcopy(self.known), self.judged
 
     @precondition(lambda self: self.kept is not None)
     @rule(runs=st.booleans())
@@ -594,6 +626,7 @@ class OfficeLife(RuleBasedStateMachine):
         self.known = copy.deepcopy(self.kept)
         shutil.rmtree(self.folder / "state")
         shutil.copytree(self.folder / "copy", self.folder / "state")
+        self.judged = self.kept_judged
         self.start()
         if runs:
             self.work()
@@ -620,6 +653,38 @@ class OfficeLife(RuleBasedStateMachine):
             ours = [proof.verify_export_untrusted(export, head=head) for export in exports]
             wanted = [(frozenset(f.value for f in report.faults), not report.whole) for report in ours]
             assert second.theirs(exports, head) == wanted
+
+
+@pytest.mark.parametrize("stop", ["cancel", "freeze", "late"])
+def test_a_run_is_stopped_at_each_of_its_commands(stop: str) -> None:
+    """Random lives seldom stop a run right before a step; here each place of one run has its turn."""
+    steps_done = set()
+    for stop_at in range(1, 12):
+        life = OfficeLife()
+        life.begin([], granted=False, copied=False, auditors=1)
+        try:
+            life.stopped_in_the_middle("C-1", stop_at, stop)
+            steps_done.add(len(life.done))
+        finally:
+            life.teardown()
+    assert {1, 2} <= steps_done, "some were stopped between two steps, and some were not"
+
+
+def test_nothing_is_begun_when_the_agent_is_back_after_the_last_moment() -> None:
+    """It died at each command of a run, and came back too late for what was left of it."""
+    steps_done = set()
+    for die_at in range(1, 12):
+        life = OfficeLife()
+        life.begin([], granted=False, copied=False, auditors=1)
+        try:
+            life.change("C-1", Action.SUSPEND, ("joseph", "lena"), "")
+            life.work(die_at=die_at, die_after=True)
+            life.clock.pass_s(life.known.plans[-1].plan.run_until * 60 - life.clock.wall_s())
+            life.work()
+            steps_done.add(len(life.done))
+        finally:
+            life.teardown()
+    assert {0, 1} <= steps_done, "some had a step before, and no other after"
 
 
 @functools.cache

@@ -405,7 +405,7 @@ async def test_a_frozen_change_does_not_block_the_target_for_others(
         nursery.start_soon(Run(parts, rig.loaded(frozen)).run)
         await trio.sleep(30)
         limiter = await parts.sessions.limiter("fake/d")
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             async with limiter:
                 pass
         nursery.cancel_scope.cancel()
@@ -505,7 +505,7 @@ async def test_what_was_opened_again_before_anything_ran_is_run_once(tmp_path: P
         worker.resume(plan_id)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(worker.run)
-            with trio.fail_after(20):
+            with trio.fail_after(60):
                 while office.row().finished_seq is None or worker._resumed:
                     worker.poke()
                     await trio.sleep(0.01)

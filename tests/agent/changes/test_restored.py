@@ -17,13 +17,17 @@ from trio.testing import MockClock
 
 from agent.changes.auditlog import recovery
 from agent.changes.journal.request import RequestError
+from agent.store.backup import BackupPaths, BackupSource, make
 from agent.store.errors import LogCorruptError, RefusedCommandError
 from agent.store.mail import LeaveCloud
+from agent.store.restoring import restore
 from tests.agent.changes.cloud_office import Desk, Office, office_in
 from tests.agent.changes.remote.test_inbox_handler import approval
+from tests.agent.changes.rig import STORE_KEY
 from tests.agent.changes.witnessing import Witness, life, site_in, snapshot
 from tests.agent.cli_rig import Terminal
 from tests.agent.test_api import Agent
+from tests.backups.age_files import Owner
 from trust import chain, statements
 from trust import envelope as envelopes
 from trust.document import Quorum, WitnessOperator
@@ -269,7 +273,7 @@ async def test_a_damaged_database_starts_nothing(tmp_path: Path) -> None:
         (answer,) = await office.daemon.job.approvals.submit(approval(office))
         assert answer.accepted
         office.store._con.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        root = office.number("SELECT rootpage FROM sqlite_master WHERE name = 'fact'")
+        root = office.number("SELECT rootpage FROM sqlite_master WHERE name = 'service'")
         size = office.number("PRAGMA page_size")
         with (state / "agent.db").open("r+b") as file:
             file.seek((root - 1) * size)
@@ -277,3 +281,46 @@ async def test_a_damaged_database_starts_nothing(tmp_path: Path) -> None:
         with pytest.raises(LogCorruptError, match=r"^agent\.db: it is damaged.*put the state directory back"):
             await office.daemon._work()
         assert (office.gate(), len(desk.world.writes)) == ("approved", 0)
+
+
+# --- from a backup ---
+
+
+async def test_a_restored_backup_starts_nothing_and_brings_nobody_back(site: PutBack, tmp_path: Path) -> None:
+    """Made while the agent runs, restored into a new directory: all that holds of a copy that was put back holds."""
+    state, owner, key = tmp_path / "state", Owner(), tmp_path / "store.key"
+    key.write_bytes(STORE_KEY)
+    key.chmod(0o600)
+    (tmp_path / "agent.toml").write_text("")
+    paths = BackupPaths(tmp_path / "b.age", tmp_path / "b.keys.age")
+    shutil.rmtree(state)
+    shutil.rmtree(tmp_path / "state-mark")
+    first, desk = replace(site), Desk()
+    first.desk = desk
+    state.mkdir()
+    async with first.life() as office:
+        await office.store.run(LeaveCloud())
+        await office.plan("C-1/home")
+        first.signed = approval(office)
+        source = BackupSource(state, key, tmp_path / "agent.toml", "noc-1", office.daemon.config.origin)
+        await trio.to_thread.run_sync(make, source, paths, owner.recipients, int(time.time()))
+        (answer,) = await office.daemon.job.approvals.submit(first.signed)
+        assert answer.accepted
+        await work(office)
+        assert (office.gate(), len(desk.world.writes)) == ("consumed", 1)
+        newer = await remove_joseph(office)
+    for mark in ("there", "gone"):
+        shutil.rmtree(state)
+        if mark == "gone":
+            shutil.rmtree(tmp_path / "state-mark")
+        restore(paths, owner.identities, state)
+        async with first.life() as office:
+            assert (office.gate(), office.leaves(LeafKind.RESTORED_DATABASE)) == ("void", 1), mark
+            assert office.parts.trust.doubt(), mark
+            with pytest.raises(RequestError, match=r"had version 2|trust"):
+                await office.daemon.job.approvals.submit(first.signed)
+            await work(office)
+            assert len(desk.world.writes) == 1, mark
+            if mark == "there":
+                await office.parts.trust.install(newer, "", time.time())
+                assert office.parts.trust.doubt() == ""

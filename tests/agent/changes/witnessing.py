@@ -105,7 +105,7 @@ class Site:
         await self.trust.follow(envelopes.encode(envelope), self.clock.wall_s())
 
     async def note_start(self) -> None:
-        await recovery.note_start(self.rig.store, self.rig.recorder)
+        await recovery.note_start(self.rig.store, self.rig.recorder, recovery.Build("0.1.0", "00" * 32))
 
     async def plan(self) -> bytes:
         """Save an open plan."""

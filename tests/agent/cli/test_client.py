@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from agent.cli import client
-from agent.config import SOCKET
+from agent.socket_place import CONFIG, SOCKET
 
 ROOT = os.geteuid() == 0
 NOBODY = 65534
@@ -30,9 +30,23 @@ def test_a_configuration_that_is_not_there_says_how_to_name_another(
     assert "--config or ISPAGENT_CONFIG" in said
 
 
+def test_an_agent_without_the_usual_configuration_is_not_configured_yet(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not CONFIG.exists(), "these tests want a machine that is no agent's"
+    assert not SOCKET.exists()
+    monkeypatch.delenv("ISPAGENT_SOCKET", raising=False)
+    monkeypatch.delenv("ISPAGENT_CONFIG", raising=False)
+    with pytest.raises(typer.Exit) as ended:
+        client.socket_path()
+    assert ended.value.exit_code == client.USAGE
+    said = capsys.readouterr().err
+    assert "this agent is not configured yet: /etc/ispagent/agent.toml does not exist" in said
+
+
 def test_an_empty_name_of_the_configuration_names_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ISPAGENT_CONFIG", "")
-    assert client.config_path() == Path(client.DEFAULT_CONFIG)
+    assert client.config_path() == CONFIG
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -93,3 +93,18 @@ def test_init_restored_has_the_next_start_take_the_state_for_a_backup(
     assert mark is not None
     assert mark[0] == 7
     assert mark[1] != bytes(32), "of no log that ever was"
+
+
+def test_init_makes_no_second_store_key_where_the_first_is_sealed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "state").mkdir()
+    path = tmp_path / "agent.toml"
+    path.write_text(GOOD)
+    local.init(config=path, enroll=tmp_path / "e.json")
+    (tmp_path / "state" / "store.key").rename(tmp_path / "sealed")
+    with pytest.raises(typer.Exit) as ended:
+        local.init(config=path, enroll=tmp_path / "again.json")
+    assert ended.value.exit_code == client.FAILED
+    assert "a sealed key is opened for the service alone" in capsys.readouterr().err
+    assert not (tmp_path / "state" / "store.key").exists()

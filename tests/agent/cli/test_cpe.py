@@ -137,13 +137,22 @@ def test_all_values_of_a_large_cpe_are_printed(
 
 
 def test_a_decision_is_told_in_a_line_with_the_next_step() -> None:
-    cpe = {"name": "A", "trust": "accepted", "service": "C-1/home", "why": "", "missing": ["wifi.1.ssid"]}
+    cpe: dict[str, object] = {
+        "name": "A",
+        "trust": "accepted",
+        "service": "C-1/home",
+        "why": "",
+        "missing": ["wifi.1.ssid"],
+        "takes_secrets": True,
+    }
     assert _decided(cpe) == [
         "A accepted · serves C-1/home",
         "     > ispagent cpe refresh A: reads it; changes are planned from what was read",
     ]
     assert _decided({**cpe, "missing": []}) == ["A accepted · serves C-1/home"]
-    assert _decided({**cpe, "service": ""})[1] == "     > ispagent cpe bind A SERVICE"
+    assert _decided({**cpe, "service": ""})[1] == "     > ispagent cpe accept A --service SERVICE"
+    admitted = {**cpe, "takes_secrets": False}
+    assert _decided(admitted)[1].startswith("     > ispagent cpe accept A: no secret goes into it before")
     refused = {**cpe, "trust": "refused", "why": "refused by maria", "service": ""}
     assert _decided(refused) == ["A refused · serves nobody"]
 

@@ -26,6 +26,8 @@ FOUND = {
     "drift": None,
     "services": 0,
     "targets": [],
+    "silent_credentials": [],
+    "series_crowded": [],
     "devices": {"configured": 0, "not-asked": 0, "reachable": 0, "unreachable": 0, "refused": 0, "findings": 0},
     "cpes": None,
     "reviews": {"open": 0, "oldest_s": None},
@@ -60,10 +62,15 @@ def routers(**counts: int) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("found", "line"),
     [
-        (routers(configured=2, not_asked=2), "routers  none was needed yet: ispagent device list\n"),
-        (routers(configured=2, reachable=2, findings=1), "routers  2 of 2 reachable, 1 with findings: ispagent device"),
-        (routers(configured=3, reachable=1, refused=1, not_asked=1), "ROUTERS  1 of 2 reachable, 1 not asked yet: "),
-        (routers(configured=1, unreachable=1), "ROUTERS  0 of 1 reachable: "),
+        (routers(configured=2, not_asked=2), "devices  none was needed yet: ispagent device list\n"),
+        (routers(configured=2, reachable=2, findings=1), "devices  2 of 2 reachable, 1 with findings: ispagent device"),
+        (routers(configured=3, reachable=1, refused=1, not_asked=1), "DEVICES  1 of 2 reachable, 1 not asked yet: "),
+        (
+            {"series_crowded": [{"device": "ap-1", "dropped": 128, "refused": True}]},
+            "SERIES   ap-1 has more than are kept of a device: 128 ended series were dropped since the start, new ones",
+        ),
+        ({"silent_credentials": ["all 3 devices"]}, "SILENT   all 3 devices\n"),
+        (routers(configured=1, unreachable=1), "DEVICES  0 of 1 reachable: "),
         ({"cpes": CPES}, "CPE      9 accepted, 2 on the line\n"),
         ({"cpes": {**CPES, "quarantined": 3}}, " · 3 IN QUARANTINE (ispagent cpe list --quarantined)\n"),
         ({"cpes": {**CPES, "turned_away": 7}}, " · 7 told to come again\n"),

@@ -41,6 +41,7 @@ from agent.model import (
     Value,
 )
 from agent.reasons import TargetReason
+from agent.runtime.clock import boot_time_s
 
 
 class Lab(Protocol):
@@ -51,6 +52,8 @@ class Lab(Protocol):
     """A resource that is not there."""
     secrets: tuple[str, ...]
     """Secrets of the system, in clear."""
+    silent_s: float
+    """How long to wait for an answer that was lost, seconds; infinite: the system or its connector says so."""
 
     @property
     def targets(self) -> Sequence[Target]:
@@ -154,10 +157,15 @@ def values_of(seen: Mapping[Address, Seen]) -> dict[Address, object]:
 
 
 def ticket(
-    do: tuple[Transition, ...] | Effect, step: Step, bound: Mapping[Address, Seen] | None = None, attempt: int = 1
+    do: tuple[Transition, ...] | Effect,
+    step: Step,
+    bound: Mapping[Address, Seen] | None = None,
+    attempt: int = 1,
+    within_s: float = float("inf"),
 ) -> Ticket:
-    """Return leave to send. `deadline_s` is never."""
-    return Ticket("0" * 32, 1, step.n, Direction.FORWARD, attempt, step.target, do, bound or {}, float("inf"))
+    """Return leave to send, for `within_s` seconds."""
+    until = boot_time_s() + within_s
+    return Ticket("0" * 32, 1, step.n, Direction.FORWARD, attempt, step.target, do, bound or {}, until)
 
 
 async def apply(lab: AccessLab, session: Session, service: Service, access: Access) -> dict[Address, Seen]:
@@ -299,8 +307,8 @@ async def a_lost_reply_is_lost_not_unsent(lab: Lab) -> None:
         bound = await session.bind(effect)
         lab.lose_reply()
         with pytest.raises(LostError):
-            await session.send(ticket(effect, step, bound))
-        with trio.fail_after(lab.connector.traits.settle_s + 5):
+            await session.send(ticket(effect, step, bound, within_s=lab.silent_s))
+        with trio.fail_after(lab.connector.traits.settle_s + 60):
             await session.settle()
         await lab.rest(session)
         assert proven(effect, bound, await session.read(list(bound)))
@@ -313,9 +321,9 @@ async def a_lost_command_may_be_sent_again_once_it_settled(lab: Lab) -> None:
         bound = await session.bind(effect)
         lab.lose_command()
         with pytest.raises(LostError):
-            await session.send(ticket(effect, step, bound))
+            await session.send(ticket(effect, step, bound, within_s=lab.silent_s))
         lab.mend()
-        with trio.fail_after(lab.connector.traits.settle_s + 5):
+        with trio.fail_after(lab.connector.traits.settle_s + 60):
             await session.settle()
         await lab.rest(session)
         assert values_of(await session.bind(effect)) == values_of(bound)
@@ -326,7 +334,7 @@ async def a_lost_command_may_be_sent_again_once_it_settled(lab: Lab) -> None:
 
 async def settle_returns_when_nothing_is_in_doubt(lab: Lab) -> None:
     async with lab.session() as session:
-        with trio.fail_after(lab.connector.traits.settle_s + 5):
+        with trio.fail_after(lab.connector.traits.settle_s + 60):
             await session.settle()
         await session.read([lab.unknown])  # and the session is as good as before
 

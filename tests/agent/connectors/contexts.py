@@ -7,22 +7,47 @@ from collections.abc import Mapping
 from datetime import UTC
 from typing import cast
 
+from agent.billing_model.source import RingsBell, TellsAccounts, TellsPayments, TriesSource
 from agent.connectors.base import (
     Changes,
     ConnectionRequests,
     DeviceFacts,
+    Explores,
     KnowsPasswords,
+    ManagesPorts,
     Polls,
     Prepares,
     Reads,
     SeesNeighbors,
+    SharesCredentials,
+    TellsDevices,
+    TellsEvents,
 )
 from agent.connectors.spec import ConnectorContext
 from agent.cpe_model.known import CpeBook
 from agent.cpe_model.manager import CpeManager
 from agent.runtime.clock import Clock, SystemClock
 
-ROLES = (Changes, Reads, Polls, DeviceFacts, Prepares, SeesNeighbors, ConnectionRequests, KnowsPasswords, CpeManager)
+ROLES = (
+    Changes,
+    Reads,
+    Polls,
+    TellsDevices,
+    TellsEvents,
+    Explores,
+    DeviceFacts,
+    Prepares,
+    SeesNeighbors,
+    ConnectionRequests,
+    KnowsPasswords,
+    ManagesPorts,
+    SharesCredentials,
+    CpeManager,
+    TellsAccounts,
+    TellsPayments,
+    RingsBell,
+    TriesSource,
+)
 """Every role that there is."""
 
 

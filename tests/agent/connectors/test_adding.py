@@ -110,7 +110,7 @@ async def test_the_daemon_reads_and_polls_it(config: AgentConfig, tmp_path: Path
         (listed,) = await agent.call("GET", "/v1/devices")
         assert (listed["name"], listed["address"]) == ("hill", str(tmp_path / "hill.txt"))
         shown = await agent.call("POST", "/v1/devices/hill/probe", "{}")
-        assert (shown["state"], shown["polled"]) == ("unreachable", [])
+        assert (shown["state"], shown["sensors"]) == ("unreachable", [])
         assert "meter/hill" in shown["problem"], "its password is missing"
 
         password = base64.b64encode(b"pass").decode()
@@ -119,21 +119,24 @@ async def test_the_daemon_reads_and_polls_it(config: AgentConfig, tmp_path: Path
         assert (await agent.call("GET", "/v1/devices/hill"))["facts"] == {"values": "2"}
         (tmp_path / "hill.txt").write_text("volts=11.9\nstate=ok\n")
         await polled(agent, {"state": "ok", "volts": "11.9"})
-        series = await agent.call("GET", "/v1/devices/hill/series", query={"name": "volts"})
-        assert series[-1]["value"] == "11.9"
+        listed = await agent.call("GET", "/v1/devices/hill/series")
+        assert listed["series"] == [{"of": "value/volts", "name": "value", "value": 11.9}]
+        query = {"of": "value/volts"}
+        (point,) = (await agent.call("GET", "/v1/devices/hill/series", query=query))["points"]
+        assert (point["low"], point["high"]) == (11.9, 12.1)
 
         session = await agent.daemon.sessions.dialled("meter/hill")
         assert session.target.id == "meter/hill"
         (tmp_path / "hill.txt").unlink()
         assert (await agent.call("POST", "/v1/devices/hill/probe", "{}"))["state"] == "unreachable"
-        assert (await agent.call("GET", "/v1/devices/hill"))["polled"], "the last values are still known"
+        assert (await agent.call("GET", "/v1/devices/hill"))["sensors"], "the last values are still known"
 
 
 async def polled(agent: Agent, wanted: dict[str, str]) -> None:
     with trio.fail_after(60):
         while True:
             shown = await agent.call("GET", "/v1/devices/hill")
-            if {one["name"]: one["value"] for one in shown["polled"]} == wanted:
+            if {one["label"]: one["text"] or str(one["value"]) for one in shown["sensors"]} == wanted:
                 return
             await trio.sleep(0.01)
 
@@ -157,6 +160,14 @@ async def test_the_command_line_shows_it(
         assert "values        1" in said
         assert "volts                    12.1 (" in said
         assert "hill" in await run("device", "list")
+        assert "value/volts" in await run("device", "series", "hill")
+        assert "12.1 |*" in await run("device", "series", "hill", "value/volts")
+        drawn = tmp_path / "volts.svg"
+        assert await run("device", "series", "hill", "value/volts", "--plot", str(drawn)) == f"wrote {drawn}\n"
+        assert "hill · value/volts" in drawn.read_text()
+        picture = tmp_path / "volts.png"
+        assert await run("device", "series", "hill", "value/volts", "--plot", str(picture)) == f"wrote {picture}\n"
+        assert picture.read_bytes().startswith(b"\x89PNG")
     assert await run("meter", "onboard", "hill") == '[meter.hill]\nfile = "…"\n'
     assert "meter" in await run("--help")
     assert "onboard" in await run("device", "--help"), "the routers' own is still there"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
@@ -15,7 +16,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from agent.changes.engine.sessions import Sessions
-from agent.connectors import radius, registry, routeros
+from agent.connectors import radius, registry, routeros, snmp
 from agent.connectors.base import Changes, Connector, Reach, Session
 from agent.connectors.radius.dictionary import profile
 from agent.connectors.radius.schema import Method, Nas, RadiusConfig
@@ -28,10 +29,13 @@ from agent.connectors.routeros.schema import (
     RouterTarget,
     StaticMethod,
 )
+from agent.connectors.snmp.configuration import SnmpAccess, SnmpConfig, SnmpDevice
+from agent.connectors.snmp.credential import SnmpVersion
 from agent.cpe_model.addresses import TableRow, address, row_address
 from agent.model import (
     Access,
     Address,
+    Direction,
     Effect,
     ProofKind,
     Replay,
@@ -39,6 +43,7 @@ from agent.model import (
     Service,
     Step,
     Target,
+    Ticket,
     Transition,
 )
 from lab.cpe.model import Model
@@ -47,6 +52,9 @@ from lab.cpe.tr098 import tr098
 from lab.cpe.tr181 import tr181
 from lab.router.device import Router
 from lab.router.server import Endpoint, serve
+from lab.snmp.device import POE_ADMIN, Device
+from lab.snmp.server import open_snmp_lab
+from lab.snmp.values import Value
 from tests.agent.connectors.conformance import (
     ACCESS_CHECKS,
     CHECKS,
@@ -62,7 +70,11 @@ from tests.agent.connectors.contexts import context
 from tests.agent.connectors.cwmp.acs_rig import SHARED, AcsRig, opened, until
 from tests.agent.connectors.fake import FakeConnector, World
 from tests.agent.connectors.radius.fakes import SECRET, UdpNas, attributes_of, reply
+from tests.lab.snmp.devices import switch as lab_switch
 from tests.servers import RadiusDatabase
+
+SILENT_S = 1.5
+"""How long an answer that was lost is waited for, seconds."""
 
 
 def service(login: str, method: str, tariff: str) -> Service:
@@ -76,6 +88,7 @@ class BaseLab:
     connector: Connector
     unknown: Address
     secrets: tuple[str, ...] = ()
+    silent_s: float = float("inf")
 
     @property
     def targets(self) -> Sequence[Target]:
@@ -239,11 +252,11 @@ async def radius_lab(database: RadiusDatabase) -> AsyncIterator[AccessLab]:
     on, off = (service(login, "pppoe", "Home 20M") for login in ("amina.h", "bob"))
     unknown = Address("radius/main/user/nobody")
     clear = ("wonder-password", SECRET.decode())
-    lab = RadiusLab(FakeConnector(World()), unknown, clear, online=on, offline=off, database=database)
+    lab = RadiusLab(FakeConnector(World()), unknown, clear, SILENT_S, online=on, offline=off, database=database)
     lab.dial_in("amina.h")
     with UdpNas(lab.answer).run() as nas:
         config = RadiusConfig(
-            (replace(database.target(secret="db"), timeout_s=2.0),),
+            (replace(database.target(secret="db"), timeout_s=20.0),),
             (Nas("bng-1", "10.0.0.1", "127.0.0.1", nas.port, "nas"),),
             (Method("pppoe", "radius/main", {"Mikrotik-Address-List": "suspended"}, {"Home 20M": "home20"}),),
         )
@@ -421,7 +434,7 @@ async def serving(router: Router, method: RouterMethod) -> AsyncIterator[Connect
             "edge-1",
             fingerprint=bytes.fromhex(endpoint.fingerprint),
             serial=router.serial,
-            timeout_s=1.0,
+            timeout_s=20.0,
         )
         config = RouterosConfig((target,), (method,))
         yield routeros.SPEC.make(config, context({"edge-1": b"api-password"}))
@@ -435,7 +448,7 @@ async def router_lab(
     """A router with subscribers of one method; `lab` is where they stand."""
     async with serving(router, method) as connector:
         on, off = (service(login, method.name, "Home 20M") for login in logins)
-        options = {"secrets": ("wonder-password", "api-password")} | lab
+        options = {"secrets": ("wonder-password", "api-password"), "silent_s": SILENT_S} | lab
         nobody = Address("routeros/edge-1/ppp/secret/nobody")
         yield RouterLab(connector, nobody, online=on, offline=off, router=router, **options)
 
@@ -463,7 +476,7 @@ async def static_lab(version: str = "7.20.8") -> AsyncIterator[AccessLab]:
         on, off = (service(login, "static", "Home 20M") for login in ("192.0.2.7", "192.0.2.8"))
         # It reads no secret: nobody's password is in address lists
         nobody = Address("routeros/edge-1/ip/list/192.0.2.9 suspended")
-        yield StaticLab(connector, nobody, online=on, offline=off, router=router)
+        yield StaticLab(connector, nobody, silent_s=SILENT_S, online=on, offline=off, router=router)
 
 
 TARIFFS = {"Home 20M": "home20"}
@@ -483,6 +496,73 @@ def dhcp_lab(version: str) -> AbstractAsyncContextManager[AccessLab]:
     rows = {"rows": "/ip/dhcp-server/lease", "key": "mac-address", "running": "/ip/firewall/connection"}
     # A lease has no secret
     return router_lab(dhcp_router(version), method, (LEASES["amina.h"], LEASES["bob"]), secrets=(), **rows)
+
+
+# --- SNMP: the lab's switch, a port of which is switched, and another one's power is cycled ---
+
+
+@dataclass
+class SnmpSwitchLab(BaseLab):
+    _: KW_ONLY
+    switch: Device
+
+    def at(self, port: str, what: str) -> Address:
+        return Address(f"snmp/sw-1/if/{port}/{what}")
+
+    async def reads(self, session: Session) -> Collection[Address]:
+        whats = ("admin", "alias", "power", "now", "way", "power-cycle")
+        return [Address("snmp/sw-1/identity"), Address("snmp/sw-1/if"), *(self.at("ge-2", what) for what in whats)]
+
+    async def write(self, session: Session) -> Step:
+        wanted = {self.at("ge-2", "admin"): {"admin": "down"}, self.at("ge-2", "alias"): {"alias": "Çukur 7"}}
+        before = await session.read(list(wanted))
+        return Step(1, "snmp/sw-1", tuple(Transition(a, before[a], after) for a, after in wanted.items()))
+
+    async def effect(self, session: Session) -> Step:
+        args = {"off-s": "1", "ends": "on"}
+        cycle = Effect(
+            self.at("ge-3", "power-cycle"), "power-cycle", args, "k", Replay.IF_UNPROVEN, ProofKind.CHANGED, 9
+        )
+        return Step(1, "snmp/sw-1", cycle)
+
+    def drift(self) -> None:
+        self.switch.links.switch(self.switch.links.find("ge-2"), False, self.switch.clock())
+
+    def lose_reply(self) -> None:
+        """Nobody hears of either SET; from the second one on nothing is heard of the switch at all."""
+        column = self.switch.writable[POE_ADMIN]
+
+        def wrote(index: str, value: Value, now: float) -> None:
+            column.wrote(index, value, now)
+            self.switch.faults.silence = value.number() == 1
+
+        self.switch.writable = {**self.switch.writable, POE_ADMIN: replace(column, wrote=wrote)}
+        self.switch.faults.set_lost = True
+
+    def lose_command(self) -> None:
+        self.switch.faults.set_dropped = True
+
+    def mend(self) -> None:
+        self.switch.faults.clear()
+
+    async def rest(self, session: Session) -> None:
+        self.mend()
+        ticket = Ticket(
+            "0" * 32, 1, 1, Direction.FORWARD, 1, "snmp/sw-1", effect_of(await self.effect(session)), {}, 0.0
+        )
+        await session.finish(ticket)  # type: ignore[attr-defined]  # as the engine does where a reply was lost
+
+
+@asynccontextmanager
+async def snmp_lab() -> AsyncIterator[Lab]:
+    switch = lab_switch("sw-1", clock=time.time)  # type: ignore[arg-type]  # a clock that goes
+    async with open_snmp_lab([switch]) as lab:
+        read, write = (SnmpAccess(name, SnmpVersion.V2C, name) for name in ("read", "write"))
+        device = SnmpDevice("sw-1", lab.address, lab.port, read, timeout_s=SILENT_S, retries=0, write=write)
+        secrets = {"read": b"sw-1", "write": b"sw-1-write"}
+        connector = snmp.SPEC.make(SnmpConfig((device,), (read, write)), context(secrets))
+        # It reads no secret: none is in what a port is
+        yield SnmpSwitchLab(connector, Address("snmp/sw-1/if/ge-9/admin"), switch=switch)
 
 
 ACCESS_LABS: dict[str, Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[AccessLab]]] = {
@@ -505,16 +585,28 @@ ACCESS_LABS: dict[str, Callable[[pytest.FixtureRequest], AbstractAsyncContextMan
 DEVICE_LABS: dict[str, Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Lab]]] = {
     "cwmp": lambda request: cwmp_lab(request.getfixturevalue("tmp_path"), tr181()),
     "cwmp-tr098": lambda request: cwmp_lab(request.getfixturevalue("tmp_path"), tr098()),
+    "snmp": lambda _: snmp_lab(),
 }
 """Of connectors without access recipes."""
 LABS: dict[str, Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Lab]]] = {**ACCESS_LABS, **DEVICE_LABS}
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """NAS profiles as shipped, with time-outs for tests."""
-    fast = lambda name: replace(profile(name), timeout_s=0.05, retries=2)  # noqa: E731  one expression
-    monkeypatch.setattr("agent.connectors.radius.connector.profile", fast)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NAS profiles as shipped, with time-outs for a busy machine."""
+    timed = lambda name: replace(profile(name), timeout_s=10.0, retries=2)  # noqa: E731  one expression
+    monkeypatch.setattr("agent.connectors.radius.connector.profile", timed)
+
+
+@pytest.fixture(autouse=True)
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Devices of the lab confirm no lost command, and what they lost takes no effect later: both is waited for."""
+    monkeypatch.setattr("agent.connectors.routeros.limits.CANCEL_S", 0.1)
+    for module in ("session", "connector"):
+        monkeypatch.setattr(f"agent.connectors.routeros.{module}.SETTLE_S", 0.2)
+    for name in ("SETTLE_S", "LOOKS_S", "DELIVERS_S"):
+        monkeypatch.setattr(f"agent.connectors.snmp.port_session.{name}", 0.3)
+    monkeypatch.setattr("agent.connectors.snmp.port_session.POWER_TRIES", 1)
 
 
 def test_every_registered_connector_that_changes_something_has_a_lab() -> None:

@@ -11,9 +11,8 @@ import pytest
 from agent.changes.drifting import SourceFindings
 from agent.cpe.drift import CpeDrift
 from agent.cpe.reasons import CpeDriftReason
-from agent.cpe.store import DecideCpe
 from agent.cpe_model.baseline import PASSWORD, Baseline
-from agent.cpe_model.known import Acceptance, CachedParameter
+from agent.cpe_model.known import CachedParameter
 from agent.cpe_model.manager import CpeTerms
 from agent.model import Service
 from tests.agent.changes.cpe_rig import NAME, found, intake, known
@@ -33,8 +32,7 @@ def book(tmp_path: Path) -> Iterator[Book]:
 async def compared(book: Book, values: Mapping[str, CachedParameter], *, provisioned: bool = True) -> SourceFindings:
     made = await intake(book, values)
     await book.store.run(AddService("C-1/home"))
-    sealed = book.recorder.record(None, {"what": "cpe", "cpe": NAME})
-    await book.store.run(DecideCpe(NAME, Acceptance.ACCEPTED, "C-1/home", "", sealed, False))
+    await book.assure(NAME, "C-1/home")
     if provisioned:
         await book.cpes.provisioned(NAME, found(book).resets)
     made = replace(made, terms=CpeTerms(wait_s=60, baselines=(BASELINE,)))

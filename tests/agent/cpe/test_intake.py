@@ -12,9 +12,10 @@ import pytest
 from agent.changes.journal.request import Ask, RequestError
 from agent.cpe.baseline import Declared
 from agent.cpe.verbs import CpePlan
-from agent.cpe_model.addresses import what_of
+from agent.cpe_model.addresses import address, what_of
+from agent.cpe_model.known import Acceptance
 from agent.inventory.book import write_services
-from agent.model import ABSENT, Service
+from agent.model import ABSENT, Listed, SecretRef, Seen, Service, Step, Transition
 from agent.services.verbs import Leave
 from agent.store.db import Tx
 from tests.agent.changes.cpe_rig import ACS, NAME, found, intake, known
@@ -103,6 +104,31 @@ async def test_new_credentials_are_its_own_both_ways_and_nobody_sees_them(book: 
     assert not any(text in repr(plan) for text in keep.values())
 
 
+async def test_no_credentials_are_made_for_a_cpe_that_nothing_approved_accepts(book: Book) -> None:
+    values = {f"{ACS}{n}": known("cpe") for n in ("Username", "ConnectionRequestUsername")}
+    made = await intake(book, values)
+    await book.decide(NAME, Acceptance.QUARANTINED)
+    await book.decide(NAME)
+    keep: dict[str, str] = {}
+    leave = made._rotate(made.subject(found(book)), Declared({}, {}), keep, 9)
+    assert isinstance(leave, Leave)
+    assert (leave.code, leave.blocked, keep) == ("not-assured", True, {})
+
+
+async def test_a_revert_hands_no_secret_out_either(book: Book) -> None:
+    """It would set the one from before."""
+    made = await intake(book, {})
+    write = Transition(
+        address(f"cwmp/{NAME}", KEY), Seen({"value": SecretRef("cd" * 32)}, 1), {"value": SecretRef("ab" * 32)}
+    )
+    planned = CpePlan((Step(1, f"cwmp/{NAME}", (write,)),), {})
+    assert made.made(made.subject(found(book)), planned, 9).listed is Listed.CHANGE
+    await book.decide(NAME, Acceptance.REFUSED)
+    await book.decide(NAME)
+    item = made.made(made.subject(found(book)), planned, 9)
+    assert (item.listed, item.reason, item.steps) == (Listed.BLOCKED, "not-assured", ())
+
+
 async def test_what_a_baseline_declares_beside_new_credentials_is_judged_as_any(book: Book) -> None:
     names = ("Username", "ConnectionRequestUsername", "URL")
     secrets = ("Password", "ConnectionRequestPassword")
@@ -159,10 +185,10 @@ class Ages:
 
 async def test_who_is_not_there_cannot_be_left_out(book: Book) -> None:
     made = await intake(book, {})
-    assert [cpe.name for cpe in made._select(Ask(Action.CPE_RESET, refs=(NAME,)))] == [NAME]
+    assert [cpe.name for cpe in await made.select(Ask(Action.CPE_RESET, refs=(NAME,)))] == [NAME]
     with pytest.raises(RequestError, match="exclude LAB00O1: there is no such CPE"):
-        made._select(Ask(Action.CPE_RESET, refs=(NAME,), exclude=("LAB00O1",)))
+        await made.select(Ask(Action.CPE_RESET, refs=(NAME,), exclude=("LAB00O1",)))
     with pytest.raises(RequestError, match="no CPE is left"):
-        made._select(Ask(Action.CPE_RESET, refs=(NAME,), exclude=("LAB0001",)))
+        await made.select(Ask(Action.CPE_RESET, refs=(NAME,), exclude=("LAB0001",)))
     with pytest.raises(RequestError, match="and 30 more"):
-        made._select(Ask(Action.CPE_RESET, refs=tuple(f"X{n}" for n in range(530))))
+        await made.select(Ask(Action.CPE_RESET, refs=tuple(f"X{n}" for n in range(530))))

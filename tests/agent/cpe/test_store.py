@@ -11,12 +11,14 @@ import pytest
 from agent.cpe import requirements
 from agent.cpe import store as cpes
 from agent.cpe.store import EVIDENCE_MEMO, EVIDENCE_S, SECRET_KEEP_S, DecideCpe, KeepBreaker
-from agent.cpe_model import limits
+from agent.cpe_model import addresses, limits
 from agent.cpe_model.breaker import Breaker, TaskSignature
 from agent.cpe_model.known import Acceptance, CachedParameter, Called, Cpe, Credentials, Pending
-from agent.model import Address, Requirement
+from agent.inventory.book import Broken, unmet
+from agent.model import Address, Item, Listed, Requirement, SecretRef, Seen, Step, Transition
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
+from tests.agent.changes.test_restart import AddService
 from tests.agent.connectors.cwmp.acs_rig import Book, called, opened
 
 NAME = "02AC5F-LabGate-LAB0001"
@@ -43,6 +45,21 @@ class Changed:
 
     def run(self, tx: Tx) -> str | None:
         return requirements.changed_since(tx, self.rests)
+
+
+class NotAssured:
+    def run(self, tx: Tx) -> None:
+        tx.run("UPDATE cpe SET assured = 0")
+
+
+@dataclass(frozen=True)
+class UnmetOf:
+    """Which requirement of an item does not hold."""
+
+    item: Item
+
+    def run(self, tx: Tx) -> Broken | None:
+        return unmet(tx, self.item, False, requirements.REQUIREMENT_TESTS)
 
 
 def found_in(book: Book) -> Cpe:
@@ -559,29 +576,126 @@ async def test_a_cpe_that_is_forgotten_leaves_nothing(book: Book) -> None:
 async def test_decisions_about_nobody_or_for_nobody_are_refused(book: Book) -> None:
     sealed = book.recorder.record(None, {})
     with pytest.raises(RefusedCommandError, match="there is no CPE"):
-        await book.store.run(DecideCpe(NAME, Acceptance.ACCEPTED, None, "", sealed))
+        await book.store.run(DecideCpe(NAME, Acceptance.ACCEPTED, "", sealed))
+    with pytest.raises(RefusedCommandError, match="there is no CPE"):
+        await book.assure(NAME)
     await book.cpes.called(called())
     with pytest.raises(RefusedCommandError, match="there is no service"):
-        await book.store.run(DecideCpe(NAME, Acceptance.ACCEPTED, "C-1/home", "", sealed))
+        await book.assure(NAME, "C-1/home")
     assert row(book)["trust"] == "quarantined"
+    assert row(book)["assured"] == 0
+
+
+async def test_the_assurance_of_an_approved_plan_ends_with_what_it_was_of(book: Book) -> None:
+    """Refused, unbound, claimed and accepted anew, or come back with less than it had: each ends it."""
+    await book.cpes.called(called())
+    await book.decide(NAME)
+    assert not found_in(book).takes_secrets, "one person let it in"
+    sealed = book.recorder.record(None, {})
+
+    async def assured(service: str | None = None) -> None:
+        await book.assure(NAME, service)
+        assert found_in(book).takes_secrets
+
+    await book.store.run(AddService("C-1/home"))
+    await assured("C-1/home")
+    await book.decide(NAME)  # once more, of one that is accepted: nothing changes
+    assert found_in(book).takes_secrets
+    await book.store.run(DecideCpe(NAME, None, "", sealed, unbind=True))
+    assert not found_in(book).takes_secrets
+    await assured()
+    await book.store.run(DecideCpe(NAME, None, "", sealed, unbind=True))  # it served nobody already
+    assert found_in(book).takes_secrets
+    for trust in (Acceptance.REFUSED, Acceptance.QUARANTINED):
+        await book.decide(NAME, trust)
+        assert not found_in(book).takes_secrets
+        await book.decide(NAME)
+        assert not found_in(book).takes_secrets
+        await assured()
+    await give(book, "user", "a password")
+    await book.cpes.called(called(user="user", own=True))
+    await book.cpes.called(called(events=("0 BOOTSTRAP",)))  # claimed with what all share: the record stays
+    assert (found_in(book).claimed, found_in(book).takes_secrets) == (True, True)
+    await book.decide(NAME)  # by what it came with, and by one person
+    assert (found_in(book).claimed, found_in(book).takes_secrets) == (False, False)
+
+
+@pytest.mark.parametrize(("by_us", "takes"), [(True, True), (False, False)])
+async def test_with_trust_shared_one_that_lost_its_own_credentials_takes_no_secret(
+    book: Book, by_us: bool, takes: bool
+) -> None:
+    """It is acted on, as the operator decided, but anybody can be it; not so after our own reset."""
+    await book.cpes.called(called(trust_shared=True))
+    await book.assure(NAME)
+    await give(book, "user", "a password")
+    now = await book.cpes.called(called(user="user", own=True, trust_shared=True))
+    if by_us:
+        await book.cpes.expect_reset(NAME, now.last_s + 60)
+    now = await book.cpes.called(called(events=("0 BOOTSTRAP",), trust_shared=True))
+    assert (now.trust, now.takes_secrets) == (Acceptance.ACCEPTED, takes)
+
+
+async def test_a_certificate_of_its_own_proves_a_cpe_and_not_whom_it_serves(book: Book) -> None:
+    await book.cpes.called(called(user="", own=True, certified=True))
+    await book.decide(NAME)
+    assert found_in(book).takes_secrets
+    await book.store.run(AddService("C-1/home"))
+    await book.assure(NAME, "C-1/home")
+    assert found_in(book).takes_secrets
+    # As a binding by one person in an older version left it
+    await book.store.run(NotAssured())
+    assert (found_in(book).service, found_in(book).takes_secrets) == ("C-1/home", False)
+    await book.cpes.called(called(user="", own=True, certified=False))
+    await book.store.run(DecideCpe(NAME, None, "", book.recorder.record(None, {}), unbind=True))
+    assert not found_in(book).takes_secrets, "it came without the certificate"
+
+
+async def test_what_hands_out_a_secret_rests_on_the_assurance_when_it_is_sent(book: Book) -> None:
+    """Whatever version planned it: the test of the requirement that every item on CPE has reads it."""
+    await accepted(book)
+    path = addresses.address(f"cwmp/{NAME}", KEY)
+    secret = Transition(path, Seen({"value": ""}, 1), {"value": SecretRef("ab" * 32)})
+    plain = Transition(path, Seen({"value": ""}, 1), {"value": "plain"})
+
+    async def broken(write: Transition) -> str:
+        rests = requirements.same_cpe(found_in(book))
+        step = Step(1, f"cwmp/{NAME}", (write,))
+        item = Item(1, "00" * 16, None, Listed.CHANGE, "", {}, requires=(rests,), steps=(step,))
+        found = await book.store.run(UnmetOf(item))
+        return "" if found is None else found.why
+
+    assert "no secret goes into it" in await broken(secret)
+    assert await broken(plain) == ""
+    await book.assure(NAME)
+    assert await broken(secret) == ""
+
+
+async def test_an_acceptance_rests_on_what_proved_the_name(book: Book) -> None:
+    """Else whoever claims a name between preview and approval is accepted in the place of the one that was shown."""
+    await book.cpes.called(called())
+    await book.decide(NAME)
+    await give(book, "user", "a password")
+    await book.cpes.called(called(user="user", own=True))
+    rests = (requirements.same_proof(found_in(book)),)
+    item = Item(1, "00" * 16, None, Listed.CHANGE, "", {}, requires=rests)
+    assert await book.store.run(UnmetOf(item)) is None
+    await book.cpes.called(called(events=("0 BOOTSTRAP",)))
+    broken = await book.store.run(UnmetOf(item))
+    assert broken is not None
+    assert broken.stale
+    assert "claimed by somebody" in broken.why
 
 
 async def test_whose_a_cpe_is(book: Book) -> None:
     await accepted(book)
     sealed = book.recorder.record(None, {})
-    fields = "('C-1/home', 'C-1', 'Amina', 'home', 'amina', 'pppoe', 'Home 20M', '', 0, '')"
-
-    class AddService:
-        def run(self, tx: Tx) -> None:
-            tx.run(f"INSERT INTO service VALUES {fields}")
-
-    await book.store.run(AddService())
-    found = await book.store.run(DecideCpe(NAME, None, "C-1/home", "", sealed))
-    assert found is not None
+    await book.store.run(AddService("C-1/home"))
+    await book.assure(NAME, "C-1/home")
+    found = found_in(book)
     assert (found.service, found.trust) == ("C-1/home", Acceptance.ACCEPTED)
     assert [c.name for c in book.cpes.of_service("C-1/home")] == [NAME]
     assert (await book.cpes.called(called())).service == "C-1/home"
-    await book.store.run(DecideCpe(NAME, None, "", "", sealed))
+    await book.store.run(DecideCpe(NAME, None, "", sealed, unbind=True))
     assert book.cpes.of_service("C-1/home") == []
 
 

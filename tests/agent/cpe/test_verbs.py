@@ -52,6 +52,7 @@ def subject(
 ) -> CpeSubject:
     fields: dict[str, object] = {
         "trust": Acceptance.ACCEPTED,
+        "assured": 7,
         "root": "Device.",
         "software": "1.0",
         "last_s": NOW - 120,
@@ -444,6 +445,32 @@ def test_a_secret_is_refused_without_its_text() -> None:
     assert leave is not None
     assert leave.why == "wifi.1.key: expected 8 to 63 printable ASCII characters, or 64 hexadecimal digits"
     assert cpe_verbs.bad_secret(subject(), {"wifi.1.key": "long enough", "acs.password": "x"}) is None
+
+
+def test_a_secret_is_not_planned_for_a_cpe_that_nothing_approved_accepts():
+    """Whatever could be said of it besides: neither is it committed to, nor kept."""
+    made: list[str] = []
+
+    def commit(name: str, _path: str) -> str:
+        made.append(name)
+        return "ab" * 32
+
+    wanted = Wanted({"wifi.1.ssid": "new", "wifi.1.key": ""}, commit, secrets=("wifi.1.key",))
+    for cpe, takes in (
+        ({"assured": 0}, False),
+        ({"assured": 0, "certified": True, "service": "C-1/home"}, False),
+        ({"assured": 0, "certified": True}, True),
+        ({"service": "C-1/home"}, True),
+    ):
+        planned = cpe_verbs.set_values(subject(**cpe), wanted, NOW)
+        assert isinstance(planned, CpePlan) is takes, planned
+        assert bool(made) is takes
+        assert not isinstance(planned, Leave) or (planned.code == "not-assured" and planned.blocked)
+        assert not isinstance(planned, CpePlan) or cpe_verbs.hands_out(planned.steps)
+        made.clear()
+    plain = cpe_verbs.set_values(subject(assured=0), Wanted({"wifi.1.ssid": "new"}), NOW)
+    assert isinstance(plain, CpePlan)
+    assert not cpe_verbs.hands_out(plain.steps)
 
 
 def test_the_undo_of_a_secret_is_told_as_it_is() -> None:

@@ -35,7 +35,7 @@ ALL = (
 
 
 def _import(found: Sequence[Service], sealed: Sealed) -> ImportServices:
-    return ImportServices(MergeResult(tuple(found), (), (), (), ()), (), sealed, "maria", configured=False)
+    return ImportServices(MergeResult(tuple(found), (), (), (), ()), (), sealed, "maria")
 
 
 class Put:

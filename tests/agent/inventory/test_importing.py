@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
-from agent.inventory import book, importing
-from agent.inventory.facts import BY_HAND, CONFIGURED, BillingFact, describe
+from agent.billing_model.errors import BillingState
+from agent.inventory import importing, ledger
+from agent.inventory.billing import BillingReader, billing_json
+from agent.inventory.facts import Billing, BillingTerms, describe, paid_since
 from agent.inventory.importing import Importer, ImportRefusedError
-from agent.inventory.subscribers_csv import COLUMNS
+from agent.inventory.ledger import BY_HAND, FILE, KeptAccount
+from agent.inventory.subscribers_csv import COLUMNS, parse_untrusted
 from agent.runtime.outages import Outages
-from agent.services.verbs import Billing, payment_matched
 from tests.agent.store.stores import WALL_S, Agent
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class Desk:
         self.file = folder / "billing.csv"
         self.outages = Outages(lambda: WALL_S)
         self.importer = self.new_importer(self.file)
+        self.configured = True
 
     def new_importer(self, file: Path | None, people: Mapping[int, str] | None = None) -> Importer:
         recorder = self.agent.recorder
@@ -64,8 +67,21 @@ class Desk:
     async def hand_in(self, *lines: str) -> None:
         await self.importer.run("\n".join((HEADER, *lines)).encode(), "maria", dry_run=False)
 
-    def fact(self, subscriber: str) -> BillingFact:
-        return book.facts(self.agent.store.reader)[subscriber]
+    def billing(self, subscriber: str) -> Billing:
+        """Return what decides of a subscriber, while the importer has the file that it was made with."""
+        reader = BillingReader(BillingTerms(configured=self.configured), self.importer.doubt)
+        return reader.of(self.agent.store.query, subscriber, WALL_S)
+
+    def fact(self, subscriber: str) -> KeptAccount:
+        kept = self.billing(subscriber).kept
+        assert kept is not None
+        return kept
+
+    def balance(self, subscriber: str) -> str:
+        return str(self.fact(subscriber).account.balance)
+
+    def status(self) -> ledger.SourceStatus:
+        return ledger.status(self.agent.store.query, FILE)
 
 
 @pytest.fixture
@@ -93,7 +109,7 @@ async def test_without_a_billing_file_nothing_is_in_doubt(desk: Desk) -> None:
 async def test_good_lines_of_a_broken_file_count_and_no_others_do(desk: Desk) -> None:
     await desk.write(line("C-1"), line("C-2"), line("C-3"))
     assert await desk.write(line("C-1", "0.00", paid_at=NOW), line("C-2", "many"), "C-9,broken line")
-    assert desk.fact("C-1").balance == "0.00"  # the good line's payment is seen
+    assert desk.balance("C-1") == "0.00"  # the good line's payment is seen
     assert desk.importer.doubt("C-1") == ""
     problem = desk.importer.billing_problem()
     assert "2 broken lines, the first is line 3" in problem
@@ -117,7 +133,7 @@ async def test_a_file_that_cannot_be_used_puts_all_in_doubt(desk: Desk, content:
     desk.file.write_bytes(content)
     assert not await desk.importer.refresh()
     assert desk.importer.doubt("C-1") == desk.importer.billing_problem() != ""
-    assert desk.fact("C-1").balance == "34.00"
+    assert desk.balance("C-1") == "34.00"
 
 
 async def test_a_file_that_is_gone_and_comes_back(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
@@ -141,40 +157,57 @@ async def test_an_older_export_does_not_undo_a_newer_payment(desk: Desk, by_hand
     await desk.write(line("C-1", "0.00", paid_at=NOW), line("C-2", as_of=EARLIER))
     late = line("C-1", as_of=EARLIER), line("C-2", "0.00", as_of=NOW)
     await (desk.hand_in(*late) if by_hand else desk.write(*late))
-    assert (desk.fact("C-1").balance, desk.fact("C-1").as_of) == ("0.00", NOW)
-    assert (desk.fact("C-2").balance, desk.fact("C-2").as_of) == (("34.00", EARLIER) if by_hand else ("0.00", NOW))
+    assert (desk.balance("C-1"), desk.fact("C-1").read_s) == ("0.00", WALL_S)
+    four_h = WALL_S - 4 * 3600
+    assert (desk.balance("C-2"), desk.fact("C-2").read_s) == (("34.00", four_h) if by_hand else ("0.00", WALL_S))
 
 
 async def test_a_file_imported_by_hand_says_who_and_gives_way_to_the_configured_one(desk: Desk) -> None:
     await desk.hand_in(line("C-1", "0.00", as_of=NOW, paid_at=NOW))
     by_hand = desk.fact("C-1")
     assert (by_hand.source, by_hand.author) == (BY_HAND, "maria")
-    assert describe(by_hand).endswith(", imported by hand by maria")
+    assert describe(desk.billing("C-1")).endswith(", imported by hand by maria")
     await desk.write(line("C-1", as_of=EARLIER))
-    assert (desk.fact("C-1").balance, desk.fact("C-1").source) == ("34.00", CONFIGURED)
+    assert (desk.balance("C-1"), desk.fact("C-1").source) == ("34.00", FILE)
 
 
 async def test_without_a_configured_source_a_later_file_stands(desk: Desk) -> None:
-    desk.importer = desk.new_importer(None)
+    desk.importer, desk.configured = desk.new_importer(None), False
     await desk.hand_in(line("C-1", as_of=EARLIER))
     await desk.hand_in(line("C-1", "0.00", as_of=NOW))
     await desk.hand_in(line("C-1", "99.00", as_of=EARLIER))
-    assert desk.fact("C-1").balance == "0.00"
+    assert desk.balance("C-1") == "0.00"
 
 
 @pytest.mark.parametrize("mode", [0o664, 0o646])
 async def test_a_billing_file_that_others_can_write_is_no_evidence(desk: Desk, mode: int) -> None:
     await desk.write(line("C-1"))
-    assert desk.fact("C-1").source == CONFIGURED
+    assert desk.fact("C-1").author == ""
     desk.file.chmod(mode)
     assert await desk.importer.refresh()  # nothing else of the file changed
-    assert desk.fact("C-1").source == BY_HAND
+    assert f"mode {mode:04o}" in desk.fact("C-1").author
     assert f"mode {mode:04o}" in desk.importer.billing_problem()
     assert desk.importer.doubt("C-1") == "", "it still says who owes, to people"
     await desk.write(line("C-1", "0.00", paid_at=NOW))
     assert desk.importer.billing_problem() == ""
-    assert payment_matched(Billing(desk.fact("C-1"), WALL_S), 0)
-    assert not payment_matched(Billing(replace(desk.fact("C-1"), source=BY_HAND), WALL_S), 0)
+    assert paid_since(desk.billing("C-1"), 0)
+    desk.file.chmod(mode)
+    await desk.importer.refresh()
+    assert not paid_since(desk.billing("C-1"), 0)
+
+
+async def test_a_payment_of_a_file_that_others_could_write_is_none_later(desk: Desk) -> None:
+    """Somebody writes a payment of their own into it; then the file is mended, and the debt is written off."""
+    desk.file.touch(0o664)
+    desk.file.chmod(0o664)
+    await desk.write(line("C-1"))
+    desk.file.chmod(0o664)
+    forged = "\n".join((HEADER, line("C-1", "0.00", paid_at=NOW))) + "\n"
+    desk.file.write_text(forged)
+    await desk.importer.refresh()
+    await desk.write(line("C-1", "0.00"))
+    assert desk.billing("C-1").payments
+    assert not paid_since(desk.billing("C-1"), 0)
 
 
 async def test_a_billing_file_of_a_requester_is_no_evidence(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,10 +217,10 @@ async def test_a_billing_file_of_a_requester_is_no_evidence(desk: Desk, monkeypa
     else:
         monkeypatch.setattr(importing.os, "geteuid", lambda: -1)  # as if the agent ran under another user
     owner = desk.file.stat().st_uid
-    for people, source in (({owner: "maria"}, BY_HAND), ({owner + 1: "maria"}, CONFIGURED)):
+    for people, author in (({owner: "maria"}, "maria"), ({owner + 1: "maria"}, "")):
         desk.importer = desk.new_importer(desk.file, people)
         await desk.importer.refresh()
-        assert desk.fact("C-1").source == source
+        assert desk.fact("C-1").author == author
 
 
 async def test_the_file_that_is_looked_at_is_the_one_that_is_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,21 +238,21 @@ async def test_the_file_that_is_looked_at_is_the_one_that_is_read(desk: Desk, mo
     monkeypatch.setattr(importing.os, "fstat", swapped)
     desk.importer = desk.new_importer(desk.file)
     await desk.importer.refresh()
-    assert desk.fact("C-1").balance == "34.00"
+    assert desk.balance("C-1") == "34.00"
 
 
 @pytest.mark.parametrize(("kept", "read"), [(NOW, NOW), (DAY, EARLIER), (EARLIER, DAY), (EARLIER, NOW)])
 async def test_of_the_same_moment_the_later_read_stands(desk: Desk, kept: str, read: str) -> None:
     await desk.write(line("C-1", as_of=kept))
     await desk.write(line("C-1", "0.00", as_of=read))
-    assert desk.fact("C-1").balance == "0.00"
+    assert desk.balance("C-1") == "0.00"
 
 
 async def test_an_export_of_the_future_is_not_taken(desk: Desk) -> None:
     future = "2026-01-01T00:05:01Z"
     await desk.write(line("C-1"))
     await desk.write(line("C-1", "99.00", as_of=future), line("C-2", as_of="2026-01-01T00:04:59Z"))
-    assert desk.fact("C-1").balance == "34.00"
+    assert desk.balance("C-1") == "34.00"
     assert desk.importer.doubtful == {"C-1"}
     assert desk.importer.doubt("C-2") == ""
     with pytest.raises(ImportRefusedError, match="as_of lies in the future"):
@@ -230,16 +263,31 @@ class Keep:
     """Store a fact whatever it says, as an agent did whose clock was wrong."""
 
     def run(self, tx: Tx) -> None:
-        tx.run("INSERT INTO fact VALUES ('C-1', '34.00', '2025-10-03', '', '2099-01-01T00:00:00Z', 0, '', '')")
+        told = parse_untrusted("\n".join((HEADER, line("C-1", as_of="2099-01-01T00:00:00Z"))).encode()).facts["C-1"]
+        ledger.write_accounts(tx, [KeptAccount(FILE, told.account, told.read_s)])
 
 
 async def test_a_fact_of_the_future_that_is_kept_keeps_nothing_out_and_owes_nothing(desk: Desk) -> None:
     await desk.agent.store.run(Keep())
-    shown = book.fact_json(desk.fact("C-1"), WALL_S)
+    shown = billing_json(desk.billing("C-1"))
     assert shown is not None
     assert shown["owes"] is False
     await desk.write(line("C-1", "12.00"))
-    assert desk.fact("C-1").balance == "12.00"
+    assert desk.balance("C-1") == "12.00"
+
+
+async def test_the_state_of_the_file_is_kept(desk: Desk) -> None:
+    assert desk.status().state is BillingState.NEVER
+    await desk.write(line("C-1"), line("C-2"))
+    assert (desk.status().state, desk.status().accounts, desk.status().read_s) == (BillingState.FRESH, 2, WALL_S)
+    await desk.write(line("C-1"), line("C-2", "many"))
+    assert (desk.status().state, desk.status().detail) == (BillingState.PARTIAL, desk.importer.billing_problem())
+    desk.file.write_text(f"{HEADER}\n")
+    await desk.importer.refresh()
+    assert desk.status().state is BillingState.EMPTY
+    desk.file.unlink()
+    await desk.importer.refresh()
+    assert (desk.status().state, desk.status().read_s) == (BillingState.UNREACHABLE, WALL_S)
 
 
 async def test_who_asks_while_the_file_is_read_waits_for_its_facts(desk: Desk) -> None:
@@ -249,7 +297,7 @@ async def test_who_asks_while_the_file_is_read_waits_for_its_facts(desk: Desk) -
 
     async def about_to() -> None:
         await desk.importer.refresh()
-        seen.append(desk.fact("C-1").balance)
+        seen.append(desk.balance("C-1"))
 
     async with trio.open_nursery() as nursery:
         for _ in range(5):
@@ -262,9 +310,9 @@ async def test_a_long_file_is_read_in_a_thread(desk: Desk, monkeypatch: pytest.M
     threads: list[bool] = []
     parse, here = importing.parse_untrusted, threading.get_ident()
 
-    def watched(data: bytes, now_s: float | None = None) -> importing.Parsed:
+    def watched(data: bytes, now_s: float | None = None, zone: tzinfo = UTC) -> importing.Parsed:
         threads.append(threading.get_ident() != here)
-        return parse(data, now_s)
+        return parse(data, now_s, zone)
 
     monkeypatch.setattr(importing, "parse_untrusted", watched)
     lines = [line(f"L-{n}") for n in range(1000)]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.billing_model.account import Account, OpenInvoice, Payment, PaymentState
+from agent.billing_model.days import when_untrusted
 from agent.inventory import subscribers_csv
-from agent.inventory.facts import BillingFact, earliest
-from agent.inventory.subscribers_csv import COLUMNS, Parsed, parse_untrusted
+from agent.inventory.subscribers_csv import COLUMNS, Parsed, ToldAccount, parse_untrusted
 from agent.model import Service
 
 HEADER = ",".join(COLUMNS)
@@ -35,7 +38,19 @@ def test_a_good_line() -> None:
     (row,) = parsed.rows
     assert row.line == 2
     assert row.service == Service("C-1/home", "C-1", "Amina Hassan", "home", "amina.h", "pppoe", "Home 20M")
-    assert row.fact == BillingFact("C-1", "34.00", "2026-10-03", "2026-09-01", "2026-10-15T09:00:00Z")
+    as_of_s = datetime(2026, 10, 15, 9, tzinfo=UTC).timestamp()
+    invoice = OpenInvoice("", date(2026, 10, 3), Decimal("34.00"))
+    paid = Payment(
+        "C-1 2026-09-01",
+        "C-1",
+        "C-1",
+        Decimal(0),
+        "",
+        when_untrusted("2026-09-01", UTC),
+        PaymentState.SETTLED,
+    )
+    told = Account("C-1", "C-1", "", Decimal("34.00"), (invoice,), as_of_s)
+    assert row.fact == ToldAccount(told, as_of_s, paid)
     assert parsed.facts == {"C-1": row.fact}
 
 
@@ -143,7 +158,7 @@ def test_a_subscriber_has_one_account() -> None:
     assert [row.service.service for row in parsed.rows] == ["home", "tv"]
     (problem,) = parsed.problems
     assert "one account a subscriber expected, C-1 reads otherwise on line 2" in str(problem)
-    assert parsed.facts["C-1"].balance == "34.00"
+    assert parsed.facts["C-1"].account.balance == 34
 
 
 @pytest.mark.parametrize(
@@ -196,7 +211,7 @@ def test_total(data: bytes, headed: bool) -> None:
     assert all(str(p).isprintable() for p in parsed.problems)
 
 
-NOW_S = earliest("2026-10-15T09:00:00Z").timestamp()
+NOW_S = datetime(2026, 10, 15, 9, tzinfo=UTC).timestamp()
 
 
 def test_an_export_of_the_future_is_a_broken_line_where_now_is_known() -> None:

@@ -9,7 +9,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.runtime.clock import MAX_JUMP_S, ClockGuard, ClockMark, SystemClock
+from agent.runtime.clock import MAX_JUMP_S, ClockGuard, ClockMark, SystemClock, sleep_or
 from tests.fakes import FakeClock
 
 
@@ -120,3 +120,14 @@ def test_halts_exactly_when_the_offset_leaves_the_band(moves: list[tuple[float, 
             assert abs(halted) == pytest.approx(MAX_JUMP_S)
             return
         step = max(0.0, step - passed * 0.001) if step > 0 else min(0.0, step + passed * 0.001)
+
+
+async def test_sleep_or_ends_with_its_event(autojump_clock: trio.testing.MockClock) -> None:
+    clock, event = FakeClock(), trio.Event()
+    await sleep_or(clock, 60, event)
+    assert trio.current_time() == pytest.approx(60)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sleep_or, clock, 3600, event)
+        await trio.sleep(5)
+        event.set()
+    assert trio.current_time() == pytest.approx(65)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from agent.runtime import http_client
 from agent.runtime.errors import HttpError, MalformedAnswerError, NoAnswerError, NotRunningError
-from agent.runtime.http import App, HttpRequest, Limits, Response, StreamResponse, serve_http
+from agent.runtime.http import DRAIN_S, App, HttpRequest, Limits, Response, StreamResponse, serve_http
 from agent.runtime.unix_socket import bind_unix
 
 SMALL = Limits(head_bytes=2000, body_bytes=1000, idle_s=5, body_s=5, write_s=5, connections=6, connections_per_uid=4)
@@ -203,7 +203,7 @@ async def test_one_user_cannot_hold_all_connections(path: Path) -> None:
         assert (await ask(path, "GET", "/")).status == 503
         for stream in held:
             await stream.aclose()
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             while (await ask(path, "GET", "/")).status == 503:
                 await trio.lowlevel.checkpoint()
 
@@ -235,6 +235,74 @@ async def test_a_stream_to_its_end(path: Path) -> None:
     assert closed.is_set()
 
 
+async def rest_of(stream: trio.SocketStream) -> bytes:
+    got = b""
+    with trio.fail_after(30):
+        while more := await stream.receive_some():
+            got += more
+    return got
+
+
+async def test_a_daemon_that_ends_answers_what_it_was_asked(path: Path) -> None:
+    draining, asked, go, ended, closed = (trio.Event() for _ in range(5))
+
+    async def app(request: HttpRequest) -> Response | StreamResponse:
+        if request.path == "/slow":
+            asked.set()
+            await go.wait()
+        if request.path == "/watch":
+            return StreamResponse(counting(1, closed, trio.sleep_forever))
+        return Response(200, request.path)
+
+    async def serve(task_status: trio.TaskStatus[None]) -> None:
+        await serve_http(bind_unix(path), app, draining=draining, task_status=task_status)
+        ended.set()
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve)
+        slow, idle, watch, silent = [await trio.open_unix_socket(path) for _ in range(4)]
+        async with slow, idle, watch, silent:
+            await slow.send_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
+            await idle.send_all(b"GET /idle HTTP/1.1\r\nhost: x\r\n\r\n")
+            await watch.send_all(b"GET /watch HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert b'"/idle"' in await idle.receive_some()
+            assert b"200" in await watch.receive_some()
+            await asked.wait()
+            draining.set()
+            assert await rest_of(idle) == b""
+            await rest_of(watch)  # endless: it ends at once
+            assert not ended.is_set()
+            with pytest.raises(OSError):
+                await trio.open_unix_socket(path)
+            await silent.send_all(b"GET /late HTTP/1.1\r\nhost: x\r\n\r\n")  # it was connected in time
+            assert b'"/late"' in await rest_of(silent)
+            go.set()
+            assert b'"/slow"' in await rest_of(slow)
+            with trio.fail_after(30):
+                await ended.wait()
+
+
+async def test_a_daemon_that_ends_waits_for_no_answer_for_ever(
+    path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    draining, asked = trio.Event(), trio.Event()
+
+    async def app(request: HttpRequest) -> Response:
+        asked.set()
+        await trio.sleep_forever()
+        return Response(200, None)
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(serve_http, bind_unix(path), app, draining=draining))
+        async with await trio.open_unix_socket(path) as stream:
+            await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            await asked.wait()
+            at = trio.current_time()
+            draining.set()
+            assert await rest_of(stream) == b""
+            assert trio.current_time() - at == pytest.approx(DRAIN_S)
+
+
 async def test_a_client_that_leaves_ends_a_silent_stream(path: Path) -> None:
     closed = trio.Event()
 
@@ -243,7 +311,7 @@ async def test_a_client_that_leaves_ends_a_silent_stream(path: Path) -> None:
 
     async with serving(app, path=path):
         assert len(await trio.to_thread.run_sync(read_lines, path, 3)) == 3
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             await closed.wait()
 
 

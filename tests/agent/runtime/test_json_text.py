@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,26 +43,52 @@ def test_round_trip(value: object) -> None:
         (b"{} {}", "Extra data"),
     ],
 )
-def test_refused(data: bytes, says: str) -> None:
+@pytest.mark.parametrize("decode", [json_text.decode_untrusted, json_text.decode_exact_untrusted])
+def test_refused(data: bytes, says: str, decode: Callable[[bytes], object]) -> None:
     with pytest.raises(MalformedJsonError, match=says):
-        json_text.decode_untrusted(data)
+        decode(data)
 
 
-@given(st.binary(max_size=40))
+@given(st.binary(max_size=40) | st.text('[]{}"\\,:1', max_size=40).map(str.encode))
 def test_total(data: bytes) -> None:
+    found = []
+    for decode in (json_text.decode_untrusted, json_text.decode_exact_untrusted):
+        try:
+            found.append(str(decode(data)))
+        except MalformedJsonError:
+            found.append("refused")
+    assert found[0] == found[1] or Decimal(found[0]) == Decimal(found[1])
+
+
+@given(VALUES)
+def test_both_read_the_same(value: object) -> None:
+    data = json_text.encode([value, "]}\\", '\\"[{'])
+    assert repr(json_text.decode_exact_untrusted(data)).count("[") >= 1
+    assert json_text.decode_exact_untrusted(data) == json.loads(data, parse_float=Decimal)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [(b"12.10", "12.10"), (b"-0.1", "-0.1"), (b"1.5e3", "1.5E+3"), (b"0." + b"1" * 40, "0." + "1" * 40)],
+)
+def test_amounts_are_exact(text: bytes, number: str) -> None:
+    found = json_text.decode_exact_untrusted(text)
+    assert isinstance(found, Decimal)
+    assert str(found) == number
+
+
+@pytest.mark.parametrize("text", [b"1.5e999", b"1e-99999999999999999999", b"0." + b"1" * 60, b"1." + b"0" * 70])
+def test_numbers_that_are_not_amounts(text: bytes) -> None:
     try:
-        json_text.decode_untrusted(data)
+        json_text.decode_exact_untrusted(text)
     except MalformedJsonError:
-        pass
+        return
+    assert len(text) <= json_text.EXACT_DIGITS
 
 
-@pytest.mark.parametrize("n", [0, 1, json_text.MANY, json_text.MANY + 1, 3 * json_text.MANY])
-async def test_in_slices_it_is_the_same_text(n: int) -> None:
-    rows = [{"n": k, "name": f"é{k}"} for k in range(n)]
-    for value in (rows, {}, {"id": "K7QF", "rows": rows, "none": [], "of": {"rows": rows}}, "text", None):
-        assert await json_text.encode_in_slices(value) == json_text.encode(value)
-
-
-async def test_a_long_text_in_slices_is_the_same_text() -> None:
-    value = {"file": 'é\n"' * (json_text.LONG // 3 + 1)}
-    assert await json_text.encode_in_slices(value) == json_text.encode(value)
+def test_brackets_in_texts_are_no_depth() -> None:
+    assert json_text.decode_exact_untrusted(json_text.encode(["[" * 99, '"{' * 99, "\\" * 7 + "["])) == [
+        "[" * 99,
+        '"{' * 99,
+        "\\" * 7 + "[",
+    ]

@@ -13,7 +13,7 @@ from agent.connectors.base import LiveSession, NetworkState
 from agent.inventory.drift_book import Difference, RecordedReason
 from agent.model import Access, Service, SuspensionReason
 from agent.reasons import DriftReason, ProofReason
-from agent.services.drift import ServiceReading, cannot_tell, compare, lost_hold
+from agent.services.drift import ServiceReading, cannot_tell, compare, lost_hold, passed_over, passed_text
 
 R = SuspensionReason
 ACTIVE = Service("C-1/home", "C-1", "Amina", "home", "amina", "ppp", "Home 20M")
@@ -63,6 +63,31 @@ def session(carries: Access | None, address: str = "100.99.0.7") -> LiveSession:
 def test_kinds(service: Service, state: NetworkState, expected: list[DriftReason]) -> None:
     assert codes(service, state) == [code.value for code in expected]
     assert not cannot_tell(state)
+
+
+def row(carries: Access, since_s: int, place: str = "bng-2", *, may_be_over: bool = True) -> LiveSession:
+    return replace(session(carries), since_s=since_s, place=place, may_be_over=may_be_over)
+
+
+@pytest.mark.parametrize(
+    ("sessions", "expected"),
+    [
+        # the router restarted and told nobody: its old row stays open beside the new session's
+        ((row(Access.ACTIVE, 100), row(Access.SUSPENDED, 200)), []),
+        ((row(Access.SUSPENDED, 200), row(Access.ACTIVE, 100)), []),
+        ((row(Access.ACTIVE, 300), row(Access.SUSPENDED, 200)), [DriftReason.SESSION_AT_LARGE]),
+        ((row(Access.ACTIVE, 100), row(Access.ACTIVE, 200)), [DriftReason.SESSION_AT_LARGE]),
+        ((row(Access.ACTIVE, 100), row(Access.SUSPENDED, 200, "bng-3")), [DriftReason.SESSION_AT_LARGE]),
+        # a router's own list holds no session that is over
+        ((row(Access.ACTIVE, 100, may_be_over=False), row(Access.SUSPENDED, 200)), [DriftReason.SESSION_AT_LARGE]),
+    ],
+)
+def test_nothing_is_claimed_of_an_older_row_beside_a_newer_session(
+    sessions: tuple[LiveSession, ...], expected: list[DriftReason]
+) -> None:
+    state = replace(CUT, sessions=sessions)
+    assert codes(SUSPENDED, state) == [code.value for code in expected]
+    assert bool(passed_text(passed_over(state))) is not bool(expected)
 
 
 def test_a_tariff_that_the_method_does_not_map_is_not_compared() -> None:

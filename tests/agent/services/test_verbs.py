@@ -9,7 +9,7 @@ from itertools import combinations, permutations
 import pytest
 
 from agent.inventory.book import opposite
-from agent.inventory.facts import BillingFact
+from agent.inventory.facts import Billing, BillingTerms
 from agent.model import (
     Access,
     DesiredChange,
@@ -19,7 +19,8 @@ from agent.model import (
     SuspensionReason,
     TariffChange,
 )
-from agent.services.verbs import OWES, Billing, Leave, Params, Wish, decide, enforces_again, suspends, take_back
+from agent.services.verbs import OWES, Leave, Params, Wish, decide, enforces_again, suspends, take_back
+from tests.agent.inventory.told import billing
 from trust.items import read_changes_untrusted, write_changes
 from trust.policy import Action
 
@@ -27,9 +28,9 @@ REASONS = tuple(SuspensionReason)
 
 NOW_S = datetime(2026, 10, 15, 9, 0, tzinfo=UTC).timestamp()
 SERVICE = Service("C-10482/home", "C-10482", "Amina Hassan", "home", "amina.h", "pppoe", "Home 20M")
-DEBTOR = BillingFact("C-10482", "34.00", "2026-10-03", "", "2026-10-15T08:00:00Z")
-NOTHING = Billing(None, NOW_S)
-PAID = replace(DEBTOR, balance="0.00", paid_at="2026-10-14")
+DEBTOR = billing("34.00", as_of="2026-10-15T08:00:00Z", now="2026-10-15T09:00:00Z")
+NOTHING = Billing(None, (), BillingTerms(), NOW_S)
+PAID = billing("0.00", paid_at="2026-10-14", as_of="2026-10-15T08:00:00Z", now="2026-10-15T09:00:00Z")
 ACTIVE, SUSPENDED = (ServiceState(a, "Home 20M") for a in (Access.ACTIVE, Access.SUSPENDED))
 
 
@@ -46,7 +47,7 @@ def restore(reason: str = "debt") -> Params:
 
 
 @pytest.mark.parametrize(
-    ("params", "service", "fact", "code", "blocked"),
+    ("params", "service", "known", "code", "blocked"),
     [
         (suspend(), with_reasons("debt"), PAID, "paid", False),
         (suspend("abuse"), replace(with_reasons("abuse"), protected="hospital"), None, "protected", False),
@@ -61,15 +62,15 @@ def restore(reason: str = "debt") -> Params:
         (restore("request"), with_reasons("abuse", "debt"), PAID, "other-reason", False),
     ],
 )
-def test_left_alone(params: Params, service: Service, fact: BillingFact | None, code: str, blocked: bool) -> None:
-    left = decide(params, service, fact)
+def test_left_alone(params: Params, service: Service, known: Billing | None, code: str, blocked: bool) -> None:
+    left = decide(params, service, known or NOTHING)
     assert isinstance(left, Leave)
     assert (left.code, left.blocked) == (code, blocked)
     assert left.why
 
 
 @pytest.mark.parametrize(
-    ("params", "service", "fact", "state", "desired"),
+    ("params", "service", "known", "state", "desired"),
     [
         (suspend(), SERVICE, DEBTOR, SUSPENDED, ("+debt",)),
         (suspend(), replace(SERVICE, extra={"promise_until": "2026-10-14"}), DEBTOR, SUSPENDED, ("+debt",)),
@@ -96,9 +97,9 @@ def test_left_alone(params: Params, service: Service, fact: BillingFact | None, 
     ],
 )  # fmt: skip
 def test_wanted(
-    params: Params, service: Service, fact: BillingFact | None, state: ServiceState | None, desired: tuple[str, ...]
+    params: Params, service: Service, known: Billing | None, state: ServiceState | None, desired: tuple[str, ...]
 ) -> None:
-    wish = decide(params, service, fact)
+    wish = decide(params, service, known or NOTHING)
     assert isinstance(wish, Wish)
     assert (wish.state, tuple(write_changes(wish.desired))) == (state, desired)
 
@@ -116,7 +117,7 @@ def test_only_a_suspension_for_debt_requires_that_it_still_owes() -> None:
 
 def test_a_revert_is_not_decided_here() -> None:
     with pytest.raises(ValueError, match="take_back"):
-        decide(Params(Action.REVERT, NOW_S), SERVICE, None)
+        decide(Params(Action.REVERT, NOW_S), SERVICE, NOTHING)
 
 
 # --- reasons are a set ---
@@ -159,10 +160,10 @@ def test_service_returns_when_the_last_reason_is_lifted(order: tuple[str, ...], 
 
 
 def test_a_second_reason_says_what_happens() -> None:
-    wish = decide(suspend("abuse"), with_reasons("debt"), None)
+    wish = decide(suspend("abuse"), with_reasons("debt"), NOTHING)
     assert isinstance(wish, Wish)
     assert wish.why == "already suspended for debt: abuse is added to it"
-    wish = decide(restore("debt"), with_reasons("debt", "abuse"), None)
+    wish = decide(restore("debt"), with_reasons("debt", "abuse"), NOTHING)
     assert isinstance(wish, Wish)
     assert wish.why == "stays suspended for abuse: only debt is lifted"
 
@@ -171,7 +172,7 @@ def test_what_is_said_where_the_network_reads_so_already() -> None:
     wish = decide(suspend(), with_reasons("debt"), DEBTOR)
     assert isinstance(wish, Wish)
     assert wish.already == "already suspended for debt, and the network reads so"
-    wish = decide(Params(Action.SET_PLAN, NOW_S, tariff="Home 20M"), SERVICE, None)
+    wish = decide(Params(Action.SET_PLAN, NOW_S, tariff="Home 20M"), SERVICE, NOTHING)
     assert isinstance(wish, Wish)
     assert wish.already == "already on Home 20M, and the network does not read otherwise"
     assert wish.same_tariff
@@ -208,7 +209,7 @@ def test_taking_back_undoes_what_was_recorded(reason: str, others: tuple[str, ..
     assert back.state == (SUSPENDED if before.reasons else ACTIVE)
 
 
-OWING = Billing(DEBTOR, NOW_S)
+OWING = DEBTOR
 
 
 def test_taking_back_a_restore_suspends_again_while_it_still_owes() -> None:
@@ -224,21 +225,21 @@ def test_taking_back_a_restore_suspends_again_while_it_still_owes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("desired", "service", "billing", "code"),
+    ("desired", "service", "known", "code"),
     [
-        (("+debt",), SERVICE, Billing(PAID, NOW_S), "paid"),
+        (("+debt",), SERVICE, PAID, "paid"),
         (("+debt",), SERVICE, NOTHING, "no-billing-data"),
-        (("+debt",), SERVICE, Billing(DEBTOR, NOW_S, "the file is broken"), "billing-in-doubt"),
+        (("+debt",), SERVICE, replace(DEBTOR, doubt="the file is broken"), "billing-in-doubt"),
         (("+debt",), replace(SERVICE, protected="hospital"), OWING, "protected"),
         (("+abuse",), replace(SERVICE, feeds=31), OWING, "protected"),
         (("+debt",), replace(SERVICE, extra={"promise_until": "2026-12-01"}), OWING, "promised"),
     ],
 )
 def test_a_revert_that_would_suspend_is_checked_as_a_suspension(
-    desired: tuple[str, ...], service: Service, billing: Billing, code: str
+    desired: tuple[str, ...], service: Service, known: Billing, code: str
 ) -> None:
     for reasons in (frozenset[SuspensionReason](), frozenset({SuspensionReason.REQUEST})):
-        left = take_back(changes(*desired), replace(service, reasons=reasons), billing)
+        left = take_back(changes(*desired), replace(service, reasons=reasons), known)
         assert isinstance(left, Leave)
         assert left.code == code
         assert not suspends(left)
@@ -287,15 +288,15 @@ def test_a_promise_that_nobody_can_read_as_a_date_is_still_a_promise(promise: st
 
 
 def test_billing_data_in_doubt_or_from_the_future_suspends_nobody() -> None:
-    left = decide(suspend(), SERVICE, DEBTOR, "the billing file has 1 broken line")
+    left = decide(suspend(), SERVICE, replace(DEBTOR, doubt="the billing file has 1 broken line"))
     assert isinstance(left, Leave)
     assert (left.code, left.blocked) == ("billing-in-doubt", True)
     assert "1 broken line" in left.why
-    left = decide(suspend(), SERVICE, replace(DEBTOR, as_of="2099-01-01T00:00:00Z"))
+    left = decide(suspend(), SERVICE, billing("34.00", as_of="2099-01-01T00:00:00Z", now="2026-10-15T09:00:00Z"))
     assert isinstance(left, Leave)
     assert left.code == "billing-in-doubt"
     assert "in the future" in left.why
-    assert isinstance(decide(suspend("abuse"), SERVICE, None, "broken"), Wish)
+    assert isinstance(decide(suspend("abuse"), SERVICE, replace(NOTHING, doubt="broken")), Wish)
 
 
 def test_a_second_reason_for_debt_still_requires_the_debt() -> None:
@@ -313,10 +314,10 @@ def test_a_second_reason_for_debt_still_requires_the_debt() -> None:
     ],
 )
 def test_what_hangs_on_a_service_is_said_or_it_is_left_alone(service: Service, says: str) -> None:
-    left = decide(Params(Action.DISCONNECT, NOW_S), service, None)
+    left = decide(Params(Action.DISCONNECT, NOW_S), service, NOTHING)
     assert isinstance(left, Leave)
     assert (left.code, left.why) == ("protected", says)
-    wish = decide(Params(Action.SET_PLAN, NOW_S, tariff="Home 50M"), service, None)
+    wish = decide(Params(Action.SET_PLAN, NOW_S, tariff="Home 50M"), service, NOTHING)
     assert isinstance(wish, Wish)
     assert wish.why == f"Home 20M to Home 50M · {says}"
     back = take_back(changes("was=Home 20M", "tariff=Home 10M"), service, NOTHING)

@@ -16,6 +16,7 @@ from agent.store import schema
 from agent.store.db import Store, Tx
 from agent.store.errors import RefusedCommandError, StoreFailedError, StoreInUseError, StoreVersionError
 from agent.store.mark_file import LogMark
+from durable import files
 from durable.writer import BATCH_MAX
 from tests.agent.store.stores import TRANSITIONS, WALL_S, Put, keys, open_store
 
@@ -236,11 +237,30 @@ def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> None:
     open_store(tmp_path).close()
     with closing(sqlite3.connect(tmp_path / "agent.db")) as con:
         con.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")
+        con.execute(f"UPDATE schema_writers SET oldest = {len(schema.MIGRATIONS) + 1}")
+        con.commit()
     for _ in range(2):  # the lock is given back
         with pytest.raises(
             StoreVersionError, match=f"version {len(schema.MIGRATIONS)} or older, got {len(schema.MIGRATIONS) + 1}"
         ):
             open_store(tmp_path)
+
+
+async def test_a_program_goes_on_with_a_newer_database_that_lets_it(tmp_path: Path) -> None:
+    """A newer release was tried and taken back: the log goes on, and nothing of it is forgotten."""
+    store = open_store(tmp_path)
+    await store.run(Put("a"))
+    size = store.size
+    store.close()
+    newer = (*schema.MIGRATIONS, "CREATE TABLE of_the_next_release (n INTEGER); ALTER TABLE plan ADD COLUMN also TEXT;")
+    files.open_database(tmp_path / "agent.db", newer, len(schema.MIGRATIONS)).close()
+    store = open_store(tmp_path)
+    assert store.size == size
+    await store.run(Put("b"))
+    store.close()
+    with closing(files.open_database(tmp_path / "agent.db", newer, len(schema.MIGRATIONS))) as con:
+        assert con.execute("PRAGMA user_version").fetchone()[0] == len(newer)
+        assert con.execute("SELECT count(*) FROM event").fetchone()[0] == size + 1
 
 
 def test_an_unusable_file_is_refused(tmp_path: Path) -> None:

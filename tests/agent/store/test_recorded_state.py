@@ -131,6 +131,7 @@ def recorded_view_id(recorded: Recorded) -> bytes:
 # --- it goes on -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_plans_that_waited_run_and_what_is_over_stays_so(services: Recorded) -> None:
     ended = [c for c in services.told["shown"].values() if c["gate"] in ("rejected", "cancelled", "expired", "void")]
     assert len(ended) == 4
@@ -151,6 +152,7 @@ async def test_plans_that_waited_run_and_what_is_over_stays_so(services: Recorde
         await check_log(site)
 
 
+@pytest.mark.slow
 async def test_what_the_crash_cut_is_read_again_and_ends(services: Recorded) -> None:
     world = world_of(services)
     assert user(services, 19) == {"plan": "20M"}
@@ -174,6 +176,7 @@ async def test_what_the_crash_cut_is_read_again_and_ends(services: Recorded) -> 
     assert world.kicks.count("u22") == 1
 
 
+@pytest.mark.slow
 async def test_what_was_applied_is_taken_back_or_tried_again(services: Recorded) -> None:
     async with services.open_running() as site:
         for name, n in (("applied", 2), ("tariff", 5)):
@@ -216,6 +219,15 @@ async def test_cached_values_and_decisions_of_cpe_stand(tmp_path: Path) -> None:
         for cpe in recorded.told["cpes"]:
             values = await agent.call("GET", f"/v1/cpes/{cpe['name']}/values", uid=uid())
             assert kept(values) == kept(recorded.told["cpe_values"][cpe["name"]])
+
+
+async def test_acceptances_by_one_person_let_no_secret_into_a_cpe(tmp_path: Path) -> None:
+    """They are renewed by a change, which owners allow first: policies name their actions."""
+    recorded = unpack("cpes", tmp_path)
+    async with recorded.open_still() as agent:
+        for cpe in await agent.call("GET", "/v1/cpes", uid=uid()):
+            shown = await agent.call("GET", f"/v1/cpes/{cpe['name']}", uid=uid())
+            assert shown["takes_secrets"] is False
 
 
 def as_told(now: object, then: object) -> object:

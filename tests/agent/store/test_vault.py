@@ -269,7 +269,7 @@ async def test_another_log_of_the_same_length_is_noticed(tmp_path: Path) -> None
 
 async def test_each_start_raises_the_mark(tmp_path: Path) -> None:
     agent = Agent(tmp_path)
-    await recovery.note_start(agent.store, agent.recorder)
+    await recovery.note_start(agent.store, agent.recorder, recovery.Build("0.1.0", "00" * 32))
     mark = agent.vault.mark()
     assert mark is not None
     assert mark[0] == 1

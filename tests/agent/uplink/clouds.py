@@ -135,6 +135,7 @@ class Cloud(agent_pb2_grpc.AgentCloudServicer, enrolment_pb2_grpc.EnrolmentServi
         self.witness: Callable[[bytes, grpc.ServicerContext], agent_pb2.AddCheckpointReply] = lambda b, c: (
             agent_pb2.AddCheckpointReply(cosignatures=b"line\n")
         )
+        self.board: Callable[[grpc.ServicerContext], agent_pb2.BoardReply] = lambda _: agent_pb2.BoardReply()
         self._more = threading.Condition()
         self._stopped = False
 
@@ -200,6 +201,9 @@ class Cloud(agent_pb2_grpc.AgentCloudServicer, enrolment_pb2_grpc.EnrolmentServi
     ) -> agent_pb2.AddCheckpointReply:
         self.checkpoints.append(request.body)
         return self.witness(request.body, context)
+
+    def Board(self, request: agent_pb2.BoardRequest, context: grpc.ServicerContext) -> agent_pb2.BoardReply:
+        return self.board(context)
 
     def Renew(self, request: pb.RenewRequest, context: grpc.ServicerContext) -> pb.RenewReply:
         self.renewals += 1

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
@@ -49,6 +49,22 @@ def make_identity(authority: Authority, port: int, **dates: object) -> CloudIden
 
 
 @dataclass(slots=True)
+class BoardNotes:
+    """Takes note of what the control plane answered of the board. `meanwhile` is called before."""
+
+    answers: list[Sequence[bytes]] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
+    meanwhile: Callable[[], None] = lambda: None
+
+    async def compare_untrusted(self, answered: Sequence[bytes]) -> None:
+        self.meanwhile()
+        self.answers.append(answered)
+
+    def pass_over(self, why: str) -> None:
+        self.passed_over.append(why)
+
+
+@dataclass(slots=True)
 class Rig:
     """What a test works with."""
 
@@ -59,6 +75,7 @@ class Rig:
     authority: Authority
     proxy: Proxy
     keepalive: Keepalive = DEFAULT
+    board: BoardNotes = field(default_factory=lambda: BoardNotes())
 
     def enroll(self, **dates: object) -> CloudIdentity:
         found = make_identity(self.authority, self.proxy.port, **dates)
@@ -85,6 +102,7 @@ class Rig:
             self.vault,
             SystemClock(),
             AGENT,
+            self.board,
             cloud_witnesses=lambda: {WITNESS},
             dial=lambda identity: CloudClient(identity, self.keepalive),
             backoff=QUICK,

@@ -282,7 +282,7 @@ async def test_nobody_is_called_outside_of_this_machine():
         with pytest.raises(NotLoopbackError):
             await connect_loopback(host, 80)
     cpe = Cpe(device(url="http://192.0.2.1/acs"), listens=False)
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             await nursery.start(lambda task_status: cpe.run(task_status=task_status))
             await cpe.wait_sessions(1)
@@ -506,7 +506,7 @@ async def test_tls():
         except (trio.BrokenResourceError, ssl.SSLError):
             await trio.aclose_forcefully(stream)
 
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
             nursery.start_soon(trio.serve_listeners, secured, listeners)

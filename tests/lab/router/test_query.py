@@ -59,6 +59,13 @@ def test_total(words):
     assert test({"a": "1"}) in (True, False)
 
 
+def test_a_question_of_thousands_of_words_is_answered():
+    many = [f"mtu={n}" for n in range(3000)]
+    assert shown(*many, *["#|"] * 2999) == ["ether1", "vlan9"]
+    assert shown(*many, "#" + "|" * 2999) == ["ether1", "vlan9"]
+    assert shown(many[0], *(word for one in many[1:] for word in (one, "#|"))) == ["ether1", "vlan9"]
+
+
 def test_looked_up_is_only_what_every_row_must_equal():
     assert looked_up(("name=x", "=type=y")) == {"name": "x", "type": "y"}
     assert looked_up(("name=x", "name=y", "#|")) == {}

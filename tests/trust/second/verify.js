@@ -71,6 +71,8 @@ const FIELDS = {
   standing: [
     "trust_id", "standing_id", "verb", "person", "scope", "evidence", "rate_per_hour", "not_before", "not_after",
   ],
+  pause: ["trust_id", "pause_id", "plan_sha256", "person", "at"],
+  resume: ["trust_id", "resume_id", "plan_sha256", "person", "at"],
 };
 const readable = (envelope) => {
   const fields = FIELDS[envelope.kind] || [];
@@ -240,7 +242,7 @@ const STAND = new Set(["applied", "accepted", "set-at-next-login", "set-not-enfo
 function walk(leaves, reverts) {
   const life = {
     stage: "absent", cancelled: false, closers: new Set(), consumed: null, count: 0, items: new Map(), steps: new Map(),
-    endings: [], fault: null,
+    endings: [], fault: null, paused: false, begunPaused: new Set(),
   };
   for (const entry of leaves) {
     life.fault = step(life, entry, reverts);
@@ -255,11 +257,16 @@ function step(life, { index, leaf }, reverts) {
   const after = WAYS[kind][life.stage];
   if (after === "-") return noWay(life, kind);
   if (kind === "consumed" && life.cancelled) return "consumed-after-cancel";
+  if (kind === "consumed" && life.paused) return "consumed-while-paused";
   const fault = { "about-to": begins, "step-outcome": ends, "item-state": moves }[kind];
   const wrong = fault ? fault(life, leaf, reverts) : null;
   if (wrong) return wrong;
   life.count += 1;
   if (kind === "cancel") life.cancelled = true;
+  if (kind === "paused" || kind === "resumed") {
+    life.paused = kind === "paused";
+    life.begunPaused.clear();
+  }
   if (kind === "consumed") life.consumed = index;
   if (after === "closed" && kind in CLOSED_AS) life.closers.add(kind);
   if (kind === "change-finished") life.endings.push({ index, count: life.count, items: [...life.items.values()] });
@@ -303,6 +310,7 @@ function begins(life, leaf, reverts) {
   const verdicts = verdictsOf(life, leaf);
   const inverse = reverts && verdicts.length > 0;
   if (life.cancelled && !inverse) return "sent-after-cancel";
+  if (life.paused && (first || (life.begunPaused.has(leaf.item) && verdicts.length === 0))) return "begun-while-paused";
   const state = life.items.get(leaf.item) || "planned";
   const live = state === "running" || state === "unknown";
   const unsent = state === "planned" || state === "waiting";
@@ -337,6 +345,7 @@ function moves(life, leaf) {
     }
     if (applied < 0 || diverged > applied) return "item-contradicts-steps";
   }
+  if (life.paused && state === "running") life.begunPaused.add(leaf.item);
   life.items.set(leaf.item, state);
   return null;
 }
@@ -476,7 +485,7 @@ function judgeApprovals(c, envelopes) {
         continue;
       }
       need(alone === (said.person === plan.requester) && !asked.runners.includes(said.person), "requester");
-      need(!policy.needs_detail || said.saw === "detail", "summary");
+      need(said.saw === "detail" || !(policy.needs_detail || BY_SIGHT.includes(plan.action)), "summary");
       need(now >= said.not_before * 60, "not yet");
       need(now <= Math.min(said.not_after * 60, plan.made * 60 + policy.max_ttl_s), "expired");
       counted.set(person.handle, person);
@@ -490,9 +499,11 @@ function judgeApprovals(c, envelopes) {
 }
 
 const BY_STANDING = ["restore", "provision", "support"];
+// Whoever approves these saw each item, whatever the class says, and nothing signed beforehand covers them.
+const BY_SIGHT = ["cpe-accept"];
 function standingCovers(c, envelope) {
   const { plan, trust, policy, now, frozen } = c;
-  if (blocked(plan, policy, trust, now, 1) || !BY_STANDING.includes(plan.risk_class)) return false;
+  if (blocked(plan, policy, trust, now, 1) || !BY_STANDING.includes(plan.risk_class) || BY_SIGHT.includes(plan.action)) return false;
   try {
     const asked = askedBy(plan, policy, [trust, c.then]);
     const { people } = openPersons(envelope, "standing", trust, now);
@@ -634,6 +645,31 @@ function verify(data, head) {
     if (!plan || plan.agent !== envelope.body.agent) fail("outcome-of-no-plan");
     if (!outcomes.has(envelope.body.plan_sha256)) outcomes.set(envelope.body.plan_sha256, []);
     outcomes.get(envelope.body.plan_sha256).push(envelope);
+  }
+
+  // Whoever may ask for changes or decide them pauses; whether a resume is of who paused, a file need not show
+  for (const envelope of envelopes.filter((e) => e.kind === "pause" || e.kind === "resume")) {
+    if (!readable(envelope)) {
+      fail("bad-statement");
+      continue;
+    }
+    const plan = plans.get(envelope.body.plan_sha256);
+    if (!plan) continue;
+    const at = envelope.body.at * 60;
+    const stands = all.some((trust) => {
+      try {
+        const { person } = openPersons(envelope, envelope.kind, trust, at);
+        return (
+          reaches(person.scope, [plan.agent]) &&
+          person.roles.some((role) => ["owner", "approver", "requester"].includes(role)) &&
+          (envelope.kind === "pause" || at <= trust.expires)
+        );
+      } catch (err) {
+        if (!(err instanceof Bad)) throw err;
+        return false;
+      }
+    });
+    if (!stands) fail("bad-statement");
   }
 
   // The leaves alone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from agent.changes.journal.commands import PlanRow, SetGate
 from agent.changes.journal.machine import Gate
 from agent.changes.journal.moments import SendWindow
 from agent.connectors.base import Reach
-from agent.model import ItemState, Wave
+from agent.model import ItemState, ReasonChange, SuspensionReason, Wave
 from agent.reasons import RefusalReason
 from agent.store.errors import RefusedCommandError
 from tests.agent.changes.engine.test_windows import apply
@@ -96,14 +97,15 @@ async def test_what_looked_before_the_pause_is_refused_by_the_writer(rig: Rig, a
     rig.send_window = lambda _: SendWindow(0)
     plan_id = await campaign(rig)
     await pause(rig, plan_id)
+    seen: list[object] = []
 
     async def look() -> None:
         await trio.sleep(300)
-        assert sent(rig) == []
-        assert rig.world.writes == []
+        seen.append((sent(rig), list(rig.world.writes)))
         await resume(rig, plan_id)
 
     assert await apply(rig, plan_id, look) == ""
+    assert seen == [([], [])], "the run waited for the resume"
     assert rig.states(plan_id) == [S.APPLIED] * 6
 
 
@@ -129,6 +131,27 @@ async def test_a_restart_forgets_no_pause_and_no_ring(rig: Rig, autojump_clock: 
     assert await apply(rig, plan_id, resume_it) == ""
     assert set(seen) == {1, 2, 3}
     assert rig.states(plan_id) == [S.APPLIED] * 6
+
+
+async def test_what_only_records_waits_for_the_resume_too(rig: Rig, autojump_clock: MockClock) -> None:
+    """Such as the acceptance of a fleet of CPE, of which nothing is sent: the writer refuses it as it does a step."""
+    rig.send_window = lambda _: SendWindow(0)
+    records = (ReasonChange(SuspensionReason.ABUSE, added=True),)
+    items = [replace(item(k, f"u{k - 1}", rig.world), steps=(), enforce=None, desired=records) for k in range(1, 3)]
+    plan_id = await rig.save_plan(items)
+    await rig.consume(plan_id)
+    await pause(rig, plan_id)
+    seen: list[list[ItemState]] = []
+
+    async def look() -> None:
+        await trio.sleep(300)
+        seen.append(rig.states(plan_id))
+        await resume(rig, plan_id)
+
+    assert await apply(rig, plan_id, look) == ""
+    assert seen == [[S.WAITING] * 2], "the run waited for the resume"
+    assert rig.states(plan_id) == [S.APPLIED] * 2
+    assert {row["reason"] for row in rig.store.query("SELECT reason FROM reason", ())} == {"abuse"}
 
 
 async def test_what_stays_paused_until_the_deadline_expires(rig: Rig, autojump_clock: MockClock) -> None:

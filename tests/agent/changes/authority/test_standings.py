@@ -14,8 +14,6 @@ import pytest
 import trio
 
 from agent.changes.journal import commands, plans
-from agent.inventory.facts import CONFIGURED, BillingFact
-from agent.services.verbs import Billing, payment_matched
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
 from tests.agent.changes.cloud_office import Desk, Office, office_in
@@ -418,35 +416,3 @@ async def test_who_asks_is_not_one_of_the_two(tmp_path: Path, world: World) -> N
         change = await agent.ask("restore", "C-1")
         assert (change["requester"], change["class"], change["gate"]) == ("joseph", "restore", "open")
         assert change["waits_because"].startswith("it waits for a person")
-
-
-# --- the evidence ---
-
-NOW_S = 1_767_225_600.0  # 2026-01-01T00:00:00Z
-
-
-def fact(
-    balance: str = "0.00", paid_at: str = "2025-12-31T20:00:00Z", as_of: str = "2025-12-31T23:00:00Z"
-) -> BillingFact:
-    return BillingFact("C-1", balance, "2025-12-01", paid_at, as_of, CONFIGURED)
-
-
-@pytest.mark.parametrize(
-    ("billing", "suspended_s", "matched"),
-    [
-        (Billing(fact(), NOW_S), NOW_S - 5 * 3600, True),
-        (Billing(fact(), NOW_S), NOW_S - 4 * 3600, True),
-        (Billing(fact(), NOW_S), NOW_S - 3 * 3600, False),
-        (Billing(fact(balance="-3.00"), NOW_S), NOW_S - 5 * 3600, True),
-        (Billing(fact(balance="0.01"), NOW_S), NOW_S - 5 * 3600, False),
-        (Billing(fact(paid_at=""), NOW_S), NOW_S - 5 * 3600, False),
-        (Billing(fact(paid_at="2025-12-31"), NOW_S), NOW_S - 5 * 3600, False),
-        (Billing(fact(paid_at="2025-12-31"), NOW_S), NOW_S - 25 * 3600, True),
-        (Billing(fact(paid_at="2026-01-02T00:00:00Z"), NOW_S), NOW_S - 5 * 3600, False),
-        (Billing(fact(as_of="2026-01-02T00:00:00Z"), NOW_S), NOW_S - 5 * 3600, False),
-        (Billing(fact(), NOW_S, "a broken line"), NOW_S - 5 * 3600, False),
-        (Billing(None, NOW_S), NOW_S - 5 * 3600, False),
-    ],
-)
-def test_a_payment_is_matched_when_nothing_is_in_doubt(billing: Billing, suspended_s: float, matched: bool) -> None:
-    assert payment_matched(billing, suspended_s) is matched

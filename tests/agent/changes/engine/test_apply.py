@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from agent.changes.engine.tickets import addresses_of
 from agent.changes.journal import item_commands
 from agent.changes.journal.item_commands import Lock, MoveItem, move_item
 from agent.changes.journal.machine import ChangeState, Event
-from agent.connectors.base import NOTHING_EARLIER, Busy, Earlier, Enforced, Judgement, Reach
+from agent.connectors.base import NOTHING_EARLIER, Busy, Earlier, Enforced, Judgement, Reach, Session
 from agent.inventory.book import Broken
 from agent.model import Address, Direction, Effect, Enforcement, GuardKind, Item, Pace, Seen, Step, Ticket, Wave
 from agent.model import ItemState as S
@@ -799,3 +799,44 @@ async def test_a_guard_that_no_connector_has_sends_nothing_of_its_item(
     assert row.reason == "guard-unsupported"
     assert "step 3 on fake/d asks for confirmed-commit" in row.detail
     assert [login for login, _ in world.writes] == ["u1"]
+
+
+class TellingSession(FakeSession):
+    """A device whose effects prove themselves by what it tells when it calls in."""
+
+    def tells(self, effect: Effect) -> bool:
+        return effect.verb == "disconnect"
+
+
+@pytest.mark.parametrize("made", [TellingSession, FakeSession])
+async def test_d6_a_device_is_let_go_once_it_accepted_the_last_effect(
+    tmp_path: Path, world: World, autojump_clock: MockClock, made: type[FakeSession]
+) -> None:
+    """As a CPE with new firmware: what it does now it tells at its next call, and it begins when the session ends."""
+    rig = Rig(tmp_path, world, FakeClock(), Reach.ARRIVE)
+    left: list[S] = []
+
+    async def serve(arrived: Callable[[Session], Awaitable[None]]) -> None:
+        while True:
+            await rig.connector.calls_in.wait()
+            rig.connector.calls_in = trio.Event()
+            await arrived(made(world, rig.connector.targets[0]))
+            left.append(rig.states(plan_id)[0])
+
+    rig.connector.serve = serve  # type: ignore[method-assign]  # a stand-in of the test
+    world.faults["u0"] = ["", "ack-without-effect"]
+    plan_id = await rig.save_plan([item(1, "u0", world)])
+    await rig.consume(plan_id)
+
+    async def calls() -> None:
+        await trio.sleep(60)
+        rig.connector.calls_in.set()
+        await trio.sleep(2)
+        assert rig.states(plan_id) == [S.RUNNING]
+        assert left == ([S.RUNNING] if made is TellingSession else [])
+        world.sessions["u0"] += 1  # what it was told to do
+        world.values[world.user("u0")] = {"plan": "20M", "suspended": "yes"}
+
+    await rig.apply(plan_id, calls)
+    assert rig.states(plan_id) == [S.APPLIED]
+    rig.close()

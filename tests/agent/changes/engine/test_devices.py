@@ -7,9 +7,13 @@ from collections.abc import Sequence
 import pytest
 import trio
 
+from agent.changes.checkup import Checkup
 from agent.changes.engine.devices import Devices
 from agent.changes.engine.sessions import Sessions
-from agent.connectors.base import DeviceReport, DeviceState, Finding, Neighbor, UnreadableError
+from agent.connectors.base import CheckResult, DeviceReport, DeviceState, Finding, SharedCredential, UnreadableError
+from agent.line_model.reading import Neighbor
+from agent.model import Target
+from agent.reasons import TargetReason
 from tests.agent.connectors.fake import FakeConnector, World
 
 
@@ -54,6 +58,72 @@ def test_one_is_found_by_name_or_target() -> None:
         assert (found.target, found.name, found.problem) == ("fake/e", "e", "another device")
     assert devices.find("x") is None
     assert devices.find("") is None
+
+
+async def test_a_device_that_a_system_tells_of_is_found_by_its_name_there_and_probed_there() -> None:
+    told = ReportingConnector()
+    told.targets = (Target("fake/main", "fake"), Target("fake/west", "fake"))
+    told.known = [DeviceReport(f"fake/{name}", "") for name in ("main", "main/sw-3", "main/sw-4", "west/sw-4")]
+    devices = Devices({"fake": told}, Sessions({"fake": told}))
+    found = devices.find("sw-3")
+    assert found is not None
+    assert found.target == "fake/main/sw-3"
+    assert devices.find("sw-4") is None
+    with pytest.raises(UnreadableError, match="fake/north/sw-3"):
+        await devices.probe("fake/north/sw-3")
+
+
+class Sharer(ReportingConnector):
+    """Devices that share two credentials; `deaf`: those that do not answer."""
+
+    def __init__(self, *deaf: str, reason: TargetReason = TargetReason.UNREACHABLE) -> None:
+        super().__init__()
+        self.targets = tuple(Target(f"fake/d{n}", "fake") for n in range(7))
+        self.credentials = (
+            SharedCredential("lab", frozenset({"lab-auth", "lab-priv"}), [one.id for one in self.targets]),
+            SharedCredential("spare", frozenset({"spare"}), ()),
+        )
+        self.known = [DeviceReport("fake/d6", "", DeviceState.REACHABLE)]
+        self.deaf, self.reason = deaf, reason
+        self.greeted: list[str] = []
+
+    async def greet(self, target: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.greeted.append(target)
+        if "all" in self.deaf or target in self.deaf:
+            raise UnreadableError(f"{target}: unreachable, or wrong secret", reason=self.reason)
+
+
+def checkup_of(sharer: Sharer) -> Checkup:
+    async def look(target: str) -> None:
+        raise AssertionError(target)
+
+    return Checkup(Sessions({}), Devices({"fake": sharer}, Sessions({})), {}, look)
+
+
+async def test_a_shared_secret_is_tried_on_a_few_of_its_devices() -> None:
+    sharer = Sharer()
+    (check,) = await checkup_of(sharer).secret("lab-priv")
+    assert (check.about, check.result) == ("credential lab", CheckResult.OK)
+    assert check.detail == "5 of 5 devices that were asked answer to it, 7 have it"
+    assert len(sharer.greeted) == 5
+    assert "fake/d6" in sharer.greeted, "it answered before"
+    assert list(await checkup_of(sharer).secret("spare")) == []
+    assert list(await checkup_of(sharer).secret("another")) == []
+
+
+@pytest.mark.parametrize(
+    ("sharer", "result"),
+    [
+        (Sharer("fake/d0"), CheckResult.WARNING),
+        (Sharer("all"), CheckResult.FAILS),
+        (Sharer("all", reason=TargetReason.MISSING_SECRET), CheckResult.NOT_CHECKED),
+    ],
+)
+async def test_a_wrong_shared_secret_is_named(sharer: Sharer, result: CheckResult) -> None:
+    (check,) = await checkup_of(sharer).secret("lab-auth")
+    assert check.result is result
+    assert "fake/d0: unreachable, or wrong secret" in check.detail
 
 
 async def test_a_probe_is_on_an_open_session() -> None:

@@ -176,6 +176,54 @@ async def test_an_effect_is_proven_in_the_words_of_its_device(autojump_clock: Mo
     assert (outcome.verdict, outcome.reason) == (V.NOT_APPLIED, "ack-without-effect")
 
 
+@dataclass
+class Halves(Play):
+    """A device with effects of several commands. `finishes`: results of tries to finish one, the last one for ever."""
+
+    finishes: list[Value | Exception] = field(default_factory=lambda: [AFTER])
+    finished: int = 0
+
+    async def finish(self, ticket: Ticket) -> None:
+        await trio.lowlevel.checkpoint()
+        self.finished += 1
+        found = self.finishes.pop(0) if len(self.finishes) > 1 else self.finishes[0]
+        if isinstance(found, Exception):
+            raise found
+        self.reads = [found]
+
+
+CYCLE = Effect(A, "power-cycle", {}, "k", Replay.IF_UNPROVEN, ProofKind.CHANGED, 5)
+
+
+async def test_an_effect_that_may_be_half_done_is_finished_before_it_is_judged(autojump_clock: MockClock) -> None:
+    away = UnreadableError("no", reason="unreachable")
+    for doubt in (LostError("no reply", reason="timeout"), None):  # None: the send hangs until its time is over
+        play = Halves([away], doubt, finishes=[away, away, AFTER])
+        outcome, _ = await perform(play, ticket(CYCLE))
+        assert (outcome.verdict, outcome.reason, play.finished) == (V.APPLIED, "read-back", 3)
+    play, notes = Halves([BEFORE], finishes=[BEFORE]), Notes()
+    outcome = await recover_step(play, ticket(CYCLE), notes, FakeClock(), PATIENCE)
+    assert (outcome.verdict, outcome.reason, play.finished) == (V.NOT_APPLIED, "lost-crash", 1)
+
+
+async def test_an_effect_that_was_answered_or_not_sent_is_not_finished(autojump_clock: MockClock) -> None:
+    for answer, told in ((Reply(True, "done", "seen"), "seen"), (NAK, "no such session")):
+        play = Halves([AFTER if answer.accepted else BEFORE], answer)
+        outcome, _ = await perform(play, ticket(CYCLE))
+        assert (play.finished, outcome.detail) == (0, told)
+    play = Halves([BEFORE], NotSentError("no", reason="unreachable"))
+    await perform(play, ticket(CYCLE))
+    assert play.finished == 0
+
+
+async def test_what_cannot_be_finished_is_given_up_and_unknown(autojump_clock: MockClock) -> None:
+    away = UnreadableError("no", reason="unreachable")
+    play = Halves([away], LostError("no reply", reason="timeout"), finishes=[away])
+    outcome, _ = await perform(play, ticket(CYCLE))
+    assert outcome.verdict is V.UNKNOWN
+    assert play.finished > 10
+
+
 UNREADABLE = UnreadableError("no", reason="unreachable")
 LOST = LostError("no reply", reason="timeout")
 

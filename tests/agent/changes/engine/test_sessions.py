@@ -11,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from agent.changes.engine.sessions import CoalescedSession, Sessions
 from agent.connectors.base import Reach, Session, UnreadableError
-from agent.model import Target
+from agent.model import Address, Effect, ProofKind, Replay, Target
 from tests.agent.connectors.fake import FakeConnector, FakeSession, World
 
 
@@ -136,12 +136,13 @@ class Line:
         self.sessions = Sessions({"fake": self.connector})
         self.arrived: Callable[[Session], Awaitable[None]] | None = None
         self.hung_up: list[Session] = []
+        self.make: type[FakeSession] = FakeSession
 
     async def _serve(self, arrived: Callable[[Session], Awaitable[None]]) -> None:
         self.arrived = arrived
 
     async def call_in(self, nursery: trio.Nursery) -> Session:
-        session = FakeSession(self.connector.world, self.connector.targets[0])
+        session = self.make(self.connector.world, self.connector.targets[0])
 
         async def line() -> None:
             assert self.arrived is not None
@@ -220,3 +221,40 @@ async def test_a_device_that_calls_in_twice() -> None:
         assert line.hung_up[2:] == []
         third = await line.call_in(nursery)
         assert line.hung_up[2:] == [third]
+
+
+class TellingSession(FakeSession):
+    """A device whose effects, but for one kind, prove themselves by what it tells when it calls in."""
+
+    def tells(self, effect: Effect) -> bool:
+        return effect.verb != "diagnose"
+
+
+@pytest.mark.parametrize(("made", "verb", "held"), [
+    (TellingSession, "firmware", False),
+    (TellingSession, "diagnose", True),
+    (FakeSession, "firmware", True),
+])  # fmt: skip
+async def test_d6_a_device_that_tells_its_proof_by_itself_is_not_held(
+    made: type[FakeSession], verb: str, held: bool
+) -> None:
+    """Each of its sessions is let go, also those that it opens while its proof is awaited."""
+    async with lines() as (line, nursery):
+        line.make = made
+        leave = trio.Event()
+
+        async def work() -> None:
+            async with line.sessions.for_item("fake/d") as lent:
+                lent.let_go(Effect(Address("fake/d/@it"), verb, {}, "key", Replay.NEVER, ProofKind.EQUAL, 60))
+                await leave.wait()
+                assert (await lent.at("fake/d")).target.id == "fake/d", "it is read by the item still"
+
+        nursery.start_soon(work)
+        await wait_all_tasks_blocked()
+        first = await line.call_in(nursery)
+        assert (first not in line.hung_up) is held
+        second = await line.call_in(nursery)
+        assert (second not in line.hung_up) is held
+        leave.set()
+        await wait_all_tasks_blocked()
+        assert first in line.hung_up

@@ -12,12 +12,12 @@ from trio.testing import MockClock
 from agent.changes.authority import stops
 from agent.changes.journal.moments import SendWindow
 from agent.connectors.base import Reach
-from agent.model import ItemState, Pace
+from agent.model import ItemState, Pace, Wave
 from agent.reasons import RefusalReason
 from tests.agent.changes.rig import Rig, item
 from tests.agent.connectors.fake import World
 from tests.fakes import FakeClock
-from trust.statements import Cancel
+from trust.statements import Cancel, OnFailure
 
 S = ItemState
 CLOSED = SendWindow(None, "waits for the window: Sat 02:00 EAT")
@@ -145,3 +145,57 @@ async def test_a_cancel_ends_the_waiting_for_a_window(rig: Rig, autojump_clock: 
     await rig.apply(plan_id, cancel)
     assert rig.states(plan_id) == [S.CANCELLED]
     assert rig.world.writes == []
+
+
+@pytest.mark.parametrize("rig", [Reach.DIAL], indirect=True)
+async def test_what_a_window_kept_out_goes_before_the_next_wave(rig: Rig, autojump_clock: MockClock) -> None:
+    """Waves show something first: an item that its window kept out of one is not overtaken by those after it."""
+    sent: list[int] = []
+
+    def closes_after_the_second(ticket: object) -> None:
+        sent.append(ticket.item)  # type: ignore[attr-defined]  # a ticket
+        if sent[-1] == 2:
+            rig.send_window = lambda _: CLOSED
+
+    rig.world.on_send = closes_after_the_second
+    waves = [Wave(1, 1, 0), Wave(2, 3, 0), Wave(4, 4, 0)]
+    plan_id = await consumed(rig, 4, waves=waves, pace=Pace(1, 1, 0), on_failure=OnFailure.CONTINUE)
+
+    async def open_it() -> None:
+        await trio.sleep(600)
+        assert set(sent) == {1, 2}
+        rig.world.on_send = lambda ticket: sent.append(ticket.item)
+        rig.send_window = lambda _: OPEN
+
+    assert await apply(rig, plan_id, open_it) == ""
+    assert rig.states(plan_id) == [S.APPLIED] * 4
+    assert list(dict.fromkeys(sent)) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("rig", [Reach.ARRIVE], indirect=True)
+async def test_a_device_that_stays_away_once_its_window_is_open_is_why_it_expired(
+    rig: Rig, autojump_clock: MockClock
+) -> None:
+    rig.send_window = lambda _: CLOSED
+    plan_id = await consumed(rig, 1, run_for_s=120)
+
+    async def open_it() -> None:
+        await trio.sleep(30)
+        rig.send_window = lambda _: OPEN
+
+    await rig.apply(plan_id, open_it)
+    row = rig.loaded(plan_id).rows[1]
+    assert (row.state, row.reason) == (S.EXPIRED, RefusalReason.EXPIRED)
+    assert row.detail == "the device did not call in before the deadline"
+
+
+@pytest.mark.parametrize("rig", [Reach.ARRIVE], indirect=True)
+async def test_an_item_that_begins_to_wait_at_the_deadline_names_its_window(
+    rig: Rig, autojump_clock: MockClock
+) -> None:
+    """Of those that began to wait before, each names the window; so does one whose turn comes only then."""
+    rig.send_window = lambda _: CLOSED
+    plan_id = await consumed(rig, 3, run_for_s=60, waves=[Wave(1, 1, 0), Wave(2, 3, 0)], on_failure=OnFailure.CONTINUE)
+    await rig.apply(plan_id)
+    found = [(row.state, row.reason) for row in rig.loaded(plan_id).rows.values()]
+    assert found == [(S.EXPIRED, RefusalReason.WINDOW_CLOSED)] * 3

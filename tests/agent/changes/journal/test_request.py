@@ -40,7 +40,7 @@ def signed(sealed: Mapping[str, str]) -> Envelope:
         on_failure=OnFailure.STOP,
         on_stale=OnStale.SKIP,
         canary=0,
-        expires=PEOPLE.now_s + 600,
+        expires=int(time.time()) + 600,
         reason="",
         secrets=sealed,
     )

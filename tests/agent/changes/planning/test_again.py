@@ -68,7 +68,7 @@ async def test_what_no_longer_owes_is_left_out_by_the_new_plan(tmp_path: Path) -
     desk = Desk()
     async with office_in(tmp_path, desk) as office:
         old = await half_done(office, desk, Ask(Action.SUSPEND, ("C-1", "C-2/home")))
-        office.store._con.execute("UPDATE fact SET balance = '0.00' WHERE subscriber = 'C-2'")
+        office.store._con.execute("UPDATE account SET balance = '0.00', invoices = '[]' WHERE subscriber = 'C-2'")
         with pytest.raises(RequestError, match="nothing would change"):
             await asked(office, Ask(Action.SUSPEND, change=old.short))
 

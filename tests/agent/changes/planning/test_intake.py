@@ -171,7 +171,7 @@ async def test_a_revert_suspends_nobody_whom_a_suspension_would_not(
         assert why in str(err)
 
 
-async def test_a_revert_that_rests_on_old_billing_data_is_large(tmp_path: Path, world: World) -> None:
+async def test_a_revert_that_rests_on_old_billing_data_suspends_nobody(tmp_path: Path, world: World) -> None:
     async with agent_in(tmp_path, world) as agent:
         restored: list[Any] = []
         for reason in ("debt", "abuse"):
@@ -179,19 +179,23 @@ async def test_a_revert_that_rests_on_old_billing_data_is_large(tmp_path: Path, 
             restored.append(await done(agent, "restore", "C-1", reason=reason))
         intake = agent.daemon.api.parts.intake
         agent.daemon.api.parts = replace(agent.daemon.api.parts, intake=replace(intake, clock=Later()))
-        assert (await agent.ask("revert", change=restored[0]["id"]))["class"] == "large"
+        err = await refused(agent.ask("revert", change=restored[0]["id"]))
+        assert (err.code, "its billing data is 3 h old" in str(err)) == ("nothing-to-do", True)
         assert (await agent.ask("revert", change=restored[1]["id"]))["class"] == "low"
 
 
-@pytest.mark.parametrize(("max_age_s", "risk"), [(7200, "low"), (60, "large")])
-async def test_the_age_at_which_billing_data_is_old_is_configured(
-    tmp_path: Path, world: World, max_age_s: int, risk: str
-) -> None:
-    async with agent_in(tmp_path, world, more=f"[billing]\nmax_age_s = {max_age_s}\n") as agent:
-        intake = agent.daemon.api.parts.intake
-        soon = replace(intake, clock=Later(by_s=600))
-        agent.daemon.api.parts = replace(agent.daemon.api.parts, intake=soon)
-        assert (await agent.ask("suspend", "C-1"))["class"] == risk
+async def test_the_age_at_which_billing_data_is_old_is_configured(tmp_path: Path, world: World) -> None:
+    for name, max_age_s in (("a", 7200), ("b", 300)):
+        (tmp_path / name).mkdir()
+        async with agent_in(tmp_path / name, world, more=f"[billing]\nmax_age_s = {max_age_s}\n") as agent:
+            intake = agent.daemon.api.parts.intake
+            soon = replace(intake, clock=Later(by_s=600))
+            agent.daemon.api.parts = replace(agent.daemon.api.parts, intake=soon)
+            if max_age_s > 600:
+                assert (await agent.ask("suspend", "C-1"))["class"] == "low"
+            else:
+                err = await refused(agent.ask("suspend", "C-1"))
+                assert "its billing data is 10 min old, at most 5 min counts" in str(err)
 
 
 @dataclass(frozen=True)
@@ -234,7 +238,8 @@ async def test_a_changes_state_follows_its_revert(tmp_path: Path, world: World) 
 async def test_billing_data_in_doubt_suspends_nobody(tmp_path: Path, world: World) -> None:
     async with agent_in(tmp_path, world) as agent:
         intake = agent.daemon.api.parts.intake
-        doubting = replace(intake, doubt=lambda subscriber: "1 broken line" if subscriber == "C-1" else "")
+        billing = replace(intake.billing, doubt=lambda subscriber: "1 broken line" if subscriber == "C-1" else "")
+        doubting = replace(intake, billing=billing)
         agent.daemon.api.parts = replace(agent.daemon.api.parts, intake=doubting)
         err = await refused(agent.ask("suspend", "C-1"))
         assert err.code == "nothing-to-do"

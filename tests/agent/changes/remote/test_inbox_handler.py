@@ -768,7 +768,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_a_stop_does_not_wait_for_a_preview(tmp_path: Path) -> None:
     release = trio.Event()
     async with office_in(tmp_path, Desk()) as office, trio.open_nursery() as nursery:
-        nursery.start_soon(office.with_parts(refresh_facts=release.wait).run)
+        nursery.start_soon(office.with_parts(refresh_facts=lambda _: release.wait()).run)
         await office.deliver("intent", office.sealed(office.intent("C-1")))
         office.parts.bells.inbox.ring()
         await trio.testing.wait_all_tasks_blocked()

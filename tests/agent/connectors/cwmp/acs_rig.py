@@ -17,13 +17,15 @@ from agent.connectors.cwmp import SPEC
 from agent.connectors.cwmp.connector import CwmpConnector
 from agent.connectors.cwmp.cpe_session import CpeSession
 from agent.connectors.cwmp.schema import CwmpConfig
+from agent.cpe.acceptance import AcceptanceRecorder
 from agent.cpe.store import CpeStore, DecideCpe
 from agent.cpe_model.addresses import address
 from agent.cpe_model.known import Acceptance, CachedParameter, Called
 from agent.cpe_model.profiles import bound
-from agent.model import Address, Direction, Effect, Seen, Ticket, Transition
+from agent.model import Address, CpeChange, Direction, Effect, Seen, Ticket, Transition
 from agent.runtime.clock import SystemClock
-from agent.store.db import Store
+from agent.store.db import Store, Tx
+from agent.store.log_store import Entry, Sealed
 from agent.store.vault import Vault
 from lab.cpe.client import Cpe
 from lab.cpe.device import Device
@@ -33,6 +35,7 @@ from lab.cpe.state import Identity
 from lab.cpe.tr181 import tr181
 from tests.agent.connectors.contexts import context
 from tests.agent.store.stores import STORE_KEY, TRANSITIONS
+from trust.leaf import LeafKind
 
 SHARED = "shared-by-all-new-cpe"
 OUI = "02AC5F"
@@ -66,6 +69,20 @@ class HandClock(SystemClock):
         object.__setattr__(self, "ahead_s", self.ahead_s + seconds)
 
 
+@dataclass(frozen=True)
+class AcceptCpe:
+    """Accepts a CPE for a service as an applied item of an approved plan does."""
+
+    cpes: CpeStore
+    name: str
+    service: str | None
+    sealed: Sealed
+
+    def run(self, tx: Tx) -> None:
+        seq = tx.append(Entry(LeafKind.CPE_DECIDED, sealed=self.sealed))
+        AcceptanceRecorder(self.cpes).record(tx, self.service, CpeChange(self.name, added=True), seq)
+
+
 @dataclass
 class Book:
     """An inventory of CPE over SQLite, and what keeps its secrets."""
@@ -80,8 +97,14 @@ class Book:
     async def decide(self, name: str, trust: Acceptance | None = Acceptance.ACCEPTED, *, forget: bool = False) -> None:
         sealed = self.recorder.record(None, {"what": "cpe", "cpe": name})
         await self.store.run(
-            DecideCpe(name, trust, None, "" if trust is Acceptance.ACCEPTED else "by amina", sealed, forget)
+            DecideCpe(name, trust, "" if trust is Acceptance.ACCEPTED else "by amina", sealed, forget=forget)
         )
+
+    async def assure(self, name: str, service: str | None = None) -> None:
+        """Have an approved plan accept a CPE for a service; None: for nobody's."""
+        self.recorder.ensure([service])
+        sealed = self.recorder.record(service, {"what": "item", "cpe": name})
+        await self.store.run(AcceptCpe(self.cpes, name, service, sealed))
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         return [dict(row) for row in self.store.query(f"SELECT * FROM {table}")]
@@ -194,7 +217,7 @@ class AcsRig:
     async def known(self) -> None:
         """Have the CPE known and accepted before it calls."""
         await self.book.cpes.called(called(self.serial, root=self.model.prefix, events=("2 PERIODIC",)))
-        await self.book.decide(self.name())
+        await self.book.assure(self.name())
 
     async def keep(self, secrets: Mapping[str, str], path: str = "") -> None:
         """Keep secrets by names; the CPE took the first one as its Wi-Fi key."""

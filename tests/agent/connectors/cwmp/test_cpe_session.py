@@ -20,7 +20,7 @@ from agent.connectors.cwmp.fields import Value as Typed
 from agent.connectors.cwmp.line_session import known, paths_of, signature_of
 from agent.connectors.cwmp.structs import ParameterValue
 from agent.cpe_model import limits as model_limits
-from agent.cpe_model.known import CachedParameter, Pending
+from agent.cpe_model.known import Acceptance, CachedParameter, Pending
 from agent.cpe_model.vocabulary import BooleanStyle, CpeProfile, Unsafe
 from agent.model import ABSENT, Address, Direction, Effect, ProofKind, Replay, SecretRef, Seen, Transition, Value
 from lab.cpe.quirks import Quirks
@@ -466,6 +466,18 @@ async def test_a_secret_that_is_no_longer_kept_is_not_sent(tmp_path: Path) -> No
         assert caught.value.reason == "secret-gone"
 
 
+async def test_a_secret_is_not_sent_to_a_cpe_that_is_not_accepted_for_it_any_more(tmp_path: Path) -> None:
+    """Its acceptance ended after the "about to", which is durable before a CPE is read once more."""
+    async with acs_rig(tmp_path) as rig:
+        writes = await keyed(rig)
+        await rig.book.decide(rig.name(), Acceptance.QUARANTINED)
+        with pytest.raises(NotSentError) as caught:
+            await rig.line.send(ticket(writes))
+        assert caught.value.reason == "not-assured"
+        assert rig.cpe.executed("SetParameterValues") == []
+        assert rig.book.cpes.pending(rig.name()) == []
+
+
 async def test_a_secret_that_was_never_known_is_not_made_empty_by_taking_back(tmp_path: Path) -> None:
     """The inverse of a first key is "what it was", which nobody knows: not a network without a key."""
     async with acs_rig(tmp_path) as rig:
@@ -626,6 +638,27 @@ def test_a_steps_key_fits_and_tells_attempts_and_directions_apart() -> None:
     }
     assert len(keys) == 5
     assert max(map(len, keys)) <= 32
+
+
+async def test_d6_what_a_cpe_tells_by_itself_holds_it_on_no_line(tmp_path: Path) -> None:
+    """Its version and its boots stand in each Inform: also one that hung up at once has told them."""
+    async with acs_rig(tmp_path) as rig:
+        for verb, told in (("firmware", True), ("reboot", True), ("factory-reset", True), ("diagnose", False)):
+            do = Effect(rig.at(f"@{verb}"), verb, {}, "key", Replay.NEVER, ProofKind.EQUAL, 60)
+            assert rig.line.tells(do) is told
+        await rig.hang_up()
+        assert await rig.line.read([rig.at("@firmware")])  # its last Inform counts once
+        found: list[Value] = []
+
+        async def read() -> None:
+            found.extend(s.value for s in (await rig.line.read([rig.at("@firmware")])).values())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            assert (found, rig.line.live) == ([], None)
+            rig.line.told()  # an Inform was taken in, and the CPE is gone
+        assert (found, rig.line.live) == ([{"version": "1.0.0"}], None)
 
 
 async def test_what_a_cpe_tells_later_is_remembered_by_its_key(tmp_path: Path) -> None:

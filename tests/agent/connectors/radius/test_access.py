@@ -30,7 +30,6 @@ from agent.model import (
     ServiceState,
     SuspensionReason,
     Value,
-    age_text,
 )
 
 Rows = tuple[tuple[str, tuple[str, ...]], ...]
@@ -727,13 +726,6 @@ def test_what_no_router_shows_is_not_changed_by_coa(name: str, before: str, afte
     alike = {"reply:Mikrotik-Rate-Limit": (":= 20M/20M",)}
     groups = {group: {**alike, **rows} for group, rows in of.items()}
     assert effects(groups, "Mikrotik-Rate-Limit", name)[0][0] == "disconnect"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(6 * 86400 + 5, "6d"), (3 * 3600, "3h"), (125, "2m"), (40, "40s"), (-3, "0s")]
-)
-def test_ages(seconds: int, text: str) -> None:
-    assert age_text(seconds) == text
 
 
 # --- what the network reads now ---

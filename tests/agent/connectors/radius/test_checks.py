@@ -41,7 +41,7 @@ async def session(
 ) -> AsyncIterator[tuple[RadiusSession, RadiusConnector]]:
     with UdpNas(answer).run() as nas:
         config = RadiusConfig(
-            (replace(database.target(secret="db"), timeout_s=2.0),),
+            (replace(database.target(secret="db"), timeout_s=20.0),),
             (Nas("bng-1", "10.0.0.1", "127.0.0.1", nas.port, "nas", profile="mikrotik"),),
             (Method("pppoe", "radius/main", {"Mikrotik-Address-List": "suspended"}, {"Home 20M": "home20"}),),
         )

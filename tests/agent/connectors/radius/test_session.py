@@ -84,7 +84,7 @@ def connector(
     clock: Callable[[], float] = boot_time_s,
     book: AnswerBook | None = None,
 ) -> RadiusConnector:
-    target = replace(database.target(secret="db"), timeout_s=2.0)
+    target = replace(database.target(secret="db"), timeout_s=20.0)
     if port:
         target = replace(target, port=port)
     config = RadiusConfig(
@@ -133,7 +133,7 @@ DISCONNECT = Effect(SESSIONS, "disconnect", {}, "k", Replay.IF_UNPROVEN, ProofKi
 
 
 def ticket(
-    do: tuple[Transition, ...] | Effect, bound: Mapping[Address, Seen] | None = None, in_s: float = 10.0
+    do: tuple[Transition, ...] | Effect, bound: Mapping[Address, Seen] | None = None, in_s: float = 60.0
 ) -> Ticket:
     return Ticket("p", 1, 1, Direction.FORWARD, 1, "radius/main", do, bound or {}, boot_time_s() + in_s)
 
@@ -388,14 +388,25 @@ async def test_a_lost_commit_is_lost_and_settles(radius_database: RadiusDatabase
 # --- disconnecting --------------------------------------------------------------------------------------------------
 
 
+def waiting(monkeypatch: pytest.MonkeyPatch, timeout_s: float) -> None:
+    """Give profiles as shipped another time-out."""
+
+    def timed(name: str) -> dictionary.Profile:
+        return replace(profile(name), timeout_s=timeout_s, retries=2)
+
+    monkeypatch.setattr("agent.connectors.radius.connector.profile", timed)
+
+
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Profiles as shipped, with time-outs for tests."""
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for NAS that answer."""
+    waiting(monkeypatch, 10)
 
-    def fast(name: str) -> dictionary.Profile:
-        return replace(profile(name), timeout_s=0.05, retries=2)
 
-    monkeypatch.setattr("agent.connectors.radius.connector.profile", fast)
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch, patient: None) -> None:
+    """Where a NAS is silent, which is waited for."""
+    waiting(monkeypatch, 0.2)
 
 
 async def drop(
@@ -545,6 +556,7 @@ async def test_where_accounting_has_one_nobody_is_asked_by_user_name(database: R
         assert list(await session.bind(BY_NAME)) == HELD
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_nas_that_refuses_the_question_or_is_silent_says_nothing(database: RadiusDatabase) -> None:
     seen: list[bytes] = []
 
@@ -557,7 +569,7 @@ async def test_a_nas_that_refuses_the_question_or_is_silent_says_nothing(databas
         async with dialled(connector(database, nas.port)) as session:
             first = await session.bind(BY_NAME)
             with pytest.raises(LostError, match="1 of 2 requests: no reply from NAS bng-2 at "):
-                await session.send(ticket(BY_NAME, first, in_s=1.0))
+                await session.send(ticket(BY_NAME, first))
             told = {a: s.value for a, s in (await session.read(HELD)).items()}
             assert told[HELD[0]] == {"why": "refused the question (Missing-Attribute)"}
             assert told[HELD[1]] == {"why": "did not answer"}
@@ -571,9 +583,10 @@ async def test_a_nas_that_refuses_the_question_or_is_silent_says_nothing(databas
                 "nothing judges it afterwards: silence is not the end of a session"
             )
             with pytest.raises(LostError, match="no reply from NAS bng-2"):
-                await session.send(ticket(kick, await session.bind(kick), in_s=1.0))
+                await session.send(ticket(kick, await session.bind(kick)))
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_only_those_that_did_not_say_are_asked_again(database: RadiusDatabase) -> None:
     silent = {b"bng-2": True}
 
@@ -586,7 +599,7 @@ async def test_only_those_that_did_not_say_are_asked_again(database: RadiusDatab
         async with dialled(made) as session:
             first = await session.bind(BY_NAME)
             with pytest.raises(LostError):
-                await session.send(ticket(BY_NAME, first, in_s=0.5))
+                await session.send(ticket(BY_NAME, first))
             assert list(await session.bind(BY_NAME, first)) == [], "it was silent a moment ago"
             made._answers.say("bng-2", "somebody", "", 0)  # it answers again
             silent[b"bng-2"] = False
@@ -661,6 +674,7 @@ async def test_B9_each_of_two_sessions_is_asked_for_by_its_own_id(database: Radi
     assert got.reason == "nak-501"
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_silence_is_lost_since_the_nas_may_have_acted(database: RadiusDatabase) -> None:
     add_session(database, "u1")
     got, requests = await drop(database, lambda data: [])
@@ -670,6 +684,7 @@ async def test_silence_is_lost_since_the_nas_may_have_acted(database: RadiusData
     assert len(requests) == 3
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_nas_that_was_silent_is_asked_for_nobody_until_it_answers(database: RadiusDatabase) -> None:
     add_session(database, "u1")
     silent = [True]
@@ -702,6 +717,7 @@ async def test_a_database_that_does_not_answer_says_why(radius_database: RadiusD
     assert found["radius/main"].startswith("cannot be read: wrong password for user radius at 127.0.0.1:")
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_silent_nas_is_missing_for_its_own_sessions_only(database: RadiusDatabase) -> None:
     """It is asked once, about nobody; who has no session there needs it not."""
     add_session(database, "u1")
@@ -736,6 +752,7 @@ async def test_any_answer_proves_a_nas_to_be_there(database: RadiusDatabase, ack
     assert len(nas.requests) == 2, "each NAS once: an answer counts for a while"
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_nas_is_missing_from_the_first_request_that_it_leaves_unanswered(database: RadiusDatabase) -> None:
     add_session(database, "u1")
     there = True
@@ -751,6 +768,7 @@ async def test_a_nas_is_missing_from_the_first_request_that_it_leaves_unanswered
     assert "bng-1" in missing.detail
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_wrong_secret_makes_a_nas_missing(database: RadiusDatabase) -> None:
     add_session(database, "u1")
     with UdpNas(lambda data: [reply(data, ack=True, secret=b"theirs")]).run() as nas:
@@ -761,6 +779,7 @@ async def test_a_wrong_secret_makes_a_nas_missing(database: RadiusDatabase) -> N
     assert "not made with our secret" in missing.detail
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_wrong_secret_is_lost_and_told(database: RadiusDatabase) -> None:
     add_session(database, "u1")
     got, _ = await drop(database, lambda data: [reply(data, ack=True, secret=b"theirs")])
@@ -768,6 +787,7 @@ async def test_a_wrong_secret_is_lost_and_told(database: RadiusDatabase) -> None
     assert "not made with our secret" in str(got)
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_one_answered_and_one_silent_is_lost(database: RadiusDatabase) -> None:
     add_session(database, "u1")
     add_session(database, "u2")

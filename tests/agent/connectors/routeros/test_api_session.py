@@ -31,6 +31,7 @@ from agent.connectors.routeros.errors import (
 )
 from agent.connectors.routeros.wire import ReplyReader
 from tests.agent.connectors.routeros.fakes import PASSWORD, USER, Peer, certificate, plain, router, sentence, talking
+from tests.fakes import virtual_clock
 
 PRINT = "/ppp/secret/print"
 SET = ("/ppp/secret/set", "=.id=*1", "=password=pa55-canary")
@@ -707,7 +708,7 @@ async def test_a_session_in_a_nursery_is_used_and_closed_by_other_tasks() -> Non
         await api.aclose()
 
     async def opener(nursery: trio.Nursery, port: int, made: list[RouterApi]) -> None:
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             made.append(await open_in(nursery, plain(port), USER, PASSWORD, timeout_s=20))
 
     async with router(one_print) as port, trio.open_nursery() as nursery:
@@ -771,7 +772,7 @@ async def test_no_file_and_no_task_is_left() -> None:
                 await visit()
                 with trio.move_on_after(0.001):
                     await visit()
-            with trio.fail_after(10):
+            with trio.fail_after(60):
                 while open_files() > before or trio.lowlevel.current_statistics().tasks_living > tasks:
                     await trio.testing.wait_all_tasks_blocked(0.001)
 
@@ -803,7 +804,7 @@ async def test_what_is_in_doubt_is_closed_with_a_reset(
             await heard.wait()
             if in_doubt:
                 nursery.cancel_scope.cancel()
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while not ended:
                 await trio.testing.wait_all_tasks_blocked(0.001)
     assert isinstance(ended[0], end)
@@ -833,4 +834,4 @@ def test_whatever_a_router_says_a_call_ends_with_an_error_of_ours_or_an_answer(s
                     break
         assert set(calls.ended) == {"a"}
 
-    trio.run(play, clock=trio.testing.MockClock(autojump_threshold=0))
+    trio.run(play, clock=virtual_clock())

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import pytest
 
 from agent.connectors.routeros.addresses import rows_value
+from agent.connectors.routeros.firewall import KeptIn, keeps_in
 from agent.connectors.routeros.flows import Garden, cut_text, garden_of, left_text, passing
-from agent.connectors.routeros.matching import Ruleset
+from agent.connectors.routeros.matching import Confined, Ruleset
 
 FAST, SLOW = {"fasttrack": "true"}, {"fasttrack": "false"}
 OUT, PAY = "tcp 100.64.12.9:50000 203.0.113.80:443", "tcp 100.64.12.9:50001 192.0.2.1:443"
@@ -99,7 +100,20 @@ def test_a_rule_about_what_comes_to_the_subscriber_is_no_garden(
 
 
 def test_the_preview_says_what_is_cut_and_what_is_not_looked_at() -> None:
-    assert cut_text("") == ""
-    assert cut_text(RULE).startswith(f"open connections are cut: {RULE} lets them pass")
-    assert "walks its connection table a second time to read back that none is left" in cut_text(RULE)
-    assert "not checked: connections from outside" in cut_text(RULE)
+    twice = "walks its connection table a second time to read back that none is left"
+    assert cut_text(KeptIn("kept")) == ""
+    above = cut_text(KeptIn("kept", RULE, fasttracks=True))
+    assert above.startswith(f"open connections are cut: {RULE} lets them pass")
+    assert twice in above
+    assert "not checked: connections from outside" in above
+    below = cut_text(KeptIn("kept", fasttracks=True))
+    assert below.startswith("open connections that FastTrack took are cut; if there are any, the router")
+    assert twice in below
+
+
+@pytest.mark.parametrize(("disabled", "says"), [("false", True), ("true", False)])
+def test_rules_with_fasttrack_below_the_drop_say_that_it_may_have_taken_some(disabled: str, says: bool) -> None:
+    fasttrack = {"chain": "forward", "action": "fasttrack-connection", "connection-state": "established,related"}
+    kept = keeps_in(Ruleset((DROP, {**fasttrack, "disabled": disabled})), Confined(frozenset({"suspended"})))
+    assert isinstance(kept, KeptIn)
+    assert (kept.open_flows, kept.fasttracks, bool(cut_text(kept))) == ("", says, says)

@@ -13,13 +13,14 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from agent.connectors.base import DeviceReport, DeviceState, Neighbor, NotSentError, Session, UnreadableError
+from agent.connectors.base import DeviceReport, DeviceState, NotSentError, Session, UnreadableError
 from agent.connectors.routeros.carrier_session import Carrier
 from agent.connectors.routeros.carrier_session import Endpoint as RouterEndpoint
 from agent.connectors.routeros.connector import RouterosConnector
 from agent.connectors.routeros.errors import UnreachableRouterError
 from agent.connectors.routeros.limits import CONNECTING_MAX
 from agent.connectors.routeros.schema import RouterosConfig, RouterTarget
+from agent.line_model.reading import Neighbor
 from agent.model import ABSENT, Absent, Address, Direction, Seen, Target, Ticket, Transition, Value
 from lab.router.device import Router
 from lab.router.server import Endpoint, serve
@@ -106,7 +107,7 @@ async def site(router: CountingRouter | None = None, **config: str | bytes | flo
         endpoint: Endpoint = await nursery.start(partial(serve, router, tls=True))
         fingerprint = bytes.fromhex(endpoint.fingerprint)
         target = RouterTarget("edge-1", endpoint.host, endpoint.port, "svc", "svc", fingerprint, serial="HFG09ABCDEF")
-        target = replace(target, timeout_s=1.0)
+        target = replace(target, timeout_s=20.0)
         target = replace(target, **config)  # type: ignore[arg-type]  # the test names keys of it
         passwords = dict(PASSWORDS)
 
@@ -284,7 +285,7 @@ async def test_a_probe_checks_the_config_user_and_lets_go_of_its_session() -> No
 
 
 async def until_online(s: Site, wanted: dict[str, int]) -> None:
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         while s.online() != wanted:  # noqa: ASYNC110  the lab's router tells nobody
             await trio.sleep(0.01)
 
@@ -357,9 +358,9 @@ async def test_a_probe_sees_that_the_router_on_an_open_connection_is_another() -
 
 async def test_a_menu_that_does_not_answer_in_time_is_left_out() -> None:
     router = make_router()
-    router.faults.inject("slow:1.5", match="/radius/incoming/print")
+    router.faults.inject("slow:4", match="/radius/incoming/print")
     router.faults.inject("trap:no such command prefix", match="/system/device-mode/print")
-    async with site(router) as s:
+    async with site(router, timeout_s=3.0) as s:
         assert await s.read() is not ABSENT
         assert "device-mode" not in s.report.facts
         assert s.report.facts["radius"] == "PPP logins by secrets only"

@@ -307,7 +307,7 @@ async def authority(town: Town) -> dict[str, bytes]:
     view = people.view(plan_of(town.names["by-intent"]), "joseph", SealingKey(bytes(range(32))), seen=site.files.seen())
     taken = mail.Incoming(0, b"v" * 16, "view", view, (), witness=b"")
     await store.run(TakeIn([taken], EPOCH))
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while mail.next_in(store.reader) is not None:  # noqa: ASYNC110  it tells nobody
             await trio.sleep(0.05)
     return {
@@ -346,7 +346,7 @@ async def half_run(town: Town) -> None:
     world.faults["u18"] = ["reply-lost"]
     for n, key in {18: "unknown", 19: "about-to-write", 20: "written", 21: "ended", 22: "about-to-end"}.items():
         await town.begun(f"half-{key}", "suspend", n)
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         while any(world.sends.get(login, 0) < n for login, (n, _) in world.held.items()):  # noqa: ASYNC110  as above
             await trio.sleep(0.05)
     await site.wait_for(town.names["half-unknown"], lambda c: c["items"][0]["state"] == "unknown")

@@ -1,0 +1,74 @@
+"""`[daraja.NAME]`: one paybill or till of M-Pesa. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from agent.billing_model.terms import SourceTerms, source_keys, terms_of
+from agent.config_reader import ConfigReader
+from agent.config_schema import REQUIRED, Key, Kind, text
+from agent.connectors.web_source import WebTerms, web_keys, web_terms_of
+
+NAME: Final = "daraja"
+_SECTION: Final = f"{NAME}.NAME"
+_SHORTCODE: Final = Kind("a short code: 5 to 7 digits", text(re.compile(r"[0-9]{5,7}", re.ASCII)))
+_CURRENCY: Final = Kind("a currency code such as KES", text(re.compile(r"[A-Z]{3}", re.ASCII)))
+_REFUSED_WORDS: Final = ("mpesa", "m-pesa", "safaricom", "exe", "exec", "cmd", "sql", "query")
+"""Safaricom registers no URL with one of these in it."""
+
+KEYS: Final = (
+    *web_keys(_SECTION, "https://api.safaricom.co.ke", page=1000),
+    *source_keys(
+        _SECTION,
+        secret="consumer key and secret, as `KEY:SECRET`,",
+        payments=True,
+        hook="Nothing signs it: `hook_from` must name Safaricom's addresses, and a call only has the list read.",
+    ),
+    Key(_SECTION, "short_code", _SHORTCODE, REQUIRED, "The paybill or till."),
+    Key(_SECTION, "currency", _CURRENCY, "KES", "Its currency."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DarajaSource:
+    """One paybill or till."""
+
+    terms: SourceTerms
+    web: WebTerms
+    short_code: str
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class DarajaConfig:
+    """Everything that the connector is configured with."""
+
+    sources: tuple[DarajaSource, ...]
+
+
+def parse(reader: ConfigReader) -> DarajaConfig:
+    """Return the sources; those with problems are left out."""
+    found = []
+    for name, table in reader.named(NAME):
+        where, before = f"{NAME}.{name}", len(reader.problems)
+        values = reader.section(_SECTION, where, table)
+        if table.get("hook") is True and not table.get("hook_from"):
+            reader.problem(f"{where}.hook_from", "missing; expected Safaricom's addresses: its calls are not signed")
+        if table.get("hook") is True and (word := next((w for w in _REFUSED_WORDS if w in name), "")):
+            reader.problem(where, f"expected a NAME without {word!r}: it is in the URL, and Safaricom refuses it there")
+        if len(reader.problems) == before:
+            web, terms = web_terms_of(reader, values), terms_of(f"{NAME}/{name}", values)
+            found.append(DarajaSource(terms, web, values["short_code"], values["currency"]))
+    return DarajaConfig(tuple(found))
+
+
+def secrets(config: DarajaConfig) -> frozenset[str]:
+    """Return the names of the credentials."""
+    return frozenset().union(*(source.terms.secrets for source in config.sources))
+
+
+def sources(config: DarajaConfig) -> tuple[SourceTerms, ...]:
+    """Return what every source is configured with."""
+    return tuple(source.terms for source in config.sources)

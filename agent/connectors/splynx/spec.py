@@ -1,0 +1,31 @@
+"""The descriptor of the connector to Splynx."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from agent.billing_model.source import RingsBell, TellsAccounts, TellsPayments, TriesSource
+from agent.connectors.spec import ConnectorContext, ConnectorSpec
+from agent.connectors.splynx import configuration
+
+if TYPE_CHECKING:
+    from agent.connectors.splynx.configuration import SplynxConfig
+    from agent.connectors.splynx.connector import SplynxConnector
+
+
+def _make(config: SplynxConfig, context: ConnectorContext) -> SplynxConnector:
+    from agent.connectors.splynx.connector import SplynxConnector
+
+    return SplynxConnector(config, context)
+
+
+SPEC: Final = ConnectorSpec(
+    name=configuration.NAME,
+    keys=configuration.KEYS,
+    parse=configuration.parse,
+    secrets=configuration.secrets,
+    make=_make,
+    docs="docs/connectors/splynx.md",
+    roles=(TellsAccounts, TellsPayments, RingsBell, TriesSource),
+    sources=configuration.sources,
+)

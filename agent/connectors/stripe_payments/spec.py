@@ -1,0 +1,31 @@
+"""The descriptor of the connector to Stripe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from agent.billing_model.source import RingsBell, TellsPayments, TriesSource
+from agent.connectors.spec import ConnectorContext, ConnectorSpec
+from agent.connectors.stripe_payments import configuration
+
+if TYPE_CHECKING:
+    from agent.connectors.stripe_payments.configuration import StripeConfig
+    from agent.connectors.stripe_payments.connector import StripeConnector
+
+
+def _make(config: StripeConfig, context: ConnectorContext) -> StripeConnector:
+    from agent.connectors.stripe_payments.connector import StripeConnector
+
+    return StripeConnector(config, context)
+
+
+SPEC: Final = ConnectorSpec(
+    name=configuration.NAME,
+    keys=configuration.KEYS,
+    parse=configuration.parse,
+    secrets=configuration.secrets,
+    make=_make,
+    docs="docs/connectors/stripe.md",
+    roles=(TellsPayments, RingsBell, TriesSource),
+    sources=configuration.sources,
+)

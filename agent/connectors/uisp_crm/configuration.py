@@ -1,0 +1,78 @@
+"""`[uisp-crm.NAME]`: one UISP CRM. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from agent.billing_model.terms import SourceTerms, source_keys, terms_of
+from agent.config_reader import ConfigReader
+from agent.config_schema import YES_NO, Key, Kind, text
+from agent.connectors.web_source import WebTerms, web_keys, web_terms_of
+
+NAME: Final = "uisp-crm"
+_SECTION: Final = f"{NAME}.NAME"
+_FIELD: Final = Kind(
+    "userIdent, id, or attribute:KEY with the key of a custom attribute of clients",
+    text(re.compile(r"userIdent|id|attribute:[A-Za-z][A-Za-z0-9]{0,63}", re.ASCII)),
+)
+_HOOK: Final = (
+    "UISP signs nothing: a call says which of its events to look up, and only what its API then tells counts."
+)
+
+KEYS: Final = (
+    *web_keys(_SECTION, "https://uisp.example.net/crm/api/v1.0"),
+    *source_keys(_SECTION, secret="app key", accounts=True, payments=True, hook=_HOOK),
+    Key(_SECTION, "subscriber", _FIELD, "userIdent", "The field of a client that is the subscriber of the inventory."),
+    Key(
+        _SECTION,
+        "follow_suspend_switch",
+        YES_NO,
+        True,
+        "Whether nobody is suspended while suspension is switched off in UISP (`suspendEnabled`). Set it to false where"
+        " UISP's own suspension is off because the agent does it.",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CrmSource:
+    """One UISP CRM. `subscriber`: `userIdent`, `id` or `attribute:KEY`."""
+
+    terms: SourceTerms
+    web: WebTerms
+    subscriber: str
+    follow_suspend_switch: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CrmConfig:
+    """Everything that the connector is configured with."""
+
+    sources: tuple[CrmSource, ...]
+
+
+def parse(reader: ConfigReader) -> CrmConfig:
+    """Return the sources; those with problems are left out."""
+    found = []
+    for name, table in reader.named(NAME):
+        before = len(reader.problems)
+        values = reader.section(_SECTION, f"{NAME}.{name}", table)
+        if len(reader.problems) > before:
+            continue
+        web = web_terms_of(reader, values)
+        terms = terms_of(f"{NAME}/{name}", values)
+        found.append(CrmSource(terms, web, values["subscriber"], values["follow_suspend_switch"]))
+    return CrmConfig(tuple(found))
+
+
+def secrets(config: CrmConfig) -> frozenset[str]:
+    """Return the names of the app keys."""
+    return frozenset().union(*(source.terms.secrets for source in config.sources))
+
+
+def sources(config: CrmConfig) -> Sequence[SourceTerms]:
+    """Return the terms of the sources."""
+    return tuple(source.terms for source in config.sources)

@@ -1,0 +1,31 @@
+"""The descriptor of the connector to UISP CRM."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from agent.billing_model.source import RingsBell, TellsAccounts, TellsPayments, TriesSource
+from agent.connectors.spec import ConnectorContext, ConnectorSpec
+from agent.connectors.uisp_crm import configuration
+
+if TYPE_CHECKING:
+    from agent.connectors.uisp_crm.configuration import CrmConfig
+    from agent.connectors.uisp_crm.connector import CrmConnector
+
+
+def _make(config: CrmConfig, context: ConnectorContext) -> CrmConnector:
+    from agent.connectors.uisp_crm.connector import CrmConnector
+
+    return CrmConnector(config, context)
+
+
+SPEC: Final = ConnectorSpec(
+    name=configuration.NAME,
+    keys=configuration.KEYS,
+    parse=configuration.parse,
+    secrets=configuration.secrets,
+    make=_make,
+    docs="docs/connectors/uisp-crm.md",
+    roles=(TellsAccounts, TellsPayments, RingsBell, TriesSource),
+    sources=configuration.sources,
+)

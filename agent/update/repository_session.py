@@ -1,0 +1,394 @@
+"""Reading a TUF repository: what the channel offers, fetched by one user and verified once more by another.
+
+A fetch leaves a repository of its own in `folder/mirror`, made of verified documents and packages only. Root verifies
+that one again, with root's own memory of what it saw last, and copies the packages to where nobody else can write. So
+the user that fetches, and whatever talks to it, can withhold an update and do nothing else.
+
+* In a folder that is read, no symbolic link is followed and only regular files are opened: no FIFO holds root up.
+* Root writes nothing into the folder of the user that fetches; there a link would lead root anywhere.
+* `apply` refuses a configuration, a root document or a folder of its own that another user could change.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import pwd
+import shutil
+import stat
+import time
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from tuf.api.exceptions import (
+    DownloadError,
+    DownloadHTTPError,
+    DownloadLengthMismatchError,
+    RepositoryError,
+    SlowRetrievalError,
+)
+from tuf.api.metadata import Metadata, Snapshot, TargetFile, Timestamp
+from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
+from tuf.ngclient.urllib3_fetcher import Urllib3Fetcher
+
+from agent.update.channel import UpdateChannel
+from agent.update.errors import ChannelAwayError, ChannelRefusedError, HostError
+from agent.update.offers import OFFER_BYTES, PACKAGE_BYTES, Package, offer_path, read_offer_untrusted
+
+FETCH_S: Final = 1800.0
+"""How long one command may read: 80 MB at 0.4 Mbit/s. A server that sends a byte a minute ends here."""
+CHUNK: Final = 256 << 10
+LIMITS: Final = UpdaterConfig(
+    max_root_rotations=64,
+    max_delegations=1,
+    root_max_length=64 << 10,
+    timestamp_max_length=16 << 10,
+    snapshot_max_length=64 << 10,
+    targets_max_length=1 << 20,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Packages on disk, each verified. `old`: the installed one; None: the repository lists it no more."""
+
+    offered: Package
+    new: Path
+    old: Path | None
+
+
+class Repository:
+    """A repository with verified documents. `trusted`: the folder with what this user saw last."""
+
+    def __init__(self, channel: UpdateChannel, source: str, trusted: Path, within_s: float = FETCH_S) -> None:
+        """Refresh the documents.
+
+        Raises:
+            ChannelAwayError: the repository cannot be read, or not in time.
+            ChannelRefusedError: a document is expired, older than before, malformed, or signed by too few keys.
+            HostError: the first root document or a folder cannot be used.
+        """
+        try:
+            root = channel.root.read_bytes()
+        except OSError as err:
+            raise HostError(f"{channel.root}: cannot be read: {err.strerror}; it holds the keys to trust") from err
+        local = None if "://" in source else Path(source).absolute()
+        base = local.as_uri() if local else source.rstrip("/")
+        self._channel, self._trusted = channel, trusted
+        with _told(source):
+            trusted.mkdir(parents=True, exist_ok=True)
+            self._updater = Updater(
+                str(trusted),
+                f"{base}/metadata/",
+                target_base_url=f"{base}/targets/",
+                fetcher=_BoundedFetcher(within_s, local),
+                config=LIMITS,
+                bootstrap=root,
+            )
+            self._updater.refresh()
+        self._source = source
+
+    def offer(self, here: Package) -> Package:
+        """Return what the channel offers to the machine on which `here` is installed.
+
+        Raises:
+            ChannelAwayError, ChannelRefusedError: as above, or the channel has nothing for this machine.
+        """
+        path = offer_path(self._channel.name, here.product, here.release, here.arch)
+        target = self._target(path)
+        if target is None or target.length > OFFER_BYTES:
+            raise ChannelRefusedError(
+                f"channel {self._channel.name} has no {here.product} for Debian {here.release} on {here.arch}"
+            )
+        spot = self._trusted / "offer.json"
+        self._download(target, spot)
+        return read_offer_untrusted(spot.read_bytes(), here)
+
+    def package(self, wanted: Package, folder: Path) -> Path | None:
+        """Return the verified file of a package under `folder`; None: the repository does not list it.
+
+        Raises:
+            ChannelAwayError, ChannelRefusedError: as above.
+        """
+        target = self._target(wanted.target)
+        if target is None:
+            return None
+        if target.length > PACKAGE_BYTES:
+            raise ChannelRefusedError(f"{wanted.target}: expected at most {PACKAGE_BYTES} bytes, got {target.length}")
+        spot = folder / wanted.target
+        if self._updater.find_cached_target(target, str(spot)) is None:
+            self._download(target, spot)
+        return spot
+
+    def mirror(self, here: Package, wanted: Package, folder: Path) -> None:
+        """Make a repository in `folder` with what is needed to install `wanted`, and to put `here` back.
+
+        Raises:
+            ChannelAwayError, ChannelRefusedError: as above.
+            HostError: it cannot be written.
+        """
+        if self._target(wanted.target) is None:
+            raise ChannelRefusedError(f"the repository {self._source} has no {wanted.target}")
+        making = folder.with_name(f"{folder.name}.new")
+        with _told(self._source):
+            shutil.rmtree(making, ignore_errors=True)
+            (making / "metadata").mkdir(parents=True)
+            for path in (self._trusted / "root_history").iterdir():
+                shutil.copyfile(path, making / "metadata" / path.name)
+            for role, version in self._versions():
+                name = f"{version}.{role}.json" if version else f"{role}.json"
+                shutil.copyfile(self._trusted / f"{role}.json", making / "metadata" / name)
+        offer = offer_path(self._channel.name, here.product, here.release, here.arch)
+        for wanted_path in dict.fromkeys((offer, wanted.target, here.target)):  # two of them may be the same package
+            target = self._target(wanted_path)
+            if target is None:
+                continue
+            folder_in, _, name = wanted_path.rpartition("/")
+            hashed = next(iter(target.hashes.values()))
+            spot = making / "targets" / folder_in / f"{hashed}.{name}"
+            kept = folder / spot.relative_to(making)
+            if self._updater.find_cached_target(target, str(kept)) is not None:
+                with _told(self._source):
+                    spot.parent.mkdir(parents=True, exist_ok=True)
+                    os.link(kept, spot)
+            else:
+                self._download(target, spot)
+        with _told(self._source):
+            before = folder.with_name(f"{folder.name}.before")
+            shutil.rmtree(before, ignore_errors=True)
+            if folder.exists():
+                folder.rename(before)  # so that a power cut finds one of the two, and seldom none
+            making.rename(folder)
+            shutil.rmtree(before, ignore_errors=True)
+
+    def _versions(self) -> list[tuple[str, int]]:
+        timestamp = Metadata[Timestamp].from_file(str(self._trusted / "timestamp.json")).signed
+        snapshot = Metadata[Snapshot].from_file(str(self._trusted / "snapshot.json")).signed
+        return [
+            ("timestamp", 0),
+            ("snapshot", timestamp.snapshot_meta.version),
+            ("targets", snapshot.meta["targets.json"].version),
+        ]
+
+    def _target(self, path: str) -> TargetFile | None:
+        with _told(self._source):
+            return self._updater.get_targetinfo(path)
+
+    def _download(self, target: TargetFile, spot: Path) -> None:
+        part = spot.with_name(f"{spot.name}.part")
+        with _told(self._source):
+            part.parent.mkdir(parents=True, exist_ok=True)
+            self._updater.download_target(target, str(part))
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            part.replace(spot)
+
+
+def check(channel: UpdateChannel, here: Package) -> Package:
+    """Return what the channel offers, from its source. Nothing is fetched but documents.
+
+    Raises:
+        UpdateError: see `Repository`.
+    """
+    with _alone(channel.folder):
+        return Repository(channel, _resolved(channel.source), channel.folder / "trusted").offer(here)
+
+
+def fetch(channel: UpdateChannel, here: Package, version: str = "") -> Package:
+    """Fetch the offered package, or the one of a version, and the installed one; return the first.
+
+    Raises:
+        UpdateError: see `Repository`; also, the repository has no such version.
+    """
+    with _alone(channel.folder):
+        repository = Repository(channel, _resolved(channel.source), channel.folder / "trusted")
+        wanted = _wanted(repository.offer(here), version)
+        repository.mirror(here, wanted, channel.folder / "mirror")
+        return wanted
+
+
+def prepare(channel: UpdateChannel, here: Package, version: str = "") -> Verified:
+    """Verify what was fetched once more, as the user that installs it, and copy it to where only that user can write.
+
+    To be called inside `applying`. Packages of other versions that were kept there are deleted.
+
+    Raises:
+        UpdateError: see `Repository`; also, nothing was fetched, or not that version.
+    """
+    mirror = channel.folder / "mirror"
+    with _told(str(mirror)):
+        if not mirror.is_dir():
+            raise HostError(f"{mirror}: nothing was fetched yet: `ispagent update fetch`")
+    repository = Repository(channel, str(mirror), channel.applied / "trusted")
+    wanted = _wanted(repository.offer(here), version)
+    try:
+        new = repository.package(wanted, channel.applied)
+        old = repository.package(here, channel.applied)
+    except ChannelAwayError as err:
+        raise HostError(f"{mirror}: not all of it was fetched: `ispagent update fetch`: {err}") from err
+    if new is None:
+        raise ChannelRefusedError(f"the repository {channel.source} has no {wanted.target}")
+    with _told(str(channel.applied)):
+        for path in (channel.applied / "pool").rglob("*"):
+            if path not in (new, old) and not path.is_dir():
+                path.unlink()
+    return Verified(wanted, new, old)
+
+
+@contextmanager
+def applying(channel: UpdateChannel) -> Iterator[None]:
+    """Keep other installations out, also while the script that takes this process's place runs: it inherits the lock.
+
+    Raises:
+        HostError: one runs, or another user than this one and root could change what is trusted here.
+    """
+    for path in (channel.file, channel.root, channel.applied):
+        _refuse_if_others_may_change(path)
+    with _alone(channel.applied) as lock:
+        os.set_inheritable(lock, True)
+        yield
+
+
+def _resolved(source: str) -> str:
+    """Return a source without links in its own path: it is what the operator named, wherever that leads."""
+    return source if "://" in source else os.path.realpath(source)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[int]:
+    """Keep other commands out of a folder of this user; gives the descriptor that holds the lock.
+
+    Raises:
+        HostError: another command works there, or it belongs to another user, whose links could lead anywhere.
+    """
+    with _told(str(folder)):
+        folder.mkdir(parents=True, exist_ok=True)
+        owner = folder.stat().st_uid
+        if owner != os.geteuid():
+            name = _user(owner)
+            raise HostError(f"{folder} belongs to {name}: run this as that user, such as by: runuser -u {name} -- …")
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as err:
+            os.close(lock)
+            raise HostError(f"{folder}: another `ispagent update` works there: wait for its end") from err
+    try:
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
+
+
+def _refuse_if_others_may_change(path: Path) -> None:
+    """Refuse a path where another user than root and this one may change it, or put something else in its place.
+
+    Raises:
+        HostError: as above, or it cannot be looked at.
+    """
+    real = Path(os.path.realpath(path))
+    with _told(str(path)):
+        for at in dict.fromkeys((*real.parents, *path.absolute().parents, real, path.absolute())):
+            try:
+                info = at.lstat()
+            except FileNotFoundError:
+                continue
+            if info.st_uid not in (0, os.geteuid()):
+                raise HostError(f"{at} belongs to {_user(info.st_uid)}, who could change what is installed: {path}")
+            ours = stat.S_IWOTH if info.st_gid in (0, os.getegid()) else stat.S_IWOTH | stat.S_IWGRP
+            kept = stat.S_ISLNK(info.st_mode) or (at not in (real, path) and info.st_mode & stat.S_ISVTX)
+            if info.st_mode & ours and not kept:
+                mode = stat.S_IMODE(info.st_mode)
+                raise HostError(f"{at}: mode {mode:04o} lets others change what is installed: chmod go-w {at}")
+
+
+def _wanted(offered: Package, version: str) -> Package:
+    return replace(offered, version=version) if version else offered
+
+
+@contextmanager
+def _told(source: str) -> Iterator[None]:
+    """Turn what python-tuf and the file system raise into our errors."""
+    try:
+        yield
+    except SlowRetrievalError as err:
+        raise ChannelAwayError(f"{source}: no answer in time, or none at all; nothing was changed") from err
+    except DownloadHTTPError as err:
+        raise ChannelAwayError(f"{source}: a file of the repository is missing: {err}") from err
+    except DownloadLengthMismatchError as err:
+        raise ChannelRefusedError(f"{source}: a file goes on beyond its signed length: {err}") from err
+    except DownloadError as err:
+        raise ChannelAwayError(f"{source}: cannot be read: {err.__cause__ or err}") from err
+    except RepositoryError as err:
+        raise ChannelRefusedError(f"{source}: refused, nothing was changed: {err}") from err
+    except OSError as err:
+        raise HostError(f"{err.filename or 'this machine'}: {err.strerror or err}") from err
+
+
+class _BoundedFetcher(FetcherInterface):
+    """Reads `https:`, `http:` and files of one folder, all of them within one time."""
+
+    def __init__(self, within_s: float, folder: Path | None) -> None:
+        logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns of each try; one message at the end is enough
+        self._until = time.monotonic() + within_s
+        self._folder = folder
+        self._web = Urllib3Fetcher(chunk_size=CHUNK, app_user_agent="ispagent")
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        found = self._web.fetch(url) if self._folder is None else _file(url, self._folder)
+        return self._in_time(found)
+
+    def _in_time(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            if time.monotonic() > self._until:
+                raise SlowRetrievalError
+            yield chunk
+
+
+def _file(url: str, folder: Path) -> Iterator[bytes]:
+    """Give the content of a file of a folder that another user may change meanwhile."""
+    path = Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path))
+    try:
+        file = _open_beneath(folder, path.relative_to(folder))
+    except FileNotFoundError as err:
+        raise DownloadHTTPError(f"{path.name}: no such file", 404) from err
+    return _chunks(file)
+
+
+def _open_beneath(folder: Path, path: Path) -> BinaryIO:
+    """Open a regular file below a folder, by its parts, so that no link leads elsewhere, not at the last moment either.
+
+    Raises:
+        OSError: it is missing; a part of its path or the folder itself is a symbolic link; it is no regular file.
+    """
+    at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    for part in path.parts:
+        # Without O_NONBLOCK, opening a FIFO would wait for somebody to write into it
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+        try:
+            found = os.open(part, flags, dir_fd=at)
+        finally:
+            os.close(at)
+        at = found
+    if not stat.S_ISREG(os.fstat(at).st_mode):
+        os.close(at)
+        raise OSError(errno.EINVAL, "expected a regular file", str(folder / path))
+    return os.fdopen(at, "rb")
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(CHUNK):
+            yield chunk

@@ -1,0 +1,125 @@
+"""What both command lines are made of: commands that are imported when they are called.
+
+`ispagent status` must not pay for previews, profiles of CPE and connectors, nor `ispcloud keys` for gRPC. So a program
+has a table of nouns in place of their modules: a module is imported when its noun is called, or when a help lists its
+commands. tests/repo/test_startup.py holds what a command may import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from importlib import import_module
+from typing import Any, Self
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_group
+
+
+@dataclass(frozen=True, slots=True)
+class Noun:
+    """A word of a command line: a command, or a group of commands.
+
+    Args:
+        name: the word.
+        at: `MODULE:NAME` of the `typer.Typer` with that command, or with the commands of the group.
+        about: what the group is for, in one line; "": it is a command, whose docstring says that.
+        nouns: the groups inside the group.
+    """
+
+    name: str
+    at: str
+    about: str = ""
+    nouns: tuple[Noun, ...] = ()
+
+
+class LazyGroup(TyperGroup):
+    """A group that imports a command when it is called."""
+
+    at: str = ""
+    """`MODULE:NAME` of the `typer.Typer` with its own commands; "": it has none."""
+    nouns: Sequence[Noun] = ()
+    """Commands and groups that have a module each."""
+
+    @classmethod
+    def of(cls, noun: Noun) -> Self:
+        """Return the group that a noun is."""
+        group = cls(name=noun.name, help=noun.about or None, no_args_is_help=True, rich_markup_mode=None)
+        group.at, group.nouns = noun.at, noun.nouns
+        return group
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 # typer's signature
+        """Return the names of all commands, added ones last."""
+        return [*self._own, *(noun.name for noun in self.nouns), *self.added]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command; None: there is none of that name."""
+        found = self._found(cmd_name)
+        if found is None:  # typer looks for near names in `commands`
+            self.commands.update({name: self._found(name) for name in self.list_commands(ctx)})
+            return None
+        _spare(found, ctx)
+        return found
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the options of the group itself."""
+        _spare(self, ctx)
+        return super().parse_args(ctx, args)
+
+    def group(self, noun: Noun) -> LazyGroup:
+        """Return a group inside this one."""
+        return LazyGroup.of(noun)
+
+    @cached_property
+    def added(self) -> Mapping[str, Any]:
+        """Commands that are not the group's own."""
+        return {}
+
+    @cached_property
+    def _own(self) -> Mapping[str, Any]:
+        return commands_of(self.at) if self.at else {}
+
+    def _found(self, name: str) -> Any:
+        for noun in self.nouns:
+            if noun.name == name:
+                return self.group(noun) if noun.about else commands_of(noun.at)[name]
+        return self._own.get(name) or self.added.get(name)
+
+
+def commands_of(at: str) -> Mapping[str, Any]:
+    """Return the commands of a `typer.Typer`, named as `MODULE:NAME`."""
+    module, _, name = at.partition(":")
+    outer = typer.Typer(rich_markup_mode=None)  # inherited by the commands
+    outer.add_typer(getattr(import_module(module), name), name=name)
+    inner: Any = get_group(outer).commands[name]
+    return dict(inner.commands)
+
+
+def _spare(command: Any, ctx: Any) -> None:
+    """Let the parameters of a command be converted by `_Sparing`; of a group that connectors made, all of them."""
+    for parameter in command.get_params(ctx):
+        if not isinstance(parameter.get_runtime_param, partial):
+            parameter.get_runtime_param = partial(_Sparing, parameter.get_runtime_param)
+    for inner in getattr(command, "commands", {}).values():
+        _spare(inner, ctx)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sparing:
+    """Converts what was typed where that needs conversion. typer's own way imports pydantic, a third of a command."""
+
+    typers: Callable[[], Any]
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the value of a parameter; called by typer."""
+        many = param.multiple or param.nargs == -1
+        if ctx.get_parameter_source(param.name).name == "DEFAULT":  # ours, and of its type already
+            return () if many and value is None else value
+        kind = param.type_descriptor.annotation
+        if kind is str and isinstance(value, str):
+            return value
+        if kind == list[str] and many:
+            return list(value)
+        return self.typers().coerce(value, param=param, ctx=ctx)

@@ -1,0 +1,336 @@
+"""Who pays is back: by a standing authority, in both orders of payment and suspension, once, and in its turn."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from agent.billing import matcher, source_reader
+from agent.billing_model.account import PaymentState
+from agent.billing_model.hooks import Heard
+from agent.changes import worker
+from agent.changes.journal import plans
+from agent.changes.journal.commands import PlanRow, read_plan_row
+from agent.inventory import book, importing
+from agent.inventory.ledger import KeepHeard
+from agent.model import ItemState
+from tests.agent.billing.fake_source import refused
+from tests.agent.changes.cloud_office import Office
+from tests.agent.changes.paid_office import (
+    PaidDesk,
+    ToldBilling,
+    decide,
+    first_day,
+    grant,
+    paid_office,
+    restores,
+    suspend_by_hand,
+    working,
+)
+from tests.fakes import FakeClock
+from tests.people import People
+from trust.policy import Action, RiskClass
+from trust.statements import Decision
+
+
+class PaidRig:
+    """An agent with its desk, whose lives a test begins and ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = FakeClock()
+        self.billing = ToldBilling(self.clock)
+        self.office: Office
+        self.desk: PaidDesk
+
+    def people(self, rate: int = 60) -> People:
+        people = People(now_s=int(self.clock.start_wall_s))
+        people.policy = tuple(
+            replace(p, budget_per_hour=rate) if p.risk_class is RiskClass.RESTORE else p for p in people.policy
+        )
+        return people
+
+    @asynccontextmanager
+    async def life(
+        self, *names: str, rate: int = 60, first: bool = True, suspended: bool = True, restore_paid: bool = True
+    ) -> AsyncIterator[None]:
+        if first:
+            self.desk = PaidDesk.of(self.people(max(rate, 1)), self.billing, names, suspended)
+            self.desk.restore_paid = restore_paid
+        with paid_office(self.folder, self.desk, self.clock) as self.office:
+            async with trio.open_nursery() as nursery:
+                if first:
+                    await first_day(self.office, self.desk, rate=rate, suspended=suspended)
+                await working(self.office.daemon, nursery)
+                await trio.sleep(1)
+                yield
+                nursery.cancel_scope.cancel()
+
+    async def ring(self, name: str, event: str) -> None:
+        sources = self.office.daemon.job.sources
+        heard = Heard(event, "paid", accounts=(f"k-{name}",), payment_ids=("1",))
+        await self.office.store.run(KeepHeard("main", event, heard))
+        sources.heard.ring()
+
+    def reasons(self, name: str) -> frozenset[str]:
+        return frozenset(str(r) for r in book.services(self.office.store.reader)[f"{name}/home"].reasons)
+
+    def plans(self) -> list[PlanRow]:
+        return [read_plan_row(r) for r in self.office.store.query("SELECT * FROM plan ORDER BY made_s, short")]
+
+    def why(self, name: str) -> str:
+        return next((w.why for w in restores(self.office).queue() if w.service == f"{name}/home"), "")
+
+
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PaidRig:
+    monkeypatch.setattr(worker, "LOOK_S", 60.0)  # days pass here
+    return PaidRig(tmp_path)
+
+
+async def test_who_pays_is_back_within_seconds(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+    async with rig.life("C-1", "C-2"):
+        rig.billing.pay("C-1")
+        await rig.ring("C-1", "e1")
+        await trio.sleep(5)
+        assert (rig.desk.is_cut("C-1"), rig.reasons("C-1")) == (False, frozenset())
+        assert (rig.desk.is_cut("C-2"), rig.reasons("C-2")) == (True, {"debt"})
+        (plan,) = rig.plans()
+        assert plan.requester == rig.office.daemon.config.name
+        assert restores(rig.office).queue() == []
+
+
+async def test_a_payment_that_polling_finds_restores_too(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+    async with rig.life("C-1"):
+        rig.billing.pay("C-1")
+        await trio.sleep(75)
+        assert rig.reasons("C-1") == frozenset()
+
+
+async def test_one_payment_told_twice_is_one_restore(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+    async with rig.life("C-1"):
+        rig.billing.pay("C-1")
+        for n in range(5):
+            await rig.ring("C-1", f"e{n}")
+        await trio.sleep(4000)
+        assert len(rig.plans()) == 1
+
+
+async def test_another_reason_stays(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+    async with rig.life("C-1"):
+        suspend_by_hand(rig.office, "C-1", "abuse")
+        rig.billing.pay("C-1")
+        await trio.sleep(75)
+        assert rig.reasons("C-1") == {"abuse"}
+        assert rig.desk.is_cut("C-1")
+
+
+@pytest.mark.parametrize(
+    ("part", "state", "why"),
+    [
+        (True, PaymentState.SETTLED, "it paid a part: 1 is overdue still"),
+        (False, PaymentState.PENDING, ""),
+    ],
+)
+async def test_what_does_not_settle_the_debt_asks_for_nothing(
+    rig: PaidRig, part: bool, state: PaymentState, why: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with rig.life("C-1"):
+        rig.billing.pay("C-1", part=part, state=state)
+        await trio.sleep(1000)
+        assert rig.plans() == []
+        assert rig.reasons("C-1") == {"debt"}
+        assert [d.why for d in await restores(rig.office).for_people()] == ([why] if why else [])
+
+
+async def test_a_credit_note_is_for_a_person(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+    async with rig.life("C-1"):
+        rig.billing.debts["C-1"] = Decimal(0)
+        await trio.sleep(1000)
+        assert rig.plans() == []
+        (doubt,) = await restores(rig.office).for_people()
+        assert doubt.service == "C-1/home"
+        assert doubt.why.startswith("nothing is overdue, and no new payment says why: a credit note")
+
+
+async def test_an_account_that_is_gone_or_has_another_name_is_for_a_person(
+    rig: PaidRig, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with rig.life("C-1", "C-2"):
+        await trio.sleep(75)
+        del rig.billing.debts["C-1"]
+        rig.billing.owe("c 1")
+        rig.billing.pay("c 1")
+        await trio.sleep(1000)
+        assert rig.plans() == []
+        (doubt,) = await restores(rig.office).for_people()
+        assert doubt.service == "C-1/home"
+        assert doubt.why.startswith("billing has no account of this name any more")
+
+
+async def test_a_payment_that_is_taken_back_before_the_restore_asks_for_nothing(
+    rig: PaidRig, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with rig.life("C-1"):
+        told = rig.billing.pay("C-1")
+        rig.billing.reverse(told)
+        await trio.sleep(1000)
+        assert rig.plans() == []
+
+
+async def test_who_paid_while_accounts_could_not_be_asked_for_comes_back(
+    rig: PaidRig, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with rig.life("C-1"):
+        await trio.sleep(75)
+        rig.billing.pay("C-1")
+        rig.billing.fails = [refused() for _ in range(4)]  # the questions after the payment; the whole readings go well
+        await trio.sleep(3000)
+        assert rig.reasons("C-1") == frozenset()
+
+
+async def test_a_source_in_doubt_asks_for_nothing_until_it_is_fresh(
+    rig: PaidRig, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with rig.life("C-1"):
+        rig.billing.fails = [refused() for _ in range(60)]
+        await trio.sleep(1000)
+        rig.billing.pay("C-1")
+        await trio.sleep(100)
+        assert rig.plans() == []
+        rig.billing.fails.clear()
+        await trio.sleep(1000)
+        assert rig.reasons("C-1") == frozenset()
+
+
+async def test_without_a_standing_authority_one_plan_waits_for_a_person_each_day(
+    rig: PaidRig, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with rig.life("C-1", rate=0):
+        rig.billing.pay("C-1")
+        await trio.sleep(20 * 3600)
+        (plan,) = rig.plans()
+        assert plan.gate.value == "expired"
+        assert "asked for again a day later, or by a person" in rig.why("C-1")
+        await trio.sleep(5 * 3600)
+        assert len(rig.plans()) == 2
+        await grant(rig.office, rig.desk, 60)
+        await trio.sleep(2 * 3600)
+        assert rig.reasons("C-1") == frozenset()
+
+
+async def test_a_person_may_take_it(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+    async with rig.life("C-1", rate=0):
+        rig.billing.pay("C-1")
+        await trio.sleep(75)
+        (plan,) = rig.plans()
+        await decide(rig.office, rig.desk, plan, "joseph", "lena")  # the agent is no person: one more
+        await trio.sleep(10)
+        assert rig.reasons("C-1") == frozenset()
+
+
+async def test_a_person_who_asks_first_has_the_only_plan(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+    async with rig.life("C-1", rate=0):
+        await rig.office.plan("C-1", verb=Action.RESTORE)
+        rig.billing.pay("C-1")
+        await trio.sleep(100)
+        (plan,) = rig.plans()
+        assert plan.requester == "maria"
+        assert rig.why("C-1") != ""
+
+
+async def test_who_is_turned_down_is_not_asked_for_again_the_same_day(
+    rig: PaidRig, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with rig.life("C-1", rate=0):
+        rig.billing.pay("C-1")
+        await trio.sleep(75)
+        (plan,) = rig.plans()
+        await decide(rig.office, rig.desk, plan, "joseph", decision=Decision.REJECT)
+        await trio.sleep(20 * 3600)
+        assert len(rig.plans()) == 1
+
+
+async def test_a_target_that_is_away_is_asked_for_again(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+    async with rig.life("C-1"):
+        rig.desk.world.dead.add("fake/d")
+        rig.billing.pay("C-1")
+        await trio.sleep(600)
+        assert rig.desk.is_cut("C-1")
+        assert rig.why("C-1") != ""
+        rig.desk.world.dead.clear()
+        await trio.sleep(4000)
+        assert rig.reasons("C-1") == frozenset()
+        applied = [p for p in rig.plans() if ItemState.APPLIED in plans.counts(rig.office.store.reader, p)]
+        assert len(applied) == 1
+
+
+async def test_a_restart_between_payment_and_restore_forgets_nothing(
+    rig: PaidRig, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with rig.life("C-1", "C-2"):
+        rig.billing.pay("C-1")
+        await rig.ring("C-1", "e1")
+    async with rig.life(first=False):
+        await trio.sleep(30)
+        assert rig.reasons("C-1") == frozenset()
+        assert len(rig.plans()) == 1
+
+
+async def test_over_the_rate_the_first_to_pay_comes_first(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+    async with rig.life("C-1", "C-2", "C-3", rate=1):
+        for name in ("C-2", "C-3", "C-1"):
+            rig.billing.pay(name)
+            await rig.ring(name, f"e-{name}")
+            await trio.sleep(30)
+        assert [rig.desk.is_cut(n) for n in ("C-1", "C-2", "C-3")] == [True, False, True]
+        assert "it waits its turn" in rig.why("C-1")
+        assert len(rig.plans()) == 1
+        await trio.sleep(3600)
+        assert [rig.desk.is_cut(n) for n in ("C-1", "C-2", "C-3")] == [True, False, False]
+        await trio.sleep(3600)
+        assert [rig.desk.is_cut(n) for n in ("C-1", "C-2", "C-3")] == [False, False, False]
+        assert len(rig.plans()) == 3
+
+
+@pytest.mark.slow
+async def test_pay_day_ends_in_time_and_forgets_nobody(
+    rig: PaidRig, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    for module, limit in ((importing, "LONG_BYTES"), (source_reader, "AT_ONCE"), (matcher, "AT_ONCE")):
+        monkeypatch.setattr(module, limit, 1 << 30)  # virtual time would not wait for a thread
+    names = [f"C-{n}" for n in range(600)]
+    async with rig.life(*names, rate=200):
+        start_s = trio.current_time()
+        for name in names:
+            rig.billing.pay(name)
+        await trio.sleep(600)
+        assert sum(rig.desk.is_cut(name) for name in names) == 400
+        assert len(rig.plans()) == 200  # the others wait without a plan
+        while any(rig.desk.is_cut(name) for name in names):
+            await trio.sleep(60)
+            assert trio.current_time() - start_s <= 3 * 3600 + 600
+        assert len(rig.plans()) == 600
+        assert restores(rig.office).queue() == []
+        starts = [r["at_s"] for r in rig.office.store.query("SELECT at_s FROM standing_use ORDER BY at_s")]
+        assert len(starts) == 600
+        assert all(later - earlier >= 3600 for earlier, later in zip(starts, starts[200:], strict=False))
+
+
+async def test_where_somebody_else_asks_the_payer_is_only_listed(
+    rig: PaidRig, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with rig.life("C-1", restore_paid=False):
+        rig.billing.pay("C-1")
+        await rig.ring("C-1", "e1")
+        await trio.sleep(600)
+        (waiting,) = restores(rig.office).queue()
+        assert (waiting.change, waiting.why) == ("", "[billing] restore_paid is false: somebody else asks")
+        assert (rig.desk.is_cut("C-1"), rig.plans()) == (True, [])

@@ -1,0 +1,118 @@
+"""Rates from counters: wraps, restarts, gaps and speeds that lie."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agent.line_model.rates import RATES, Mark, rates
+from agent.line_model.reading import COUNTERS, DeviceReading, Part, PartKind
+
+GIGABIT = 1e9
+
+
+def reading(
+    at_s: int,
+    octets: int,
+    *,
+    speed: float = GIGABIT,
+    narrow: bool = False,
+    name: str = "in_octets",
+    uptime_s: float | None = None,
+    boots: int | None = None,
+) -> DeviceReading:
+    part = Part(
+        "port/1",
+        PartKind.PORT,
+        "1",
+        counters={name: octets},
+        measures={"speed_bps": speed} if speed else {},
+        narrow=frozenset({name} if narrow else ()),
+    )
+    return DeviceReading("snmp/a", at_s, uptime_s=uptime_s, boots=boots, parts=(part,), every_s=300)
+
+
+def between(first: DeviceReading, second: DeviceReading) -> Any:
+    _, mark = rates(None, first)
+    return rates(mark, second)[0].get("port/1", {})
+
+
+def test_every_counter_has_a_rate() -> None:
+    assert RATES.keys() == COUNTERS.keys()
+
+
+def test_two_readings_make_a_rate() -> None:
+    assert rates(None, reading(1000, 5))[0] == {}
+    assert between(reading(1000, 5), reading(1300, 3_000_005)) == {"in_bps": 80_000}
+    assert between(reading(1000, 5, name="in_errors"), reading(1300, 35, name="in_errors")) == {"in_errors_per_s": 0.1}
+
+
+def test_the_devices_own_clock_is_finer() -> None:
+    found = between(reading(1000, 0, uptime_s=5.0), reading(1300, 3_000_000, uptime_s=304.5))
+    assert found["in_bps"] == pytest.approx(3_000_000 * 8 / 299.5)
+    found = between(reading(1000, 0, uptime_s=5.0), reading(1300, 3_000_000, uptime_s=500.0))
+    assert found == {"in_bps": 80_000}, "its clock runs wild"
+
+
+@pytest.mark.parametrize(
+    ("speed", "before", "now", "rate"),
+    [
+        (100e6, (1 << 32) - 1000, 2000, 3000 * 8 / 300),
+        (0, (1 << 32) - 1000, 2000, 3000 * 8 / 300),
+        (0, 1_000_000, 2000, None),  # from far below the end: a reset
+        (GIGABIT, 1000, 2000, None),  # a gigabit wraps 32 bits in 34 s
+    ],
+)
+def test_narrow_counters_wrap(speed: float, before: int, now: int, rate: float | None) -> None:
+    found = between(reading(1000, before, speed=speed, narrow=True), reading(1300, now, speed=speed, narrow=True))
+    assert found == ({} if rate is None else {"in_bps": rate})
+
+
+def test_a_wrap_that_the_port_cannot_have_made_is_a_reset() -> None:
+    slow = {"speed": 10e6, "narrow": True}
+    first, second = reading(1000, 1_000_000, **slow), reading(1300, 2000, **slow)  # type: ignore[arg-type]  # mixed
+    assert between(first, second) == {}
+
+
+def test_a_wide_counter_that_fell_was_reset() -> None:
+    assert between(reading(1000, 1_000_000), reading(1300, 5)) == {}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"boots": 4}, {"boots": 5}),
+        ({"uptime_s": 5000.0}, {"uptime_s": 100.0}),
+        ({"uptime_s": 10.0}, {"uptime_s": 200.0}),  # younger than it must be
+    ],
+)
+def test_a_restart_has_no_rate(first: Any, second: Any) -> None:
+    assert between(reading(1000, 0, **first), reading(1300, 1000, **second)) == {}
+
+
+def test_a_gap_has_no_rate() -> None:
+    assert between(reading(1000, 0), reading(1900, 9000)) == {"in_bps": 80}
+    assert between(reading(1000, 0), reading(1901, 9000)) == {}
+    assert between(reading(1000, 0), reading(1000, 9000)) == {}
+    assert between(reading(1000, 0), reading(900, 9000)) == {}, "the clock was set back"
+
+
+def test_a_jump_over_the_speed_is_dropped_once_and_believed_when_it_stays() -> None:
+    step = int(10e6 / 8 * 300 * 20)  # twenty times as fast as the port says to be
+    mark: Mark | None = None
+    found = []
+    for turn in range(4):
+        rated, mark = rates(mark, reading(1000 + 300 * turn, step * turn, speed=10e6))
+        found.append(rated.get("port/1", {}).get("in_bps"))
+    assert found == [None, None, 200e6, 200e6]
+    packets = {"speed": 10e6, "name": "in_packets"}
+    assert between(reading(1000, 0, **packets), reading(1300, 10**8, **packets)) == {}  # type: ignore[arg-type]  # mixed
+
+
+def test_parts_come_and_go() -> None:
+    _, mark = rates(None, reading(1000, 0))
+    other = Part("port/2", PartKind.PORT, "2", counters={"in_octets": 7})
+    bare = Part("port/1", PartKind.PORT, "1")
+    found, mark = rates(mark, DeviceReading("snmp/a", 1300, parts=(other, bare)))
+    assert (found, set(mark.parts)) == ({}, {"port/2"})

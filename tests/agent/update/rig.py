@@ -1,0 +1,135 @@
+"""A repository of updates made by the release tool, with the keys of six signers, and channels that read it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from securesystemslib.signer import CryptoSigner
+from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
+from tuf.api.serialization.json import JSONSerializer
+
+from agent.update import release
+from agent.update.channel import UpdateChannel
+from agent.update.offers import Package
+
+HERE = Package("ispagent", "0.1.0", "13", "amd64")
+NEXT = Package("ispagent", "0.2.0", "13", "amd64")
+ROOT_KEYS, TARGET_KEYS = ("root-a", "root-b", "root-c"), ("targets-a", "targets-b")
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def deb(folder: Path, package: Package, *, inside: Package | None = None) -> Path:
+    """Return a real package file; `inside`: what it says of itself, if that is something else."""
+    said = inside or package
+    tree = folder / f"tree-{package.product}-{package.version}"
+    (tree / "DEBIAN").mkdir(parents=True, exist_ok=True)
+    (tree / "usr" / "share" / "doc").mkdir(parents=True, exist_ok=True)
+    (tree / "usr" / "share" / "doc" / "word").write_bytes(said.version.encode())
+    (tree / "DEBIAN" / "control").write_text(
+        f"Package: {said.product}\nVersion: {said.version}\nArchitecture: {said.arch}\n"
+        f"Ispagents-Debian: {package.release}\nMaintainer: A <a@example.net>\nDescription: for a test\n"
+    )
+    out = folder / f"{package.product}_{package.version}_{package.arch}.deb"
+    done = subprocess.run(
+        ["dpkg-deb", "--root-owner-group", "-Znone", "--build", str(tree), str(out)], capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+class Shop:
+    """A repository in a folder, and everybody's keys. `channel`: what a machine that reads it is told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.repo = folder / "repo"
+        self.keys = folder / "keys"
+        self.keys.mkdir(parents=True)
+        for name in (*ROOT_KEYS, *TARGET_KEYS, "snapshot", "timestamp"):
+            self.new_key(name)
+        release.init(
+            self.repo,
+            [self.public(name) for name in ROOT_KEYS],
+            [self.public(name) for name in TARGET_KEYS],
+            [self.public("snapshot")],
+            [self.public("timestamp")],
+        )
+        self.sign("root", *ROOT_KEYS[:2])
+        self.offer(HERE)
+
+    def new_key(self, name: str) -> Path:
+        release.key(self.keys / name, clear=True)
+        return self.keys / name
+
+    def public(self, name: str) -> Path:
+        return self.keys / f"{name}.pub"
+
+    def signer(self, name: str) -> CryptoSigner:
+        return CryptoSigner(load_pem_private_key((self.keys / name).read_bytes(), None))
+
+    def sign(self, role: str, *names: str) -> None:
+        for name in names:
+            release.sign(self.repo, role, self.keys / name)
+
+    def publish(self) -> None:
+        release.publish(self.repo, self.keys / "snapshot", self.keys / "timestamp")
+
+    def offer(self, *packages: Package, channel: str = "stable") -> None:
+        """Offer packages, signed by both, and publish."""
+        made = [deb(self.folder, one) for one in packages]
+        release.add(self.repo, channel, made)
+        self.sign("targets", *TARGET_KEYS)
+        self.publish()
+
+    def channel(self, name: str = "stable", machine: str = "host") -> UpdateChannel:
+        """Return what one machine is told: its root document is the repository's first."""
+        at = self.folder / machine
+        at.mkdir(exist_ok=True)
+        root = at / "update-root.json"
+        if not root.exists():
+            root.write_bytes((self.repo / "metadata" / "1.root.json").read_bytes())
+        return UpdateChannel(str(self.repo), name, root, at / "fetched", at / "applied", root)
+
+    def path(self, role: str) -> Path:
+        """Return the newest document of a role."""
+        if role == "timestamp":
+            return self.repo / "metadata" / "timestamp.json"
+        found = (self.repo / "metadata").glob(f"*.{role}.json")
+        return max(found, key=lambda path: int(path.name.split(".")[0]))
+
+    def edit(
+        self,
+        role: str,
+        change: Callable[[Metadata[Root | Targets | Snapshot | Timestamp]], object],
+        *names: str,
+        also_above: bool = True,
+    ) -> None:
+        """Change the newest document of a role as somebody who holds the keys `names` could, in place.
+
+        `also_above`: the documents that name its version are made anew by their own keys.
+        """
+        path = self.path(role)
+        document: Metadata[Root | Targets | Snapshot | Timestamp] = Metadata.from_file(str(path))
+        change(document)
+        document.signatures.clear()
+        for name in names:
+            document.sign(self.signer(name), append=True)
+        spot = path if role == "timestamp" else path.with_name(f"{document.signed.version}.{role}.json")
+        document.to_file(str(spot), JSONSerializer(compact=False))
+        if also_above and role == "targets":
+            self.edit("snapshot", lambda d: _point(d, document.signed.version), "snapshot")
+        if also_above and role == "snapshot":
+            self.edit("timestamp", lambda d: _point(d, document.signed.version), "timestamp")
+
+
+def _point(document: Metadata[Root | Targets | Snapshot | Timestamp], version: int) -> None:
+    signed = document.signed
+    signed.version += 1
+    if isinstance(signed, Snapshot):
+        signed.meta["targets.json"].version = version
+    elif isinstance(signed, Timestamp):
+        signed.snapshot_meta.version = version

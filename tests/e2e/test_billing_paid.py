@@ -1,0 +1,166 @@
+"""A payment in UISP, its webhook, and the subscriber back online: the lab's CRM, a whole lab ISP, a real FreeRADIUS."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from agent.billing_model.hooks import Heard
+from agent.inventory.ledger import KeepHeard
+from lab.billing.server import serve_billing
+from lab.billing.uisp import LabClient, Uisp
+from lab.isp import Isp
+from lab.population import LabService
+from tests.e2e.files import Files, dsn_of, lab_files, ordinary, real_radius, ref_of, small_isp
+from tests.e2e.site import END_S, Site, check_log, open_site, state_of
+from tests.servers import Cluster, FreeRadius
+
+KEY = "lab-app-key"
+WITHIN_S = (20, 30)
+"""For a disconnect and for a redial, seconds: on a busy machine a CPE of the lab takes its time."""
+
+
+class Crm:
+    """The lab's UISP with a debtor for each of some services."""
+
+    def __init__(self) -> None:
+        self.books = Uisp(key=KEY)
+        self.clients: dict[str, LabClient] = {}
+
+    def owes(self, service: LabService) -> None:
+        now = datetime.now(UTC)
+        client = self.clients[service.subscriber] = self.books.add_client(service.subscriber)
+        self.books.add_invoice(client.id, "34.00", now.date() - timedelta(days=20), now - timedelta(days=40))
+
+    def called(self, service: LabService) -> dict[str, Any]:
+        """Take a payment; return the body of its webhook."""
+        payment = self.books.pay(self.clients[service.subscriber].id, "34.00", datetime.now(UTC))
+        return self.books.event("insert", "payment", payment.id, "payment.add")
+
+    def pays(self, service: LabService) -> Heard:
+        """Take a payment; return what the webhook of it says."""
+        event = self.called(service)
+        client = self.clients[service.subscriber].id
+        return Heard(str(event["uuid"]), "payment.add", (str(client),), (str(event["entityId"]),))
+
+
+def paid_files(folder: Path, isp: Isp, url: str, *, rate: int = 60, hooks: bool = False, **options: Any) -> Files:
+    """Return the files of an agent whose accounts are those of a CRM. `hooks`: it hears the CRM's calls."""
+    files = lab_files(folder, isp, **{"within_s": WITHIN_S, **options})
+    files.billing.write()
+    of_class = [replace(p, budget_per_hour=max(rate, p.budget_per_hour)) for p in files.trust.policy]
+    files.trust = replace(files.trust, policy=tuple(of_class))
+    text = files.config.read_text().replace("restore_paid = false", 'authority = "main"')
+    section = f'\n[uisp-crm.main]\nurl = "{url}/crm/api/v1.0"\nsecret = "billing/uisp"\n'
+    hears = 'hook = true\n\n[hooks]\nlisten = "127.0.0.1:0"\n' if hooks else ""
+    files.config.write_text(text + section + hears)
+    files.secrets["billing/uisp"] = KEY
+    return files
+
+
+@asynccontextmanager
+async def paid_site(folder: Path, isp: Isp, crm: Crm, *, rate: int = 60, **options: Any) -> AsyncIterator[Site]:
+    """Run an agent whose accounts are those of the CRM, under a standing authority for `rate` restores an hour."""
+    async with serve_billing(crm.books) as server:
+        files = paid_files(folder, isp, server.url, rate=rate, **options)
+        async with open_site(files) as site:
+            await site.hand_in(site.people.standing(rate_per_hour=rate))
+            site.daemon.job.sources.readers["main"].poke()
+            await until(lambda: site.daemon.job.sources.now("main").state.value == "fresh")
+            yield site
+            await check_log(site)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    with trio.fail_after(END_S):
+        while not holds():  # noqa: ASYNC110  the network is looked at as a person does
+            await trio.sleep(0.02)
+
+
+async def ring(site: Site, heard: Heard) -> None:
+    """Have a webhook come, as the hooks listener keeps it."""
+    await site.daemon.files.store.run(KeepHeard("main", heard.event_id, heard))
+    site.daemon.job.sources.heard.ring()
+
+
+def walled(isp: Isp, service: LabService) -> bool:
+    (session,) = isp.sessions(service.login)
+    return bool(session.walled)
+
+
+async def one_debtor(isp: Isp, site: Site, crm: Crm, service: LabService, other: LabService) -> None:
+    """Cut two who owe; one pays: that one is back, the other is not."""
+    for each in (service, other):
+        assert state_of(await site.do("suspend", ref_of(each)))[0] == "applied"
+        await until(lambda each=each: len(isp.sessions(each.login)) == 1 and walled(isp, each))  # type: ignore[misc]  # bound now
+    await ring(site, crm.pays(service))
+    await until(lambda: len(isp.sessions(service.login)) == 1 and not walled(isp, service))
+    assert walled(isp, other)
+    found = await site.call("GET", "/v1/billing")
+    assert [s["state"] for s in found["sources"] if s["authority"]] == ["fresh"]
+    await until(lambda: not site.daemon.job.restores.queue())
+    made = [c for c in await site.call("GET", "/v1/changes") if c["action"] == "restore"]
+    assert [c["requester"] for c in made] == [site.daemon.config.name]
+    await listed(site)
+
+
+async def listed(site: Site) -> None:
+    """Look at reports and lists after one payer is back."""
+    with trio.fail_after(END_S):
+        while not (report := (await site.call("GET", "/v1/report"))["billing"])["payers_restored"]:  # noqa: ASYNC110  as people look
+            await trio.sleep(0.05)
+    assert (report["payers_restored"], report["waiting"], report["unmatched"]) == (1, 0, 0)
+    said = (await site.files.type("report")).out
+    assert "payers restored by the agent: 1 · now 0 wait, 0 are in doubt\n" in said
+    assert "main           fresh, read" in said
+    told = await site.call("GET", "/v1/billing/payments")
+    assert [(p["source"], p["case"]) for p in told] == [("main", "counts")]
+    everything = await site.call("GET", "/v1/billing/payments?all=1")
+    assert len(everything) > len(told)
+    assert {p["source"] for p in everything} > {"main"}
+
+
+async def test_a_payer_in_uisp_is_back(tmp_path: Path) -> None:
+    crm = Crm()
+    async with small_isp(tmp_path) as isp:
+        service, other = ordinary(isp, 2)
+        for each in (service, other):
+            crm.owes(each)
+        async with paid_site(tmp_path, isp, crm) as site:
+            await one_debtor(isp, site, crm, service, other)
+
+
+async def test_who_paid_in_uisp_is_not_cut(tmp_path: Path) -> None:
+    """Paid between the approval and the first byte: the account is read again, and the item is skipped."""
+    crm = Crm()
+    async with small_isp(tmp_path) as isp:
+        (service,) = ordinary(isp, 1)
+        crm.owes(service)
+        async with paid_site(tmp_path, isp, crm) as site:
+            site.daemon.job.sources.rules = type(site.daemon.job.sources.rules)("main", 0)
+            asked = await site.ask("suspend", ref_of(service))
+            crm.pays(service)
+            state, reason = state_of(await site.apply(asked))
+            assert (state, reason) == ("skipped", "not-required")
+            assert not walled(isp, service)
+
+
+@pytest.mark.servers
+async def test_a_payer_in_uisp_is_back_with_a_real_freeradius(
+    tmp_path: Path, cluster: Cluster, freeradius: Callable[..., FreeRadius]
+) -> None:
+    crm, database = Crm(), cluster.fresh()
+    server = freeradius(database)
+    async with small_isp(tmp_path, dsn=dsn_of(database), radius=real_radius(server)) as isp:
+        service, other = ordinary(isp, 2)
+        for each in (service, other):
+            crm.owes(each)
+        async with paid_site(tmp_path, isp, crm, tables=database.tables.value) as site:
+            await one_debtor(isp, site, crm, service, other)

@@ -1,0 +1,86 @@
+"""The agent's decisions on two years of history agree with the oracle's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC
+
+import pytest
+import trio
+
+from lab.history import PayerLife
+from tests.history.campaign import campaign
+from tests.history.oracle import Back, Cut
+from tests.history.replay import OPERATORS, Operator
+from tests.history.through_csv import ThroughCsv, through_csv
+from tests.history.through_splynx import through_splynx
+from tests.history.through_sql import through_sql
+from tests.history.through_uisp import through_uisp
+from tests.servers import PostgreSQL
+
+
+async def test_csv_agrees_with_the_oracle() -> None:
+    seen = await campaign(through_csv, 60, every=180, hot=60)
+    assert not seen.differ, "\n".join(seen.differ[:20])
+    assert {f"back: {each.value}" for each in Back} <= set(seen.seen)
+    assert {f"cut: {each.value}" for each in Cut} <= set(seen.seen)
+
+
+@pytest.mark.slow
+async def test_csv_agrees_with_the_oracle_on_many() -> None:
+    seen = await campaign(through_csv, 120, every=120, seed=2)
+    assert not seen.differ, "\n".join(seen.differ[:20])
+
+
+async def test_uisp_agrees_with_the_oracle() -> None:
+    few = {name: OPERATORS[name] for name in ("-8", "-5, billed in +2")}
+    seen = await campaign(through_uisp, 24, every=1000, hot=14, operators=few)
+    assert not seen.differ, "\n".join(seen.differ[:20])
+    assert {"cut: may", "back: by itself"} <= set(seen.seen)
+
+
+@pytest.mark.slow
+async def test_uisp_agrees_with_the_oracle_in_all_zones() -> None:
+    seen = await campaign(through_uisp, 60, every=1000, hot=20, seed=2)
+    assert not seen.differ, "\n".join(seen.differ[:20])
+
+
+async def test_splynx_agrees_with_the_oracle() -> None:
+    few = {name: OPERATORS[name] for name in ("-5", "+13")}
+    seen = await campaign(through_splynx, 24, every=1000, hot=14, operators=few)
+    assert not seen.differ, "\n".join(seen.differ[:20])
+    assert {"cut: may", "back: by itself"} <= set(seen.seen)
+
+
+@pytest.mark.slow
+async def test_splynx_agrees_with_the_oracle_in_all_zones() -> None:
+    seen = await campaign(through_splynx, 40, every=1000, hot=10, seed=2)
+    assert not seen.differ, "\n".join(seen.differ[:20])
+
+
+async def test_a_query_agrees_with_the_oracle(postgresql: PostgreSQL) -> None:
+    few = {name: OPERATORS[name] for name in ("-8", "+13")}
+    seen = await campaign(through_sql(postgresql), 24, every=1000, hot=10, operators=few)
+    assert not seen.differ, "\n".join(seen.differ[:20])
+    assert {"cut: may", "back: by itself"} <= set(seen.seen)
+
+
+@pytest.mark.slow
+async def test_a_query_agrees_with_the_oracle_in_all_zones(postgresql: PostgreSQL) -> None:
+    seen = await campaign(through_sql(postgresql), 40, every=1000, hot=10, seed=2)
+    assert not seen.differ, "\n".join(seen.differ[:20])
+
+
+async def test_the_oracle_notices_days_of_another_zone() -> None:
+    @asynccontextmanager
+    async def in_utc(operator: Operator, lives: Sequence[PayerLife]) -> AsyncIterator[ThroughCsv]:
+        await trio.lowlevel.checkpoint()
+        through = ThroughCsv(operator, lives)
+        through.terms = replace(through.terms, zone=UTC)
+        yield through
+
+    only = {name: OPERATORS[name] for name in ("-8", "+13")}
+    seen = await campaign(in_utc, 20, every=365, hot=120, operators=only)
+    assert any("oracle: cut nothing overdue; agent: cuts it off" in line for line in seen.differ)
