@@ -146,7 +146,7 @@ async def ours(port: int, devices: int, *, by_user: bool = False) -> dict[str, f
     accesses = [_access(n, by_user=by_user) for n in range(1, devices + 1)]
     named = enumerate(accesses, 1)
     configured = tuple(SnmpDevice(f"sw-{n}", "127.0.0.1", port, one, "interfaces", timeout_s=20) for n, one in named)
-    made = SnmpConnector(SnmpConfig(configured, tuple(accesses)), str.encode)
+    made = SnmpConnector(SnmpConfig(configured, tuple(accesses)), str.encode, SystemClock())
     turn, varbinds = trio.CapacityLimiter(AT_ONCE), 0
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets as random_secrets
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -43,6 +42,7 @@ from agent.connectors.snmp.senders_session import ConfiguredSenders
 from agent.line_model.reading import DeviceReading, LineEvent, Neighbor
 from agent.model import Address, EffectKind, Seen, Target
 from agent.reasons import TargetReason
+from agent.runtime.clock import Clock
 
 BIND_AGAIN_S: Final = 30.0
 """How long after an address could not be had it is tried again."""
@@ -102,10 +102,9 @@ class SnmpConnector:
         self,
         config: SnmpConfig,
         secrets: Callable[[str], bytes],
+        clock: Clock,
         *,
         engine_id: bytes = b"",
-        wall_s: Callable[[], float] = time.time,
-        pause: Callable[[float], Awaitable[None]] = trio.sleep,
         answers: AnswerBook | None = None,
     ) -> None:
         """Take the configuration; nothing is opened.
@@ -113,12 +112,10 @@ class SnmpConnector:
         Args:
             config: devices, accesses and profiles.
             secrets: the vault: name -> secret, or UnreadableError.
+            clock: of pauses and times.
             engine_id: ours, to which informs of version 3 are sent: 5 to 32 octets.
-            wall_s: unix seconds.
-            pause: waits so many seconds.
             answers: keeps when ports were seen without power; None: they are forgotten at the end.
         """
-        self._pause = pause
         self.traits = Traits(
             conditional=False,
             settle_s=port_session.SETTLE_S,
@@ -129,16 +126,17 @@ class SnmpConnector:
             effects={port_plans.POWER_VERB: frozenset({EffectKind.REBOOT})},
             watched=False,
         )
-        self._cuts = PortCuts(answers or NoAnswers(), NAME, wall_s)
+        self._cuts = PortCuts(answers or NoAnswers(), NAME, clock.wall_s)
         self._engine_id = engine_id
         self._listener: NotificationsListener | None = None
         self._receiver: NotificationReceiver | None = None
         self._deaf = ""
-        self._config, self._secrets, self._wall_s = config, secrets, wall_s
+        self._config, self._secrets, self._clock = config, secrets, clock
         self._shared = trio.CapacityLimiter(config.in_flight)
         profiles = profile_files.load(config.own_profiles)[0] if config.devices else ()
         self._lines = {
-            device.id: SnmpDeviceLine(device, profiles, secrets, self._shared, wall_s) for device in config.devices
+            device.id: SnmpDeviceLine(device, profiles, secrets, self._shared, clock.wall_s)
+            for device in config.devices
         }
         self.bound = BoundPorts()
         self._trials = {target: _Trial() for target in self._lines}
@@ -155,7 +153,7 @@ class SnmpConnector:
             UnreadableError: no such device is configured.
         """
         await trio.lowlevel.checkpoint()
-        yield PortSession(target, self._line(target.id), self._secrets, self._cuts, self._wall_s)
+        yield PortSession(target, self._line(target.id), self._secrets, self._cuts, self._clock)
 
     async def serve(self, arrived: Callable[[Session], Awaitable[None]]) -> None:
         """Return at once: devices are dialed."""
@@ -196,7 +194,7 @@ class SnmpConnector:
         except UnreadableError as err:
             refused = err.reason in (TargetReason.REFUSED, TargetReason.MISSING_SECRET, TargetReason.MALFORMED)
             state = DeviceState.REFUSED if refused else DeviceState.UNREACHABLE
-            self._trials[target.id] = _Trial(state, str(err), int(self._wall_s()))
+            self._trials[target.id] = _Trial(state, str(err), int(self._clock.wall_s()))
             raise
         self._learn(line)
         self._trials[target.id] = _Trial(DeviceState.REACHABLE, "", reading.read_s)
@@ -211,12 +209,12 @@ class SnmpConnector:
         """
         if not self._config.listen:
             return
-        ours = OurEngine(self._engine_id, max(1, int(self._wall_s()) - EPOCH_S), trio.current_time())
-        senders = ConfiguredSenders(self._config, self._secrets, self._pause)
+        ours = OurEngine(self._engine_id, max(1, int(self._clock.wall_s()) - EPOCH_S), trio.current_time())
+        senders = ConfiguredSenders(self._config, self._secrets, self._clock.sleep)
         self._receiver = receiver = NotificationReceiver(ours, random_secrets.randbits)
         for line in self._lines.values():
             self._learn(line)
-        self._listener = NotificationsListener(receiver, senders, heard, self._wall_s)
+        self._listener = NotificationsListener(receiver, senders, heard, self._clock.wall_s)
         await senders.refresh()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(senders.run)
@@ -226,7 +224,7 @@ class SnmpConnector:
                     await self._listener.run(self._config.listen, task_status=self.bound)
                 except UnsentRequestError as err:
                     self._deaf = str(err)
-                await self._pause(BIND_AGAIN_S)
+                await self._clock.sleep(BIND_AGAIN_S)
 
     def reports(self) -> Sequence[DeviceReport]:
         """Return how the last reading of each device went."""
@@ -305,7 +303,7 @@ class SnmpConnector:
         if question.verb == "heard":
             await self._tell_heard(tell)
             return
-        await explore_session.answer(self._config, self._lines, self._secrets, question, tell)
+        await explore_session.answer(self._config, self._lines, self._secrets, self._clock, question, tell)
 
     async def _tell_heard(self, tell: Callable[[AnswerRow], Awaitable[None]]) -> None:
         """Tell how many notifications came, by their fate, and why those of a sender do not count."""
@@ -330,7 +328,7 @@ class SnmpConnector:
             return
         except trio.TooSlowError:
             problem = f"{target}: expected a whole reading in {PROBE_S:g} s"
-            self._trials[target] = _Trial(DeviceState.UNREACHABLE, problem, int(self._wall_s()))
+            self._trials[target] = _Trial(DeviceState.UNREACHABLE, problem, int(self._clock.wall_s()))
 
     def _line(self, target: str) -> SnmpDeviceLine:
         line = self._lines.get(target)

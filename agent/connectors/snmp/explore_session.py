@@ -22,6 +22,7 @@ from agent.connectors.snmp.profile import SnmpProfile
 from agent.connectors.snmp.values import Oid
 from agent.line_model.reading import DeviceReading
 from agent.reasons import TargetReason
+from agent.runtime.clock import Clock
 
 Tell = Callable[[AnswerRow], Awaitable[None]]
 VERBS: Final = frozenset({"get", "walk", "poll", "list", "discover", "test", "heard"})
@@ -42,6 +43,7 @@ async def answer(
     config: SnmpConfig,
     lines: Mapping[str, SnmpDeviceLine],
     secrets: Callable[[str], bytes],
+    clock: Clock,
     question: Question,
     tell: Tell,
 ) -> None:
@@ -56,14 +58,14 @@ async def answer(
         case "walk":
             await _walk(_line(lines, question), question.words, tell)
         case "poll":
-            await _poll(_line(lines, question), tell)
+            await _poll(_line(lines, question), clock, tell)
         case "test":
             await _test(config, _line(lines, question), question.words, tell)
         case "list":
             for line in lines.values():
                 await tell(_listed(line))
         case "discover":
-            await _Search(config, lines, secrets).run(question, tell)
+            await _Search(config, lines, secrets, clock).run(question, tell)
         case other:
             raise _senseless(f"expected one of {', '.join(sorted(VERBS))}, got {other[:40]!r}")
 
@@ -115,8 +117,8 @@ async def _walk(line: SnmpDeviceLine, words: Sequence[str], tell: Tell) -> None:
     await tell({"count": count})
 
 
-async def _poll(line: SnmpDeviceLine, tell: Tell) -> None:
-    began, octets = trio.current_time(), line.octets
+async def _poll(line: SnmpDeviceLine, clock: Clock, tell: Tell) -> None:
+    began_boot_s, octets = clock.boot_s(), line.octets
     unanswered_s = max(UNANSWERED_S, 2 * line.device.timeout_s)
     read: list[DeviceReading | UnreadableError] = []
 
@@ -131,8 +133,8 @@ async def _poll(line: SnmpDeviceLine, tell: Tell) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(reading_itself)
             while not read:
-                await trio.sleep(PROGRESS_S)
-                elapsed_s, came = trio.current_time() - began, line.octets - octets
+                await clock.sleep(PROGRESS_S)
+                elapsed_s, came = clock.boot_s() - began_boot_s, line.octets - octets
                 if not came and elapsed_s >= unanswered_s:
                     nursery.cancel_scope.cancel()
                     why = f"{line.device.id}: no answer in {elapsed_s:.0f} s: unreachable, or wrong secret"
@@ -150,7 +152,7 @@ async def _poll(line: SnmpDeviceLine, tell: Tell) -> None:
         raise found
     for row in rows_of(found):
         await tell(row)
-    await tell({"count": len(found.parts) + len(found.sensors), "elapsed_s": round(trio.current_time() - began, 2)})
+    await tell({"count": len(found.parts) + len(found.sensors), "elapsed_s": round(clock.boot_s() - began_boot_s, 2)})
 
 
 async def _test(config: SnmpConfig, line: SnmpDeviceLine, words: Sequence[str], tell: Tell) -> None:
@@ -194,6 +196,7 @@ class _Search:
     config: SnmpConfig
     lines: Mapping[str, SnmpDeviceLine]
     secrets: Callable[[str], bytes]
+    clock: Clock
 
     async def run(self, question: Question, tell: Tell) -> None:
         """Ask each address by each credential, and tell the devices that answer.
@@ -213,20 +216,20 @@ class _Search:
         port = question.options.get("port", "161")
         if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65_536):
             raise _senseless(f"expected a port from 1 to 65535, got {port[:20]!r}")
-        asked, found, told = 0, 0, trio.current_time()
+        asked, found, told_boot_s = 0, 0, self.clock.boot_s()
         await tell({"progress": 0, "of": len(hosts), "found": 0})
         left, profiles = iter(hosts), profile_files.load(self.config.own_profiles)[0]
 
         async def work() -> None:
-            nonlocal asked, found, told
+            nonlocal asked, found, told_boot_s
             for host in left:
                 row = await self._ask(host, int(port), accesses, profiles)
                 asked += 1
                 if row is not None:
                     found += 1
                     await tell(row)
-                if trio.current_time() - told >= PROGRESS_S:
-                    told = trio.current_time()
+                if self.clock.boot_s() - told_boot_s >= PROGRESS_S:
+                    told_boot_s = self.clock.boot_s()
                     await tell({"progress": asked, "of": len(hosts), "found": found})
 
         async with trio.open_nursery() as nursery:

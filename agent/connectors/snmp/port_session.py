@@ -47,6 +47,7 @@ from agent.connectors.snmp.way_reading_session import way_facts
 from agent.model import ABSENT, Address, Effect, Seen, Target, Ticket, Transition
 from agent.model import Value as FieldValues
 from agent.reasons import TargetReason
+from agent.runtime.clock import Clock
 
 SETTLE_S: Final = 3.0
 """How long after its client gave up a SET may still arrive. Chosen arbitrarily: UDP is queued for milliseconds."""
@@ -84,7 +85,7 @@ class PortSession:
         line: SnmpDeviceLine,
         secrets: Callable[[str], bytes],
         cuts: PortCuts,
-        wall_s: Callable[[], float],
+        clock: Clock,
     ) -> None:
         """Put the parts together; nothing is sent yet.
 
@@ -93,13 +94,13 @@ class PortSession:
             line: the way by which the device is read.
             secrets: the vault: name -> secret, or UnreadableError.
             cuts: when ports were seen without power.
-            wall_s: unix seconds.
+            clock: of pauses and times.
         """
         self.target = target
-        self._line, self._secrets, self._cuts, self._wall_s = line, secrets, cuts, wall_s
+        self._line, self._secrets, self._cuts, self._clock = line, secrets, cuts, clock
         self._reader: tuple[object, PortReader] | None = None
         # An earlier life of the agent may have been killed with a SET on its way
-        self._settled_at = trio.current_time() + SETTLE_S
+        self._settled_boot_s = clock.boot_s() + SETTLE_S
 
     @property
     def _device(self) -> SnmpDevice:
@@ -155,7 +156,7 @@ class PortSession:
             raise self._line.lost(err) from err
         finally:
             client.close()
-        read_s = int(self._wall_s())
+        read_s = int(self._clock.wall_s())
         rows, serial = reader.rows(read_s, scalars, columns)
         bridge, engine = (_hex(scalars.get(name)) for name in (_BRIDGE, _ENGINE))
         kind = conversions.plain((values.OBJECT_IDENTIFIER, hello.object_id))
@@ -217,7 +218,7 @@ class PortSession:
 
     async def settle(self) -> None:
         """Return when no SET can arrive any more that was not answered."""
-        await trio.sleep_until(max(self._settled_at, trio.current_time()))
+        await self._clock.sleep_until_boot(self._settled_boot_s)
 
     # --- writing ---
 
@@ -286,7 +287,7 @@ class PortSession:
         down = [self._parse(one.address) for one in writes if one.after == {ADMIN: "down"}]
         if not down:
             return ""
-        until = trio.current_time() + LOOKS_S
+        until = self._clock.boot_s() + LOOKS_S
         while True:
             try:
                 ports, _ = await self._ports()
@@ -294,9 +295,9 @@ class PortSession:
                 return ""  # the read-back says so
             cell = ports.rows[down[0].port].cells.get(ADMIN) if down[0].port in ports.rows else None
             told = "" if cell is None else cell.told
-            if told != _UP or trio.current_time() >= until:
+            if told != _UP or self._clock.boot_s() >= until:
                 break
-            await trio.sleep(LOOK_S)
+            await self._clock.sleep(LOOK_S)
         if not told:
             return "ifOperStatus is not shown: that the link is down is accepted, not provable"
         return f"ifOperStatus reads {told}"
@@ -311,13 +312,13 @@ class PortSession:
         try:
             await client.set(todo)
         except SilentError as err:
-            self._settled_at = trio.current_time() + SETTLE_S
+            self._settled_boot_s = self._clock.boot_s() + SETTLE_S
             why = f"{err}; where it answers reads, its write community is wrong, or may not write"
             raise LostError(why, reason=TargetReason.TIMEOUT) from err
         except RequestRefusedError as err:
             return refusal(err)
         except AgentFaultError as err:
-            self._settled_at = trio.current_time() + SETTLE_S
+            self._settled_boot_s = self._clock.boot_s() + SETTLE_S
             raise LostError(str(err), reason=TargetReason.MALFORMED) from err
         except UnsentRequestError as err:
             raise UnreadableError(str(err), reason=TargetReason.UNREACHABLE) from err
@@ -349,7 +350,7 @@ class PortSession:
             seen_off = await self._look(of.port, "off")
             if seen_off:
                 await self._cuts.read_off(effect.address, self.target.id)
-                await trio.sleep(float(effect.args.get(port_plans.OFF_ARG, str(port_plans.OFF_S))))
+                await self._clock.sleep(float(effect.args.get(port_plans.OFF_ARG, str(port_plans.OFF_S))))
         finally:
             if began:  # whatever came in between: an error of the store, the end of the time for one send
                 with trio.CancelScope(shield=True):
@@ -369,7 +370,7 @@ class PortSession:
 
     async def _look(self, port: str, word: str, within_s: float | None = None) -> bool:
         """Return whether a port's power is seen to read so within so many seconds, None: `LOOKS_S`."""
-        until = trio.current_time() + (LOOKS_S if within_s is None else within_s)
+        until = self._clock.boot_s() + (LOOKS_S if within_s is None else within_s)
         while True:
             try:
                 ports, _ = await self._ports()
@@ -377,9 +378,9 @@ class PortSession:
                     return True
             except UnreadableError:
                 pass
-            if trio.current_time() >= until:
+            if self._clock.boot_s() >= until:
                 return False
-            await trio.sleep(LOOK_S)
+            await self._clock.sleep(LOOK_S)
 
     async def _switch_on(self, client: SnmpClient, port: str, on: Value) -> bool:
         """Switch a port's power on, wherever it stands in the tables by now; return whether it is seen to be on.
@@ -392,7 +393,7 @@ class PortSession:
                 row = ports.rows.get(port)
                 if row is not None and POWER in row.cells:
                     await self._set(client, {row.cells[POWER].oid: on})
-                if self._settled_at <= trio.current_time() and await self._look(port, "on"):
+                if self._settled_boot_s <= self._clock.boot_s() and await self._look(port, "on"):
                     return True
             except (LostError, UnreadableError):
                 pass
@@ -403,16 +404,16 @@ class PortSession:
 
     async def _delivers(self, port: str, before: str) -> str:
         """Return the device's word on a port's power after a cycle, waiting until it is as before."""
-        until, told = trio.current_time() + DELIVERS_S, ""
+        until, told = self._clock.boot_s() + DELIVERS_S, ""
         while told != before or not told:
             try:
                 ports, _ = await self._ports()
                 told = ports.rows[port].cells[POWER].told if port in ports.rows else ""
             except UnreadableError:
                 told = ""
-            if trio.current_time() >= until or (told == before and told):
+            if self._clock.boot_s() >= until or (told == before and told):
                 break
-            await trio.sleep(LOOK_S)
+            await self._clock.sleep(LOOK_S)
         seen = "seen off, then on again"
         if not told:
             return f"{seen}; the device does not tell whether power is delivered: accepted, not provable"

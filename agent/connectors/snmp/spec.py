@@ -27,13 +27,11 @@ def _make(config: SnmpConfig, context: ConnectorContext) -> SnmpConnector:
 
     # RFC 3411, SnmpEngineID, format 5 (octets): the same for ever, and another one for each agent
     engine_id = bytes.fromhex("8000000005" + context.commit("snmp engine id", "")[:24])
-    clock = context.clock
     return SnmpConnector(
         config,
         context.secrets,
+        context.clock,
         engine_id=engine_id,
-        wall_s=clock.wall_s,
-        pause=clock.sleep,
         answers=context.answers,
     )
 

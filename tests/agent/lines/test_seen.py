@@ -95,7 +95,7 @@ async def test_a_link_that_goes_down_is_seen_without_any_wait(
             hill = SnmpDevice("hill", "127.0.0.1", lab.port, POLLED, notify=notify)
             config = SnmpConfig((hill,), (POLLED, TOLD, USER), listen=(("127.0.0.1", 0),))
             clock = FakeClock(start_wall_s=float(AT))
-            made = SnmpConnector(config, SECRETS.__getitem__, engine_id=b"\x80\0\0\0\5ispagent", wall_s=clock.wall_s)
+            made = SnmpConnector(config, SECRETS.__getitem__, clock, engine_id=b"\x80\0\0\0\5ispagent")
             poller = Poller({"snmp": made}, clock, [WatchedKeeper(store, watch.look)])
             triggered = TriggeredPolls(poller.poll_now, clock)
             listening = WatchedListening([made], store, triggered.ask)

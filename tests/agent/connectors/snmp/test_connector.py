@@ -22,9 +22,11 @@ from agent.connectors.snmp.values import Oid, Value, oid
 from agent.line_model.reading import DeviceReading, LinkState
 from agent.model import Target
 from agent.reasons import TargetReason
+from agent.runtime.clock import SystemClock
 from lab.snmp import values as lab_values
 from lab.snmp.device import Device
 from lab.snmp.server import Layout, SnmpLab, open_snmp_lab
+from tests.agent.connectors.web_rig import QuickClock
 from tests.lab.snmp.devices import IF, SYS, switch
 
 SECRETS = {"one": b"sw-1", "two": b"sw-2", "wrong": b"wrong"}
@@ -49,7 +51,7 @@ def device(name: str, lab: SnmpLab, access: str, **more: object) -> SnmpDevice:
 
 
 def connector(*devices: SnmpDevice, own: Mapping[str, str] | None = None) -> SnmpConnector:
-    return SnmpConnector(SnmpConfig(devices, tuple(ACCESSES.values()), own or {}), secret)
+    return SnmpConnector(SnmpConfig(devices, tuple(ACCESSES.values()), own or {}), secret, SystemClock())
 
 
 async def asked(made: SnmpConnector, verb: str, target: str = "", *words: str, **options: str) -> list[AnswerRow]:
@@ -164,16 +166,8 @@ values = { quantity = "load", label = "{n}", value = { column = "1.3.6.1.4.1.999
 """
 
 
-class HandClock:
-    def __init__(self) -> None:
-        self.now_s = 1_790_000_000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
 async def test_a_table_that_hangs_is_left_out_and_asked_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, hanging = HandClock(), oid("1.3.6.1.4.1.99999.1")
+    clock, hanging = QuickClock(1_790_000_000.0), oid("1.3.6.1.4.1.99999.1")
     answers = False
     real, asked_for = SnmpClient.table, []
 
@@ -190,7 +184,7 @@ async def test_a_table_that_hangs_is_left_out_and_asked_again_soon(monkeypatch: 
         config = SnmpConfig(
             (device("hill", lab, "one", profile="hangs"),), tuple(ACCESSES.values()), {"hangs": HANGING}
         )
-        made = SnmpConnector(config, secret, wall_s=clock)
+        made = SnmpConnector(config, secret, clock)
         reading = await made.poll(made.targets[0])
         assert len(reading.parts) == 4
         since = "not read since 2026-09-21 14:13 UTC"
@@ -346,7 +340,7 @@ async def test_version_3_says_what_is_wrong(user: str, auth: str, priv: str, sai
             (user, {"auth": auth.encode(), "priv": priv.encode()}, DeviceState.REFUSED),
         ):
             one = SnmpDevice("hill", lab.address, lab.port, access(name), timeout_s=0.5, retries=1)
-            made = SnmpConnector(SnmpConfig((one,), (one.access,)), secrets.__getitem__)
+            made = SnmpConnector(SnmpConfig((one,), (one.access,)), secrets.__getitem__, SystemClock())
             report = await made.probe("snmp/hill")
             assert report.state is state, report.problem
         assert said in report.problem

@@ -13,6 +13,7 @@ from agent.connectors.base import UnreadableError
 from agent.connectors.snmp.connector import SnmpConnector
 from agent.connectors.snmp.spec import SPEC
 from agent.line_model.reading import DeviceReading, LinkState, Part, PartKind
+from agent.runtime.clock import SystemClock
 from lab import files
 from lab.isp import Isp, LabOptions, open_lab
 from lab.snmp.network import CORE, Access, Line
@@ -25,7 +26,7 @@ def connector_of(isp: Isp, **patience: float) -> SnmpConnector:
     config = parse_untrusted(text.encode(), Path("/nowhere/agent.toml"), {}).of(SPEC)
     devices = tuple(replace(device, **patience) for device in config.devices)
     secrets = json.loads(files.lab_json(isp))["secrets"]
-    return SnmpConnector(replace(config, devices=devices), lambda name: str(secrets[name]).encode())
+    return SnmpConnector(replace(config, devices=devices), lambda name: str(secrets[name]).encode(), SystemClock())
 
 
 async def read(made: SnmpConnector, device: str) -> DeviceReading:

@@ -28,12 +28,14 @@ from agent.connectors.snmp.connector import SnmpConnector
 from agent.connectors.snmp.credential import AuthProtocol, PrivProtocol, SnmpVersion
 from agent.connectors.snmp.port_session import PortSession
 from agent.model import ABSENT, Address, Direction, Effect, Seen, Step, Ticket, Transition
+from agent.runtime.clock import Clock, SystemClock
 from lab.snmp import values
 from lab.snmp.device import POE_ADMIN, Device
 from lab.snmp.links import IF_ADMIN, IF_ALIAS
 from lab.snmp.messages import Status
 from lab.snmp.server import Layout, open_snmp_lab
 from lab.snmp.usm import USERS
+from tests.agent.connectors.web_rig import QuickClock
 from tests.lab.snmp.devices import IF, IFX, POE, switch
 
 DOWN, UP = PortWish(PortChange.ADMIN, "down"), PortWish(PortChange.ADMIN, "up")
@@ -117,13 +119,14 @@ async def ground(
     write: SnmpAccess | None = WRITE,
     book: Book | None = None,
     timeout_s: float = 2.0,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Ground]:
     made = device or switch("sw-1", clock=time.time)  # type: ignore[arg-type]  # a clock that goes
     async with open_snmp_lab([made], layout=Layout.SHARED) as lab:
         configured = SnmpDevice("sw-1", lab.address, lab.port, read, timeout_s=timeout_s, retries=5, write=write)
         accesses = tuple(filter(None, (read, write)))
         connector = SnmpConnector(
-            SnmpConfig((configured,), accesses), SECRETS.__getitem__, answers=book or Book(), wall_s=time.time
+            SnmpConfig((configured,), accesses), SECRETS.__getitem__, clock or SystemClock(), answers=book or Book()
         )
         async with connector.dial(connector.targets[0]) as session:
             assert isinstance(session, PortSession)
@@ -346,6 +349,24 @@ async def test_a_cycle_is_proven_by_a_port_that_was_read_off_and_is_on() -> None
             await net.value("ge-3", "power-cycle")
     async with ground(book=book) as net:  # it outlives a restart
         assert await net.value("ge-3", "power-cycle") == after
+
+
+async def test_a_cycle_and_what_settles_last_by_the_clock_that_was_given() -> None:
+    clock = QuickClock()
+    given = switch("sw-1", clock=clock.wall_s)  # type: ignore[arg-type]  # a clock that goes
+    async with ground(given, clock=clock) as net:
+        began_s = clock.boot_s()
+        await net.session.settle()
+        assert clock.boot_s() - began_s == pytest.approx(port_session.SETTLE_S)
+        step = await net.step("ge-3", PortWish(PortChange.POWER_CYCLE, "30"))
+        assert isinstance(step.do, Effect)
+        bound = await net.session.bind(step.do)
+        off: list[float] = []
+        watch(given, lambda _, __: off.append(clock.boot_s()))
+        reply = await net.sent(step, bound)
+        assert (reply.accepted, reply.detail) == (True, "seen off, then on again: deliveringPower")
+        assert off[1] - off[0] >= 30
+        assert 30 in clock.slept
 
 
 async def test_a_device_that_answers_and_cuts_nothing_has_not_done_it() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from agent.connectors.snmp.connector import SnmpConnector
 from agent.connectors.snmp.credential import AuthProtocol, PrivProtocol, SnmpVersion
 from agent.connectors.snmp.port_session import PortSession
 from agent.model import Address, Direction, Effect, Seen, Ticket
+from agent.runtime.clock import SystemClock
 from tests.agent.connectors.snmp.net_snmp import Snmpd, snmpd, tool
 from tests.servers import ServerMissingError, missing
 
@@ -118,7 +118,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def opened(agent: Snmpd, write: SnmpAccess) -> AsyncIterator[tuple[SnmpConnector, PortSession]]:
     device = SnmpDevice("sw-1", "127.0.0.1", agent.port, READ, timeout_s=3.0, retries=2, write=write)
-    connector = SnmpConnector(SnmpConfig((device,), (READ, write)), SECRETS.__getitem__, wall_s=time.time)
+    connector = SnmpConnector(SnmpConfig((device,), (READ, write)), SECRETS.__getitem__, SystemClock())
     async with connector.dial(connector.targets[0]) as session:
         assert isinstance(session, PortSession)
         yield connector, session

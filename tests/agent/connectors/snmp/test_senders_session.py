@@ -17,6 +17,7 @@ from agent.connectors.snmp.credential import AuthProtocol, PrivProtocol, SnmpVer
 from agent.connectors.snmp.senders_session import AGAIN_S, ConfiguredSenders
 from agent.line_model.reading import EventKind, LineEvent
 from agent.reasons import TargetReason
+from agent.runtime.clock import SystemClock
 from tests.agent.connectors.snmp.net_snmp import tool
 from tests.agent.connectors.snmp.test_connector import asked
 from tests.servers import ServerMissingError, missing, program
@@ -84,7 +85,9 @@ async def sent(command: str, *words: str) -> None:
 
 
 async def test_traps_and_informs_of_a_device() -> None:
-    made = SnmpConnector(config(SnmpDevice("hill", "127.0.0.1", 161, FIELD, notify=CORE)), secret, engine_id=ENGINE)
+    made = SnmpConnector(
+        config(SnmpDevice("hill", "127.0.0.1", 161, FIELD, notify=CORE)), secret, SystemClock(), engine_id=ENGINE
+    )
     v3 = (
         "-v3",
         "-u",
@@ -117,7 +120,7 @@ async def test_traps_and_informs_of_a_device() -> None:
 
 
 async def test_a_stranger_has_no_target() -> None:
-    made = SnmpConnector(config(), secret, engine_id=ENGINE)
+    made = SnmpConnector(config(), secret, SystemClock(), engine_id=ENGINE)
     async with listening(made) as (port, heard):
         await sent("snmptrap", "-v2c", "-c", "field", f"127.0.0.1:{port}", "", LINK_DOWN, IF_INDEX, "i", "7")
         (event,) = await heard.until(1)
@@ -161,9 +164,9 @@ async def test_names_and_secrets_are_taken_again_by_the_agents_clock() -> None:
 
 async def test_no_address_is_no_listener() -> None:
     with trio.fail_after(60):
-        await SnmpConnector(SnmpConfig(), secret).listen(Heard())
+        await SnmpConnector(SnmpConfig(), secret, SystemClock()).listen(Heard())
     with pytest.raises(UnreadableError, match=r"no \[snmp\] listen is configured"):
-        await asked(SnmpConnector(SnmpConfig(), secret), "heard")
+        await asked(SnmpConnector(SnmpConfig(), secret, SystemClock()), "heard")
 
 
 async def test_a_port_that_is_taken_is_named_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +174,7 @@ async def test_a_port_that_is_taken_is_named_and_tried_again(monkeypatch: pytest
     with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as taken:
         await taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        made = SnmpConnector(config(port=port), secret, engine_id=ENGINE)
+        made = SnmpConnector(config(port=port), secret, SystemClock(), engine_id=ENGINE)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(made.listen, Heard())
             with trio.fail_after(60):
