@@ -136,11 +136,12 @@ class PaidRestores:
             return
         async with trio.open_nursery() as nursery:
             while True:
+                rung, began = self.changed.next_ring(), self.clock.boot_s()  # a ring during the look counts as well
                 await self._look(nursery)
-                soonest = min((p.again_at for p in self._payers.values() if p.plan is None), default=float("inf"))
-                pause_s = soonest - self.clock.boot_s()
-                with trio.move_on_after(min(LOOK_S, pause_s if pause_s > 0 else LOOK_S)):
-                    await self.changed.wait()
+                due = [p.again_at for p in self._payers.values() if p.plan is None and p.again_at > began]
+                pause_s = min(due, default=float("inf")) - self.clock.boot_s()
+                with trio.move_on_after(min(LOOK_S, max(pause_s, 0.0))):
+                    await rung.wait()
 
     async def _look(self, nursery: trio.Nursery) -> None:
         if (pinned := self.trust.pinned) is None:

@@ -123,6 +123,47 @@ async def test_one_payment_told_twice_is_one_restore(rig: PaidRig, autojump_cloc
         assert len(rig.plans()) == 1
 
 
+async def test_a_ring_during_a_look_is_heard(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+    # A look lets other tasks run after every ten payers: what is matched then must not wait for the next look
+    names = [f"C-{n}" for n in range(22)]
+    async with rig.life(*names, restore_paid=False), trio.open_nursery() as nursery:
+        for name in names:
+            rig.billing.pay(name, part=name != "C-21")  # whoever paid a part is looked at, and left in doubt
+        await trio.sleep(75)
+        _match(rig, "C-21", "")
+        found = restores(rig.office)
+        found.asks = True
+        nursery.start_soon(found.run)
+        while not found._payers:
+            await trio.lowlevel.checkpoint()
+        assert len(found._payers) in (10, 20), "in the middle of the look"
+        _match(rig, "C-21", "C-21")
+        found.changed.ring()
+        await trio.sleep(5)
+        assert rig.reasons("C-21") == frozenset()
+        nursery.cancel_scope.cancel()
+
+
+def _match(rig: PaidRig, name: str, subscriber: str) -> None:
+    """Say whose the payment of `name` is, as the matcher's commit does; "": nobody's yet."""
+    con = rig.office.store._con
+    con.execute("UPDATE payment SET subscriber = ? WHERE told LIKE ?", (subscriber, f'%"k-{name}"%'))
+    con.commit()
+    assert con.execute("SELECT count(*) FROM payment WHERE subscriber = ?", (name,)).fetchone()[0] == bool(subscriber)
+
+
+async def test_a_doubtful_payer_delays_nobody(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+    async with rig.life("C-1", "C-2"):
+        rig.desk.world.dead.add("fake/d")
+        rig.billing.pay("C-1", part=True)
+        rig.billing.pay("C-2")
+        await trio.sleep(75)
+        again = restores(rig.office)._payers["C-2/home"]
+        rig.desk.world.dead.clear()
+        await trio.sleep(again.again_at - rig.clock.boot_s() + 3)
+        assert rig.reasons("C-2") == frozenset()
+
+
 async def test_another_reason_stays(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
     async with rig.life("C-1"):
         suspend_by_hand(rig.office, "C-1", "abuse")
