@@ -19,6 +19,7 @@ from trust.terminal import CODES, error_json, neutralise, wants_json
 NOUNS: Final = (
     Noun("init", "control_plane.cli_server:app"),
     Noun("serve", "control_plane.cli_server:app"),
+    Noun("health", "control_plane.cli_server:app"),
     Noun("doctor", "control_plane.cli_server:app"),
     Noun("backup", "control_plane.cli_server:app"),
     Noun("restore", "control_plane.cli_server:app"),

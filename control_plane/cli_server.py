@@ -1,4 +1,4 @@
-"""`ispcloud init|serve|operators|agents|people|services|backup|restore`: for the administrators of a control plane.
+"""`ispcloud init|serve|health|operators|agents|people|services|backup|restore`: for administrators of a control plane.
 
 They work on the data directory; the server may run, and sees within a second what they changed.
 """
@@ -105,6 +105,23 @@ def serve(folder: Dir) -> None:
 
     os.umask(0o077)  # SQLite's journal files are nobody else's business
     run(config.open_dir(folder), manager=ServiceManager.take(os.environ, os.getpid()))
+
+
+@app.command()
+def health(folder: Dir, as_json: AsJson = False) -> None:
+    """Ask the server that runs on this data directory whether it serves: over the network, as a container's check does.
+
+    Exit code 1: nobody answers at `enrolment_listen`, another server does, or its database cannot be written.
+    """
+    from control_plane.health import check_serving, local_address  # slow, and only this command needs it
+
+    data = config.open_dir(folder)
+    address = local_address(data.config.enrolment_listen)
+    check_serving(address, data.authority.pem)
+    if as_json:
+        print_json({"serving": True, "address": str(address)})
+    else:
+        typer.echo(f"serving on {address}")
 
 
 @app.command()

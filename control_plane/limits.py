@@ -106,6 +106,12 @@ WATCH_S: Final = 3600.0
 REVOKED_EVERY_S: Final = 1.0
 """How often streams ask whether their peers are still welcome."""
 
+HEALTH_EVERY_S: Final = 5.0
+"""How often the store's writer is asked for the health service. Chosen arbitrarily, below any checker's interval."""
+
+WRITER_ANSWERS_S: Final = 10.0
+"""A writer that takes longer counts as stuck: a commit takes milliseconds, a lock of another program at most 5 s."""
+
 FORGET_EVERY_S: Final = 30.0
 FORGET_MAX: Final = 500
 """Expired messages are deleted this often, so many to a transaction: each fits between two commits."""

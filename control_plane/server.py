@@ -22,7 +22,7 @@ from typing import Final
 
 import grpc
 import grpc.aio
-from grpc_health.v1 import health_pb2_grpc  # type: ignore[import-untyped] # no types are published with it
+from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped] # no types are published with it
 from grpc_health.v1.health import aio as health_aio  # type: ignore[import-untyped] # no types are published with it
 
 from control_plane import limits
@@ -171,6 +171,7 @@ class CloudServer:
             asyncio.create_task(self._store.broken.wait()),
             asyncio.create_task(self._look_after_streams()),
             asyncio.create_task(self._forget()),
+            asyncio.create_task(self._judge_health()),
         ]
         if self._manager.watchdog_s:
             work.append(asyncio.create_task(self._answer_watchdog()))
@@ -213,6 +214,18 @@ class CloudServer:
             await self._store.run(AnswerCall())
             self._manager.alive()
             await asyncio.sleep(self._manager.feed_s)
+
+    async def _judge_health(self) -> None:
+        """Let health say whether the store's writer answers: in a container, no watchdog of systemd asks it."""
+        while True:
+            try:
+                async with asyncio.timeout(limits.WRITER_ANSWERS_S):
+                    await self._store.run(AnswerCall())
+                status = health_pb2.HealthCheckResponse.SERVING
+            except TimeoutError:
+                status = health_pb2.HealthCheckResponse.NOT_SERVING
+            await self._health.set("", status)
+            await asyncio.sleep(limits.HEALTH_EVERY_S)
 
     async def _look_after_streams(self) -> None:
         told = ""

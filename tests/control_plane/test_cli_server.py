@@ -2,13 +2,14 @@
 
 import json
 import os
+import re
 import select
 import signal
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ from protos.enrolment_pb2 import EnrollReply, EnrollRequest
 from protos.enrolment_pb2_grpc import EnrolmentStub
 from tests.backups.age_files import Owner
 from tests.control_plane.enrolling import AgentKeys, csr, key_pem, new_key, pem
+from tests.servers import missing
+from tests.systemd.freezing import frozen, thread_named
 
 WAIT_S = 60.0
 ROOT = Path(__file__).parents[2]
@@ -234,6 +237,7 @@ class Server:
     address: str
     enrolment: str
     authority: bytes
+    pid: int
 
     def channel(self, address: str, key: bytes | None = None, certificate: bytes | None = None) -> grpc.Channel:
         credentials = grpc.ssl_channel_credentials(self.authority, key, certificate)
@@ -258,7 +262,7 @@ def serving(folder: Path) -> Iterator[Server]:
         ready, _, _ = select.select([process.stdout], [], [], WAIT_S)
         words = process.stdout.readline().replace(",", "").split() if ready else []
         assert words[:3] == ["ispcloud:", "listening", "on"], (words, log.read_text())
-        yield Server(words[3], words[6], (folder / "authority.pem").read_bytes())
+        yield Server(words[3], words[6], (folder / "authority.pem").read_bytes(), process.pid)
         process.send_signal(signal.SIGTERM)
         assert process.wait(WAIT_S) == 0, log.read_text()
     finally:
@@ -360,6 +364,75 @@ def epoch(server: Server, key: bytes, certificate: bytes) -> bytes:
         hello: bytes = next(stream).hello.epoch
         stream.cancel()
     return hello
+
+
+# --- health ---
+
+
+def reached_at(folder: Path, listen: str) -> None:
+    """Let config.toml say where enrolment listens, which is the system's choice in these tests."""
+    file = folder / "config.toml"
+    file.write_text(re.sub(r'(?m)^enrolment_listen = ".*"$', f'enrolment_listen = "{listen}"', file.read_text()))
+
+
+def test_health_asks_the_server_that_runs(folder: Path) -> None:
+    with serving(folder) as server:
+        reached_at(folder, server.enrolment)
+        assert done("health", folder=folder) == f"serving on {server.enrolment}\n"
+        assert json.loads(done("health", "--json", folder=folder)) == {"serving": True, "address": server.enrolment}
+        # An address of all interfaces is no address to call
+        reached_at(folder, server.enrolment.replace("127.0.0.1", "0.0.0.0"))
+        assert done("health", folder=folder) == f"serving on {server.enrolment}\n"
+    result = run("health", folder=folder)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"ispcloud: {server.enrolment}: expected this control plane to answer in 5 s, got UNAVAILABLE: "
+        "it does not run, or another server listens there\n"
+    )
+
+
+def test_health_takes_no_other_server_for_this_one(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    listen = ("--listen", "127.0.0.1:0", "--enrolment-listen", "127.0.0.1:0")
+    done("init", "--dir", other, "--public-host", "127.0.0.1", *listen)
+    with serving(other) as server:
+        reached_at(folder, server.enrolment)
+        result = run("health", folder=folder)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "or another server listens there" in result.stderr
+
+
+def test_health_cannot_ask_a_port_that_the_system_chose(folder: Path) -> None:
+    result = run("health", folder=folder)
+    assert result.exit_code == 2
+    assert "expected enrolment_listen with a port in config.toml, got port 0" in result.stderr
+
+
+def test_health_of_a_data_directory_that_is_none(tmp_path: Path) -> None:
+    result = run("health", "--dir", tmp_path / "none")
+    assert result.exit_code == 2
+    assert "expected a data directory (ispcloud init makes one)" in result.stderr
+
+
+@pytest.mark.slow
+def test_health_fails_while_the_database_cannot_be_written(folder: Path) -> None:
+    """The writer's thread stands still, as with a disk that never answers; the event loop goes on."""
+    if os.geteuid() != 0:
+        missing("freezing a thread of a program that no user may trace needs root")
+    with serving(folder) as server:
+        reached_at(folder, server.enrolment)
+        with frozen(thread_named(server.pid, "store-writer")):
+            until(lambda: run("health", folder=folder).exit_code == 1)
+            assert "its database cannot be written" in run("health", folder=folder).stderr
+        until(lambda: run("health", folder=folder).exit_code == 0)
+
+
+def until(found: Callable[[], bool]) -> None:
+    """Wait for a state of the server."""
+    ends = time.monotonic() + WAIT_S
+    while not found():
+        assert time.monotonic() < ends
+        time.sleep(0.1)
 
 
 def test_a_second_server_on_a_directory_ends_with_one_sentence(folder: Path) -> None:
