@@ -58,17 +58,18 @@ def _cgroup2() -> Path:
 class Booted:
     """A booted system. Its root is only read, so each system starts as that is.
 
-    `root`: folders, the upper one first, as overlayfs puts them together.
+    `root`: folders, the upper one first, as overlayfs puts them together. `kept`: a folder whose `upper` keeps what
+    the system writes; without it, that goes to memory, and is gone at the end.
     """
 
-    def __init__(self, *root: Path) -> None:
+    def __init__(self, *root: Path, kept: Path | None = None) -> None:
         self._scratch = Path(tempfile.mkdtemp(prefix="ispagents-booted-"))
         self._cgroup = _cgroup2() / f"ispagents-test-{os.getpid()}-{secrets.token_hex(4)}"
         self._unshare: subprocess.Popen[bytes] | None = None
         self.pid = 0
         """Of its PID 1, on the host."""
         try:
-            self._boot(root)
+            self._boot(root, kept)
         except BaseException:
             self.close()
             raise
@@ -79,13 +80,13 @@ class Booted:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _boot(self, root: Sequence[Path]) -> None:
+    def _boot(self, root: Sequence[Path], kept: Path | None) -> None:
         self._cgroup.mkdir()
         mount = self._scratch / "mount"
         mount.mkdir()
         with (self._scratch / "console").open("wb") as console:
             self._unshare = subprocess.Popen(
-                [BOOT, ":".join(map(str, root)), mount, self._cgroup],
+                [BOOT, ":".join(map(str, root)), mount, self._cgroup, *([kept] if kept else [])],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
@@ -139,9 +140,8 @@ class Booted:
         """Run a command in it, through a shell where it is a text; `user`: as that user, with all of its groups."""
         words = ["sh", "-c", command] if isinstance(command, str) else list(command)
         whose = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--"] if user else []
-        variables = [f"{name}={value}" for name, value in {"PATH": PATH, "LC_ALL": "C.UTF-8", **(env or {})}.items()]
         done = subprocess.run(
-            ["nsenter", f"--target={self.pid}", *_NAMESPACES, "--", "env", "-i", *variables, *whose, *words],
+            [*self._inside(env), *whose, *words],
             input=stdin,
             capture_output=True,
             text=True,
@@ -151,6 +151,16 @@ class Booted:
         if check and done.returncode != 0:
             raise AssertionError(f"{shlex.join(words)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
         return done
+
+    def _inside(self, env: Mapping[str, str] | None = None) -> list[str]:
+        """Return what runs the command that follows in it."""
+        variables = [f"{name}={value}" for name, value in {"PATH": PATH, "LC_ALL": "C.UTF-8", **(env or {})}.items()]
+        return ["nsenter", f"--target={self.pid}", *_NAMESPACES, "--", "env", "-i", *variables]
+
+    def put(self, source: Path, path: str) -> None:
+        """Copy a file of this machine into it."""
+        with source.open("rb") as file:
+            subprocess.run([*self._inside(), "sh", "-c", f"cat > {shlex.quote(path)}"], stdin=file, check=True)
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """Write a file in it; folders are made."""

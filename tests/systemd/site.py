@@ -31,8 +31,6 @@ retries = 0
 """
 
 CONFIGURE: Final = f"""
-systemd-sysusers
-systemd-tmpfiles --create ispagent.conf ispcloud.conf
 printf 'u maria 1001\\nu joe 1002\\nm maria ispagent-noc\\n' | systemd-sysusers -
 umask 027
 cat >/etc/ispagent/agent.toml <<'END'
@@ -43,4 +41,4 @@ runuser -u ispcloud -- ispcloud init --dir /var/lib/ispcloud --public-host local
     --enrolment-listen 127.0.0.1:7444
 runuser -u ispcloud -- ispcloud operators add hill-isp --dir /var/lib/ispcloud
 """
-"""For a shell, after the installation. Neither program is started."""
+"""For a shell, after the installation of both packages. Neither program is started."""

@@ -161,7 +161,6 @@ def test_callers_wait_while_the_agent_starts_anew(serving: Booted) -> None:
 
 
 def test_a_mistake_in_the_configuration_is_not_tried_for_ever(system: Booted) -> None:
-    system.run(f"systemctl start {AGENT}")
     write_config(system, CONFIG.replace("timeout_s = 0.5", "timeout_s = true"))
     # The running agent keeps its configuration, and says so
     system.run(f"systemctl reload {AGENT}")
@@ -187,7 +186,7 @@ def test_a_socket_for_another_path_is_named(system: Booted) -> None:
     system.write(
         f"/run/systemd/system/{SOCKET}.d/90-test.conf", "[Socket]\nListenStream=\nListenStream=/run/other.sock\n"
     )
-    system.run("systemctl daemon-reload")
+    system.run(f"systemctl daemon-reload; systemctl stop {AGENT} {SOCKET}")
     assert system.run(f"systemctl start {AGENT}", check=False).returncode != 0
     assert system.show(AGENT, "ExecMainStatus") == "2"
     assert "/run/ispagent/agent.sock is configured, and systemd listens on /run/other.sock" in system.journal(AGENT)
@@ -205,13 +204,13 @@ def seal(system: Booted, name: str, path: str) -> None:
 
 def test_sealed_keys_are_opened_for_the_service_alone(system: Booted) -> None:
     system.run("chmod 644 /var/lib/ispagent/store.key")
-    assert system.run(f"systemctl start {AGENT}", check=False).returncode != 0
+    assert system.run(f"systemctl restart {AGENT}", check=False).returncode != 0
     assert "store key store.key: expected mode 0600 or 0400, got 0644: others can read it" in system.journal(AGENT)
     system.run(f"systemctl stop {AGENT}")
     seal(system, "ispagent.store-key", "/var/lib/ispagent/store.key")
     for key in ("authority.key", "witness.key"):
         seal(system, f"ispcloud.{key}", f"/var/lib/ispcloud/{key}")
-    system.run(f"systemctl start {AGENT} {CLOUD}")
+    system.run(f"systemctl restart {AGENT} {CLOUD}")
     assert "state    FINE" in system.run("ispagent status", user="maria").stdout
     pid = system.show(AGENT, "MainPID")
     mode = "stat -c '%U %a' /run/credentials/ispagent.service/ispagent.store-key"
