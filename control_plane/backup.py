@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -39,6 +38,7 @@ from control_plane.desk import files
 from control_plane.errors import InputError, LocalFailureError
 from control_plane.store import prepare, renew_epoch
 from durable.folders import sync_folder
+from trust import chance
 from trust.keys import SigningKey
 
 FORMAT: Final = "ispagents-cloud-backup-v1"
@@ -165,7 +165,7 @@ def _renew_database(path: Path) -> None:
 @contextmanager
 def _scratch(beside: Path) -> Iterator[Path]:
     """A folder of mode 0700 on the same disk, gone at the end unless it was moved."""
-    folder = beside.absolute().with_name(f".{beside.name}.{secrets.token_hex(8)}")
+    folder = beside.absolute().with_name(f".{beside.name}.{chance.token_hex(8)}")
     try:
         folder.mkdir(mode=0o700)
     except OSError as err:

@@ -6,7 +6,6 @@ They work on the data directory; the server may run, and sees within a second wh
 from __future__ import annotations
 
 import os
-import secrets
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -37,6 +36,7 @@ from durable.installation import InstallationCheck
 from durable.service_manager import ServiceManager
 from protos import member_files
 from protos.member_files import Invitation
+from trust import chance
 from trust.terminal import Column, Output, check_counts, check_lines, table
 
 T = TypeVar("T")
@@ -166,7 +166,7 @@ def _folder_check(folder: Path) -> InstallationCheck:
 def operators_add(name: Name, folder: Dir) -> None:
     """Add an operator."""
     members.check_handle(name, "operator")
-    operator = secrets.token_bytes(members.OPERATOR_BYTES)
+    operator = chance.token_bytes(members.OPERATOR_BYTES)
     _change(config.open_dir(folder), members.AddOperator(operator, name))
     typer.echo(f"operator {name} ({operator.hex()})")
 
@@ -220,7 +220,7 @@ def _invite(data: DataDir, kind: IdentityKind, name: str, operator: str, out: Pa
     members.check_handle(name, kind.value)
     server = _public(data, data.config.listen, "--server", at[0])
     enrolment = _public(data, data.config.enrolment_listen, "--enrolment", at[1])
-    token, now = secrets.token_bytes(members.TOKEN_BYTES), now_s()
+    token, now = chance.token_bytes(members.TOKEN_BYTES), now_s()
     with _database(data) as con:
         of = members.find_operator(con, operator)
         made = Invitation(

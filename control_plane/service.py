@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import random
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from protos.agent_pb2 import AddCheckpointReply, AddCheckpointRequest, BoardRepl
 from protos.agent_pb2_grpc import AgentCloudServicer
 from protos.desk_pb2 import Agent, AgentsReply, AgentsRequest, ListReply, ListRequest, ViewReply, ViewRequest
 from protos.desk_pb2_grpc import DeskCloudServicer
+from trust import chance
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
@@ -179,7 +179,7 @@ def _delivery(kept: queues.QueuedMessage) -> pb.Delivery:
 
 def _deadline() -> asyncio.Timeout:
     # Not all in one second: after a restart all of them came at once
-    return asyncio.timeout(limits.WATCH_S * random.uniform(0.75, 1.25))  # noqa: S311 # spreads load, hides nothing
+    return asyncio.timeout(limits.WATCH_S * (0.75 + chance.fraction() / 2))
 
 
 class AgentService(_Calls, AgentCloudServicer):

@@ -11,7 +11,6 @@ message, and `message` the place of a message in a queue.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import sqlite3
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
@@ -22,6 +21,7 @@ from control_plane.errors import ControlPlaneError, LocalFailureError
 from durable import files, writer
 from durable.errors import NewerDatabaseError
 from durable.writer import SqliteWriter, Transaction
+from trust import chance
 
 T = TypeVar("T")
 
@@ -118,7 +118,7 @@ def prepare(path: Path) -> sqlite3.Connection:
     try:
         with ExitStack() as undo:
             con = undo.enter_context(closing(files.open_database(path, MIGRATIONS, WRITERS_FROM)))
-            con.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (secrets.token_bytes(16),))
+            con.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (chance.token_bytes(16),))
             undo.pop_all()
     except NewerDatabaseError as err:
         raise LocalFailureError(f"{path.name}: {err}: a newer ispcloud wrote it") from err
@@ -129,7 +129,7 @@ def prepare(path: Path) -> sqlite3.Connection:
 
 def renew_epoch(con: sqlite3.Connection) -> None:
     """Make every reader start again: for a database that was restored from a backup."""
-    con.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", (secrets.token_bytes(16),))
+    con.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", (chance.token_bytes(16),))
 
 
 class CloudStore(SqliteWriter[CloudTx, asyncio.Future[Any]]):

@@ -28,6 +28,7 @@ The error policy, the same for both programs:
 
 from __future__ import annotations
 
+import contextvars
 import queue
 import sqlite3
 import threading
@@ -123,7 +124,9 @@ class SqliteWriter(ABC, Generic[TxT, WaiterT]):
         self._con = con
         self._closed = False
         self._jobs: queue.SimpleQueue[Job[TxT, WaiterT] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._write_loop, name=WRITER, daemon=True)
+        # Commands draw from the source of randomness that was lent to whoever opens the store.
+        run = contextvars.copy_context().run
+        self._thread = threading.Thread(target=run, args=(self._write_loop,), name=WRITER, daemon=True)
         self._thread.start()
 
     def submit(self, job: Job[TxT, WaiterT]) -> None:

@@ -2,7 +2,7 @@
 
 Standard library and PyNaCl; no I/O, no clock (`now` is a parameter, in unix seconds). Modules, bottom up:
 
-* `errors`, `limits`, `strict_json`
+* `errors`, `limits`, `chance` (where random bytes come from), `strict_json`
 * `keys` (Ed25519, words, sealed keys), `envelope` (DSSE), `merkle` (RFC 6962), `checkpoint` (C2SP notes)
 * `policy` (classes, presets, the risk class), `document` (the trust document), `items` (what a plan would do),
   `statements` (all payload types)

@@ -12,7 +12,6 @@ import functools
 import hashlib
 import json
 import re
-import secrets
 from typing import Final, final
 
 import nacl.bindings
@@ -21,7 +20,7 @@ import nacl.pwhash.argon2id as argon2id
 import nacl.secret
 import nacl.signing
 
-from trust import limits
+from trust import chance, limits
 from trust.errors import MalformedKeyError, MalformedStatementError, WrongPassphraseError
 from trust.strict_json import read_object_untrusted
 
@@ -60,7 +59,7 @@ class SigningKey:
     @classmethod
     def generate(cls) -> SigningKey:
         """Return a new random pair."""
-        return cls(secrets.token_bytes(SEED_BYTES))
+        return cls(chance.token_bytes(SEED_BYTES))
 
     @property
     def seed(self) -> bytes:
@@ -173,7 +172,7 @@ def seal_key(seed: bytes, passphrase: bytes, ops: int = OPS_MODERATE, mem: int =
         MalformedKeyError: the seed has another length.
     """
     public = SigningKey(seed).public
-    salt = secrets.token_bytes(argon2id.SALTBYTES)
+    salt = chance.token_bytes(argon2id.SALTBYTES)
     box = nacl.secret.SecretBox(_kdf(passphrase, salt, ops, mem))
     document = {
         "format": _FORMAT,
@@ -182,7 +181,7 @@ def seal_key(seed: bytes, passphrase: bytes, ops: int = OPS_MODERATE, mem: int =
         "ops": ops,
         "mem": mem,
         "salt": salt.hex(),
-        "box": base64.b64encode(bytes(box.encrypt(seed))).decode(),
+        "box": base64.b64encode(bytes(box.encrypt(seed, chance.token_bytes(box.NONCE_SIZE)))).decode(),
     }
     return json.dumps(document, indent=1).encode() + b"\n"
 

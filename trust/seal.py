@@ -20,7 +20,7 @@ import nacl.bindings
 import nacl.exceptions
 import nacl.public
 
-from trust import limits
+from trust import chance, limits
 from trust.errors import MalformedKeyError, MalformedSealError
 
 KEY_BYTES: Final = 32
@@ -55,7 +55,7 @@ class SealingKey:
     @classmethod
     def generate(cls) -> SealingKey:
         """Return a new random pair."""
-        return cls(bytes(nacl.public.PrivateKey.generate()))
+        return cls(chance.token_bytes(KEY_BYTES))
 
     @property
     def private(self) -> bytes:
@@ -82,7 +82,7 @@ def check_sealing_public_untrusted(public: bytes) -> None:
     if len(public) != KEY_BYTES:
         raise MalformedKeyError(f"expected a sealing key of {KEY_BYTES} bytes, got {len(public)}")
     try:
-        nacl.bindings.crypto_scalarmult(bytes(nacl.public.PrivateKey.generate()), public)
+        nacl.bindings.crypto_scalarmult(chance.token_bytes(KEY_BYTES), public)
     except nacl.exceptions.RuntimeError as err:
         raise MalformedKeyError("expected a sealing key of large order, got one that hides nothing") from err
 
@@ -93,7 +93,15 @@ def hint(public: bytes) -> bytes:
 
 
 def _box(plain: bytes, public: bytes) -> bytes:
-    return hint(public) + bytes(nacl.public.SealedBox(nacl.public.PublicKey(public)).encrypt(plain))
+    """Return what `crypto_box_seal` returns, with a one-time key from `chance` and not from libsodium itself.
+
+    box = one-time-public[32] crypto_box(plain), nonce = BLAKE2b-192(one-time-public public)
+    """
+    once = nacl.public.PrivateKey(chance.token_bytes(KEY_BYTES))
+    once_public = bytes(once.public_key)
+    nonce = hashlib.blake2b(once_public + public, digest_size=nacl.public.Box.NONCE_SIZE).digest()
+    closed = nacl.public.Box(once, nacl.public.PublicKey(public)).encrypt(plain, nonce).ciphertext
+    return hint(public) + once_public + closed
 
 
 def _padded(length: bytes, body: bytes, smallest: int, most: int) -> bytes:

@@ -16,7 +16,6 @@ import contextlib
 import hmac
 import logging
 import os
-import secrets
 import ssl
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -40,6 +39,7 @@ from agent.runtime.errors import BindError, MalformedRequestError
 from agent.runtime.http_wire import GONE, RequestHead, Wire, WireLimits
 from agent.runtime.supervise import contain
 from agent.store.errors import StoreError
+from trust import chance
 
 _log = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ class HooksListener:
         """
         self._config, self._keep, self._ring, self._clock = config, keep, ring, clock
         self._ways: Mapping[str, HookWay] = {way.source: way for way in ways}
-        self._nobody = secrets.token_hex(TOKEN_CHARACTERS // 2)
+        self._nobody = chance.token_hex(TOKEN_CHARACTERS // 2)
         self._named = all(way.senders for way in ways)
         self._places: CallerPlaces[trio.CancelScope] = CallerPlaces(
             CONNECTIONS, CONNECTIONS if config.proxy else CONNECTIONS_EACH

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,6 +32,7 @@ from agent.runtime.notifier import Notifier
 from agent.runtime.supervise import Backoff
 from agent.store.db import Store
 from agent.store.log_store import Sealed
+from trust import chance
 
 _log = logging.getLogger(__name__)
 FULL_S: Final = 1800.0
@@ -74,7 +74,7 @@ class SourceGround:
     zone: tzinfo
     grace_days: int
     changed: Notifier = field(default_factory=Notifier)
-    dice: Callable[[], float] = lambda: secrets.randbelow(1 << 20) / (1 << 20)
+    dice: Callable[[], float] = lambda: chance.randbelow(1 << 20) / (1 << 20)
 
 
 @dataclass(slots=True)

@@ -7,7 +7,6 @@ the log. It has no steps: nothing is sent. Its record says which plan accepted t
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -29,6 +28,7 @@ from agent.runtime.slices import InSlices
 from agent.services.verbs import Leave
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
+from trust import chance
 from trust.cpe_settings import FOR_SERVICE
 from trust.statements import OnFailure
 
@@ -139,11 +139,11 @@ class CpeAcceptances:
         if (leave := _left(wanted, now, service)) is not None:
             listed = Listed.BLOCKED if leave.blocked else Listed.EXCLUDED
             told = {**display, "why_not": leave.why}
-            return Item(1, secrets.token_hex(16), wanted.service or None, listed, leave.code, told)
+            return Item(1, chance.token_hex(16), wanted.service or None, listed, leave.code, told)
         look = _look(wanted, now, [name for name in serving.get(wanted.service, ()) if name != now.name])
         return Item(
             n=1,
-            salt=secrets.token_hex(16),
+            salt=chance.token_hex(16),
             subject=wanted.service or None,
             listed=Listed.CHANGE,
             reason="",

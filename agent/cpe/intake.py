@@ -6,7 +6,6 @@ the CPE, and is checked against it then.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -37,6 +36,7 @@ from agent.runtime.slices import InSlices
 from agent.services.network import as_read
 from agent.services.verbs import Leave
 from agent.store.vault import Vault
+from trust import chance
 from trust.cpe_settings import BASELINE, IMAGE, RINGS, ROTATE, read_image_untrusted, read_rings_untrusted
 from trust.errors import MalformedError
 from trust.policy import SUPPORT_ACTIONS, Action, RiskClass
@@ -260,7 +260,7 @@ class CpeIntake:
             if text is None:
                 return None
             # As set now: what reads as an earlier one, with the same text, was not set by this change
-            made = self.vault.commit(f"{self.manager.target_id(cpe.name)}/{path}/{secrets.token_hex(8)}", text)
+            made = self.vault.commit(f"{self.manager.target_id(cpe.name)}/{path}/{chance.token_hex(8)}", text)
             keep[made] = text
             return made
 
@@ -303,8 +303,8 @@ class CpeIntake:
         cpe = subject.cpe
         if (leave := cpe_verbs.withheld(cpe)) is not None:
             return leave
-        settings = {"acs.username": f"{cpe.name}.{secrets.token_hex(2)}", "request.username": cpe.name}
-        given = {"acs.password": secrets.token_urlsafe(18), "request.password": secrets.token_urlsafe(18)}
+        settings = {"acs.username": f"{cpe.name}.{chance.token_hex(2)}", "request.username": cpe.name}
+        given = {"acs.password": chance.token_urlsafe(18), "request.password": chance.token_urlsafe(18)}
         if self.terms.stun is not None:  # its binding is known by the name that we call it by
             host, port = self.terms.stun
             stun = {"stun.username": cpe.name, "stun.server": host, "stun.port": str(port), "stun.enabled": "true"}
@@ -336,7 +336,7 @@ class CpeIntake:
     def made(self, subject: CpeSubject, planned: CpePlan | Leave, now_s: int) -> Item:
         cpe = subject.cpe
         display = {"title": cpe_verbs.title(cpe), "cpe": cpe.name, "now": cpe_verbs.now_text(cpe, now_s)}
-        salt, whose = secrets.token_hex(16), cpe.service or None
+        salt, whose = chance.token_hex(16), cpe.service or None
         if isinstance(planned, CpePlan) and cpe_verbs.hands_out(planned.steps):  # also of a revert
             planned = cpe_verbs.withheld(cpe) or planned
         if isinstance(planned, Leave):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -37,6 +36,7 @@ from agent.model import (
 )
 from agent.reasons import SkipReason
 from agent.services.verbs import Leave
+from trust import chance
 
 _UNKNOWN = Verdict.UNKNOWN.value
 _MAY_STAND = (*TOUCHED, ItemState.NEEDS_A_PERSON, ItemState.DIVERGED)
@@ -108,7 +108,7 @@ class CpeReverts:
         cpe = self.intake.cpes.find(name)
         if cpe is None:
             gone = {"title": name, "cpe": name, "why_not": "the CPE is no longer in the inventory"}
-            return Item(1, secrets.token_hex(16), item.subject, Listed.BLOCKED, "unknown-cpe", gone)
+            return Item(1, chance.token_hex(16), item.subject, Listed.BLOCKED, "unknown-cpe", gone)
         subject = self.intake.subject(cpe)
         return self.intake.made(subject, cpe_verbs.usable(subject) or self.inverse(subject, item, fates), now_s)
 

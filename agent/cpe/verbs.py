@@ -7,7 +7,6 @@ not written, since nothing could tell whether somebody else changed it: `ispagen
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -29,6 +28,7 @@ from agent.cpe_model.vocabulary import Mapped, UnknownNameError, UnplacedNameErr
 from agent.model import ABSENT, Effect, ProofKind, Replay, SecretRef, Seen, Step, Transition, Value
 from agent.reasons import SkipReason
 from agent.services.verbs import Leave
+from trust import chance
 
 MANAGEMENT: Final = "ManagementServer."
 NO_UNDO: Final = "cannot be undone"
@@ -478,7 +478,7 @@ def _effect(
     method = METHODS[verb]
     if subject.profile is not None and (why := subject.profile.unsafe_call(method)) is not None:
         return Leave(CpeSkipReason.UNSAFE, f"{method} is not asked of this model: {why}", blocked=True)
-    key = secrets.token_hex(12)
+    key = chance.token_hex(12)
     effect = Effect(address(subject.target, what), verb, args, key, replay, proof, WITHIN_S[verb])
     return CpePlan((Step(1, subject.target, effect),), {"after": _when(subject, now_s)})
 

@@ -11,8 +11,7 @@
 from __future__ import annotations
 
 import logging
-import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol
@@ -34,6 +33,7 @@ from agent.reasons import TargetReason
 from agent.runtime.clock import Clock
 from agent.runtime.supervise import supervise
 from agent.store.errors import StoreFailedError
+from trust import chance
 
 _log = logging.getLogger("agent.polling")
 ANSWER_S: Final = 60.0
@@ -87,7 +87,7 @@ class Poller:
         clock: Clock,
         keepers: Sequence[Keeper] = (),
         *,
-        dice: random.Random | None = None,
+        dice: Callable[[], float] = chance.fraction,
     ) -> None:
         """Take all connectors by name; nothing is asked before `run`.
 
@@ -95,7 +95,7 @@ class Poller:
             connectors: by name.
             clock: for pace and times.
             keepers: what is told of each reading, one after the other.
-            dice: spreads the readings over time.
+            dice: numbers from 0 to 1 that spread the readings over time.
         """
         self._polled: dict[str, _Polled] = {
             target.id: _Polled(connector, target)
@@ -108,7 +108,7 @@ class Poller:
         )
         self._reports = {target.id: DeviceReport(target.id, "") for target in self.targets}
         self._newest: dict[str, tuple[tuple[Sensor, ...], int]] = {}
-        self._clock, self._keepers, self._dice = clock, tuple(keepers), dice or random.Random()  # noqa: S311  no secret
+        self._clock, self._keepers, self._dice = clock, tuple(keepers), dice
         self._quick, self._slow = trio.CapacityLimiter(QUICK), trio.CapacityLimiter(SLOW)
 
     @property
@@ -155,10 +155,10 @@ class Poller:
 
     async def _again(self, one: _Polled) -> None:
         every_s = one.connector.poll_every_s(one.target.id)
-        await self._clock.sleep(self._dice.uniform(0.0, min(every_s, FIRST_S)))
+        await self._clock.sleep(self._dice() * min(every_s, FIRST_S))
         await self._in_lane(one)
         # The second reading is at a time of its own in the pace, so that thousands never come due at once.
-        due = self._clock.boot_s() + self._dice.uniform(0.5, 1.0) * every_s
+        due = self._clock.boot_s() + (0.5 + self._dice() / 2) * every_s
         while True:
             await self._clock.sleep_until_boot(due)
             await self._in_lane(one)

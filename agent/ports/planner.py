@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -32,6 +31,7 @@ from agent.reasons import SkipReason
 from agent.services.network import ROUNDS_MAX, as_read
 from agent.services.verbs import Leave
 from agent.store.db import Tx
+from trust import chance
 from trust.policy import Action
 from trust.statements import OnFailure
 
@@ -198,12 +198,12 @@ def _refuse_twice(made: Sequence[MadePort]) -> None:
 
 
 def _item(display: Mapping[str, str], steps: tuple[Step, ...], requires: tuple[Requirement, ...]) -> Item:
-    return Item(1, secrets.token_hex(16), None, Listed.CHANGE, "", display, requires, steps)
+    return Item(1, chance.token_hex(16), None, Listed.CHANGE, "", display, requires, steps)
 
 
 def _left(display: Mapping[str, str], leave: Leave) -> Item:
     listed = Listed.BLOCKED if leave.blocked else Listed.EXCLUDED
-    return Item(1, secrets.token_hex(16), None, listed, leave.code, {**display, "why_not": leave.why})
+    return Item(1, chance.token_hex(16), None, listed, leave.code, {**display, "why_not": leave.why})
 
 
 def _line_address(target: str, part: str) -> Address:

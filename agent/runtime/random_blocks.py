@@ -5,8 +5,9 @@ until the thread that writes the database lets it go on. Rules:
 
 * Each byte is given out once; a child process begins with a block of its own.
 * A block lives for `BLOCK_S` seconds: a snapshot of a virtual machine that is started twice repeats no older bytes.
-* Salts, nonces and references only. Keys are drawn one by one (`secrets`), so that no key lies in memory before it is
-  needed.
+* Salts, nonces and references only. Keys are drawn one by one (`trust.chance`), so that no key lies in memory before
+  it is needed.
+* Where a source was lent (`trust.chance.lend`), it is asked each time: its order of bytes is what a test wants.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import os
 import threading
 import time
 from typing import Final
+
+from trust import chance
 
 BLOCK_BYTES: Final = 4096
 """Drawn at once: the salts and nonces of 73 records. Chosen arbitrarily."""
@@ -54,4 +57,5 @@ os.register_at_fork(after_in_child=_BLOCKS.forget)
 
 def random_bytes(size_bytes: int) -> bytes:
     """Return so many random bytes that nobody else is given. Any thread may call."""
-    return _BLOCKS.take(size_bytes)
+    source = chance.lent()
+    return _BLOCKS.take(size_bytes) if source is None else source.draw(size_bytes)

@@ -8,12 +8,13 @@ as does what stands in `fatal` (a failed commit stops the daemon).
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 import trio
+
+from trust import chance
 
 T = TypeVar("T")
 
@@ -40,10 +41,6 @@ class Crash:
     """What a contained task raised: an `Exception`, or a group of them."""
 
     error: Exception
-
-
-def _dice() -> float:
-    return secrets.randbelow(1 << 20) / (1 << 20)
 
 
 async def contain(
@@ -86,7 +83,7 @@ async def supervise(
     log: logging.Logger,
     backoff: Backoff | None = None,
     fatal: tuple[type[Exception], ...] = (),
-    dice: Callable[[], float] = _dice,
+    dice: Callable[[], float] = chance.fraction,
 ) -> None:
     """Run `fn` until it returns, again after each crash. Pauses are on trio's clock: a suspend may lengthen them."""
     backoff = backoff or Backoff()

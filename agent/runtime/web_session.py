@@ -25,7 +25,6 @@ from email.utils import parsedate_to_datetime
 from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
-from secrets import SystemRandom
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -46,6 +45,7 @@ from agent.runtime.errors import (
 )
 from agent.runtime.web_address import WebAddress
 from agent.runtime.web_tls import tls_context
+from trust import chance
 
 MEBI: Final = 1 << 20
 _DECODED_AT_ONCE: Final = 256 << 10
@@ -56,8 +56,6 @@ _SECONDS: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 QUIET_MOST_S: Final = 86_400.0
 """A longer `Retry-After` counts as this one: a wrong one must not silence a peer until the agent is started anew."""
 _REFUSING: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-
-_DICE: Final = SystemRandom().random
 
 Headers = Mapping[str, str]
 Query = Mapping[str, str] | Sequence[tuple[str, str]]
@@ -127,7 +125,7 @@ class WebClient:
         clock: Clock,
         authorize: Authorize,
         limits: WebLimits = WebLimits(),
-        dice: Callable[[], float] = _DICE,
+        dice: Callable[[], float] = chance.fraction,
     ) -> None:
         """Take the other end.
 

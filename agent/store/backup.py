@@ -18,7 +18,6 @@ in clear.
 from __future__ import annotations
 
 import os
-import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
@@ -37,6 +36,7 @@ from backups.new_file import new_file
 from backups.sealing import Recipients, encrypt, new_identity, recipient_of
 from backups.snapshot import Snapshot, snapshot
 from durable import files
+from trust import chance
 from trust.keys import fingerprint
 
 DATA_FORMAT: Final = "ispagents-agent-data-v1"
@@ -101,7 +101,7 @@ def make(source: BackupSource, to: BackupPaths, recipients: Recipients, now_s: i
             "origin": identity.origin(source.origin),
             "words": fingerprint(identity.plan_key.public, identity.log_key.public),
             "made": now_s,
-            "pair": secrets.token_hex(16),
+            "pair": chance.token_hex(16),
             "log_size": log_size,
         }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
 from agent.store.errors import MissingKeyError
-from trust import statements
+from trust import chance, statements
 from trust.checkpoint import encode_vkey
 from trust.envelope import Envelope
 from trust.errors import TrustError
@@ -42,7 +41,7 @@ class Identity:
     def enrolment(self, handle: str, configured_origin: str) -> Envelope:
         """Return the statement by which people and the control plane learn the keys, signed by both of them."""
         log_key = encode_vkey(self.origin(configured_origin), self.log_key.public)
-        statement = Enroll(self.agent, handle, self.plan_key.public.hex(), log_key, secrets.token_hex(16))
+        statement = Enroll(self.agent, handle, self.plan_key.public.hex(), log_key, chance.token_hex(16))
         return statements.sign(statement, [self.plan_key, self.log_key])
 
 
@@ -52,7 +51,7 @@ def create_identity(state_dir: Path, store_key: bytes) -> Identity:
     Raises:
         MissingKeyError: there is one already, or the file cannot be written.
     """
-    identity = Identity(secrets.token_hex(16), SigningKey.generate(), SigningKey.generate())
+    identity = Identity(chance.token_hex(16), SigningKey.generate(), SigningKey.generate())
     path = state_dir / FILE_NAME
     try:
         _write_new(path, identity, store_key)
@@ -90,7 +89,7 @@ def _write_new(path: Path, identity: Identity, store_key: bytes) -> None:
     ).encode()
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "wb") as file:
-        file.write(SecretBox(store_key).encrypt(clear))
+        file.write(SecretBox(store_key).encrypt(clear, chance.token_bytes(SecretBox.NONCE_SIZE)))
         file.flush()
         os.fsync(file.fileno())
 

@@ -8,7 +8,6 @@ nothing is lost or taken twice; a `ref` seen before is passed over, whatever the
 from __future__ import annotations
 
 import json
-import secrets
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from agent.reasons import RefusalReason
 from agent.runtime.notifier import Notifier
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
+from trust import chance
 
 CLOUD: Final = "cloud"
 """Key in `meta` that stands while this agent is enrolled; its value is new with each enrolment."""
@@ -79,7 +79,7 @@ def post(tx: Tx, p: Post) -> None:
         expires_s = now_s + LIVES_S[p.kind]
     tx.run(
         "INSERT INTO outbox (ref, kind, body, answers, last, witness, expires_s) VALUES (?,?,?,?,?,?,?)",
-        (secrets.token_bytes(REF_BYTES), p.kind, p.body, p.answers, p.last, p.witness, expires_s),
+        (chance.token_bytes(REF_BYTES), p.kind, p.body, p.answers, p.last, p.witness, expires_s),
     )
     tx.posted = True
 

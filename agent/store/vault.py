@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-import secrets
 import sqlite3
 import threading
 from collections.abc import Iterable
@@ -28,6 +27,7 @@ from agent.store.errors import ErasedSubjectError, MissingKeyError, StoreFailedE
 from agent.store.log_store import Sealed
 from agent.store.mark_file import LogMark
 from durable.credentials import mode_problem
+from trust import chance
 from trust.leaf import SALT_BYTES, commitment
 
 KEY_BYTES = SecretBox.KEY_SIZE
@@ -78,7 +78,7 @@ def create_store_key(path: Path) -> None:
     except OSError as err:
         raise MissingKeyError(f"store key {path.name}: cannot be created: {err.strerror}") from err
     with os.fdopen(fd, "wb") as file:
-        file.write(secrets.token_bytes(KEY_BYTES))
+        file.write(chance.token_bytes(KEY_BYTES))
         file.flush()
         os.fsync(file.fileno())
 
@@ -150,7 +150,7 @@ class Vault:
 
     def seal(self, secret: bytes) -> bytes:
         """Return `secret` sealed under the store key."""
-        return bytes(self._box.encrypt(secret))
+        return bytes(self._box.encrypt(secret, chance.token_bytes(SecretBox.NONCE_SIZE)))
 
     def open(self, sealed: bytes) -> bytes:
         """Return what was sealed under the store key.
@@ -187,7 +187,7 @@ class Vault:
         missing = [n for n in dict.fromkeys(names) if n not in self._ids]
         if not missing:
             return
-        made = [(secrets.token_bytes(16), name, secrets.token_bytes(KEY_BYTES)) for name in missing]
+        made = [(chance.token_bytes(16), name, chance.token_bytes(KEY_BYTES)) for name in missing]
         rows = [(subject, self.seal(name.encode()), self.seal(key)) for subject, name, key in made]
         try:
             with self._lock:
@@ -309,7 +309,7 @@ class Vault:
         A backup of the whole state directory has the mark that fits it, and looks as if nothing had been done since.
         """
         size, _ = self.mark() or (1, b"")
-        self.raise_mark(LogMark(size, secrets.token_bytes(32)))
+        self.raise_mark(LogMark(size, chance.token_bytes(32)))
 
     def mark(self) -> tuple[int, bytes] | None:
         """Return the remembered (size, root) of the log, or None."""

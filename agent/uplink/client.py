@@ -8,7 +8,6 @@ text that a peer wrote into it goes further.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
@@ -28,6 +27,7 @@ from protos import agent_pb2, agent_pb2_grpc, enrolment_pb2, enrolment_pb2_grpc
 from protos import channel as channels
 from protos import message_pb2 as pb
 from protos.channel import Keepalive
+from trust import chance
 
 T = TypeVar("T")
 
@@ -170,7 +170,7 @@ class CloudClient:
         """Open the stream of what comes after a cursor; it is closed at the block's end."""
         request = pb.WatchRequest(cursor=pb.Cursor(epoch=epoch, after=after))
         # Jittered, so that agents which came together (after an outage) do not come together each hour.
-        open_s = limits.WATCH_S * (0.75 + secrets.randbelow(1000) / 4000)
+        open_s = limits.WATCH_S * (0.75 + chance.fraction() / 4)
         call = self._stub.Watch(request, timeout=open_s)
         try:
             yield Stream(call, open_s)

@@ -6,7 +6,6 @@ back is checked as any other bytes: it must be ours (our key, our name) and of t
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import replace
 
 from cryptography import x509
@@ -20,6 +19,7 @@ from agent.uplink.errors import CredentialsError, MalformedInvitationError, Remo
 from agent.uplink.identity import CloudIdentity
 from protos import member_files
 from protos.member_files import Invitation
+from trust import chance
 from trust.errors import MalformedStatementError
 
 
@@ -113,7 +113,7 @@ async def enroll(invitation: Invitation, agent: str, statement: bytes, now_s: fl
         operator=invitation.operator,
         name=invitation.name,
         server=invitation.server,
-        enrolment=secrets.token_hex(32),
+        enrolment=chance.token_hex(32),
         ca=invitation.ca.encode(),
         certificate=b"",
         key=key,

@@ -6,7 +6,6 @@ Everything here may fail for ever without harm: the agent works without a contro
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from agent.uplink.errors import CredentialsError, RemoteRefusedError, RemoteUpli
 from agent.uplink.identity import CloudIdentity
 from agent.uplink.receiving import Receiver
 from agent.uplink.sending import Sender
+from trust import chance
 
 FILE_S: Final = 2.0
 """How often `cloud.json` is looked at: `ispagent cloud enroll` and `leave` replace it beside the running daemon."""
@@ -49,10 +49,6 @@ class Board(Protocol):
 
     def pass_over(self, why: str) -> None:
         """Take note that none came. `why`: a code that is safe to print."""
-
-
-def _dice() -> float:
-    return secrets.randbelow(1 << 20) / (1 << 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +85,7 @@ class Uplink:
         cloud_witnesses: Callable[[], Collection[bytes]] = frozenset,
         dial: Callable[[CloudIdentity], CloudClient] = CloudClient,
         backoff: Backoff = BACKOFF,
-        dice: Callable[[], float] = _dice,
+        dice: Callable[[], float] = chance.fraction,
     ) -> None:
         """Nothing is opened yet.
 

@@ -7,7 +7,6 @@ it has them. What it refuses for good is dropped with a line in the log, so that
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
@@ -23,6 +22,7 @@ from agent.uplink import limits, wire
 from agent.uplink.client import CloudClient
 from agent.uplink.errors import RemoteRefusedError, RemoteUplinkError
 from agent.uplink.receiving import take_in
+from trust import chance
 from trust.witness import decode_request_untrusted
 
 LOOK_S: Final = 30.0
@@ -115,7 +115,7 @@ class Sender:
         epoch, _ = mail.cursor(self.store.reader)
         incoming = Incoming(
             number=0,
-            ref=secrets.token_bytes(limits.REF_BYTES),
+            ref=chance.token_bytes(limits.REF_BYTES),
             kind="cosignature",
             body=answer if isinstance(answer, bytes) else b"conflict %d\n" % answer,
             witness=out.witness,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import json
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,7 +44,7 @@ from control_plane.desk.showing import SignerOf, change_json, confirm, open_sign
 from control_plane.desk.signing import sign
 from control_plane.errors import InputError
 from protos.message_pb2 import Kind
-from trust import chain, statements
+from trust import chain, chance, statements
 from trust.document import Person, Trust
 from trust.envelope import Envelope
 from trust.statements import Cancel, Decision, Pause, ReasonCode, Resume
@@ -484,7 +483,7 @@ def _send_word(
         print_change(change, own, listing=False)
         if not yes:
             agree(f"{word.verb} as {person.handle}? type yes", "yes")
-        statement = word.make(change, own.trust, person, secrets.token_hex(16), now_s())
+        statement = word.make(change, own.trust, person, chance.token_hex(16), now_s())
         return sign(statement, signer_of()), f"{word.done} by {person.handle}"
 
     if _is_offline(change_id, file, out, signs=True) and file is not None and out is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -32,7 +31,7 @@ from control_plane.desk.showing import open_signing
 from control_plane.desk.signing import add_signature, sign
 from control_plane.errors import InputError
 from protos.message_pb2 import Kind
-from trust import chain
+from trust import chain, chance
 from trust.envelope import Envelope
 from trust.statements import Freeze, FreezeScope
 from trust.terminal import neutralise
@@ -81,7 +80,7 @@ def freeze(
     own, now = load_own(trust, state), now_s()
     signing = open_key(key, passphrase_file)
     person = decide.signer(own.trust, signing.public, now)
-    statement = decide.freeze(own.trust, person, scope, target or agent, secrets.token_hex(16), now, hours)
+    statement = decide.freeze(own.trust, person, scope, target or agent, chance.token_hex(16), now, hours)
     own.remember(own.seen)
     envelope = sign(statement, signing)
     stopped = " ".join(part for part in (scope.value, target or agent) if part)

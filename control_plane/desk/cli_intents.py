@@ -6,7 +6,6 @@ which the agent itself signed: the control plane learns that something was asked
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +32,7 @@ from control_plane.desk.online import Desk, connect
 from control_plane.desk.signing import DeskSigner, sign
 from control_plane.errors import InputError, RefusedHereError
 from protos.message_pb2 import Kind
-from trust import chain, seal
+from trust import chain, chance, seal
 from trust import envelope as envelopes
 from trust.document import Trust, TrustedAgent
 from trust.policy import Action
@@ -387,11 +386,11 @@ def _sealkey(feed: SharedFeed, agent: TrustedAgent) -> bytes:
 
 
 def _intent(asked: DeskAsk, trust_id: str, agent: str, requester: str, public: bytes) -> Intent:
-    intent_id = secrets.token_hex(16)
+    intent_id = chance.token_hex(16)
     return Intent(
         trust_id=trust_id,
         intent_id=intent_id,
-        salt=secrets.token_hex(16),
+        salt=chance.token_hex(16),
         agent=agent,
         requester=requester,
         verb=asked.verb,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import secrets
 from pathlib import Path
 from typing import Annotated
 
@@ -34,7 +33,7 @@ from control_plane.desk.online import Desk, connect
 from control_plane.desk.showing import open_signing
 from control_plane.desk.signing import add_signature, sign
 from protos.message_pb2 import Kind
-from trust import chain, statements, verify
+from trust import chain, chance, statements, verify
 from trust import envelope as envelopes
 from trust.document import EVERYWHERE, Trust
 from trust.envelope import Envelope
@@ -124,7 +123,7 @@ def new(
     agents = tuple(s if s == EVERYWHERE else decide.find_agent(own.trust, s).agent for s in scope or (EVERYWHERE,))
     standing = Standing(
         trust_id=own.trust.trust_id,
-        standing_id=secrets.token_hex(16),
+        standing_id=chance.token_hex(16),
         verb=verb,
         person=person.handle,
         scope=agents,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from pathlib import Path
 from typing import Annotated
 
@@ -36,7 +35,7 @@ from control_plane.desk.trust_sign import Previous
 from control_plane.desk.trust_text import render_trust, signatures_text, warning
 from control_plane.errors import InputError
 from protos.message_pb2 import Kind
-from trust import chain, limits, statements, verify
+from trust import chain, chance, limits, statements, verify
 from trust import envelope as envelopes
 from trust.document import EVERYWHERE, Trust, WitnessOperator
 from trust.envelope import Envelope
@@ -89,7 +88,7 @@ def init(
 ) -> None:
     """Begin version 1 of a new chain; without a witness it says how an approver's desk becomes one."""
     classes = trust_edit.preset(policy_preset)
-    trust = trust_edit.new(secrets.token_hex(16), root_threshold, classes, now_s(), days)
+    trust = trust_edit.new(chance.token_hex(16), root_threshold, classes, now_s(), days)
     for named in owner or ():
         handle, equals, pub = named.partition("=")
         if not equals:

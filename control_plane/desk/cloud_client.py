@@ -6,7 +6,6 @@ shown: error texts of a server may hold anything.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from control_plane.desk.feed import Received
 from protos import channel, desk_pb2, desk_pb2_grpc, enrolment_pb2, enrolment_pb2_grpc, message_pb2
 from protos.member_files import Invitation, MemberCredentials
 from protos.message_pb2 import Kind
+from trust import chance
 
 CALL_S: Final = 15.0
 VIEW_S: Final = 60.0
@@ -184,7 +184,7 @@ class DeskClient:
         """
         message = message_pb2.Message(
             kind=kind,
-            ref=secrets.token_bytes(16),
+            ref=chance.token_bytes(16),
             agent=bytes.fromhex(agent),
             body=body,
             links=links,
@@ -203,7 +203,7 @@ class DeskClient:
         """Return what an agent answers to a signed view; `links`: trust documents that it may lack."""
         message = message_pb2.Message(
             kind=message_pb2.KIND_VIEW,
-            ref=secrets.token_bytes(16),
+            ref=chance.token_bytes(16),
             agent=bytes.fromhex(agent),
             body=body,
             links=links,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 import threading
 import time
@@ -28,8 +27,8 @@ from protos import member_files
 from protos.member_files import MemberCredentials
 from protos.message_pb2 import Kind
 from trust import answer as answers
+from trust import chance, seal, verify
 from trust import envelope as envelopes
-from trust import seal, verify
 from trust.answer import ViewAnswer
 from trust.document import Person, Trust
 from trust.envelope import Envelope
@@ -181,7 +180,7 @@ class Desk:
         return replace(shown, short=change.name, warnings=("the summary holds no checkpoint of the agent's log",))
 
     def _ask(self, change: Change, person: Person, signer: DeskSigner) -> ViewAnswer:
-        own, key, view_id = self.own, SealingKey.generate(), secrets.token_bytes(16)
+        own, key, view_id = self.own, SealingKey.generate(), chance.token_bytes(16)
         log = own.seen.log(change.plan.agent)
         view = View(
             trust_id=own.trust.trust_id,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import secrets
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +16,9 @@ from agent.store.db import Store, Tx
 from agent.store.errors import LogCorruptError, MissingKeyError
 from agent.store.log_store import Entry, Sealed
 from agent.store.vault import Vault
+from trust import chance, merkle, proof
 from trust import envelope as envelopes
 from trust import leaf as leaves
-from trust import merkle, proof
 from trust.checkpoint import (
     Checkpoint,
     encode_vkey,
@@ -71,7 +70,7 @@ class SignHead:
         grown = size - (last["size"] if last else 0)
         missing = padded(max(grown, 1) if self.grow else grown) - grown
         for _ in range(min(missing, PAD_LEAVES)):
-            tx.append(Entry(LeafKind.PADDING, actor=secrets.token_bytes(leaves.ACTOR_BYTES)))
+            tx.append(Entry(LeafKind.PADDING, actor=chance.token_bytes(leaves.ACTOR_BYTES)))
         if missing > PAD_LEAVES:
             return None
         size += missing

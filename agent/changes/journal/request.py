@@ -6,13 +6,12 @@ requester, whom policy refuses or asks one more approver for.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from agent.model import SuspensionReason
+from trust import chance, statements, verify
 from trust import envelope as envelopes
-from trust import statements, verify
 from trust.document import UNKNOWN, Trust
 from trust.envelope import Envelope
 from trust.errors import TrustError
@@ -289,8 +288,8 @@ def intent_of(ask: Ask, handle: str, trust: Trust, agent: str, now_s: float) -> 
         subjects.append(IntentSubject("change", ask.change))
     return Intent(
         trust_id=trust.trust_id,
-        intent_id=secrets.token_hex(16),
-        salt=secrets.token_hex(16),
+        intent_id=chance.token_hex(16),
+        salt=chance.token_hex(16),
         agent=agent,
         requester=handle,
         verb=ask.action,

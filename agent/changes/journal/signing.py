@@ -6,7 +6,6 @@ Each says where the log stood at its last signed checkpoint: those sizes are pad
 from __future__ import annotations
 
 import json
-import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ from dataclasses import dataclass
 from agent.changes.journal.machine import ChangeState
 from agent.inventory.ledger import Query
 from agent.model import ItemState
+from trust import chance, life, merkle, statements
 from trust import envelope as envelopes
-from trust import life, merkle, statements
 from trust.errors import Reason
 from trust.keys import SigningKey
 from trust.leaf import LeafKind
@@ -61,7 +60,7 @@ class Signer:
     ) -> bytes:
         """Return the signed outcome envelope of a change that is over."""
         counts = Counter(BUCKETS[s] for s in items.values() if s in BUCKETS)
-        salt = secrets.token_hex(16)
+        salt = chance.token_hex(16)
         leaves = [merkle.leaf_hash(json.dumps([salt, n, s.value]).encode()) for n, s in sorted(items.items())]
         size, root = self.log_head()
         statement = Outcome(

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -41,6 +40,7 @@ from agent.services.drift import ServiceReading
 from agent.services.network import Readings, as_read
 from agent.services.verbs import Leave
 from agent.store.db import Store
+from trust import chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ def _recording(
     display = {**_shown(service), "now": now, "after": f"the record says: {told}; nothing is sent"}
     return Item(
         n=1,
-        salt=secrets.token_hex(16),
+        salt=chance.token_hex(16),
         subject=service.ref,
         listed=Listed.CHANGE,
         reason="",
@@ -155,7 +155,7 @@ def _recording(
 def _left(service: Service, leave: Leave) -> Item:
     return Item(
         n=1,
-        salt=secrets.token_hex(16),
+        salt=chance.token_hex(16),
         subject=service.ref,
         listed=Listed.BLOCKED if leave.blocked else Listed.EXCLUDED,
         reason=leave.code,

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -39,6 +38,7 @@ from agent.reasons import SkipReason
 from agent.services.network import ROUNDS_MAX, as_read
 from agent.services.readiness import AT_ONCE, READ_S
 from agent.services.verbs import Leave
+from trust import chance
 from trust.policy import Action
 
 _MAY_STAND: Final = (*TOUCHED, ItemState.NEEDS_A_PERSON, ItemState.DIVERGED)
@@ -259,13 +259,13 @@ def _networks(ask: Ask, key: str) -> tuple[str, ...]:
 
 
 def _item(display: Mapping[str, str], steps: tuple[Step, ...], *, requires: tuple[Requirement, ...] = ()) -> Item:
-    return Item(1, secrets.token_hex(16), None, Listed.CHANGE, "", display, requires, steps)
+    return Item(1, chance.token_hex(16), None, Listed.CHANGE, "", display, requires, steps)
 
 
 def _left(target: str, leave: Leave) -> Item:
     listed = Listed.BLOCKED if leave.blocked else Listed.EXCLUDED
     display = {"title": f"router {_name(target)}", "why_not": leave.why}
-    return Item(1, secrets.token_hex(16), None, listed, leave.code, display)
+    return Item(1, chance.token_hex(16), None, listed, leave.code, display)
 
 
 def _ready_text(terms: PrepareTerms) -> str:

@@ -7,7 +7,6 @@ for the item documents under `items_root`, and those very documents are run.
 from __future__ import annotations
 
 import itertools
-import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -63,8 +62,8 @@ from agent.services.network import NetworkReader, Readings, as_read, unmapped_te
 from agent.services.verbs import Leave, Wish
 from agent.store.db import Store
 from agent.store.vault import Vault
+from trust import chance, merkle, statements
 from trust import envelope as envelopes
-from trust import merkle, statements
 from trust.document import UNKNOWN, Trust
 from trust.items import encode_head, encode_item, guard_of, items_root
 from trust.keys import SigningKey
@@ -398,7 +397,7 @@ class Previewer:
         start = start_times(policy, now_s, ttl_s, turn_s, self.timezone)
         start_by = start.by
         run_until = start_by + -(-(scope.run_for_s or pacing.run_for_s) // 60)
-        plan_id = secrets.token_bytes(16)
+        plan_id = chance.token_bytes(16)
         times = self._times(policy, start, run_until)
         documents = [encode_item(i) async for i in InSlices(items)]
         size, root = self.log_head()
@@ -533,7 +532,7 @@ class Previewer:
             display["share"] = f"{changing * 100 / max(scope.active_services, 1):.1f} % of active"
         return Head(
             plan_id=plan_id.hex(),
-            salt=secrets.token_hex(16),
+            salt=chance.token_hex(16),
             items_n=len(items),
             counts=dict(counts),
             waves=waves,
@@ -586,7 +585,7 @@ def ring_waves(changing: int, percents: Sequence[int], soak_s: int) -> tuple[Wav
 
 def _short_id(tries: int) -> str:
     """Return a random short id: the local alias of a plan's id. After each `SHORT_TRIES` collisions it is longer."""
-    return "".join(secrets.choice(SHORT_ALPHABET) for _ in range(SHORT_CHARS + tries // SHORT_TRIES))
+    return "".join(chance.choice(SHORT_ALPHABET) for _ in range(SHORT_CHARS + tries // SHORT_TRIES))
 
 
 def _reason(ask: Ask, items: Sequence[Item]) -> str:
@@ -648,7 +647,7 @@ def _unproven(wish: Wish, state: NetworkState | UnreadableError) -> str:
 def _leave(service: Service, leave: Leave, display: Mapping[str, str]) -> Item:
     return Item(
         n=1,
-        salt=secrets.token_hex(16),
+        salt=chance.token_hex(16),
         subject=service.ref,
         listed=Listed.BLOCKED if leave.blocked else Listed.EXCLUDED,
         reason=leave.code,
@@ -775,7 +774,7 @@ def _change(
 ) -> Item:
     return Item(
         n=1,
-        salt=secrets.token_hex(16),
+        salt=chance.token_hex(16),
         subject=service.ref,
         listed=Listed.CHANGE,
         reason="",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import secrets
 import socket as stdlib_socket
 import ssl
 import time
@@ -30,6 +29,7 @@ from agent.connectors.cwmp.connection_request import (
     unreachable,
 )
 from agent.cpe_model.known import Credentials
+from trust import chance
 
 _READ_BYTES: Final = 4096
 _CNONCE_BYTES: Final = 16
@@ -109,7 +109,7 @@ class _Asking:
                     self.credentials,
                     status,
                     challenges,
-                    secrets.token_hex(_CNONCE_BYTES),
+                    chance.token_hex(_CNONCE_BYTES),
                     answered=authorization is not None,
                     basic=self.basic,
                 )
@@ -292,8 +292,8 @@ async def request_udp(
         target,
         credentials,
         at_s=int(time.time()),
-        number=secrets.randbits(32),
-        cnonce=secrets.token_hex(_CNONCE_BYTES),
+        number=chance.randbits(32),
+        cnonce=chance.token_hex(_CNONCE_BYTES),
     )
     sent = 0
     for number in range(copies):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -49,6 +48,7 @@ from agent.cpe_model.presentable import presentable
 from agent.reasons import TargetReason
 from agent.runtime.clock import Clock
 from agent.runtime.supervise import contain
+from trust import chance
 
 _log = logging.getLogger(__name__)
 _ROOTS = ("Device.", "InternetGatewayDevice.")
@@ -455,9 +455,8 @@ class CpeFleet:
             if wait_s > 0:
                 pauses.append(wait_s)
                 continue
-            jitter = random.random()  # noqa: S311  spreads, hides nothing
             asked = self._requests[name] = schedule.noted(
-                RequestResult(RequestOutcome.UNREACHABLE, "being asked"), now, jitter
+                RequestResult(RequestOutcome.UNREACHABLE, "being asked"), now, chance.fraction()
             )
             pauses.append(asked.due_at - now)
             self._asking.add(name)
@@ -477,7 +476,7 @@ class CpeFleet:
         finally:
             self._asking.discard(name)
         if self._requests.get(name) is asked:
-            self._requests[name] = schedule.noted(result, self._clock.boot_s(), random.random())  # noqa: S311  as above
+            self._requests[name] = schedule.noted(result, self._clock.boot_s(), chance.fraction())
 
     async def request_connection(self, name: str) -> RequestResult:
         """Send one connection request, and return how the CPE took it.

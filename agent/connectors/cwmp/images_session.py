@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import os
 import re
-import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -25,6 +24,7 @@ from agent.cpe_model.manager import ImageFile
 from agent.reasons import TargetReason
 from agent.runtime.clock import Clock
 from agent.runtime.http_wire import Wire
+from trust import chance
 
 OFFER_S: Final = 24 * 3600.0
 """How long an image can be fetched after it was offered: a CPE may begin when nobody is home."""
@@ -96,7 +96,7 @@ class Images:
         found, stamp = await self._look(args["file"])
         if found.sha256 != args["sha256"]:
             raise NotSentError(f"{found.name} is another file since the preview", reason=TargetReason.DRIFTED)
-        terms = f"{int(self._clock.wall_s() + OFFER_S):x}-{secrets.token_hex(8)}"
+        terms = f"{int(self._clock.wall_s() + OFFER_S):x}-{chance.token_hex(8)}"
         token = f"{terms}-{self._mac(found.name, stamp, terms)}"
         return Image(f"{self.base_url}{PATH}{token}/{found.name}", found.size_bytes)
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import secrets
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -48,6 +47,7 @@ from agent.runtime.clock import Clock
 from agent.runtime.errors import MalformedRequestError
 from agent.runtime.http_wire import GONE, Wire, WireLimits
 from agent.runtime.supervise import Crash, contain
+from trust import chance
 
 _log = logging.getLogger(__name__)
 _LIMITS: Final = WireLimits(
@@ -182,7 +182,7 @@ class Acs:
         self._config, self._clock, self._password_of = config, clock, password_of
         self._visit, self._files = visit, files
         self._gate = DigestGate(
-            _REALM, secrets.token_bytes(KEY_BYTES), algorithms=_ALGORITHMS, basic=config.basic or config.tls
+            _REALM, chance.token_bytes(KEY_BYTES), algorithms=_ALGORITHMS, basic=config.basic or config.tls
         )
         self._open: dict[str, _Open] = {}
         self._members: dict[str, _Open] = {}
@@ -371,7 +371,7 @@ class Acs:
 
     async def _come_again(self, wire: Wire) -> None:
         self.refused += 1
-        wait_s = limits.RETRY_AFTER_S + secrets.randbelow(limits.RETRY_AFTER_S)
+        wait_s = limits.RETRY_AFTER_S + chance.randbelow(limits.RETRY_AFTER_S)
         await wire.answer(503, [("retry-after", str(wait_s))], close=True)
 
     @contextlib.contextmanager
@@ -460,7 +460,7 @@ class Acs:
                     first = None
             if first is None:
                 stale = isinstance(judged, DigestRejected) and judged.stale
-                challenges = self._gate.challenges(now, secrets.token_bytes(8), stale=stale)
+                challenges = self._gate.challenges(now, chance.token_bytes(8), stale=stale)
                 await wire.answer(401, [("www-authenticate", each) for each in challenges])
                 return None
             wire.go_on()  # its place may be another's by now
@@ -469,8 +469,8 @@ class Acs:
                     await self._come_again(wire)
                     return None
                 self._dismiss(oldest)
-            session = AcsSession(secrets.token_hex(6), self._clock.boot_s())
-            call, token = CwmpSession(session, proof.address), secrets.token_urlsafe(18)
+            session = AcsSession(chance.token_hex(6), self._clock.boot_s())
+            call, token = CwmpSession(session, proof.address), chance.token_urlsafe(18)
             opened = _Open(call, token, replace(proof, user=user), wire, client)
             self._open[opened.token] = opened
             self._leave_lobby(client)  # it keeps its place until it has an answer: its boot would be counted twice

@@ -17,7 +17,6 @@ changes nothing; the request is then sent without the one, the other, both, and 
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -30,6 +29,7 @@ from agent.connectors.radius.codec import (
     identifier_untrusted,
 )
 from agent.connectors.radius.errors import MalformedReplyError, NoIdentifierError, NotAuthenticReplyError
+from trust import chance
 
 if TYPE_CHECKING:
     from pyrad.dictionary import Dictionary
@@ -145,7 +145,7 @@ class DynAuthClient:
         dictionary: Dictionary,
         *,
         learned: frozenset[str] = frozenset(),
-        choose: Callable[[int], int] = secrets.randbelow,
+        choose: Callable[[int], int] = chance.randbelow,
     ) -> None:
         """Make a client with nothing in flight.
 

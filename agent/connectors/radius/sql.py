@@ -15,7 +15,6 @@ queries do, and tells how the database spells what it found.
 from __future__ import annotations
 
 import functools
-import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +45,7 @@ from agent.connectors.radius.sql_connection import (
 from agent.connectors.radius.sql_errors import explained
 from agent.model import ABSENT
 from agent.reasons import AnyReason, TargetReason
+from trust import chance
 
 if TYPE_CHECKING:
     from agent.connectors.radius.schema import SqlTarget
@@ -676,4 +676,5 @@ def _pause_s(err: BaseException, tries: int) -> float:
     """Return how long to wait before the transaction is run again."""
     if fault(err) is not SqlFault.CONFLICT:
         return 0.0
-    return secrets.SystemRandom().uniform(0, min(_PAUSE_S * 2**tries, _PAUSE_MAX_S))
+    most_s: float = min(_PAUSE_S * 2**tries, _PAUSE_MAX_S)
+    return chance.fraction() * most_s

@@ -6,7 +6,6 @@ import hashlib
 import ipaddress
 import json
 import os
-import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ from agent.connectors.routeros.fleet_file import (
 )
 from agent.connectors.routeros.onboard import USERS, look_lines, policies, service_lines, user_lines
 from agent.connectors.routeros.schema import Use
+from trust import chance
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -75,7 +75,7 @@ def onboard(
     for use, what in _USERS.items():
         print(f"\n# The user {USERS[Use(use)]}, {what}")
         print(f"# Its policies are {', '.join(policies(Use(use)))}: it sees no password.")
-        for line in user_lines(Use(use), secrets.token_urlsafe(24), from_):
+        for line in user_lines(Use(use), chance.token_urlsafe(24), from_):
             print(line)
     print("\n# What goes into the configuration: fingerprint, and software-id (of a CHR: system-id).")
     for line in look_lines():

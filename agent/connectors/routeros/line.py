@@ -9,8 +9,6 @@ was exchanged. Those who wait while an attempt fails share its error, and `backo
 from __future__ import annotations
 
 import hmac
-import random
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,6 +43,7 @@ from agent.connectors.routeros.versions import (
 from agent.connectors.routeros.words import presentable
 from agent.line_model.reading import Neighbor
 from agent.reasons import TargetReason
+from trust import chance
 
 if TYPE_CHECKING:
     from agent.connectors.routeros.api_session import RouterApi
@@ -123,10 +122,9 @@ class RouterLine:
         """
         self.target = target
         self._config, self._passwords, self._connect = config, passwords, connect
-        dice = random.SystemRandom().random
-        self._wires = {use: _Wire(found, Attempts(dice)) for use, found in config.credentials.items()}
+        self._wires = {use: _Wire(found, Attempts(chance.fraction)) for use, found in config.credentials.items()}
         self._read_use = Use.READ if Use.READ in self._wires else Use.SERVICE
-        self._key = secrets.token_bytes(32)
+        self._key = chance.token_bytes(32)
         self._serials: frozenset[str] = frozenset()
         self._version: Version | None = None
         self._rights: dict[Use, Rights] = {}

@@ -7,7 +7,6 @@ needs no care. An ICMP port unreachable is no answer (anybody can forge one): it
 from __future__ import annotations
 
 import math
-import secrets
 import socket as stdlib_socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,6 +25,7 @@ from agent.connectors.snmp.usm import EngineTime
 from agent.connectors.snmp.usm_client import UsmSecurity
 from agent.connectors.snmp.values import Oid, Value
 from agent.connectors.snmp.walk import Sizes, TableWalk
+from trust import chance
 
 _WAIT_GROWTH: Final = 1.5
 _WAIT_MOST: Final = 2.25
@@ -248,7 +248,7 @@ async def open_client(
     limits: SnmpLimits | None = None,
     *,
     shared: trio.CapacityLimiter | None = None,
-    dice: Dice = secrets.randbits,
+    dice: Dice = chance.randbits,
 ) -> AsyncIterator[SnmpClient]:
     """Open a client of the device at an address (IPv4, IPv6 or a name). Nothing is sent until it is asked.
 

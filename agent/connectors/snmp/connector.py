@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets as random_secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -43,6 +42,7 @@ from agent.line_model.reading import DeviceReading, LineEvent, Neighbor
 from agent.model import Address, EffectKind, Seen, Target
 from agent.reasons import TargetReason
 from agent.runtime.clock import Clock
+from trust import chance
 
 BIND_AGAIN_S: Final = 30.0
 """How long after an address could not be had it is tried again."""
@@ -211,7 +211,7 @@ class SnmpConnector:
             return
         ours = OurEngine(self._engine_id, max(1, int(self._clock.wall_s()) - EPOCH_S), trio.current_time())
         senders = ConfiguredSenders(self._config, self._secrets, self._clock.sleep)
-        self._receiver = receiver = NotificationReceiver(ours, random_secrets.randbits)
+        self._receiver = receiver = NotificationReceiver(ours, chance.randbits)
         for line in self._lines.values():
             self._learn(line)
         self._listener = NotificationsListener(receiver, senders, heard, self._clock.wall_s)

@@ -15,7 +15,7 @@ from agent.connectors.snmp.questions import SnmpQuestion
 from agent.connectors.snmp.security import AGAIN, Again, Security
 
 Dice = Callable[[int], int]
-"""Random bits, as `secrets.randbits` gives them."""
+"""Random bits, as `chance.randbits` gives them."""
 
 
 class SnmpExchange:

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Collection, Mapping
 from typing import Final
 
@@ -17,6 +16,7 @@ from agent.connectors.snmp.profile import ADMIN, ALIAS, ALIAS_OCTETS, POWER
 from agent.connectors.snmp.reasons import SnmpReason
 from agent.model import ABSENT, Address, Effect, ProofKind, Replay, Seen, Step, Transition, Value
 from agent.reasons import TargetReason
+from trust import chance
 
 OFF_S: Final = 5
 """Seconds without power: capacitors of small devices are empty by then."""
@@ -158,7 +158,7 @@ def _cycle(target: str, key: str, off_s: str, before: Seen, told: Mapping[str, s
         address(target, PORTS, key, CYCLE),
         POWER_VERB,
         {OFF_ARG: str(int(text)), ENDS_ARG: "on"},
-        secrets.token_hex(16),
+        chance.token_hex(16),
         Replay.IF_UNPROVEN,
         ProofKind.CHANGED,
         _WITHIN_S,

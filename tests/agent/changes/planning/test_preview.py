@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +21,8 @@ from agent.connectors.base import AccessPlan
 from agent.model import EffectKind, GuardKind
 from tests.agent.changes.cloud_office import Desk, office_in
 from tests.agent.connectors.fake import FakeMethod
+from tests.seeded import SeededChance
+from trust import chance
 from trust.policy import Window, daily, in_windows
 
 NOW_S = datetime(2026, 11, 25, 20, 30, tzinfo=UTC).timestamp()
@@ -174,8 +175,8 @@ async def test_short_ids_that_collide_are_drawn_again_and_get_longer(
 async def test_short_ids_of_a_small_alphabet_never_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """32 ids of five letters, and forty plans: many tries collide."""
     monkeypatch.setattr(preview, "SHORT_ALPHABET", "23")
-    monkeypatch.setattr(preview.secrets, "choice", random.Random(12).choice)
-    async with office_in(tmp_path, Desk()) as office:
-        shorts = [(await office.plan("C-1")).short for _ in range(40)]
+    with chance.lend(SeededChance(12)):
+        async with office_in(tmp_path, Desk()) as office:
+            shorts = [(await office.plan("C-1")).short for _ in range(40)]
     assert len(set(shorts)) == 40
     assert {len(short) for short in shorts} >= {5, 6}
