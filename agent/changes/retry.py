@@ -12,6 +12,8 @@ from agent.changes.journal.commands import PlanRow
 from agent.changes.journal.item_commands import MoveItem
 from agent.changes.journal.machine import Event
 from agent.changes.journal.moments import SendWindow
+from agent.changes.journal.plans import Loaded
+from agent.changes.planning.again import RETURNS
 from agent.changes.worker import Worker
 from agent.inventory import book
 from agent.model import Item, ItemState
@@ -22,6 +24,7 @@ from agent.store.errors import RefusedCommandError
 from agent.store.log_store import Entry, Sealed
 from agent.store.vault import Vault
 from trust.leaf import LeafKind
+from trust.policy import Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,15 @@ class ReopenRun:
         tx.run("UPDATE plan SET finished_seq = NULL WHERE plan_id = ?", (self.plan_id,))
 
 
+def _nothing(row: PlanRow, loaded: Loaded) -> str:
+    """Return why there is nothing to retry, and the command for what was not applied."""
+    action = loaded.plan.action
+    again = row.finished_seq is not None and not action.on_cpe and action is not Action.REVERT
+    if again and any(one.state in RETURNS for one in loaded.rows.values()):
+        return f"no item is set and not enforced; what was not applied: ispagent change again {row.short}"
+    return "no item is set and not enforced"
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """Retries changes."""
@@ -80,7 +92,7 @@ class Retry:
             i for i in loaded.items.items if loaded.rows[i.n].state is ItemState.SET_NOT_ENFORCED and i.steps
         ]
         if not items:
-            raise RefusedCommandError(RefusalReason.NOTHING_TO_RETRY, f"{row.short}: no item is set and not enforced")
+            raise RefusedCommandError(RefusalReason.NOTHING_TO_RETRY, f"{row.short}: {_nothing(row, loaded)}")
         seals = tuple((i, self.recorder.record(i.subject, {"what": "item", "event": "retry"})) for i in items)
         record = self.recorder.record(None, {"what": "retry", "items": len(items)})
         await self.store.run(ReopenRun(row.plan_id, seals, now_of(self.clock), record))

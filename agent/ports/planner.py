@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from agent.changes.journal.commands import PlanRow
 from agent.changes.journal.machine import TOUCHED
 from agent.changes.journal.plans import Loaded
-from agent.changes.journal.request import PORT_ADMIN, PORT_ALIAS, PORT_OFF_S, Ask, Request, RequestError, refusal
+from agent.changes.journal.request import PORT, PORT_ADMIN, PORT_ALIAS, PORT_OFF_S, Ask, Request, RequestError, refusal
 from agent.changes.journal.trust_state import Pinned
+from agent.changes.planning.again import RestOfChange
 from agent.changes.planning.intake import Planner
 from agent.changes.planning.preview import Previewer, Scope
 from agent.connectors.base import (
@@ -26,6 +28,7 @@ from agent.lines.desk import LineDesk
 from agent.lines.states import Query
 from agent.model import ABSENT, Address, Effect, Item, ItemState, Listed, Requirement, Seen, Step, Transition
 from agent.ports.reasons import PortSkipReason
+from agent.ports.rest import rest_of
 from agent.ports.risks import PortRisk, hanging_text, open_text, risk_of, together
 from agent.reasons import SkipReason
 from agent.services.network import ROUNDS_MAX, as_read
@@ -64,6 +67,27 @@ class PortPlanner:
             RequestError: no such device, nothing would change, or policy refuses.
             UnreadableError: nothing could be read.
         """
+        return await self._propose(request, pinned, "from what it reads now")
+
+    def rest(self, loaded: Loaded) -> RestOfChange:
+        """Return the ports of a change of which nothing was sent, or nothing stands.
+
+        Raises:
+            RequestError: it is not over, was rejected, or has no such rest.
+        """
+        return rest_of(loaded)
+
+    async def again(self, request: Request, rest: RestOfChange, of: PlanRow, pinned: Pinned) -> bytes:
+        """Return the id of the plan for the rest of a change of ports.
+
+        Raises:
+            RequestError: nothing would change, or policy refuses.
+            UnreadableError: nothing could be read.
+        """
+        asked = replace(request, ask=replace(request.ask, refs=rest.refs, settings=rest.settings))
+        return await self._propose(asked, pinned, rest.said(), of.plan_id)
+
+    async def _propose(self, request: Request, pinned: Pinned, source: str, again_of: bytes | None = None) -> bytes:
         ask = request.ask
         if ask.action is Action.PORT_CYCLE and ask.on_failure is OnFailure.REVERT:
             raise RequestError(f"{ask.action.value} cannot be taken back: expected another --on-failure than revert")
@@ -71,7 +95,8 @@ class PortPlanner:
         made = [await self._made(target, port, wish) for target, port in chosen]
         _refuse_twice(made)
         cycles = wish.what is PortChange.POWER_CYCLE
-        scope = replace(self._scope(made, "from what it reads now"), undo=_IRREVERSIBLE if cycles else "")
+        undo = _IRREVERSIBLE if cycles else ""
+        scope = replace(self._scope(made, source), undo=undo, again_of=again_of)
         return await self.previewer.propose(request, [one.item for one in made], scope, pinned)
 
     async def revert(self, request: Request, loaded: Loaded, pinned: Pinned) -> bytes:
@@ -129,7 +154,7 @@ class PortPlanner:
         title = {"title": f"port {port} of {_name(target)}"}
         if isinstance(planned, CannotEnforce):
             return MadePort(_left(title, Leave(planned.reason, planned.detail, blocked=True)))
-        title = {**title, **planned.display, "port": planned.part.partition("/")[2]}
+        title = {**title, **planned.display, PORT: planned.part.partition("/")[2]}
         if not planned.steps:
             return MadePort(_left(title, Leave(SkipReason.ALREADY, "it already reads so")))
         use = await self.lines.port_use(target, planned.part)
@@ -157,8 +182,8 @@ class PortPlanner:
     # --- revert ---
 
     async def _taken_back(self, item: Item) -> MadePort:
-        target, port = item.steps[0].target, item.display.get("port", "")
-        title = {name: item.display[name] for name in ("title", "port") if name in item.display}
+        target, port = item.steps[0].target, item.display.get(PORT, "")
+        title = {name: item.display[name] for name in ("title", PORT) if name in item.display}
         if target not in self.connectors:
             return MadePort(_left(title, Leave(SkipReason.CHANGED_SINCE, "it is no longer configured", blocked=True)))
         do = item.steps[0].do
@@ -191,7 +216,7 @@ def wish_of(ask: Ask) -> PortWish:
 
 
 def _refuse_twice(made: Sequence[MadePort]) -> None:
-    places = [one.item.steps[0].target + "/" + one.item.display["port"] for one in made if one.item.steps]
+    places = [one.item.steps[0].target + "/" + one.item.display[PORT] for one in made if one.item.steps]
     twice = sorted({place for place in places if places.count(place) > 1})
     if twice:
         raise RequestError(f"expected each port once, got {', '.join(twice)} by several names")

@@ -520,6 +520,11 @@ CREATE VIEW shown_neighbor AS
     (SELECT 1 FROM line_device WHERE line_device.target = line_neighbor.target AND hidden_by <> '');
 """
 
+V24 = """
+-- The part of a device, such as a port, that an item without a service is about.
+ALTER TABLE item ADD COLUMN part TEXT;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     V1,
     V2,
@@ -544,6 +549,7 @@ MIGRATIONS: tuple[str, ...] = (
     V21,
     V22,
     V23,
+    V24,
 )
 """Migration `i` takes version `i` to `i + 1`. A landed one is never edited."""
 

@@ -331,6 +331,55 @@ async def test_a_port_switched_off_by_an_agent_that_is_killed_is_read_and_not_wr
                 one.stop()
 
 
+async def test_what_was_not_applied_by_silence_is_asked_for_again_and_not_retried(tmp_path: Path) -> None:
+    async with ground(tmp_path) as net, open_site(net.files) as site:
+        await all_read(site)
+        asked = await site.ask("port-set", net.port, f"{CORE}/0/1", settings={"alias": "Amina"})
+        net.core.faults.set_dropped = True
+        lost = await site.apply(asked)
+        assert {item["state"] for item in lost["items"]} == {"not-applied"}, lost
+        assert (net.alias, lost["state"]) == ("customer4", "nothing changed")
+
+        again = f"ispagent change again {lost['id']}"
+        said = await net.files.type("change", "retry", lost["id"])
+        assert (said.code, again in " ".join(said.err.split())) == (3, True), said
+        assert again in (await net.files.type("change", "show", lost["id"])).out
+
+        net.core.faults.set_dropped = False
+        said = await net.files.type("change", "again", lost["id"], "--hold")
+        told = " ".join(said.out.split())
+        assert said.code == 0, said
+        assert "PORT-SET 2 asked: 2 WOULD CHANGE" in told
+        assert f"again 2 of 2 of {lost['id']}" in told
+        plan = next(one for one in await site.call("GET", "/v1/changes") if one["id"] != lost["id"])
+        await site.approve(await site.show(plan), "joseph")
+        await site.call("POST", f"/v1/changes/{plan['id']}/apply", {})
+        done = await site.wait_end(plan)
+        assert ({item["state"] for item in done["items"]}, net.alias) == ({"applied"}, "Amina"), done
+        old = await site.show(lost)
+        assert (old["state"], set(old["done_again"].values())) == ("done", {done["id"]})
+        with pytest.raises(ApiRefusedError, match="has no rest: nothing of it is stale"):
+            await site.ask("port-set", change=done["id"])
+        back = await site.do("revert", change=done["plan_id"])
+        assert {item["state"] for item in back["items"]} == {"applied"}
+        assert set((await site.show(done))["reverted_by"].values()) == {back["id"]}
+
+
+async def test_the_rest_of_a_power_cycle_is_as_long(tmp_path: Path) -> None:
+    async with ground(tmp_path) as net, open_site(net.files) as site:
+        await all_read(site)
+        asked = await site.ask("port-power-cycle", net.port, settings={"off-s": "2"})
+        await site.hand_in(site.people.cancel(plan_of(asked), "lena"))
+        with pytest.raises(ApiRefusedError, match="is asked as it was, without off-s"):
+            await site.ask("port-power-cycle", change=asked["id"], settings={"off-s": "9"})
+        with pytest.raises(ApiRefusedError, match="expected the rest of a port-set, it is a port-power-cycle"):
+            await site.ask("port-set", change=asked["id"])
+        again = await site.ask("port-power-cycle", change=asked["id"])
+        assert "off-s" in again["documents"][1]
+        done = await site.apply(again)
+        assert (result(done)[0], net.power) == ("applied", 1), done
+
+
 @pytest.mark.slow
 async def test_secrets_for_writing_are_in_no_log_and_no_table(tmp_path: Path) -> None:
     async with ground(tmp_path) as net:

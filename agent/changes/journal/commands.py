@@ -56,7 +56,7 @@ class Deadline:
 
 @dataclass(frozen=True, slots=True)
 class NewItem:
-    """An item as the preview saves it. `doc` is sealed under its subject's key."""
+    """An item as the preview saves it. `doc` is sealed under its subject's key; `part`: see `preview.part_of`."""
 
     n: int
     doc: bytes
@@ -65,6 +65,7 @@ class NewItem:
     service: str | None
     state: ItemState
     reason: str
+    part: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +135,10 @@ class SavePlan:
             ),
         )
         tx.many(
-            "INSERT INTO item (plan_id, n, doc, leaf, subject, service, state, state_seq, reason)"
-            " VALUES (?,?,?,?,?,?,?,?,?)",
+            "INSERT INTO item (plan_id, n, doc, leaf, subject, service, state, state_seq, reason, part)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?)",
             [
-                (self.plan_id, i.n, i.doc, i.leaf, i.subject, i.service, i.state.value, seq, i.reason)
+                (self.plan_id, i.n, i.doc, i.leaf, i.subject, i.service, i.state.value, seq, i.reason, i.part)
                 for i in self.items
             ],
         )

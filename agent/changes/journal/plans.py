@@ -86,7 +86,7 @@ class DoneAgain:
     """An item that a later change did or took back. `state`: the item's own still.
 
     `change`: the later one. `reverted`: it took back what stood of the item; else nothing was sent of the item, and the
-    later change did its service.
+    later change did its service, or its part of a device.
     """
 
     state: ItemState
@@ -111,7 +111,7 @@ def done_again(reader: sqlite3.Connection, plan_ids: Sequence[bytes]) -> dict[by
     SELECT l.first, i.n, i.state, p.short FROM later l
     JOIN plan p ON p.plan_id = l.plan_id
     JOIN item j ON j.plan_id = l.plan_id AND j.state IN ('applied', 'set-at-next-login')
-    JOIN item i ON i.plan_id = l.first AND i.service = j.service
+    JOIN item i ON i.plan_id = l.first AND (i.service = j.service OR i.part = j.part)
     WHERE i.state IN ('stale', 'cancelled', 'expired', 'not-applied')
     """  # noqa: S608  # only question marks
     found: dict[bytes, dict[int, DoneAgain]] = {}
@@ -128,7 +128,7 @@ def _taken_back(reader: sqlite3.Connection, plan_ids: Sequence[bytes]) -> dict[b
     query = f"""
     SELECT i.plan_id, i.n, i.state, p.short, j.plan_id AS by_plan, j.n AS by_n FROM plan p
     JOIN item j ON j.plan_id = p.plan_id AND j.state IN ('applied', 'set-at-next-login')
-    JOIN item i ON i.plan_id = p.reverts AND i.service = j.service
+    JOIN item i ON i.plan_id = p.reverts AND (i.service = j.service OR i.part = j.part)
     WHERE p.reverts IN ({marks}) AND i.state IN ({",".join("?" * len(MAY_STAND))})
     AND (SELECT count(*) FROM item WHERE plan_id = i.plan_id AND service = i.service) = (SELECT count(*) FROM item
         WHERE plan_id = j.plan_id AND service = j.service AND state IN ('applied', 'set-at-next-login'))

@@ -34,6 +34,8 @@ DEVICE_SETTINGS = frozenset({LIST_NAME, GARDEN, RESOLVERS})
 """Settings of a device's preparation: the address list of a profile that has none; addresses, comma separated."""
 PORT_ADMIN, PORT_ALIAS, PORT_OFF_S = "admin", "alias", "off-s"
 """Settings of a change of ports: `up` or `down`; a description; for how many seconds power is cut."""
+PORT = "port"
+"""What an item of a change of ports shows: the port, as plans call it."""
 _OWN_SETTINGS = (Action.RENAME_LOGIN, Action.PREPARE, Action.EDIT, Action.PORT_SET, Action.PORT_CYCLE)
 _WITH_SETTINGS = (*_OWN_SETTINGS, Action.DISCONNECT, Action.SUSPEND)
 SECRET = "(a secret)"
@@ -126,10 +128,8 @@ def check_ask(ask: Ask) -> None:
     if overdue and (ask.refs or ask.on_tariff or ask.change or ask.reason is not SuspensionReason.DEBT):
         raise RequestError("--overdue: expected no services, no tariff and no reason but debt: the agent chooses")
     named = bool(ask.refs or ask.on_tariff or overdue)
-    if ask.change and (named or ask.action.on_cpe or ask.action.on_ports):
-        raise RequestError(
-            "expected services by name, or the rest of a change of services; got both, or a verb of CPE or ports"
-        )
+    if ask.change and (named or ask.action.on_cpe):
+        raise RequestError("expected services or ports by name, or the rest of a change; got both, or a verb of CPE")
     if not ask.change and not named:
         raise RequestError("expected at least one service, a file of them, or --on-tariff; got none")
     if len(ask.refs) > SUBJECTS_MAX:
@@ -156,6 +156,10 @@ def _check_ports(ask: Ask) -> None:
     if ask.on_tariff or ask.exclude or ask.secrets or ask.all_services:
         raise RequestError(f"{ask.action.value}: expected ports as DEVICE/PORT alone")
     wanted = ask.settings.keys()
+    if ask.change:
+        if wanted:
+            raise RequestError(f"{ask.action.value}: the rest of a change is asked as it was, without {min(wanted)}")
+        return
     if ask.action is Action.PORT_CYCLE and wanted - {PORT_OFF_S}:
         raise RequestError(f"{ask.action.value}: expected no setting but {PORT_OFF_S}, got {', '.join(sorted(wanted))}")
     if ask.action is Action.PORT_SET and wanted not in ({PORT_ADMIN}, {PORT_ALIAS}):

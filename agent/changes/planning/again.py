@@ -1,14 +1,14 @@
-"""Ask anew for the rest of a change: the services of which nothing was sent, or nothing stands.
+"""Ask anew for the rest of a change: the services or ports of which nothing was sent, or nothing stands.
 
-Only the services are taken from the old change, with its reason or tariff. Debts and the network are read now, for a
+Only those are taken from the old change, with its reason, tariff or settings. Debts and the network are read now, for a
 plan of its own that is previewed and approved like any other.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from agent.changes.journal.machine import Gate
 from agent.changes.journal.plans import Loaded
@@ -17,8 +17,10 @@ from agent.model import ItemState, ReasonChange, SuspensionReason
 from trust.policy import Action
 
 S = ItemState
-_RETURNS = frozenset({S.STALE, S.CANCELLED, S.EXPIRED, S.NOT_APPLIED})
+RETURNS = frozenset({S.STALE, S.CANCELLED, S.EXPIRED, S.NOT_APPLIED})
 COMMANDS_SHOWN = 3
+Commands = Callable[[str, ItemState, str], str]
+"""Short id of a change, state and name of one of its items -> what is typed for it."""
 _UNUSED = frozenset({Gate.EXPIRED, Gate.CANCELLED, Gate.VOID})
 """Gates of plans that were never used, and that nobody said no to."""
 _LEFT_OUT: Mapping[ItemState, str] = {
@@ -38,36 +40,24 @@ _LEFT_OUT: Mapping[ItemState, str] = {
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A service of a change that is not asked for again, and why. `command`: the one that is for it; "": none is."""
+    """A service or port of a change that is not asked for again, and why. `command`: the one for it; "": none is."""
 
     service: str
     why: str
     command: str = ""
 
 
-def _command(short: str, action: Action, state: ItemState, ref: str) -> str:
-    """Return the command for an item that `change again` leaves out, and that is not over; "": none is needed."""
-    match state:
-        case S.SET_NOT_ENFORCED:
-            return f"ispagent change retry {short}"
-        case S.NEEDS_A_PERSON:  # half of it stands, or a session was ended and nothing was written
-            return f"ispagent change show {short} --open, then ispagent change revert {short}"
-        case S.DIVERGED:  # somebody else wrote there since
-            return f"ispagent subscriber show {ref}, then ispagent change {action.value} {ref}"
-        case _:
-            return ""
-
-
 @dataclass(frozen=True, slots=True)
 class RestOfChange:
-    """The services of a change that are asked for again, and the others."""
+    """The services or ports of a change that are asked for again, and the others. `settings`: of a change of ports."""
 
     short: str
     action: Action
     refs: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
-    reason: SuspensionReason
-    tariff: str
+    reason: SuspensionReason = SuspensionReason.DEBT
+    tariff: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def said(self) -> str:
         """Return one line for a preview: of which change, and how many of it are left out."""
@@ -77,11 +67,11 @@ class RestOfChange:
         return f"again {len(self.refs)} of {whole} of {self.short}{f' · left out: {out}' if out else ''}"
 
 
-def rest_of(loaded: Loaded, known: Collection[str]) -> RestOfChange:
-    """Return the rest of a change. `known`: the services that the inventory has now.
+def returning_states(loaded: Loaded) -> frozenset[ItemState]:
+    """Return the states of the items of a change that are asked for again.
 
     Raises:
-        RequestError: it is not over, is about CPE or a revert, was rejected, or has no such rest.
+        RequestError: it is not over, is about CPE or a revert, or was rejected.
     """
     row, action = loaded.row, loaded.plan.action
     if action.on_cpe:
@@ -95,29 +85,69 @@ def rest_of(loaded: Loaded, known: Collection[str]) -> RestOfChange:
         raise RequestError(
             f"{row.short}: expected a change that is over and was not rejected, it is {now}", refused=True
         )
-    returns = _RETURNS if row.gate is Gate.CONSUMED else _RETURNS | {S.PLANNED, S.WAITING}
+    return RETURNS if row.gate is Gate.CONSUMED else RETURNS | {S.PLANNED, S.WAITING}
+
+
+def left_out(short: str, name: str, state: ItemState, commands: Commands) -> LeftOut:
+    """Return an item of a change that is not asked for again. `commands`: for the items that are not over."""
+    return LeftOut(name, _LEFT_OUT.get(state, state.value), commands(short, state, name))
+
+
+def no_rest(short: str, left: Sequence[LeftOut]) -> RequestError:
+    """Return the refusal of a change of which nothing is asked for again, with the commands that there are."""
+    commands = dict.fromkeys(one.command for one in left if one.command)
+    instead = f"; of it there is: {'; '.join([*commands][:COMMANDS_SHOWN])}" if commands else ""
+    return RequestError(f"{short} has no rest: nothing of it is stale, cancelled, expired or not applied{instead}")
+
+
+def command_of(short: str, state: ItemState, diverged: str) -> str:
+    """Return the command for an item that `change again` leaves out, and that is not over; "": none is needed.
+
+    Args:
+        short: of the change.
+        state: of the item.
+        diverged: what is typed where somebody else wrote there since.
+    """
+    match state:
+        case S.SET_NOT_ENFORCED:
+            return f"ispagent change retry {short}"
+        case S.NEEDS_A_PERSON:  # half of it stands, or a session was ended and nothing was written
+            return f"ispagent change show {short} --open, then ispagent change revert {short}"
+        case S.DIVERGED:
+            return diverged
+        case _:
+            return ""
+
+
+def rest_of(loaded: Loaded, known: Collection[str]) -> RestOfChange:
+    """Return the rest of a change of services. `known`: the services that the inventory has now.
+
+    Raises:
+        RequestError: it is not over, is about CPE or a revert, was rejected, or has no such rest.
+    """
+    row, action, returns = loaded.row, loaded.plan.action, returning_states(loaded)
+
+    def commands(short: str, state: ItemState, ref: str) -> str:
+        anew = f"ispagent subscriber show {ref}, then ispagent change {action.value} {ref}"
+        return command_of(short, state, anew)
+
     refs: list[str] = []
-    left_out: list[LeftOut] = []
+    left: list[LeftOut] = []
     for item in loaded.items.items:
         state = loaded.rows[item.n].state
         if item.subject is None:
             continue
         if state in returns and item.subject not in known:
-            left_out.append(LeftOut(item.subject, "no longer in the subscriber list"))
+            left.append(LeftOut(item.subject, "no longer in the subscriber list"))
         elif state in returns:
             refs.append(item.subject)
         else:
-            command = _command(row.short, action, state, item.subject)
-            left_out.append(LeftOut(item.subject, _LEFT_OUT.get(state, state.value), command))
+            left.append(left_out(row.short, item.subject, state, commands))
     if not refs:
-        commands = dict.fromkeys(one.command for one in left_out if one.command)
-        instead = f"; of it there is: {'; '.join([*commands][:COMMANDS_SHOWN])}" if commands else ""
-        raise RequestError(
-            f"{row.short} has no rest: nothing of it is stale, cancelled, expired or not applied{instead}"
-        )
+        raise no_rest(row.short, left)
     reasons = (d.reason for i in loaded.items.items for d in i.desired if isinstance(d, ReasonChange))
     recorded = row.reason.lstrip("+-")
     reason = SuspensionReason(recorded) if recorded in set(SuspensionReason) else next(reasons, SuspensionReason.DEBT)
     return RestOfChange(
-        row.short, action, tuple(refs), tuple(left_out), reason, loaded.items.head.display.get("tariff", "")
+        row.short, action, tuple(refs), tuple(left), reason, loaded.items.head.display.get("tariff", "")
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import trio
 
@@ -100,6 +100,28 @@ class Planner(Protocol):
         ...
 
 
+@runtime_checkable
+class RestPlanner(Planner, Protocol):
+    """A planner whose changes can be asked for again, as far as nothing was sent or nothing stands."""
+
+    def rest(self, loaded: Loaded) -> RestOfChange:
+        """Return what is asked for again.
+
+        Raises:
+            RequestError: the change is not over, was rejected, or has no such rest.
+        """
+        ...
+
+    async def again(self, request: Request, rest: RestOfChange, of: PlanRow, pinned: Pinned) -> bytes:
+        """Return the id of the plan that does the rest of the change `of`.
+
+        Raises:
+            RequestError: nothing would change, or policy refuses.
+            UnreadableError: a target could not be read.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Intake:
     """Answers requests with plans."""
@@ -143,7 +165,12 @@ class Intake:
     async def _plan(self, request: Request, pinned: Pinned) -> bytes:
         ask = request.ask
         if (planner := self.planners.get(ask.action)) is not None:
-            return await planner.plan(request, pinned)
+            if not ask.change:
+                return await planner.plan(request, pinned)
+            if not isinstance(planner, RestPlanner):
+                raise RequestError(f"{ask.action.value}: expected what it is about by name, got a change")
+            left = await self.rest(ask.change, ask.action)
+            return await planner.again(request, left, plans.find(self.store.reader, ask.change), pinned)
         services = book.services(self.store.reader)
         await trio.lowlevel.checkpoint()  # with 9,000 services each of these steps takes 0.1 s, and others wait
         if ask.action is Action.REVERT:
@@ -251,7 +278,11 @@ class Intake:
         """
         row = plans.find(self.store.reader, change)
         loaded = await plans.load_aside(self.store, self.vault, row)
-        rest = rest_of(loaded, book.services(self.store.reader).keys())
+        planner = self.planners.get(loaded.plan.action)
+        if isinstance(planner, RestPlanner):
+            rest = planner.rest(loaded)
+        else:
+            rest = rest_of(loaded, book.services(self.store.reader).keys())
         if action not in (None, rest.action):
             raise RequestError(f"{row.short}: expected the rest of a {action.value}, it is a {rest.action.value}")
         return rest

@@ -20,7 +20,7 @@ from agent.changes.journal import budget, machine
 from agent.changes.journal.audit import Recorder, subject_of
 from agent.changes.journal.commands import Deadline, NewItem, SavePlan
 from agent.changes.journal.moments import moment_text, windows_text
-from agent.changes.journal.request import Ask, Request, RequestError
+from agent.changes.journal.request import PORT, Ask, Request, RequestError
 from agent.changes.journal.trust_state import Pinned, policy_for
 from agent.changes.planning.start import StartTimes, start_times
 from agent.connectors.base import (
@@ -483,6 +483,7 @@ class Previewer:
             service=item.subject,
             state=machine.first_state(item.listed),
             reason=item.reason,
+            part=part_of(item),
         )
 
     def _local(self, unix_s: float) -> str:
@@ -642,6 +643,12 @@ def _unproven(wish: Wish, state: NetworkState | UnreadableError) -> str:
     held = wish.why if wish.already else "the network already is as wanted"
     asked = f"{', '.join(state.unasked)} {'was' if len(state.unasked) == 1 else 'were'} not asked"
     return f"{held}, as far as was read; not proven: no session by {state.sessions_by}, and {asked}"
+
+
+def part_of(item: Item) -> str | None:
+    """Return the part of a device that an item is about, `TARGET/PORT`; None: a service, or it sends nothing."""
+    port = item.display.get(PORT)
+    return f"{item.steps[0].target}/{port}" if item.subject is None and port and item.steps else None
 
 
 def _leave(service: Service, leave: Leave, display: Mapping[str, str]) -> Item:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 
+from agent.changes.journal.machine import Event, StepFact, settle
 from agent.changes.journal.request import Ask, RequestError, check_ask
 from agent.connectors.base import PortChange, PortWish
-from agent.model import Address, Item, Listed, Requirement
+from agent.model import Address, Item, Listed, Requirement, Verdict
 from agent.ports.planner import NO_UPLINK, requirement_tests, wish_of
 from trust.policy import Action, RiskClass, preset, risk_class
 
@@ -38,12 +41,30 @@ def test_an_ask_is_a_wish(ask: Ask, wish: PortWish) -> None:
         (Ask(SET, ("sw-1/1",), on_tariff="Home", settings={"admin": "up"}), "ports as DEVICE/PORT alone"),
         (Ask(SET, ("sw-1/1",), all_services=True, settings={"admin": "up"}), "ports as DEVICE/PORT alone"),
         (Ask(SET, (), settings={"admin": "up"}), "expected at least one"),
-        (Ask(SET, (), change="ab", settings={"admin": "up"}), "a verb of CPE or ports"),
+        (Ask(SET, (), change="ab", settings={"admin": "up"}), "asked as it was, without admin"),
+        (Ask(SET, ("sw-1/1",), change="ab"), "services or ports by name, or the rest of a change; got both"),
     ],
 )
 def test_another_ask_is_refused(wrong: Ask, says: str) -> None:
     with pytest.raises(RequestError, match=says):
         check_ask(wrong)
+
+
+def test_an_ask_for_the_rest_names_the_change_alone() -> None:
+    for action in (SET, CYCLE):
+        check_ask(Ask(action, (), change="ab"))
+
+
+@pytest.mark.parametrize("effect", [False, True], ids=["a write", "a power cycle"])
+def test_no_item_of_a_port_ends_as_set_and_not_enforced(effect: bool) -> None:
+    """It has one step and nothing to judge after it: it was done, or is asked for anew, and never retried."""
+    ends: set[Event] = set()
+    for verdict in (None, *Verdict):
+        for drifted, acted, stopped in product((False, True), (False, True), (None, Event.CANCEL, Event.EXPIRE)):
+            fact = StepFact(verdict, effect, drifted=drifted, acted=effect and acted)
+            ends.add(settle([fact], None, stopped))
+    assert Event.SET_UNENFORCED not in ends
+    assert {Event.FAIL, Event.PROVE, Event.LOSE} <= ends
 
 
 def test_a_port_that_became_an_uplink_is_stale() -> None:

@@ -83,7 +83,7 @@ async def test_J7_no_state_without_its_event_and_no_event_twice(tmp_path: Path, 
         plan |= {"plan_id": bytes(16), "digest": bytes(32), "intent_id": b"\0", "gate_seq": 1, "consumed_seq": 1}
         plan |= {"reverts": None, "again_of": None, "finished_seq": None}
         tx.run(f"INSERT INTO plan VALUES ({','.join('?' * len(plan))})", list(plan.values()))
-        tx.run("INSERT INTO item VALUES (?, 1, x'', NULL, NULL, 'planned', 2, '', '', NULL)", (bytes(16),))
+        tx.run("INSERT INTO item VALUES (?, 1, x'', NULL, NULL, 'planned', 2, '', '', NULL, NULL)", (bytes(16),))
         tx.run("INSERT INTO step VALUES (?, 1, 1, 'forward', 1, 1, x'', x'', 1, '', '', '')", (bytes(16),))
 
     store = open_store(tmp_path)
