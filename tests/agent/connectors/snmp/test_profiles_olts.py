@@ -157,6 +157,54 @@ def test_zte_onus_of_the_newer_tree() -> None:
     assert onus["onu/ZTEGD0000001"].told == "dyingGasp(5)"
 
 
+def test_zte_onus_of_epon() -> None:
+    reading = assumed("zte_c220")
+    assert (reading.profile, reading.hardware, reading.version) == ("zte-zxa10", "C220", "V2.8.01A.21")
+    onus = parts(reading, PartKind.ONU)
+    assert set(onus) == {"onu/c4:c9:ec:00:09:28", "onu/e0:67:b3:df:22:f7", "onu/0-3-4:6"}
+    onu = onus["onu/c4:c9:ec:00:09:28"]  # 807077120
+    assert (onu.name, onu.alias, onu.mac, onu.parent) == (
+        "0/3/4:5",
+        "Achieng, plot 9",
+        "c4:c9:ec:00:09:28",
+        "pon/0-3-4",
+    )
+    assert (onu.state, onu.told, onu.facts) == (UP, "online(3)", {"model": "F401", "version": "V2.0.1"})
+    assert onu.measures == {
+        "distance_m": pytest.approx(2000, abs=1),  # 1223 round trips of 16 ns
+        "rx_power_dbm": -21.55,
+        "tx_power_dbm": 1.9,
+        "bias_ma": 11.2,
+        "voltage_v": 3.26,
+        "temperature_c": 41.53,
+    }
+    dark = onus["onu/e0:67:b3:df:22:f7"]  # 811089920; it has not registered, and is known by what was provisioned
+    assert (dark.name, dark.alias, dark.mac) == ("0/11/1:64", "C-30064", "e0:67:b3:df:22:f7")
+    assert (dark.state, dark.told, dark.measures) == (DOWN, "poweroff(1)", {})
+    never = onus["onu/0-3-4:6"]
+    assert (never.alias, never.state, never.told, never.mac, never.measures) == (
+        "C-30006",
+        DISABLED,
+        "offline(2)",
+        "",
+        {},
+    )
+    pons = parts(reading, PartKind.PON)
+    assert {key: pon.measures["clients"] for key, pon in pons.items()} == {"pon/0-3-4": 1, "pon/0-11-1": 0}
+
+
+def test_zte_onus_of_epon_with_the_newer_index() -> None:
+    reading = assumed("zte_c320_epon")
+    assert reading.hardware == "C320"
+    onus = parts(reading, PartKind.ONU)
+    assert {key: (onu.name, onu.parent, onu.state) for key, onu in onus.items()} == {
+        "onu/02:ac:5f:00:00:07": ("1/2/3:7", "pon/1-2-3", UP),
+        "onu/02:ac:5f:00:00:08": ("1/2/3:8", "pon/1-2-3", DOWN),
+    }
+    assert onus["onu/02:ac:5f:00:00:07"].measures["rx_power_dbm"] == -19.4
+    assert parts(reading, PartKind.PON)["pon/1-2-3"].alias == "Umoja"
+
+
 # --- V-SOL ---
 
 
