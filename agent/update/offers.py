@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from agent.update.errors import ChannelRefusedError
 from trust.errors import MalformedError
 from trust.strict_json import read_object_untrusted
 
-VERSION: Final = re.compile(r"[0-9][0-9A-Za-z.+~]{0,63}", re.ASCII)
-"""A version of a Debian package without an epoch and a revision."""
+VERSION: Final = re.compile(r"[0-9][0-9A-Za-z.+~]{0,63}(-[0-9A-Za-z.+~]{1,32})?", re.ASCII)
+"""A version of a Debian package without an epoch."""
 PRODUCT: Final = re.compile(r"[a-z][a-z0-9-]{1,31}", re.ASCII)
 WORD: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,31}", re.ASCII)
+LOWEST: Final = "lowest"
+"""In the signed word of a package: the oldest version that it may be installed over."""
 OFFER: Final = "the channel's offer"
 OFFER_BYTES: Final = 4096
 PACKAGE_BYTES: Final = 512 << 20
@@ -34,6 +37,12 @@ class Package:
     def target(self) -> str:
         """Return the path of its file in the repository."""
         return f"pool/debian-{self.release}/{self.product}_{self.version}_{self.arch}.deb"
+
+    def version_of(self, target: str) -> str:
+        """Return the version of another package for the same machine, by its path in the repository; "": it is none."""
+        before, after = replace(self, version="\0").target.split("\0")
+        version = target.removeprefix(before).removesuffix(after)
+        return version if target == f"{before}{version}{after}" and VERSION.fullmatch(version) else ""
 
 
 def offer_path(channel: str, product: str, release: str, arch: str) -> str:
@@ -68,3 +77,22 @@ def read_offer_untrusted(data: bytes, here: Package) -> Package:
                 f" {here.product}, Debian {here.release} and {here.arch}"
             )
     return offered
+
+
+def read_lowest_untrusted(custom: object, target: str) -> str:
+    """Return the oldest version that a package may be installed over, by what is signed of it.
+
+    Args:
+        custom: what the signers added to the package's length and hash.
+        target: its path, for the message.
+
+    Raises:
+        ChannelRefusedError: it is missing or malformed. Without it, nobody has judged which versions it may replace.
+    """
+    found = custom.get(LOWEST) if isinstance(custom, Mapping) else None
+    if not isinstance(found, str) or not VERSION.fullmatch(found):
+        raise ChannelRefusedError(
+            f"{target}: expected the oldest version that it may be installed over, got {ascii(found)[:60]}: its signers"
+            " add it anew with a newer packaging/release"
+        )
+    return found

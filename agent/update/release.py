@@ -6,14 +6,20 @@ person after another on their own machines, and published with the two online ke
     release add REPO stable ispagent_0.2.0_amd64.deb     stages targets
     release sign REPO targets MY.key                     twice, by two people
     release publish REPO --snapshot S.key --timestamp T.key
+
+* A publication shows in one step: `metadata` is made whole in a folder beside it, and the two change places. So a
+  machine that reads, and a power cut, find the old repository or the new one.
+* A file in `targets` is written before a published document names it, and never a second time.
+* What a cut left in `staged` of a version that is published already is dropped: no version has two contents.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
@@ -35,7 +41,8 @@ from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Time
 from tuf.api.serialization.json import JSONSerializer
 
 from agent.update.channel import CHANNEL
-from agent.update.offers import PRODUCT, VERSION, WORD, Package, encode_offer, offer_path
+from agent.update.offers import LOWEST, PRODUCT, VERSION, WORD, Package, encode_offer, offer_path
+from durable.folders import swap, sync_folder
 
 T = TypeVar("T", Root, Targets, Snapshot, Timestamp)
 
@@ -102,8 +109,8 @@ def add(
         raise ReleaseProblem(f"channel: expected {CHANNEL.pattern}, got {channel}")
     staged = _staged(repo, Targets)
     for file in packages:
-        offered = described(file)
-        _keep(repo, staged.signed, offered.target, file.read_bytes())
+        offered, lowest = described(file)
+        _keep(repo, staged.signed, offered.target, file.read_bytes(), {LOWEST: lowest})
         path = offer_path(channel, offered.product, offered.release, offered.arch)
         _keep(repo, staged.signed, path, encode_offer(offered))
     _stage(repo, staged)
@@ -140,71 +147,110 @@ def sign(
         raise ReleaseProblem(f"nothing is staged for {role}")
     staged: Metadata[Root] | Metadata[Targets] = Metadata.from_file(str(path))
     staged.sign(_signer(file), append=True)
-    staged.to_file(str(path), JSONSerializer(compact=False))
-    typer.echo(f"{role} {staged.signed.version}: {_missing(repo, role, staged) or 'signed by enough'}")
+    _stage(repo, staged)
+    published = _newest(repo / "metadata", Root)
+    if isinstance(staged.signed, Root):
+        judges = [staged.signed, *([published.signed] if published else [])]
+    else:
+        first = published or Metadata[Root].from_file(str(repo / "staged" / "root.json"))
+        judges = [first.signed]
+    typer.echo(f"{role} {staged.signed.version}: {_missing(judges, staged) or 'signed by enough'}")
 
 
 @app.command()
 def publish(repo: Repo, snapshot: KeyFile, timestamp: KeyFile) -> None:
     """Publish what is staged and signed, with a new snapshot and timestamp; with nothing staged, renew the two."""
-    for role in ("root", "targets"):
-        path = repo / "staged" / f"{role}.json"
-        if path.exists():
-            staged: Metadata[Root] | Metadata[Targets] = Metadata.from_file(str(path))
-            if missing := _missing(repo, role, staged):
-                raise ReleaseProblem(f"{role} {staged.signed.version}: {missing}")
-            shutil.move(path, repo / "metadata" / f"{staged.signed.version}.{role}.json")
-    targets = _newest(repo, Targets)
-    if targets is None or _newest(repo, Root) is None:
+    new_root, new_targets = _leftover_dropped(repo, Root), _leftover_dropped(repo, Targets)
+    old_root = _newest(repo / "metadata", Root)
+    root, targets = new_root or old_root, new_targets or _newest(repo / "metadata", Targets)
+    if root is None or targets is None:
         raise ReleaseProblem("nothing was published yet: expected a staged root and staged targets, signed")
-    before = _newest(repo, Snapshot)
+    roots = [root.signed, *([old_root.signed] if old_root else [])]
+    for staged, judges in ((new_root, roots), (new_targets, roots[:1])):
+        if staged is not None and (missing := _missing(judges, staged)):
+            raise ReleaseProblem(f"{staged.signed.type} {staged.signed.version}: {missing}")
+    before = _newest(repo / "metadata", Snapshot)
     shot = Snapshot((before.signed.version if before else 0) + 1, expires=_expires("snapshot"))
     shot.meta["targets.json"].version = targets.signed.version
-    _write(repo, Metadata(shot), snapshot, f"{shot.version}.snapshot.json")
     spot = repo / "metadata" / "timestamp.json"
     last = Metadata[Timestamp].from_file(str(spot)).signed.version if spot.exists() else 0
     stamp = Timestamp(last + 1, expires=_expires("timestamp"))
     stamp.snapshot_meta.version = shot.version
-    _write(repo, Metadata(stamp), timestamp, "timestamp.json")
+    files = {
+        f"{one.signed.version}.{one.signed.type}.json": _encoded(one)
+        for one in (new_root, new_targets)
+        if one is not None
+    }
+    files[f"{shot.version}.snapshot.json"] = _signed(root.signed, Metadata(shot), snapshot)
+    files["timestamp.json"] = _signed(root.signed, Metadata(stamp), timestamp)
+    _show(repo, files)
+    for role in ("root", "targets"):
+        (repo / "staged" / f"{role}.json").unlink(missing_ok=True)
 
 
-def described(file: Path) -> Package:
-    """Return what a package says of itself.
+def _show(repo: Path, files: Mapping[str, bytes]) -> None:
+    """Add documents to `metadata`, all in one step.
+
+    Raises:
+        ReleaseProblem: the file system cannot do it.
+    """
+    metadata, aside = repo / "metadata", repo / "metadata.new"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    for path in metadata.iterdir():
+        if path.name not in files:
+            os.link(path, aside / path.name)
+    for name, data in files.items():
+        _save(aside / name, data)
+    try:
+        swap(metadata, aside)
+    except OSError as err:
+        if err.errno not in (errno.EINVAL, errno.ENOSYS):
+            raise
+        raise ReleaseProblem(
+            f"{repo}: its file system cannot exchange two folders in one step: publish on ext4, xfs, btrfs or tmpfs,"
+            " and copy it from there"
+        ) from err
+    sync_folder(repo)
+    shutil.rmtree(aside)
+
+
+def described(file: Path) -> tuple[Package, str]:
+    """Return what a package says of itself, and the oldest version that it may be installed over.
 
     Raises:
         ReleaseProblem: it is none of ours.
     """
-    said = subprocess.run(
-        ["dpkg-deb", "--field", str(file), "Package", "Version", "Architecture", "Ispagents-Debian"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    names = ("Package", "Version", "Ispagents-Debian", "Architecture", "Ispagents-Lowest")
+    said = subprocess.run(["dpkg-deb", "--field", str(file), *names], capture_output=True, text=True, check=False)
     fields = dict(line.partition(": ")[::2] for line in said.stdout.splitlines())
-    found = [fields.get(name, "") for name in ("Package", "Version", "Ispagents-Debian", "Architecture")]
-    for value, pattern in zip(found, (PRODUCT, VERSION, WORD, WORD), strict=True):
+    found = [fields.get(name, "") for name in names]
+    for value, pattern in zip(found, (PRODUCT, VERSION, WORD, WORD, VERSION), strict=True):
         if not pattern.fullmatch(value):
             raise ReleaseProblem(f"{file}: expected a package made by packaging/build, got {' '.join(found)}")
-    return Package(*found)
+    *package, lowest = found
+    return Package(*package), lowest
 
 
-def _keep(repo: Path, targets: Targets, path: str, data: bytes) -> None:
+def _keep(repo: Path, targets: Targets, path: str, data: bytes, custom: Mapping[str, str] | None = None) -> None:
     target = TargetFile.from_data(path, data, ["sha256"])
+    if custom:
+        target.unrecognized_fields["custom"] = dict(custom)
     targets.targets[path] = target
     folder, _, name = path.rpartition("/")
     spot = repo / "targets" / folder / f"{target.hashes['sha256']}.{name}"
-    spot.parent.mkdir(parents=True, exist_ok=True)
-    spot.write_bytes(data)
+    if not spot.exists():  # else somebody may be reading it; its name says what is in it
+        spot.parent.mkdir(parents=True, exist_ok=True)
+        _save(spot, data)
 
 
 def _staged(repo: Path, kind: type[T]) -> Metadata[T]:
     """Return what is staged for a role, without signatures, or else a copy of what is published, one version on."""
-    path = repo / "staged" / f"{kind.type}.json"
-    if path.exists():
-        staged = Metadata[T].from_file(str(path))
+    staged = _leftover_dropped(repo, kind)
+    if staged is not None:
         staged.signatures.clear()
         return staged
-    found = _newest(repo, kind)
+    found = _newest(repo / "metadata", kind)
     if found is None:
         raise ReleaseProblem(f"{repo}: holds no {kind.type}: `release init` begins one")
     found.signatures.clear()
@@ -213,40 +259,64 @@ def _staged(repo: Path, kind: type[T]) -> Metadata[T]:
     return found
 
 
+def _leftover_dropped(repo: Path, kind: type[T]) -> Metadata[T] | None:
+    """Return what is staged for a role; what is published already is no longer staged: a publication was cut."""
+    path = repo / "staged" / f"{kind.type}.json"
+    if not path.exists():
+        return None
+    staged, published = Metadata[T].from_file(str(path)), _newest(repo / "metadata", kind)
+    if published is not None and staged.signed.version <= published.signed.version:
+        path.unlink()
+        return None
+    return staged
+
+
 def _stage(repo: Path, made: Metadata[Root] | Metadata[Targets]) -> None:
     (repo / "staged").mkdir(parents=True, exist_ok=True)
-    made.to_file(str(repo / "staged" / f"{made.signed.type}.json"), JSONSerializer(compact=False))
+    _save(repo / "staged" / f"{made.signed.type}.json", _encoded(made))
 
 
-def _newest(repo: Path, kind: type[T]) -> Metadata[T] | None:
-    found = sorted((repo / "metadata").glob(f"*.{kind.type}.json"), key=lambda path: int(path.name.split(".")[0]))
+def _newest(metadata: Path, kind: type[T]) -> Metadata[T] | None:
+    found = sorted(metadata.glob(f"*.{kind.type}.json"), key=lambda path: int(path.name.split(".")[0]))
     return Metadata[T].from_file(str(found[-1])) if found else None
 
 
-def _missing(repo: Path, role: str, staged: Metadata[Root] | Metadata[Targets]) -> str:
-    """Return what a staged document still needs; "": nothing."""
-    published = _newest(repo, Root)
-    if isinstance(staged.signed, Root):
-        judges = [staged.signed, *([published.signed] if published else [])]
-    else:
-        path = repo / "staged" / "root.json"
-        judges = [Metadata[Root].from_file(str(path)).signed if published is None else published.signed]
+def _missing(judges: Sequence[Root], staged: Metadata[Root] | Metadata[Targets]) -> str:
+    """Return what a staged document still needs, by each of the root documents that count; "": nothing."""
+    role = staged.signed.type
     found = [judge.get_verification_result(role, staged.signed_bytes, staged.signatures) for judge in judges]
     return "; ".join(
         f"expected {one.threshold} signatures of role {role}, got {len(one.signed)}" for one in found if not one
     )
 
 
-def _write(repo: Path, made: Metadata[Snapshot] | Metadata[Timestamp], file: Path, name: str) -> None:
-    root = _newest(repo, Root)
+def _signed(root: Root, made: Metadata[Snapshot] | Metadata[Timestamp], file: Path) -> bytes:
+    """Return a document signed with the key in a file.
+
+    Raises:
+        ReleaseProblem: it is no key of this role.
+    """
     made.sign(_signer(file))
-    if root is None:
-        raise ReleaseProblem("no root is published")
     try:
-        root.signed.verify_delegate(made.signed.type, made.signed_bytes, made.signatures)
+        root.verify_delegate(made.signed.type, made.signed_bytes, made.signatures)
     except RepositoryError as err:
         raise ReleaseProblem(f"{file}: is no key of role {made.signed.type}: {err}") from err
-    made.to_file(str(repo / "metadata" / name), JSONSerializer(compact=False))
+    return _encoded(made)
+
+
+def _encoded(made: Metadata[Root] | Metadata[Targets] | Metadata[Snapshot] | Metadata[Timestamp]) -> bytes:
+    return made.to_bytes(JSONSerializer(compact=False))
+
+
+def _save(path: Path, data: bytes) -> None:
+    """Write a file so that its name leads to the whole of it or to what was there before, after a power cut too."""
+    part = path.with_name(f"{path.name}.part")
+    with part.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+    sync_folder(path.parent)
 
 
 def _expires(role: str) -> datetime:

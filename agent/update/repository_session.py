@@ -20,7 +20,7 @@ import shutil
 import stat
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,13 +33,22 @@ from tuf.api.exceptions import (
     RepositoryError,
     SlowRetrievalError,
 )
-from tuf.api.metadata import Metadata, Snapshot, TargetFile, Timestamp
+from tuf.api.metadata import Metadata, Snapshot, TargetFile, Targets, Timestamp
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 from tuf.ngclient.urllib3_fetcher import Urllib3Fetcher
 
+from agent.update import host_session
 from agent.update.channel import UpdateChannel
 from agent.update.errors import ChannelAwayError, ChannelRefusedError, HostError
-from agent.update.offers import OFFER_BYTES, PACKAGE_BYTES, Package, offer_path, read_offer_untrusted
+from agent.update.offers import (
+    OFFER_BYTES,
+    PACKAGE_BYTES,
+    Package,
+    offer_path,
+    read_lowest_untrusted,
+    read_offer_untrusted,
+)
+from durable.folders import swap, sync_folder
 
 FETCH_S: Final = 1800.0
 """How long one command may read: 80 MB at 0.4 Mbit/s. A server that sends a byte a minute ends here."""
@@ -83,15 +92,12 @@ class Repository:
         self._channel, self._trusted = channel, trusted
         with _told(source):
             trusted.mkdir(parents=True, exist_ok=True)
-            self._updater = Updater(
-                str(trusted),
-                f"{base}/metadata/",
-                target_base_url=f"{base}/targets/",
-                fetcher=_BoundedFetcher(within_s, local),
-                config=LIMITS,
-                bootstrap=root,
-            )
-            self._updater.refresh()
+            fetcher = _BoundedFetcher(within_s, local)
+            try:
+                self._updater = _refreshed(trusted, base, fetcher, root)
+            except RepositoryError:
+                # Between two of our reads a key may have been replaced. The root document that says so is there by now
+                self._updater = _refreshed(trusted, base, fetcher, root)
         self._source = source
 
     def offer(self, here: Package) -> Package:
@@ -109,6 +115,45 @@ class Repository:
         spot = self._trusted / "offer.json"
         self._download(target, spot)
         return read_offer_untrusted(spot.read_bytes(), here)
+
+    def refuse_if_too_new(self, wanted: Package, here: Package) -> None:
+        """Refuse a package that may not be installed over `here`, and name the version that comes between.
+
+        Raises:
+            ChannelRefusedError: as above, or nobody signed over which versions it may be installed.
+        """
+        target = self._target(wanted.target)
+        if target is None:
+            raise ChannelRefusedError(f"the repository {self._source} has no {wanted.target}")
+        lowest = read_lowest_untrusted(target.custom, wanted.target)
+        if not host_session.newer(lowest, here.version):
+            return
+        raise ChannelRefusedError(
+            f"{wanted.product} {wanted.version} may be installed over {lowest} and newer, and this machine has"
+            f" {here.version}: {self._way(here, wanted)}"
+        )
+
+    def _way(self, here: Package, wanted: Package) -> str:
+        between = self._between(here, wanted)
+        if not between:
+            return f"the repository has no version between that may be installed over {here.version}: ask its signers"
+        to = f"--to {between}"
+        return f"install {between} first: `ispagent update fetch {to}`, `ispagent update apply {to}`"
+
+    def _between(self, here: Package, wanted: Package) -> str:
+        """Return the newest version between the two that may be installed over `here`; "": there is none."""
+        best = here.version
+        for path, target in self._listed().items():
+            version = here.version_of(path)
+            if not version or not host_session.newer(version, best) or not host_session.newer(wanted.version, version):
+                continue
+            if not host_session.newer(read_lowest_untrusted(target.custom, path), here.version):
+                best = version
+        return best if best != here.version else ""
+
+    def _listed(self) -> Mapping[str, TargetFile]:
+        with _told(self._source):
+            return Metadata[Targets].from_file(str(self._trusted / "targets.json")).signed.targets
 
     def package(self, wanted: Package, folder: Path) -> Path | None:
         """Return the verified file of a package under `folder`; None: the repository does not list it.
@@ -133,8 +178,6 @@ class Repository:
             ChannelAwayError, ChannelRefusedError: as above.
             HostError: it cannot be written.
         """
-        if self._target(wanted.target) is None:
-            raise ChannelRefusedError(f"the repository {self._source} has no {wanted.target}")
         making = folder.with_name(f"{folder.name}.new")
         with _told(self._source):
             shutil.rmtree(making, ignore_errors=True)
@@ -160,12 +203,7 @@ class Repository:
             else:
                 self._download(target, spot)
         with _told(self._source):
-            before = folder.with_name(f"{folder.name}.before")
-            shutil.rmtree(before, ignore_errors=True)
-            if folder.exists():
-                folder.rename(before)  # so that a power cut finds one of the two, and seldom none
-            making.rename(folder)
-            shutil.rmtree(before, ignore_errors=True)
+            _replace(folder, making)
 
     def _versions(self) -> list[tuple[str, int]]:
         timestamp = Metadata[Timestamp].from_file(str(self._trusted / "timestamp.json")).signed
@@ -190,6 +228,38 @@ class Repository:
             part.replace(spot)
 
 
+def _refreshed(trusted: Path, base: str, fetcher: _BoundedFetcher, root: bytes) -> Updater:
+    made = Updater(
+        str(trusted),
+        f"{base}/metadata/",
+        target_base_url=f"{base}/targets/",
+        fetcher=fetcher,
+        config=LIMITS,
+        bootstrap=root,
+    )
+    made.refresh()
+    return made
+
+
+def _replace(folder: Path, made: Path) -> None:
+    """Put a folder that was made beside another one in its place."""
+    before = folder.with_name(f"{folder.name}.before")
+    shutil.rmtree(before, ignore_errors=True)
+    if folder.exists():
+        try:
+            swap(folder, made)
+        except OSError as err:
+            if err.errno not in (errno.EINVAL, errno.ENOSYS):
+                raise
+            folder.rename(before)  # a file system that swaps nothing: a cut now leaves none, and it is fetched again
+        else:
+            made.rename(before)
+    if not folder.exists():
+        made.rename(folder)
+    sync_folder(folder.parent)
+    shutil.rmtree(before, ignore_errors=True)
+
+
 def check(channel: UpdateChannel, here: Package) -> Package:
     """Return what the channel offers, from its source. Nothing is fetched but documents.
 
@@ -204,11 +274,12 @@ def fetch(channel: UpdateChannel, here: Package, version: str = "") -> Package:
     """Fetch the offered package, or the one of a version, and the installed one; return the first.
 
     Raises:
-        UpdateError: see `Repository`; also, the repository has no such version.
+        UpdateError: see `Repository`; also, the repository has no such version, or it may not replace `here`.
     """
     with _alone(channel.folder):
         repository = Repository(channel, _resolved(channel.source), channel.folder / "trusted")
         wanted = _wanted(repository.offer(here), version)
+        repository.refuse_if_too_new(wanted, here)
         repository.mirror(here, wanted, channel.folder / "mirror")
         return wanted
 
@@ -219,7 +290,7 @@ def prepare(channel: UpdateChannel, here: Package, version: str = "") -> Verifie
     To be called inside `applying`. Packages of other versions that were kept there are deleted.
 
     Raises:
-        UpdateError: see `Repository`; also, nothing was fetched, or not that version.
+        UpdateError: see `Repository`; also, nothing was fetched, or not that version, or it may not replace `here`.
     """
     mirror = channel.folder / "mirror"
     with _told(str(mirror)):
@@ -227,6 +298,7 @@ def prepare(channel: UpdateChannel, here: Package, version: str = "") -> Verifie
             raise HostError(f"{mirror}: nothing was fetched yet: `ispagent update fetch`")
     repository = Repository(channel, str(mirror), channel.applied / "trusted")
     wanted = _wanted(repository.offer(here), version)
+    repository.refuse_if_too_new(wanted, here)
     try:
         new = repository.package(wanted, channel.applied)
         old = repository.package(here, channel.applied)

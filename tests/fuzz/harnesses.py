@@ -92,7 +92,7 @@ from agent.store.db import Store
 from agent.store.mark_file import SLOT_BYTES, MarkFile
 from agent.store.vault import StoredSealing, Vault
 from agent.update.errors import UpdateError
-from agent.update.offers import Package, encode_offer, read_offer_untrusted
+from agent.update.offers import Package, encode_offer, read_lowest_untrusted, read_offer_untrusted
 from agent.uplink import enrolment, wire
 from agent.uplink.errors import UplinkError
 from backups import archive
@@ -382,6 +382,12 @@ simple(
     "update.offer",
     lambda data: read_offer_untrusted(data, Package("ispagent", "0.1.0", "13", "amd64")),
     encode_offer(Package("ispagent", "0.2.0", "13", "amd64")),
+    errors=UpdateError,
+)
+simple(
+    "update.lowest",
+    lambda data: read_lowest_untrusted({"lowest": data.decode("latin-1")}, "pool"),
+    b"0.1.0~git20261128.59abcb1-0ispagents1",
     errors=UpdateError,
 )
 simple(

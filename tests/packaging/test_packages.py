@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.update import release
 from tests import debian_packages as rig
 from tests.debian_packages import PROGRAMS, ROOT, Packages
 from tests.debian_root import DebianRoot, in_root, memory_folder
@@ -153,6 +154,14 @@ def test_it_says_what_it_is_and_what_it_needs(name: str, packages: Packages) -> 
         assert not re.search(r"^License: of-[^\n]*-$", copyright_of, re.MULTILINE)
 
 
+def test_the_signers_tool_reads_it(name: str, packages: Packages) -> None:
+    """A package as it is built, with a revision in its version: what machines compare with what dpkg says of it."""
+    built = packages.get(name)
+    described, lowest = release.described(built)
+    assert f"{described.product}_{described.version}_{described.arch}.deb" == built.name
+    assert (described.product, described.release, lowest) == (name, "13", "0.1.0~")
+
+
 def test_lintian_has_nothing_to_say_but_what_is_overridden(name: str, packages: Packages) -> None:
     try:
         lintian = program("lintian", "lintian")
@@ -286,6 +295,20 @@ def test_upgrade_downgrade_removal_and_purge(
 def _left(root: DebianRoot) -> dict[str, str]:
     """Return what a purge left, but for users, dpkg's own books and the packages that the test put there."""
     return {p: what for p, what in root.changes().items() if p not in USERS | DPKG_OWN and not p.startswith("/srv")}
+
+
+def test_a_version_that_is_too_old_is_not_replaced(debian_root: DebianRoot, packages: Packages, tmp_path: Path) -> None:
+    new = packages.get("ispcloud")
+    old = rig.repacked(new, tmp_path / "old", {"Version": "0.0.9-0ispagents1"})
+    _install(debian_root, old)
+    before = debian_root.changes()
+    refused = _install(debian_root, new, check=False)
+    assert refused.returncode == 1
+    assert "may be installed over 0.1.0~ and newer, and this machine has 0.0.9-0ispagents1.\nNothing" in refused.stderr
+    shown = debian_root.run("dpkg-query", "--show", "-f=${db:Status-Status} ${Version}", "ispcloud").stdout
+    assert shown == "installed 0.0.9-0ispagents1"
+    changed = before.keys() ^ debian_root.changes().keys()
+    assert {path for path in changed if path not in DPKG_OWN and not path.startswith("/srv")} == set()
 
 
 @pytest.mark.parametrize(

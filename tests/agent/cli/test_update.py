@@ -94,7 +94,7 @@ def test_a_signed_package_that_is_another_one(machine: Machine) -> None:
     )
 
     def signed(document: Metadata[Targets]) -> None:
-        release._keep(shop.repo, document.signed, NEXT.target, other)
+        release._keep(shop.repo, document.signed, NEXT.target, other, {"lowest": "0"})
         release._keep(shop.repo, document.signed, "channels/stable/ispagent/debian-13/amd64.json", offer)
 
     shop.edit("targets", signed, *TARGET_KEYS)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from securesystemslib.signer import CryptoSigner
@@ -18,12 +22,16 @@ from agent.update.offers import Package
 
 HERE = Package("ispagent", "0.1.0", "13", "amd64")
 NEXT = Package("ispagent", "0.2.0", "13", "amd64")
+THIRD = Package("ispagent", "0.3.0", "13", "amd64")
 ROOT_KEYS, TARGET_KEYS = ("root-a", "root-b", "root-c"), ("targets-a", "targets-b")
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-def deb(folder: Path, package: Package, *, inside: Package | None = None) -> Path:
-    """Return a real package file; `inside`: what it says of itself, if that is something else."""
+def deb(folder: Path, package: Package, *, inside: Package | None = None, lowest: str = "0") -> Path:
+    """Return a real package file.
+
+    `inside`: what it says of itself, if that is something else; `lowest`: which version it may be installed over.
+    """
     said = inside or package
     tree = folder / f"tree-{package.product}-{package.version}"
     (tree / "DEBIAN").mkdir(parents=True, exist_ok=True)
@@ -31,7 +39,8 @@ def deb(folder: Path, package: Package, *, inside: Package | None = None) -> Pat
     (tree / "usr" / "share" / "doc" / "word").write_bytes(said.version.encode())
     (tree / "DEBIAN" / "control").write_text(
         f"Package: {said.product}\nVersion: {said.version}\nArchitecture: {said.arch}\n"
-        f"Ispagents-Debian: {package.release}\nMaintainer: A <a@example.net>\nDescription: for a test\n"
+        f"Ispagents-Debian: {package.release}\nIspagents-Lowest: {lowest}\n"
+        "Maintainer: A <a@example.net>\nDescription: for a test\n"
     )
     out = folder / f"{package.product}_{package.version}_{package.arch}.deb"
     done = subprocess.run(
@@ -78,9 +87,9 @@ class Shop:
     def publish(self) -> None:
         release.publish(self.repo, self.keys / "snapshot", self.keys / "timestamp")
 
-    def offer(self, *packages: Package, channel: str = "stable") -> None:
+    def offer(self, *packages: Package, channel: str = "stable", lowest: str = "0") -> None:
         """Offer packages, signed by both, and publish."""
-        made = [deb(self.folder, one) for one in packages]
+        made = [deb(self.folder, one, lowest=lowest) for one in packages]
         release.add(self.repo, channel, made)
         self.sign("targets", *TARGET_KEYS)
         self.publish()
@@ -133,3 +142,30 @@ def _point(document: Metadata[Root | Targets | Snapshot | Timestamp], version: i
         signed.meta["targets.json"].version = version
     elif isinstance(signed, Timestamp):
         signed.snapshot_meta.version = version
+
+
+@contextmanager
+def web(folder: Path, before: Callable[[str], None] = lambda _: None) -> Iterator[str]:
+    """Serve a folder on a free port of the loopback; gives its address. `before` is called before each answer."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        """Serves files and logs nothing."""
+
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args, directory=str(folder))
+
+        def do_GET(self) -> None:
+            before(self.path)
+            super().do_GET()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()

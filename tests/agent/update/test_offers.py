@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.update.errors import ChannelRefusedError
-from agent.update.offers import OFFER_BYTES, encode_offer, offer_path, read_offer_untrusted
+from agent.update.offers import OFFER_BYTES, encode_offer, offer_path, read_lowest_untrusted, read_offer_untrusted
 from tests.agent.update.rig import HERE, NEXT
 
 
@@ -42,3 +42,20 @@ def test_what_is_refused(data: bytes, match: str) -> None:
 def test_any_bytes(data: bytes) -> None:
     with pytest.raises(ChannelRefusedError):
         read_offer_untrusted(data, HERE)
+
+
+def test_the_version_in_a_path() -> None:
+    assert HERE.version_of(NEXT.target) == "0.2.0"
+    built = replace(HERE, version="0.1.0~git20261128.59abcb1aa-0ispagents1")
+    assert HERE.version_of(built.target) == built.version
+    for other in (replace(NEXT, arch="arm64"), replace(NEXT, product="ispcloud"), replace(NEXT, release="14")):
+        assert HERE.version_of(other.target) == ""
+    assert HERE.version_of(replace(NEXT, version="../../x").target) == ""
+    assert HERE.version_of("pool/debian-13/ispagent_amd64.deb") == ""
+
+
+@pytest.mark.parametrize("custom", [None, {}, [], {"lowest": 1}, {"lowest": ""}, {"lowest": "1:2"}, {"other": "0.1"}])
+def test_a_package_of_which_nobody_judged_what_it_may_replace(custom: object) -> None:
+    assert read_lowest_untrusted({"lowest": "0.1.0~"}, NEXT.target) == "0.1.0~"
+    with pytest.raises(ChannelRefusedError, match=r"0\.2\.0_amd64\.deb: expected the oldest version that it may be"):
+        read_lowest_untrusted(custom, NEXT.target)

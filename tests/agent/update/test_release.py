@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import typer
 
 from agent.update import release
-from agent.update.repository_session import check
-from tests.agent.update.rig import HERE, NEXT, ROOT_KEYS, TARGET_KEYS, Shop, deb
+from agent.update.repository_session import check, fetch
+from tests.agent.update.cutting import cut_before
+from tests.agent.update.rig import HERE, NEXT, ROOT_KEYS, TARGET_KEYS, THIRD, Shop, deb, web
 
 
 @pytest.fixture
@@ -96,3 +100,84 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         release.main(["key", str(tmp_path / "a.key"), "--clear"])
     assert left.value.code == 2
     assert "is there already" in capsys.readouterr().err
+
+
+# --- a publication that is cut, and readers that come meanwhile -------------------------------------------------------
+
+
+def replaced_timestamp_key(shop: Shop) -> None:
+    """Stage a new version and a new key of the timestamp: old and new documents do not go together."""
+    shop.new_key("timestamp-2")
+    release.rotate(shop.repo, "timestamp", shop.public("timestamp"), shop.public("timestamp-2"))
+    shop.sign("root", *ROOT_KEYS[:2])
+    release.add(shop.repo, "stable", [deb(shop.folder, NEXT)])
+    shop.sign("targets", *TARGET_KEYS)
+
+
+def test_a_publication_that_is_cut_shows_the_old_repository_or_the_new_one(shop: Shop) -> None:
+    replaced_timestamp_key(shop)
+    shutil.copytree(shop.repo, shop.folder / "kept")
+
+    def publish() -> None:
+        release.publish(shop.repo, shop.keys / "snapshot", shop.keys / "timestamp-2")
+
+    seen = []
+    while cut_before(len(seen), shop.repo, publish):
+        channel = shop.channel(machine=f"machine-{len(seen)}")
+        seen.append(check(channel, HERE))
+        publish()  # after the cut, the same command goes on
+        assert check(channel, HERE) == NEXT
+        release.add(shop.repo, "stable", [deb(shop.folder, THIRD)])  # no number of a document is used twice
+        shop.sign("targets", *TARGET_KEYS)
+        publish()
+        assert check(channel, NEXT) == THIRD
+        assert sorted(path.name for path in shop.repo.iterdir()) == ["metadata", "staged", "targets"]
+        shutil.rmtree(shop.repo)
+        shutil.copytree(shop.folder / "kept", shop.repo)
+    assert len(seen) > 10
+    assert (seen[0], seen[-1]) == (HERE, NEXT)
+    assert seen == sorted(seen, key=lambda one: one.version), "once it is published, it stays so"
+
+
+def test_packages_that_are_added_change_nothing_for_readers(shop: Shop) -> None:
+    """Also a package that is published already: its file is not written a second time while somebody reads it."""
+    channel = shop.channel()
+    kept = {path: path.read_bytes() for path in (shop.repo / "targets").rglob("*") if path.is_file()}
+    shutil.copytree(shop.repo, shop.folder / "kept")
+    packages = [deb(shop.folder, one) for one in (HERE, NEXT)]
+    steps = 0
+    while cut_before(steps, shop.repo, lambda: release.add(shop.repo, "stable", packages)):
+        steps += 1
+        assert {path: path.read_bytes() for path in kept} == kept
+        assert check(channel, HERE) == HERE
+        shutil.rmtree(shop.repo)
+        shutil.copytree(shop.folder / "kept", shop.repo)
+    assert steps > 5
+    shop.sign("targets", *TARGET_KEYS)
+    shop.publish()
+    assert fetch(channel, HERE) == NEXT
+
+
+def test_keys_that_are_replaced_while_somebody_reads(shop: Shop) -> None:
+    """The reader has the old root document, then the new timestamp, which the old one does not know the key of."""
+    replaced_timestamp_key(shop)
+    asked: list[str] = []
+
+    def meanwhile(path: str) -> None:
+        asked.append(path)
+        if asked.count("/metadata/timestamp.json") == 1 and path == "/metadata/timestamp.json":
+            release.publish(shop.repo, shop.keys / "snapshot", shop.keys / "timestamp-2")
+
+    with web(shop.repo, meanwhile) as address:
+        assert check(replace(shop.channel(), source=address), HERE) == NEXT
+
+
+def test_a_file_system_that_swaps_no_folders(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(one: Path, other: Path) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument", str(one))
+
+    monkeypatch.setattr(release, "swap", refused)
+    before = check(shop.channel(), HERE)
+    with pytest.raises(release.ReleaseProblem, match="publish on ext4, xfs, btrfs or tmpfs, and copy it from there"):
+        shop.publish()
+    assert check(shop.channel(), HERE) == before

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -19,7 +16,7 @@ from tuf.api.metadata import Metadata, Snapshot, Timestamp
 from agent.update import release, repository_session
 from agent.update.errors import ChannelAwayError, ChannelRefusedError, HostError
 from agent.update.repository_session import Repository, applying, check, fetch, prepare
-from tests.agent.update.rig import HERE, LONG_AGO, NEXT, ROOT_KEYS, TARGET_KEYS, Shop
+from tests.agent.update.rig import HERE, LONG_AGO, NEXT, ROOT_KEYS, TARGET_KEYS, THIRD, Shop, web
 
 
 @pytest.fixture
@@ -72,6 +69,45 @@ def test_an_installed_version_that_the_repository_never_had(shop: Shop) -> None:
     shop.offer(NEXT)
     fetch(shop.channel(), mine)
     assert prepare(shop.channel(), mine).old is None
+
+
+def test_a_version_that_may_not_be_skipped(shop: Shop) -> None:
+    """Each release says over which versions it may be installed: the error names the next one on the way."""
+    for version, lowest in (("0.2.0", "0.1.0"), ("0.2.1", "0.1.0"), ("0.3.0", "0.2.0"), ("0.4.0", "0.2.1")):
+        shop.offer(replace(HERE, version=version), lowest=lowest)
+    channel = shop.channel()
+    said = r"may be installed over 0\.2\.1 and newer, and this machine has 0\.1\.0: install 0\.2\.1 first: `ispa"
+    with pytest.raises(ChannelRefusedError, match=said):
+        fetch(channel, HERE)
+    assert not (channel.folder / "mirror").exists()
+    here = fetch(channel, HERE, "0.2.1")
+    assert prepare(channel, HERE, "0.2.1").offered == here
+    assert fetch(channel, here).version == "0.4.0"
+    # Back is another way: an older program says itself whether it may write to the database
+    assert fetch(channel, replace(HERE, version="0.4.0"), "0.1.0") == HERE
+
+
+def test_root_asks_too_what_may_be_skipped(shop: Shop) -> None:
+    """It was fetched for another version than the one that is installed when root installs it."""
+    shop.offer(NEXT)
+    shop.offer(THIRD, lowest="0.2.0")
+    fetch(shop.channel(), NEXT)
+    with pytest.raises(ChannelRefusedError, match=r"install 0\.2\.0 first"):
+        prepare(shop.channel(), HERE)
+    assert not (shop.channel().applied / "pool").exists()
+
+
+def test_no_version_leads_there(shop: Shop) -> None:
+    shop.offer(THIRD, lowest="0.2.0")
+    with pytest.raises(ChannelRefusedError, match=r"no version between that may be installed over 0\.1\.0: ask its"):
+        fetch(shop.channel(), HERE)
+
+
+def test_a_package_that_was_signed_without_a_lowest_version(shop: Shop) -> None:
+    shop.offer(NEXT)
+    shop.edit("targets", lambda d: d.signed.targets[NEXT.target].unrecognized_fields.clear(), *TARGET_KEYS)
+    with pytest.raises(ChannelRefusedError, match="expected the oldest version that it may be installed over"):
+        fetch(shop.channel(), HERE)
 
 
 def test_artifact_cache(shop: Shop) -> None:
@@ -407,27 +443,6 @@ def test_a_source_on_the_web(shop: Shop) -> None:
         assert prepare(channel, HERE).offered == NEXT
     with pytest.raises(ChannelAwayError, match="or none at all"):
         check(channel, HERE)
-
-
-@contextmanager
-def web(folder: Path) -> Iterator[str]:
-    """Serve a folder on a free port of the loopback; gives its address."""
-    handler = functools.partial(Quiet, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    """Serves files and logs nothing."""
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
 
 
 # --- users of the same machine ----------------------------------------------------------------------------------------
