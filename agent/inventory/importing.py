@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -76,7 +75,7 @@ class Importer:
         ensure: Callable[[list[str | None]], None],
         billing: Path | None,
         access: Sequence[AccessMap],
-        wall_s: Callable[[], float] = time.time,
+        wall_s: Callable[[], float],
         note: Callable[[str], None] = lambda _: None,
         people: Mapping[int, str] | None = None,
         zone: tzinfo = UTC,

@@ -20,6 +20,7 @@ import trio
 
 from agent.connectors.routeros.connector import RouterosConnector
 from agent.connectors.routeros.schema import RouterosConfig, RouterTarget
+from agent.runtime.clock import SystemClock
 from agent.store.vault import Vault
 from lab.router.certificate import make_certificate
 from lab.router.device import Router
@@ -103,7 +104,9 @@ def connector(at: Sequence[RouterAt], vault: Vault) -> RouterosConnector:
         RouterTarget(f"r{n}", "127.0.0.1", r.port, USER, "api", bytes.fromhex(r.fingerprint), not r.fingerprint)
         for n, r in enumerate(at)
     ]
-    return RouterosConnector(RouterosConfig(tuple(targets)), {"api": PASSWORD.encode()}.__getitem__, vault.commit)
+    return RouterosConnector(
+        RouterosConfig(tuple(targets)), {"api": PASSWORD.encode()}.__getitem__, vault.commit, clock=SystemClock()
+    )
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ agent must say so.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -180,7 +181,7 @@ async def test_a_coa_request_is_taken(sqlite_radius: RadiusDatabase, freeradius:
         return DynAuthClient(profile("mikrotik"), server.secret.encode(), load(), learned=learned)
 
     nas = Nas("bng-1", NAS_ADDRESS, server.host, server.coa_port, "nas/bng-1")
-    async with DynAuths(client, {}) as dynauths:
+    async with DynAuths(client, {}, time.time) as dynauths:
 
         async def ask(user: str, within_s: float) -> DynAuthAnswer | Silence:
             attributes = {**session, "User-Name": user, "Mikrotik-Rate-Limit": "20M/20M"}

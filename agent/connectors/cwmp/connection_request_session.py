@@ -10,7 +10,6 @@ import ipaddress
 import os
 import socket as stdlib_socket
 import ssl
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -273,6 +272,7 @@ async def request_udp(
     target: UdpTarget,
     credentials: Credentials,
     send: Send,
+    at_s: float,
     *,
     copies: int = limits.UDP_COPIES,
     gap_s: float = limits.UDP_GAP_S,
@@ -285,13 +285,14 @@ async def request_udp(
         target: where it listens: the binding that the STUN server saw last, or the place that the CPE told.
         credentials: for this CPE, the same as for HTTP.
         send: from the STUN server's own address and port where it is ours, or a NAT drops it.
+        at_s: now, unix seconds.
         copies: 1 or more.
         gap_s: between two of them.
     """
     message = udp_message(
         target,
         credentials,
-        at_s=int(time.time()),
+        at_s=int(at_s),
         number=chance.randbits(32),
         cnonce=chance.token_hex(_CNONCE_BYTES),
     )

@@ -506,5 +506,6 @@ class CpeFleet:
         if isinstance(way, RequestResult):
             return way
         if isinstance(way, UdpTarget):
-            return await request_udp(way, credentials, send_datagram if self.stun is None else self.stun.send)
+            send = send_datagram if self.stun is None else self.stun.send
+            return await request_udp(way, credentials, send, self._clock.wall_s())
         return await request_http(way, credentials, timeout_s=REQUEST_TIMEOUT_S)

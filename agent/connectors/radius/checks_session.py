@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from agent.connectors.radius.schema import Method, Nas, SqlTarget
     from agent.connectors.radius.sql import SqlAuthority
     from agent.connectors.radius.sql_check import Examined
+    from agent.runtime.clock import Clock
 
 AskNas = Callable[["Nas"], Awaitable["DynAuthAnswer | str"]]
 
@@ -39,6 +40,7 @@ class TargetChecks:
         methods: the access methods that it decides.
         nas: all NAS.
         has_secret: whether a secret of that name was set.
+        clock: ours, with which the database's is compared.
     """
 
     sql: SqlAuthority
@@ -46,6 +48,7 @@ class TargetChecks:
     methods: Collection[Method]
     nas: Collection[Nas]
     has_secret: Callable[[str], bool]
+    clock: Clock
 
     async def check(self, secret: str, ask: AskNas) -> Sequence[Check]:
         """Return the checks, in a stable order.
@@ -67,7 +70,9 @@ class TargetChecks:
     async def _database(self, *, whole: bool) -> list[Check]:
         where = self.target.id
         try:
-            examined = await self.sql.work(lambda connection: examine(connection, self.target), fresh=True)
+            examined = await self.sql.work(
+                lambda connection: examine(connection, self.target, self.clock.wall_s), fresh=True
+            )
         except UnreadableError as err:
             mend = f"ispagent secret set {self.target.secret}" if err.reason is TargetReason.MISSING_SECRET else ""
             return [Check(where, "login", FAIL, str(err).removeprefix(f"{where}: "), mend)]

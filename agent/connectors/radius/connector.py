@@ -27,13 +27,13 @@ from agent.connectors.radius.session import SETTLE_S, RadiusSession
 from agent.connectors.radius.sql import SqlAuthority
 from agent.model import Target
 from agent.reasons import TargetReason
-from agent.runtime.clock import boot_time_s
 
 if TYPE_CHECKING:
     from agent.connectors.base import AccessMethod, AnswerBook, SessionHost
     from agent.connectors.radius.rowset import Commit
     from agent.connectors.radius.schema import Nas, RadiusConfig
     from agent.model import Address, Value
+    from agent.runtime.clock import Clock
 
 _CLEARTEXT: Final = "Cleartext-Password"
 NAME: Final = "radius"
@@ -51,11 +51,11 @@ class RadiusConnector:
         secrets: Callable[[str], bytes],
         commit: Commit,
         *,
+        clock: Clock,
         window: int = WINDOW,
         zone: tzinfo = UTC,
         hosts: Mapping[str, SessionHost] = MappingProxyType({}),
         book: AnswerBook = NO_ANSWERS,
-        boottime: Callable[[], float] = boot_time_s,
     ) -> None:
         """Take the configuration; nothing is opened before `dial`.
 
@@ -63,11 +63,11 @@ class RadiusConnector:
             config: targets, NAS and methods.
             secrets: the vault: name -> secret, or UnreadableError. Called from worker threads too.
             commit: keyed commitment (label, secret value) -> 64 hex digits.
+            clock: of tickets' deadlines, and of what is read.
             window: steps in flight per target.
             zone: the RADIUS servers', in which they read dates.
             book: keeps the answers of NAS over a restart.
             hosts: the kinds of devices that a NAS may be, by the first word of their targets' ids.
-            boottime: the clock of tickets' deadlines.
         """
         self.traits = Traits(
             conditional=True,
@@ -91,7 +91,7 @@ class RadiusConnector:
             for m in config.methods
         }
         self.access_methods: Mapping[str, AccessMethod] = with_routers(alone, config, hosts)
-        self._secrets, self._commit, self._boottime = secrets, commit, boottime
+        self._secrets, self._commit, self._clock = secrets, commit, clock
         self._learned: dict[str, frozenset[str]] = {}
         self._book = book
         self._answers = NasAnswers(book.kept(NAME))
@@ -111,7 +111,7 @@ class RadiusConnector:
             raise UnreadableError(f"no target {target.id} is configured", reason=TargetReason.REFUSED)
         sql = SqlAuthority(sql_target, lambda: self._secrets(sql_target.secret), self.traits.window)
         try:
-            async with DynAuths(self._client, self._learned, self._secret) as dynauths:
+            async with DynAuths(self._client, self._learned, self._clock.wall_s, self._secret) as dynauths:
                 methods = [method for method in self._methods if method.target == target.id]
                 yield RadiusSession(
                     target,
@@ -119,12 +119,12 @@ class RadiusConnector:
                     dynauths,
                     self._nas,
                     self._commit,
-                    TargetChecks(sql, sql_target, methods, tuple(self._nas.values()), self._has_secret),
+                    TargetChecks(sql, sql_target, methods, tuple(self._nas.values()), self._has_secret, self._clock),
                     self.traits.window,
                     self._answers,
                     sql_target.silent_h,
                     keep=partial(self._book.keep, NAME),
-                    boottime=self._boottime,
+                    clock=self._clock,
                 )
         finally:
             await sql.aclose()

@@ -6,7 +6,6 @@ An ICMP port unreachable is no answer: the NAS may still have the datagram, and 
 from __future__ import annotations
 
 import socket as stdlib_socket
-import time
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Final, Self
 
@@ -31,8 +30,8 @@ _SEND_TRIES: Final = 2
 class DynAuthSession:
     """Requests to one NAS, any number at once. Made by `DynAuths`."""
 
-    def __init__(self, nas: Nas, client: DynAuthClient, nursery: trio.Nursery) -> None:
-        self._nas, self._client, self._nursery = nas, client, nursery
+    def __init__(self, nas: Nas, client: DynAuthClient, nursery: trio.Nursery, wall_s: Callable[[], float]) -> None:
+        self._nas, self._client, self._nursery, self._wall_s = nas, client, nursery, wall_s
         self._sockets: list[trio.socket.SocketType] = []
         self._opening = trio.Lock()
         self._results: dict[Key, DynAuthAnswer | Silence] = {}
@@ -51,7 +50,7 @@ class DynAuthSession:
             NasUnreachableError: the first datagram could not be sent (no route, no such host).
         """
         key, first = self._client.request(
-            kind, attributes, now=trio.current_time(), at_s=int(time.time()), deadline=deadline
+            kind, attributes, now=trio.current_time(), at_s=int(self._wall_s()), deadline=deadline
         )
         done = self._done[key] = trio.Event()
         try:
@@ -156,13 +155,15 @@ class DynAuths:
         self,
         open_client: Callable[[Nas, frozenset[str]], DynAuthClient],
         learned: Learned,
+        wall_s: Callable[[], float],
         secret_of: Callable[[Nas], bytes] = lambda _: b"",
     ) -> None:
         """Take how a client is made, and what was learned about NAS before: it is brought up to date at the end.
 
+        `wall_s`: unix seconds, for the requests' timestamps.
         `secret_of`: a NAS' secret now. When it is another than before, the next request goes through a new client.
         """
-        self._open_client, self._learned, self._secret_of = open_client, learned, secret_of
+        self._open_client, self._learned, self._wall_s, self._secret_of = open_client, learned, wall_s, secret_of
         self._sessions: dict[str, tuple[bytes, DynAuthSession]] = {}
         self._replaced: list[DynAuthSession] = []
         self._clients: dict[str, DynAuthClient] = {}
@@ -200,7 +201,7 @@ class DynAuths:
             client = self._clients[nas.name] = self._open_client(nas, before)
             if session is not None:
                 self._replaced.append(session)  # what it has in flight is answered under the secret of before
-            session = DynAuthSession(nas, client, self._nursery)
+            session = DynAuthSession(nas, client, self._nursery, self._wall_s)
             self._sessions[nas.name] = secret, session
             self._nursery.start_soon(session.run_timers)
         return session

@@ -22,7 +22,6 @@ stands in `sessions/LOGIN` with the field `addresses.DENIED`.
 from __future__ import annotations
 
 import ipaddress
-import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -74,7 +73,6 @@ from agent.connectors.radius.sql_check import missing_privileges, missing_to_clo
 from agent.connectors.radius.sql_connection import DRIVER_ERRORS
 from agent.model import ABSENT, Seen
 from agent.reasons import TargetReason
-from agent.runtime.clock import boot_time_s
 
 if TYPE_CHECKING:
     from agent.connectors.base import Check, KeptAnswer
@@ -86,6 +84,7 @@ if TYPE_CHECKING:
     from agent.connectors.radius.sql_connection import Connection
     from agent.connectors.radius.sql_errors import SqlMeaning
     from agent.model import Address, Effect, Target, Ticket, Transition, Value
+    from agent.runtime.clock import Clock
 
 SETTLE_S: Final = 2.0
 """How long a datagram may still be under way, or a server busy with a COMMIT whose connection is gone."""
@@ -123,7 +122,7 @@ class RadiusSession:
         silent_h: int,
         *,
         keep: Callable[[Sequence[KeptAnswer]], Awaitable[None]],
-        boottime: Callable[[], float] = boot_time_s,
+        clock: Clock,
     ) -> None:
         """Put the parts together.
 
@@ -138,7 +137,7 @@ class RadiusSession:
             answers: what NAS said of sessions, also before this session began.
             silent_h: how long accounting may be silent on a session whose NAS is not configured, hours.
             keep: keeps answers of NAS over a restart.
-            boottime: the clock of `Ticket.deadline_s`.
+            clock: of `Ticket.deadline_s` and `Seen.at_s`.
         """
         self.target = target
         self._sql, self._dynauths, self._nas, self._commit = sql, dynauths, nas, commit
@@ -149,7 +148,7 @@ class RadiusSession:
         self._window = trio.CapacityLimiter(window)
         self._presence = NasPresence(nas, self.ask_nobody)
         self._keep = keep
-        self._boottime = boottime
+        self._clock = clock
         self._settled_at = float("-inf")
 
     async def read(self, addresses: Collection[Address]) -> Mapping[Address, Seen]:
@@ -162,7 +161,7 @@ class RadiusSession:
         for text in addresses:
             resource, key = self._parse(text)
             wanted.setdefault(resource, {})[key] = text
-        at_s = int(time.time())
+        at_s = int(self._clock.wall_s())
         found: dict[Address, Seen] = {}
         await self._take_place()
         try:
@@ -212,7 +211,9 @@ class RadiusSession:
     def _held(self, key: str) -> Seen:
         answer = self._answers.of(*held_of(key))
         known = answer is not None and not answer.why
-        return Seen(held_fields(answer) or ABSENT, answer.at_s if answer is not None and known else int(time.time()))
+        return Seen(
+            held_fields(answer) or ABSENT, answer.at_s if answer is not None and known else int(self._clock.wall_s())
+        )
 
     async def _missing_privileges(self, ask: Callable[[Connection, SqlTarget], tuple[SqlMeaning, ...]]) -> Value:
         try:
@@ -280,7 +281,7 @@ class RadiusSession:
         rows = {one: key for one, (resource, key) in parts.items() if resource is RadiusResource.SESSION}
         if any(self._answers.denied(key, _heard_of(earlier[one])) is None for one, key in rows.items()):
             return {}
-        first_s, now_s = min((one.at_s for one in earlier.values()), default=None), int(time.time())
+        first_s, now_s = min((one.at_s for one in earlier.values()), default=None), int(self._clock.wall_s())
         names = []
         for name in filter(None, effect.args[BY_NAME].split(",")):
             answer = self._answers.of(name, login)
@@ -415,7 +416,7 @@ class RadiusSession:
             await self._window.acquire()
 
     def _check_deadline(self, ticket: Ticket) -> None:
-        if self._boottime() >= ticket.deadline_s:
+        if self._clock.boot_s() >= ticket.deadline_s:
             raise NotSentError(
                 f"{self.target.id}: the deadline passed while waiting for a turn", reason=TargetReason.EXPIRED
             )
@@ -454,7 +455,7 @@ class RadiusSession:
             login, transition.before.value, changes, lambda rows: rowset.to_value(rows, to_value)
         )
         if drift is not None:
-            observed = {transition.address: Seen(drift.observed, int(time.time()))}
+            observed = {transition.address: Seen(drift.observed, int(self._clock.wall_s()))}
             raise DriftedError(f"{self.target.id}: the user's rows no longer read as planned", observed=observed)
         return Reply(True, TargetReason.COMMITTED, f"{len(changes)} row(s)")
 
@@ -466,12 +467,12 @@ class RadiusSession:
             self._check_denied(unique_id, session)
         drift = await self._sql.write_session(unique_id, session, closes=closes)
         if drift is not None:
-            observed = {transition.address: Seen(drift.observed, int(time.time()))}
+            observed = {transition.address: Seen(drift.observed, int(self._clock.wall_s()))}
             raise DriftedError(f"{self.target.id}: the session's row no longer reads as planned", observed=observed)
         return Reply(True, TargetReason.COMMITTED, "1 row of accounting " + ("closed" if closes else "opened again"))
 
     def _check_denied(self, unique_id: str, session: Mapping[str, str]) -> None:
-        nas, now_s = session.get("nas", ""), int(time.time())
+        nas, now_s = session.get("nas", ""), int(self._clock.wall_s())
         if nas in self._nas:
             known = self._answers.denied(unique_id, session.get("heard", "")) is not None
         else:
@@ -496,7 +497,7 @@ class RadiusSession:
             raise NotSentError(
                 f"no NAS is configured with accounting address {', '.join(unknown)}", reason=RadiusReason.UNKNOWN_NAS
             )
-        deadline = trio.current_time() + min(ticket.deadline_s - self._boottime(), ANSWER_S)
+        deadline = trio.current_time() + min(ticket.deadline_s - self._clock.boot_s(), ANSWER_S)
         changes = effect.args if kind is PacketKind.COA else {}
         outcomes: list[_Told] = []
         if len(asked) == 1:  # nearly always: no nursery and no task for it
@@ -533,7 +534,7 @@ class RadiusSession:
             wanted: Collection[str] = profile(nas.profile).identify
             session = asked.session or {"login": asked.key, "nas": nas.accounting}
             if not asked.session:
-                self._answers.say(asked.nas, asked.key, _NO_ANSWER_YET, int(time.time()))
+                self._answers.say(asked.nas, asked.key, _NO_ANSWER_YET, int(self._clock.wall_s()))
                 wanted, deadline = _LOGIN & {*wanted, "User-Name"}, min(deadline, trio.current_time() + ASK_S)
             attributes = {**identification(wanted, session), **changes}
             outcome = await self._dynauths.get(nas).exchange(kind, attributes, deadline)
@@ -548,7 +549,7 @@ class RadiusSession:
 
     def _note(self, asked: _Asked, told: _Outcome) -> None:
         """Keep what a NAS said of a session, or of a login."""
-        now_s = int(time.time())
+        now_s = int(self._clock.wall_s())
         denied = isinstance(told, DynAuthAnswer) and not told.ack and told.cause == _SESSION_NOT_FOUND
         if asked.session:
             if denied:

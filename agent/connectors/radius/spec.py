@@ -17,7 +17,13 @@ def _make(config: RadiusConfig, context: ConnectorContext) -> RadiusConnector:
     from agent.connectors.radius.connector import RadiusConnector
 
     return RadiusConnector(
-        config, context.secrets, context.commit, zone=context.zone, hosts=context.hosts, book=context.answers
+        config,
+        context.secrets,
+        context.commit,
+        zone=context.zone,
+        hosts=context.hosts,
+        book=context.answers,
+        clock=context.clock,
     )
 
 

@@ -5,7 +5,6 @@ EXPLAIN checks privileges, tables and columns as the statement itself would, and
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
@@ -53,8 +52,8 @@ class Examined:
     open_at: dict[str, int] | None = field(default=None)
 
 
-def examine(connection: Connection, target: SqlTarget) -> Examined:
-    """Return the findings on a database.
+def examine(connection: Connection, target: SqlTarget, wall_s: Callable[[], float]) -> Examined:
+    """Return the findings on a database. `wall_s`: our clock, unix seconds.
 
     Raises:
         DRIVER_ERRORS: the connection broke.
@@ -63,7 +62,7 @@ def examine(connection: Connection, target: SqlTarget) -> Examined:
     distinct = tuple(dict.fromkeys(missing))
     sessions = None if any("radacct" in m.text for m in distinct) else _open_at(connection)
     closing = () if sessions is None else missing_to_close(connection, target)
-    return Examined(missing=distinct, closing=closing, ahead_s=_ahead_s(connection), open_at=sessions)
+    return Examined(missing=distinct, closing=closing, ahead_s=_ahead_s(connection, wall_s), open_at=sessions)
 
 
 def missing_to_close(connection: Connection, target: SqlTarget) -> tuple[SqlMeaning, ...]:
@@ -131,7 +130,7 @@ _NOW: Final[dict[Database, str]] = {
 }
 
 
-def _ahead_s(connection: Connection, wall_s: Callable[[], float] = time.time) -> float | None:
+def _ahead_s(connection: Connection, wall_s: Callable[[], float]) -> float | None:
     if not _NOW[connection.kind]:
         return None
     before_s = wall_s()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -25,7 +24,6 @@ from agent.connectors.routeros.session import SETTLE_S, RouterSession
 from agent.line_model.reading import Neighbor
 from agent.model import Absent, Target
 from agent.reasons import TargetReason
-from agent.runtime.clock import boot_time_s
 
 if TYPE_CHECKING:
     from agent.connectors.base import AccessMethod, CannotEnforce, DeviceNeeds, Preparation, PrepareTerms
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from agent.connectors.routeros.rows import Commit
     from agent.connectors.routeros.schema import Credential, RouterosConfig, RouterTarget
     from agent.model import Address, Seen, Step, Value
+    from agent.runtime.clock import Clock
 
 _IPV6: Final = 6
 WINDOW: Final = 8
@@ -50,9 +49,8 @@ class RouterosConnector:
         secrets: Callable[[str], bytes],
         commit: Commit,
         *,
+        clock: Clock,
         window: int = WINDOW,
-        boottime: Callable[[], float] = boot_time_s,
-        walltime: Callable[[], float] = time.time,
         reach: Dial = dial,
     ) -> None:
         """Take the configuration; nothing is opened before `dial`.
@@ -61,9 +59,8 @@ class RouterosConnector:
             config: targets and methods.
             secrets: the vault: name -> secret, or UnreadableError.
             commit: keyed commitment (label, secret value) -> 64 hex digits.
+            clock: of tickets' deadlines, and of what is read.
             window: steps in flight per target.
-            boottime: the clock of tickets' deadlines.
-            walltime: the clock of what is read, unix seconds.
             reach: how a router is reached.
         """
         self.traits = Traits(
@@ -78,7 +75,7 @@ class RouterosConnector:
         self.targets: Sequence[Target] = tuple(Target(t.id, "routeros", t.identity) for t in config.targets)
         self.access_methods: Mapping[str, AccessMethod] = {m.name: access_method_of(m) for m in config.methods}
         self._secrets, self._commit, self._reach = secrets, commit, reach
-        self._boottime, self._walltime = boottime, walltime
+        self._clock = clock
         self._lines: dict[str, RouterLine] = {}
         self._connecting = trio.CapacityLimiter(CONNECTING_MAX)
 
@@ -97,10 +94,9 @@ class RouterosConnector:
             raise UnreadableError(f"no target {target.id} is configured", reason=TargetReason.REFUSED)
         async with trio.open_nursery() as nursery:
             connect = partial(self._connect, nursery, router)
-            line = self._lines[target.id] = RouterLine(target, router, self._secrets, connect)
-            clocks = {"boottime": self._boottime, "walltime": self._walltime}
+            line = self._lines[target.id] = RouterLine(target, router, self._secrets, connect, self._clock)
             try:
-                yield RouterSession(target, router, line, self._commit, **clocks)
+                yield RouterSession(target, router, line, self._commit, self._clock)
             finally:
                 del self._lines[target.id]
             nursery.cancel_scope.cancel()

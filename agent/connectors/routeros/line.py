@@ -9,7 +9,6 @@ was exchanged. Those who wait while an attempt fails share its error, and `backo
 from __future__ import annotations
 
 import hmac
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from agent.connectors.routeros.api_session import RouterApi
     from agent.connectors.routeros.schema import RouterTarget
     from agent.model import Target
+    from agent.runtime.clock import Clock
 
 SPARED_S: Final = 5.0
 """The CPU's load, and whether a safe mode is open, are read no more often."""
@@ -111,7 +111,9 @@ class _Wire:
 class RouterLine:
     """The connections to one router. Used by several tasks at once."""
 
-    def __init__(self, target: Target, config: RouterTarget, passwords: Passwords, connect: Connect) -> None:
+    def __init__(
+        self, target: Target, config: RouterTarget, passwords: Passwords, connect: Connect, clock: Clock
+    ) -> None:
         """Put the parts together; nothing is connected yet.
 
         Args:
@@ -119,9 +121,10 @@ class RouterLine:
             config: its configuration.
             passwords: the vault.
             connect: opens a connection that is logged in and lives as long as the line.
+            clock: of when the router was asked.
         """
         self.target = target
-        self._config, self._passwords, self._connect = config, passwords, connect
+        self._config, self._passwords, self._connect, self._clock = config, passwords, connect, clock
         self._wires = {use: _Wire(found, Attempts(chance.fraction)) for use, found in config.credentials.items()}
         self._read_use = Use.READ if Use.READ in self._wires else Use.SERVICE
         self._key = chance.token_bytes(32)
@@ -322,7 +325,7 @@ class RouterLine:
                 except (RouterError, UnreadableError):
                     await wire.aclose()
                 else:
-                    self._tried_s = int(time.time())
+                    self._tried_s = int(self._clock.wall_s())
                     return
             await self._open(wire)
 
@@ -348,7 +351,7 @@ class RouterLine:
         wait_s = wire.attempts.wait_s(trio.current_time(), digest)
         if wait_s > 0 and wire.refused is not None:
             raise UnreadableError(f"{wire.refused} (next attempt in {wait_s:.0f} s)", reason=wire.refused.reason)
-        self._tried_s = int(time.time())
+        self._tried_s = int(self._clock.wall_s())
         try:
             wire.reached = await self._attempt(wire, password, digest)
         except UnreadableError as err:
@@ -416,7 +419,7 @@ class RouterLine:
         """Ask for menus, all at once. What is refused is None; so is what does not come, of a router that goes on."""
         found: dict[str, health.Rows | None] = {}
         failed: list[RouterError] = []
-        began_s = time.time()
+        began_s = self._clock.wall_s()
 
         async def ask(menu: str) -> None:
             words = (f"{menu}/print", f"=.proplist={health.PRINTS[menu]}")
@@ -435,7 +438,7 @@ class RouterLine:
                 nursery.start_soon(ask, menu)
         if failed:
             raise failed[0]
-        return Printed({menu: found[menu] for menu in menus}, (began_s + time.time()) / 2)
+        return Printed({menu: found[menu] for menu in menus}, (began_s + self._clock.wall_s()) / 2)
 
     def _version_of(self, printed: Printed) -> Version:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -113,11 +112,9 @@ _BINDING: Final = ("mac-address", "address", "server", "type", "disabled")
 class Readers:
     """Reads of one router's resources, over whatever connection is open."""
 
-    def __init__(
-        self, target: str, commit: Commit, timeout_s: float, walltime: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, target: str, commit: Commit, timeout_s: float, wall_s: Callable[[], float]) -> None:
         """Take the target's id, the keyed commitment of secrets, how long a command may take, and the clock."""
-        self._target, self._commit, self._timeout_s, self._walltime = target, commit, timeout_s, walltime
+        self._target, self._commit, self._timeout_s, self._wall_s = target, commit, timeout_s, wall_s
         self.connections = Connections(timeout_s)
         self._open: dict[tuple[RouterResource, str], frozenset[str]] = {}
         self._begun: dict[str, int] = {}
@@ -167,7 +164,7 @@ class Readers:
 
     async def running(self, api: RouterApi, resource: RouterResource, keys: Collection[str]) -> Sequence[_Row]:
         """Return the rows of those that are running and named by `keys`, with their `.id`."""
-        running, now_s = RUNNING[BY_ONE[resource]], int(self._walltime())
+        running, now_s = RUNNING[BY_ONE[resource]], int(self._wall_s())
         if running.verb == CUT:
             return await self.connections.rows(api, running, keys)
         asked = sorted(keys) if running.one_query else ()
@@ -209,7 +206,7 @@ class Readers:
     async def _of_owners(
         self, resource: RouterResource, api: RouterApi, _: Version, keys: Sequence[str]
     ) -> dict[str, Value]:
-        running, now_s = RUNNING[resource], int(self._walltime())
+        running, now_s = RUNNING[resource], int(self._wall_s())
         rows = await self.print(api, running.path, running.props, running.query, keys if running.query else ())
         for row in rows:
             if not running.key_of(row, now_s):
@@ -281,7 +278,7 @@ class Readers:
     async def _ones(
         self, resource: RouterResource, api: RouterApi, _: Version, keys: Sequence[str]
     ) -> dict[str, Value]:
-        running, now_s = RUNNING[BY_ONE[resource]], int(self._walltime())
+        running, now_s = RUNNING[BY_ONE[resource]], int(self._wall_s())
         rows = await self.running(api, resource, keys)
         return {key: running.fields(row) for row in rows for key in names(running, row, keys, now_s)}
 
@@ -289,7 +286,10 @@ class Readers:
         self, owner: RouterResource, api: RouterApi, _: Version, logins: Sequence[str]
     ) -> dict[str, Value]:
         running = RUNNING[owner]
-        rows, now_s = await self.print(api, running.path, running.props, running.query, logins), int(self._walltime())
+        rows, now_s = (
+            await self.print(api, running.path, running.props, running.query, logins),
+            int(self._wall_s()),
+        )
         found: dict[str, dict[str, str]] = {}
         for row in rows:
             at_s = began_s(row, now_s)

@@ -8,8 +8,7 @@ RouterOS has no conditional write, so between the look and the write another adm
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -43,7 +42,6 @@ from agent.connectors.routeros.schema import Use
 from agent.connectors.routeros.versions import known, not_known_text
 from agent.model import ABSENT, Seen
 from agent.reasons import TargetReason
-from agent.runtime.clock import boot_time_s
 
 if TYPE_CHECKING:
     from agent.connectors.routeros.api_session import RouterApi
@@ -53,6 +51,7 @@ if TYPE_CHECKING:
     from agent.connectors.routeros.schema import RouterTarget
     from agent.connectors.routeros.versions import Version
     from agent.model import Address, Effect, Target, Ticket, Transition, Value
+    from agent.runtime.clock import Clock
 
 SETTLE_S: Final = 2.0
 """How long a command may still be under way, or at work in a busy router, whose connection is gone."""
@@ -76,9 +75,7 @@ class RouterSession:
         config: RouterTarget,
         line: RouterLine,
         commit: Commit,
-        *,
-        boottime: Callable[[], float] = boot_time_s,
-        walltime: Callable[[], float] = time.time,
+        clock: Clock,
     ) -> None:
         """Put the parts together; nothing is connected yet.
 
@@ -87,13 +84,12 @@ class RouterSession:
             config: its configuration.
             line: the way to the router; it lives at least as long as the session.
             commit: keyed commitment of a secret; its label starts with the address.
-            boottime: the clock of `Ticket.deadline_s`.
-            walltime: the clock of `Seen.at_s`, and of when a session began.
+            clock: of `Ticket.deadline_s` and `Seen.at_s`, and of when a session began.
         """
         self.target = target
         self._config, self._line, self._commit = config, line, commit
-        self._boottime, self._walltime = boottime, walltime
-        self._readers = Readers(target.id, commit, config.timeout_s, walltime)
+        self._clock = clock
+        self._readers = Readers(target.id, commit, config.timeout_s, clock.wall_s)
         # An earlier life of the agent may have been killed with a command on its way
         self._settled_at = trio.current_time() + SETTLE_S
 
@@ -109,7 +105,7 @@ class RouterSession:
         for text in addresses:
             resource, key = self._parse(text)
             wanted.setdefault(resource, {})[key] = text
-        at_s = int(self._walltime())
+        at_s = int(self._clock.wall_s())
         found: dict[Address, Value] = {}
         if addresses:
             try:
@@ -179,7 +175,7 @@ class RouterSession:
         return {one: row for one, row in found.items() if one in earlier or one in before}
 
     async def _still_open(self, resource: RouterResource, owner: str) -> Seen:
-        at_s = int(self._walltime())
+        at_s = int(self._clock.wall_s())
         try:
             api, _ = await self._line.reading()
             return Seen(await self._readers.still_open(api, resource, owner), at_s)
@@ -243,7 +239,7 @@ class RouterSession:
             raise NotSentError(str(self._line.unreadable(err)), reason=TargetReason.UNREADABLE) from err
         now = value_of(menu, transition.address, rows, self._commit) if rows else ABSENT
         if now != transition.before.value:
-            observed = {transition.address: Seen(now, int(self._walltime()))}
+            observed = {transition.address: Seen(now, int(self._clock.wall_s()))}
             raise DriftedError(f"{self.target.id}: the row no longer reads as planned", observed=observed)
         if rows and ".id" not in rows[0]:
             raise NotSentError(
@@ -271,7 +267,7 @@ class RouterSession:
             raise NotSentError(str(self._line.unreadable(err)), reason=TargetReason.UNREADABLE) from err
         now = placed_rules.value_of(menu, rows, key)
         if now != write.before.value:
-            observed = {write.address: Seen(now, int(self._walltime()))}
+            observed = {write.address: Seen(now, int(self._clock.wall_s()))}
             raise DriftedError(f"{self.target.id}: the rule no longer reads as planned", observed=observed)
         if verb == "remove":
             words = [f"=.id={row['.id']}" for row in rows if row.get("comment") == key]
@@ -303,7 +299,7 @@ class RouterSession:
         self, running: Running, rows: Sequence[Mapping[str, str]], wanted: Mapping[str, Seen]
     ) -> list[Mapping[str, str]]:
         """Return the rows that are still the bound ones' owner's: after a reboot an id may be another's session."""
-        now_s = int(self._walltime())
+        now_s = int(self._clock.wall_s())
         owners = {key: texts_of(seen.value).get("login") for key, seen in wanted.items()}
         logins = [(row, running.fields(row).get("login")) for row in rows]
         return [r for r, login in logins if any(owners[k] == login for k in names(running, r, owners, now_s))]
@@ -324,9 +320,9 @@ class RouterSession:
 
     async def _command(self, api: RouterApi, ticket: Ticket, *words: str) -> Reply:
         """Send what changes something, once; what a refusal of the router changed is read back by the main job."""
-        if self._boottime() >= ticket.deadline_s:
+        if self._clock.boot_s() >= ticket.deadline_s:
             raise NotSentError(f"{self.target.id}: the deadline passed before its turn", reason=TargetReason.EXPIRED)
-        timeout_s = min(self._config.timeout_s, ticket.deadline_s - self._boottime())
+        timeout_s = min(self._config.timeout_s, ticket.deadline_s - self._clock.boot_s())
         try:
             await self._call(api, *words, timeout_s=timeout_s)
         except TrapError as err:

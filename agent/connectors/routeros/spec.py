@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def _make(config: RouterosConfig, context: ConnectorContext) -> RouterosConnector:
     from agent.connectors.routeros.connector import RouterosConnector
 
-    return RouterosConnector(config, context.secrets, context.commit)
+    return RouterosConnector(config, context.secrets, context.commit, clock=context.clock)
 
 
 def _host() -> SessionHost:

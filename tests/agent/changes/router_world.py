@@ -294,8 +294,7 @@ def connector_to(where: Mapping[str, tuple[str, int]], clock: Clock, reach: Dial
         RouterosConfig(targets, tuple(methods)),
         {"password": PASSWORD}.__getitem__,
         commit,
-        boottime=clock.boot_s,
-        walltime=clock.wall_s,
+        clock=clock,
         reach=reach,
     )
 

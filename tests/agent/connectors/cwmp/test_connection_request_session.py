@@ -10,6 +10,7 @@ import ipaddress
 import re
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -452,7 +453,7 @@ async def test_a_cpe_behind_nat_binds_and_is_woken_through_its_binding() -> None
                 binding = await bindings.receive()
                 assert (binding.username, binding.address, binding.port) == ("cpe-1", LOOPBACK, own[1])
                 at = UdpTarget(binding.address, binding.port)
-                got = await request_udp(at, CREDENTIALS, server.send, gap_s=0.001)
+                got = await request_udp(at, CREDENTIALS, server.send, time.time(), gap_s=0.001)
                 assert got.outcome is RequestOutcome.SENT
                 # Connected: what comes from another port, a NAT would drop, and so does this socket
                 copies = [await cpe.recv(2000) for _ in range(limits.UDP_COPIES)]
@@ -484,7 +485,7 @@ async def test_a_socket_of_both_kinds_speaks_ipv4() -> None:
                 assert len(await cpe.recv(600)) == 32
                 binding = await bindings.receive()
                 assert binding.address == LOOPBACK
-                await request_udp(UdpTarget(LOOPBACK, binding.port), CREDENTIALS, server.send, copies=1)
+                await request_udp(UdpTarget(LOOPBACK, binding.port), CREDENTIALS, server.send, time.time(), copies=1)
                 assert (await cpe.recv(2000)).startswith(b"GET http://127.0.0.1:")
 
 
@@ -507,7 +508,7 @@ async def test_each_request_has_a_number_and_a_cnonce_of_its_own() -> None:
         sent.append(data)
 
     for _ in range(2):
-        await request_udp(UdpTarget(LOOPBACK, 9), CREDENTIALS, send, copies=2, gap_s=0)
+        await request_udp(UdpTarget(LOOPBACK, 9), CREDENTIALS, send, 0.0, copies=2, gap_s=0)
     assert (len(sent), len(set(sent))) == (4, 2)
 
 
@@ -522,9 +523,9 @@ async def test_what_could_not_be_sent(autojump_clock: trio.testing.MockClock) ->
 
     at = UdpTarget(LOOPBACK, 9)
     started = trio.current_time()
-    got = await request_udp(at, CREDENTIALS, send)
+    got = await request_udp(at, CREDENTIALS, send, 0.0)
     assert trio.current_time() - started == pytest.approx(limits.UDP_GAP_S * (limits.UDP_COPIES - 1))
     assert got.outcome is RequestOutcome.UNREACHABLE
     assert got.detail == "127.0.0.1:9 by UDP: nothing could be sent: Network is unreachable"
-    got = await request_udp(at, CREDENTIALS, send)
+    got = await request_udp(at, CREDENTIALS, send, 0.0)
     assert (got.outcome, len(sent)) == (RequestOutcome.SENT, 2), "one lost copy is no failure"

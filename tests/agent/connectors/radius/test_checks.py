@@ -15,6 +15,7 @@ from agent.connectors.radius.schema import Database, Method, Nas, RadiusConfig
 from agent.connectors.radius.session import RadiusSession
 from agent.model import ABSENT, Access, Address, Service, ServiceState, Target
 from agent.reasons import TargetReason
+from agent.runtime.clock import SystemClock
 from tests.agent.connectors.radius.fakes import SECRET, UdpNas, error_cause, reply
 from tests.agent.connectors.radius.own_user import DOCUMENT, Server, as_superuser, own_user
 from tests.agent.connectors.radius.test_sql import amina
@@ -46,7 +47,7 @@ async def session(
             (Method("pppoe", "radius/main", {"Mikrotik-Address-List": "suspended"}, {"Home 20M": "home20"}),),
         )
         secrets = {"db": (password or database.password).encode(), "nas": SECRET}
-        made = RadiusConnector(config, secrets.__getitem__, lambda label, value: "0" * 64)
+        made = RadiusConnector(config, secrets.__getitem__, lambda label, value: "0" * 64, clock=SystemClock())
         async with made.dial(MAIN) as opened:
             assert isinstance(opened, RadiusSession)
             assert isinstance(opened, Checks)
@@ -207,6 +208,8 @@ async def test_a_nas_without_its_secret_is_mended_by_setting_it(sqlite_radius: R
             raise UnreadableError(f"secret {name} is not set", reason=TargetReason.MISSING_SECRET)
         return b"x"
 
-    async with RadiusConnector(config, secrets, lambda label, value: "0" * 64).dial(MAIN) as opened:
+    async with RadiusConnector(config, secrets, lambda label, value: "0" * 64, clock=SystemClock()).dial(
+        MAIN
+    ) as opened:
         (found,) = [c for c in await opened.check() if c.about == "nas/bng-1"]
     assert (found.result, found.detail, found.mend) == (FAIL, "secret nas is not set", "ispagent secret set nas")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -42,7 +43,7 @@ def dynauths(
     def client(nas: Nas, known: frozenset[str]) -> DynAuthClient:
         return DynAuthClient(p, secret, load(), learned=known)
 
-    return DynAuths(client, {} if learned is None else learned)
+    return DynAuths(client, {} if learned is None else learned, time.time)
 
 
 async def exchange(

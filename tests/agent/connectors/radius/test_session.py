@@ -52,7 +52,7 @@ from agent.model import (
     Transition,
     Value,
 )
-from agent.runtime.clock import boot_time_s
+from agent.runtime.clock import Clock, SystemClock, boot_time_s
 from tests.agent.connectors.contexts import context
 from tests.agent.connectors.radius.fakes import (
     SECRET,
@@ -81,7 +81,7 @@ def connector(
     nas_port: int = 1,
     *,
     port: int = 0,
-    clock: Callable[[], float] = boot_time_s,
+    clock: Clock | None = None,
     book: AnswerBook | None = None,
 ) -> RadiusConnector:
     target = replace(database.target(secret="db"), timeout_s=20.0)
@@ -96,7 +96,7 @@ def connector(
         (Method("pppoe", "radius/main", {"Mikrotik-Address-List": "suspended"}, {"Home 20M": "home20"}),),
     )
     secrets = {"db": database.password.encode(), "nas": SECRET}
-    return RadiusConnector(config, secrets.__getitem__, commit, boottime=clock, book=book or NoAnswers())
+    return RadiusConnector(config, secrets.__getitem__, commit, clock=clock or SystemClock(), book=book or NoAnswers())
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from agent.connectors.radius.rowset import Table, UserRow, to_value
 from agent.connectors.radius.schema import Database, RadiusConfig
 from agent.connectors.radius.sql import KEYS_PER_READ, Drift, SqlAuthority
 from agent.model import ABSENT, SecretRef, Value
+from agent.runtime.clock import SystemClock
 from tests.agent.connectors.radius.fakes import TcpCutter
 from tests.servers import Cluster, MariaDB, PostgreSQL, RadiusDatabase, free_port
 
@@ -232,7 +233,9 @@ async def test_text_dates_in_sqlite(sqlite_radius: RadiusDatabase) -> None:
 
 async def password_of(database: RadiusDatabase, login: str) -> str:
     target = database.target(secret="db")
-    connector = RadiusConnector(RadiusConfig((target,), (), ()), {"db": database.password.encode()}.__getitem__, commit)
+    connector = RadiusConnector(
+        RadiusConfig((target,), (), ()), {"db": database.password.encode()}.__getitem__, commit, clock=SystemClock()
+    )
     return await connector.password_of(target.id, login)
 
 

@@ -22,6 +22,7 @@ from agent.connectors.routeros.limits import CONNECTING_MAX
 from agent.connectors.routeros.schema import RouterosConfig, RouterTarget
 from agent.line_model.reading import Neighbor
 from agent.model import ABSENT, Absent, Address, Direction, Seen, Target, Ticket, Transition, Value
+from agent.runtime.clock import SystemClock
 from lab.router.device import Router
 from lab.router.server import Endpoint, serve
 from tests.lab.router.routers import logged_in
@@ -116,7 +117,7 @@ async def site(router: CountingRouter | None = None, **config: str | bytes | flo
                 raise UnreadableError(f"secret {name} is not set", reason="missing-secret")
             return passwords[name]
 
-        made = RouterosConnector(RouterosConfig((target,)), secret, lambda label, value: "0" * 64)
+        made = RouterosConnector(RouterosConfig((target,)), secret, lambda label, value: "0" * 64, clock=SystemClock())
         async with made.dial(made.targets[0]) as session:
             yield Site(router, made, session, passwords)
         nursery.cancel_scope.cancel()
@@ -645,7 +646,9 @@ async def test_many_routers_are_connected_to_a_few_at_a_time(autojump_clock: Moc
         at.append(trio.current_time())
         raise UnreachableRouterError("the port is closed", reason="refused")
 
-    made = RouterosConnector(RouterosConfig(tuple(routers), ()), lambda _: b"x", lambda *_: "0" * 64, reach=reach)
+    made = RouterosConnector(
+        RouterosConfig(tuple(routers), ()), lambda _: b"x", lambda *_: "0" * 64, clock=SystemClock(), reach=reach
+    )
 
     async def ask(target: Target) -> None:
         async with made.dial(target) as session:

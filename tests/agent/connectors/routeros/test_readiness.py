@@ -82,6 +82,7 @@ async def network(
             RouterosConfig(tuple(named), methods),
             {"api": b"api-password"}.__getitem__,
             lambda label, _: f"{len(label):064x}",
+            clock=SystemClock(),
         )
         targets = Targets()
         for target in made.targets:

@@ -31,6 +31,7 @@ from agent.model import (
     Transition,
     Value,
 )
+from agent.runtime.clock import SystemClock
 from lab.router.device import Router
 from lab.router.server import Endpoint, serve
 from lab.router.table import Row
@@ -60,7 +61,7 @@ async def opened(
         fingerprint = bytes.fromhex(endpoint.fingerprint)
         target = RouterTarget("edge-1", endpoint.host, endpoint.port, "ispagents", "api", fingerprint, not tls)
         target = change(replace(target, timeout_s=20.0))
-        made = RouterosConnector(RouterosConfig((target,)), {"api": PASSWORD}.__getitem__, commit)
+        made = RouterosConnector(RouterosConfig((target,)), {"api": PASSWORD}.__getitem__, commit, clock=SystemClock())
         async with made.dial(made.targets[0]) as session:
             yield session
         nursery.cancel_scope.cancel()
@@ -456,7 +457,7 @@ async def test_plain_where_the_operator_says_so() -> None:
 
 
 async def test_a_target_that_is_not_configured() -> None:
-    made = RouterosConnector(RouterosConfig(), {}.__getitem__, commit)
+    made = RouterosConnector(RouterosConfig(), {}.__getitem__, commit, clock=SystemClock())
     assert made.traits.reach is Reach.DIAL
     with pytest.raises(UnreadableError, match="no target"):
         async with made.dial(Target("routeros/other", "routeros")):

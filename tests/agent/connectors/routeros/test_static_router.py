@@ -21,6 +21,7 @@ from agent.connectors.routeros.connector import RouterosConnector
 from agent.connectors.routeros.schema import RouterosConfig, RouterTarget, StaticMethod
 from agent.connectors.routeros.static_access import StaticAccess
 from agent.model import Access, Address, Direction, Effect, Seen, Service, ServiceState, Step, Ticket
+from agent.runtime.clock import SystemClock
 from lab.router.device import Router
 from lab.router.server import Endpoint, serve
 
@@ -112,7 +113,10 @@ async def site(router: Router) -> AsyncIterator[Site]:
         endpoint: Endpoint = await nursery.start(partial(serve, router, tls=False))
         target = RouterTarget("edge-1", endpoint.host, endpoint.port, "ispagents", "api", insecure=True)
         made = RouterosConnector(
-            RouterosConfig((target,)), {"api": b"api-password"}.__getitem__, lambda label, _: f"{len(label):064x}"
+            RouterosConfig((target,)),
+            {"api": b"api-password"}.__getitem__,
+            lambda label, _: f"{len(label):064x}",
+            clock=SystemClock(),
         )
         async with made.dial(made.targets[0]) as session:
             yield Site(router, session)
