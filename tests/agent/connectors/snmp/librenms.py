@@ -309,6 +309,7 @@ def explained(one: Compared) -> dict[str, Any]:
     return {}
 
 
+CELL_MAX = 40
 ROOMS = ("device", "ports", "sensors", "radio", "usage")
 
 
@@ -331,9 +332,31 @@ def _sum(room: str, ones: list[Compared]) -> str:
     )
     if not left:
         return text
+    values = len(ones) - left
     return (
-        f"{text}; without {left} of LibreNMS' that are no values of the device, {agree / (len(ones) - left):.1%} agree"
+        f"{text}. {left} of LibreNMS' are no values of the device, so that {values / len(ones):.1%} is the most that"
+        f" could agree; of the other {values}, {agree / values:.1%} do"
     )
+
+
+def _differences(everything: Iterable[Compared]) -> Iterator[str]:
+    """Return the lines of the table of differences: each explanation, with the first value that it is for."""
+    explained_by: dict[str, list[Compared]] = {}
+    for one in everything:
+        if one.why:
+            explained_by.setdefault(one.why, []).append(one)
+    yield "| values | recordings | why | such as | LibreNMS | ours |"
+    yield "|---|---|---|---|---|---|"
+    for why, ones in sorted(explained_by.items(), key=lambda found: (-len(found[1]), found[0])):
+        first = ones[0]
+        names = ", ".join(dict.fromkeys(one.recording for one in ones))
+        told = " | ".join(map(_cell, (first.label, first.theirs, first.ours or "none")))
+        yield f"| {len(ones)}{' (none)' if first.none else ''} | {names} | {why} | {told} |"
+
+
+def _cell(text: str) -> str:
+    """Return a text for a cell of a table."""
+    return (text if len(text) <= CELL_MAX else f"{text[:CELL_MAX]}…").replace("|", "\\|")
 
 
 def page() -> str:
@@ -341,7 +364,6 @@ def page() -> str:
     found = {name: compare(name) for name in NAMES}
     everything = [one for compared in found.values() for one in compared]
     sums = [_sum(room, [one for one in everything if one.room == room]) for room in ROOMS]
-    reasons = Counter(one.why for one in everything if one.why)
     return "\n".join(
         [
             "# SNMP: our reading of each recording, beside LibreNMS'",
@@ -358,7 +380,10 @@ def page() -> str:
             "",
             "## Differences that are explained",
             "",
-            *(f"* {count} × {why}" for why, count in reasons.most_common()),
+            "Each with how many values it is for; `(none)`: LibreNMS' is no value of the device, and to agree with it",
+            "would be a mistake.",
+            "",
+            *_differences(everything),
             "",
         ]
     )

@@ -30,7 +30,7 @@ def test_every_recording_is_recognized(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not NAMES, reason="no ../shared/data/snmp here: not compared")
 def test_sensors_agree_where_theirs_are_values() -> None:
-    """9 % of LibreNMS' sensors are none: 0 dBm of a cage without a module, milliwatts taken for dBm."""
+    """9 % of LibreNMS' sensors are no values: 0 dBm of a cable or of an ONU that is off, milliwatts taken for dBm."""
     compared = [one for name in NAMES for one in librenms.compare(name) if one.room == "sensors"]
     values = [one for one in compared if not one.none]
     assert sum(one.agrees for one in values) >= SHARE * len(values)

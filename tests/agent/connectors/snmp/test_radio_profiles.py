@@ -82,6 +82,27 @@ def test_ubiquiti_airfiber_tells_kilohertz_or_megahertz() -> None:
     assert link.facts["peer"] == "04:18:d6:00:00:01"
 
 
+def test_the_data_port_of_airfiber_is_told_apart_from_the_one_for_management() -> None:
+    known = parts(reading_of("airos-af"))
+    data, management = known["port/data"], known["port/eth0"]
+    assert (data.kind, data.name, data.state) == (PartKind.PORT, "data", LinkState.UNKNOWN)  # this release tells none
+    assert data.counters == {
+        "in_octets": 23_669_076_995_688,
+        "out_octets": 1_844_894_475_537,
+        "in_packets": 18_006_635_030,
+        "out_packets": 11_854_374_797,
+        "in_errors": 55,
+        "out_errors": 24,
+    }
+    assert (management.state, management.counters["in_octets"]) == (LinkState.DOWN, 0)
+    told = read("ubiquiti-airfiber", "1.3.6.1.4.1.41112.1.3", "2.1.27.1|2|0 3.1.6.1|70|7").parts
+    assert [(p.state, p.told, p.counters) for p in told if p.key == "port/data"] == [
+        (LinkState.DOWN, "down(0)", {"out_octets": 7})
+    ]
+    ltu = parts(reading_of("airos-af-ltu"))
+    assert (ltu["port/data"].state, ltu["port/data"].told) == (LinkState.UP, "connected(1)")
+
+
 def test_ubiquiti_ltu() -> None:
     reading = reading_of("airos-af-ltu")
     assert (reading.profile, reading.hardware) == ("ubiquiti-ltu", "airFiber 5XHD")
