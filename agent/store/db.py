@@ -194,17 +194,25 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
 
 
 async def check_storage(folder: Path) -> None:
-    """Check the pages of both databases, in a thread: the loop goes on.
+    """Check the pages of both databases and that no event is missing, in a thread: the loop goes on.
+
+    Cancelled, it returns at once and the thread reads on: an agent that is told to stop does not wait for it.
 
     Raises:
         LogCorruptError: one is damaged.
     """
     for name in ("agent.db", "keys.db"):
-        if found := await trio.to_thread.run_sync(files.damage, folder / name):
+        if found := await trio.to_thread.run_sync(files.damage, folder / name, abandon_on_cancel=True):
             raise LogCorruptError(
                 f"{name}: it is damaged, and nothing more is done with it: {found}: put the state directory back from a"
                 " backup (docs/operations.md, Back up and restore), and look at the disk"
             )
+    await trio.to_thread.run_sync(_refuse_gaps, folder / "agent.db", abandon_on_cancel=True)
+
+
+def _refuse_gaps(path: Path) -> None:
+    with closing(files.connect(path, readonly=True)) as con:
+        log_store.refuse_gaps(con)
 
 
 def _write_transitions(con: sqlite3.Connection, transitions: Iterable[tuple[str, str]]) -> None:

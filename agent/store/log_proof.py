@@ -28,6 +28,7 @@ def head(con: sqlite3.Connection) -> tuple[int, bytes]:
     Raises:
         LogCorruptError: events or nodes are missing.
     """
+    log_store.refuse_gaps(con)
     tail = log_store.load_tail(con)
     return tail.size, merkle.root_at(tail.size, log_store.stored_nodes(con))
 

@@ -33,6 +33,7 @@ from tests.bench import (
     routers_batch,
     snmp_poll,
     snmp_read,
+    start_ready,
     startup,
     suspend,
     verify,
@@ -125,6 +126,13 @@ def test_backup() -> None:
     found = _sane(backup.bench(events=3000, rounds=1, round_s=0.5))
     assert set(found) == {"backup_appends_p99", "backup_write", "backup_restore"}
     assert found["backup_appends_p99"].more["backups"] >= 1
+
+
+@pytest.mark.slow
+def test_start_ready() -> None:
+    found = _sane(start_ready.bench(events=3000, services=20, rounds=1))
+    assert set(found) == {"start_ready", "start_ready, cold"}
+    assert all(r.more["MiB"] > 1 for r in found.values())
 
 
 @pytest.mark.slow

@@ -30,6 +30,8 @@ from trust.leaf import LeafKind
 
 BUILD: Final = "build"
 """The row of `meta` that says which build started last."""
+LEAVES_KEPT: Final = "leaves-kept"
+"""The row of `meta` that says that the items of versions before V14 were gone through."""
 LEAVES_AT_ONCE: Final = 1000
 """Items of which the hashes are kept in one transaction."""
 
@@ -211,12 +213,24 @@ class KeepLeaves:
         tx.many("UPDATE item SET leaf = ? WHERE plan_id = ? AND n = ? AND leaf IS NULL", self.found)
 
 
+@dataclass(frozen=True, slots=True)
+class NoteLeavesKept:
+    """The items of versions before V14 were gone through."""
+
+    def run(self, tx: Tx) -> None:
+        """Do it."""
+        tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, x'01')", (LEAVES_KEPT,))
+
+
 async def keep_leaves(store: Store, vault: Vault) -> int:
     """Keep the leaf hashes of the items that a version before V14 stored; return how many.
 
     By its hash an item proves the others of its plan once its subscriber is erased. Of one who is erased already it
-    cannot be computed any more: such a plan ends whole.
+    cannot be computed any more: such a plan ends whole. It is done once: to look again reads every item, and all
+    programs that may write to this database keep the hash with the item.
     """
+    if store.query("SELECT 1 FROM meta WHERE key = ?", (LEAVES_KEPT,)):
+        return 0
     rows = store.query("SELECT plan_id, n, subject, doc FROM item WHERE leaf IS NULL")
     kept = 0
     for start in range(0, len(rows), LEAVES_AT_ONCE):
@@ -224,6 +238,7 @@ async def keep_leaves(store: Store, vault: Vault) -> int:
         found = [(merkle.leaf_hash(one[1]), bytes(r["plan_id"]), r["n"]) for r, one in opened if one is not None]
         await store.run(KeepLeaves(tuple(found)))
         kept += len(found)
+    await store.run(NoteLeavesKept())
     return kept
 
 

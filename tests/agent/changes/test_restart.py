@@ -141,7 +141,10 @@ async def test_a_plan_that_an_older_version_stored_goes_on_without_one_who_is_er
     plan_id = await consumed(rig, items, on_failure=OnFailure.CONTINUE)
     rig.store._con.execute("UPDATE item SET leaf = NULL")
     assert await recovery.keep_leaves(rig.store, rig.vault) == 3
-    assert await recovery.keep_leaves(rig.store, rig.vault) == 0
+    rig.store._con.execute("UPDATE item SET leaf = NULL WHERE n = 1")
+    assert await recovery.keep_leaves(rig.store, rig.vault) == 0, "no start looks at all items again"
+    rig.store._con.execute("DELETE FROM meta WHERE key = ?", (recovery.LEAVES_KEPT,))
+    assert await recovery.keep_leaves(rig.store, rig.vault) == 1
     rig = erased(rig, "C-u0")
     await rig.apply(plan_id)
     assert rig.states(plan_id) == [S.CANCELLED, S.APPLIED, S.APPLIED]

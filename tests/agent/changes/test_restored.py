@@ -26,6 +26,7 @@ from tests.agent.changes.remote.test_inbox_handler import approval
 from tests.agent.changes.rig import STORE_KEY
 from tests.agent.changes.witnessing import Witness, life, site_in, snapshot
 from tests.agent.cli_rig import Terminal
+from tests.agent.store.stores import edit
 from tests.agent.test_api import Agent
 from tests.backups.age_files import Owner
 from trust import chain, statements
@@ -279,6 +280,19 @@ async def test_a_damaged_database_starts_nothing(tmp_path: Path) -> None:
             file.seek((root - 1) * size)
             file.write(b"\xff" * size)
         with pytest.raises(LogCorruptError, match=r"^agent\.db: it is damaged.*put the state directory back"):
+            await office.daemon._work()
+        assert (office.gate(), len(desk.world.writes)) == ("approved", 0)
+
+
+async def test_a_log_with_a_gap_starts_nothing(tmp_path: Path) -> None:
+    desk, state = Desk(), tmp_path / "state"
+    state.mkdir()
+    async with office_in(state, desk) as office:
+        await office.plan("C-1/home")
+        (answer,) = await office.daemon.job.approvals.submit(approval(office))
+        assert answer.accepted
+        edit(state, "DELETE FROM event WHERE seq = 2")
+        with pytest.raises(LogCorruptError, match=r"^expected events 1 to \d+, got \d+ of them"):
             await office.daemon._work()
         assert (office.gate(), len(desk.world.writes)) == ("approved", 0)
 
