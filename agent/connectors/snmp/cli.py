@@ -18,7 +18,7 @@ import typer
 
 from agent.config_schema import HANDLE
 from agent.connectors.base import AnswerRow, Question
-from agent.connectors.snmp import profile_files, profile_reading
+from agent.connectors.snmp import profile_choice, profile_files, profile_reading
 from agent.connectors.snmp.answer_text import rows_of
 from agent.connectors.snmp.configuration import NAME
 from agent.connectors.snmp.errors import MalformedRecordingError
@@ -259,7 +259,7 @@ def _recorded(profile: SnmpProfile, recording: Path) -> list[AnswerRow]:
         found = read_recording_untrusted(recording.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, MalformedRecordingError) as err:
         _fail(f"{recording}: {err}", USAGE)
-    wanted = profile_reading.wanted(profile)
+    wanted = profile_choice.wanted(profile)
     scalars, columns = scalars_and_columns(found, wanted.scalars, wanted.columns)
     return rows_of(profile_reading.read(profile, recording.stem, int(time.time()), scalars, columns))
 

@@ -19,7 +19,7 @@ import trio
 
 from agent.age import age_text
 from agent.connectors.base import UnreadableError
-from agent.connectors.snmp import conversions, profile_reading, values
+from agent.connectors.snmp import conversions, profile_choice, profile_reading, values
 from agent.connectors.snmp.client_session import SnmpClient, open_client
 from agent.connectors.snmp.configuration import SnmpAccess, SnmpDevice
 from agent.connectors.snmp.credential import SnmpCredential
@@ -33,7 +33,7 @@ from agent.connectors.snmp.errors import (
 )
 from agent.connectors.snmp.limits import ASIDE_VALUES, READING_OCTETS_MAX, SnmpLimits
 from agent.connectors.snmp.profile import SnmpProfile
-from agent.connectors.snmp.profile_reading import WantedValues
+from agent.connectors.snmp.profile_choice import WantedValues
 from agent.connectors.snmp.usm import EngineTime
 from agent.connectors.snmp.values import Oid, Value
 from agent.line_model.reading import DeviceReading
@@ -147,7 +147,7 @@ class SnmpDeviceLine:
         """
         client = await self._ready()
         try:
-            wanted = profile_reading.wanted(profile)
+            wanted = profile_choice.wanted(profile)
             return await self._whole(client, profile, wanted, await client.get(wanted.scalars))
         except SnmpError as err:
             raise unreadable(err) from err
@@ -285,7 +285,7 @@ class SnmpDeviceLine:
             profile = await recognise(client, self._profiles, hello)
         self._skipped.clear()
         self._empty = frozenset()
-        self._recognised = _Recognised(profile, hello, profile_reading.wanted(profile))
+        self._recognised = _Recognised(profile, hello, profile_choice.wanted(profile))
         return self._recognised
 
     async def _empty_tables(
@@ -339,7 +339,7 @@ class SnmpDeviceLine:
 
 def profile_every_s(device: SnmpDevice, profiles: Sequence[SnmpProfile]) -> float:
     """Return the pace of a device that was not recognised yet: that of its profile, or of the standard MIBs."""
-    name = device.profile or profile_reading.STANDARD
+    name = device.profile or profile_choice.STANDARD
     return next((one.every_s for one in profiles if one.name == name), 300.0)
 
 
@@ -365,9 +365,9 @@ async def recognise(client: SnmpClient, profiles: Sequence[SnmpProfile], hello: 
     Raises:
         RemoteSnmpError: it stopped answering.
     """
-    asked = profile_reading.probes(profiles, hello.object_id, hello.description)
+    asked = profile_choice.probes(profiles, hello.object_id, hello.description)
     answers = await client.get(asked) if asked else {}
-    return profile_reading.choose(profiles, hello.object_id, hello.description, answers)
+    return profile_choice.choose(profiles, hello.object_id, hello.description, answers)
 
 
 def credential_of(access: SnmpAccess, secrets: Callable[[str], bytes]) -> SnmpCredential:

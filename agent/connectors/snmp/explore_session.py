@@ -10,7 +10,7 @@ from typing import Final
 import trio
 
 from agent.connectors.base import AnswerRow, Question, UnreadableError
-from agent.connectors.snmp import profile_files, profile_reading, values
+from agent.connectors.snmp import profile_choice, profile_files, values
 from agent.connectors.snmp.answer_text import row_of, rows_of
 from agent.connectors.snmp.client_session import SnmpClient, open_client
 from agent.connectors.snmp.configuration import SnmpAccess, SnmpConfig
@@ -278,7 +278,7 @@ class _Search:
             "credential": access.name,
             "sys_name": hello.name,
             "profile": profile.name,
-            "known": "" if profile.name == profile_reading.STANDARD else profile.title,
+            "known": "" if profile.name == profile_choice.STANDARD else profile.title,
             "description": hello.description,
             "object_id": values.dotted(hello.object_id) if hello.object_id else "",
             "same_name": ", ".join(same) if hello.name else "",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from agent.connectors.base import Finding
-from agent.connectors.snmp.profile_reading import STANDARD
+from agent.connectors.snmp.profile_choice import STANDARD
 from agent.connectors.snmp.reasons import SnmpReason
 from agent.line_model.reading import DeviceReading, LinkState, PartKind
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from agent.connectors.snmp import profile_reading, values
+from agent.connectors.snmp import profile_choice, profile_reading, values
 from agent.connectors.snmp.profile import ADMIN, ALIAS, DEVICE, SnmpProfile, Sources, TableProfile, WriteColumn
-from agent.connectors.snmp.profile_reading import WantedValues
+from agent.connectors.snmp.profile_choice import WantedValues
 from agent.connectors.snmp.values import MISSING, OCTET_STRING, Oid, Value
 from agent.line_model.reading import Part, PartKind
 from agent.model import ABSENT
@@ -72,7 +72,7 @@ class PortReader:
     @property
     def wanted(self) -> WantedValues:
         """The questions to the device."""
-        found = profile_reading.wanted(self.narrow)
+        found = profile_choice.wanted(self.narrow)
         more = []
         for table in self.narrow.tables:
             columns = dict.fromkeys(column for how in table.write.values() for column in _columns(how))

@@ -23,7 +23,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from agent.connectors.snmp import profile_reading, values
+from agent.connectors.snmp import profile_choice, profile_reading, values
 from agent.connectors.snmp.recording import scalars_and_columns
 from agent.connectors.snmp.values import Oid, Value
 from agent.line_model.reading import DeviceReading, Part
@@ -225,7 +225,7 @@ class _Changes:
 
     def __init__(self, name: str, reading: DeviceReading) -> None:
         self._profile = profile_of(recorded(name))
-        wanted = profile_reading.wanted(self._profile)
+        wanted = profile_choice.wanted(self._profile)
         self._scalars, self._columns = scalars_and_columns(recorded(name), wanted.scalars, wanted.columns)
         self._whole = _flat(reading)
 

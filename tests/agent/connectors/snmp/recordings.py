@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from agent.connectors.snmp import conversions, profile_files, profile_reading, values
+from agent.connectors.snmp import conversions, profile_choice, profile_files, profile_reading, values
 from agent.connectors.snmp.profile import SnmpProfile
 from agent.connectors.snmp.recording import read_recording_untrusted, scalars_and_columns
 from agent.connectors.snmp.values import Oid, Value
@@ -30,8 +30,8 @@ def profile_of(found: dict[Oid, Value]) -> SnmpProfile:
     content = found.get(OBJECT_ID, (values.NULL, b""))[1]
     object_id = Oid(content if isinstance(content, bytes) else b"")
     description = str(conversions.plain(found.get(DESCRIPTION, (values.NULL, b""))) or "")
-    answers = {oid: found[oid] for oid in profile_reading.probes(profiles, object_id, description) if oid in found}
-    return profile_reading.choose(profiles, object_id, description, answers)
+    answers = {oid: found[oid] for oid in profile_choice.probes(profiles, object_id, description) if oid in found}
+    return profile_choice.choose(profiles, object_id, description, answers)
 
 
 @cache
@@ -43,6 +43,6 @@ def reading_of(name: str) -> DeviceReading:
 
 def read_by(profile: SnmpProfile, found: dict[Oid, Value]) -> DeviceReading:
     """Return the reading of a device that answers these values."""
-    wanted = profile_reading.wanted(profile)
+    wanted = profile_choice.wanted(profile)
     scalars, columns = scalars_and_columns(found, wanted.scalars, wanted.columns)
     return profile_reading.read(profile, "t", READ_S, scalars, columns)

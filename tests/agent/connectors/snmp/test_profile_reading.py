@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent.connectors.snmp import profile_files, profile_reading, values
+from agent.connectors.snmp import profile_choice, profile_files, profile_reading, values
 from agent.connectors.snmp.profile import SnmpProfile
 from agent.connectors.snmp.recording import read_recording_untrusted
 from agent.line_model.reading import DeviceReading, LinkState, PartKind
@@ -218,9 +218,9 @@ def test_the_longest_object_id_then_a_probe_then_the_description() -> None:
 
     def chosen(object_id: str, description: str, answer: bytes | None = None) -> str:
         answers = {} if answer is None else {probe: (values.OCTET_STRING, answer)}
-        return profile_reading.choose(profiles, values.oid(object_id), description, answers).name
+        return profile_choice.choose(profiles, values.oid(object_id), description, answers).name
 
-    assert probe in profile_reading.probes(profiles, values.oid("1.3.6.1.4.1.9999.1"), "")
+    assert probe in profile_choice.probes(profiles, values.oid("1.3.6.1.4.1.9999.1"), "")
     assert chosen("1.3.6.1.4.1.9999.1", "") == "plain"
     assert chosen("1.3.6.1.4.1.9999.1", "Linux") == "told"
     assert chosen("1.3.6.1.4.1.9999.1", "Linux", b"xy") == "probed"
@@ -319,7 +319,7 @@ anything = st.one_of(
 @given(data=st.data())
 def test_no_device_makes_a_shipped_profile_raise(of: SnmpProfile, data: st.DataObject) -> None:
     """Values of any type and length, in rows of any index, of which some columns have them all."""
-    wanted = profile_reading.wanted(of)
+    wanted = profile_choice.wanted(of)
     suffixes = st.binary(max_size=3) | st.sampled_from(
         [b"\x01", b"\x07", b"\x01\x01", b"\x02\x00\x00\x00\x00\x01", b"\x81"]
     )
