@@ -10,7 +10,7 @@ WAITING := -n $$(($$(nproc 2>/dev/null || echo 2) + 3)) --maxprocesses 6 --dist 
 # A slow test works about two thirds of its time
 WORKING := -n 16179((16179(nproc 2>/dev/null || echo 2) + 1)) --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test test-slow check bench fuzz protos lock clean
+.PHONY: demo test test-slow check bench fuzz sim protos lock clean
 
 $(STAMP): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ispagents needs python >= 3.11, this is " + sys.version.split()[0])'
@@ -43,6 +43,11 @@ bench: $(STAMP)
 
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz
+
+# SEED=N replays one world with its trace; else seeds from the clock on, for so much CPU time
+CPU_S ?= 3600
+sim: $(STAMP)
+	$(BIN)/python -m tests.sim $(SEED) --cpu-s $(CPU_S)
 
 protos: $(STAMP)
 	$(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. --grpc_python_out=. protos/*.proto

@@ -156,8 +156,10 @@ class Files:
 
 
 @asynccontextmanager
-async def open_files(config: AgentConfig, clock: Clock) -> AsyncIterator[Files]:
-    """Open the state directory and the mark file; closes them at the end.
+async def open_files(
+    config: AgentConfig, clock: Clock, make_store: Callable[..., Store] = Store
+) -> AsyncIterator[Files]:
+    """Open the state directory and the mark file; closes them at the end. `make_store` takes what `Store` takes.
 
     Raises:
         StoreError: keys are missing, keys.db is not that of the log, another daemon runs, the database is newer,
@@ -176,7 +178,7 @@ async def open_files(config: AgentConfig, clock: Clock) -> AsyncIterator[Files]:
             if mark_file is not None:
                 mark_file.write(mark)
 
-        store = Store(config.state_dir, TRANSITIONS, clock.wall_s, high_water=raise_marks)
+        store = make_store(config.state_dir, TRANSITIONS, clock.wall_s, high_water=raise_marks)
         opened.enter_context(closing(store))
         recovery.refuse_without_keys(store, vault)
         series = opened.enter_context(closing(open_series(config, clock)))

@@ -109,6 +109,10 @@ class History:
             LabDatabaseError: the database is away.
         """
         rows = await self._isp.database.read(lambda cursor: radius_server.read_user(cursor, login))
+        return self.note_rows(login, rows)
+
+    def note_rows(self, login: str, rows: UserRows) -> RowsSample:
+        """Note and return a login's rows as they were read just now."""
         found = RowsSample(trio.current_time(), rows, self._next(login, rows))
         self._lines.setdefault(login, _Line()).samples.append(found)
         return found

@@ -56,6 +56,7 @@ class DatagramSocket(SimulatedSocket):
         if self.place == NOWHERE:
             self.place = self.network.bind(self, ("", 0))
         source = self._source(target)
+        self.network.on_datagram(self, target, data)
         for delay_s in self.network.fates(self.kind, source, target, len(data)):
             self.network.after(delay_s, lambda: self._arrive(data, source, target))
         return len(data)

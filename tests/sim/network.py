@@ -40,6 +40,8 @@ class Network(trio.abc.SocketFactory, trio.abc.HostnameResolver):
         self.air = Air(seed)
         self.names: dict[str, str] = {"localhost": "127.0.0.1"}
         self.trace: Callable[[str], None] = lambda text: None
+        self.on_datagram: Callable[[SimulatedSocket, Place, bytes], None] = lambda sock, target, data: None
+        """Told each datagram at the instant in which it is sent, whatever becomes of it."""
         self._networks = [ip_network(text) for text in networks]
         self._bound: dict[tuple[str, int], list[SimulatedSocket]] = {}
         self._alive: dict[SimulatedSocket, None] = {}

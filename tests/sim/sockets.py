@@ -7,6 +7,8 @@ import os
 import socket as stdlib
 from collections import OrderedDict
 from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, TypeVar
 
 import trio
@@ -19,6 +21,8 @@ SockT = TypeVar("SockT", bound="SimulatedSocket")
 
 class Wire(Protocol):
     """What a socket asks of its network; see `tests.sim.network.Network`."""
+
+    on_datagram: Callable[[SimulatedSocket, Place, bytes], None]
 
     def resolve(self, address: Any) -> Place: ...
     def bind(self, sock: SimulatedSocket, place: Place) -> Place: ...
@@ -33,6 +37,34 @@ class Wire(Protocol):
 def fault(number: int) -> OSError:
     """Return the system's error of that number."""
     return OSError(number, os.strerror(number))
+
+
+class ProcessKilledError(BaseException):
+    """The process that does this is dead. No code catches it, as none outlives SIGKILL."""
+
+
+@dataclass(eq=False)
+class Process:
+    """A program in the simulation: the tasks that were started with it in their context, and their sockets."""
+
+    name: str
+    dead: bool = False
+    sockets: dict[SimulatedSocket, None] = field(default_factory=dict)
+
+    def kill(self) -> None:
+        """End it at this instant: the kernel closes its sockets, and its tasks can do nothing any more."""
+        self.dead = True
+        for sock in list(self.sockets):
+            sock.close()
+
+    def check_alive(self) -> None:
+        """Raise ProcessKilledError where it is dead."""
+        if self.dead:
+            raise ProcessKilledError(self.name)
+
+
+PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
+"""Which program a task belongs to; None: the world."""
 
 
 class Line:
@@ -72,6 +104,10 @@ class SimulatedSocket(trio.socket.SocketType):
         self.readable, self.writable = Line(), Line()
         self._family, self._proto = family, proto
         self._options: dict[tuple[int, int], Any] = {}
+        self.owner = PROCESS.get()
+        if self.owner is not None:
+            self.owner.check_alive()
+            self.owner.sockets[self] = None
 
     # --- what it is ---------------------------------------------------------------------------------------------------
 
@@ -159,10 +195,14 @@ class SimulatedSocket(trio.socket.SocketType):
     def _leave(self) -> None:
         self.closed = True
         self.network.release(self)
+        if self.owner is not None:
+            self.owner.sockets.pop(self, None)
         self.readable.wake()
         self.writable.wake()
 
     def _check_open(self) -> None:
+        if self.owner is not None:
+            self.owner.check_alive()
         if self.closed:
             raise fault(errno.EBADF)
 
@@ -175,5 +215,7 @@ class SimulatedSocket(trio.socket.SocketType):
     async def _wait(self, line: Line) -> None:
         """Wait until something may have changed. Raises ClosedResourceError where the socket was closed meanwhile."""
         await line.wait()
+        if self.owner is not None:
+            self.owner.check_alive()
         if self.closed:
             raise trio.ClosedResourceError("another task closed this socket")

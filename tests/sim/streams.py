@@ -137,6 +137,9 @@ class StreamSocket(SimulatedSocket):
         made = self.network.join(StreamSocket(self.network, self.family, self.proto))
         made.place, made.other, made._peer = target, client.place, client
         made._listener = self
+        made.owner = self.owner
+        if self.owner is not None:
+            self.owner.sockets[made] = None
         made._out = _Way(made, client)
         self._coming += 1
         return made

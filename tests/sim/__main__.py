@@ -1,0 +1,74 @@
+"""Simulates worlds: `python -m tests.sim` runs seeds from the clock on, `python -m tests.sim SEED` replays one."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.sim.faults import FAULTS, PAIRS, WorldFault, pairs_of
+from tests.sim.run import Told, run_seed
+
+
+def main() -> int:
+    """Run; return how many seeds showed something false."""
+    parser = argparse.ArgumentParser(prog="python -m tests.sim", description=__doc__)
+    parser.add_argument("seed", nargs="?", type=int, help="replay this seed, with its trace")
+    parser.add_argument("--cpu-s", type=float, default=3600.0, help="how much CPU time to spend")
+    parser.add_argument("--count", type=int, default=0, help="how many seeds at most; 0: any number")
+    parser.add_argument("--first", type=int, default=0, help="the first seed; 0: from the clock")
+    parser.add_argument("--until-false", action="store_true", help="end with the first seed that shows something false")
+    parser.add_argument("--faults", default="", help="these faults, by name, in place of the seed's own")
+    asked = parser.parse_args()
+    logging.getLogger().addHandler(logging.NullHandler())
+    chosen = None
+    if asked.faults:
+        by_name = {f.name: f for f in FAULTS}
+        chosen = tuple(by_name[name] for name in asked.faults.split(",") if name != "none")
+    if asked.seed is not None:
+        told = _one(asked.seed, chosen, trace=True)
+        print(told.text())
+        return _complain(told)
+    return _many(
+        asked.first or int(time.time()) * 1000, asked.cpu_s, asked.count, chosen, until_false=asked.until_false
+    )
+
+
+def _one(seed: int, chosen: Sequence[WorldFault] | None, *, trace: bool = False) -> Told:
+    with tempfile.TemporaryDirectory() as folder:
+        return run_seed(seed, Path(folder), faults=chosen, trace=print if trace else None)
+
+
+def _complain(told: Told) -> int:
+    for verdict in told.verdicts[:5]:
+        print(f"  {verdict.text()}")
+    return int(bool(told.verdicts))
+
+
+def _many(first: int, cpu_s: float, count: int, chosen: Sequence[WorldFault] | None, *, until_false: bool) -> int:
+    began, wrong, pairs = time.process_time(), 0, set[tuple[str, str]]()
+    runs, virtual_s = 0, 0.0
+    seed = first
+    while time.process_time() - began < cpu_s and not (count and runs == count):
+        told = _one(seed, chosen)
+        runs, virtual_s, pairs = runs + 1, virtual_s + told.virtual_s, pairs | pairs_of(told.faults)
+        print(told.text(), flush=True)
+        wrong += _complain(told)
+        if told.verdicts:
+            print(f"  replay: make sim SEED={seed}", flush=True)
+            if until_false:
+                break
+        seed += 1
+    spent = time.process_time() - began
+    print(
+        f"{runs} seeds, {wrong} with something false; {len(pairs)} of {len(PAIRS)} pairs of faults; "
+        f"{virtual_s:.0f} virtual s in {spent:.0f} s of CPU ({virtual_s / spent * 60:.0f} a minute)"
+    )
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,151 @@
+"""Mistakes put into a copy of the agent by hand: the simulation must find each. `python -m tests.sim.mutants [NAME…]`.
+
+A mutant that it does not find shows a hole in the judge or in the world. docs/testing.md has the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+FIRST: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A mistake: in a file, one text in the place of another. `why`: what it does wrong."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    why: str
+
+
+MUTANTS: Final = (
+    Mutant(
+        "act-before-durable",
+        "agent/changes/engine/steps.py",
+        "            ticket = await self._about_to(action)\n",
+        "            early = self.tickets.ticket(self.item, action, 1)\n"
+        "            if not isinstance(action.do, Effect):\n"
+        "                await session.send(early)\n"
+        "            ticket = await self._about_to(action)\n",
+        "rows are written before the log durably says that they will be",
+    ),
+    Mutant(
+        "skip-read-back",
+        "agent/changes/engine/perform.py",
+        "    if isinstance(ticket.do, Effect):\n        return await _prove_effect",
+        "    if not isinstance(said, Reply):\n"
+        '        return StepOutcome(Verdict.APPLIED, TargetReason.READ_BACK, "")\n'
+        "    if isinstance(ticket.do, Effect):\n        return await _prove_effect",
+        "a step whose reply was lost is called applied, and nobody reads it back",
+    ),
+    Mutant(
+        "resend-after-crash",
+        "agent/changes/engine/perform.py",
+        "        outcome = await _read_back(session, ticket, None, clock, patience)\n",
+        '        outcome = StepOutcome(Verdict.NOT_APPLIED, _lost(None), "")\n',
+        "a step in doubt after a crash is sent again without reading",
+    ),
+    Mutant(
+        "no-drift-check",
+        "agent/connectors/radius/sql.py",
+        "        if observed != self.before:\n            yield from _rollback()\n            return Drift(observed)\n"
+        "        spelling",
+        "        spelling",
+        "rows are written although somebody else changed them since the preview",
+    ),
+    Mutant(
+        "cancel-is-late",
+        "agent/changes/journal/item_commands.py",
+        '    if row["cancelled"]:\n',
+        '    if row["cancelled"] and row["paused_by"]:\n',
+        "a cancelled change goes on with its next step",
+    ),
+    Mutant(
+        "requester-counts",
+        "trust/verify.py",
+        "{requester, plan.requester}, circumstances)",
+        "set(), circumstances)",
+        "whoever asked for a change approves it too",
+    ),
+    Mutant(
+        "fit-is-thrown-out",
+        "agent/connectors/radius/session.py",
+        "            if (where in ended or to_end_again(effect, session_fields(session.value), began_s or 0))\n"
+        "            and not has_it(effect, self._parse(where)[1], session_fields(session.value))\n",
+        "",
+        "a session that already has what is wanted is ended at each further attempt (D2)",
+    ),
+    Mutant(
+        "addresses-stay-held",
+        "agent/changes/engine/steps.py",
+        "        give_back = () if self._in_doubt else self._addresses()\n",
+        "        give_back = () if self._in_doubt or self._crashed else self._addresses()\n",
+        "an item that a crash interrupted keeps its addresses for ever",
+    ),
+    Mutant(
+        "no-look-at-nas",
+        "agent/connectors/radius/session.py",
+        "        if not found and effect.args.get(BY_NAME):\n",
+        "        if not found and False:\n",
+        "a session that accounting does not know is taken for none (D3)",
+    ),
+)
+
+
+def run(mutant: Mutant, cpu_s: float) -> tuple[str, str]:
+    """Return what the simulation says of a mutant: its line of the table, and what it saw."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        for name in ("agent", "trust"):
+            shutil.copytree(ROOT / name, place / name)
+        for name in ("backups", "durable", "protos", "lab", "tests", "control_plane"):
+            (place / name).symlink_to(ROOT / name)
+        file = place / mutant.file
+        text = file.read_text(encoding="utf-8")
+        if text.count(mutant.old) != 1:
+            raise SystemExit(f"{mutant.name}: expected its text once in {mutant.file}, got {text.count(mutant.old)}")
+        file.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+        # -P keeps the tree itself from coming before the copy, by way of the working directory
+        code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from tests.sim.__main__ import main; sys.exit(main())"
+        command = [sys.executable, "-P", "-c", code, folder]
+        done = subprocess.run(
+            [*command, "--first", str(FIRST), "--cpu-s", str(cpu_s), "--until-false"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        lines = done.stdout.splitlines()
+        last = lines[-1] if lines else done.stderr[-300:]
+        return last, "\n".join(line for line in lines if line.startswith("  ") or "FALSE" in line) + done.stderr[-1500:]
+
+
+def main() -> int:
+    """Run the mutants that are named, or all; return 1 when one was not found."""
+    parser = argparse.ArgumentParser(prog="python -m tests.sim.mutants", description=__doc__)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--cpu-s", type=float, default=600.0, help="how much CPU time for each")
+    asked = parser.parse_args()
+    missed = 0
+    for mutant in MUTANTS:
+        if asked.names and mutant.name not in asked.names:
+            continue
+        last, saw = run(mutant, asked.cpu_s)
+        print(f"{mutant.name}: {mutant.why}\n  {last}\n{saw}", flush=True)
+        missed += "0 with something false" in last
+    return int(bool(missed))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,100 @@
+"""People at work in a world: they ask for changes, approve them, and some think better of it."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+
+from tests.e2e.site import ApiRefusedError, Json
+from tests.people import plan_of
+from tests.sim.judge import Asked
+from tests.sim.world import AgentAwayError, World
+
+REQUESTER = "maria"
+PATIENCE_S = 300.0
+"""How long people try again while the agent is away."""
+
+
+@dataclass
+class Desk:
+    """What people asked for, by plan."""
+
+    world: World
+    asked: dict[str, Asked] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+
+    async def work(self, asks: int, within_s: float) -> None:
+        """Ask for so many changes, each at a moment of its own, and see them approved."""
+        async with trio.open_nursery() as nursery:
+            for n in range(asks):
+                dice = random.Random(f"{self.world.options.seed} ask {n}")
+                nursery.start_soon(self._ask, dice, within_s)
+
+    async def _ask(self, dice: random.Random, within_s: float) -> None:
+        await trio.sleep(dice.uniform(0, within_s))
+        action = dice.choice(("suspend", "suspend", "restore"))
+        services = dice.sample(sorted(self.world.logins), dice.choice((1, 1, 2, 4)))
+        reason = dice.choice(("debt", "debt", "abuse"))
+        try:
+            change = await self._patiently(lambda: self.world.office.ask(action, *services, reason=reason))
+        except ApiRefusedError as err:
+            self.refused.append(err.code)
+            return
+        if change is None:
+            return
+        asked = self._note(change, action)
+        self.world.trace(f"people: {action} {' '.join(services)} for {reason}: {asked.plan[:6]}")
+        await trio.sleep(dice.uniform(0, 20))
+        if dice.random() < 0.15:
+            await self._approve(change, asked, "maria")  # who asked: that must not count
+            await trio.sleep(dice.uniform(0, 20))
+        for who in ("joseph", "lena")[: max(1, change["need"])]:
+            await self._approve(change, asked, who)
+        if dice.random() < 0.1:
+            await trio.sleep(dice.uniform(0, 3))
+            await self._cancel(change, asked)
+
+    def _note(self, change: Json, action: str) -> Asked:
+        with closing(sqlite3.connect(f"file:{self.world.files.state / 'agent.db'}?mode=ro", uri=True)) as log:
+            (plan,) = log.execute("SELECT plan_id FROM plan WHERE short = ?", (change["id"],)).fetchone()
+        services = frozenset(item["service"] for item in change["items"] if item["state"] == "planned")
+        asked = self.asked[plan.hex()] = Asked(plan.hex(), action, services, max(1, change["need"]))
+        return asked
+
+    async def _approve(self, change: Json, asked: Asked, who: str) -> None:
+        world = self.world
+        world.sign_now()
+        statement = world.office.approval(change, who)
+        at = trio.current_time()
+        if who != REQUESTER:
+            asked.approved_at.append(at)  # where the agent dies over it, it may have been taken
+        answers = await self._patiently(lambda: world.office.hand_in(statement, change["id"]))
+        if answers is not None and not answers[0]["accepted"] and answers[0]["reason"] != "already-approved":
+            self.refused.append(str(answers[0]["reason"]))
+            if at in asked.approved_at:
+                asked.approved_at.remove(at)
+
+    async def _cancel(self, change: Json, asked: Asked) -> None:
+        world = self.world
+        world.sign_now()
+        statement = world.files.people.cancel(plan_of(change), "lena")
+        answers = await self._patiently(lambda: world.office.hand_in(statement))
+        if answers is not None and answers[0]["accepted"]:
+            asked.cancelled_s = world.clock.wall_s()
+            world.trace(f"people: cancelled {asked.plan[:6]}")
+
+    async def _patiently(self, act: Callable[[], Awaitable[Any]]) -> Any:
+        """Return what an act returns, tried again while the agent is away; None: it stayed away."""
+        with trio.move_on_after(PATIENCE_S):
+            while True:
+                try:
+                    return await act()
+                except AgentAwayError:
+                    await trio.sleep(3)
+        return None

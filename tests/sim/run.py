@@ -1,0 +1,126 @@
+"""Runs one seed: a world, its people, its faults, a rest, and the judgement."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+import trio._core._run as scheduler
+from trio.testing import MockClock
+
+from tests.sim import faults as table
+from tests.sim.faults import WorldFault
+from tests.sim.judge import Asked, Evidence, Verdict, judge
+from tests.sim.people import Desk
+from tests.sim.world import World, WorldOptions, open_world
+
+ASKS = 14
+BUSY_S = 400.0
+"""How long people ask, and faults begin."""
+REST_S = 1200.0
+"""How long after that everything must be over: the agent reads again for a minute, and looks again every 15 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a seed showed. `virtual_s`: how much time passed in the world; `cpu_s`: what it took."""
+
+    seed: int
+    faults: tuple[WorldFault, ...]
+    verdicts: tuple[Verdict, ...]
+    asked: int
+    moves: int
+    writes: int
+    kills: int
+    virtual_s: float
+    cpu_s: float
+    leaves_sha256: str
+    """Of all leaves of the agent's log, one after the other."""
+
+    def text(self) -> str:
+        """Return one line for people."""
+        names = ", ".join(f.name for f in self.faults) or "none"
+        said = f"{len(self.verdicts)} FALSE" if self.verdicts else "ok"
+        return (
+            f"seed {self.seed}: {said}; {self.asked} changes, {self.writes} writes, {self.kills} kills, "
+            f"{self.virtual_s:.0f} virtual s in {self.cpu_s:.1f} s of CPU; faults: {names}"
+        )
+
+
+def run_seed(
+    seed: int, folder: Path, *, faults: Sequence[WorldFault] | None = None, trace: Callable[[str], None] | None = None
+) -> Told:
+    """Run a seed in a folder of its own. `faults`: in place of those that the seed draws."""
+    began = time.process_time()
+    scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # no public name
+    scheduler._r.seed(seed)
+    drawn = table.drawn(seed) if faults is None else tuple(faults)
+    options = WorldOptions(folder, seed, trace=trace or (lambda text: None))
+
+    async def main() -> Told:
+        async with open_world(options) as world:
+            desk = Desk(world)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(desk.work, ASKS, BUSY_S)
+                nursery.start_soon(table.play, world, drawn, BUSY_S)
+            world.trace("people and faults are at rest")
+            await trio.sleep(REST_S)
+            evidence = await _gather(world, desk)
+            seen = world.witness.seen
+            writes = sum(bool(w.by) for w in seen.writes)
+            return Told(
+                seed,
+                drawn,
+                tuple(judge(evidence)),
+                len(desk.asked),
+                len(seen.moves),
+                writes,
+                len(world.kills),
+                trio.current_time(),
+                time.process_time() - began,
+                _leaves_sha256(world),
+            )
+
+    return trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+def _leaves_sha256(world: World) -> str:
+    with closing(sqlite3.connect(f"file:{world.files.state / 'agent.db'}?mode=ro", uri=True)) as log:
+        leaves = [row[0] for row in log.execute("SELECT leaf FROM event ORDER BY seq")]
+    return hashlib.sha256(b"".join(leaves)).hexdigest()
+
+
+async def _gather(world: World, desk: Desk) -> Evidence:
+    """Return what the judgement rests on; the agent's own word counts only for its log's sums."""
+    with closing(sqlite3.connect(f"file:{world.files.state / 'agent.db'}?mode=ro", uri=True)) as log:
+        held = [row[0] for row in log.execute("SELECT address FROM address_lock")]
+        found = log.execute("SELECT plan_id, short, gate, consumed_seq, finished_seq FROM plan")
+        plans = {row[0].hex(): row[1:] for row in found}
+        recorded = dict.fromkeys(world.logins, False)
+        recorded |= {row[0]: True for row in log.execute("SELECT DISTINCT service FROM reason") if row[0] in recorded}
+        (leaves,) = log.execute("SELECT count(*) FROM event").fetchone()
+    said = "" if await world.office.verify_log() >= leaves else "the log has fewer leaves than its file"
+    return Evidence(
+        world.witness.seen,
+        world.witness.history,
+        world.logins,
+        desk.asked,
+        held,
+        [f"{plans[p][0]} ({plans[p][1]})" for p in desk.asked if _goes_on(desk.asked[p], plans[p])],
+        recorded,
+        said,
+        trio.current_time(),
+    )
+
+
+def _goes_on(asked: Asked, plan: tuple[str, str, int | None, int | None]) -> bool:
+    """Tell whether a change that was begun, or has all its approvals, is not over."""
+    _, gate, consumed, finished = plan
+    begun = consumed is not None or (len(asked.approved_at) >= asked.need and gate in ("open", "approved"))
+    return begun and finished is None and bool(asked.services)

@@ -1,0 +1,307 @@
+"""A whole ISP with its agent in one process, in virtual time, by one seed.
+
+Inside: the agent as it is composed in production, with its files, its SQL, its RADIUS client; the lab's RADIUS server,
+NAS and CPE; people who ask and approve. The agent may be killed at any instant, and is started again as systemd does.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import random
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+from urllib.parse import parse_qsl
+
+import trio
+
+from agent import daemon as daemons
+from agent.changes.engine.perform import Patience
+from agent.config import load
+from agent.daemon import Daemon
+from agent.runtime import json_text
+from agent.runtime.errors import HttpError
+from agent.runtime.http import HttpRequest, Response
+from lab.isp import Isp, LabOptions, open_lab
+from lab.staff import Staff, write_disabled_group
+from tests.agent.changes.rig import CrashingStore
+from tests.e2e.files import Files, lab_files, ref_of
+from tests.e2e.site import ApiRefusedError, Json, Office
+from tests.fakes import FakeClock
+from tests.seeded import SeededChance
+from tests.sim.inline import ThreadPace, inline_threads
+from tests.sim.network import Network, open_network
+from tests.sim.sockets import PROCESS, Process
+from tests.sim.weather import Weather
+from tests.sim.witness import Witness
+from trust import chance
+from trust.document import TrustedAgent
+
+WITHIN_S = (10, 30)
+"""How long the agent waits for a session to be gone, and for the CPE to come back."""
+BACK_S = 2.0
+"""After how long systemd starts an agent again that died."""
+BILLING_S = 900.0
+"""How often billing exports."""
+code_sha256 = functools.cache(daemons.build_sha256)
+
+
+class AgentAwayError(Exception):
+    """The agent does not run now, or died over this request."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorldOptions:
+    """A world. `trace`: told what happens, line by line."""
+
+    folder: Path
+    seed: int
+    services: int = 6
+    trace: Callable[[str], None] = lambda text: None
+
+
+@dataclass(eq=False)
+class Life:
+    """One life of the agent, from its start to its end."""
+
+    process: Process
+    daemon: Daemon
+    store: CrashingStore
+    over: trio.Event = field(default_factory=trio.Event)
+
+    def kill(self) -> None:
+        """SIGKILL, now."""
+        self.store.dead = True
+        self.died()
+
+    def died(self) -> None:
+        """Take note that the process is dead: the kernel closes what it had open."""
+        if not self.process.dead:
+            self.process.kill()
+            self.over.set()
+
+
+@dataclass
+class SimulatedOffice(Office):
+    """People in front of the agent, whichever of its lives it is in."""
+
+    world: World
+
+    async def call(self, method: str, path: str, body: object = None) -> Any:
+        """Return the agent's answer.
+
+        Raises:
+            ApiRefusedError: it refused.
+            AgentAwayError: there is no agent, or it died meanwhile: nobody knows whether it did as asked.
+        """
+        life = self.world.life
+        if life is None or life.process.dead:
+            raise AgentAwayError
+        bare, _, query = path.partition("?")
+        data = b"" if body is None else json_text.encode(body)
+        request = HttpRequest(method, bare, dict(parse_qsl(query)), {}, data, os.getuid(), os.getpid())
+        answers: list[Json] = []
+        token = PROCESS.set(life.process)
+        try:
+            async with trio.open_nursery() as nursery:
+
+                async def ask() -> None:
+                    answer = await life.daemon.api(request)
+                    assert isinstance(answer, Response)
+                    answers.append(json.loads(json_text.encode(answer.json)))
+                    nursery.cancel_scope.cancel()
+
+                nursery.start_soon(ask)
+                await life.over.wait()
+                nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            refused = group.split(HttpError)[0]
+            if life.process.dead:
+                raise AgentAwayError from group
+            if refused is None:
+                raise
+            (err,) = refused.exceptions
+            assert isinstance(err, HttpError)
+            raise ApiRefusedError(err.status, err.code, str(err)) from err
+        finally:
+            PROCESS.reset(token)
+        if not answers:
+            raise AgentAwayError
+        return answers[0]
+
+
+class World:
+    """The world, as people and faults handle it."""
+
+    def __init__(self, options: WorldOptions, network: Network, isp: Isp, files: Files, clock: FakeClock) -> None:
+        self.options, self.network, self.isp, self.files, self.clock = options, network, isp, files, clock
+        self.pace = ThreadPace()
+        self.life: Life | None = None
+        self.lives = 0
+        self.kills: list[float] = []
+        self.dice = random.Random(f"world {options.seed}")
+        self.staff = Staff(isp, options.seed)
+        self.office = SimulatedOffice(files, self)
+        self.logins = {ref_of(s): s.login for s in isp.services}
+        database, log = isp.options.directory / "radius.db", files.state / "agent.db"
+        self.witness = Witness(isp, database, log, self.logins)
+        self.witness.trace = self.trace
+        network.on_datagram = self.witness.on_datagram
+        self.started = trio.Event()
+
+    def trace(self, text: str) -> None:
+        """Tell what happens."""
+        self.options.trace(f"{trio.current_time():12.4f} {text}")
+
+    # --- the agent's lives --------------------------------------------------------------------------------------------
+
+    async def live(self) -> None:
+        """Let the agent live, and again after each death, until cancelled."""
+        while True:
+            self.lives += 1
+            await self._one_life(Process(f"agent {self.lives}"))
+            await trio.sleep(BACK_S)
+
+    async def _one_life(self, process: Process) -> None:
+        life: Life | None = None
+        token = PROCESS.set(process)
+        try:
+            config = load(self.files.config)
+            async with daemons.open_files(config, self.clock, CrashingStore) as opened:
+                assert isinstance(opened.store, CrashingStore)
+                for con in (opened.store._con, opened.vault._con):
+                    con.execute("PRAGMA synchronous = OFF")  # only the process dies, and only in play
+                patience = Patience(send_s=30.0, reread_s=60.0)
+                daemon = daemons.build(config, opened, self.clock, patience=patience, code_sha256=code_sha256())
+                life = Life(process, daemon, opened.store)
+                opened.store.on_death = life.died
+                await daemon.begin()
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(daemon.run)
+                    self.life = life
+                    self.started.set()
+                    self.trace(f"{process.name} runs")
+                    await life.over.wait()
+                    nursery.cancel_scope.cancel()
+        except BaseException:
+            if not process.dead:
+                raise
+        finally:
+            PROCESS.reset(token)
+            self.life = None
+            self.started = trio.Event()
+            if life is not None:
+                life.over.set()
+        self.trace(f"{process.name} died")
+
+    async def until_acting(self, within_s: float) -> None:
+        """Return when the agent next does something to a line, or after some time."""
+        with trio.move_on_after(within_s):
+            await self.witness.acting.wait()
+
+    def kill(self) -> None:
+        """Kill the agent, if it runs."""
+        if self.life is not None and not self.life.process.dead:
+            self.kills.append(trio.current_time())
+            self.life.kill()
+
+    def kill_at_command(self, after: int, *, durable: bool) -> None:
+        """Let the agent die at a command of its store that comes soon: before it is written, or just after."""
+        if (life := self.life) is not None and not life.process.dead:
+            self.kills.append(trio.current_time())
+            life.store.die_at, life.store.die_after = life.store.seen + after, durable
+
+    # --- time of the office -------------------------------------------------------------------------------------------
+
+    async def export_billing(self) -> None:
+        """Let billing export again and again: everybody owes."""
+        while True:
+            self.bill()
+            await trio.sleep(BILLING_S)
+
+    def bill(self) -> None:
+        """Let billing export now."""
+        now = time.gmtime(self.clock.wall_s())
+        for row in self.files.billing.rows.values():
+            row["as_of"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", now)
+            row["due"] = time.strftime("%Y-%m-%d", time.gmtime(self.clock.wall_s() - 10 * 86400))
+            row["paid_at"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.clock.wall_s() - 60 * 86400))
+        self.files.billing.write()
+
+    def sign_now(self) -> None:
+        """Let people sign with today's time."""
+        self.files.people.now_s = int(self.clock.wall_s())
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let everybody draw from the seed: the programs by the source that is lent to them, people and the lab too."""
+    source = SeededChance(seed)
+    with (
+        chance.lend(source),
+        mock.patch.object(secrets, "token_bytes", lambda size=32: source.draw(size)),
+        mock.patch.object(secrets, "token_hex", lambda size=32: source.draw(size).hex()),
+    ):
+        yield
+
+
+@contextmanager
+def virtual_time(clock: FakeClock) -> Iterator[None]:
+    """Let every clock of the machine follow the world's."""
+
+    def boot(_: int) -> float:
+        return clock.boot_s()
+
+    with mock.patch.object(time, "time", clock.wall_s), mock.patch.object(time, "clock_gettime", boot):
+        yield
+
+
+@asynccontextmanager
+async def open_world(options: WorldOptions) -> AsyncIterator[World]:
+    """Run a world for the block; its agent is installed, and runs."""
+    clock = FakeClock()
+    clock.wall_s()
+    pace = ThreadPace()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(virtual_time(clock))
+        stack.enter_context(seeded(options.seed))
+        stack.enter_context(inline_threads(pace))
+        network = await stack.enter_async_context(open_network(options.seed))
+        network.air.base = Weather(delay_s=(0.0002, 0.003))
+        lab = LabOptions(
+            options.folder,
+            services=options.services,
+            nas=2,
+            seed=options.seed,
+            redial_delay_s=1.0,
+            retry_s=5.0,
+            retry_most_s=60.0,
+            interim_s=300,
+            clock=clock.wall_s,
+        )
+        isp = await stack.enter_async_context(open_lab(lab))
+        await write_disabled_group(isp)
+        files = lab_files(options.folder, isp, within_s=WITHIN_S)
+        world = World(options, network, isp, files, clock)
+        world.pace = pace
+        world.sign_now()
+        who = files.trust.agents[0]
+        files.trust = files.people.trust(TrustedAgent(who.agent, who.handle, who.plan_key, who.log_key))
+        world.bill()
+        stack.callback(world.witness.close)
+        trio.lowlevel.add_instrument(world.witness)
+        stack.callback(trio.lowlevel.remove_instrument, world.witness)
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        stack.callback(nursery.cancel_scope.cancel)
+        nursery.start_soon(world.live)
+        await world.started.wait()
+        await world.office.install()
+        nursery.start_soon(world.export_billing)
+        yield world
