@@ -72,11 +72,12 @@ class Connectors:
 
 
 def build(configured: Iterable[Configured[Any]], context: ConnectorContext) -> Connectors:
-    """Return the connectors, which know each other as hosts of sessions; nothing is opened yet.
+    """Return the connectors, which know each other as hosts of sessions; nothing is opened yet. Idle ones are left out.
 
     Raises:
         TypeError: a connector does not play a role that its spec declares.
     """
     every = tuple(configured)
     hosts = {one.spec.name: one.spec.host() for one in every if one.spec.host is not None}
-    return Connectors({one.spec.name: one.make(replace(context, hosts=hosts)) for one in every})
+    busy = [one for one in every if not one.spec.idle(one.config)]
+    return Connectors({one.spec.name: one.make(replace(context, hosts=hosts)) for one in busy})

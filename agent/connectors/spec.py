@@ -95,6 +95,24 @@ def _no_sources(_: object) -> Sequence[SourceTerms]:
     return ()
 
 
+def _is_never_idle(_: object) -> bool:
+    return False
+
+
+class HasSources(Protocol):
+    """A configuration of systems that the agent reads."""
+
+    @property
+    def sources(self) -> Sequence[object]:
+        """The systems."""
+        ...
+
+
+def has_no_sources(config: HasSources) -> bool:
+    """Return whether a configuration names no system to read; for `ConnectorSpec.idle`."""
+    return not config.sources
+
+
 @dataclass(frozen=True, slots=True)
 class ConnectorSpec(Generic[C]):
     """One connector.
@@ -113,6 +131,7 @@ class ConnectorSpec(Generic[C]):
         commands: its own commands, a `typer.Typer` named as MODULE:NAME, and the group that they join or make.
         sources: the billing sources that a configuration declares.
         reload: takes over from a configuration that was read anew what needs no restart: (running, read anew).
+        idle: says that it has nothing to do under a configuration: the agent does not make it, and imports none of it.
     """
 
     name: str
@@ -128,6 +147,7 @@ class ConnectorSpec(Generic[C]):
     commands: Commands | None = None
     sources: Callable[[C], Sequence[SourceTerms]] = _no_sources
     reload: Callable[[C, C], None] | None = None
+    idle: Callable[[C], bool] = _is_never_idle
 
 
 @dataclass(frozen=True, slots=True)

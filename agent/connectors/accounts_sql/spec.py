@@ -28,4 +28,5 @@ SPEC: Final = ConnectorSpec(
     docs="docs/connectors/accounts-sql.md",
     roles=(TellsAccounts, TellsPayments, RingsBell, TriesSource),
     sources=configuration.sources,
+    idle=lambda sources: not sources,
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.billing_model.source import TellsAccounts, TellsPayments
 from agent.connectors.drop_folder import configuration
-from agent.connectors.spec import ConnectorContext, ConnectorSpec
+from agent.connectors.spec import ConnectorContext, ConnectorSpec, has_no_sources
 
 if TYPE_CHECKING:
     from agent.connectors.drop_folder.configuration import FolderConfig
@@ -28,4 +28,5 @@ SPEC: Final = ConnectorSpec(
     docs="docs/connectors/drop-folder.md",
     roles=(TellsAccounts, TellsPayments),
     sources=configuration.sources,
+    idle=has_no_sources,
 )

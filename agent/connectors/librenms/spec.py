@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import DeviceFacts, TellsDevices
 from agent.connectors.librenms import configuration
-from agent.connectors.spec import ConnectorContext, ConnectorSpec
+from agent.connectors.spec import ConnectorContext, ConnectorSpec, has_no_sources
 
 if TYPE_CHECKING:
     from agent.connectors.librenms.configuration import LibrenmsConfig
@@ -27,4 +27,5 @@ SPEC: Final = ConnectorSpec(
     make=_make,
     docs="docs/connectors/librenms.md",
     roles=(TellsDevices, DeviceFacts),
+    idle=has_no_sources,
 )

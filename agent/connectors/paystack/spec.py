@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.billing_model.source import RingsBell, TellsPayments, TriesSource
 from agent.connectors.paystack import configuration
-from agent.connectors.spec import ConnectorContext, ConnectorSpec
+from agent.connectors.spec import ConnectorContext, ConnectorSpec, has_no_sources
 
 if TYPE_CHECKING:
     from agent.connectors.paystack.configuration import PaystackConfig
@@ -28,4 +28,5 @@ SPEC: Final = ConnectorSpec(
     docs="docs/connectors/paystack.md",
     roles=(TellsPayments, RingsBell, TriesSource),
     sources=configuration.sources,
+    idle=has_no_sources,
 )

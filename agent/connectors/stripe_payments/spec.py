@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from agent.billing_model.source import RingsBell, TellsPayments, TriesSource
-from agent.connectors.spec import ConnectorContext, ConnectorSpec
+from agent.connectors.spec import ConnectorContext, ConnectorSpec, has_no_sources
 from agent.connectors.stripe_payments import configuration
 
 if TYPE_CHECKING:
@@ -28,4 +28,5 @@ SPEC: Final = ConnectorSpec(
     docs="docs/connectors/stripe.md",
     roles=(TellsPayments, RingsBell, TriesSource),
     sources=configuration.sources,
+    idle=has_no_sources,
 )

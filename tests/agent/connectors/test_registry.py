@@ -14,7 +14,7 @@ from agent.config import all_keys
 from agent.config_reader import ConfigReader
 from agent.connectors import registry
 from agent.connectors.base import DeviceFacts
-from agent.connectors.spec import ConnectorSpec, configured
+from agent.connectors.spec import ConnectorSpec, configured, has_no_sources
 from tests.agent.connectors.contexts import ROLES, context
 
 ROOT = Path(__file__).parents[3]
@@ -50,6 +50,24 @@ def test_a_role_that_a_connector_does_not_play_is_no_start() -> None:
     boasting = replace(radius, roles=(*radius.roles, DeviceFacts))
     with pytest.raises(TypeError, match="radius: expected it to play DeviceFacts"):
         configured(boasting, ConfigReader(Path("/a.toml"), {}, all_keys(SPECS))).make(context({}))
+
+
+def test_what_reads_no_system_is_not_made() -> None:
+    """Web clients and database drivers cost 0.3 s of a start: only who uses them pays."""
+    code = (
+        "import sys; from pathlib import Path; from agent.config import all_keys; from agent.connectors import roles\n"
+        "from agent.config_reader import ConfigReader; from agent.connectors import registry\n"
+        "from agent.connectors.spec import configured; from tests.agent.connectors.contexts import context\n"
+        "specs = registry.specs(); reader = ConfigReader(Path('/a.toml'), {}, all_keys(specs))\n"
+        "made = roles.build([configured(spec, reader) for spec in specs], context({}))\n"
+        "print(*made.by_name, '|', *sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True, text=True)
+    made, loaded = (part.split() for part in done.stdout.split("|"))
+    sources = {spec.name for spec in SPECS if spec.idle is has_no_sources} | {"accounts-sql"}
+    assert made == [spec.name for spec in SPECS if spec.name not in sources]
+    assert len(sources) == 8
+    assert {"httpx", "h2"}.isdisjoint(loaded)
 
 
 def test_specs_import_no_connector() -> None:
