@@ -71,6 +71,8 @@ def run_seed(
                 nursery.start_soon(table.play, world, drawn, BUSY_S)
             world.trace("people and faults are at rest")
             await trio.sleep(REST_S)
+            if world.witness.failed is not None:
+                raise world.witness.failed
             evidence = await _gather(world, desk)
             seen = world.witness.seen
             writes = sum(bool(w.by) for w in seen.writes)

@@ -33,7 +33,7 @@ ABOUT_TO = 15
 
 @dataclass(frozen=True, slots=True)
 class OpenStep:
-    """A step of which the log says that it is about to be done, and not yet what came of it. `about_s`: when, unix seconds."""
+    """A step that the log says is about to be done, since `about_s` (unix seconds), and not yet what came of it."""
 
     plan: str
     item: int
@@ -95,6 +95,8 @@ class Witness(trio.abc.Instrument):
             logins: of each service.
         """
         self.seen = Seen()
+        self.failed: BaseException | None = None
+        """Why it looks no more."""
         self.acting = trio.Event()
         """Set when a program does something to a line, and then made anew."""
         self.history = History(isp)
@@ -123,7 +125,14 @@ class Witness(trio.abc.Instrument):
     # --- after each step of a task ------------------------------------------------------------------------------------
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        """Look at what the step changed."""
+        """Look at what the step changed. trio goes on without an instrument that fails, so that `failed` says it."""
+        try:
+            self._look(task)
+        except BaseException as err:
+            self.failed = err
+            raise
+
+    def _look(self, task: trio.lowlevel.Task) -> None:
         version = self._radius.execute("PRAGMA data_version").fetchone()[0]
         if version != self._versions[0]:
             self._versions[0] = version
@@ -202,14 +211,13 @@ class Witness(trio.abc.Instrument):
         if log is None:
             return ()
         found = log.execute(
-            "SELECT s.plan_id, s.item, s.n, s.attempt, e.at_s, s.do FROM step s JOIN item i ON i.plan_id = s.plan_id AND"
-            " i.n = s.item JOIN event e ON e.seq = s.about_seq AND e.kind = ? WHERE i.service = ? AND"
-            " s.outcome_seq IS NULL",
+            "SELECT s.plan_id, s.item, s.n, s.attempt, e.at_s, s.do FROM step s"
+            " JOIN item i ON i.plan_id = s.plan_id AND i.n = s.item"
+            " JOIN event e ON e.seq = s.about_seq AND e.kind = ?"
+            " WHERE i.service = ? AND s.outcome_seq IS NULL",
             (ABOUT_TO, self._services.get(login, "")),
         )
-        steps = [
-            (plan.hex(), item, n, attempt, isinstance(json.loads(do), dict)) for plan, item, n, attempt, do in found
-        ]
+        steps = [(plan.hex(), *numbers, isinstance(json.loads(do), dict)) for plan, *numbers, do in found]
         return tuple(OpenStep(*step) for step in steps)
 
     def _look_at_log(self) -> None:

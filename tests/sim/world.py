@@ -297,7 +297,7 @@ async def open_world(options: WorldOptions) -> AsyncIterator[World]:
         world.bill()
         stack.callback(world.witness.close)
         trio.lowlevel.add_instrument(world.witness)
-        stack.callback(trio.lowlevel.remove_instrument, world.witness)
+        stack.callback(lambda: world.witness.failed or trio.lowlevel.remove_instrument(world.witness))
         nursery = await stack.enter_async_context(trio.open_nursery())
         stack.callback(nursery.cancel_scope.cancel)
         nursery.start_soon(world.live)
