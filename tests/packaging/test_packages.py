@@ -197,7 +197,7 @@ def test_it_runs_for_a_plain_user_and_says_what_is_to_be_done(debian_root: Debia
     # Every module of ours and what it imports is there; nothing comes from another folder
     for name in PROGRAMS:
         done = debian_root.run(
-            "/usr/bin/python3", "-IS", "-W", "ignore", "-c", _IMPORT_ALL, name, *sorted(OWN[name]), user="nobody"
+            "/usr/bin/python3", "-IS", "-W", "ignore", "-c", IMPORT_ALL, name, *sorted(OWN[name]), user="nobody"
         )
         assert int(done.stdout) > 60
     # Not configured yet: a command says so, and so does the daemon, with the exit code that ends restarts
@@ -238,7 +238,7 @@ def test_it_runs_for_a_plain_user_and_says_what_is_to_be_done(debian_root: Debia
     assert debian_root.changes() == installed
 
 
-_IMPORT_ALL = """
+IMPORT_ALL = """
 import importlib, pkgutil, sys
 code = "/usr/lib/ispagents/" + sys.argv[1]
 sys.path.append(code)
