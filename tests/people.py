@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from trust import chain, statements
+from trust import chain, chance, statements
 from trust import envelope as envelopes
 from trust.checkpoint import encode_vkey
 from trust.document import Person, PersonKey, Quorum, Root, RootKey, Trust, TrustedAgent
@@ -51,7 +50,7 @@ class People:
     """Three people; lena and joseph hold root keys."""
 
     keys: dict[str, SigningKey] = field(default_factory=lambda: {name: SigningKey.generate() for name in ROLES})
-    trust_id: str = field(default_factory=lambda: secrets.token_hex(16))
+    trust_id: str = field(default_factory=lambda: chance.token_hex(16))
     policy: tuple[PolicyClass, ...] = field(default_factory=any_time)
     now_s: int = field(default_factory=lambda: int(time.time()))
 
@@ -108,7 +107,7 @@ class People:
 
     def cancel(self, plan_envelope: Envelope, who: str) -> bytes:
         cancel = Cancel(
-            self.trust_id, secrets.token_hex(16), (envelopes.digest(plan_envelope).hex(),), who, self.now_s // 60
+            self.trust_id, chance.token_hex(16), (envelopes.digest(plan_envelope).hex(),), who, self.now_s // 60
         )
         return envelopes.encode(statements.sign(cancel, [self.keys[who]]))
 
@@ -116,11 +115,11 @@ class People:
         self, plan_envelope: Envelope, who: str, kind: type[Pause | Resume] = Pause, *, minutes: int = 0
     ) -> bytes:
         plan = envelopes.digest(plan_envelope).hex()
-        made = kind(self.trust_id, secrets.token_hex(16), plan, who, int(time.time()) // 60 + minutes)
+        made = kind(self.trust_id, chance.token_hex(16), plan, who, int(time.time()) // 60 + minutes)
         return envelopes.encode(statements.sign(made, [self.keys[who]]))
 
     def freeze(self, who: str, scope: FreezeScope = FreezeScope.ALL, target: str = "") -> bytes:
-        freeze = Freeze(self.trust_id, secrets.token_hex(16), scope, target, who, self.now_s // 60)
+        freeze = Freeze(self.trust_id, chance.token_hex(16), scope, target, who, self.now_s // 60)
         return envelopes.encode(statements.sign(freeze, [self.keys[who]]))
 
     def unfreeze(self, freeze: bytes, who: Sequence[str], *also: bytes) -> bytes:
@@ -141,7 +140,7 @@ class People:
     ) -> bytes:
         start = self.now_s // 60 + starts_in_min
         standing = Standing(
-            self.trust_id, secrets.token_hex(16), verb, who[0], scope, evidence, rate_per_hour, start, start + minutes
+            self.trust_id, chance.token_hex(16), verb, who[0], scope, evidence, rate_per_hour, start, start + minutes
         )
         return envelopes.encode(statements.sign(standing, [self.keys[w] for w in who]))
 
@@ -160,7 +159,7 @@ class People:
         plan = statements.decode_as_untrusted(Plan, plan_envelope)
         view = View(
             trust_id=self.trust_id,
-            view_id=view_id or secrets.token_hex(16),
+            view_id=view_id or chance.token_hex(16),
             agent=plan.agent,
             plan_sha256=envelopes.digest(plan_envelope).hex(),
             person=who,

@@ -286,10 +286,8 @@ class Readers:
         self, owner: RouterResource, api: RouterApi, _: Version, logins: Sequence[str]
     ) -> dict[str, Value]:
         running = RUNNING[owner]
-        rows, now_s = (
-            await self.print(api, running.path, running.props, running.query, logins),
-            int(self._wall_s()),
-        )
+        rows = await self.print(api, running.path, running.props, running.query, logins)
+        now_s = int(self._wall_s())
         found: dict[str, dict[str, str]] = {}
         for row in rows:
             at_s = began_s(row, now_s)
