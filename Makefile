@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Most of a quick test is waiting for programs that it started: five at once on two cores, and more on more
 WAITING := -n $$(($$(nproc 2>/dev/null || echo 2) + 3)) --maxprocesses 6 --dist worksteal
 # A slow test works about two thirds of its time
-WORKING := -n 16179((16179(nproc 2>/dev/null || echo 2) + 1)) --maxprocesses 4 --dist worksteal
+WORKING := -n $$(($$(nproc 2>/dev/null || echo 2) + 1)) --maxprocesses 4 --dist worksteal
 
 .PHONY: demo test test-slow check bench fuzz sim protos lock clean
 
