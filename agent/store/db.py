@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar, cast
 
 import outcome
-import sqlite_utils
 import trio
 
 from agent.store import log_store, schema
@@ -217,12 +216,10 @@ def _refuse_gaps(path: Path) -> None:
 
 def _write_transitions(con: sqlite3.Connection, transitions: Iterable[tuple[str, str]]) -> None:
     """Make the `transition` table anew: the code decides which there are, not the database."""
-    db = sqlite_utils.Database(con)
     with con:
         con.execute("BEGIN IMMEDIATE")
-        db.table("transition").delete_where()
-        rows = [{"old": old, "new": new} for old, new in schema.transition_rows(transitions)]
-        db.table("transition").insert_all(rows)
+        con.execute("DELETE FROM transition")
+        con.executemany("INSERT INTO transition (old, new) VALUES (?,?)", schema.transition_rows(transitions))
 
 
 def _take_lock(path: Path) -> int:

@@ -20,7 +20,7 @@ from tests.e2e.site import ApiRefusedError, Json, Site, at_work, items_of, state
 from trust import chain
 from trust import envelope as envelopes
 
-NOT_THERE = ("agent", "control_plane", "lab", "trio", "h11", "typer", "pyrad", "sqlite_utils")
+NOT_THERE = ("agent", "control_plane", "lab", "trio", "h11", "typer", "pyrad")
 ABSENT = f"import importlib.util as u; print([n for n in {NOT_THERE!r} if u.find_spec(n)])"
 
 

@@ -64,6 +64,20 @@ MORE = {
     "change watch K7QF2": CHANGE,
 }
 """What a command may import beside `EVERY_COMMAND`."""
+DAEMON = {
+    "_cffi_backend",
+    "_sodium",
+    "attr",
+    "attrs",
+    "h11",
+    "idna",
+    "nacl",
+    "outcome",
+    "sniffio",
+    "sortedcontainers",
+    "trio",
+}
+"""What the daemon imports before it knows its configuration: drivers and web clients come with their connectors."""
 THIRD_PARTIES = {"annotated_doc", "h11", "shellingham", "typer"}
 """rich, pydantic, trio, nacl and the like are none of them: each is 20 to 100 ms."""
 
@@ -102,6 +116,16 @@ def test_the_help_of_the_agent_imports_no_group_of_it() -> None:
     own = {name for name in found if name.startswith("agent.cli.")} - EVERY_COMMAND
     assert own - MORE["status"] - MORE["outage"] == {"agent.cli.backup", "agent.cli.doctor", "agent.cli.report"}
     assert third_parties(found) - THIRD_PARTIES == set(), "the specs of connectors are cheap"
+
+
+def test_the_daemon_imports_no_driver_before_its_configuration() -> None:
+    code = "import sys, agent.daemon; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tree.ROOT, capture_output=True, text=True, check=True)
+    bare = subprocess.run(
+        [sys.executable, "-c", "import sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    found = third_parties({*done.stdout.split()}) - {*sys.stdlib_module_names}
+    assert found - third_parties({*bare.stdout.split()}) - DAEMON == set()
 
 
 def test_a_command_on_keys_imports_no_connection() -> None:
