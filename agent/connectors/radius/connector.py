@@ -25,6 +25,7 @@ from agent.connectors.radius.rowset import Table
 from agent.connectors.radius.schema import places_of
 from agent.connectors.radius.session import SETTLE_S, RadiusSession
 from agent.connectors.radius.sql import SqlAuthority
+from agent.connectors.radius.sql_connection import Pool
 from agent.model import Target
 from agent.reasons import TargetReason
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from agent.connectors.base import AccessMethod, AnswerBook, SessionHost
     from agent.connectors.radius.rowset import Commit
     from agent.connectors.radius.schema import Nas, RadiusConfig
+    from agent.connectors.radius.sql_connection import Pools
     from agent.model import Address, Value
     from agent.runtime.clock import Clock
 
@@ -56,6 +58,7 @@ class RadiusConnector:
         zone: tzinfo = UTC,
         hosts: Mapping[str, SessionHost] = MappingProxyType({}),
         book: AnswerBook = NO_ANSWERS,
+        pools: Pools = Pool,
     ) -> None:
         """Take the configuration; nothing is opened before `dial`.
 
@@ -68,6 +71,7 @@ class RadiusConnector:
             zone: the RADIUS servers', in which they read dates.
             book: keeps the answers of NAS over a restart.
             hosts: the kinds of devices that a NAS may be, by the first word of their targets' ids.
+            pools: makes the connections to a database.
         """
         self.traits = Traits(
             conditional=True,
@@ -92,6 +96,7 @@ class RadiusConnector:
         }
         self.access_methods: Mapping[str, AccessMethod] = with_routers(alone, config, hosts)
         self._secrets, self._commit, self._clock = secrets, commit, clock
+        self._pools = pools
         self._learned: dict[str, frozenset[str]] = {}
         self._book = book
         self._answers = NasAnswers(book.kept(NAME))
@@ -109,7 +114,7 @@ class RadiusConnector:
         sql_target = self._sql_targets.get(target.id)
         if sql_target is None:
             raise UnreadableError(f"no target {target.id} is configured", reason=TargetReason.REFUSED)
-        sql = SqlAuthority(sql_target, lambda: self._secrets(sql_target.secret), self.traits.window)
+        sql = SqlAuthority(sql_target, lambda: self._secrets(sql_target.secret), self.traits.window, pools=self._pools)
         try:
             async with DynAuths(self._client, self._learned, self._clock.wall_s, self._secret) as dynauths:
                 methods = [method for method in self._methods if method.target == target.id]
@@ -152,7 +157,7 @@ class RadiusConnector:
         sql_target = self._sql_targets.get(target)
         if sql_target is None:
             raise UnreadableError(f"no target {target} is configured", reason=TargetReason.REFUSED)
-        sql = SqlAuthority(sql_target, lambda: self._secrets(sql_target.secret), 1)
+        sql = SqlAuthority(sql_target, lambda: self._secrets(sql_target.secret), 1, pools=self._pools)
         try:
             user = (await sql.read_users([login]))[login]
         finally:

@@ -36,11 +36,13 @@ from agent.connectors.radius.sql_connection import (
     Guard,
     NoThreadError,
     Pool,
+    Pools,
     Query,
     Rows,
     SqlFault,
     Talk,
     fault,
+    in_one_state,
 )
 from agent.connectors.radius.sql_errors import explained
 from agent.model import ABSENT
@@ -236,9 +238,12 @@ class Drift:
 class SqlAuthority:
     """The database of one target. At most `window` calls at once use it; each has a connection of its own."""
 
-    def __init__(self, target: SqlTarget, password: Callable[[], bytes], window: int) -> None:
-        """Take the target, a way to its password (asked for at each new connection) and the number of connections."""
-        self._pool = Pool(target, password, window)
+    def __init__(self, target: SqlTarget, password: Callable[[], bytes], window: int, *, pools: Pools = Pool) -> None:
+        """Take the target, a way to its password (asked for at each new connection) and the number of connections.
+
+        `pools` makes the pool of connections.
+        """
+        self._pool = pools(target, password, window)
         self._kind = target.database
         self._limit_s = 2 * target.timeout_s
 
@@ -316,8 +321,8 @@ class SqlAuthority:
         def read() -> Talk[Rows]:
             return (yield "SELECT 1", ()).rows
 
-        if self._kind is Database.POSTGRESQL:
-            await self._read_here(read)
+        if self._pool.in_task:
+            await self._read_here(read, alone=True)
         else:
             await self._read_in_thread(read, alone=True)
 
@@ -372,7 +377,7 @@ class SqlAuthority:
     async def _do(self, work: _Transaction, guard: Guard) -> Drift | None:
         limit_s = 2 * self._pool.target.timeout_s + _PAUSES_S
         try:
-            if self._kind is Database.POSTGRESQL:
+            if self._pool.in_task:
                 done, result = False, None
                 with trio.move_on_after(limit_s):
                     done, result = True, await work.run_here(limit_s)
@@ -424,14 +429,17 @@ class SqlAuthority:
         wanted, found = list(dict.fromkeys(keys)), dict[str, list[_T]]()
         for start in range(0, len(wanted), KEYS_PER_READ):
             reading = functools.partial(read, wanted[start : start + KEYS_PER_READ])
-            if self._kind is Database.POSTGRESQL:  # always one statement
-                found |= await self._read_here(reading)
+            if self._pool.in_task:
+                found |= await self._read_here(reading, alone=alone or self._kind is Database.POSTGRESQL)
             else:
                 found |= await self._read_in_thread(reading, alone=alone)
         return found
 
-    async def _read_here(self, reading: Callable[[], Talk[_T]]) -> _T:
-        """Read in this task: a thread to wait in costs twice the CPU of the query."""
+    async def _read_here(self, reading: Callable[[], Talk[_T]], *, alone: bool) -> _T:
+        """Read in this task: a thread to wait in costs twice the CPU of the query.
+
+        `alone`: it is one statement, as always with PostgreSQL; more read one state of the database together.
+        """
         with trio.move_on_after(self._limit_s):
             while True:
                 connection = self._pool.kept()
@@ -440,7 +448,8 @@ class SqlAuthority:
                     connection = connection or await self._pool.open(self._limit_s)
                     if connection is None:
                         break
-                    found = await connection.follow_here(reading())
+                    talk = reading() if alone else in_one_state(self._kind, reading())
+                    found = await connection.follow_here(talk)
                 except DRIVER_ERRORS as err:
                     self._pool.drop(connection, Guard())
                     if stale and fault(err) is SqlFault.GONE:

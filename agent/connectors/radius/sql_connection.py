@@ -219,13 +219,6 @@ class Connection:
             found: _T = end.value
         return found
 
-    def follow_in_one_state(self, talk: Talk[_T]) -> _T:
-        """Do as `follow`, in a transaction in which all statements read one state of the database."""
-        self.run(BEGIN_READING[self.kind])
-        found = self.follow(talk)
-        self.run(COMMIT)
-        return found
-
     async def follow_here(self, talk: Talk[_T]) -> _T:
         """Do as `follow`, in the task that calls: only with PostgreSQL, whose client need not block.
 
@@ -301,6 +294,14 @@ COMMIT: Final = "COMMIT"
 """When this raises, it may or may not have happened."""
 
 
+def in_one_state(kind: Database, talk: Talk[_T]) -> Talk[_T]:
+    """Return the talk in a transaction in which all its statements read one state of the database."""
+    yield BEGIN_READING[kind], ()
+    found = yield from talk
+    yield COMMIT, ()
+    return found
+
+
 class Guard:
     """Whether one call was given up, and whether it sent COMMIT. A waiting task and a working thread share it."""
 
@@ -342,12 +343,20 @@ class Guard:
             self.committing = False
 
 
+Pools = Callable[["SqlTarget", Callable[[], bytes], int], "Pool"]
+"""Makes the pool of a target, from the arguments of `Pool`: a simulation has one of its own."""
+
+
 class Pool:
-    """Connections to one database: kept when they are good, at most `window` of them."""
+    """Connections to one database: kept when they are good, at most `window` of them.
+
+    `in_task`: whether statements are run in the task that calls, by `Connection.follow_here`, and not in threads.
+    """
 
     def __init__(self, target: SqlTarget, password: Callable[[], bytes], window: int) -> None:
         """Take the target, a way to its password (asked for at each new connection) and the number of connections."""
         self.target = target
+        self.in_task = target.database is Database.POSTGRESQL
         self._password, self._window = password, window
         self._idle: list[Connection] = []
         self._lock = threading.Lock()
@@ -376,8 +385,12 @@ class Pool:
 
     async def read(self, reading: Callable[[], Talk[_T]], limit_s: float, *, alone: bool) -> tuple[bool, _T | None]:
         """Follow a talk, as `lend` does. `alone`: it is one statement; more read one state of the database together."""
-        follow = Connection.follow if alone else Connection.follow_in_one_state
-        return await self.lend(lambda connection: follow(connection, reading()), limit_s)
+
+        def follow(connection: Connection) -> _T:
+            talk = reading()
+            return connection.follow(talk if alone else in_one_state(connection.kind, talk))
+
+        return await self.lend(follow, limit_s)
 
     async def lend(
         self, work: Callable[[Connection], _T], limit_s: float, *, fresh: bool = False

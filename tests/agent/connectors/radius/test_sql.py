@@ -26,6 +26,7 @@ from agent.model import ABSENT, SecretRef, Value
 from agent.runtime.clock import SystemClock
 from tests.agent.connectors.radius.fakes import TcpCutter
 from tests.servers import Cluster, MariaDB, PostgreSQL, RadiusDatabase, free_port
+from tests.sim.sql.database import pools_of, simulated_database
 
 pytestmark = pytest.mark.servers
 
@@ -38,8 +39,25 @@ def value_of(rows: tuple[UserRow, ...] | list[UserRow]) -> Value:
     return to_value(rows, commit)
 
 
-@pytest.fixture(params=["postgresql", "mariadb", "sqlite"])
+REAL = ["postgresql", "mariadb", "sqlite"]
+SIMULATED = {"simulated postgresql": Database.POSTGRESQL, "simulated mariadb": Database.MARIADB}
+
+
+@pytest.fixture(params=[*REAL, *SIMULATED])
 def database(request: pytest.FixtureRequest) -> RadiusDatabase:
+    """Each kind of database, and the simulated servers: these must be as good as the real ones."""
+    return fresh(request)
+
+
+@pytest.fixture(params=REAL)
+def real_database(request: pytest.FixtureRequest) -> RadiusDatabase:
+    """Each kind of real database, for tests that change its tables: the simulated servers have only FreeRADIUS'."""
+    return fresh(request)
+
+
+def fresh(request: pytest.FixtureRequest) -> RadiusDatabase:
+    if request.param in SIMULATED:
+        return simulated_database(SIMULATED[request.param])
     if request.param == "sqlite":
         found: RadiusDatabase = request.getfixturevalue("sqlite_radius")
         return found
@@ -55,7 +73,7 @@ async def authority(
     if port:
         target = replace(target, port=port)
     secret = (password or database.password).encode()
-    sql = SqlAuthority(target, lambda: secret, window)
+    sql = SqlAuthority(target, lambda: secret, window, pools=pools_of(database))
     try:
         yield sql
     finally:
@@ -233,9 +251,9 @@ async def test_text_dates_in_sqlite(sqlite_radius: RadiusDatabase) -> None:
 
 async def password_of(database: RadiusDatabase, login: str) -> str:
     target = database.target(secret="db")
-    connector = RadiusConnector(
-        RadiusConfig((target,), (), ()), {"db": database.password.encode()}.__getitem__, commit, clock=SystemClock()
-    )
+    secrets = {"db": database.password.encode()}
+    config = RadiusConfig((target,), (), ())
+    connector = RadiusConnector(config, secrets.__getitem__, commit, clock=SystemClock(), pools=pools_of(database))
     return await connector.password_of(target.id, login)
 
 
@@ -626,10 +644,10 @@ async def test_a_wrong_password_is_refused_and_not_told(radius_database: RadiusD
         assert not_sent.value.reason == "refused"
 
 
-async def test_a_missing_table_is_refused_without_sql_or_values_in_the_message(database: RadiusDatabase) -> None:
-    amina(database)
-    database.run("DROP TABLE radusergroup")
-    async with authority(database) as sql:
+async def test_a_missing_table_is_refused_without_sql_or_values_in_the_message(real_database: RadiusDatabase) -> None:
+    amina(real_database)
+    real_database.run("DROP TABLE radusergroup")
+    async with authority(real_database) as sql:
         with pytest.raises(UnreadableError) as caught:
             await read(sql)
         assert caught.value.reason == "refused"
@@ -738,17 +756,17 @@ async def test_connections_that_died_meanwhile_are_replaced_without_a_word(radiu
             assert await write(sql, before, with_marker(before)) is None
 
 
-async def test_a_change_that_counts_no_row_is_not_committed(database: RadiusDatabase) -> None:
+async def test_a_change_that_counts_no_row_is_not_committed(real_database: RadiusDatabase) -> None:
     """A trigger (or a rule) that swallows the change: the database says 0 rows, and everything is rolled back."""
-    if database.kind is Database.MARIADB:
+    if real_database.kind is Database.MARIADB:
         return  # it has nothing that swallows a row's change silently
-    amina(database)
-    match database.kind:
+    amina(real_database)
+    match real_database.kind:
         case Database.POSTGRESQL:
-            database.run("CREATE RULE nothing AS ON DELETE TO radusergroup DO INSTEAD NOTHING")
+            real_database.run("CREATE RULE nothing AS ON DELETE TO radusergroup DO INSTEAD NOTHING")
         case Database.SQLITE:
-            database.run("CREATE TRIGGER swallow BEFORE DELETE ON radusergroup BEGIN SELECT RAISE(IGNORE); END")
-    async with authority(database) as sql:
+            real_database.run("CREATE TRIGGER swallow BEFORE DELETE ON radusergroup BEGIN SELECT RAISE(IGNORE); END")
+    async with authority(real_database) as sql:
         before = await read(sql)
         after: Value = {k: v for k, v in rowset.fields_of(before).items() if k != "group:home20"}
         after = {**after, "reply:Framed-IP-Address": (":= 100.64.1.9",)}
