@@ -89,8 +89,11 @@ def build(checkout: Path, name: str, out: Path, environment: Mapping[str, str] |
     return Path(done.stdout.splitlines()[-1])
 
 
-def repacked(package: Path, folder: Path, control: Mapping[str, str]) -> Path:
-    """Return a copy of a package, in a new folder, with other fields in its control file, and so another name."""
+def repacked(package: Path, folder: Path, control: Mapping[str, str], files: Mapping[str, str] | None = None) -> Path:
+    """Return a copy of a package, in a new folder, with other fields in its control file, and so another name.
+
+    `files`: what it holds in the place of the package's own files, by their paths.
+    """
     folder.mkdir()
     with tempfile.TemporaryDirectory(dir=memory_folder()) as name:
         inside = Path(name, "inside")
@@ -98,6 +101,8 @@ def repacked(package: Path, folder: Path, control: Mapping[str, str]) -> Path:
         lines = (inside / "DEBIAN/control").read_text().splitlines()
         changed = [f"{key}: {control[key]}" if (key := line.partition(":")[0]) in control else line for line in lines]
         (inside / "DEBIAN/control").write_text("\n".join(changed) + "\n")
+        for path, text in (files or {}).items():
+            (inside / path.lstrip("/")).write_text(text)
         subprocess.run(
             ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", str(inside), str(folder)],
             check=True,

@@ -19,7 +19,8 @@ for deb; do :; done
 [ ! -e cut ] || kill -s "$(cat cut)" "$PPID"
 [ ! -e broken-"$(basename "$deb")" ] || { echo half-configured >status; echo "dpkg: broken" >&2; exit 1; }
 basename "$deb" .deb >version; echo installed >status
-[ ! -e policy ] && [ "$(cat state)" != inactive ] || exit 0
+[ "$ISPAGENTS_RESTART" != no ] && [ ! -e policy ] && [ "$(cat state)" != inactive ] || exit 0
+[ "$(cat starts-"$(cat version)")" = active ] || sleep 300 # postinst waits for READY
 cat version >invocation
 cat starts-"$(cat version)" >state
 """
@@ -116,6 +117,14 @@ def test_a_package_that_dpkg_leaves_half_configured(machine: Machine) -> None:
     machine.put("broken-old.deb", "")
     code, _, said = machine.run("new", "old")
     assert (code, "dpkg does not put the old version back" in said) == (4, True)
+
+
+def test_dpkg_does_not_wait_for_a_daemon_that_never_is_ready(machine: Machine) -> None:
+    """The minute is counted from the start of the new version; what postinst waits for comes on top of it."""
+    machine.put("starts-new", "activating")
+    machine.program("sleep", 'echo "$1" >>slept')
+    assert machine.run("new", "old")[0] == 1
+    assert set(machine.get("slept").split()) == {"1"}
 
 
 def test_the_old_program_still_runs(machine: Machine) -> None:

@@ -45,11 +45,12 @@ def installed(bootable: None, debs: dict[str, Path]) -> Iterator[DebianRoot]:
 
 
 def install(system: Booted, *packages: Path) -> None:
-    """Install packages by dpkg, all with one command; nothing is asked."""
-    for package in packages:
-        system.put(package, f"/srv/{package.name}")
-    system.run(["dpkg", "--install", *(f"/srv/{package.name}" for package in packages)])
-    system.run(["rm", *(f"/srv/{package.name}" for package in packages)])
+    """Install packages by dpkg, all with one command, over whatever version is there; nothing is asked."""
+    there = [f"/srv/{package.name}" for package in packages]
+    for package, path in zip(packages, there, strict=True):
+        system.put(package, path)
+    system.run(["dpkg", "--force-downgrade", "--install", *there])
+    system.run(["rm", *there])
 
 
 def boot(installed: DebianRoot) -> Booted:
