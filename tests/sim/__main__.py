@@ -43,9 +43,19 @@ def _one(seed: int, chosen: Sequence[WorldFault] | None, *, trace: bool = False)
 
 
 def _complain(told: Told) -> int:
-    for verdict in told.verdicts[:5]:
+    for verdict in told.wrong[:5]:
         print(f"  {verdict.text()}")
-    return int(bool(told.verdicts))
+    return int(bool(told.wrong))
+
+
+def _needed(told: Told) -> str:
+    """Return the names of the faults without which a seed shows nothing false: each is left out once."""
+    left = list(told.faults)
+    for fault in told.faults:
+        fewer = tuple(f for f in left if f is not fault)
+        if _one(told.seed, fewer).wrong:
+            left = list(fewer)
+    return ", ".join(f.name for f in left) or "no fault"
 
 
 def _many(first: int, cpu_s: float, count: int, chosen: Sequence[WorldFault] | None, *, until_false: bool) -> int:
@@ -57,8 +67,8 @@ def _many(first: int, cpu_s: float, count: int, chosen: Sequence[WorldFault] | N
         runs, virtual_s, pairs = runs + 1, virtual_s + told.virtual_s, pairs | pairs_of(told.faults)
         print(told.text(), flush=True)
         wrong += _complain(told)
-        if told.verdicts:
-            print(f"  replay: make sim SEED={seed}", flush=True)
+        if told.wrong:
+            print(f"  replay: make sim SEED={seed}; it needs: {_needed(told)}", flush=True)
             if until_false:
                 break
         seed += 1

@@ -107,9 +107,9 @@ def run(mutant: Mutant, cpu_s: float) -> tuple[str, str]:
     """Return what the simulation says of a mutant: its line of the table, and what it saw."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        for name in ("agent", "trust"):
+        for name in ("agent", "trust", "tests"):
             shutil.copytree(ROOT / name, place / name)
-        for name in ("backups", "durable", "protos", "lab", "tests", "control_plane"):
+        for name in ("backups", "durable", "protos", "lab", "control_plane"):
             (place / name).symlink_to(ROOT / name)
         file = place / mutant.file
         text = file.read_text(encoding="utf-8")

@@ -28,6 +28,8 @@ class Desk:
     world: World
     asked: dict[str, Asked] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
+    away: int = 0
+    """How often the agent was away when somebody asked: what it died over, it may have taken."""
 
     async def work(self, asks: int, within_s: float) -> None:
         """Ask for so many changes, each at a moment of its own, and see them approved."""
@@ -59,6 +61,21 @@ class Desk:
         if dice.random() < 0.1:
             await trio.sleep(dice.uniform(0, 3))
             await self._cancel(change, asked)
+        elif dice.random() < 0.5:
+            await trio.sleep(dice.uniform(60, 150))
+            await self._retry(change)
+
+    async def _retry(self, change: Json) -> None:
+        """Retry what is set and not enforced, as its text advises."""
+        office = self.world.office
+        found = await self._patiently(lambda: office.show(change))
+        if found is None or not any(item["state"] == "set-not-enforced" for item in found["items"]):
+            return
+        self.world.trace(f"people: retry {change['id']}")
+        try:
+            await self._patiently(lambda: office.call("POST", f"/v1/changes/{change['id']}/retry", {}))
+        except ApiRefusedError as err:
+            self.refused.append(err.code)
 
     def _note(self, change: Json, action: str) -> Asked:
         with closing(sqlite3.connect(f"file:{self.world.files.state / 'agent.db'}?mode=ro", uri=True)) as log:
@@ -71,13 +88,13 @@ class Desk:
         world = self.world
         world.sign_now()
         statement = world.office.approval(change, who)
-        at = trio.current_time()
+        at, away = trio.current_time(), self.away
         if who != REQUESTER:
             asked.approved_at.append(at)  # where the agent dies over it, it may have been taken
         answers = await self._patiently(lambda: world.office.hand_in(statement, change["id"]))
         if answers is not None and not answers[0]["accepted"] and answers[0]["reason"] != "already-approved":
             self.refused.append(str(answers[0]["reason"]))
-            if at in asked.approved_at:
+            if at in asked.approved_at and self.away == away:
                 asked.approved_at.remove(at)
 
     async def _cancel(self, change: Json, asked: Asked) -> None:
@@ -96,5 +113,6 @@ class Desk:
                 try:
                     return await act()
                 except AgentAwayError:
+                    self.away += 1
                     await trio.sleep(3)
         return None

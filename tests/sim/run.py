@@ -43,10 +43,16 @@ class Told:
     leaves_sha256: str
     """Of all leaves of the agent's log, one after the other."""
 
+    @property
+    def wrong(self) -> tuple[Verdict, ...]:
+        """What must not be, and is not known."""
+        return tuple(v for v in self.verdicts if not v.known)
+
     def text(self) -> str:
         """Return one line for people."""
         names = ", ".join(f.name for f in self.faults) or "none"
-        said = f"{len(self.verdicts)} FALSE" if self.verdicts else "ok"
+        said = f"{len(self.wrong)} FALSE" if self.wrong else "ok"
+        said += f" ({len(self.verdicts) - len(self.wrong)} known)" if len(self.verdicts) > len(self.wrong) else ""
         return (
             f"seed {self.seed}: {said}; {self.asked} changes, {self.writes} writes, {self.kills} kills, "
             f"{self.virtual_s:.0f} virtual s in {self.cpu_s:.1f} s of CPU; faults: {names}"

@@ -29,7 +29,7 @@ def told(seed: int, folder: Path, lines: list[str]) -> Told:
 def test_nothing_false_is_seen(seed: int, tmp_path: Path) -> None:
     lines: list[str] = []
     found = told(seed, tmp_path / "w", lines)
-    assert not found.verdicts, "\n".join([*(v.text() for v in found.verdicts), *lines[-40:]])
+    assert not found.wrong, "\n".join([*(v.text() for v in found.wrong), *lines[-40:]])
     assert found.writes > 2, "a world in which nothing is done shows nothing"
 
 
