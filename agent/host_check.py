@@ -10,11 +10,11 @@ import grp
 import os
 import pwd
 import stat
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from agent.config import STORE_KEYS, AgentConfig
+from agent.runtime.clock import SystemClock
 from agent.store import schema
 from agent.store.last_backup import BackupAge
 from durable import installation
@@ -149,7 +149,7 @@ def backup_check(config: AgentConfig) -> InstallationCheck:
     if not os.access(config.state_dir, os.X_OK):
         return InstallationCheck("agent", "backup", NOT_CHECKED, f"{config.state_dir} is not ours", "run this as root")
     terms = config.backup
-    age = BackupAge(config.state_dir, terms.max_age_h, time.time, wanted=bool(terms.recipients))
+    age = BackupAge(config.state_dir, terms.max_age_h, SystemClock().wall_s, wanted=bool(terms.recipients))
     return InstallationCheck("agent", "backup", *age.check())
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,6 +17,7 @@ import grpc.aio
 
 from control_plane import certificates
 from control_plane.certificates import Authority, CertifiedPeer, Issued, Pair
+from control_plane.clock import SYSTEM
 from control_plane.config import DataDir
 from control_plane.errors import (
     AgentTakenError,
@@ -90,8 +90,8 @@ class Auth:
         self,
         store: CloudStore,
         authority: Authority,
-        wall_s: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
+        wall_s: Callable[[], float] = SYSTEM.wall_s,
+        monotonic: Callable[[], float] = SYSTEM.monotonic_s,
     ) -> None:
         """Open a reader of its own on the store's file.
 
@@ -246,7 +246,7 @@ class EnrolmentServicer(_EnrolmentServicer):
 
 
 def server_credentials(
-    data: DataDir, *, clients: bool, wall_s: Callable[[], float] = time.time
+    data: DataDir, *, clients: bool, wall_s: Callable[[], float] = SYSTEM.wall_s
 ) -> grpc.ServerCredentials:
     """Return TLS for a port; the server's certificate is made anew when it is due, while the server runs.
 

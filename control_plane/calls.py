@@ -11,7 +11,6 @@ import enum
 import json
 import logging
 import sys
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
@@ -19,6 +18,7 @@ import grpc
 import grpc.aio
 
 from control_plane import limits
+from control_plane.clock import SYSTEM, CloudClock
 from control_plane.metrics import Metrics
 from control_plane.refusals import refuse
 from protos import message_pb2 as pb
@@ -46,7 +46,7 @@ class LogEvent(enum.Enum):
 
 def write_event(event: LogEvent, **facts: str | int) -> None:
     """Write one line to standard error. `facts` are names out of our code, and numbers."""
-    line = json.dumps({"at": int(time.time()), "event": event.value, **facts}, separators=(",", ":"))
+    line = json.dumps({"at": int(SYSTEM.wall_s()), "event": event.value, **facts}, separators=(",", ":"))
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
 
@@ -66,11 +66,11 @@ def silence_libraries() -> None:
 class CallGuard(grpc.aio.ServerInterceptor):
     """Wraps every handler. While `draining`, only health answers."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, clock: CloudClock = SYSTEM) -> None:
         self.draining = False
         self.running: set[asyncio.Task[Any]] = set()
         """The calls under way, health's not among them: those last as long as their watchers like."""
-        self._metrics = metrics
+        self._metrics, self._clock = metrics, clock
 
     async def intercept_service(
         self,
@@ -92,7 +92,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
 
     def _wrap(self, method: str, behaviour: _Behaviour, deadline_s: float | None) -> _Behaviour:
         async def call(request: object, context: grpc.aio.ServicerContext[Any, Any]) -> object:
-            begun = time.monotonic()
+            begun = self._clock.monotonic_s()
             status = grpc.StatusCode.OK
             self._note(asyncio.current_task())
             try:
@@ -116,7 +116,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
             finally:
                 self._metrics.calls.labels(method, status.name).inc()
                 if deadline_s is not None:
-                    self._metrics.seconds.labels(method).observe(time.monotonic() - begun)
+                    self._metrics.seconds.labels(method).observe(self._clock.monotonic_s() - begun)
 
         return call
 

@@ -23,6 +23,7 @@ from backups.sealing import IDENTITY_BYTES, parse_identities_untrusted, parse_re
 from control_plane import backup as backups
 from control_plane import config, members
 from control_plane.backup import ProvenCopy
+from control_plane.clock import SYSTEM
 from control_plane.config import Address, DataDir, parse_address
 from control_plane.desk import files
 from control_plane.desk.cli_shared import AsJson, ListOutput, now_s, print_json
@@ -153,7 +154,7 @@ def _folder_check(folder: Path) -> InstallationCheck:
         data = config.open_dir(folder)
     except ServerConfigError as err:
         return InstallationCheck("data", "folder", installation.FAIL, str(err), "run this as the user of the server")
-    days = (data.authority.certificate.not_valid_after_utc - datetime.now(UTC)).days
+    days = (data.authority.certificate.not_valid_after_utc - datetime.fromtimestamp(SYSTEM.wall_s(), UTC)).days
     if days < AUTHORITY_DAYS:
         text = f"the certificate authority ends in {days} days: agents and people must be invited again by then"
         return InstallationCheck("data", "folder", installation.WARN, text, "ispcloud init in a new folder")

@@ -13,7 +13,6 @@ import os
 import resource
 import signal
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -29,6 +28,7 @@ from control_plane import limits
 from control_plane.auth import Auth, EnrolmentServicer, server_credentials
 from control_plane.broker import Quotas
 from control_plane.calls import CallGuard, LogEvent, silence_libraries, write_event
+from control_plane.clock import SYSTEM, CloudClock
 from control_plane.config import Address, DataDir
 from control_plane.errors import LocalFailureError
 from control_plane.live import Live
@@ -92,6 +92,7 @@ class CloudServer:
         *,
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
         manager: ServiceManager | None = None,
+        clock: CloudClock = SYSTEM,
     ) -> None:
         """Open the database; nothing listens yet.
 
@@ -106,14 +107,15 @@ class CloudServer:
         self._data = data
         self._manager = manager or ServiceManager()
         self._live = Live()
-        self._guard = CallGuard(self.metrics)
+        self._clock = clock
+        self._guard = CallGuard(self.metrics, clock)
         self._health = health_aio.HealthServicer()
         self._interceptors = (*interceptors, self._guard)
         with ExitStack() as undo:
             undo.callback(os.close, _take_lock(data))
             self._store = CloudStore(data.database)
             undo.callback(self._store.close)
-            self._auth = Auth(self._store, data.authority)
+            self._auth = Auth(self._store, data.authority, clock.wall_s, clock.monotonic_s)
             undo.callback(self._auth.close)
             self._closing = undo.pop_all()
 
@@ -124,22 +126,29 @@ class CloudServer:
             LocalFailureError: a port cannot be had.
             ServerConfigError: the server's certificate file holds something else.
         """
+        config, wall_s = self._data.config, self._clock.wall_s
         parts = Parts(
             self._store,
             self._auth,
-            Quotas(self._data.config.quotas),
+            Quotas(config.quotas),
             self._live,
-            CloudWitness(self._store, self._data.config.witness_name, self._data.need_witness_key()),
+            CloudWitness(
+                self._store, self._data.config.witness_name, self._data.need_witness_key(), self._clock.wall_s
+            ),
+            self._clock,
         )
         self._members = self._server(MESSAGE_BYTES)
         add_AgentCloudServicer_to_server(AgentService(parts), self._members)
         add_DeskCloudServicer_to_server(DeskService(parts), self._members)
         self._strangers = self._server(limits.ENROLMENT_BYTES)
         add_EnrolmentServicer_to_server(EnrolmentServicer(self._auth), self._strangers)
-        config = self._data.config
         bound = Bound(
-            _listen(self._members, config.listen, server_credentials(self._data, clients=True)),
-            _listen(self._strangers, config.enrolment_listen, server_credentials(self._data, clients=False)),
+            _listen(self._members, config.listen, server_credentials(self._data, clients=True, wall_s=wall_s)),
+            _listen(
+                self._strangers,
+                config.enrolment_listen,
+                server_credentials(self._data, clients=False, wall_s=wall_s),
+            ),
             self._serve_metrics(config.metrics_listen),
         )
         await self._members.start()
@@ -242,7 +251,7 @@ class CloudServer:
 
     async def _forget(self) -> None:
         while True:
-            forgotten = await self._store.run(Forget(int(time.time())))
+            forgotten = await self._store.run(Forget(int(self._clock.wall_s())))
             self.metrics.forgotten.inc(forgotten)
             if forgotten:
                 write_event(LogEvent.FORGOT, messages=forgotten)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -18,6 +17,7 @@ import grpc.aio
 from control_plane import broker, limits, queues
 from control_plane.auth import Auth, refusal_of
 from control_plane.broker import Quotas, Refused, RoutedMessage
+from control_plane.clock import SYSTEM, CloudClock
 from control_plane.errors import EnrolmentError
 from control_plane.live import Live, OpenView, Page, WatchStream
 from control_plane.members import IdentityKind, MemberIdentity
@@ -48,6 +48,7 @@ class Parts:
     quotas: Quotas
     live: Live
     witness: CloudWitness
+    clock: CloudClock = SYSTEM
 
 
 class _Calls:
@@ -59,11 +60,12 @@ class _Calls:
         self._quotas = parts.quotas
         self._live = parts.live
         self._witness = parts.witness
+        self._clock = parts.clock
 
     async def _peer(self, context: Context, kinds: Collection[IdentityKind]) -> MemberIdentity:
         """Return who calls, of one of these kinds and within its quota; others are refused."""
         peer = await self._auth.identify(context)
-        wait_s = self._quotas.take(peer, time.monotonic())
+        wait_s = self._quotas.take(peer, self._clock.monotonic_s())
         if wait_s:
             await refuse(context, pb.REFUSAL_QUOTA, wait_s)
         if peer.kind not in kinds:
@@ -73,7 +75,7 @@ class _Calls:
     async def _route(self, peer: MemberIdentity, message: pb.Message, context: Context) -> RoutedMessage:
         agents, more = self._auth.agents_of(peer.operator), broker.reading_calls(message)
         if more:
-            wait_s = self._quotas.take(peer, time.monotonic(), more)
+            wait_s = self._quotas.take(peer, self._clock.monotonic_s(), more)
             if wait_s:
                 await refuse(context, pb.REFUSAL_QUOTA, wait_s)
             # Half a second for the largest, in which everybody else's calls go on
@@ -87,7 +89,7 @@ class _Calls:
     async def _keep(
         self, peer: MemberIdentity, sent: pb.Message, routed: RoutedMessage, context: Context
     ) -> pb.SubmitReply:
-        now_s = int(time.time())
+        now_s = int(self._clock.wall_s())
         data = routed.message.SerializeToString(deterministic=True)
         command = Keep(
             operator=peer.operator,
@@ -140,11 +142,11 @@ class _Calls:
 
     def _left(self, stream: WatchStream) -> None:
         if self._live.leave(stream) and stream.peer.kind is IdentityKind.AGENT:
-            self._store.post(RecordSeen(stream.peer.operator, stream.peer.agent, int(time.time()) // 60))
+            self._store.post(RecordSeen(stream.peer.operator, stream.peer.agent, self._clock.minute()))
 
     async def _feed(self, stream: WatchStream, cursor: pb.Cursor, kinds: Collection[int], context: Context) -> None:
         newest = queues.newest(self._store.reader, stream.queue)
-        hello = pb.Hello(epoch=self._store.epoch, newest=newest, minute=int(time.time()) // 60)
+        hello = pb.Hello(epoch=self._store.epoch, newest=newest, minute=self._clock.minute())
         await context.write(pb.WatchEvent(hello=hello))
         after = self._start(cursor, newest)
         while True:
@@ -212,7 +214,7 @@ class AgentService(_Calls, AgentCloudServicer):
     async def Watch(self, request: pb.WatchRequest, context: Context) -> None:  # noqa: N802 # the proto's
         """Send what is for this agent, from its cursor on."""
         peer = await self._peer(context, AGENTS)
-        self._store.post(RecordSeen(peer.operator, peer.agent, int(time.time()) // 60))
+        self._store.post(RecordSeen(peer.operator, peer.agent, self._clock.minute()))
         stream = WatchStream(peer, queues.agent_queue(peer.operator, peer.agent), _deadline())
         await self._watch(stream, request.cursor, (), context)
 
@@ -247,7 +249,7 @@ class DeskService(_Calls, DeskCloudServicer):
         """List the operator's agents."""
         peer = await self._peer(context, PEOPLE)
         seen = queues.seen_minutes(self._store.reader, peer.operator)
-        now = int(time.time()) // 60
+        now = self._clock.minute()
         return AgentsReply(
             agents=[self._agent(peer, agent, seen, now) for agent in self._auth.agents_of(peer.operator)]
         )

@@ -6,11 +6,11 @@ agent as well as by its origin: nobody can claim the name of another's log.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from control_plane.clock import SYSTEM
 from control_plane.store import CloudStore, CloudTx
 from protos import message_pb2 as pb
 from protos.agent_pb2 import AddCheckpointReply
@@ -58,7 +58,9 @@ class Remember:
 class CloudWitness:
     """Cosigns the logs of enrolled agents."""
 
-    def __init__(self, store: CloudStore, name: str, key: SigningKey, wall_s: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, store: CloudStore, name: str, key: SigningKey, wall_s: Callable[[], float] = SYSTEM.wall_s
+    ) -> None:
         self._store = store
         self._name = name
         self._key = key

@@ -58,6 +58,9 @@ class FakeClock:
     def boot_s(self) -> float:
         return self.start_boot_s + self._passed_s()
 
+    def cpu_s(self) -> float:
+        return 0.0  # in virtual time work takes none
+
     def step_wall(self, seconds: float) -> None:
         self.start_wall_s += seconds
 

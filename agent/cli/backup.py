@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn
@@ -12,6 +11,7 @@ import typer
 
 from agent.cli import client
 from agent.cli.client import fail, print_json, read_file, say
+from agent.cli.when import unix_now
 from agent.runtime import http_client
 from agent.runtime.errors import ClientError
 
@@ -78,7 +78,7 @@ def backup(
     with suppress(OSError):  # a unit sets it, and its system calls are filtered
         os.nice(NICE)
     keep_memory_private()
-    now_s, terms = int(time.time()), settings.backup
+    now_s, terms = int(unix_now()), settings.backup
     if to is None and keys_to is not None:
         fail("expected --to FILE with --keys-to", client.USAGE)
     if to is not None:

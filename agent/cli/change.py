@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-import time
 from pathlib import Path
 from typing import Annotated, cast
 from urllib.parse import quote
@@ -37,7 +36,7 @@ from agent.cli.outcome import (
     retry_text,
 )
 from agent.cli.progress import Progress
-from agent.cli.when import For, Since, Until, period, query
+from agent.cli.when import For, Since, Until, period, query, unix_now
 from agent.runtime import http_client
 from agent.runtime.errors import ClientError, NotRunningError
 from trust.terminal import json_text, neutralise
@@ -460,5 +459,5 @@ def _tell(event: Json, progress: Progress | None) -> None:
     if shown and (text := event_text(event)):
         say(f"{_CLEAR if progress else ''}{text}")
     if progress is not None:
-        line = progress.line(time.time())
+        line = progress.line(unix_now())
         print(f"{_CLEAR}{line[: shutil.get_terminal_size().columns - 1]}", end="", flush=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from agent.cli import client
 from agent.cli.client import call_object, fail, print_json, read_file
+from agent.cli.when import unix_now
 
 if TYPE_CHECKING:
     from agent.uplink.identity import CloudIdentity
@@ -68,7 +68,7 @@ def _use(invitation: Invitation, agent: str, statement: bytes) -> CloudIdentity:
     from agent.uplink import enrolment
 
     async def run() -> CloudIdentity:
-        return await enrolment.enroll(invitation, agent, statement, time.time())
+        return await enrolment.enroll(invitation, agent, statement, unix_now())
 
     return trio.run(run)
 

@@ -11,6 +11,7 @@ import typer
 
 from agent.age import age_text
 from agent.cli.client import FAILED, MIXED, Json, call_object, fail, print_json
+from agent.cli.when import unix_now
 from trust.terminal import neutralise
 
 app = typer.Typer()
@@ -37,7 +38,7 @@ def drift(
     if as_json:
         print_json(found)
     else:
-        print(drift_text(found, time.time(), everything=everything))
+        print(drift_text(found, unix_now(), everything=everything))
     counts = cast("Json", found["round"])
     if counts["differ"] or counts["not_checked"] or counts["busy"] or came_since(counts, found["services"]):
         raise typer.Exit(MIXED)

@@ -11,7 +11,7 @@ import typer
 
 from agent.age import age_text
 from agent.cli.client import MIXED, Json, call_object, print_json
-from agent.cli.when import when_text
+from agent.cli.when import local_now, when_text
 from trust.terminal import neutralise
 
 app = typer.Typer()
@@ -250,7 +250,7 @@ def _at(unix_s: object, now: datetime) -> str:
 
 def device_rows(found: Json, now: datetime | None = None) -> Iterator[str]:
     """Yield the lines of a device's page about its parts: those first that are not simply up."""
-    now = now or datetime.now().astimezone()
+    now = now or local_now()
     if found["unread_s"]:
         yield f"{_unread(found)} since {_at(found['unread_s'], now)}; what follows is the last known"
     elif found["old"]:

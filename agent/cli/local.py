@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +16,7 @@ from agent.cli.billing import source_lines
 from agent.cli.change import submit
 from agent.cli.client import Json, call_object, fail, print_json, say, write_file
 from agent.cli.drift import came_since
-from agent.cli.when import when_text
+from agent.cli.when import unix_now, when_text
 from trust.terminal import neutralise
 
 if TYPE_CHECKING:
@@ -254,7 +253,7 @@ def _since(at_s: object) -> str:
 
 
 def _recent(at_s: object) -> bool:
-    return time.time() - cast("float", at_s) < DAY_S
+    return unix_now() - cast("float", at_s) < DAY_S
 
 
 def _size(size_bytes: int) -> str:
@@ -280,7 +279,7 @@ def _drift(counts: Json | None, services: object) -> str:
     told = f"{counts['differ']} of {counts['checked']} differ, {counts['not_checked']} not checked"
     if new := came_since(counts, services):
         told += f", {new} came since"
-    told += f", {age_text(int(time.time() - cast('int', counts['ended_at'])))} ago: ispagent drift"
+    told += f", {age_text(int(unix_now() - cast('int', counts['ended_at'])))} ago: ispagent drift"
     return f"DRIFT    ALARM: {told}" if counts["alarm"] else f"drift    {told}"
 
 

@@ -15,7 +15,7 @@ from agent.cli.client import Json
 from agent.cli.cpe import support_lines
 from agent.cli.lines import line_rows
 from agent.cli.outcome import item_line
-from agent.cli.when import when_text
+from agent.cli.when import local_now, when_text
 
 _WIDTH: Final = 100
 _LABEL: Final = 12
@@ -27,7 +27,7 @@ _ACCESS: Final = {"active": "active", "suspended": "SUSPENDED"}
 
 def page(found: Json, *, whole: bool, now: datetime | None = None) -> list[str]:
     """Return the lines of a customer's page; `whole`: with every change, not only the last few."""
-    now = now or datetime.now().astimezone()
+    now = now or local_now()
     lines: list[str] = []
     for service in cast("list[Json]", found["services"]):
         reasons = [r for r in cast("list[Json]", found["reasons"]) if r["service"] == service["ref"]]

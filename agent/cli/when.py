@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time as machine
 from collections.abc import Mapping
 from datetime import datetime, time, timedelta
 from typing import Annotated, Final
@@ -22,6 +23,16 @@ For = Annotated[
 _AGO: Final = re.compile(r"([0-9]{1,5})([mhdw])")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DAYS: Final = {"today": 0, "yesterday": 1}
+
+
+def unix_now() -> float:
+    """Return the wall clock, unix seconds: the one place where commands read it."""
+    return machine.time()
+
+
+def local_now() -> datetime:
+    """Return now, in the reader's own time zone."""
+    return datetime.fromtimestamp(unix_now()).astimezone()
 
 
 def moment(text: str, now: datetime, *, end: bool = False) -> datetime:
@@ -51,7 +62,7 @@ def moment(text: str, now: datetime, *, end: bool = False) -> datetime:
 
 def period(since: str, until: str) -> dict[str, str]:
     """Return the query fields of a period, unix seconds; a text that is no time ends the program."""
-    now, fields = datetime.now().astimezone(), {}
+    now, fields = local_now(), {}
     for name, text in (("since", since), ("until", until)):
         if text:
             try:
@@ -70,14 +81,14 @@ def query(fields: Mapping[str, str]) -> str:
 def clock_text(unix_s: float, now: datetime | None = None) -> str:
     """Return a moment to the second, in the reader's own time zone: of today its time, else its day too."""
     at = datetime.fromtimestamp(unix_s).astimezone()
-    day = "" if at.date() == (now or datetime.now().astimezone()).date() else f"{at:%Y-%m-%d} "
+    day = "" if at.date() == (now or local_now()).date() else f"{at:%Y-%m-%d} "
     return f"{day}{at:%H:%M:%S}"
 
 
 def when_text(unix_s: float, now: datetime | None = None) -> str:
     """Return a moment in eleven columns, in the reader's own time zone: of today its time, else its day and time."""
     at = datetime.fromtimestamp(unix_s).astimezone()
-    today = (now or datetime.now().astimezone()).date()
+    today = (now or local_now()).date()
     if at.date() == today:
         return f"{at:      %H:%M}"
     return f"{at:%m-%d %H:%M}" if at.year == today.year else f"{at:%Y-%m-%d} "

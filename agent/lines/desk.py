@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -310,7 +309,7 @@ class LineDesk:
         def query(sql: str, args: Sequence[object]) -> Sequence[sqlite3.Row]:
             return reader.execute(sql, args).fetchall()
 
-        began_s = time.thread_time()
+        began_s = self._clock.cpu_s()
         topology = self._read_topology(query, addresses)
         hung = self._hung
         if hung is None or hung.took_s <= QUICK_S:
@@ -318,7 +317,7 @@ class LineDesk:
         read_s = {target: device.read_s for target, device in topology.devices.items()}
         found_causes = outage.causes(OutageGround(topology, states.notable_parts(query, read_s), hung.served, now_s))
         causes = [_port_named(query, cause) for cause in found_causes]
-        self._took_s = time.thread_time() - began_s
+        self._took_s = self._clock.cpu_s() - began_s
         self._topology = (now_s, topology)
         return OutageView(
             now_s,
@@ -340,7 +339,7 @@ class LineDesk:
         self, reader: sqlite3.Connection, query: Query, lines: LineMap, topology: Topology, now_s: float
     ) -> _Hung:
         """Return where every service hangs; most of the time that outages take, and seldom new."""
-        began_s = time.thread_time()
+        began_s = self._clock.cpu_s()
         finder = LineFinder(query, lines, self._terms.alias, topology, now_s)
         hints = self._known_hints(query, None)
         services, served, found, behind = book.services(reader), dict[Place, set[str]](), 0, 0
@@ -351,7 +350,7 @@ class LineDesk:
             behind += line.line is None and near is not None
             if near is not None:
                 served.setdefault((near.part.target, near.part.key), set()).add(service.ref)
-        return _Hung(now_s, time.thread_time() - began_s, served, len(services), found, behind)
+        return _Hung(now_s, self._clock.cpu_s() - began_s, served, len(services), found, behind)
 
 
 def _port_named(query: Query, cause: Cause) -> Cause:

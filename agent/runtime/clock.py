@@ -40,6 +40,10 @@ class Clock(Protocol):
         """Return seconds since boot, suspend included; never goes back within one boot."""
         ...
 
+    def cpu_s(self) -> float:
+        """Return the CPU time of the calling thread, seconds, by which dear work is done less often."""
+        ...
+
     async def sleep(self, seconds: float) -> None:
         """Sleep so many seconds of the boot-time clock."""
         ...
@@ -67,6 +71,9 @@ class SystemClock:
 
     def boot_s(self) -> float:
         return time.clock_gettime(_BOOT_CLOCK)
+
+    def cpu_s(self) -> float:
+        return time.thread_time()
 
     async def sleep(self, seconds: float) -> None:
         await self.sleep_until_boot(self.boot_s() + seconds)
@@ -155,8 +162,3 @@ class ClockGuard:
         """Take the present reading as right: a person looked at the clock and cleared the halt."""
         self._mark = ClockMark(wall_s, boot_s, boot_id)
         self._halted_by_s = None
-
-
-def boot_time_s() -> float:
-    """Return the boot-time clock, on which tickets' deadlines are."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)

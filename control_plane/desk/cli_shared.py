@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Annotated, TextIO
 
 import typer
 
+from control_plane.clock import SYSTEM
 from control_plane.desk import files, key_files, memory, remembered_checkpoints, unlock
 from control_plane.desk.memory import Memory
 from control_plane.desk.remembered_checkpoints import RememberedCheckpoints
@@ -51,7 +51,7 @@ Wait = Annotated[int, typer.Option("--wait", min=0, help="Seconds to wait for th
 
 def now_s() -> int:
     """Return the wall clock, unix seconds: the one place where the desk reads it."""
-    return int(time.time())
+    return int(SYSTEM.wall_s())
 
 
 def home(name: str) -> Path:

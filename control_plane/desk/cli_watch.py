@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from control_plane.clock import SYSTEM
 from control_plane.desk import notify, witnessing
 from control_plane.desk.cli_shared import (
     AsJson,
@@ -152,7 +153,7 @@ class _Watching:
 
     def _follow(self) -> None:
         """Read the stream for a while; then look what has not come."""
-        ends = time.monotonic() + _LOOK_S
+        ends = SYSTEM.monotonic_s() + _LOOK_S
         try:
             for message, position in self.desk.client.watch(self.desk.position, _LOOK_S):
                 self.desk.position = position
@@ -160,7 +161,7 @@ class _Watching:
                 if self.over or self._is_full():
                     return
         except CloudAwayError:
-            if time.monotonic() < ends - 1:
+            if SYSTEM.monotonic_s() < ends - 1:
                 raise
         self.desk.recall()
         self._say(self.desk.feed())

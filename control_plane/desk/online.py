@@ -13,6 +13,7 @@ from pathlib import Path
 
 import typer
 
+from control_plane.clock import SYSTEM
 from control_plane.desk import cloud_identity, exported, files, remembered_checkpoints, signing
 from control_plane.desk import feed as feeds
 from control_plane.desk.cli_shared import Own, change_memory, here, home, note, now_s
@@ -283,8 +284,8 @@ class Desk:
     def receipts(self, sent: Sent, wait_s: float) -> dict[str, Receipt]:
         """Wait for the receipts of what was sent, by agent id; those that did not come in time are missing."""
         got: dict[str, Receipt] = {}
-        ends, position = time.monotonic() + wait_s, self.position
-        while len(got) < len(sent.agents) and (left_s := ends - time.monotonic()) > 0:
+        ends, position = SYSTEM.monotonic_s() + wait_s, self.position
+        while len(got) < len(sent.agents) and (left_s := ends - SYSTEM.monotonic_s()) > 0:
             try:
                 for message, at in self.client.watch(position, left_s):
                     position = at
@@ -296,7 +297,7 @@ class Desk:
                         return got
             except (CloudAwayError, CloudRefusedError):
                 # Away, or the time is over: what is durable there comes with the next stream
-                time.sleep(min(_RETRY_S, max(0.0, ends - time.monotonic())))
+                time.sleep(min(_RETRY_S, max(0.0, ends - SYSTEM.monotonic_s())))
         return got
 
     def settle(self, sent: Sent, wait_s: float) -> dict[str, Receipt]:

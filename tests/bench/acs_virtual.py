@@ -53,6 +53,9 @@ class VirtualClock:
     def boot_s(self) -> float:
         return self.mock.current_time()
 
+    def cpu_s(self) -> float:
+        return 0.0
+
     async def sleep(self, seconds: float) -> None:
         await trio.sleep(seconds)
 

@@ -68,6 +68,9 @@ class MovableClock:
     def boot_s(self) -> float:
         return self._clock.boot_s() + self.boot_moved_s
 
+    def cpu_s(self) -> float:
+        return self._clock.cpu_s()
+
     async def sleep(self, seconds: float) -> None:
         await self._clock.sleep(seconds)
 

@@ -1,4 +1,4 @@
-"""Nothing draws randomness but `trust/chance.py` (ADR 45)."""
+"""Nothing draws randomness but `trust/chance.py`, and nothing reads a clock but those that are handed down (ADR 45)."""
 
 from __future__ import annotations
 
@@ -47,6 +47,34 @@ MAY_DRAW = {
     ("durable/installation.py", "tempfile"): "a file without a name, to measure the disk",
 }
 """Who draws elsewhere, and why. TLS draws inside OpenSSL in any case."""
+
+
+CLOCKS = {
+    *(f"time.{name}" for name in ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")),
+    *(f"time.{name}" for name in ("clock_gettime", "clock_gettime_ns", "process_time", "thread_time")),
+    *(f"datetime.datetime.{name}" for name in ("now", "utcnow", "today")),
+    "datetime.date.today",
+}
+"""A function that reads a clock. `trio.current_time` is none: who runs trio gives it a clock."""
+
+IMPORTS_CLOCK = re.compile(r"^\s*(from|import) (time|datetime)\b", re.MULTILINE)
+
+MAY_READ = {
+    "agent/runtime/clock.py": "the machine's clocks, which the daemon hands down",
+    "control_plane/clock.py": "the machine's clocks, which the server hands down",
+    "agent/cli/when.py": "the moment of a command: a process of its own, gone once it has answered",
+    "agent/cli/drift.py": "how long a command waits",
+    "agent/runtime/http_client.py": "how long a command waits",
+    "agent/connectors/snmp/cli.py": "the moment of a command that reads a recording, without the agent",
+    "agent/update/release.py": "when what is released expires: the tool of those who release",
+    "agent/update/repository_session.py": "how long a download may take, in a process of its own",
+    "agent/runtime/random_blocks.py": "how long drawn bytes may lie in memory, by a clock that nobody can set",
+    "agent/runtime/host_state.py": "how long the disk takes: the measurement itself",
+    "durable/installation.py": "how long the disk takes: the measurement itself",
+    "durable/service_manager.py": "systemd asks for this clock by name",
+    "control_plane/desk/unlock.py": "when a person's key is forgotten, also by a laptop that sleeps",
+}
+"""Who reads a clock elsewhere, and why."""
 
 
 def names_of(module: ast.Module) -> dict[str, str]:
@@ -99,6 +127,35 @@ def draws_of(module: ast.Module) -> set[str]:
             if method == "encrypt" and len(node.args) + len(node.keywords) == 1:  # PyNaCl draws the missing nonce
                 found.add(method)
     return found
+
+
+def reads(path: Path) -> bool:
+    """Return whether a module reads a clock."""
+    return bool(IMPORTS_CLOCK.search(path.read_text(encoding="utf-8"))) and any(uses(tree.parsed(path), CLOCKS))
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import time\nx = time.time()", True),
+        ("import time\ndef f(wall_s=time.time): ...", True),
+        ("from time import monotonic as m\nx = m()", True),
+        ("from datetime import datetime, UTC\nx = datetime.now(UTC)", True),
+        ("import datetime as d\nx = d.date.today()", True),
+        ("from datetime import datetime, UTC\nx = datetime.fromtimestamp(clock.wall_s(), UTC)", False),
+        ("import time\ntime.sleep(1)", False),
+        ("import trio\nx = trio.current_time()", False),
+        ("def f(time): return time.time()", False),
+    ],
+)
+def test_clocks_are_seen(source: str, *, found: bool) -> None:
+    assert any(uses(ast.parse(source), CLOCKS)) is found
+
+
+def test_nothing_reads_a_clock_but_those_that_are_handed_down() -> None:
+    found = {tree.name(path) for path in tree.python_files(*PROGRAMS) if reads(path)}
+    assert sorted(found - set(MAY_READ)) == [], "take a clock as a parameter"
+    assert sorted(set(MAY_READ) - found) == [], "an exception that is no longer needed is taken off the list"
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ from agent.model import (
     Value,
 )
 from agent.reasons import TargetReason
-from agent.runtime.clock import boot_time_s
+from agent.runtime.clock import SystemClock
 
 
 class Lab(Protocol):
@@ -164,7 +164,7 @@ def ticket(
     within_s: float = float("inf"),
 ) -> Ticket:
     """Return leave to send, for `within_s` seconds."""
-    until = boot_time_s() + within_s
+    until = SystemClock().boot_s() + within_s
     return Ticket("0" * 32, 1, step.n, Direction.FORWARD, attempt, step.target, do, bound or {}, until)
 
 

@@ -52,7 +52,7 @@ from agent.model import (
     Transition,
     Value,
 )
-from agent.runtime.clock import Clock, SystemClock, boot_time_s
+from agent.runtime.clock import Clock, SystemClock
 from tests.agent.connectors.contexts import context
 from tests.agent.connectors.radius.fakes import (
     SECRET,
@@ -135,7 +135,7 @@ DISCONNECT = Effect(SESSIONS, "disconnect", {}, "k", Replay.IF_UNPROVEN, ProofKi
 def ticket(
     do: tuple[Transition, ...] | Effect, bound: Mapping[Address, Seen] | None = None, in_s: float = 60.0
 ) -> Ticket:
-    return Ticket("p", 1, 1, Direction.FORWARD, 1, "radius/main", do, bound or {}, boot_time_s() + in_s)
+    return Ticket("p", 1, 1, Direction.FORWARD, 1, "radius/main", do, bound or {}, SystemClock().boot_s() + in_s)
 
 
 def test_it_is_a_connector_and_registered(database: RadiusDatabase) -> None:
