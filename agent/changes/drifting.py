@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 import trio
 
-from agent.changes.engine.bulk_reads import read_targets
+from agent.changes.engine.reads import read_targets
 from agent.changes.engine.steps import RunParts
 from agent.connectors.base import LiveSession, NetworkState, UnreadableError
 from agent.connectors.spec import AccessMap

@@ -18,7 +18,7 @@ from typing import Final
 
 import trio
 
-from agent.changes.engine.bulk_reads import read_targets
+from agent.changes.engine.reads import read_targets
 from agent.changes.engine.steps import RunParts
 from agent.changes.journal import commands
 from agent.changes.journal.commands import read_plan_row

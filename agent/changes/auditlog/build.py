@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from agent.changes.auditlog.evidence import Evidence
 from agent.changes.auditlog.own_board import OwnBoard
 from agent.changes.auditlog.witnesses import Witnesses
 from agent.changes.journal.build import Ground
-from agent.changes.journal.signing import Signer
+from agent.changes.journal.signing import Signer, signer_now
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,7 @@ def build(ground: Ground, origin: str, *, cadence_s: float) -> AuditLog:
     g, identity = ground, ground.identity
     evidence = Evidence(g.store, g.vault, g.recorder, identity.origin(origin), identity.log_key)
     witnesses = Witnesses(g.store, g.recorder, evidence, g.trust, g.clock, g.changed, cadence_s=cadence_s)
-
     board = OwnBoard(g.store, g.recorder, g.trust, g.changed, identity.plan_key.public)
 
-    def signer() -> Signer:
-        pinned = g.trust.pinned
-        trust_id = pinned.trust.trust_id if pinned else "0" * 32
-        return Signer(trust_id, identity.agent, identity.plan_key, evidence.published)
-
+    signer = partial(signer_now, g.trust, identity, evidence.published)
     return AuditLog(evidence, witnesses, board, signer)

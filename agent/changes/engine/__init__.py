@@ -15,7 +15,6 @@ The way of the data, downward only. An object holds objects below it, and never 
     perform.py            one step on the wire: send, read back, verdict; its second half is the recovery
     sessions.py  Sessions a session for each target, shared reads, places in the window
 
-Before an item's first byte `recent_reads.py` looks whether all that it rests on reads as in the preview. At the end of
-a batch `read_again.py` reads its writes once more, by `bulk_reads.py`. `devices.py` stands beside them:
-it shows devices to people, on the same sessions.
+Before an item's first byte `reads.py` looks whether all that it rests on reads as in the preview; at the end of a batch
+it reads its writes once more. `devices.py` stands beside them: it shows devices to people, on the same sessions.
 """

@@ -16,8 +16,7 @@ import trio
 
 from agent.changes.engine.item import CANCELLED, EXPIRED, KEPT_OUT, ItemRun, Stopped, Stopping
 from agent.changes.engine.perform import absent
-from agent.changes.engine.read_again import read_again
-from agent.changes.engine.recent_reads import RecentReads
+from agent.changes.engine.reads import RecentReads, read_again
 from agent.changes.engine.steps import RunParts, Steps
 from agent.changes.engine.tickets import Tickets, addresses_of
 from agent.changes.engine.undo import Undo, can_be_undone

@@ -26,8 +26,8 @@ class Devices:
     """The devices of all connectors that report on theirs."""
 
     def __init__(self, connectors: Mapping[str, Connector], sessions: Sessions) -> None:
-        """Take all connectors by name, and the sessions by which their devices are reached."""
-        self._connectors = [c for c in connectors.values() if isinstance(c, DeviceFacts)]
+        """Take all connectors by name, and the sessions by which their devices are reached. Idle ones are not asked."""
+        self._connectors = [c for c in connectors.values() if isinstance(c, DeviceFacts) and c.targets]
         self._seers = [c for c in connectors.values() if isinstance(c, SeesNeighbors)]
         self._sharers = [c for c in connectors.values() if isinstance(c, SharesCredentials)]
         self._sessions = sessions

@@ -14,11 +14,10 @@ from typing import cast
 
 import trio
 
-from agent.changes.engine import guards
 from agent.changes.engine.perform import OutcomeKind, absent, hung_up, kind_of, plays
-from agent.changes.engine.recent_reads import RecentReads
+from agent.changes.engine.reads import RecentReads
 from agent.changes.engine.sessions import ItemSessions, WindowSlot
-from agent.changes.engine.steps import Steps, subjects
+from agent.changes.engine.steps import Steps, guard_problem, subjects
 from agent.changes.engine.tickets import StepAction
 from agent.changes.journal.machine import Event, settle
 from agent.connectors.base import Busy, Enforced, Judgement, KnowsAbsence, Session, UnreadableError
@@ -146,7 +145,7 @@ class ItemRun:
         if not self._item.steps:
             await self._finish_reason_only()
             return
-        if why := guards.refusal(self._item):
+        if why := guard_problem(self._item):
             await self._steps.move(Event.FAIL, ItemReason.GUARD_UNSUPPORTED, why)
             return
         try:

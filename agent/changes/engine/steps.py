@@ -29,6 +29,7 @@ from agent.model import (
     DesiredChange,
     Direction,
     Effect,
+    GuardKind,
     Item,
     ProofKind,
     Replay,
@@ -61,6 +62,21 @@ async def _no_facts(_: Collection[str]) -> None:
 def subjects(item: Item) -> tuple[str, ...]:
     """Return the services whose billing data an item rests on."""
     return (item.subject,) if item.subject is not None else ()
+
+
+def guard_problem(item: Item) -> str:
+    """Return why an item cannot run as its steps say; "": it can.
+
+    A guard is a device that takes a write back by itself where it is not confirmed. No connector can do it yet. A step
+    that asks for it is refused before anything of its item is sent: its approvers relied on the guard, and a write
+    without one could lose the device.
+    """
+    for step in item.steps:
+        if step.guard is not GuardKind.NONE:
+            return (
+                f"step {step.n} on {step.target} asks for {step.guard.value}, which no connector of this agent can do"
+            )
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from agent.changes.journal.machine import ChangeState
+from agent.changes.journal.trust_state import TrustState
 from agent.inventory.ledger import Query
 from agent.model import ItemState
+from agent.store.identity import Identity
 from trust import chance, life, merkle, statements
 from trust import envelope as envelopes
 from trust.errors import Reason
@@ -114,3 +116,9 @@ class Signer:
         """Return the signed statement that names a sealing key (X25519, 32 bytes) of this agent."""
         statement = SealKey(self.trust_id, self.agent, public.hex(), not_before_s // 60, not_after_s // 60)
         return envelopes.encode(statements.sign(statement, [self.plan_key]))
+
+
+def signer_now(trust: TrustState, identity: Identity, log_head: Callable[[], tuple[int, bytes]]) -> Signer:
+    """Return what signs by the trust in force. `log_head`: as in `Signer`."""
+    trust_id = trust.pinned.trust.trust_id if trust.pinned else "0" * 32
+    return Signer(trust_id, identity.agent, identity.plan_key, log_head)

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from agent.changes.engine import guards
 from agent.changes.engine.apply import place_of
 from agent.changes.engine.sessions import Sessions
+from agent.changes.engine.steps import guard_problem
 from agent.changes.journal import budget, machine
 from agent.changes.journal.audit import Recorder, subject_of
 from agent.changes.journal.commands import Deadline, NewItem, SavePlan
@@ -256,7 +256,7 @@ class Previewer:
         changing = [i for i in items if i.listed is Listed.CHANGE]
         if not changing:
             raise NothingToDoError("nothing would change", [_why_not(i) for i in items], [i.reason for i in items])
-        if why := next(filter(None, map(guards.refusal, changing)), ""):
+        if why := next(filter(None, map(guard_problem, changing)), ""):
             raise RequestError(why, refused=True)
         restores = pinned.trust.policy_class(RiskClass.RESTORE)
         risk = risk_class(

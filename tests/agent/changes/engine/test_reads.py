@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 from trio.testing import MockClock
 
-from agent.changes.engine.recent_reads import FRESH_S, RecentReads
+from agent.changes.engine.reads import FRESH_S, RecentReads
 from agent.changes.engine.sessions import ItemSessions
 from agent.connectors.base import UnreadableError
 from agent.inventory.book import AS_READ
