@@ -70,6 +70,7 @@ def apply(
 
     def install() -> None:
         with repository_session.applying(channel):
+            host_session.refuse_if_cut()
             here = host_session.installed()
             found = repository_session.prepare(channel, here, _version(to))
             host_session.check_package(found.new, found.offered)

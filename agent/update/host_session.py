@@ -15,6 +15,8 @@ from agent.update.offers import Package
 PRODUCT: Final = "ispagent"
 OS_RELEASE: Final = Path("/etc/os-release")
 APPLY: Final = Path("/usr/lib/ispagents/apply-update")
+UNDER_WAY: Final = Path("/var/lib/ispagent-update-applied/under-way")
+"""Where the script notes what it does, wherever the channel's own folders are."""
 DPKG_S: Final = 60.0
 """How long dpkg may take to say something. Chosen arbitrarily."""
 
@@ -61,6 +63,16 @@ def check_package(path: Path, expected: Package) -> None:
     wanted = (expected.product, expected.version, expected.arch)
     if found != wanted:
         raise ChannelRefusedError(f"{expected.target}: expected the package {' '.join(wanted)}, got {' '.join(found)}")
+
+
+def refuse_if_cut(script: Path = APPLY) -> None:
+    """Refuse to go on after an update that was cut: the packages that undo it must stay, and come first.
+
+    Raises:
+        HostError: as above.
+    """
+    if UNDER_WAY.exists():
+        raise HostError(f"{UNDER_WAY}: an update was cut on this machine: first, as root: {script} --recover")
 
 
 def apply(new: Path, old: Path | None, script: Path = APPLY) -> NoReturn:

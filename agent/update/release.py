@@ -10,7 +10,7 @@ person after another on their own machines, and published with the two online ke
 * A publication shows in one step: `metadata` is made whole in a folder beside it, and the two change places. So a
   machine that reads, and a power cut, find the old repository or the new one.
 * A file in `targets` is written before a published document names it, and never a second time.
-* What a cut left in `staged` of a version that is published already is dropped: no version has two contents.
+* A cut can leave a staged document whose version is published already. It is dropped: no version has two contents.
 """
 
 from __future__ import annotations
@@ -260,7 +260,7 @@ def _staged(repo: Path, kind: type[T]) -> Metadata[T]:
 
 
 def _leftover_dropped(repo: Path, kind: type[T]) -> Metadata[T] | None:
-    """Return what is staged for a role; what is published already is no longer staged: a publication was cut."""
+    """Return the staged document of a role; one that is published already is dropped: a publication was cut."""
     path = repo / "staged" / f"{kind.type}.json"
     if not path.exists():
         return None

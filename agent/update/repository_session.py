@@ -18,13 +18,14 @@ import os
 import pwd
 import shutil
 import stat
+import tempfile
 import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import IO, BinaryIO, Final
 
 from tuf.api.exceptions import (
     DownloadError,
@@ -48,6 +49,7 @@ from agent.update.offers import (
     read_lowest_untrusted,
     read_offer_untrusted,
 )
+from agent.update.room import DOCUMENTS_BYTES, room
 from durable.folders import swap, sync_folder
 
 FETCH_S: Final = 1800.0
@@ -90,9 +92,9 @@ class Repository:
         local = None if "://" in source else Path(source).absolute()
         base = local.as_uri() if local else source.rstrip("/")
         self._channel, self._trusted = channel, trusted
-        with _told(source):
+        with _told(source), room(trusted, DOCUMENTS_BYTES, "reading the repository's documents"):
             trusted.mkdir(parents=True, exist_ok=True)
-            fetcher = _BoundedFetcher(within_s, local)
+            fetcher = _BoundedFetcher(within_s, local, trusted)
             try:
                 self._updater = _refreshed(trusted, base, fetcher, root)
             except RepositoryError:
@@ -113,7 +115,8 @@ class Repository:
                 f"channel {self._channel.name} has no {here.product} for Debian {here.release} on {here.arch}"
             )
         spot = self._trusted / "offer.json"
-        self._download(target, spot)
+        with room(self._trusted, DOCUMENTS_BYTES, "reading the repository's documents"):
+            self._download(target, spot)
         return read_offer_untrusted(spot.read_bytes(), here)
 
     def refuse_if_too_new(self, wanted: Package, here: Package) -> None:
@@ -168,7 +171,8 @@ class Repository:
             raise ChannelRefusedError(f"{wanted.target}: expected at most {PACKAGE_BYTES} bytes, got {target.length}")
         spot = folder / wanted.target
         if self._updater.find_cached_target(target, str(spot)) is None:
-            self._download(target, spot)
+            with room(folder, 2 * target.length, f"a copy of {wanted.target}"):
+                self._download(target, spot)
         return spot
 
     def mirror(self, here: Package, wanted: Package, folder: Path) -> None:
@@ -179,6 +183,22 @@ class Repository:
             HostError: it cannot be written.
         """
         making = folder.with_name(f"{folder.name}.new")
+        offer = offer_path(self._channel.name, here.product, here.release, here.arch)
+        paths = dict.fromkeys((offer, wanted.target, here.target))  # two of them may be the same package
+        targets = {path: found for path in paths if (found := self._target(path)) is not None}
+        missing = [
+            target.length
+            for path, target in targets.items()
+            if self._updater.find_cached_target(target, str(folder / _place(path, target))) is None
+        ]
+        # One at a time is there twice for a moment: as it comes, and once it is verified
+        needed = DOCUMENTS_BYTES + sum(missing) + max(missing, default=0)
+        with _removed_if_it_fails(making), room(folder, needed, f"fetching {wanted.product} {wanted.version}"):
+            self._make_mirror(making, folder, targets)
+            with _told(self._source):
+                _replace(folder, making)
+
+    def _make_mirror(self, making: Path, before: Path, targets: Mapping[str, TargetFile]) -> None:
         with _told(self._source):
             shutil.rmtree(making, ignore_errors=True)
             (making / "metadata").mkdir(parents=True)
@@ -187,23 +207,14 @@ class Repository:
             for role, version in self._versions():
                 name = f"{version}.{role}.json" if version else f"{role}.json"
                 shutil.copyfile(self._trusted / f"{role}.json", making / "metadata" / name)
-        offer = offer_path(self._channel.name, here.product, here.release, here.arch)
-        for wanted_path in dict.fromkeys((offer, wanted.target, here.target)):  # two of them may be the same package
-            target = self._target(wanted_path)
-            if target is None:
-                continue
-            folder_in, _, name = wanted_path.rpartition("/")
-            hashed = next(iter(target.hashes.values()))
-            spot = making / "targets" / folder_in / f"{hashed}.{name}"
-            kept = folder / spot.relative_to(making)
+        for wanted, target in targets.items():
+            spot, kept = making / _place(wanted, target), before / _place(wanted, target)
             if self._updater.find_cached_target(target, str(kept)) is not None:
                 with _told(self._source):
                     spot.parent.mkdir(parents=True, exist_ok=True)
                     os.link(kept, spot)
             else:
                 self._download(target, spot)
-        with _told(self._source):
-            _replace(folder, making)
 
     def _versions(self) -> list[tuple[str, int]]:
         timestamp = Metadata[Timestamp].from_file(str(self._trusted / "timestamp.json")).signed
@@ -222,10 +233,31 @@ class Repository:
         part = spot.with_name(f"{spot.name}.part")
         with _told(self._source):
             part.parent.mkdir(parents=True, exist_ok=True)
-            self._updater.download_target(target, str(part))
-            with part.open("rb") as file:
-                os.fsync(file.fileno())
-            part.replace(spot)
+            with _removed_if_it_fails(part):
+                self._updater.download_target(target, str(part))
+                with part.open("rb") as file:
+                    os.fsync(file.fileno())
+                part.replace(spot)
+            sync_folder(spot.parent)
+
+
+def _place(path: str, target: TargetFile) -> Path:
+    """Return where a target lies in a repository: its name begins with its hash."""
+    folder, _, name = path.rpartition("/")
+    return Path("targets", folder, f"{next(iter(target.hashes.values()))}.{name}")
+
+
+@contextmanager
+def _removed_if_it_fails(path: Path) -> Iterator[None]:
+    """Leave nothing half-written."""
+    try:
+        yield
+    except BaseException:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _refreshed(trusted: Path, base: str, fetcher: _BoundedFetcher, root: bytes) -> Updater:
@@ -410,13 +442,28 @@ def _told(source: str) -> Iterator[None]:
 
 
 class _BoundedFetcher(FetcherInterface):
-    """Reads `https:`, `http:` and files of one folder, all of them within one time."""
+    """Reads `https:`, `http:` and files of one folder, all of them within one time; `own`: where it may write."""
 
-    def __init__(self, within_s: float, folder: Path | None) -> None:
+    def __init__(self, within_s: float, folder: Path | None, own: Path) -> None:
         logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns of each try; one message at the end is enough
         self._until = time.monotonic() + within_s
-        self._folder = folder
+        self._folder, self._own = folder, own
         self._web = Urllib3Fetcher(chunk_size=CHUNK, app_user_agent="ispagent")
+
+    @contextmanager
+    def download_file(self, url: str, max_length: int) -> Iterator[IO[bytes]]:
+        """Give a file as it was read, in the folder of this user and not in /tmp: there its room is asked for.
+
+        Raises:
+            DownloadError: it cannot be read, or goes on beyond `max_length` bytes.
+        """
+        with tempfile.TemporaryFile(dir=self._own) as file:
+            for chunk in self.fetch(url):
+                if file.tell() + len(chunk) > max_length:
+                    raise DownloadLengthMismatchError(f"{url}: expected at most {max_length} bytes, got more")
+                file.write(chunk)
+            file.seek(0)
+            yield file
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         found = self._web.fetch(url) if self._folder is None else _file(url, self._folder)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import signal
 import subprocess
 from dataclasses import dataclass
@@ -13,22 +15,37 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "packaging" / "apply-update"
 PATH_LINE = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
 
+# The power is cut before a step, or after it: everything that runs is killed at once, nothing tidies up
+STEP = """
+step() {
+    steps=$(($(cat steps) + 1))
+    echo $steps >steps
+    [ "$steps" != "$(cat cut-at)" ] || kill -s KILL 0
+}
+"""
 DPKG = """
 for deb; do :; done
 [ ! -e busy ] || { echo "dpkg: error: frontend lock was locked" >&2; exit 2; }
 [ ! -e cut ] || kill -s "$(cat cut)" "$PPID"
+step
+echo half-installed >status; echo mixed >version
+step
 [ ! -e broken-"$(basename "$deb")" ] || { echo half-configured >status; echo "dpkg: broken" >&2; exit 1; }
-basename "$deb" .deb >version; echo installed >status
+basename "$deb" .deb >version; echo unpacked >status
+step
+echo installed >status
+step
 [ "$ISPAGENTS_RESTART" != no ] && [ ! -e policy ] && [ "$(cat state)" != inactive ] || exit 0
 [ "$(cat starts-"$(cat version)")" = active ] || sleep 300 # postinst waits for READY
 cat version >invocation
 cat starts-"$(cat version)" >state
 """
 SYSTEMCTL = """
+step
 case $1 in
 is-active) cat state ;;
 show) cat invocation ;;
-stop) echo inactive >state ;;
+stop) echo "$*" >>stopped; echo inactive >state ;;
 start) echo "$(cat version)-again" >invocation; cat starts-"$(cat version)" >state ;;
 reset-failed) ;;
 esac
@@ -48,15 +65,28 @@ class Machine:
         return (self.folder / name).read_text().strip()
 
     def program(self, name: str, body: str) -> None:
-        self.put(f"bin/{name}", f"#!/bin/sh\ncd {self.folder}\n{body}")
+        self.put(f"bin/{name}", f"#!/bin/sh\nhere=$PWD\ncd {self.folder}\n{STEP}\n{body}")
         (self.folder / "bin" / name).chmod(0o755)
 
-    def run(self, *debs: str) -> tuple[int, str, str]:
-        paths = [str(self.folder / "pool" / f"{deb}.deb") for deb in debs]
+    def run(self, *words: str) -> tuple[int, str, str]:
+        paths = [word if word.startswith("-") else str(self.deb(word)) for word in words]
         done = subprocess.run(
-            ["sh", str(self.folder / "apply-update"), *paths], capture_output=True, text=True, timeout=120, check=False
+            ["sh", str(self.folder / "apply-update"), *paths],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            start_new_session=True,
         )
         return done.returncode, done.stdout, done.stderr
+
+    def deb(self, name: str) -> Path:
+        path = self.folder / "pool" / f"{name}.deb"
+        path.touch()
+        return path
+
+    def mark(self) -> Path:
+        return self.folder / "applied" / "under-way"
 
 
 @pytest.fixture
@@ -68,13 +98,29 @@ def machine(tmp_path: Path) -> Machine:
     made.program("systemctl", SYSTEMCTL)
     made.program("dpkg-query", 'echo "$(cat status) ispagent $(cat version)"')
     made.program("sleep", "exit 0")
+    made.program("dpkg-deb", 'echo "$(cat size)"')
+    made.program("df", 'echo Avail; echo "   $(cat free)"')
+    made.put("size", "100000")
+    made.put("free", "116384")
+    for name in ("mv", "rm", "sync"):
+        made.program(name, f'step; cd "$here"; {shutil.which(name)} "$@" || exit; cd {tmp_path}; step')
+    made.put("steps", "0")
+    made.put("cut-at", "0")
+    made.put("boot_id", "this-boot")
     for name, text in (("version", "old"), ("status", "installed"), ("state", "active"), ("invocation", "first")):
         made.put(name, text)
     made.put("starts-old", "active")
     made.put("starts-new", "active")
     script = SCRIPT.read_text()
-    assert PATH_LINE in script
-    made.put("apply-update", script.replace(PATH_LINE, f"PATH={tmp_path}/bin:{os.defpath}"))
+    for line, instead in (
+        (PATH_LINE, f"PATH={tmp_path}/bin:{os.defpath}"),
+        ("code=/usr/lib/ispagents", f"code={tmp_path}/code"),
+        ("folder=/var/lib/ispagent-update-applied", f"folder={tmp_path}/applied"),
+        ("boot=/proc/sys/kernel/random/boot_id", f"boot={tmp_path}/boot_id"),
+    ):
+        assert f"\n{line}\n" in script
+        script = script.replace(f"\n{line}\n", f"\n{instead}\n")
+    made.put("apply-update", script)
     return made
 
 
@@ -172,6 +218,7 @@ def test_nobody_reads_what_it_says(machine: Machine) -> None:
             stderr=writer,
             timeout=120,
             check=False,
+            start_new_session=True,
             preexec_fn=lambda: signal.signal(signal.SIGPIPE, signal.SIG_DFL),
         )
     finally:
@@ -179,7 +226,130 @@ def test_nobody_reads_what_it_says(machine: Machine) -> None:
     assert (done.returncode, machine.get("version"), machine.get("state")) == (1, "old", "active")
 
 
+def test_no_room_for_the_package(machine: Machine) -> None:
+    machine.put("free", "116000")
+    code, _, said = machine.run("new", "old")
+    assert (code, machine.get("version"), machine.mark().exists()) == (1, "old", False)
+    assert said == (
+        f"{machine.folder}/code: the disk is full: 116384 KiB are needed, 116000 KiB are free, 384 KiB are missing;"
+        " nothing was changed\n"
+    )
+
+
 def test_no_room_for_the_log(machine: Machine) -> None:
     (machine.folder / "pool" / "apply.log").mkdir()
     assert machine.run("new", "old")[0] == 1
     assert machine.get("version") == "old"
+
+
+# --- an update that is cut --------------------------------------------------------------------------------------------
+
+
+def boot(machine: Machine) -> None:
+    """Let the machine boot: systemd starts the daemon, with whatever program is there, once the recovery is over."""
+    machine.put("boot_id", "next-boot")
+    machine.put("state", "inactive")
+
+
+@pytest.mark.parametrize("starts", ["active", "failed"])
+@pytest.mark.parametrize("debs", [("new", "old"), ("new",)])
+def test_the_power_is_cut_at_each_step(debs: tuple[str, ...], starts: str, tmp_path: Path, machine: Machine) -> None:
+    """After the next boot one whole version is there: the old one, where there is a package of it."""
+    seen = []
+    while True:
+        for name, text in (("version", "old"), ("status", "installed"), ("state", "active"), ("invocation", "first")):
+            machine.put(name, text)
+        machine.put("starts-new", starts)
+        machine.put("steps", "0")
+        machine.put("cut-at", str(len(seen) + 1))
+        machine.mark().unlink(missing_ok=True)
+        code, _, _ = machine.run(*debs)
+        if code != -signal.SIGKILL:
+            break
+        marked, begun = machine.mark().exists(), machine.get("version") != "old" or machine.get("status") != "installed"
+        machine.put("cut-at", "0")
+        boot(machine)
+        assert marked or machine.get("status") == "installed", "without a mark nobody would mend it"
+        code, said, _ = machine.run("--recover", "--before-start")
+        assert (code, machine.get("status"), machine.mark().exists()) == (0, "installed", False)
+        assert machine.get("version") == ("old" if "old" in debs or not begun else "new") or not marked
+        assert machine.get("state") == "inactive", "systemd starts it, and it may be disabled"
+        assert ("an update was cut" in said) == marked, said
+        seen.append((marked, begun))
+    assert len(seen) > 15
+    assert {(False, False), (True, False), (True, True)} <= set(seen)
+
+
+def test_the_recovery_is_cut_too(machine: Machine) -> None:
+    step = 0
+    while True:
+        step += 1
+        machine.put("version", "mixed")
+        machine.put("status", "half-installed")
+        leave_mark(machine)
+        machine.put("steps", "0")
+        machine.put("cut-at", str(step))
+        code, _, _ = machine.run("--recover", "--before-start")
+        if code != -signal.SIGKILL:
+            break
+        machine.put("cut-at", "0")
+        assert machine.run("--recover", "--before-start")[0] == 0
+        assert (machine.get("version"), machine.get("status"), machine.mark().exists()) == ("old", "installed", False)
+    assert step > 5
+
+
+def leave_mark(machine: Machine, **words: str) -> None:
+    lines = {"new": machine.deb("new"), "old": machine.deb("old"), "had": "installed ispagent old", "wanted": "yes"}
+    machine.mark().parent.mkdir(exist_ok=True)
+    machine.mark().write_text("".join(f"{name}={value}\n" for name, value in {**lines, "boot": "x", **words}.items()))
+
+
+def test_the_script_alone_was_killed(machine: Machine) -> None:
+    """The machine did not boot: whoever recovers has the daemon started anew, since it ran before."""
+    machine.put("version", "new")
+    machine.put("state", "failed")
+    leave_mark(machine, boot="this-boot")
+    code, said, _ = machine.run("new", "old")
+    assert (code, machine.get("version")) == (1, "new")
+    code, said, _ = machine.run("--recover")
+    assert (code, machine.get("version"), machine.get("state")) == (0, "old", "active")
+    assert said == "an update was cut (dpkg said installed ispagent new); put back: installed ispagent old\n"
+    assert machine.run("--recover")[:2] == (0, "no update was cut\n")
+    machine.put("version", "new")
+    machine.put("starts-old", "failed")
+    leave_mark(machine, boot="this-boot")
+    assert machine.run("--recover")[0] == 4
+
+
+def test_what_cannot_be_recovered_is_not_started(machine: Machine) -> None:
+    """Half of each version: what it would do to a network, nobody knows. The next boot tries once more."""
+    machine.put("broken-old.deb", "")
+    machine.put("version", "mixed")
+    machine.put("status", "half-installed")
+    leave_mark(machine)
+    code, said, _ = machine.run("--recover", "--before-start")
+    assert (code, machine.mark().exists()) == (4, True)
+    assert "dpkg can neither undo nor finish it" in said
+    assert machine.get("stopped") == "stop --no-block ispagent.service ispagent.socket"
+    (machine.folder / "broken-old.deb").unlink()
+    assert machine.run("--recover", "--before-start")[0] == 0
+
+
+def test_an_update_that_is_under_way_is_no_cut_one(machine: Machine) -> None:
+    """systemd asks before each start of the daemon, and this script itself starts it."""
+    leave_mark(machine)
+    with (machine.folder / "applied" / "apply-update.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert machine.run("--recover", "--before-start")[:2] == (0, "an update is under way: wait for its end\n")
+        assert machine.run("--recover")[0] == 1
+        code, _, said = machine.run("new", "old")
+        assert (code, "another update is under way" in said) == (1, True)
+    assert (machine.mark().exists(), machine.get("version")) == (True, "old")
+
+
+def test_no_room_for_the_mark(machine: Machine) -> None:
+    """Without it a cut could not be undone, so dpkg does not run."""
+    (machine.folder / "applied" / "under-way.new").mkdir(parents=True)
+    code, _, said = machine.run("new", "old")
+    assert (code, machine.get("version"), machine.get("steps") < "9") == (1, "old", True)
+    assert "under-way cannot be written: 8 KiB are needed, 116384 KiB are free; nothing was changed" in said

@@ -211,17 +211,27 @@ def test_it_runs_for_a_plain_user_and_says_what_is_to_be_done(debian_root: Debia
         PROGRAMS
     )
     owners = in_root(
-        debian_root, "stat -c '%U %a %n' /var/lib/ispagent /var/lib/ispagent-mark /var/lib/ispcloud /etc/ispagent"
+        debian_root,
+        "cd /var/lib; stat -c '%U %a %n' ispagent ispagent-mark ispagent-update ispagent-update-applied ispcloud"
+        " /etc/ispagent",
     )
     assert owners.splitlines() == [
-        "ispagent 700 /var/lib/ispagent",
-        "ispagent 700 /var/lib/ispagent-mark",
-        "ispcloud 700 /var/lib/ispcloud",
+        "ispagent 700 ispagent",
+        "ispagent 700 ispagent-mark",
+        "ispagent-update 755 ispagent-update",
+        "root 755 ispagent-update-applied",
+        "ispcloud 700 ispcloud",
         "root 755 /etc/ispagent",
     ]
-    units = ("ispagent.socket", "ispagent.service", "ispcloud.service", "ispagent-backup.timer")
+    units = [
+        "ispagent.socket",
+        "ispagent.service",
+        "ispcloud.service",
+        "ispagent-backup.timer",
+        "ispagent-update.timer",
+    ]
     enabled = debian_root.run("systemctl", "is-enabled", *units, check=False)
-    assert enabled.stdout.split() == ["enabled", "enabled", "enabled", "disabled"]
+    assert enabled.stdout.split() == ["enabled", "enabled", "enabled", "disabled", "disabled"]
     # TAB knows the commands
     for name, noun in (("ispagent", "subscriber"), ("ispcloud", "trust")):
         words = debian_root.run(

@@ -104,6 +104,18 @@ def test_a_signed_package_that_is_another_one(machine: Machine) -> None:
     assert "expected the package ispagent 0.2.0 amd64, got ispagent 0.1.9 amd64" in done.stderr
 
 
+def test_an_update_that_was_cut_comes_first(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its packages stay where they are, to undo it."""
+    machine.shop.offer(NEXT)
+    machine.run("fetch")
+    monkeypatch.setattr(host_session, "UNDER_WAY", tmp_path / "under-way")
+    (tmp_path / "under-way").touch()
+    done = machine.run("apply", "--yes")
+    assert (done.exit_code, machine.applied) == (1, [])
+    assert "an update was cut on this machine: first, as root: /usr/lib/ispagents/apply-update --recover" in done.stderr
+    assert not list((tmp_path / "host" / "applied").rglob("*.deb"))
+
+
 def test_exit_codes(machine: Machine) -> None:
     done = machine.run("apply", "--yes")
     assert (done.exit_code, "nothing was fetched yet" in done.stderr) == (1, True)

@@ -51,9 +51,12 @@ def deb(folder: Path, package: Package, *, inside: Package | None = None, lowest
 
 
 class Shop:
-    """A repository in a folder, and everybody's keys. `channel`: what a machine that reads it is told."""
+    """A repository in a folder, and everybody's keys. `channel`: what a machine that reads it is told.
 
-    def __init__(self, folder: Path) -> None:
+    `first`: the packages that it offers at first, in place of `HERE`.
+    """
+
+    def __init__(self, folder: Path, *first: Path) -> None:
         self.folder = folder
         self.repo = folder / "repo"
         self.keys = folder / "keys"
@@ -68,7 +71,7 @@ class Shop:
             [self.public("timestamp")],
         )
         self.sign("root", *ROOT_KEYS[:2])
-        self.offer(HERE)
+        self.offer_files(*(first or (deb(self.folder, HERE),)))
 
     def new_key(self, name: str) -> Path:
         release.key(self.keys / name, clear=True)
@@ -89,8 +92,11 @@ class Shop:
 
     def offer(self, *packages: Package, channel: str = "stable", lowest: str = "0") -> None:
         """Offer packages, signed by both, and publish."""
-        made = [deb(self.folder, one, lowest=lowest) for one in packages]
-        release.add(self.repo, channel, made)
+        self.offer_files(*(deb(self.folder, one, lowest=lowest) for one in packages), channel=channel)
+
+    def offer_files(self, *made: Path, channel: str = "stable") -> None:
+        """Offer files of packages, signed by both, and publish."""
+        release.add(self.repo, channel, list(made))
         self.sign("targets", *TARGET_KEYS)
         self.publish()
 

@@ -1,0 +1,209 @@
+"""Updates of an installed agent under a real systemd, with real packages: fetched, installed, put back, and cut."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests import debian_packages as rig
+from tests.agent.update.rig import Shop
+from tests.debian_packages import Packages
+from tests.debian_root import DebianRoot, fresh_root, in_root, skipped_without_root
+from tests.servers import missing
+from tests.systemd.booted import Booted, why_not
+
+pytestmark = pytest.mark.slow
+
+AGENT, FETCH = "ispagent.service", "ispagent-update.service"
+OFFERED, BROKEN = "0.1.1-0ispagents1", "0.1.2-0ispagents1"
+SILENT = "#!/bin/sh\n# Never says READY\nexec sleep infinity\n"
+CONFIGURE = """
+umask 022
+cat >/etc/ispagent/update.toml <<'END'
+[update]
+source = "/srv/updates"
+channel = "stable"
+END
+umask 027
+cat >/etc/ispagent/agent.toml <<'END'
+[agent]
+name = "noc-1"
+END
+chgrp ispagent /etc/ispagent/agent.toml
+runuser -u ispagent -- ispagent init --enroll /var/lib/ispagent/enroll.json
+"""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A root with the agent installed and configured, and packages of other versions in /srv."""
+
+    root: DebianRoot
+    installed: str
+    paths: dict[str, str]
+    """Of each version: its package, in the root."""
+
+
+@pytest.fixture(scope="module")
+def site(packages: Packages, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    if problem := why_not():
+        missing(f"no systemd can be booted here: {problem}")
+    work = tmp_path_factory.mktemp("updates")
+    with skipped_without_root(), fresh_root() as root:
+        old = packages.get("ispagent")
+        offered = rig.repacked(old, work / "offered", {"Version": OFFERED})
+        broken = rig.repacked(old, work / "broken", {"Version": BROKEN}, {"usr/bin/ispagent": SILENT})
+        shop = Shop(work / "shop", old)
+        shop.offer_files(offered)
+        shop.offer_files(broken, channel="early")
+        for package in (old, offered, broken):
+            root.put(package, f"/srv/{package.name}")
+        shutil.copytree(shop.repo, root.upper / "srv/updates")
+        in_root(root, f"chmod -R go+rX /srv/updates; dpkg --install /srv/{old.name}")
+        root.put(shop.path("root"), "/etc/ispagent/update-root.json")
+        in_root(root, CONFIGURE)
+        versions = {path.name.split("_")[1]: f"/srv/{path.name}" for path in (old, offered, broken)}
+        yield Site(root, old.name.split("_")[1], versions)
+
+
+@pytest.fixture
+def system(site: Site) -> Iterator[Booted]:
+    with Booted(site.root.upper, site.root.folder / "lower") as booted:
+        # A program that is silent is given up sooner than after 300 s
+        booted.write(f"/run/systemd/system/{AGENT}.d/90-test.conf", "[Service]\nTimeoutStartSec=20\nRestart=no\n")
+        booted.run("systemctl daemon-reload")
+        booted.run(f"systemctl start {AGENT}")
+        yield booted
+
+
+def version(system: Booted) -> str:
+    """Return what dpkg says of the package."""
+    return system.run("dpkg-query --show --showformat='${db:Status-Status} ${Version}' ispagent").stdout
+
+
+def install(system: Booted, path: str) -> str:
+    """Return what `apt install` of a package's file says; apt passes what scripts say to its own output."""
+    done = system.run(f"apt-get install --yes {path}", env={"DEBIAN_FRONTEND": "noninteractive"})
+    return done.stdout + done.stderr
+
+
+# --- fetching ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_the_unit_fetched_is_installed(site: Site, system: Booted) -> None:
+    assert system.run("systemctl is-enabled ispagent-update.timer", check=False).stdout == "disabled\n"
+    system.run(f"systemctl start {FETCH}")
+    assert f"fetched and verified: ispagent {OFFERED}; installed: {site.installed}" in system.journal(FETCH)
+    owners = system.run("find /var/lib/ispagent-update -printf '%u\\n' | sort -u").stdout
+    assert owners == "ispagent-update\n"
+    done = system.run("ispagent update apply --yes", check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(f"installed ispagent {OFFERED}\n")
+    assert (version(system), system.show(AGENT, "ActiveState")) == (f"installed {OFFERED}", "active")
+    assert system.run("ls /var/lib/ispagent-previous", check=False).stdout == "", (
+        "its package is among the verified ones"
+    )
+
+
+PROBE = """
+import os, socket
+def tried(what, work):
+    try:
+        work()
+    except OSError as err:
+        print(what, err.strerror)
+    else:
+        print(what, "done")
+tried("own folder", lambda: open("/var/lib/ispagent-update/x", "w"))
+for path in ("/etc/x", "/usr/x", "/var/lib/x", "/var/lib/ispagent-update-applied/x", "/run/x", "/home/x"):
+    tried("write", lambda: open(path, "w"))
+for path in ("/var/lib/ispagent", "/var/lib/ispagent-mark", "/run/ispagent", "/root"):
+    tried("read", lambda: os.listdir(path))
+tried("read", lambda: open("/etc/ispagent/agent.toml"))
+tried("socket", lambda: socket.socket(socket.AF_UNIX))
+tried("packet", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
+os.chmod("/var/lib/ispagent-update/x", 0o755)
+tried("run", lambda: os.execv("/var/lib/ispagent-update/x", ["x"]))
+"""
+
+
+def test_the_unit_that_fetches_may_do_nothing_else(system: Booted) -> None:
+    system.write("/srv/probe", PROBE)
+    system.write(
+        f"/run/systemd/system/{FETCH}.d/90-test.conf",
+        "[Service]\nExecStart=\nExecStart=/usr/bin/python3 -IS /srv/probe\n",
+    )
+    system.run("systemctl daemon-reload")
+    system.run(f"systemctl start {FETCH}")
+    said = [line for line in system.journal(FETCH).splitlines() if re.match("own|write|read|socket|packet|run", line)]
+    assert said[0] == "own folder done"
+    assert len(said) == 15
+    assert [line for line in said[1:] if line.endswith("done")] == []
+    told = system.run(["systemd-analyze", "--no-pager", "security", FETCH], check=False).stdout
+    (exposure,) = re.findall(r"Overall exposure level for \S+: ([0-9.]+)", told)
+    assert float(exposure) <= 1.5
+
+
+# --- a version that does not run --------------------------------------------------------------------------------------
+
+
+def test_a_version_of_the_channel_that_does_not_run_is_put_back(site: Site, system: Booted) -> None:
+    system.run("sed -i s/stable/early/ /etc/ispagent/update.toml")
+    system.run(f"systemctl start {FETCH}")
+    done = system.run("ispagent update apply --yes", check=False)
+    assert done.returncode == 1
+    assert f"put back: installed ispagent {site.installed}; it runs" in done.stderr
+    assert (version(system), system.show(AGENT, "ActiveState")) == (f"installed {site.installed}", "active")
+
+
+def test_apt_tells_the_way_back_from_a_version_that_does_not_run(site: Site, system: Booted) -> None:
+    said = install(system, site.paths[BROKEN])
+    assert version(system) == f"installed {BROKEN}"
+    assert f"VERSION {BROKEN} DOES NOT RUN: it did not say READY. See: journalctl -u {AGENT}" in said
+    # The package that was installed from a file is made again; nobody needs that file
+    system.run(f"rm {site.paths[site.installed]}")
+    (back,) = re.findall(r"To go back: (apt install --allow-downgrades /\S+)\n", said)
+    system.run(f"{back} --yes")
+    assert version(system) == f"installed {site.installed}"
+    system.run(f"systemctl start {AGENT}")
+    system.wait_active(AGENT)
+    assert system.run("dpkg --verify ispagent").stdout == "", "every file is as it was packed"
+
+
+def test_apt_says_nothing_of_a_version_that_runs_or_of_one_that_did_not_run_before(site: Site, system: Booted) -> None:
+    said = install(system, site.paths[OFFERED])
+    assert ("DOES NOT RUN" in said, system.show(AGENT, "ActiveState")) == (False, "active")
+    kept = system.run("ls /var/lib/ispagent-previous").stdout
+    assert kept == f"ispagent_{site.installed}_amd64.deb\n"
+    system.run(f"systemctl stop {AGENT}")
+    said = install(system, site.paths[BROKEN])
+    assert ("DOES NOT RUN" in said, system.show(AGENT, "ActiveState")) == (False, "inactive")
+    assert system.run("ls /var/lib/ispagent-previous").stdout == f"ispagent_{OFFERED}_amd64.deb\n"
+
+
+# --- an update that is cut --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at", ["half-installed", "half-configured", "installed"])
+def test_an_update_that_is_cut_is_undone_before_the_next_start(at: str, site: Site, system: Booted) -> None:
+    """dpkg and all else of the update are killed at once, in the middle of it; then the daemon is started anew."""
+    target = f"{at} {BROKEN}" if at != "half-installed" else at
+    new, old = site.paths[BROKEN], site.paths[site.installed]
+    system.run(f"systemd-run --unit=cut /usr/lib/ispagents/apply-update {new} {old}")
+    system.wait(f"dpkg says {target}", lambda: version(system), lambda said: said.startswith(target))
+    system.run("systemctl kill --signal=KILL cut.service")
+    assert version(system) != f"installed {site.installed}"
+    refused = system.run(f"/usr/lib/ispagents/apply-update {new} {old}", check=False)
+    assert (refused.returncode, "an update was cut before" in refused.stderr) == (1, True)
+    system.run(f"systemctl stop {AGENT}")
+    system.run(f"systemctl start {AGENT}")
+    assert (version(system), system.show(AGENT, "ActiveState")) == (f"installed {site.installed}", "active")
+    said = system.journal("ispagent-update-recover.service")
+    assert f"put back: installed ispagent {site.installed}" in said
+    assert system.run("dpkg --verify ispagent; dpkg --audit").stdout == ""
+    system.run("test ! -e /var/lib/ispagent-update-applied/under-way")
+    assert system.run("/usr/lib/ispagents/apply-update --recover").stdout == "no update was cut\n"
