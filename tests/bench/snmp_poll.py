@@ -27,6 +27,7 @@ from agent.connectors.snmp.connector import SnmpConnector
 from agent.connectors.snmp.credential import AuthProtocol, PrivProtocol, SnmpVersion
 from agent.polling.series import SeriesStore
 from agent.runtime.clock import SystemClock
+from durable.process import exempt_loaded_objects
 from lab.snmp.server import open_snmp_lab
 from lab.snmp.tables import access_switch
 from lab.snmp.usm import USERS
@@ -147,6 +148,7 @@ async def ours(port: int, devices: int, *, by_user: bool = False) -> dict[str, f
     named = enumerate(accesses, 1)
     configured = tuple(SnmpDevice(f"sw-{n}", "127.0.0.1", port, one, "interfaces", timeout_s=20) for n, one in named)
     made = SnmpConnector(SnmpConfig(configured, tuple(accesses)), str.encode, SystemClock())
+    exempt_loaded_objects()  # as the daemon does once it has started
     turn, varbinds = trio.CapacityLimiter(AT_ONCE), 0
     with (
         tempfile.TemporaryDirectory() as folder,
