@@ -109,6 +109,7 @@ from agent.store.last_backup import BackupAge
 from agent.store.mail import LeaveCloud, MailBells
 from agent.store.mark_file import LogMark, MarkFile
 from agent.store.secrets import SecretStore
+from agent.store.state_folder import refuse_half_written, refuse_without_database
 from agent.store.vault import Vault, load_store_key
 from durable.process import exempt_loaded_objects
 from durable.service_manager import ServiceManager
@@ -162,9 +163,10 @@ async def open_files(
     """Open the state directory and the mark file; closes them at the end. `make_store` takes what `Store` takes.
 
     Raises:
-        StoreError: keys are missing, keys.db is not that of the log, another daemon runs, the database is newer,
-            corrupt or cannot be written, or the mark file cannot.
+        StoreError: the directory is not whole, keys are missing, keys.db is not that of the log, another daemon runs,
+            the database is newer, corrupt or cannot be written, or the mark file cannot.
     """
+    refuse_half_written(config.state_dir)
     key = load_store_key(config.key_file)
     identity = load_identity(config.state_dir, key)
     with ExitStack() as opened:
@@ -178,6 +180,7 @@ async def open_files(
             if mark_file is not None:
                 mark_file.write(mark)
 
+        refuse_without_database(config.state_dir, has_keys=vault.has_keys())
         store = make_store(config.state_dir, TRANSITIONS, clock.wall_s, high_water=raise_marks)
         opened.enter_context(closing(store))
         recovery.refuse_without_keys(store, vault)

@@ -53,8 +53,9 @@ def init(
     ] = False,
 ) -> None:
     """Make this agent's keys and print the words that are typed where it is added to the trust document."""
-    from agent.store.errors import StoreError
+    from agent.store.errors import DamagedStateError, StoreError
     from agent.store.identity import create_identity, load_identity, renew_log_key
+    from agent.store.state_folder import refuse_half_written
     from agent.store.vault import Vault, create_store_key, load_store_key
     from trust import envelope as envelopes
     from trust.keys import fingerprint
@@ -62,6 +63,7 @@ def init(
     settings = client.load_own_settings(config)
     try:
         settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        refuse_half_written(settings.state_dir)
         made = not (settings.state_dir / "identity").exists()
         if made and not settings.key_file.exists():
             create_store_key(settings.key_file)
@@ -74,7 +76,7 @@ def init(
             with closing(Vault(key, settings.state_dir / "keys.db")) as vault:
                 vault.distrust_mark()
     except (StoreError, OSError) as err:
-        fail(f"init: {err}", client.FAILED)
+        fail(f"init: {err}", client.USAGE if isinstance(err, DamagedStateError) else client.FAILED)
     enrolled = restored and not made and not new_log_key  # its keys stand in the trust document already
     if not enrolled:
         write_file(enroll, envelopes.encode(identity.enrolment(settings.name, settings.origin)))
@@ -113,7 +115,13 @@ def _run(config: Path | None, manager: ServiceManager) -> None:
     from agent import daemon, host_check
     from agent.runtime.errors import BindError
     from agent.runtime.unix_socket import adopt
-    from agent.store.errors import StoreError
+    from agent.store.errors import (
+        DamagedStateError,
+        LogCorruptError,
+        MissingKeyError,
+        StoreError,
+        StoreVersionError,
+    )
     from durable.process import keep_memory_private
 
     settings = client.load_settings(config)
@@ -124,14 +132,15 @@ def _run(config: Path | None, manager: ServiceManager) -> None:
     if found := list(host_check.problems(settings, os.geteuid(), socket_passed=passed is not None)):
         fail("\n".join(found), client.USAGE)
     os.umask(0o077)  # SQLite's journal files are nobody else's business
-    problems: list[str] = []
+    problems: dict[str, int] = {}
+    lasting = (DamagedStateError, LogCorruptError, MissingKeyError, StoreVersionError)  # starting anew mends none
 
     def note(group: BaseExceptionGroup[StoreError | BindError]) -> None:
         for err in group.exceptions:
             if isinstance(err, BaseExceptionGroup):
                 note(err)
             else:
-                problems.append(str(err))
+                problems[str(err)] = client.USAGE if isinstance(err, lasting) else client.FAILED
 
     keep_memory_private()
     try:
@@ -139,7 +148,7 @@ def _run(config: Path | None, manager: ServiceManager) -> None:
     except* (StoreError, BindError) as group:
         note(group)
     if problems:
-        fail("\n".join(dict.fromkeys(problems)), client.FAILED)
+        fail("\n".join(problems), max(problems.values()))
 
 
 @app.command()

@@ -22,6 +22,7 @@ from agent.store import log_store, schema
 from agent.store.errors import LogCorruptError, StoreFailedError, StoreInUseError, StoreVersionError
 from agent.store.log_store import Entry, Tail
 from agent.store.mark_file import DOUBT, LogMark
+from agent.store.state_folder import PUT_BACK, opening_error
 from durable import files, writer
 from durable.errors import NewerDatabaseError
 from durable.writer import SqliteWriter, Transaction
@@ -74,6 +75,7 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
             StoreInUseError: another daemon holds `state_dir`.
             StoreVersionError: the database is newer than this code.
             LogCorruptError: the log and its tree disagree.
+            DamagedStateError: the database is damaged.
             StoreFailedError: the files cannot be written.
         """
         path = state_dir / "agent.db"
@@ -91,7 +93,7 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
             except NewerDatabaseError as err:
                 raise StoreVersionError(f"{path.name}: {err}: it was written by a newer ispagent") from err
             except sqlite3.Error as err:
-                raise StoreFailedError(f"{path.name}: cannot be opened: {err}") from err
+                raise opening_error(path.name, err) from err
             undo.pop_all()
         self.size = self._tail.size
         """The number of leaves that are durable."""
@@ -203,8 +205,7 @@ async def check_storage(folder: Path) -> None:
     for name in ("agent.db", "keys.db"):
         if found := await trio.to_thread.run_sync(files.damage, folder / name, abandon_on_cancel=True):
             raise LogCorruptError(
-                f"{name}: it is damaged, and nothing more is done with it: {found}: put the state directory back from a"
-                " backup (docs/operations.md, Back up and restore), and look at the disk"
+                f"{name}: it is damaged, and nothing more is done with it: {found}: {PUT_BACK}, and look at the disk"
             )
     await trio.to_thread.run_sync(_refuse_gaps, folder / "agent.db", abandon_on_cancel=True)
 

@@ -7,6 +7,7 @@
   x MissingKeyError: the store key is absent, has the wrong mode, or does not open what it should
   x ErasedSubjectError: the key of a subscriber is gone: nothing about them can be recorded or read
   x LogCorruptError: events and tree disagree
+  x DamagedStateError: a file of the state directory is missing, cut, or belongs to somebody else
   x RefusedCommandError: a typed command was refused by what is stored (`reason` is a short code)
 """
 
@@ -42,6 +43,10 @@ class ErasedSubjectError(StoreError):
 
 class LogCorruptError(StoreError):
     """The events and the tree over them disagree."""
+
+
+class DamagedStateError(StoreError):
+    """A file of the state directory is missing, cut, or belongs to somebody else; a person has to put it right."""
 
 
 class RefusedCommandError(StoreError):

@@ -11,6 +11,7 @@ from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
 from agent.store.errors import MissingKeyError
+from agent.store.state_folder import PUT_BACK
 from trust import chance, statements
 from trust.checkpoint import encode_vkey
 from trust.envelope import Envelope
@@ -113,4 +114,6 @@ def load_identity(state_dir: Path, store_key: bytes) -> Identity:
             int(fields.get("log_n", 1)),
         )
     except (CryptoError, TrustError, ValueError, KeyError, TypeError) as err:
-        raise MissingKeyError("the store key does not open this agent's identity") from err
+        raise MissingKeyError(
+            f"the store key does not open this agent's identity: the one is another agent's, or was cut: {PUT_BACK}"
+        ) from err

@@ -24,6 +24,7 @@ from agent.store.errors import LogCorruptError, StoreError
 from agent.store.identity import FILE_NAME, Identity, load_identity
 from agent.store.last_backup import when
 from agent.store.log_proof import LogProof
+from agent.store.state_folder import UNPACKING
 from agent.store.vault import Vault, load_store_key
 from backups.archive import Unpacked, unpack_untrusted
 from backups.errors import BackupStorageError, DamagedBackupError, WrongKeyError
@@ -33,8 +34,6 @@ from trust.checkpoint import encode_vkey, parse_vkey_untrusted
 from trust.errors import TrustError
 from trust.keys import fingerprint
 
-UNPACKING: Final = ".restoring"
-"""Folder inside the new state directory, until all of a backup was proven."""
 _KEY_FILES: Final = (backup.STORE_KEY, backup.DATA_IDENTITY, FILE_NAME, backup.KEYS)
 _DATA_FILES: Final = (backup.CONFIG, backup.DATABASE)
 

@@ -26,6 +26,7 @@ from agent.runtime.random_blocks import random_bytes
 from agent.store.errors import ErasedSubjectError, MissingKeyError, StoreFailedError
 from agent.store.log_store import Sealed
 from agent.store.mark_file import LogMark
+from agent.store.state_folder import PUT_BACK, opening_error
 from durable.credentials import mode_problem
 from trust import chance
 from trust.leaf import SALT_BYTES, commitment
@@ -98,7 +99,7 @@ def load_store_key(path: Path) -> bytes:
     if problem := mode_problem(path, info.st_mode, os.environ):
         raise MissingKeyError(f"store key {path.name}: {problem}")
     if len(data) != KEY_BYTES:
-        raise MissingKeyError(f"store key {path.name}: expected {KEY_BYTES} bytes, got {len(data)}")
+        raise MissingKeyError(f"store key {path.name}: expected {KEY_BYTES} bytes, got {len(data)}: {PUT_BACK}")
     return data
 
 
@@ -114,6 +115,7 @@ class Vault:
 
         Raises:
             MissingKeyError: the store key does not open the keys that are there.
+            DamagedStateError: the file is damaged.
             StoreFailedError: the file cannot be opened.
         """
         self._box = SecretBox(_derive(store_key, b"seal"))
@@ -133,7 +135,7 @@ class Vault:
                 keys_path.chmod(0o600)
                 rows = self._con.execute("SELECT id, name, key FROM subject").fetchall()
             except (sqlite3.Error, OSError) as err:
-                raise StoreFailedError(f"{keys_path.name}: cannot be opened: {err}") from err
+                raise opening_error(keys_path.name, err) from err
             for subject, name, key in rows:
                 self._remember(bytes(subject), self.open(bytes(name)).decode(), self.open(bytes(key)))
             undo.pop_all()

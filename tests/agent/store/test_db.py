@@ -14,7 +14,13 @@ import trio
 
 from agent.store import schema
 from agent.store.db import Store, Tx
-from agent.store.errors import RefusedCommandError, StoreFailedError, StoreInUseError, StoreVersionError
+from agent.store.errors import (
+    DamagedStateError,
+    RefusedCommandError,
+    StoreFailedError,
+    StoreInUseError,
+    StoreVersionError,
+)
 from agent.store.mark_file import LogMark
 from durable import files
 from durable.writer import BATCH_MAX
@@ -266,7 +272,7 @@ async def test_a_program_goes_on_with_a_newer_database_that_lets_it(tmp_path: Pa
 def test_an_unusable_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "agent.db").write_bytes(b"this is no database" * 100)
     for _ in range(2):
-        with pytest.raises(StoreFailedError, match=r"agent\.db"):
+        with pytest.raises(DamagedStateError, match=r"agent\.db: it is damaged"):
             open_store(tmp_path)
     with pytest.raises(StoreFailedError, match="state directory"):
         open_store(tmp_path / "missing")

@@ -17,7 +17,13 @@ from agent.changes.engine.tickets import now_of
 from agent.changes.journal import commands
 from agent.changes.journal.machine import Gate
 from agent.model import ItemState
-from agent.store.errors import ErasedSubjectError, MissingKeyError, RefusedCommandError, StoreFailedError
+from agent.store.errors import (
+    DamagedStateError,
+    ErasedSubjectError,
+    MissingKeyError,
+    RefusedCommandError,
+    StoreFailedError,
+)
 from agent.store.mark_file import LogMark
 from agent.store.vault import NOBODY, Vault, create_store_key, load_store_key
 from tests.agent.changes.rig import Rig, item
@@ -92,7 +98,7 @@ def test_another_store_key_is_refused(tmp_path: Path) -> None:
 
 def test_an_unusable_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "keys.db").write_bytes(b"this is no database" * 100)
-    with pytest.raises(StoreFailedError, match=r"keys\.db"):
+    with pytest.raises(DamagedStateError, match=r"keys\.db: it is damaged"):
         Vault(STORE_KEY, tmp_path / "keys.db")
 
 
