@@ -61,6 +61,9 @@ class SqlTransaction:
     snapshot: float | None = None
     undo: list[tuple[str, str, int]] = field(default_factory=list)
     rows: list[tuple[str, Any]] = field(default_factory=list)
+    changes: int = 0
+    locks: set[tuple[str, str, str]] = field(default_factory=set)
+    """Table, index and mode of what it locked: InnoDB keeps one structure for a page's records."""
     doom: SqlRefusal | None = None
     """Ends the wait of a statement: it is raised there."""
     blockers: Callable[[], set[SqlTransaction]] | None = None
@@ -145,6 +148,9 @@ class SqlEngine:
         """
         self.kind, self.whole, self._woken = kind, whole, woken
         self.read_only = False
+        self.other_victim: frozenset[int] = frozenset()
+        """Which of MariaDB's deadlocks (the first is 0) end another transaction than we think: it is a close call."""
+        self._deadlocks = 0
         self._sqlite = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         self._sqlite.create_function("seen", 2, self._seen)
         self._sqlite.create_function("now_s", 0, now_s)
@@ -363,7 +369,10 @@ class SqlEngine:
     def _give_way(self, me: SqlTransaction) -> None:
         ring = self.cycle(me)
         if ring:
-            victim = min(ring, key=lambda one: (len(one.undo) + len(one.rows), one is not me))
+            victim = min(ring, key=lambda one: (one.changes + len(one.locks), one is not me))
+            if self._deadlocks in self.other_victim:
+                victim = next(one for one in ring if one is not victim)
+            self._deadlocks += 1
             victim.doom = SqlRefusal(
                 1213, "Deadlock found when trying to get lock; try restarting transaction", ends=True
             )
@@ -382,6 +391,7 @@ class SqlEngine:
 
         try:
             while ahead():
+                me.locks.add((table, "", f"waited for {key}"))
                 yield from self._wait(me, ahead)
         except BaseException:
             row.queue.remove(me)
@@ -391,6 +401,12 @@ class SqlEngine:
         row.queue.remove(me)
         row.owner = me
         me.rows.append((table, key))
+
+    def _take_records(self, me: SqlTransaction, table: _Table, columns: Iterable[str], key: Any) -> Waits:
+        """Lock a row's records in indexes beside that of its key; a row's own lock covers the latter."""
+        for column in columns:
+            if column != table.key:
+                yield from self._take(me, table.name, (column, key))
 
     def _lock_found(self, me: SqlTransaction, statement: SqlStatement) -> Waits:
         """Lock the rows of a condition; return the keys of those that meet it."""
@@ -418,18 +434,32 @@ class SqlEngine:
         whole = not scan.column or (self.whole and not once and statement.verb is Verb.SELECT)
         column = table.key if whole else scan.column
         condition, given = ("1", ()) if whole else (f"{column} = ?", (scan.value,))
+        me.locks.add((table.name, "", "intention"))
         sql = f"SELECT DISTINCT {table.key} FROM {table.name} WHERE {condition} ORDER BY {table.key}"
         passed: list[Any] = []
         while left := [key for (key,) in self._query(me, NOW, sql, given, dirty=True) if key not in passed]:
+            key = left[0]
+            me.locks.add((table.name, column, "record" if once else "next-key"))
+            place = (key if whole else same_login(scan.value), key)
             if not once:
-                self._hold_gap(me, table, column, scan.value, whole=whole)
-            yield from self._take(me, table.name, left[0])
-            passed.append(left[0])
-            if me.snapshot is not None and self._changed_since(table, left[0], me.snapshot):
+                before = max((r for r in self._records(table, column) if r < place), default=_LOWEST)
+                self._hold_gap(_Gap(table.name, column, before, place, me))
+            if column != table.key:
+                yield from self._take(me, table.name, (column, key))
+                me.locks.add((table.name, table.key, "record"))
+            yield from self._take(me, table.name, key)
+            passed.append(key)
+            if me.snapshot is not None and self._changed_since(table, key, me.snapshot):
                 text = f"Record has changed since last read in table '{table.name}'; try restarting transaction"
                 raise SqlRefusal(1020, text, ends=True)
         if not once or not passed:
-            self._hold_gap(me, table, column, scan.value, whole=whole)
+            records = self._records(table, column)
+            top = math.inf if whole else same_login(scan.value)
+            low = max((r for r in records if whole or r[0] <= top), default=_LOWEST)
+            high = _HIGHEST if whole else min((r for r in records if r[0] > top), default=_HIGHEST)
+            self._hold_gap(_Gap(table.name, column, low, high, me))
+            if high is not _HIGHEST:
+                me.locks.add((table.name, column, "gap"))
         sql = f"SELECT {table.key} FROM {table.name} WHERE {statement.where} ORDER BY {table.key}"
         return [key for (key,) in self._query(me, NOW, sql, statement.parameters)]
 
@@ -438,14 +468,7 @@ class SqlEngine:
         numbers = {number for row in self._sqlite.execute(sql, (key,)).fetchall() for number in row}
         return any(self._committed.get(number, 0) > snapshot for number in numbers)
 
-    def _hold_gap(self, me: SqlTransaction, table: _Table, column: str, value: Any, *, whole: bool) -> None:
-        low, high = (_LOWEST, _HIGHEST)
-        if not whole:
-            records = self._records(table, column)
-            place = same_login(value)
-            low = max((r for r in records if r[0] < place), default=_LOWEST)
-            high = min((r for r in records if r[0] > place), default=_HIGHEST)
-        gap = _Gap(table.name, column, low, high, me)
+    def _hold_gap(self, gap: _Gap) -> None:
         if gap not in self._gaps:
             self._gaps.append(gap)
 
@@ -468,12 +491,14 @@ class SqlEngine:
             }
 
         while holders():
+            me.locks.add((table.name, "", "insert"))
             yield from self._wait(me, holders)
 
     # --- changes ---
 
     def _insert(self, me: SqlTransaction, statement: SqlStatement) -> Waits:
         table = self._tables[statement.table]
+        me.locks.add((table.name, "", "intention"))
         taken, added = 0, []
         for row in statement.values:
             count = sum(text.count("?") for text in row)
@@ -488,13 +513,18 @@ class SqlEngine:
                 yield from self._only_one(me, table, column, values.get(column))
             full = {column: values.get(column, "") for column in table.columns}
             if self.kind is Database.MARIADB:
-                indexed = [c for c in table.columns if is_indexed(table.name, c)]
+                indexed = [c for c in table.columns if is_indexed(table.name, c) and c != table.key]
+                yield from self._pass_gaps(me, table, full, [table.key])
+                me.changes += 1  # it is in the table before it is in the other indexes
                 yield from self._pass_gaps(me, table, full, indexed)
             if me.conflicts:
                 self._conflicts.writes(me.conflicts, table.name, None)
             added.append(values)
         for values in added:
             yield from self._take(me, table.name, values[table.key])
+            if self.kind is Database.MARIADB:
+                columns = [c for c in table.columns if is_indexed(table.name, c)]
+                yield from self._take_records(me, table, columns, values[table.key])
             self._write(me, table, values)
         return Answer([], len(added))
 
@@ -525,8 +555,10 @@ class SqlEngine:
                 sql = f"SELECT {', '.join(statement.values[0])} FROM {table.name} WHERE {table.key} = ?"
                 (found,) = self._query(me, now, sql, (*statement.given, key))
                 new = old | dict(zip(statement.columns, found, strict=True))
-                if self.kind is Database.MARIADB:
-                    moved = [c for c in table.columns if is_indexed(table.name, c) and old[c] != new[c]]
+            if self.kind is Database.MARIADB:
+                moved = [c for c in table.columns if is_indexed(table.name, c) and (new is None or old[c] != new[c])]
+                yield from self._take_records(me, table, moved, key)
+                if new is not None:
                     yield from self._pass_gaps(me, table, new, moved)
             changed.append((key, number, old, new))
         for key, number, old, new in changed:
@@ -538,6 +570,7 @@ class SqlEngine:
                     self._conflicts.writes(me.conflicts, table.name, None)
             if self.kind is Database.MARIADB and new == old:
                 continue
+            me.changes += 1
             self._sqlite.execute(f"UPDATE _{table.name} SET _died = ? WHERE _n = ?", (me.number, number))
             me.undo.append(("died", table.name, number))
             if new is not None:

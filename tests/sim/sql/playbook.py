@@ -191,9 +191,12 @@ class SimulatedSessions:
 
 
 @asynccontextmanager
-async def simulated(kind: Database, *, whole: bool, timeout_s: float) -> AsyncIterator[Player]:
-    """Yield a player on a new simulated server."""
+async def simulated(
+    kind: Database, *, whole: bool, timeout_s: float, other_victim: frozenset[int] = frozenset()
+) -> AsyncIterator[Player]:
+    """Yield a player on a new simulated server. `other_victim`: of `SqlEngine`."""
     server = SqlServer(kind, whole=whole)
+    server.engine.other_victim = other_victim
     await server.write([(sql, ()) for sql in data(kind, whole=whole)])
     async with trio.open_nursery() as nursery:
         yield Player(kind, SimulatedSessions(server, timeout_s), nursery)
