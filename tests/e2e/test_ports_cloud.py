@@ -135,3 +135,20 @@ async def test_a_power_cycle_asked_at_a_desk_is_named_irreversible(tmp_path: Pat
         done = await at.approved(plan, OutcomeState.DONE)
         assert (result(done)[0], at.net.power) == ("applied", 1), done
         assert "seen off, then on again: deliveringPower" in step_text(done)
+
+
+async def test_the_rest_of_a_change_of_ports_is_asked_for_at_a_desk(tmp_path: Path, cloud: CloudProgram) -> None:
+    """The desk names the change alone: which ports it is about, and what was wanted of them, the agent knows."""
+    async with desks(tmp_path, cloud) as at:
+        maria = at.here.desks["maria"]
+        await maria.do("changes", "port-alias", CORE, f"0/{at.net.house}", "Amina", "--agent", "noc-1")
+        first = await at.planned(Action.PORT_SET)
+        await at.here.joseph.do("changes", "cancel", first.plan_id[:8], "--yes")
+        said = await maria.do("changes", "again", first.plan_id[:8])
+        assert "RECEIPT noc-1: intent accepted" in said
+        again = await at.planned(Action.PORT_SET)
+        assert again.plan_id != first.plan_id
+        shown = " ".join((await at.here.joseph.do("changes", "show", again.plan_id[:8])).split())
+        assert "alias Amina (was: customer4)" in shown
+        done = await at.approved(again, OutcomeState.DONE)
+        assert (result(done)[0], at.net.alias) == ("applied", "Amina")
