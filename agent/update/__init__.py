@@ -4,6 +4,7 @@
     channel.py -> update.toml                                  where from, which channel, which root keys
     repository_session.py -> a mirror of what is needed        by a user that may do nothing else
     repository_session.py -> Verified: once more, by root      from what was fetched; then `apply-update` installs it
+    room.py -> an error with sizes                             where the disk has no room for it
 
 * Nothing is trusted but the root document that the operator put in place; the control plane has no part in it.
 * What is installed is verified by the user that installs it, from a copy that only this user can write.

@@ -347,6 +347,12 @@ def test_an_update_that_is_under_way_is_no_cut_one(machine: Machine) -> None:
     assert (machine.mark().exists(), machine.get("version")) == (True, "old")
 
 
+def test_a_lock_that_cannot_be_opened(machine: Machine) -> None:
+    (machine.folder / "applied" / "apply-update.lock").mkdir(parents=True)
+    code, _, said = machine.run("new", "old")
+    assert (code, machine.get("version"), "applied cannot be written: nothing was changed" in said) == (1, "old", True)
+
+
 def test_no_room_for_the_mark(machine: Machine) -> None:
     """Without it a cut could not be undone, so dpkg does not run."""
     (machine.folder / "applied" / "under-way.new").mkdir(parents=True)

@@ -19,7 +19,7 @@ from tests.systemd.booted import Booted, why_not
 pytestmark = pytest.mark.slow
 
 AGENT, FETCH = "ispagent.service", "ispagent-update.service"
-OFFERED, BROKEN = "0.1.1-0ispagents1", "0.1.2-0ispagents1"
+OFFERED, BROKEN, LARGE = "0.1.1-0ispagents1", "0.1.2-0ispagents1", "0.1.3-0ispagents1"
 SILENT = "#!/bin/sh\n# Never says READY\nexec sleep infinity\n"
 CONFIGURE = """
 umask 022
@@ -57,16 +57,18 @@ def site(packages: Packages, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         old = packages.get("ispagent")
         offered = rig.repacked(old, work / "offered", {"Version": OFFERED})
         broken = rig.repacked(old, work / "broken", {"Version": BROKEN}, {"usr/bin/ispagent": SILENT})
+        # It says that it needs no room, and so passes for one that another program takes the room from
+        large = rig.repacked(old, work / "large", {"Version": LARGE, "Installed-Size": "1"})
         shop = Shop(work / "shop", old)
         shop.offer_files(offered)
         shop.offer_files(broken, channel="early")
-        for package in (old, offered, broken):
+        for package in (old, offered, broken, large):
             root.put(package, f"/srv/{package.name}")
         shutil.copytree(shop.repo, root.upper / "srv/updates")
         in_root(root, f"chmod -R go+rX /srv/updates; dpkg --install /srv/{old.name}")
         root.put(shop.path("root"), "/etc/ispagent/update-root.json")
         in_root(root, CONFIGURE)
-        versions = {path.name.split("_")[1]: f"/srv/{path.name}" for path in (old, offered, broken)}
+        versions = {path.name.split("_")[1]: f"/srv/{path.name}" for path in (old, offered, broken, large)}
         yield Site(root, old.name.split("_")[1], versions)
 
 
@@ -207,3 +209,26 @@ def test_an_update_that_is_cut_is_undone_before_the_next_start(at: str, site: Si
     assert system.run("dpkg --verify ispagent; dpkg --audit").stdout == ""
     system.run("test ! -e /var/lib/ispagent-update-applied/under-way")
     assert system.run("/usr/lib/ispagents/apply-update --recover").stdout == "no update was cut\n"
+
+
+# --- a full disk ------------------------------------------------------------------------------------------------------
+
+
+def test_a_disk_on_which_the_new_version_has_no_room(site: Site, system: Booted) -> None:
+    """The code lies on a small disk of its own. dpkg is not run, or gives up in the middle and tidies up."""
+    code, apply, old = "/usr/lib/ispagents", "/usr/lib/ispagents/apply-update", site.paths[site.installed]
+    size = f"$(($(du -sk {code} | cut -f1) + 20000))k"
+    small = f"mount -t tmpfs -o mode=755,size={size} tmpfs {code}"
+    system.run(f"set -e; cp -a {code} /srv/code; {small}; cp -a /srv/code/. {code}/")
+    done = system.run(f"{apply} {site.paths[OFFERED]} {old}", check=False)
+    sizes = r"(\d+) KiB are needed, (\d+) KiB are free, (\d+) KiB are missing"
+    told = re.fullmatch(rf"{code}: the disk is full: {sizes}; nothing was changed\n", done.stderr)
+    assert told, done.stderr
+    assert (done.returncode, int(told[1]) - int(told[2])) == (1, int(told[3]))
+    done = system.run(f"{apply} {site.paths[LARGE]}", check=False)  # the old one's size would say no before
+    assert done.returncode == 1
+    assert re.search(rf"{code}/\S+.*No space left on device", done.stderr), done.stderr
+    assert f"dpkg did not install it, and changed nothing: installed ispagent {site.installed}" in done.stderr
+    assert (version(system), system.show(AGENT, "ActiveState")) == (f"installed {site.installed}", "active")
+    assert system.run(f"dpkg --verify ispagent; dpkg --audit; find {code} -name '*.dpkg-*'").stdout == ""
+    assert system.run(f"{apply} --recover").stdout == "no update was cut\n"
