@@ -368,10 +368,11 @@ def _database(data: DataDir) -> Iterator[sqlite3.Connection]:
     """The database, with the server's own settings.
 
     Raises:
+        ServerConfigError: it is missing, or damaged.
         LocalFailureError: it cannot be used.
     """
     try:
-        with closing(prepare(data.database)) as con:
+        with closing(prepare(data.need_database())) as con:
             yield con
     except sqlite3.Error as err:
         raise LocalFailureError(f"{data.database}: cannot be used: {err}") from err

@@ -44,6 +44,9 @@ KEYS: Final = ("authority.key", "witness.key")
 QUOTA_MAX: Final = 2**40
 """The largest number in `[quotas]`. Chosen arbitrarily."""
 
+PUT_BACK: Final = "restore a backup into a new directory (ispcloud restore)"
+"""Of an error: what a person does about a damaged file."""
+
 _HOST: Final = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63}){0,8}", re.ASCII)
 _ADDRESS: Final = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]]+)):(?P<port>[0-9]{1,5})", re.ASCII)
 _PEM_KEY: Final = b"-----BEGIN PRIVATE KEY-----"
@@ -198,6 +201,26 @@ class DataDir:
     def database(self) -> Path:
         """The one SQLite file."""
         return self.path / DATABASE
+
+    def need_database(self) -> Path:
+        """Return the path of the database. A server that made a new one would know no member any more.
+
+        Raises:
+            ServerConfigError: it is missing, empty, no file, or another user's.
+        """
+        path, owner = self.database, self.path.stat().st_uid
+        try:
+            found = path.lstat()
+        except OSError as err:
+            raise ServerConfigError(f"{path}: expected the members' database: {err.strerror}: {PUT_BACK}") from err
+        if not stat.S_ISREG(found.st_mode) or not found.st_size:
+            raise ServerConfigError(f"{path}: expected the members' database, got an empty one: {PUT_BACK}")
+        if found.st_uid != owner:
+            raise ServerConfigError(
+                f"{path}: expected a file of uid {owner}, to whom the directory belongs, got one of uid {found.st_uid}:"
+                f" chown --recursive --reference={self.path} {self.path}"
+            )
+        return path
 
     def witness_vkey(self) -> str:
         """Return what owners write into the trust document for this witness."""

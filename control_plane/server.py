@@ -113,7 +113,7 @@ class CloudServer:
         self._interceptors = (*interceptors, self._guard)
         with ExitStack() as undo:
             undo.callback(os.close, _take_lock(data))
-            self._store = CloudStore(data.database)
+            self._store = CloudStore(data.need_database())
             undo.callback(self._store.close)
             self._auth = Auth(self._store, data.authority, clock.wall_s, clock.monotonic_s)
             undo.callback(self._auth.close)

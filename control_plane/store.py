@@ -17,7 +17,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
-from control_plane.errors import ControlPlaneError, LocalFailureError
+from control_plane.config import PUT_BACK
+from control_plane.errors import ControlPlaneError, LocalFailureError, ServerConfigError
 from durable import files, writer
 from durable.errors import NewerDatabaseError
 from durable.writer import SqliteWriter, Transaction
@@ -113,6 +114,7 @@ def prepare(path: Path) -> sqlite3.Connection:
     """Return a connection that may write, to a database that exists and is of this version.
 
     Raises:
+        ServerConfigError: it is damaged.
         LocalFailureError: the file cannot be opened or written, or a newer program wrote it.
     """
     try:
@@ -123,6 +125,8 @@ def prepare(path: Path) -> sqlite3.Connection:
     except NewerDatabaseError as err:
         raise LocalFailureError(f"{path.name}: {err}: a newer ispcloud wrote it") from err
     except sqlite3.Error as err:
+        if getattr(err, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise ServerConfigError(f"{path.name}: it is damaged: {err}: {PUT_BACK}, and look at the disk") from err
         raise LocalFailureError(f"{path.name}: cannot be opened: {err}") from err
     return con
 
@@ -139,6 +143,7 @@ class CloudStore(SqliteWriter[CloudTx, asyncio.Future[Any]]):
         """Open or create the file, bring its schema up to date, start the writer.
 
         Raises:
+            ServerConfigError: it is damaged.
             LocalFailureError: the file cannot be opened or written, or a newer program wrote it.
         """
         with ExitStack() as undo:

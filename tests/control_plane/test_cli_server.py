@@ -199,7 +199,7 @@ def test_a_broken_directory_is_one_sentence(tmp_path: Path, command: tuple[str, 
 def test_a_database_of_something_else(folder: Path) -> None:
     (folder / "cloud.db").write_bytes(b"rubbish" * 1000)
     result = run("agents", "list", folder=folder)
-    assert (result.exit_code, "cloud.db" in result.output) == (1, True)
+    assert (result.exit_code, "cloud.db" in result.output) == (2, True)
 
 
 def test_backup_and_restore_say_what_they_mean(folder: Path, tmp_path: Path) -> None:
@@ -364,6 +364,60 @@ def epoch(server: Server, key: bytes, certificate: bytes) -> bytes:
         hello: bytes = next(stream).hello.epoch
         stream.cancel()
     return hello
+
+
+# --- half-written data directories ---
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _foldered(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _another_user_owns(path: Path) -> None:
+    if os.geteuid() != 0:
+        missing("only root gives a file to another user")
+    os.chown(path, 12345, 12345)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "said"),
+    [
+        (
+            "cloud.db",
+            Path.unlink,
+            "expected the members' database: No such file or directory: restore a backup",
+        ),
+        ("cloud.db", _emptied, "expected the members' database, got an empty one: restore a backup"),
+        ("cloud.db", _foldered, "expected the members' database, got an empty one: restore a backup"),
+        ("cloud.db", _cut, "cloud.db: it is damaged: "),
+        ("cloud.db", _another_user_owns, "chown --recursive --reference="),
+        ("authority.pem", Path.unlink, "expected the control plane's authority.pem, it cannot be read"),
+        ("authority.pem", _cut, "expected the authority's certificate and key as PEM"),
+        ("authority.key", _emptied, "expected the authority's certificate and key as PEM"),
+        ("witness.key", _cut, "expected the witness's seed, 64 hex digits"),
+        ("config.toml", _emptied, "public_host: expected a text, the key is missing"),
+    ],
+)
+def test_half_a_data_directory_serves_nobody(
+    folder: Path, name: str, damage: Callable[[Path], object], said: str
+) -> None:
+    damage(folder / name)
+    before = {path.name for path in folder.iterdir()}
+    for words in (("serve",), ("operators", "list"), ("operators", "add", "other")):
+        result = run(*words, folder=folder)
+        assert result.exit_code == 2
+        assert said in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+    assert {path.name for path in folder.iterdir()} - before <= {"lock"}, "nothing is made anew"
 
 
 # --- health ---

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from control_plane import limits
-from control_plane.errors import InputError, LocalFailureError
+from control_plane.errors import InputError, LocalFailureError, ServerConfigError
 from control_plane.queues import (
     Forget,
     Keep,
@@ -190,7 +190,7 @@ def test_a_database_of_a_newer_program_is_refused(path: Path) -> None:
 
 def test_what_is_no_database_is_refused(path: Path) -> None:
     path.write_bytes(b"not a database" * 100)
-    with pytest.raises(LocalFailureError, match=r"cloud\.db: cannot be opened"):
+    with pytest.raises(ServerConfigError, match=r"cloud\.db: it is damaged: .* restore a backup"):
         prepare(path)
     with pytest.raises(LocalFailureError):
         open_reader(path.parent / "none" / "cloud.db")

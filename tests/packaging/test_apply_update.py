@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -50,6 +51,14 @@ start) echo "$(cat version)-again" >invocation; cat starts-"$(cat version)" >sta
 reset-failed) ;;
 esac
 """
+
+
+def test_it_waits_for_ready_as_long_as_the_unit_does() -> None:
+    """Else systemd would go on with a start that counts as failed, or end one that still counts."""
+    unit = (SCRIPT.parents[1] / "systemd/ispagent.service").read_text()
+    (start,) = re.findall(r"(?m)^TimeoutStartSec=(\d+)$", unit)
+    (ready,) = re.findall(r"(?m)^ready_s=(\d+)$", SCRIPT.read_text())
+    assert start == ready
 
 
 @dataclass
