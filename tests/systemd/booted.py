@@ -43,7 +43,42 @@ def why_not() -> str:
         _cgroup2()
     except CannotBootError as err:
         return str(err)
-    return ""
+    return forbidden()
+
+
+def forbidden(*run_by: str) -> str:
+    """Return which step of `boot` the kernel forbids here; "": none. `run_by`: a command that runs the steps."""
+    with tempfile.TemporaryDirectory(prefix="ispagents-booted-") as folder:
+        tried = subprocess.run(
+            [*run_by, "unshare", "--mount", "--pid", "--fork", "--uts", "--ipc", "--net", "--cgroup", "--kill-child"]
+            + ["sh", "-eu", "-c", _STEPS, "sh", folder],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+    return "" if tried.returncode == 0 else f"the kernel forbids {tried.stdout.strip() or 'namespaces'}"
+
+
+_STEPS = """
+try() { "$@" || { echo "($*)"; exit 1; }; }
+try mount --make-rprivate /
+try mount -t tmpfs tmpfs "$1"
+cd "$1"
+mkdir lower upper work root
+try mount -t overlay -o "lowerdir=$1/lower,upperdir=$1/upper,workdir=$1/work" overlay root
+cd root
+mkdir proc sys cgroup pts old
+: >null
+try mount -t proc proc proc
+try mount -t sysfs -o ro sysfs sys
+try mount -t cgroup2 cgroup2 cgroup
+try mount --bind /dev/null null
+try mount -t devpts -o newinstance,ptmxmode=0666 devpts pts
+try hostname tried
+try pivot_root . old
+"""
 
 
 def _cgroup2() -> Path:

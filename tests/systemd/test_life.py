@@ -11,7 +11,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -78,12 +78,7 @@ def updating(
     folder = tmp_path_factory.mktemp("hanging") / "packages"
     new = repacked(debs["ispagent"], folder, {"Version": NEWER}, {"/usr/bin/ispagent": hanging})
     with ThreadPoolExecutor(1) as runner, boot(installed) as system:  # whose end is that of the update, too
-        system.run("mkdir -m 0700 /srv/pool")
-        for name, package in (("new", new), ("old", debs["ispagent"])):
-            system.put(package, f"/srv/pool/{name}.deb")
-        update = "/usr/lib/ispagents/apply-update /srv/pool/new.deb /srv/pool/old.deb"
-        version = installed_version(system)
-        yield Update(system, version, runner.submit(lambda: system.run(update, check=False, timeout_s=4 * WAIT_S)))
+        yield Update(system, installed_version(system), runner.submit(apply_update, system, new, debs["ispagent"]))
 
 
 def installed_version(system: Booted) -> str:
@@ -288,19 +283,28 @@ def upgrade_during_a_batch(site: Site, new: Path, refs: dict[str, str]) -> str:
     return change
 
 
-def another_version(site: Site, package: Path, waiting: str) -> None:
-    """Install another version: the log only grows, and what waits for an approval goes on waiting."""
+def another_version(site: Site, change_over: Callable[[], None], waiting: str) -> None:
+    """Change over to another version: the log only grows, and what waits for an approval goes on waiting."""
 
     def leaves() -> int:
         return int(find(r"^(\d+) leaves", site.staff.type("maria", "ispagent audit verify")))
 
     before = leaves()
     with callers(site, "ispagent status", "ispagent change list") as waited, open_socket(site.system):
-        install(site.system, package)
+        change_over()
     print(f"{len(waited)} callers, the longest wait {max(waited):.1f} s")
     assert "state    FINE" in site.status()
     assert leaves() > before
     assert waits_for_approval(site, waiting)
+
+
+def apply_update(system: Booted, new: Path, old: Path) -> CompletedProcess[str]:
+    """Have the installed `apply-update` install a package; the other one is what it may put back."""
+    system.run("mkdir -p -m 0700 /srv/pool")
+    for name, package in (("new", new), ("old", old)):
+        system.put(package, f"/srv/pool/{name}.deb")
+    update = "/usr/lib/ispagents/apply-update /srv/pool/new.deb /srv/pool/old.deb"
+    return system.run(update, check=False, timeout_s=4 * WAIT_S)
 
 
 def waits_for_approval(site: Site, change: str) -> bool:
@@ -366,9 +370,15 @@ def test_an_upgrade_during_a_batch_then_downgrade_and_upgrade(
     (first, _), *rest = site.services().items()
     waiting = change_id(site.staff.type("maria", f"ispagent change suspend {first}"))
     batch = upgrade_during_a_batch(site, new, dict(rest[:BATCH]))
-    for package, version in ((debs["ispagent"], old), (new, NEWER)):
-        another_version(site, package, waiting)
-        assert installed_version(site.system) == version
+    another_version(site, lambda: install(site.system, debs["ispagent"]), waiting)
+    assert installed_version(site.system) == old
+
+    def update() -> None:
+        done = apply_update(site.system, new, debs["ispagent"])
+        assert (done.returncode, done.stdout) == (0, f"installed ispagent {NEWER}\n"), done.stderr
+
+    another_version(site, update, waiting)
+    assert installed_version(site.system) == NEWER
     verified_log(site, batch)
 
 
