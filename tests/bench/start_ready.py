@@ -32,6 +32,7 @@ from agent.store.identity import create_identity
 from agent.store.log_store import Entry, Sealed
 from agent.store.mark_file import LogMark, MarkFile
 from agent.store.vault import NOBODY, Vault
+from durable import files
 from tests.agent.store.stores import STORE_KEY, TRANSITIONS
 from tests.bench.processes import REPO, WAIT_S, BenchError, cpu_s, peak_mb
 from tests.bench.result import Result, stopwatch
@@ -119,6 +120,20 @@ class FinishedPlan:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Keep so many services, as an import does."""
+
+    count: int
+
+    def run(self, tx: Tx) -> None:
+        tx.many(
+            "INSERT INTO service (ref, subscriber, name, service, login, method, tariff, protected, feeds, extra)"
+            " VALUES (?,?,?,'home',?,'pppoe','Home 20M','',0,'{}')",
+            [(f"C-{n}/home", f"C-{n}", f"Name {n}", f"login-{n}") for n in range(self.count)],
+        )
+
+
 def _plan(number: int, subjects: list[bytes], services: int) -> FinishedPlan:
     sealed = Sealed(subjects[number % len(subjects)], secrets.token_bytes(_RECORD_BYTES), secrets.token_bytes(32))
     documents = [secrets.token_bytes(_DOCUMENT_BYTES) for _ in range(ITEMS)]
@@ -173,7 +188,7 @@ class Place:
         self.config = folder / "agent.toml"
         own = f'[agent]\nname = "bench"\nstate_dir = "{self.state}"\nmark_file = "{folder / "mark"}"\n'
         self.config.write_text(f"{own}{_RULES}", encoding="utf-8")
-        rows = (f"C-{n},Name {n},,login-{n},pppoe,Home 20M,,0,,,,\n" for n in range(services))
+        rows = (f"C-{n},Name {n},home,login-{n},pppoe,Home 20M,,0,0,,,2026-01-01\n" for n in range(services))
         (folder / "billing.csv").write_text(_HEAD + "".join(rows), encoding="utf-8")
 
     def fill(self, events: int) -> None:
@@ -192,12 +207,20 @@ class Place:
                     trio.run(self._fill, store, events, subjects)
 
     async def _fill(self, store: Store, events: int, subjects: list[bytes]) -> None:
+        await store.run(Services(self.services))
         number = 0
         while store.size < events:
             async with trio.open_nursery() as nursery:
                 for _ in range(20):  # one commit
                     nursery.start_soon(store.run, _plan(number, subjects, self.services))
                     number += 1
+
+    def check(self) -> None:
+        """Raise unless the agent has read the account of each subscriber from the billing file."""
+        with closing(files.connect(self.state / "agent.db", readonly=True)) as con:
+            found = con.execute("SELECT count(*) FROM account").fetchone()[0]
+        if found != self.services:
+            raise BenchError(f"expected {self.services} accounts, got {found}")
 
     def forget_pages(self) -> None:
         """Have the kernel drop the state directory's pages from its cache."""
@@ -263,6 +286,7 @@ def bench(events: int = EVENTS, services: int = SERVICES, rounds: int = ROUNDS) 
         place = Place(Path(home), services)
         place.fill(events)
         place.start()  # the first start compiles the modules, reads the billing file and notes the build
+        place.check()
         size = (place.state / "agent.db").stat().st_size / 2**20
         found = [_turns(place, rounds, cold=cold) for cold in (False, True)]
     return [
