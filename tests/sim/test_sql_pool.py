@@ -117,11 +117,13 @@ async def test_a_transaction_that_loses_to_others_is_run_again(
 @pytest.mark.parametrize(("what", "reason"), [(Mishap.TIMEOUT, "timeout"), (Mishap.READ_ONLY, "refused")])
 async def test_a_server_that_will_not(kind: Database, what: Mishap, reason: str, autojump_clock: MockClock) -> None:
     async with world(kind) as (server, sql, before):
-        server.plan.add(SqlMishap(what, "INSERT", for_s=60))
-        with pytest.raises(NotSentError) as caught:
-            await suspend(sql, before)
-        assert caught.value.reason == reason
-        await trio.sleep(60)
+        for verb in ("BEGIN", "INSERT"):
+            server.plan.add(SqlMishap(what, verb, for_s=60))
+            with pytest.raises(NotSentError) as caught:
+                await suspend(sql, before)
+            assert caught.value.reason == reason
+            assert what is Mishap.TIMEOUT or "is read-only" in str(caught.value)
+            await trio.sleep(60)
         assert await suspend(sql, before) is None
 
 

@@ -34,7 +34,7 @@ _SQLITE_MISSING: Final = re.compile(rf"no such (table|column): (?:{_NAME}\.)?({_
 
 _ACCESS_DENIED, _DATABASE_DENIED, _HOST_DENIED, _NO_DATABASE = 1045, 1044, 1130, 1049
 _TABLE_DENIED, _COLUMN_DENIED, _NO_TABLE, _NO_COLUMN = 1142, 1143, 1146, 1054
-_TOO_MANY, _TLS_WANTED, _LOCK_TIMEOUT, _STATEMENT_TIMEOUT = 1040, 3159, 1205, 1969
+_TOO_MANY, _TLS_WANTED, _LOCK_TIMEOUT, _STATEMENT_TIMEOUT, _READ_ONLY = 1040, 3159, 1205, 1969, 1290
 
 
 def code(err: BaseException) -> str:
@@ -178,6 +178,8 @@ def _postgresql_state(err: psycopg.Error, target: SqlTarget, verb: str) -> SqlMe
             return f"{place(target)} has no free connection"
         case "25006":
             return f"{place(target)} is read-only: is it a standby?"
+        case "0A000" if "standby" in str(err) or "recovery" in str(err):  # it refuses our BEGIN, before any write
+            return f"{place(target)} is read-only: is it a standby?"
     if state[:2] == "53":
         return f"{place(target)} has no room left: disk, memory or connections"
     if state[:2] == "08" or state[:4] == "57P0":
@@ -210,6 +212,8 @@ def _mariadb(err: pymysql.err.MySQLError, target: SqlTarget) -> SqlMeaning | str
             return f"{place(target)} has no free connection"
         case n if n == _TLS_WANTED:
             return f"{place(target)} wants TLS, which the agent does not speak to MariaDB"
+        case n if n == _READ_ONLY:
+            return f"{place(target)} is read-only: is it a replica?"
         case n if n in (_LOCK_TIMEOUT, _STATEMENT_TIMEOUT):
             return f"no answer from {place(target)} in {target.timeout_s:g} s: another session may hold the rows"
         case n if n == 0 or 2000 <= n < 3000:

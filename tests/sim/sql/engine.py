@@ -232,6 +232,8 @@ class SqlEngine:
         writes = "READ WRITE" in statement.sql
         if self.kind is Database.MARIADB and self.read_only and writes:
             raise SqlRefusal(1290, "The MariaDB server is running with the --read-only option")
+        if self.kind is Database.POSTGRESQL and self.read_only and statement.level is Level.SERIALIZABLE:
+            raise SqlRefusal("0A000", "cannot use serializable mode in a hot standby")
         session.transaction = self._start(statement.level, read_only=statement.read_only, implicit=False)
         if statement.snapshot:
             session.transaction.snapshot = self._commits

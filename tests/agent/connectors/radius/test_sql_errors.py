@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import socket
 from dataclasses import replace
 
@@ -15,7 +17,7 @@ from agent.connectors.radius.sql import SqlAuthority
 from agent.connectors.radius.sql_errors import explained
 from tests.agent.connectors.radius.own_user import Server, as_superuser, own_user
 from tests.agent.connectors.radius.test_sql import amina, read, with_marker, write
-from tests.servers import RadiusDatabase, free_port
+from tests.servers import PostgreSQL, RadiusDatabase, free_port
 
 TARGET = SqlTarget("main", Database.MARIADB, host="db.example", secret="radius/main")
 
@@ -29,6 +31,7 @@ TARGET = SqlTarget("main", Database.MARIADB, host="db.example", secret="radius/m
         (OSError(113, "No route to host"), "there is no route to db.example:3306"),
         (pymysql.err.OperationalError(3159, "insecure"), "wants TLS"),
         (pymysql.err.OperationalError(1130, "Host 'x' is not allowed"), "lets in no user radius from this machine"),
+        (pymysql.err.OperationalError(1290, "--read-only"), "db.example:3306 is read-only: is it a replica?"),
         (pymysql.err.OperationalError(2013, "Lost connection"), "the connection to db.example:3306 broke"),
         (pymysql.err.ProgrammingError(1064, "near 'alice'"), "ProgrammingError 1064"),
     ],
@@ -143,3 +146,31 @@ async def test_tls_that_the_server_does_not_have(postgresql: Server, monkeypatch
     database = postgresql.fresh()
     monkeypatch.setitem(os.environ, "PGSSLMODE", "require")
     assert "TLS is wanted, and 127.0.0.1:" in await reads(database)
+
+
+@pytest.mark.slow
+@pytest.mark.servers
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+async def test_a_server_that_takes_no_writes_is_called_read_only(request: pytest.FixtureRequest, kind: str) -> None:
+    server: Server = request.getfixturevalue(kind)
+    with contextlib.ExitStack() as stack:
+        if isinstance(server, PostgreSQL):  # a standby cannot be made of the session's own
+            server = stack.enter_context(PostgreSQL())
+        database = server.fresh()
+        amina(database)
+        least = own_user(server, database)
+        if isinstance(server, PostgreSQL):
+            server.stop()
+            (server.home / "data/standby.signal").touch()
+            shutil.chown(server.home / "data/standby.signal", (server.home / "data").owner())
+            server.start_again()
+        else:
+            as_superuser(server, database, "SET GLOBAL read_only = 1")
+            stack.callback(as_superuser, server, database, "SET GLOBAL read_only = 0")
+        sql = SqlAuthority(replace(least.target(secret="db"), timeout_s=20.0), lambda: least.password.encode(), 1)
+        before = await read(sql)
+        with pytest.raises(NotSentError) as caught:
+            await write(sql, before, with_marker(before))
+        await sql.aclose()
+        assert caught.value.reason == "refused"
+        assert "is read-only" in str(caught.value)
