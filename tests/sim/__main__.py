@@ -68,9 +68,9 @@ def _many(first: int, cpu_s: float, count: int, chosen: Sequence[WorldFault] | N
         print(told.text(), flush=True)
         wrong += _complain(told)
         if told.wrong:
-            print(f"  replay: make sim SEED={seed}; it needs: {_needed(told)}", flush=True)
             if until_false:
                 break
+            print(f"  replay: make sim SEED={seed}; it needs: {_needed(told)}", flush=True)
         seed += 1
     spent = time.process_time() - began
     print(

@@ -10,6 +10,7 @@
 | `stranger` | lines that no approved change names are not touched |
 | `unapproved` | nothing is done for a change before enough people approved it |
 | `cancelled` | nothing is announced of a change after its cancel was taken |
+| `crashed` | no change is given up for a fault of the agent's own |
 | `restless` | some time after the last fault, every change is over and nothing is held |
 | `forgotten` | the reasons on record are those in force, where nobody else wrote the rows since |
 | `log` | the log adds up |
@@ -23,12 +24,13 @@ from dataclasses import dataclass, field
 
 from lab.truth import History, LineState
 from tests.sim.witness import Move, Seen
-from tests.year.claims import ItemFact, Wanted, false_at_end, opened
+from tests.year.claims import STAYS_REJECTED, ItemFact, Wanted, false_at_end, opened
 
 FRESH_S = 180.0
 """How old the evidence of a claim may be: the agent reads again for a minute, and waits 40 s for a session."""
 LAST_S = 1.0
 """How much of the time before a claim counts as its last moment."""
+REJECTED = "the login stays rejected"
 CLAIMS = ("applied", "set-at-next-login", "set-not-enforced")
 
 OLD_SESSION = "a restore does not count a session from before its preview as active, although it never was walled"
@@ -93,6 +95,7 @@ def judge(evidence: Evidence) -> list[Verdict]:
         *_twice(evidence),
         *_kicked(evidence),
         *_without_effect(evidence),
+        *_crashed(evidence),
         *_rest(evidence),
     ]
     return sorted(found, key=lambda v: v.at)
@@ -111,7 +114,9 @@ def _claims(e: Evidence) -> Iterable[Verdict]:
         since = max(move.before_at, move.at - FRESH_S)
         run = list(e.history.during(login, since, move.at))
         last = list(e.history.during(login, move.at - LAST_S, move.at))
-        fact = ItemFact(move.state, move.reason, move.detail)
+        # A restore that only takes a reason off the record says in words alone that staff reject the login
+        reason = STAYS_REJECTED if move.detail.startswith(REJECTED) else move.reason
+        fact = ItemFact(move.state, reason, move.detail)
         if false := false_at_end(fact, Wanted(move.suspended), run, last):
             said = f"{false} ({move.reason}: {move.detail})"
             known = OLD_SESSION if asked.action == "restore" and false.startswith("set, not enforced") else ""
@@ -199,6 +204,12 @@ def _without_effect(e: Evidence) -> Iterable[Verdict]:
             yield Verdict("without-effect", move.at, move.service, "applied, and nothing was ever done", leaf=move.seq)
 
 
+def _crashed(e: Evidence) -> Iterable[Verdict]:
+    for move in e.seen.moves:
+        if move.reason == "given-up":
+            yield Verdict("crashed", move.at, move.service, f"{move.state}: {move.detail}", leaf=move.seq)
+
+
 def _rest(e: Evidence) -> Iterable[Verdict]:
     for change in e.open_changes:
         yield Verdict("restless", e.ended_at, "", f"{change} is not over")
@@ -213,11 +224,10 @@ def _rest(e: Evidence) -> Iterable[Verdict]:
         login = e.logins[service]
         final, wrote = last.get(service), [w for w in e.seen.writes if w.login == login]
         foreign = [w.at for w in wrote if not w.by]
-        if (
-            final is None
-            or final.state not in ("applied", "set-at-next-login")
-            or (foreign and foreign[-1] > final.before_at)
-        ):
+        if final is None or final.state not in ("applied", "set-at-next-login"):
+            continue
+        rejected = final.reason == STAYS_REJECTED or final.detail.startswith(REJECTED)
+        if rejected or (foreign and foreign[-1] > final.before_at):
             continue
         now = list(e.history.during(login, e.ended_at, e.ended_at))
         if not any(Wanted(suspended).next_fits(state) for state in now):

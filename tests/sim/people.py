@@ -92,6 +92,8 @@ class Desk:
         if who != REQUESTER:
             asked.approved_at.append(at)  # where the agent dies over it, it may have been taken
         answers = await self._patiently(lambda: world.office.hand_in(statement, change["id"]))
+        said = "nobody answered" if answers is None else answers[0]["reason"] or "taken"
+        world.trace(f"people: {who} approves {asked.plan[:6]}: {said}")
         if answers is not None and not answers[0]["accepted"] and answers[0]["reason"] != "already-approved":
             self.refused.append(str(answers[0]["reason"]))
             if at in asked.approved_at and self.away == away:
