@@ -16,7 +16,8 @@ from backups.errors import BackupStorageError
 from backups.private_folder import private_folder
 
 WAITS = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a program in the background of a shell is started without
 from backups.private_folder import private_folder
 with private_folder("clear-") as folder:
     (folder / "file").write_text("clear")

@@ -77,6 +77,10 @@ class MovableClock:
     async def sleep_until_boot(self, boot_s: float) -> None:
         await self._clock.sleep_until_boot(boot_s - self.boot_moved_s)
 
+    def others_s(self) -> float:
+        """Return what other machines' clocks say, unix seconds: time passes for them too, and nobody set them."""
+        return self._clock.wall_s() + self.boot_moved_s
+
     def pass_s(self, seconds: float) -> None:
         """Let time pass on both clocks."""
         self.wall_moved_s += seconds
@@ -356,11 +360,12 @@ async def at_work(
 
     `bill` changes what billing says before the agent first reads it.
     """
-    async with small_isp(folder, **(isp or {})) as lab:
+    clock = MovableClock()
+    async with small_isp(folder, **{"clock": clock.others_s, **(isp or {})}) as lab:
         files = lab_files(folder, lab, **options)
         bill(lab, files.billing)
         files.billing.write()
-        async with open_site(files) as site:
+        async with open_site(files, clock=clock) as site:
             yield lab, site
             await check_log(site)
 

@@ -14,7 +14,19 @@ import trio
 
 from lab.isp import Isp
 from tests.e2e.files import lab_files, ordinary, ref_of, small_isp
-from tests.e2e.site import ApiRefusedError, Json, Site, at_work, b64, check_log, item_states, open_site, sent, state_of
+from tests.e2e.site import (
+    ApiRefusedError,
+    Json,
+    MovableClock,
+    Site,
+    at_work,
+    b64,
+    check_log,
+    item_states,
+    open_site,
+    sent,
+    state_of,
+)
 from tests.people import plan_of
 from trust import chain, statements
 from trust import envelope as envelopes
@@ -280,10 +292,11 @@ async def test_J12_what_is_left_when_the_time_is_up_expires(tmp_path: Path) -> N
 
 
 async def test_trust_that_expired_lets_nothing_happen(tmp_path: Path) -> None:
-    async with small_isp(tmp_path) as isp:
+    clock = MovableClock()
+    async with small_isp(tmp_path, clock=clock.others_s) as isp:
         files = lab_files(tmp_path, isp)
         files.trust = replace(files.trust, expires=files.people.now_s + 600)
-        async with open_site(files) as site:
+        async with open_site(files, clock=clock) as site:
             service, other = ordinary(isp, 2)
             held = await site.ask("suspend", ref_of(service), hold=True)
             await site.approve(held, "joseph")
