@@ -16,7 +16,9 @@ import pytest
 
 from agent.store import log_store
 from durable.writer import BATCH_MAX
-from tests.durable.programs import ControlPlane, Program, Put, program
+from tests.durable.programs import Agent, ControlPlane, Program, Put, program
+from tests.seeded import SeededChance
+from trust import chance
 
 __all__ = ["program"]
 
@@ -285,3 +287,27 @@ def test_nothing_is_left_open(program: Program) -> None:
         if os.path.exists(f"/proc/self/fd/{fd}")
     ]
     assert not [path for path in open_files if path.startswith(str(program.path))]
+
+
+# --- what commands draw from ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Draw:
+    def run(self, tx: Any) -> bytes:
+        return chance.token_bytes(16)
+
+
+@pytest.mark.parametrize("kind", [Agent, ControlPlane])
+def test_commands_draw_from_the_source_that_was_lent_to_who_opened_the_store(
+    tmp_path: Path, kind: type[Agent | ControlPlane]
+) -> None:
+    source = SeededChance(5)
+    with chance.lend(source.part("store")):
+        opened = kind(tmp_path)
+    with closing(opened.store):
+        expected = source.part("store")
+        drawn = [opened.one(_Draw()) for _ in range(2)]
+    everything = expected.draw(16 * 8)  # to open a store draws some too
+    assert drawn[0] != drawn[1]
+    assert all(one in everything for one in drawn)

@@ -9,6 +9,8 @@ import pytest
 
 from agent.runtime import random_blocks
 from agent.runtime.random_blocks import BLOCK_BYTES, BLOCK_S, random_bytes
+from tests.seeded import SeededChance
+from trust import chance
 
 
 @pytest.fixture
@@ -87,3 +89,10 @@ def test_a_child_process_begins_with_a_block_of_its_own() -> None:
     assert len(childs) == 64
     assert childs not in random_bytes(BLOCK_BYTES - 1)
     assert childs != random_bytes(64)
+
+
+def test_a_lent_source_is_asked_each_time_for_no_more_than_is_wanted(drawn: list[bytes]) -> None:
+    random_bytes(16)
+    with chance.lend(SeededChance(1)):
+        assert [random_bytes(40), random_bytes(16)] == [SeededChance(1).draw(56)[:40], SeededChance(1).draw(56)[40:]]
+    assert random_bytes(16) == drawn[0][16:32], "what the operating system gave goes on where it was"
