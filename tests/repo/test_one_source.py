@@ -44,7 +44,7 @@ MAY_DRAW = {
     ("agent/update/release.py", "generate"): "a key of those who release: their tool, on their machine",
     ("backups/sealing.py", "generate"): "the key of an age file: pyrage makes it and takes none",
     ("backups/private_folder.py", "tempfile"): "the name of a folder that lives as long as a command",
-    ("agent/update/repository_session.py", "tempfile"): "the name of a folder of a command",
+    ("agent/update/repository_session.py", "tempfile"): "a file without a name, for a download",
     ("durable/installation.py", "tempfile"): "a file without a name, to measure the disk",
 }
 """Who draws elsewhere, and why. TLS draws inside OpenSSL in any case."""
