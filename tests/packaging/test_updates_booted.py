@@ -121,8 +121,8 @@ def tried(what, work):
     else:
         print(what, "done")
 tried("own folder", lambda: open("/var/lib/ispagent-update/x", "w"))
-for path in ("/etc/x", "/usr/x", "/var/lib/x", "/var/lib/ispagent-update-applied/x", "/run/x", "/home/x"):
-    tried("write", lambda: open(path, "w"))
+for folder in ("/etc", "/usr", "/var/lib", "/var/lib/ispagent-update-applied", "/run", "/home"):
+    tried("write", lambda: open(f"{folder}/x", "w"))
 for path in ("/var/lib/ispagent", "/var/lib/ispagent-mark", "/run/ispagent", "/root"):
     tried("read", lambda: os.listdir(path))
 tried("read", lambda: open("/etc/ispagent/agent.toml"))

@@ -21,12 +21,12 @@ class Staff:
 
     def arrive(self) -> None:
         """Make the users, each with a home of mode 0700 and the passphrase of a key in it."""
-        lines = [f'u {who} {uid} "" /home/{who} /bin/sh' for who, uid in PEOPLE.items()]
+        lines = [f'u {who} {uid} "" /srv/{who} /bin/sh' for who, uid in PEOPLE.items()]
         self.system.run("systemd-sysusers -", stdin="\n".join(lines))
         for who in PEOPLE:
-            self.system.run(f"install -d -o {who} -g {who} -m 0700 /home/{who}")
-            self.system.write(f"/home/{who}/passphrase", f"correct horse of {who}\n", 0o600)
-            self.system.run(f"chown {who}:{who} /home/{who}/passphrase")
+            self.system.run(f"install -d -o {who} -g {who} -m 0700 /srv/{who}")
+            self.system.write(f"/srv/{who}/passphrase", f"correct horse of {who}\n", 0o600)
+            self.system.run(f"chown {who}:{who} /srv/{who}/passphrase")
 
     def join(self, who: str, group: str) -> None:
         """Make somebody a member of a group, as usermod does, which this small Debian lacks."""
@@ -38,7 +38,7 @@ class Staff:
         Raises:
             AssertionError: it ended with another exit code.
         """
-        home = "/root" if who == "root" else f"/home/{who}"
+        home = "/root" if who == "root" else f"/srv/{who}"
         env = {"HOME": home, "ISPCLOUD_KEY": f"{who}.key", "ISPCLOUD_PASSPHRASE_FILE": f"{home}/passphrase"}
         done = self.system.run(
             f"cd {home} && {command}", user="" if who == "root" else who, env=env, stdin=stdin, check=False
@@ -51,7 +51,7 @@ class Staff:
         """Carry a file or a folder, as root does, into the homes of others, under its own name."""
         name = path.rpartition("/")[2]
         for who in to:
-            there = f"/home/{who}/{name}"
+            there = f"/srv/{who}/{name}"
             self.system.run(f"rm -rf {there}; cp -r {shlex.quote(path)} {there}; chown -R {who}:{who} {there}")
 
     def approve(self, change: str, *who: str, count: int) -> str:
@@ -59,10 +59,10 @@ class Staff:
         said = ""
         self.type("maria", f"rm -rf {change} && ispagent change show {change} --export {change}")
         for one in who:
-            self.carry(f"/home/maria/{change}", one)
+            self.carry(f"/srv/maria/{change}", one)
             sign = f"ispcloud changes approve --file {change} --yes-i-read-it {count} --out {change}.{one}"
             self.type(one, sign)
-            self.carry(f"/home/{one}/{change}.{one}", "maria")
+            self.carry(f"/srv/{one}/{change}.{one}", "maria")
             said = self.type("maria", f"ispagent change approve {change} --file {change}.{one}")
         return said
 

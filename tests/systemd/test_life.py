@@ -145,13 +145,13 @@ def set_up(site: Site) -> None:
     staff.carry("/var/lib/ispagent/enroll.json", "lena")
     staff.type("lena", f"ispcloud trust add agent --enroll enroll.json --words {words}")
     staff.type("lena", "ispcloud trust sign trust.draft.json --yes")
-    staff.carry("/home/lena/trust.json", "joseph")
+    staff.carry("/srv/lena/trust.json", "joseph")
     staff.type("joseph", "ispcloud trust sign trust.json --yes")
     head = find(r"\b((?:[a-z]{5}-){7}[a-z]{5})\b", staff.type("joseph", "ispcloud trust show trust.json"))
-    staff.carry("/home/joseph/trust.json", "lena")
+    staff.carry("/srv/joseph/trust.json", "lena")
     for who in ("joseph", "lena"):
         staff.type(who, "mkdir -p .config/ispcloud && cp trust.json .config/ispcloud/")
-    staff.type("root", f"ispagent trust install /home/joseph/trust.json --words {head}")
+    staff.type("root", f"ispagent trust install /srv/joseph/trust.json --words {head}")
     for name, secret in json.loads(site.isp.read("lab.json"))["secrets"].items():
         staff.type("root", f"ispagent secret set {name} --stdin", stdin=secret)
     staff.type("maria", "ispagent subscriber import /srv/billing/subscribers.csv")
@@ -161,7 +161,7 @@ def verified_log(site: Site, change: str) -> None:
     """Have the agent recompute its log, and the packaged `trust` judge a change's evidence, offline."""
     key = find(r"log key (\S+)", site.staff.type("maria", "ispagent audit verify"))
     site.staff.type("maria", f"rm -f evidence.jsonl; ispagent audit export {change} --out evidence.jsonl")
-    site.staff.carry("/home/maria/evidence.jsonl", "joseph")
+    site.staff.carry("/srv/maria/evidence.jsonl", "joseph")
     verify = f"PYTHONPATH=/usr/lib/ispagents/ispcloud python3 -m trust verify evidence.jsonl --vkey '{key}'"
     assert site.staff.type("joseph", verify).endswith("VERIFIED\n")
 
@@ -199,13 +199,13 @@ def witnessed(site: Site) -> str:
     staff.type("lena", witness)
     staff.type("lena", "ispcloud trust policy --quorum 1 --draft next.draft.json")
     staff.type("lena", "ispcloud trust sign next.draft.json --previous trust.json --yes")
-    staff.carry("/home/lena/next.json", "joseph")
+    staff.carry("/srv/lena/next.json", "joseph")
     staff.type("joseph", "ispcloud trust sign next.json --previous trust.json --yes")
-    staff.carry("/home/joseph/next.json", "lena")
+    staff.carry("/srv/joseph/next.json", "lena")
     for who in ("joseph", "lena"):
         staff.type(who, "cp next.json .config/ispcloud/trust.json")
-    staff.type("root", f"install -o ispcloud-witness -m 0600 /home/joseph/next.json {home}/.config/ispcloud/trust.json")
-    staff.type("root", "ispagent trust install /home/joseph/next.json")
+    staff.type("root", f"install -o ispcloud-witness -m 0600 /srv/joseph/next.json {home}/.config/ispcloud/trust.json")
+    staff.type("root", "ispagent trust install /srv/joseph/next.json")
 
     staff.type("root", f"{user} desk enroll --invite {home}/invite")
     sealed = f"ispcloud-witness.{WITNESS}.passphrase"
@@ -262,7 +262,7 @@ def upgrade_during_a_batch(site: Site, new: Path, refs: dict[str, str]) -> str:
     system, staff = site.system, site.staff
     online, done = site.sessions(), site.ended()
     system.put(new, "/srv/new.deb")
-    system.write("/home/maria/overdue.txt", "".join(f"{ref}\n" for ref in refs))
+    system.write("/srv/maria/overdue.txt", "".join(f"{ref}\n" for ref in refs))
     change = change_id(staff.type("maria", "ispagent change suspend --file overdue.txt"))
     staff.approve(change, "joseph", count=len(refs))
     system.run("dpkg --unpack /srv/new.deb")  # files alone: the agent that runs goes on until the new one is configured
