@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Generator
 from datetime import timedelta
 from functools import cache
 
@@ -22,6 +24,13 @@ from tests.servers import (  # noqa: F401  fixtures are found by name in a conft
     radius_database,
     sqlite_radius,
 )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """Give each test the same umask: commands that keep their files private set it for their process, which is ours."""
+    os.umask(0o022)
+    return (yield)
 
 
 @pytest.fixture
