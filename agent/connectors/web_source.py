@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Generic, Protocol, TypeVar
 
+from agent.billing_model.terms import SourceTerms, terms_of
 from agent.config_reader import ConfigReader
-from agent.config_schema import PATH_OR_EMPTY, REQUIRED, Key, Kind, or_empty, whole
+from agent.config_schema import PATH_OR_EMPTY, REQUIRED, Key, Kind, or_empty, text, whole
 from agent.runtime.web_address import WebAddress, web_address
 from agent.runtime.web_tls import fingerprint
 
@@ -15,6 +18,10 @@ _URL: Final = Kind(
     "https://HOST/PATH without user, query and fragment (plain http to an address of this machine only)", web_address
 )
 _PIN: Final = Kind("the SHA-256 fingerprint of a certificate, 64 hex digits", or_empty(fingerprint))
+METADATA_KEY: Final = Kind(
+    "the key of a metadata field, or empty", or_empty(text(re.compile(r"[A-Za-z0-9_. -]{1,40}", re.ASCII)))
+)
+"""A field that an operator adds to payments at a provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +72,61 @@ def web_terms_of(reader: ConfigReader, values: dict[str, Any]) -> WebTerms:
         values.pop("reading_mib") << 20,
         values.pop("page", 0),
     )
+
+
+class WebSource(Protocol):
+    """A billing source behind a web API."""
+
+    @property
+    def terms(self) -> SourceTerms:
+        """What every source is configured with."""
+        ...
+
+
+S = TypeVar("S", bound=WebSource)
+
+
+@dataclass(frozen=True, slots=True)
+class WebSources(Generic[S]):
+    """The billing sources of one connector, as configured."""
+
+    sources: tuple[S, ...]
+
+
+def _no_check(where: str, table: Mapping[str, Any]) -> None:
+    """Every key is right by itself."""
+
+
+def read_sources(
+    reader: ConfigReader,
+    connector: str,
+    make: Callable[..., S],
+    check: Callable[[str, Mapping[str, Any]], None] = _no_check,
+) -> WebSources[S]:
+    """Return the sources of `[CONNECTOR.NAME]`; those with problems are left out.
+
+    Args:
+        reader: notes the problems.
+        connector: the first word of the sections.
+        make: (terms, web terms, **the connector's own keys) -> a source.
+        check: (`CONNECTOR.NAME`, the section) -> notes problems of keys that do not go together.
+    """
+    found = []
+    for name, table in reader.named(connector):
+        where, before = f"{connector}.{name}", len(reader.problems)
+        values = reader.section(f"{connector}.NAME", where, table)
+        check(where, table)
+        if len(reader.problems) == before:
+            web, terms = web_terms_of(reader, values), terms_of(f"{connector}/{name}", values)
+            found.append(make(terms, web, **values))
+    return WebSources(tuple(found))
+
+
+def secrets_of(config: WebSources[S]) -> frozenset[str]:
+    """Return the names of the secrets that sources ask with, and that their webhooks are verified by."""
+    return frozenset().union(*(source.terms.secrets for source in config.sources))
+
+
+def source_terms(config: WebSources[S]) -> tuple[SourceTerms, ...]:
+    """Return what every source is configured with."""
+    return tuple(source.terms for source in config.sources)

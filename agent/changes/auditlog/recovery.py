@@ -268,7 +268,7 @@ class NoteStart:
 
     def run(self, tx: Tx) -> None:
         """Do it."""
-        # A crash between a start's commit and its mark would leave the mark behind what is about to be sent.
+        # An earlier run may have died between a commit and its mark. This raises the mark before anything is sent.
         tx.raise_high_water = True
         tx.append(Entry(LeafKind.START, sealed=self.record))
         tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (BUILD, _stored(self.build)))

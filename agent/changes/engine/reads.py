@@ -1,4 +1,4 @@
-"""What a run reads besides its steps: before an item's first byte, and at the end of a batch.
+"""Readings of a run outside its steps: before an item sends its first byte, and at the end of a batch.
 
 * Before its first byte: whether the resources that an item rests on, and does not write, still read as in the preview.
   They are read again after the plan was approved. Many items of a run rest on the same few (a tariff's group, a marker

@@ -99,7 +99,7 @@ class RunParts:
     send_window: Callable[[PlanRow], SendWindow] = lambda _: SendWindow(0)
     """Tells whether the policy of a plan lets it send now. Judged again before each send."""
     recorders: Mapping[type, DesiredRecorder] = field(default_factory=dict)
-    """Who records the kinds of desired changes that are not of a service's entry."""
+    """The recorder of each kind of desired change that belongs to no service."""
 
 
 class Steps:

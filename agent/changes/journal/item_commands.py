@@ -67,7 +67,7 @@ class MoveItem:
     desired: tuple[DesiredChange, ...] = ()
     service: str | None = None
     recorders: Mapping[type, DesiredRecorder] = field(default_factory=dict)
-    """Who records the kinds of `desired` that are not of a service's entry."""
+    """The recorder of each kind of desired change that belongs to no service."""
 
     def run(self, tx: Tx) -> ItemState:
         """Return the new state; an item that a restore superseded meanwhile stays so, and the run learns it here."""

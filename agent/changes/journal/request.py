@@ -35,7 +35,7 @@ DEVICE_SETTINGS = frozenset({LIST_NAME, GARDEN, RESOLVERS})
 PORT_ADMIN, PORT_ALIAS, PORT_OFF_S = "admin", "alias", "off-s"
 """Settings of a change of ports: `up` or `down`; a description; for how many seconds power is cut."""
 PORT = "port"
-"""What an item of a change of ports shows: the port, as plans call it."""
+"""The field that names the port in the preview of a port change."""
 _OWN_SETTINGS = (Action.RENAME_LOGIN, Action.PREPARE, Action.EDIT, Action.PORT_SET, Action.PORT_CYCLE)
 _WITH_SETTINGS = (*_OWN_SETTINGS, Action.DISCONNECT, Action.SUSPEND)
 SECRET = "(a secret)"

@@ -20,7 +20,7 @@ S = ItemState
 RETURNS = frozenset({S.STALE, S.CANCELLED, S.EXPIRED, S.NOT_APPLIED})
 COMMANDS_SHOWN = 3
 Commands = Callable[[str, ItemState, str], str]
-"""Short id of a change, state and name of one of its items -> what is typed for it."""
+"""(short id of a change, state of an item, name of the item) -> the command that asks for it again."""
 _UNUSED = frozenset({Gate.EXPIRED, Gate.CANCELLED, Gate.VOID})
 """Gates of plans that were never used, and that nobody said no to."""
 _LEFT_OUT: Mapping[ItemState, str] = {

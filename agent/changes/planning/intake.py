@@ -105,7 +105,7 @@ class RestPlanner(Planner, Protocol):
     """A planner whose changes can be asked for again, as far as nothing was sent or nothing stands."""
 
     def rest(self, loaded: Loaded) -> RestOfChange:
-        """Return what is asked for again.
+        """Return the items of a change that can be asked for again.
 
         Raises:
             RequestError: the change is not over, was rejected, or has no such rest.
@@ -238,7 +238,7 @@ class Intake:
         return found
 
     def _by_rules(self, chosen: Sequence[Chosen], proposed: Candidates, billing: Mapping[str, Billing]) -> list[Chosen]:
-        """Return what is chosen with what the operator's rules leave out, and within the day's number."""
+        """Return all that were chosen; the operator's rules and the number of a day leave some out, with the reason."""
         left = {one.service.ref: one.left_out for one in proposed.listed}
         taken, ruled = self._suspended_today(), []
         for one in chosen:

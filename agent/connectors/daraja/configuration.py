@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from agent.billing_model.terms import SourceTerms, source_keys, terms_of
+from agent.billing_model.terms import SourceTerms, source_keys
 from agent.config_reader import ConfigReader
 from agent.config_schema import REQUIRED, Key, Kind, text
-from agent.connectors.web_source import WebTerms, web_keys, web_terms_of
+from agent.connectors.web_source import WebSources, WebTerms, read_sources, web_keys
 
 NAME: Final = "daraja"
 _SECTION: Final = f"{NAME}.NAME"
@@ -41,34 +42,17 @@ class DarajaSource:
     currency: str
 
 
-@dataclass(frozen=True, slots=True)
-class DarajaConfig:
-    """Everything that the connector is configured with."""
-
-    sources: tuple[DarajaSource, ...]
+DarajaConfig = WebSources[DarajaSource]
 
 
 def parse(reader: ConfigReader) -> DarajaConfig:
     """Return the sources; those with problems are left out."""
-    found = []
-    for name, table in reader.named(NAME):
-        where, before = f"{NAME}.{name}", len(reader.problems)
-        values = reader.section(_SECTION, where, table)
+
+    def check(where: str, table: Mapping[str, Any]) -> None:
         if table.get("hook") is True and not table.get("hook_from"):
             reader.problem(f"{where}.hook_from", "missing; expected Safaricom's addresses: its calls are not signed")
+        name = where.removeprefix(f"{NAME}.")
         if table.get("hook") is True and (word := next((w for w in _REFUSED_WORDS if w in name), "")):
             reader.problem(where, f"expected a NAME without {word!r}: it is in the URL, and Safaricom refuses it there")
-        if len(reader.problems) == before:
-            web, terms = web_terms_of(reader, values), terms_of(f"{NAME}/{name}", values)
-            found.append(DarajaSource(terms, web, values["short_code"], values["currency"]))
-    return DarajaConfig(tuple(found))
 
-
-def secrets(config: DarajaConfig) -> frozenset[str]:
-    """Return the names of the credentials."""
-    return frozenset().union(*(source.terms.secrets for source in config.sources))
-
-
-def sources(config: DarajaConfig) -> tuple[SourceTerms, ...]:
-    """Return what every source is configured with."""
-    return tuple(source.terms for source in config.sources)
+    return read_sources(reader, NAME, DarajaSource, check)

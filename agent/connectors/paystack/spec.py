@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from agent.billing_model.source import RingsBell, TellsPayments, TriesSource
 from agent.connectors.paystack import configuration
 from agent.connectors.spec import ConnectorContext, ConnectorSpec, has_no_sources
+from agent.connectors.web_source import source_terms
 
 if TYPE_CHECKING:
     from agent.connectors.paystack.configuration import PaystackConfig
@@ -27,6 +28,6 @@ SPEC: Final = ConnectorSpec(
     make=_make,
     docs="docs/connectors/paystack.md",
     roles=(TellsPayments, RingsBell, TriesSource),
-    sources=configuration.sources,
+    sources=source_terms,
     idle=has_no_sources,
 )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from agent.billing_model.errors import MalformedAmountError
 from agent.billing_model.money import currency_untrusted
-from agent.billing_model.terms import SourceTerms, source_keys, terms_of
+from agent.billing_model.terms import SourceTerms, source_keys
 from agent.config_reader import ConfigReader
 from agent.config_schema import REQUIRED, Key, Kind, or_empty, text
-from agent.connectors.web_source import WebTerms, web_keys, web_terms_of
+from agent.connectors.web_source import WebSources, WebTerms, read_sources, web_keys
 
 NAME: Final = "splynx"
 _SECTION: Final = f"{NAME}.NAME"
@@ -79,32 +79,14 @@ class SplynxSource:
     provider_reference: str
 
 
-@dataclass(frozen=True, slots=True)
-class SplynxConfig:
-    """Everything that the connector is configured with."""
-
-    sources: tuple[SplynxSource, ...]
+SplynxConfig = WebSources[SplynxSource]
 
 
 def parse(reader: ConfigReader) -> SplynxConfig:
     """Return the sources; those with problems are left out."""
-    found = []
-    for name, table in reader.named(NAME):
-        before, where = len(reader.problems), f"{NAME}.{name}"
-        values = reader.section(_SECTION, where, table)
-        if len(reader.problems) == before and values["hook"] and not values["hook_secret"]:
+
+    def check(where: str, table: Mapping[str, Any]) -> None:
+        if table.get("hook") is True and not table.get("hook_secret"):
             reader.problem(f"{where}.hook_secret", "missing; expected the name of the webhook's secret in the vault")
-        if len(reader.problems) == before:
-            web, terms = web_terms_of(reader, values), terms_of(f"{NAME}/{name}", values)
-            found.append(SplynxSource(terms, web, **values))
-    return SplynxConfig(tuple(found))
 
-
-def secrets(config: SplynxConfig) -> frozenset[str]:
-    """Return the names of the API secrets and of the webhooks' secrets."""
-    return frozenset().union(*(source.terms.secrets for source in config.sources))
-
-
-def sources(config: SplynxConfig) -> Sequence[SourceTerms]:
-    """Return the terms of the sources."""
-    return tuple(source.terms for source in config.sources)
+    return read_sources(reader, NAME, SplynxSource, check)

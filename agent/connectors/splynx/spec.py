@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from agent.billing_model.source import RingsBell, TellsAccounts, TellsPayments, TriesSource
 from agent.connectors.spec import ConnectorContext, ConnectorSpec, has_no_sources
 from agent.connectors.splynx import configuration
+from agent.connectors.web_source import secrets_of, source_terms
 
 if TYPE_CHECKING:
     from agent.connectors.splynx.configuration import SplynxConfig
@@ -23,10 +24,10 @@ SPEC: Final = ConnectorSpec(
     name=configuration.NAME,
     keys=configuration.KEYS,
     parse=configuration.parse,
-    secrets=configuration.secrets,
+    secrets=secrets_of,
     make=_make,
     docs="docs/connectors/splynx.md",
     roles=(TellsAccounts, TellsPayments, RingsBell, TriesSource),
-    sources=configuration.sources,
+    sources=source_terms,
     idle=has_no_sources,
 )

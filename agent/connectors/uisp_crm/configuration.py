@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from agent.billing_model.terms import SourceTerms, source_keys, terms_of
+from agent.billing_model.terms import SourceTerms, source_keys
 from agent.config_reader import ConfigReader
 from agent.config_schema import YES_NO, Key, Kind, text
-from agent.connectors.web_source import WebTerms, web_keys, web_terms_of
+from agent.connectors.web_source import WebSources, WebTerms, read_sources, web_keys
 
 NAME: Final = "uisp-crm"
 _SECTION: Final = f"{NAME}.NAME"
@@ -47,32 +46,9 @@ class CrmSource:
     follow_suspend_switch: bool
 
 
-@dataclass(frozen=True, slots=True)
-class CrmConfig:
-    """Everything that the connector is configured with."""
-
-    sources: tuple[CrmSource, ...]
+CrmConfig = WebSources[CrmSource]
 
 
 def parse(reader: ConfigReader) -> CrmConfig:
     """Return the sources; those with problems are left out."""
-    found = []
-    for name, table in reader.named(NAME):
-        before = len(reader.problems)
-        values = reader.section(_SECTION, f"{NAME}.{name}", table)
-        if len(reader.problems) > before:
-            continue
-        web = web_terms_of(reader, values)
-        terms = terms_of(f"{NAME}/{name}", values)
-        found.append(CrmSource(terms, web, values["subscriber"], values["follow_suspend_switch"]))
-    return CrmConfig(tuple(found))
-
-
-def secrets(config: CrmConfig) -> frozenset[str]:
-    """Return the names of the app keys."""
-    return frozenset().union(*(source.terms.secrets for source in config.sources))
-
-
-def sources(config: CrmConfig) -> Sequence[SourceTerms]:
-    """Return the terms of the sources."""
-    return tuple(source.terms for source in config.sources)
+    return read_sources(reader, NAME, CrmSource)
