@@ -154,10 +154,11 @@ async def test_a_login_that_is_refused_and_a_server_that_is_away(kind: Database,
         assert await read(sql) == before
 
 
-async def test_a_client_that_is_gone_unnoticed_keeps_its_rows_until_postgresql_ends_its_idle_transaction(
-    autojump_clock: MockClock,
+@KINDS
+async def test_a_client_that_is_gone_unnoticed_keeps_its_rows_until_the_server_ends_its_idle_transaction(
+    kind: Database, autojump_clock: MockClock
 ) -> None:
-    async with world(Database.POSTGRESQL) as (server, sql, before):
+    async with world(kind) as (server, sql, before):
         await suspend(sql, before)
         after = await read(sql)
         server.plan.add(SqlMishap(Mishap.HANG_AFTER, "DELETE"))

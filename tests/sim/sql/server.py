@@ -23,13 +23,13 @@ from agent.connectors.radius.sql_connection import Answer
 from tests.sim.sql.engine import DEADLOCK_S, EngineSession, SqlEngine, SqlRefusal, SqlTransaction
 from tests.sim.sql.plan import FaultPlan
 
-_KEEPS_S: Final = {Database.POSTGRESQL: 4.0, Database.MARIADB: math.inf}
-"""How long a server keeps an idle transaction whose client is gone unnoticed, in timeouts of the agent's.
+_KEEPS: Final = 4.0
+"""How long a server keeps an idle transaction whose client is gone unnoticed, in timeouts of the agent, which sets it.
 
-PostgreSQL: idle_in_transaction_session_timeout, which the agent sets. MariaDB: as long as the network takes to notice.
+PostgreSQL: idle_in_transaction_session_timeout. MariaDB: idle_transaction_timeout.
 """
-MARIADB_NOTICES_S: Final = 7200.0 + 9 * 75
-"""Linux' TCP keep-alive: two hours of silence, then nine probes."""
+_NETWORK_NOTICES_S: Final = 7200.0 + 9 * 75
+"""Linux' TCP keep-alive: two hours of silence, then nine probes. For clients that set no time-out."""
 
 
 _STATEMENT_LATE: Final = {
@@ -296,9 +296,9 @@ class SqlClient:
 
     def linger(self) -> None:
         """Be gone without a word: the server keeps the transaction and its locks until it notices."""
-        kept_s = _KEEPS_S[self._server.kind] * self._statement_s
+        kept_s = min(_KEEPS * self._statement_s, _NETWORK_NOTICES_S)
         self._broken = lost(self._server.kind)
-        self._server._lingering.append((trio.current_time() + min(kept_s, MARIADB_NOTICES_S), self))
+        self._server._lingering.append((trio.current_time() + kept_s, self))
 
     def close(self) -> None:
         """Close the connection; the server rolls back what was not committed."""

@@ -22,6 +22,7 @@ from agent.connectors.radius.connector import RadiusConnector
 from agent.connectors.radius.rowset import Table, UserRow, to_value
 from agent.connectors.radius.schema import Database, RadiusConfig
 from agent.connectors.radius.sql import KEYS_PER_READ, Drift, SqlAuthority
+from agent.connectors.radius.sql_connection import Connection
 from agent.model import ABSENT, SecretRef, Value
 from agent.runtime.clock import SystemClock
 from tests.agent.connectors.radius.fakes import TcpCutter
@@ -580,6 +581,21 @@ async def test_a_lock_held_too_long_is_not_sent(radius_database: RadiusDatabase)
             await write(sql, before, after)
         assert caught.value.reason in ("timeout", "busy")
         assert await read(sql) == {**rowset.fields_of(before), "group:home20": "3"}
+
+
+async def test_rows_that_we_hold_are_free_again_when_the_way_to_us_is_lost(radius_database: RadiusDatabase) -> None:
+    """A server keeps a connection whose other end is gone for two hours. It must not keep the rows."""
+    amina(radius_database)
+    connection = Connection(replace(radius_database.target(secret="db"), timeout_s=0.25), radius_database.password)
+    try:
+        connection.run("BEGIN")
+        connection.run("SELECT id FROM radusergroup WHERE username = 'amina.h' FOR UPDATE")
+        await trio.to_thread.run_sync(
+            radius_database.run, "UPDATE radusergroup SET priority = 3 WHERE username = 'amina.h'"
+        )
+    finally:
+        connection.close()
+    assert radius_database.run("SELECT priority FROM radusergroup WHERE username = 'amina.h'") == [(3,)]
 
 
 async def test_a_deadlock_is_run_again(radius_database: RadiusDatabase) -> None:
