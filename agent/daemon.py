@@ -574,7 +574,7 @@ def build(
     host = HostState(config.state_dir, lambda problem: outages.note(DISK, problem))
     holders = HolderReader(run.sessions, made.by_name.values())
     watch = TargetWatch(run.sessions, outages, clock)
-    checkup = Checkup(run.sessions, devices, run.access_methods, watch.look)
+    checkup = Checkup(run.sessions, devices, run.access_methods, watch.look, triggered.ask)
     network = ShownNetwork(
         made.targets,
         devices,

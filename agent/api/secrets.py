@@ -20,6 +20,7 @@ async def _set_secret(call: ApiCall) -> Response:
     for reader in call.parts.billing.readers.values():
         if reader.terms.secret == call.values[0]:
             reader.poke()  # it may have been refused for long, and would be asked again late
+    call.parts.checkup.secret_changed(call.values[0])
     return Response(200, {"name": call.values[0]})
 
 

@@ -47,9 +47,18 @@ class Checkup:
         devices: Devices,
         access_methods: Mapping[str, AccessMethod],
         look: Callable[[str], Awaitable[None]],
+        poll: Callable[[str], None],
     ) -> None:
-        """Take the sessions of targets, the device reports, the access methods by name, and a look at a target now."""
-        self._sessions, self._devices, self._look = sessions, devices, look
+        """Put the parts together.
+
+        Args:
+            sessions: of the targets that are dialled.
+            devices: all devices, and their reports.
+            access_methods: by name.
+            look: looks at a target now.
+            poll: has a polled device read soon.
+        """
+        self._sessions, self._devices, self._look, self._poll = sessions, devices, look, poll
         self._methods = access_methods
 
     async def targets(self) -> Sequence[Check]:
@@ -57,6 +66,13 @@ class Checkup:
         checks = await self._checks("")
         reports = [check for report in self._devices.reports() for check in _of_device(report)]
         return [*checks, *reports]
+
+    def secret_changed(self, name: str) -> None:
+        """Have each device read that is asked by a secret: by the one before it was refused, or not asked at all."""
+        for one in self._devices.credentials():
+            if name in one.secrets:
+                for target in one.targets:
+                    self._poll(target)
 
     async def secret(self, name: str) -> Sequence[Check]:
         """Return the checks that prove a secret; empty where nothing that we dial needs it.

@@ -1,4 +1,4 @@
-"""Polls at once of devices after notifications that only a reading can prove.
+"""Polls at once of devices: after notifications that only a reading can prove, and once their secret is another.
 
 * Anybody can send a notification, so each device has a budget of such polls. Beyond it, the next one waits for the
   budget, and answers all notifications until then.

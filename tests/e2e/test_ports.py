@@ -121,6 +121,15 @@ def step_text(change: Json) -> str:
     return " · ".join(f"{step['verdict']} {step['reason']} {step['detail']}" for step in change["steps"])
 
 
+async def test_devices_are_read_as_soon_as_their_secret_is_set(tmp_path: Path) -> None:
+    async with ground(tmp_path) as net, open_site(net.files, install=False) as site:
+        with trio.fail_after(WITHIN_S):
+            while {one["state"] for one in await site.call("GET", "/v1/devices")} != {"refused"}:  # noqa: ASYNC110  as above
+                await trio.sleep(0.05)
+        await site.install()
+        await all_read(site)
+
+
 async def test_a_port_is_switched_off_described_and_put_back(tmp_path: Path) -> None:
     async with ground(tmp_path) as net, open_site(net.files) as site:
         await all_read(site)

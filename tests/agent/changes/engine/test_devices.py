@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 import trio
@@ -94,11 +94,15 @@ class Sharer(ReportingConnector):
             raise UnreadableError(f"{target}: unreachable, or wrong secret", reason=self.reason)
 
 
-def checkup_of(sharer: Sharer) -> Checkup:
+def no_poll(target: str) -> None:
+    raise AssertionError(target)
+
+
+def checkup_of(sharer: Sharer, poll: Callable[[str], None] = no_poll) -> Checkup:
     async def look(target: str) -> None:
         raise AssertionError(target)
 
-    return Checkup(Sessions({}), Devices({"fake": sharer}, Sessions({})), {}, look)
+    return Checkup(Sessions({}), Devices({"fake": sharer}, Sessions({})), {}, look, poll)
 
 
 async def test_a_shared_secret_is_tried_on_a_few_of_its_devices() -> None:
@@ -110,6 +114,15 @@ async def test_a_shared_secret_is_tried_on_a_few_of_its_devices() -> None:
     assert "fake/d6" in sharer.greeted, "it answered before"
     assert list(await checkup_of(sharer).secret("spare")) == []
     assert list(await checkup_of(sharer).secret("another")) == []
+
+
+def test_a_secret_that_changed_has_all_of_its_devices_read() -> None:
+    asked: list[str] = []
+    checkup = checkup_of(Sharer(), asked.append)
+    checkup.secret_changed("another")
+    assert asked == []
+    checkup.secret_changed("lab-priv")
+    assert asked == [f"fake/d{n}" for n in range(7)]
 
 
 @pytest.mark.parametrize(
