@@ -6,11 +6,22 @@ import argparse
 import logging
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.sim.faults import FAULTS, PAIRS, WorldFault, pairs_of
+from tests.sim.all_parts import PARTS
+from tests.sim.faults import FAULTS, PAIRS, pairs_of
+from tests.sim.part import Part, WorldFault
 from tests.sim.run import Told, run_seed
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Faults and parts in place of those that a seed draws; None: the seed draws them."""
+
+    faults: tuple[WorldFault, ...] | None = None
+    parts: tuple[type[Part], ...] | None = None
 
 
 def main() -> int:
@@ -22,12 +33,16 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed; 0: from the clock")
     parser.add_argument("--until-false", action="store_true", help="end with the first seed that shows something false")
     parser.add_argument("--faults", default="", help="these faults, by name, in place of the seed's own")
+    parser.add_argument("--parts", default="", help="these parts, by name, in place of the seed's own")
     asked = parser.parse_args()
     logging.getLogger().addHandler(logging.NullHandler())
-    chosen = None
+    chosen = Chosen()
     if asked.faults:
         by_name = {f.name: f for f in FAULTS}
-        chosen = tuple(by_name[name] for name in asked.faults.split(",") if name != "none")
+        chosen = Chosen(faults=tuple(by_name[name] for name in asked.faults.split(",") if name != "none"))
+    if asked.parts:
+        kinds = {part.name: part for part in PARTS}
+        chosen = Chosen(chosen.faults, tuple(kinds[name] for name in asked.parts.split(",")))
     if asked.seed is not None:
         told = _one(asked.seed, chosen, trace=True)
         print(told.text())
@@ -37,9 +52,9 @@ def main() -> int:
     )
 
 
-def _one(seed: int, chosen: Sequence[WorldFault] | None, *, trace: bool = False) -> Told:
+def _one(seed: int, chosen: Chosen, *, trace: bool = False) -> Told:
     with tempfile.TemporaryDirectory() as folder:
-        return run_seed(seed, Path(folder), faults=chosen, trace=print if trace else None)
+        return run_seed(seed, Path(folder), faults=chosen.faults, parts=chosen.parts, trace=print if trace else None)
 
 
 def _complain(told: Told) -> int:
@@ -51,20 +66,24 @@ def _complain(told: Told) -> int:
 def _needed(told: Told) -> str:
     """Return the names of the faults without which a seed shows nothing false: each is left out once."""
     left = list(told.faults)
+    kinds = tuple(part for part in PARTS if part.name in told.parts)
     for fault in told.faults:
         fewer = tuple(f for f in left if f is not fault)
-        if _one(told.seed, fewer).wrong:
+        if _one(told.seed, Chosen(fewer, kinds)).wrong:
             left = list(fewer)
     return ", ".join(f.name for f in left) or "no fault"
 
 
-def _many(first: int, cpu_s: float, count: int, chosen: Sequence[WorldFault] | None, *, until_false: bool) -> int:
+def _many(first: int, cpu_s: float, count: int, chosen: Chosen, *, until_false: bool) -> int:
     began, wrong, pairs = time.process_time(), 0, set[tuple[str, str]]()
+    with_part = defaultdict[str, set[tuple[str, str]]](set)
     runs, virtual_s = 0, 0.0
     seed = first
     while time.process_time() - began < cpu_s and not (count and runs == count):
         told = _one(seed, chosen)
         runs, virtual_s, pairs = runs + 1, virtual_s + told.virtual_s, pairs | pairs_of(told.faults)
+        for part in told.parts:
+            with_part[part] |= pairs_of(told.faults)
         print(told.text(), flush=True)
         wrong += _complain(told)
         if told.wrong:
@@ -73,6 +92,7 @@ def _many(first: int, cpu_s: float, count: int, chosen: Sequence[WorldFault] | N
             print(f"  replay: make sim SEED={seed}; it needs: {_needed(told)}", flush=True)
         seed += 1
     spent = time.process_time() - began
+    print(f"pairs of faults by part: {', '.join(f'{part} {len(seen)}' for part, seen in sorted(with_part.items()))}")
     print(
         f"{runs} seeds, {wrong} with something false; {len(pairs)} of {len(PAIRS)} pairs of faults; "
         f"{virtual_s:.0f} virtual s in {spent:.0f} s of CPU ({virtual_s / spent * 60:.0f} a minute)"

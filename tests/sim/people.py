@@ -44,17 +44,25 @@ class Desk:
         services = dice.sample(sorted(self.world.logins), dice.choice((1, 1, 2, 4)))
         reason = dice.choice(("debt", "debt", "abuse"))
         try:
-            change = await self._patiently(lambda: self.world.office.ask(action, *services, reason=reason))
+            change = await self.patiently(lambda: self.world.office.ask(action, *services, reason=reason))
         except ApiRefusedError as err:
             self.refused.append(err.code)
             return
         if change is None:
             return
-        asked = self._note(change, action)
-        self.world.trace(f"people: {action} {' '.join(services)} for {reason}: {asked.plan[:6]}")
+        subjects = frozenset(item["service"] for item in change["items"] if item["state"] == "planned")
+        await self.see_through(change, action, subjects, dice)
+
+    async def see_through(self, change: Json, action: str, subjects: frozenset[str], dice: random.Random) -> Asked:
+        """Approve a previewed change, as its policy needs; now and then cancel it, or retry what is not enforced.
+
+        Returns it as the judge is told of it. `subjects`: as in `Asked`.
+        """
+        asked = self._note(change, action, subjects)
+        self.world.trace(f"people: {action} {' '.join(sorted(subjects))}: {asked.plan[:6]}")
         await trio.sleep(dice.uniform(0, 20))
         if dice.random() < 0.15:
-            await self._approve(change, asked, "maria")  # who asked: that must not count
+            await self._approve(change, asked, REQUESTER)  # who asked: that must not count
             await trio.sleep(dice.uniform(0, 20))
         for who in ("joseph", "lena")[: max(1, change["need"])]:
             await self._approve(change, asked, who)
@@ -64,24 +72,24 @@ class Desk:
         elif dice.random() < 0.5:
             await trio.sleep(dice.uniform(60, 150))
             await self._retry(change)
+        return asked
 
     async def _retry(self, change: Json) -> None:
         """Retry what is set and not enforced, as its text advises."""
         office = self.world.office
-        found = await self._patiently(lambda: office.show(change))
+        found = await self.patiently(lambda: office.show(change))
         if found is None or not any(item["state"] == "set-not-enforced" for item in found["items"]):
             return
         self.world.trace(f"people: retry {change['id']}")
         try:
-            await self._patiently(lambda: office.call("POST", f"/v1/changes/{change['id']}/retry", {}))
+            await self.patiently(lambda: office.call("POST", f"/v1/changes/{change['id']}/retry", {}))
         except ApiRefusedError as err:
             self.refused.append(err.code)
 
-    def _note(self, change: Json, action: str) -> Asked:
+    def _note(self, change: Json, action: str, subjects: frozenset[str]) -> Asked:
         with closing(sqlite3.connect(f"file:{self.world.files.state / 'agent.db'}?mode=ro", uri=True)) as log:
             (plan,) = log.execute("SELECT plan_id FROM plan WHERE short = ?", (change["id"],)).fetchone()
-        services = frozenset(item["service"] for item in change["items"] if item["state"] == "planned")
-        asked = self.asked[plan.hex()] = Asked(plan.hex(), action, services, max(1, change["need"]))
+        asked = self.asked[plan.hex()] = Asked(plan.hex(), action, subjects, max(1, change["need"]))
         return asked
 
     async def _approve(self, change: Json, asked: Asked, who: str) -> None:
@@ -91,7 +99,7 @@ class Desk:
         at, away = trio.current_time(), self.away
         if who != REQUESTER:
             asked.approved_at.append(at)  # where the agent dies over it, it may have been taken
-        answers = await self._patiently(lambda: world.office.hand_in(statement, change["id"]))
+        answers = await self.patiently(lambda: world.office.hand_in(statement, change["id"]))
         said = "nobody answered" if answers is None else answers[0]["reason"] or "taken"
         world.trace(f"people: {who} approves {asked.plan[:6]}: {said}")
         if answers is not None and not answers[0]["accepted"] and answers[0]["reason"] != "already-approved":
@@ -103,12 +111,12 @@ class Desk:
         world = self.world
         world.sign_now()
         statement = world.files.people.cancel(plan_of(change), "lena")
-        answers = await self._patiently(lambda: world.office.hand_in(statement))
+        answers = await self.patiently(lambda: world.office.hand_in(statement))
         if answers is not None and answers[0]["accepted"]:
             asked.cancelled_s = world.clock.wall_s()
             world.trace(f"people: cancelled {asked.plan[:6]}")
 
-    async def _patiently(self, act: Callable[[], Awaitable[Any]]) -> Any:
+    async def patiently(self, act: Callable[[], Awaitable[Any]]) -> Any:
         """Return what an act returns, tried again while the agent is away; None: it stayed away."""
         with trio.move_on_after(PATIENCE_S):
             while True:

@@ -15,8 +15,8 @@ import trio._core._run as scheduler
 from trio.testing import MockClock
 
 from tests.sim import faults as table
-from tests.sim.faults import WorldFault
 from tests.sim.judge import Asked, Evidence, Verdict, judge
+from tests.sim.part import Part, WorldFault
 from tests.sim.people import Desk
 from tests.sim.world import World, WorldOptions, open_world
 
@@ -32,6 +32,7 @@ class Told:
     """What a seed showed. `virtual_s`: how much time passed in the world; `cpu_s`: what it took."""
 
     seed: int
+    parts: tuple[str, ...]
     faults: tuple[WorldFault, ...]
     verdicts: tuple[Verdict, ...]
     asked: int
@@ -55,27 +56,38 @@ class Told:
         said += f" ({len(self.verdicts) - len(self.wrong)} known)" if len(self.verdicts) > len(self.wrong) else ""
         return (
             f"seed {self.seed}: {said}; {self.asked} changes, {self.writes} writes, {self.kills} kills, "
-            f"{self.virtual_s:.0f} virtual s in {self.cpu_s:.1f} s of CPU; faults: {names}"
+            f"{self.virtual_s:.0f} virtual s in {self.cpu_s:.1f} s of CPU; "
+            f"parts: {', '.join(self.parts)}; faults: {names}"
         )
 
 
 def run_seed(
-    seed: int, folder: Path, *, faults: Sequence[WorldFault] | None = None, trace: Callable[[str], None] | None = None
+    seed: int,
+    folder: Path,
+    *,
+    faults: Sequence[WorldFault] | None = None,
+    parts: Sequence[type[Part]] | None = None,
+    trace: Callable[[str], None] | None = None,
 ) -> Told:
-    """Run a seed in a folder of its own. `faults`: in place of those that the seed draws."""
+    """Run a seed in a folder of its own. `faults`, `parts`: in place of those that the seed draws."""
     began = time.process_time()
     scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # no public name
     scheduler._r.seed(seed)
     drawn = table.drawn(seed) if faults is None else tuple(faults)
+    kinds = table.parts_of(seed, drawn) if parts is None else tuple(parts)
     options = WorldOptions(folder, seed, trace=trace or (lambda text: None))
 
     async def main() -> Told:
-        async with open_world(options) as world:
+        async with open_world(options, [kind() for kind in kinds]) as world:
             desk = Desk(world)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(desk.work, ASKS, BUSY_S)
                 nursery.start_soon(table.play, world, drawn, BUSY_S)
+                for part in world.parts:
+                    nursery.start_soon(part.work, world, desk, BUSY_S)
             world.trace("people and faults are at rest")
+            for part in world.parts:
+                await part.settle(world)
             await trio.sleep(REST_S)
             if world.witness.failed is not None:
                 raise world.witness.failed
@@ -84,8 +96,9 @@ def run_seed(
             writes = sum(bool(w.by) for w in seen.writes)
             return Told(
                 seed,
+                tuple(kind.name for kind in kinds),
                 drawn,
-                tuple(judge(evidence)),
+                tuple(judge(evidence, world.parts)),
                 len(desk.asked),
                 len(seen.moves),
                 writes,
@@ -110,14 +123,12 @@ async def _gather(world: World, desk: Desk) -> Evidence:
         held = [row[0] for row in log.execute("SELECT address FROM address_lock")]
         found = log.execute("SELECT plan_id, short, gate, consumed_seq, finished_seq FROM plan")
         plans = {row[0].hex(): row[1:] for row in found}
-        recorded = dict.fromkeys(world.logins, False)
-        recorded |= {row[0]: True for row in log.execute("SELECT DISTINCT service FROM reason") if row[0] in recorded}
+        recorded = dict.fromkeys((row[0] for row in log.execute("SELECT ref FROM service")), False)
+        recorded |= {row[0]: True for row in log.execute("SELECT DISTINCT service FROM reason")}
         (leaves,) = log.execute("SELECT count(*) FROM event").fetchone()
     said = "" if await world.office.verify_log() >= leaves else "the log has fewer leaves than its file"
     return Evidence(
         world.witness.seen,
-        world.witness.history,
-        world.logins,
         desk.asked,
         held,
         [f"{plans[p][0]} ({plans[p][1]})" for p in desk.asked if _goes_on(desk.asked[p], plans[p])],
@@ -131,4 +142,4 @@ def _goes_on(asked: Asked, plan: tuple[str, str, int | None, int | None]) -> boo
     """Tell whether a change that was begun, or has all its approvals, is not over."""
     _, gate, consumed, finished = plan
     begun = consumed is not None or (len(asked.approved_at) >= asked.need and gate in ("open", "approved"))
-    return begun and finished is None and bool(asked.services)
+    return begun and finished is None and bool(asked.subjects)

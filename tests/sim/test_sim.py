@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sim.faults import FAULTS, PAIRS, drawn, pairs_of
+from tests.sim.faults import FAULTS, PAIRS, drawn, pairs_of, parts_of
 from tests.sim.run import Told, run_seed
 
 SEEDS = (18, 111, 134)
@@ -36,11 +36,11 @@ def test_nothing_false_is_seen(seed: int, tmp_path: Path) -> None:
 def test_a_seed_says_all(tmp_path: Path) -> None:
     one, two, three = list[str](), list[str](), list[str]()
     place = tmp_path / "w"  # the same: a plan names its configuration, and that names the database's file
-    first = told(126, place, one)
+    first = told(1004, place, one)
     place.rename(tmp_path / "first")
-    second = told(126, place, two)
+    second = told(1004, place, two)
     place.rename(tmp_path / "second")
-    third = told(127, place, three)
+    third = told(1005, place, three)
     assert first.leaves_sha256 == second.leaves_sha256 != third.leaves_sha256
     assert one == two != three
     assert first.kills > 0
@@ -56,3 +56,11 @@ def test_consecutive_seeds_go_through_all_pairs() -> None:
     assert len(seen) == len(PAIRS)
     assert {len(drawn(seed)) for seed in range(200)} == {1, 2, 3, 4}
     assert len({f.name for f in FAULTS}) == len(FAULTS)
+
+
+def test_a_fault_has_its_part_in_the_world() -> None:
+    for seed in range(200):
+        faults = drawn(seed)
+        kinds = {part.name for part in parts_of(seed, faults)}
+        assert {f.part for f in faults} - {""} <= kinds
+    assert "radius" in kinds

@@ -1,7 +1,8 @@
 """A whole ISP with its agent in one process, in virtual time, by one seed.
 
 Inside: the agent as it is composed in production, with its files, its SQL, its RADIUS client; the lab's RADIUS server,
-NAS and CPE; people who ask and approve. The agent may be killed at any instant, and is started again as systemd does.
+NAS and CPE; people who ask and approve; the parts of `tests.sim.parts`. The agent may be killed at any instant, and is
+started again as systemd does.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import os
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from unittest import mock
 from urllib.parse import parse_qsl
 
@@ -32,12 +33,13 @@ from agent.runtime.http import HttpRequest, Response
 from lab.isp import Isp, LabOptions, open_lab
 from lab.staff import Staff, write_disabled_group
 from tests.agent.changes.rig import CrashingStore
-from tests.e2e.files import Files, lab_files, ref_of
+from tests.e2e.files import Files, lab_mapping, lab_secrets, make_files, ref_of
 from tests.e2e.site import ApiRefusedError, Json, Office
 from tests.fakes import FakeClock
 from tests.seeded import SeededChance
 from tests.sim.inline import ThreadPace, inline_threads
 from tests.sim.network import Network, open_network
+from tests.sim.part import Declared, Part
 from tests.sim.sockets import PROCESS, Process
 from tests.sim.weather import Weather
 from tests.sim.witness import Witness
@@ -50,6 +52,7 @@ BACK_S = 2.0
 """After how long systemd starts an agent again that died."""
 BILLING_S = 900.0
 """How often billing exports."""
+PartT = TypeVar("PartT", bound=Part)
 code_sha256 = functools.cache(daemons.build_sha256)
 
 
@@ -140,21 +143,41 @@ class SimulatedOffice(Office):
 class World:
     """The world, as people and faults handle it."""
 
-    def __init__(self, options: WorldOptions, network: Network, isp: Isp, files: Files, clock: FakeClock) -> None:
-        self.options, self.network, self.isp, self.files, self.clock = options, network, isp, files, clock
-        self.pace = ThreadPace()
+    files: Files
+    """The agent's, from when all parts are open."""
+
+    def __init__(
+        self,
+        options: WorldOptions,
+        network: Network,
+        isp: Isp,
+        parts: Sequence[Part],
+        clock: FakeClock,
+        pace: ThreadPace,
+    ) -> None:
+        self.options, self.network, self.isp, self.clock, self.pace = options, network, isp, clock, pace
+        self.parts = tuple(parts)
         self.life: Life | None = None
         self.lives = 0
         self.kills: list[float] = []
         self.dice = random.Random(f"world {options.seed}")
         self.staff = Staff(isp, options.seed)
-        self.office = SimulatedOffice(files, self)
         self.logins = {ref_of(s): s.login for s in isp.services}
-        database, log = isp.options.directory / "radius.db", files.state / "agent.db"
-        self.witness = Witness(isp, database, log, self.logins)
-        self.witness.trace = self.trace
-        network.on_datagram = self.witness.on_datagram
+        """Of each service by RADIUS."""
         self.started = trio.Event()
+        self.witness = Witness(options.folder / "site" / "state" / "agent.db", self.parts, self.trace)
+
+    @functools.cached_property
+    def office(self) -> SimulatedOffice:
+        """People in front of the agent."""
+        return SimulatedOffice(self.files, self)
+
+    def part(self, kind: type[PartT]) -> PartT:
+        """Return the world's part of that kind. Raises LookupError: this world has none."""
+        for part in self.parts:
+            if isinstance(part, kind):
+                return part
+        raise LookupError(kind.name)
 
     def trace(self, text: str) -> None:
         """Tell what happens."""
@@ -264,8 +287,8 @@ def virtual_time(clock: FakeClock) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def open_world(options: WorldOptions) -> AsyncIterator[World]:
-    """Run a world for the block; its agent is installed, and runs."""
+async def open_world(options: WorldOptions, parts: Sequence[Part]) -> AsyncIterator[World]:
+    """Run a world with these parts for the block; its agent is installed, and runs."""
     clock = FakeClock()
     clock.wall_s()
     pace = ThreadPace()
@@ -288,20 +311,37 @@ async def open_world(options: WorldOptions) -> AsyncIterator[World]:
         )
         isp = await stack.enter_async_context(open_lab(lab))
         await write_disabled_group(isp)
-        files = lab_files(options.folder, isp, within_s=WITHIN_S)
-        world = World(options, network, isp, files, clock)
-        world.pace = pace
+        world = World(options, network, isp, parts, clock, pace)
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        stack.callback(nursery.cancel_scope.cancel)
+        declared = []
+        for part in parts:
+            stack.callback(part.close)
+            declared.append(await part.open(world, nursery))
+        world.files = _files(world, declared)
         world.sign_now()
-        who = files.trust.agents[0]
-        files.trust = files.people.trust(TrustedAgent(who.agent, who.handle, who.plan_key, who.log_key))
+        who = world.files.trust.agents[0]
+        world.files.trust = world.files.people.trust(TrustedAgent(who.agent, who.handle, who.plan_key, who.log_key))
         world.bill()
         stack.callback(world.witness.close)
         trio.lowlevel.add_instrument(world.witness)
         stack.callback(lambda: world.witness.failed or trio.lowlevel.remove_instrument(world.witness))
-        nursery = await stack.enter_async_context(trio.open_nursery())
-        stack.callback(nursery.cancel_scope.cancel)
         nursery.start_soon(world.live)
         await world.started.wait()
         await world.office.install()
+        for part in parts:
+            await part.install(world)
         nursery.start_soon(world.export_billing)
         yield world
+
+
+def _files(world: World, declared: Sequence[Declared]) -> Files:
+    """Write the agent's files: the lab's mapping, and what each part adds."""
+    mapping = lab_mapping(world.isp, within_s=WITHIN_S) + "".join(f"\n{one.config}" for one in declared)
+    secrets = lab_secrets(world.isp)
+    for one in declared:
+        secrets |= one.secrets
+    files = make_files(world.options.folder, mapping, world.isp.services, secrets)
+    for one in declared:
+        files.billing.rows |= {service: dict(row) for service, row in one.billing.items()}
+    return files

@@ -1,0 +1,84 @@
+"""A part of the simulated world: devices of a kind, a billing system, a control plane, a disk.
+
+A part brings what belongs to it: its devices and their section of the agent's configuration, what its people do, its
+faults, what the witness sees at it, and its rules of judgement. `tests.sim.all_parts` lists them. A seed says which
+parts are in its world.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+import trio
+
+from tests.sim.sockets import Process
+
+if TYPE_CHECKING:
+    from tests.sim.judge import Evidence, Verdict
+    from tests.sim.people import Desk
+    from tests.sim.world import World
+
+Act = Callable[["World", random.Random], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class WorldFault:
+    """A fault: `act` begins it, lets it last, and takes it back. It may happen `times` times in a world.
+
+    `part`: the name of the part that must be in the world for it; "": none.
+    """
+
+    name: str
+    act: Act
+    times: int = 1
+    part: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a part adds to the agent's files before they are written.
+
+    `config`: sections of agent.toml. `secrets`: values by name. `billing`: rows of the subscriber file, by service.
+    """
+
+    config: str = ""
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    billing: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+class Part:
+    """A part that adds nothing. Each hook may be replaced; `world.part(Kind)` finds a part of the world.
+
+    The hooks are called in this order: `open` once, before the agent's files exist; `install` once, while its first
+    life runs and has its trust document and secrets; `work` while people ask and faults begin; `settle` when all of
+    that is over; `judge` at the end. `look` is called after each step of each task, so that it must be quick.
+    """
+
+    name: ClassVar[str]
+    faults: ClassVar[tuple[WorldFault, ...]] = ()
+
+    async def open(self, world: World, nursery: trio.Nursery) -> Declared:
+        """Start the devices, in tasks of `nursery`; `world.files` does not exist yet."""
+        return Declared()
+
+    async def install(self, world: World) -> None:
+        """Tell the agent what only its API takes."""
+
+    async def work(self, world: World, desk: Desk, within_s: float) -> None:
+        """Let people and devices of this part do something within so many seconds; returns when they are done."""
+
+    async def settle(self, world: World) -> None:
+        """Let everything be as it is without faults."""
+
+    def look(self, process: Process | None) -> None:
+        """Look at what the last step of a task changed. `process`: whose task it was; None: the world's."""
+
+    def judge(self, evidence: Evidence) -> Iterable[Verdict]:
+        """Return what must not be, by the rules of this part."""
+        return ()
+
+    def close(self) -> None:
+        """Let go of files."""

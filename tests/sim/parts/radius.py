@@ -1,0 +1,122 @@
+"""Subscribers by RADIUS: what the witness sees of their rows, of their sessions, and of requests to a NAS.
+
+It reads the database of RADIUS by a connection of its own. `lab.truth` keeps what every line could do.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from typing import ClassVar
+
+import trio
+
+from lab import radius_codec, radius_server
+from lab.database import Cursor, Engine
+from lab.errors import MalformedPacketError
+from lab.radius_codec import Code
+from lab.truth import History
+from tests.sim.judge import Evidence, Verdict
+from tests.sim.part import Declared, Part, WorldFault
+from tests.sim.parts import radius_rules
+from tests.sim.parts.radius_faults import FAULTS
+from tests.sim.sockets import Process, SimulatedSocket
+from tests.sim.weather import Place
+from tests.sim.witness import OpenStep
+from tests.sim.world import World
+
+Rows = tuple[tuple[object, ...], ...]
+
+
+class RadiusPart(Part):
+    """The lab's RADIUS server, its database, and its NAS; they are in each world. `logins`: of each service."""
+
+    name = "radius"
+    faults: ClassVar[tuple[WorldFault, ...]] = FAULTS
+
+    async def open(self, world: World, nursery: trio.Nursery) -> Declared:
+        """Begin to look at the ISP, which the world opened."""
+        self._isp, self._world = world.isp, world
+        self.history = History(world.isp)
+        self._services = {login: service for service, login in world.logins.items()}
+        database = world.options.folder / "radius.db"
+        self._radius = sqlite3.connect(f"file:{database}?mode=ro", uri=True, isolation_level=None)
+        self._version = -1
+        self._rows: dict[str, Rows] = {}
+        self._received = dict.fromkeys(world.isp.nas, 0)
+        self._look_at_rows("")
+        world.network.on_datagram = self.on_datagram
+        return Declared()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._radius.close()
+
+    def judge(self, evidence: Evidence) -> Iterable[Verdict]:
+        """Return what must not be of lines by RADIUS."""
+        return radius_rules.judge(evidence, self.history, self._world.logins)
+
+    # --- what is seen -------------------------------------------------------------------------------------------------
+
+    def look(self, process: Process | None) -> None:
+        """Look at rows that changed, and at answers of the NAS."""
+        version = self._radius.execute("PRAGMA data_version").fetchone()[0]
+        if version != self._version:
+            self._version = version
+            self._look_at_rows(process.name if process is not None else "")
+        for name, nas in self._isp.nas.items():
+            if len(nas.received) != self._received[name]:
+                self._look_at_nas(name)
+
+    def _look_at_rows(self, by: str) -> None:
+        found: dict[str, list[tuple[object, ...]]] = {}
+        for table, columns in (
+            ("radcheck", "attribute, op, value"),
+            ("radreply", "attribute, op, value"),
+            ("radusergroup", "groupname, priority, ''"),
+        ):
+            for login, *row in self._radius.execute(f"SELECT username, {columns} FROM {table} ORDER BY id"):
+                found.setdefault(login, []).append((table, *row))
+        rows = {login: tuple(found.get(login, ())) for login in self._services}
+        groups = tuple(self._radius.execute("SELECT groupname, attribute, op, value FROM radgroupreply ORDER BY id"))
+        rows[""] = groups
+        changed = [login for login in rows if rows[login] != self._rows.get(login)]
+        first = not self._rows
+        self._rows = rows
+        if not changed:
+            return
+        with closing(self._radius.cursor()) as raw:
+            for login in self._services if "" in changed else changed:
+                self.history.note_rows(login, radius_server.read_user(Cursor(raw, Engine.SQLITE), login))
+        witness = self._world.witness
+        for login in changed:
+            if login and not first:
+                service = self._services[login]
+                witness.note(witness.seen.writes, service, by, "rows", self._about(service))
+
+    def _look_at_nas(self, name: str) -> None:
+        received = list(self._isp.nas[name].received)
+        witness = self._world.witness
+        for one in received[self._received[name] :]:
+            if one.outcome == "ack" and (service := self._services.get(one.login)):
+                about = self._about(service)
+                witness.note(witness.seen.ended, service, "nas", f"ended on {name}", about, one.session_id, one.at)
+        self._received[name] = len(received)
+
+    def _about(self, service: str) -> Callable[[OpenStep], bool]:
+        return lambda step: step.service == service
+
+    def on_datagram(self, sock: SimulatedSocket, target: Place, data: bytes) -> None:
+        """Take note of a request that the agent sends to a NAS, at the instant in which it is sent."""
+        if sock.owner is None or target[1] not in {nas.dynauth_port for nas in self._isp.nas.values()}:
+            return
+        try:
+            packet = radius_codec.decode_untrusted(data)
+        except MalformedPacketError:
+            return
+        service = self._services.get((packet.data("User-Name") or b"").decode(errors="replace"))
+        if service and packet.code in (Code.DISCONNECT_REQUEST, Code.COA_REQUEST):
+            session = (packet.data("Acct-Session-Id") or b"").decode(errors="replace")
+            witness = self._world.witness
+            witness.note(witness.seen.sent, service, sock.owner.name, "request", self._about(service), session)
