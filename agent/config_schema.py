@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 E = TypeVar("E", bound=enum.Enum)
 
 HANDLE: Final = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
-"""What a person, an agent or a section may be called; also what may leave the agent (DESIGN section 6)."""
+"""Names of people, agents and sections. The control plane may read such a name; it can hold no subscriber's."""
 HOST: Final = re.compile(r"[A-Za-z0-9_/][A-Za-z0-9._:/-]{0,252}", re.ASCII)
 _SECRET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._/-]{0,63}", re.ASCII)
 

@@ -149,7 +149,7 @@ class Service:
 
 
 class Verdict(enum.Enum):
-    """What is known of a step (DESIGN section 2)."""
+    """What is known of a step, from reading the device again."""
 
     APPLIED = "applied"
     NOT_APPLIED = "not-applied"
@@ -195,7 +195,7 @@ class StepOutcome:
 
 
 class ItemState(enum.Enum):
-    """The one list of item states (DESIGN section 2). `changes.machine` holds every way from one to another."""
+    """The one list of item states. `agent.changes.journal.machine` holds every way from one to another."""
 
     PLANNED = "planned"
     BLOCKED = "blocked"

@@ -1,4 +1,4 @@
-"""Errors of `control_plane`, and the exit code of every error that its commands can meet (DESIGN section 9).
+"""Errors of `control_plane`, and the exit code of every error that its commands can meet (docs/cli.md).
 
 * ControlPlaneError
   x InputError: an option or a file is not what was expected (exit code 2)

@@ -1,6 +1,6 @@
 """The trust document: who may sign what for one operator, and what each risk class needs.
 
-Payload type `application/vnd.ispagents.trust.v0+json`; DESIGN section 4. This module is its shape; `chain` judges one
+Payload type `application/vnd.ispagents.trust.v0+json`. This module is its shape; `chain` judges one
 document after another, and what must hold inside each.
 """
 

@@ -102,7 +102,7 @@ ITEM_STATE_CODES: Final[Mapping[str, int]] = {
     "needs-a-person": 18,
     "accepted": 19,
 }
-"""`code` of an item-state leaf: the one list of DESIGN section 2, in its order; later ones at the end.
+"""`code` of an item-state leaf. Leaves that were written keep their meaning: new states go to the end.
 
 An about-to leaf has one too where it begins its item.
 """

@@ -44,7 +44,7 @@ NAME_BYTES: Final = 255
 """UTF-8 bytes of a field's name; RADIUS attribute names and addresses of resources fit. Chosen arbitrarily."""
 
 HANDLE_CHARS: Final = 32
-"""Characters of a handle `[a-z0-9-]{1,32}`, as DESIGN section 6 lets the cloud read it."""
+"""Characters of a handle `[a-z0-9-]{1,32}`. The control plane may read handles: they have no room for other text."""
 
 DIGITS_MAX: Final = 20
 """Digits of a JSON integer, before it is converted: int() is quadratic. 2**64 has 20."""
@@ -65,7 +65,7 @@ FREEZES_OF_UNFREEZE: Final = 64
 """Freezes that one unfreeze lifts: with two signatures 7 KiB. Three people hold at most 60. Chosen arbitrarily."""
 
 TRUST_DAYS_MAX: Final = 90
-"""Days that a trust document may be valid: what an attacker gains by withholding its successor (DESIGN section 4)."""
+"""Days that a trust document may be valid: what an attacker gains by withholding its successor."""
 
 SEAL_MEM_BYTES_MAX: Final = 1 << 30
 """argon2id memory that a key file may ask for: libsodium's SENSITIVE; more would be a way to halt a workstation."""
@@ -98,13 +98,13 @@ EXPORT_LINES_MAX: Final = 1_000_000
 """Lines of one export. Chosen arbitrarily."""
 
 SEALKEY_MINUTES_MAX: Final = 7 * 24 * 60
-"""Life of an agent's sealing key: what was sealed to it opens for a week and a day at most (DESIGN section 4)."""
+"""Life of an agent's sealing key: what was sealed to it opens for a week and a day at most."""
 
 VIEW_SECONDS_MAX: Final = 600
 """Seconds that a request to see items may be valid: it is answered while the person waits."""
 
 STANDING_MINUTES_MAX: Final = 30 * 24 * 60
-"""Life of a standing authority (DESIGN section 4)."""
+"""Life of a standing authority: two people look at it again every month at least."""
 
 STANDING_RATE_MAX: Final = 1000
 """Uses of a standing authority in an hour; the preset is 60. Chosen arbitrarily."""

@@ -1,6 +1,6 @@
 """Who must agree to what: risk classes, the presets that owners start from, and the one function that picks a class.
 
-DESIGN section 4, "Policy presets". Time zones belong to the caller: windows are in minutes of the week, Monday 00:00
+Time zones belong to the caller: windows are in minutes of the week, Monday 00:00
 is 0, as the agent's configuration reads the clock.
 """
 
@@ -176,7 +176,7 @@ _STRICTEST: Final = (ServiceRequester.ONE_MORE, ServiceRequester.RUN_BY)
 
 
 def preset() -> tuple[PolicyClass, ...]:
-    """Return the policy that owners start from, one entry for each risk class (the table of DESIGN section 4)."""
+    """Return the policy that owners start from, one entry for each risk class."""
     office = daily(0, 4, 9, 16)
     night = daily(0, 6, 1, 5)
     ttl, most = 4 * HOUR_S, limits.ITEMS_MAX

@@ -63,7 +63,7 @@ async def _ask(call: ApiCall) -> Response:
         r.done()
         asked = request.signed(envelope, pinned.trust, p.agent, now_s, p.open_sealed)
     else:
-        asked = request.local(_read_ask(r), call.request.peer_uid, p.people, pinned.trust, p.agent, now_s)
+        asked = request.local(read_ask(r), call.request.peer_uid, p.people, pinned.trust, p.agent, now_s)
     await p.billing.refresh(())
     hidden = call.problem(CallerRole.VIEWER)
     if not call.may(CallerRole.OPERATOR):
@@ -326,7 +326,13 @@ def _void_because(call: ApiCall, row: PlanRow) -> str:
     return "" if kind is None else _VOIDED[kind]
 
 
-def _read_ask(r: Reader) -> Ask:
+def read_ask(r: Reader) -> Ask:
+    """Return the ask in a body that is no intent (docs/api.md, "The ask").
+
+    Raises:
+        MalformedStatementError: a field is missing, unknown or of another type.
+        RequestError: an action that this route does not take.
+    """
     action = r.enum("action", Action)
     if action is Action.EDIT:
         raise RequestError("subscriber-edit: expected an import of a list (ispagent subscriber import)")

@@ -1,4 +1,4 @@
-"""How the CLI talks to the daemon, and how answers become exit codes (DESIGN section 9)."""
+"""How the CLI talks to the daemon, and how answers become exit codes (docs/cli.md)."""
 
 from __future__ import annotations
 

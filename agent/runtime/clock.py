@@ -1,4 +1,4 @@
-"""Two clocks and a guard over them (DESIGN section 4, "Time").
+"""Two clocks and a guard over them.
 
 Deadlines hold on the wall clock, which people and signatures speak of, *and* on the boot-time clock, which nobody can
 set and which goes on while the machine is suspended. Where the two disagree, somebody set the wall clock.

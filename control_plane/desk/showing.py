@@ -20,7 +20,7 @@ from trust.document import Person
 from trust.render import render_list, render_preview, render_summary
 
 BATCH_FROM = 11
-"""From so many changing services on, agreeing means typing their number (DESIGN section 4: batch is 11 or more)."""
+"""From so many changing services on, agreeing means typing their number: risk class batch begins there."""
 
 _ITEMS_FILE_BYTES = 256 << 20
 _SHORT_FILE_BYTES = 64

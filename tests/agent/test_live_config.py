@@ -89,7 +89,7 @@ def test_a_file_that_is_gone(reloaded: Reloaded) -> None:
 
 
 def test_own_profiles_are_read_again(tmp_path: Path) -> None:
-    """D5: by SIGHUP, twice; a mistake leaves those in force that were read last, and says file and line."""
+    """By SIGHUP, twice; a mistake leaves those in force that were read last, and says file and line."""
     folder = tmp_path / "profiles"
     folder.mkdir()
     path, told = tmp_path / "agent.toml", list[str]()

@@ -27,7 +27,7 @@ def book(folder: Path, **texts: str) -> ProfileBook:
 
 
 def test_five_lines_make_a_bm632w_readable(tmp_path: Path) -> None:
-    """D5: the five lines of the finding, without touching the package."""
+    """The five lines of the finding, without touching the package."""
     made = book(tmp_path, bm632w=BM632W)
     own, other = made.of("202BC1", "BM632w", "V1", IGD), made.of("202BC1", "BM633", "V1", IGD)
     assert (own.name, own.get_by_path) == ("bm632w", False)
@@ -35,7 +35,7 @@ def test_five_lines_make_a_bm632w_readable(tmp_path: Path) -> None:
 
 
 def test_an_own_profile_goes_before_a_shipped_one_that_matches_better(tmp_path: Path) -> None:
-    """D5: precedence."""
+    """Precedence."""
     prefix = 'extends = "huawei-hg8245"\n[match]\noui = ["00259E"]\n[quirks]\nnames_batch = 3\n'
     exact = 'extends = "ours"\n[match]\nproduct_class = ["HG8245H"]\n'
     exact += '[places]\n"wifi.2" = "LANDevice.1.WLANConfiguration.6."\n'
@@ -83,7 +83,7 @@ def test_profiles_that_are_read_again_count_at_once(tmp_path: Path) -> None:
 def test_a_mistake_is_told_with_file_line_and_what_was_expected(
     tmp_path: Path, name: str, text: str, said: str
 ) -> None:
-    """D5: the file is left out, and the others are read."""
+    """The file is left out, and the others are read."""
     (tmp_path / f"{name}.toml").write_text(text, encoding="utf-8")
     (tmp_path / "good.toml").write_text(BM632W, encoding="utf-8")
     entries, (problem,) = read_folder(tmp_path)

@@ -80,7 +80,7 @@ async def sent(at: CpeSite, cpe: Cpe, change: Json, *who: str) -> Json:
 
 
 async def test_a_secret_is_accepted_and_never_shown(at: CpeSite, tmp_path: Path) -> None:
-    """D3: it is never called enforced or read back: not in the change's state, its counts, its line, its JSON."""
+    """It is never called enforced or read back: not in the change's state, its counts, its line, its JSON."""
     cpe = await at_home(at)
     change = await at.site.ask("cpe-set", ref(WHO), secrets={"wifi.1.key": "correct horse battery"})
     assert "correct horse" not in str(change)
@@ -154,7 +154,7 @@ async def test_a_row_is_added_by_its_key_and_deleted_again(at: CpeSite) -> None:
 
 
 async def test_a_reboot_is_done_when_it_said_that_it_booted(at: CpeSite) -> None:
-    """D3: it says what was seen."""
+    """It says what was seen."""
     cpe = await at_home(at)
     boots = cpe.device.boots
     done = await sent(at, cpe, await at.site.ask("cpe-reboot", "LAB0001"))

@@ -148,7 +148,7 @@ async def test_the_second_of_two_changes_of_one_parameter_is_stale(at: CpeSite) 
 
 
 async def test_a_change_whose_names_stand_elsewhere_by_now_is_stale(at: CpeSite) -> None:
-    """D4: the key is that of network 1; its access point comes to belong to network 2 while the change waits."""
+    """The key is that of network 1; its access point comes to belong to network 2 while the change waits."""
     cpe = await at_home(at)
     change = await at.site.ask("cpe-set", ref(WHO), secrets={"wifi.1.key": "correct horse battery"})
     await waiting(at, change)

@@ -40,7 +40,7 @@ async def flash(at: CpeSite, **fields: object) -> Json:
 
 
 async def test_firmware_is_done_when_the_version_reads_back(at: CpeSite) -> None:
-    """D3: and that is what it says."""
+    """And that is what it says."""
     cpe = await at_home(at)
     change = await flash(at)
     assert change["class"] == "config"
@@ -203,7 +203,7 @@ async def test_a_change_whose_cpe_never_calls_expires(tmp_path: Path) -> None:
 async def test_a_cpe_whose_firmware_is_awaited_is_not_held_on_the_line(
     at: CpeSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """D6: its version stands in its Inform; meanwhile the change says that the CPE accepted it."""
+    """Its version stands in its Inform; meanwhile the change says that the CPE accepted it."""
     cpe = await at_home(at, quirks=Quirks(firmware="stall"))
     change = await flash(at)
     await at.site.approve(change, "joseph", "lena")

@@ -1,4 +1,4 @@
-"""Looking CPE up, tags, and campaigns whose CPE a query names (D9)."""
+"""Looking CPE up, tags, and campaigns whose CPE a query names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def listed(at: CpeSite, *where: str, after: str = "", limit: int = 200) ->
 
 
 async def test_cpe_are_looked_up_tagged_and_changed_by_a_query(tmp_path: Path) -> None:
-    """D9: by login, tag, firmware and a parameter that was read, a page at a time; a login names a service."""
+    """By login, tag, firmware and a parameter that was read, a page at a time; a login names a service."""
     async with acs_site(tmp_path) as at:
         for n in (1, 2, 3):
             await at.plug_in(f"LAB000{n}", software=f"1.{n}")

@@ -1,4 +1,4 @@
-"""Policy windows bind a CPE change when it is sent, however long it waited (D1)."""
+"""Policy windows bind a CPE change when it is sent, however long it waited."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def around(minute: int) -> Window:
 
 @pytest.mark.slow
 async def test_a_reboot_that_waited_is_sent_in_the_next_window_only(tmp_path: Path) -> None:
-    """D1: the CPE calls in three hours after the window closed: nothing is sent until it opens the next day."""
+    """The CPE calls in three hours after the window closed: nothing is sent until it opens the next day."""
     files = acs_files(tmp_path)
     now = datetime.now(load(files.config).timezone)
     minute = now.weekday() * DAY + now.hour * 60 + now.minute

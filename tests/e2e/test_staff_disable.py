@@ -67,7 +67,7 @@ def shown(change: Json) -> dict[str, str]:
 async def test_a_suspension_does_not_let_in_a_login_that_staff_disabled(
     tmp_path: Path, cluster: Cluster, freeradius: Start
 ) -> None:
-    """The story of N-3.1, whole: suspended, restored, suspended and reverted, and rejected all the while."""
+    """Suspended, restored, suspended and reverted, and rejected all the while."""
     database = cluster.fresh(TableSet.DALORADIUS)
     database.add_group(DISABLED, (), [("Auth-Type", ":=", "Reject")])
     async with real_site(tmp_path, database, freeradius) as (isp, site, login):
@@ -155,7 +155,7 @@ async def test_an_expired_account_is_suspended_once_it_is_extended(
 async def test_a_suspension_that_somebody_took_away_is_enforced_again(
     tmp_path: Path, cluster: Cluster, freeradius: Start
 ) -> None:
-    """The story of N-3.2, whole: for the same reason, for a second one, and when one of two is lifted."""
+    """For the same reason, for a second one, and when one of two is lifted."""
     database = cluster.fresh()
     async with real_site(tmp_path, database, freeradius) as (isp, site, login):
         service = ordinary(isp, 1)[0]

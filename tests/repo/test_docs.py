@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
+import json
 import re
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 
 import pytest
 
+from agent.api.changes import read_ask
 from agent.api.routes import ROUTES
 from agent.changes.journal.machine import TRANSITIONS
+from agent.changes.journal.request import Ask, RequestError
 from agent.config import documented_keys
 from agent.inventory import subscribers_csv
 from tests.repo import documented, tree
 from tests.repo.cli_reference import CLI_MD, commands, render
 from tests.repo.documented import rows, shown_keys
+from trust.errors import MalformedStatementError
+from trust.policy import Action
+from trust.strict_json import read_object_untrusted
 
 DOCS = [p for p in tree.files() if p.suffix == ".md"]
 README = tree.ROOT / "README.md"
@@ -58,6 +66,57 @@ def test_api_md_is_the_table_of_routes() -> None:
     text = (tree.ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     want = [(f"`{r.method} {r.path}`", r.role.value, r.body or "–", r.answer) for r in ROUTES]
     assert rows(text, "## Routes") == want
+
+
+def asked(**changed: object) -> None:
+    """Have the API read an ask with these fields changed; one that is None is left out."""
+    plain = {
+        "action": "suspend", "refs": ["C-1"], "on_tariff": "", "exclude": [], "reason": "debt", "tariff": "",
+        "on_failure": "stop", "change": "", "alone": False, "hold": False, "all_services": False,
+        "settings": {}, "secrets": {}, **changed,
+    }  # fmt: skip
+    body = {name: value for name, value in plain.items() if value is not None}
+    read_ask(read_object_untrusted(json.dumps(body).encode(), 4096, "request"))
+
+
+def test_api_md_is_the_ask_that_the_api_reads() -> None:
+    """Each field, whether it may be left out, and each action: no more and no fewer than the code takes."""
+    tables = rows((tree.ROOT / "docs" / "api.md").read_text(encoding="utf-8"), "## The ask")
+    fields = {row[0].strip("`"): row[1] == "yes" for row in tables if row[0].startswith("`")}
+    actions = [row[0] for row in tables if not row[0].startswith("`")]
+    asked()
+    with pytest.raises(MalformedStatementError):
+        asked(another="")
+    for name, optional in fields.items():
+        with nullcontext() if optional else pytest.raises(MalformedStatementError, match=f"'{name}' is missing"):
+            asked(**{name: None})
+    assert set(fields) == {f.name for f in dataclasses.fields(Ask)} - {"canary"}, "a canary is the policy's"
+    assert sorted(actions) == sorted(a.value for a in Action if a is not Action.EDIT)
+    for action in actions:
+        asked(action=action)
+    with pytest.raises(RequestError):
+        asked(action="subscriber-edit")
+
+
+def test_a_word_stands_once_in_the_glossary() -> None:
+    words = [word for row in rows((tree.ROOT / "docs" / "glossary.md").read_text("utf-8"), "# ") for word in [row[0]]]
+    named = [one.strip() for word in words for one in re.sub(r"\([^)]*\)", "", word).split(",")]
+    assert sorted(set(named)) == sorted(named)
+
+
+NOT_HERE = re.compile(r"\bDESIGN section|\bCONVENTIONS\b|\bfindings/|\b(?:F-D\d|N-\d+\.\d)|\"\"\"D\d+[:.]| \(D\d+\)")
+"""Citations of papers that the project was planned with. Whoever reads this repository does not have them."""
+
+
+def test_nothing_cites_a_document_that_is_not_here() -> None:
+    cited = [
+        f"{tree.name(path)}:{number}"
+        for path in tree.files()
+        if path.suffix in (".py", ".md", ".toml") and path != Path(__file__)
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if NOT_HERE.search(line)
+    ]
+    assert cited == []
 
 
 @pytest.mark.parametrize("path", DOCS, ids=tree.name)
@@ -206,7 +265,7 @@ def csv_with(**cells: str) -> subscribers_csv.Parsed:
 
 
 def test_readme_says_the_form_of_each_column_of_the_csv() -> None:
-    """Names, signs, dates and empty cells, as the parser has them (N-2.4)."""
+    """Names, signs, dates and empty cells, as the parser has them."""
     said = csv_rows()
     assert tuple(said) == subscribers_csv.COLUMNS
     for name, (holds, empty) in said.items():

@@ -45,7 +45,7 @@ def messages() -> list[Descriptor]:
 
 
 def test_no_field_holds_free_text() -> None:
-    """DESIGN section 6: enums, integers, fixed-length bytes, and bodies that are signed or sealed. R4, C10."""
+    """Enums, integers, fixed-length bytes, and bodies that are signed or sealed. R4, C10."""
     allowed = {
         FieldDescriptor.TYPE_BYTES,
         FieldDescriptor.TYPE_UINT32,

@@ -1,4 +1,4 @@
-"""Rules of CONVENTIONS that no linter checks: errors, asserts, exceptions, and reasons for what is switched off."""
+"""Rules of CONTRIBUTING.md that no linter checks: errors, asserts, exceptions, and reasons for what is switched off."""
 
 from __future__ import annotations
 

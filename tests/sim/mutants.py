@@ -59,7 +59,7 @@ MUTANTS: Final = (
         "            if (where in ended or to_end_again(effect, session_fields(session.value), began_s or 0))\n"
         "            and not has_it(effect, self._parse(where)[1], session_fields(session.value))\n",
         "",
-        "a session that already has what is wanted is ended at each further attempt (D2)",
+        "a session that already has what is wanted is ended at each further attempt",
         "stop-lost,reply-lost",
     ),
     Mutant(
@@ -91,7 +91,7 @@ MUTANTS: Final = (
         '            raise RefusedCommandError(RefusalReason.OVER, f"the item is {state.value}")\n'
         "        refuse_if_held(tx, plan_id, self.addresses)\n",
         "        refuse_if_held(tx, plan_id, self.addresses)\n",
-        "a restore that supersedes an item which only records crashes the run of others (D5)",
+        "a restore that supersedes an item which only records crashes the run of others",
     ),
 )
 

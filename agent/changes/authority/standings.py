@@ -1,4 +1,4 @@
-"""Standing authority: what two people allowed by day for the night, and its use (DESIGN section 4).
+"""Standing authority: what two people allowed by day for the night, and its use.
 
 A standing authority approves one kind of plan: the verb on one subject, where the evidence is there (a payment matched
 after the suspension), so many in any hour. It is judged when the plan is made and again when it is consumed, each time

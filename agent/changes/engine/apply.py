@@ -323,7 +323,7 @@ class Run:
         return online
 
     async def _health(self, before: Mapping[str, frozenset[str]]) -> None:
-        """Stop when sessions were lost that are not on the list (DESIGN section 3)."""
+        """Stop the run when more sessions than `stop_lost_sessions` were lost beside those that the plan ends."""
         limit = self._loaded.items.head.pace.stop_lost_sessions
         if not before or not limit:
             return

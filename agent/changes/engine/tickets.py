@@ -201,7 +201,7 @@ class Tickets:
             target=action.target,
             do=action.do,
             bound=action.bound,
-            # A declared revert may finish after the deadline (DESIGN section 2).
+            # A declared revert may finish after the deadline: stopping it halfway leaves the device in neither state.
             deadline_s=deadline_s if action.direction is Direction.FORWARD else float("inf"),
         )
 

@@ -272,7 +272,7 @@ EXIT_CODES: Mapping[ChangeState, int] = {
     ChangeState.VOID: 3,
     ChangeState.STALE: 3,
 }
-"""DESIGN section 9."""
+"""The exit code of a command that waits for a change, by the state that the change ends in (docs/cli.md)."""
 
 _QUIET = {S.BLOCKED, S.EXCLUDED}
 _DONE = {S.APPLIED, S.SET_AT_NEXT_LOGIN}

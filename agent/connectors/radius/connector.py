@@ -41,7 +41,7 @@ _CLEARTEXT: Final = "Cleartext-Password"
 NAME: Final = "radius"
 NO_ANSWERS: Final = NoAnswers()
 WINDOW: Final = 8
-"""Steps in flight per target (DESIGN section 3)."""
+"""Steps in flight per target: FreeRADIUS answers logins from the same database meanwhile."""
 
 
 class RadiusConnector:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _IPV6: Final = 6
 WINDOW: Final = 8
-"""Steps in flight per target (DESIGN section 3), all on the connections of one or two users: a router has some twenty
+"""Steps in flight per target, all on the connections of one or two users: a router has some twenty
 for everybody."""
 
 

@@ -266,7 +266,7 @@ async def test_witnesses_can_tell_where_the_mark_file_was_lost(tmp_path: Path, a
 
 
 async def test_a_damaged_database_starts_nothing(tmp_path: Path) -> None:
-    """F-D8: pages that changed on the disk are found before anything is sent, and said in a sentence."""
+    """Pages that changed on the disk are found before anything is sent, and said in a sentence."""
     desk, state = Desk(), tmp_path / "state"
     state.mkdir()
     async with office_in(state, desk) as office:

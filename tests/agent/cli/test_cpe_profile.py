@@ -33,7 +33,7 @@ def tried(folder: Path, text: str, *more: str, dump: object = DUMP) -> tuple[int
 
 
 def test_what_a_profile_makes_of_a_dump(tmp_path: Path) -> None:
-    """D5: what resolves, what is missing, what could be written; and that the WAN is not known."""
+    """What resolves, what is missing, what could be written; and that the WAN is not known."""
     code, out = tried(tmp_path, OWN)
     assert code == 0
     assert "against" in out
@@ -46,7 +46,6 @@ def test_what_a_profile_makes_of_a_dump(tmp_path: Path) -> None:
 
 
 def test_a_fixed_place_and_a_file_that_extends_another_of_its_folder(tmp_path: Path) -> None:
-    """D5."""
     (tmp_path / "base.toml").write_text(OWN + '[places]\n"wan" = "IP.Interface.2."\n', encoding="utf-8")
     code, out = tried(tmp_path, 'extends = "base"\nmatch.product_class = ["TB-363"]\n')
     assert code == 0
@@ -64,7 +63,7 @@ def test_the_names_as_json(tmp_path: Path) -> None:
 
 
 def test_a_recorded_model_is_a_dump(tmp_path: Path) -> None:
-    """D5: the BM632w with its five lines."""
+    """The BM632w with its five lines."""
     model = data.recorded("cpe-models/huawei-BM632w.genieacs-sim.csv")
     (tmp_path / "bm632w.toml").write_text(
         'extends = "tr098"\nmatch.product_class = ["BM632w"]\nquirks.get_by_path = false\n'
@@ -99,7 +98,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
 def test_a_cpe_is_asked_of_the_agent_and_what_was_read_before_a_reset_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """D5: only reads, by GET."""
+    """Only reads, by GET."""
     (tmp_path / "ours.toml").write_text(OWN, encoding="utf-8")
     asked = []
 

@@ -140,7 +140,7 @@ def test_a_login_is_shown_whole_and_a_long_id_by_its_beginning() -> None:
 
 
 def test_a_cpe_in_a_list_of_changes_is_not_called_enforced() -> None:
-    """D3: a list does not name the CPE, and says no more of it than the change does."""
+    """A list does not name the CPE, and says no more of it than the change does."""
     listed = {"service": "C-1/home", "state": "applied", "reason": "proof-seen", "detail": "boot seen"}
     assert item_line(listed | {"on_cpe": True}) == "C-1/home: done · boot seen"
     assert item_line(listed | {"on_cpe": False}).startswith("C-1/home: enforced now")
@@ -152,7 +152,7 @@ def test_a_retry_names_its_items_and_shows_no_preview() -> None:
 
 
 def test_a_list_of_a_change_that_began_tells_results_and_no_promise() -> None:
-    """`change show --list` after the end (N-3.11)."""
+    """`change show --list` after the end."""
     items = (
         item(1, detail="seen on bng-2"),
         item(2, "cancelled", "stopped", "1 of 19 failed"),

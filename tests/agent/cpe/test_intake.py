@@ -49,7 +49,7 @@ class Put:
 
 
 async def test_a_cpe_is_named_by_its_name_its_service_its_login_or_its_serial_in_that_order(book: Book) -> None:
-    """D9: a login names the CPE of its service."""
+    """A login names the CPE of its service."""
     every = [
         ("A", "S1", "C-1/home"),
         ("B", "S2", "C-1/office"),

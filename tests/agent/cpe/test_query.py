@@ -1,4 +1,4 @@
-"""Queries of CPE, as people type them (D9)."""
+"""Queries of CPE, as people type them."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ KNOWN = KnownCpe(
     ],
 )
 def test_a_condition(text: str, holds: bool) -> None:
-    """D9: by login, MAC, model, firmware, tag, and any parameter that was read."""
+    """By login, MAC, model, firmware, tag, and any parameter that was read."""
     assert fits(KNOWN, [parse_condition(text)]) is holds
 
 

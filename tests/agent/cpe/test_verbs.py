@@ -516,7 +516,7 @@ def test_how_a_cpe_is_named_and_how_it_stands() -> None:
 
 
 def test_a_row_goes_into_a_table_that_was_read_whole_and_is_empty() -> None:
-    """D7: nothing counts the rows of some tables; that all below it was read is as good."""
+    """Nothing counts the rows of some tables; that all below it was read is as good."""
     row = {"+Device.Bare.Table.[Port=1]": "Enable=true"}
     assert left(cpe_verbs.set_values(subject(), Wanted(row), NOW)) == ("never-read", True)
     read = replace(subject(), read_whole_s=lambda path: NOW - 30 if path == "Device.Bare.Table." else 0)

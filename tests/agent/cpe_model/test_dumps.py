@@ -67,7 +67,6 @@ NESTED = st.recursive(
     ids=["cpe get", "paths", "GenieACS", "genieacs-sim"],
 )
 def test_each_kind_of_dump_is_read_without_its_secrets(text: str, found: dict[str, CachedParameter]) -> None:
-    """D5."""
     assert read_dump(text) == found
 
 

@@ -67,7 +67,7 @@ def route(number: int, interface: int, **more: str) -> dict[str, str]:
 
 
 def test_the_lan_of_a_tb_362_is_never_its_wan() -> None:
-    """D4: IP.Interface.1 is br-lan there; nothing tells the WAN, so it is not known and cannot be written."""
+    """IP.Interface.1 is br-lan there; nothing tells the WAN, so it is not known and cannot be written."""
     made = profiles.bound(profiles.SHIPPED.of("000000", "TB-362", "", "Device."), read(TB362, "Device."))
     assert not [mapped for mapped in made.parameters if mapped.name.startswith("wan.")]
     for name in ("wan.ip", "wan.ipoe.enabled", "wan.ppp.username"):
@@ -157,7 +157,6 @@ def test_the_lan_of_a_tb_362_is_never_its_wan() -> None:
     ],
 )  # fmt: skip
 def test_the_wan_is_where_references_lead(values: dict[str, str], wan: str) -> None:
-    """D4."""
     assert where(values, "wan").startswith(wan)
 
 
@@ -171,7 +170,6 @@ def test_interfaces_that_stand_on_each_other_end() -> None:
 
 
 def test_all_that_is_below_the_wan_is_found_through_it() -> None:
-    """D4."""
     made = places.find("Device.", models.whole("Device.", ppp=True), {}).found
     below = {name: made[name].path.removeprefix("Device.") for name in ("wan", "wan.ppp", "wan.vlan", "wan.link")}
     assert below == {
@@ -236,7 +234,6 @@ FIRST, SECOND = (f"WANDevice.1.WANConnectionDevice.{n}.WANIPConnection.1." for n
     ],
 )  # fmt: skip
 def test_the_wan_of_tr098(values: dict[str, str], wan: str) -> None:
-    """D4."""
     assert where(values, "wan", IGD).startswith(wan)
 
 
@@ -264,14 +261,13 @@ def networks(**radios: str) -> dict[str, str]:
     ],
 )
 def test_networks_are_counted_in_turn_of_the_radios(values: dict[str, str], order: list[int]) -> None:
-    """D4."""
     made = found(values)
     assert [made.found[f"wifi.{n}"].path for n in range(1, len(order) + 1)] == [f"Device.WiFi.SSID.{n}." for n in order]
     assert made.counts["wifi"] == len(order)
 
 
 def test_networks_that_were_read_in_part_are_not_counted() -> None:
-    """D4: of three networks the second one that was read need not be the second."""
+    """Of three networks the second one that was read need not be the second."""
     assert (
         where({**networks(s1="1", s3="2"), "WiFi.SSIDNumberOfEntries": "3"}, "wifi")
         == "2 of 3 Wi-Fi networks were read"
@@ -279,7 +275,7 @@ def test_networks_that_were_read_in_part_are_not_counted() -> None:
 
 
 def test_four_networks_have_all_names_through_their_references() -> None:
-    """D5: the vocabulary is not two networks long; the access points are numbered in another order here."""
+    """The vocabulary is not two networks long; the access points are numbered in another order here."""
     points = {f"WiFi.AccessPoint.{n}.SSIDReference": f"Device.WiFi.SSID.{5 - n}." for n in range(1, 5)}
     values = read({**networks(s1="1", s2="2", s3="1", s4="2"), **points}, "Device.")
     made = profiles.bound(profiles.SHIPPED.of("", "", "", "Device."), values)
@@ -300,7 +296,7 @@ def test_voice_lines_are_counted_through_all_profiles() -> None:
 
 
 def test_a_reference_that_cannot_be_decoded_says_nothing_and_its_row_stays() -> None:
-    """D4: an unreadable destination is no default route."""
+    """An unreadable destination is no default route."""
     cut = {**LAN_AND_WAN, **route(1, 1, DestIPAddress=UNREADABLE)}
     assert where(cut, "wan").startswith("no default route was read")
     dirty = {"WiFi.SSID.1.SSID": f"Caf{UNREADABLE}", "WiFi.SSID.2.SSID": "home"}
@@ -311,7 +307,7 @@ def test_a_reference_that_cannot_be_decoded_says_nothing_and_its_row_stays() -> 
 
 
 def test_the_wan_of_a_recorded_bm632w() -> None:
-    """D4: its line without PPP is the WAN; names of PPP are not shown."""
+    """Its line without PPP is the WAN; names of PPP are not shown."""
     values = models.of_csv(data.recorded("cpe-models/huawei-BM632w.genieacs-sim.csv"))
     made = profiles.bound(profiles.SHIPPED.of("202BC1", "BM632w", "", IGD), values)
     assert made.path("wan.ip") == f"{CONNECTION}1.WANIPConnection.1.ExternalIPAddress"
@@ -336,7 +332,7 @@ def recordings() -> Iterator[tuple[str, Mapping[str, str], str]]:
 
 
 def test_no_recording_shows_a_lan_as_the_wan() -> None:
-    """D4: whatever is shown as the address of the WAN stands at a WAN connection, or on a stack that leads outward."""
+    """Whatever is shown as the address of the WAN stands at a WAN connection, or on a stack that leads outward."""
     seen = 0
     for name, texts, root in recordings():
         made = profiles.bound(profiles.SHIPPED.of("", "", "", root), read(texts))
@@ -357,7 +353,7 @@ REFERENCES = st.sampled_from(
 
 @given(values=st.dictionaries(st.sampled_from(PATHS), REFERENCES), root=st.sampled_from(["Device.", IGD, "X."]))
 def test_any_values_give_places_that_say_what_they_rest_on(values: dict[str, str], root: str) -> None:
-    """D4: a place is found or has a reason; what it rests on was read."""
+    """A place is found or has a reason; what it rests on was read."""
     made = places.find(root, read(values), {})
     assert not made.found.keys() & made.unknown.keys()
     assert all(place.path.startswith(root) and place.path.endswith(".") for place in made.found.values())
@@ -367,7 +363,7 @@ def test_any_values_give_places_that_say_what_they_rest_on(values: dict[str, str
 
 @given(at=st.sampled_from(sorted(models.whole("Device.", ppp=True))), text=REFERENCES)
 def test_a_place_changes_only_with_what_it_rests_on(at: str, text: str) -> None:
-    """D4: what a plan binds is enough: a name of the Wi-Fi or WAN that moves has a reference that reads otherwise."""
+    """What a plan binds is enough: a name of the Wi-Fi or WAN that moves has a reference that reads otherwise."""
     before = models.whole("Device.", ppp=True)
     after = {**before, at: replace(before[at], value=text)}
     was, now = places.find("Device.", before, {}), places.find("Device.", after, {})
@@ -378,7 +374,7 @@ def test_a_place_changes_only_with_what_it_rests_on(at: str, text: str) -> None:
 
 
 def test_a_profile_fixes_a_place_and_what_is_below_it_follows() -> None:
-    """D5: one line of an operator's own profile tells the WAN of a CPE that does not."""
+    """One line of an operator's own profile tells the WAN of a CPE that does not."""
     values = read({**TB362, "IP.Interface.3.LowerLayers": "Device.Ethernet.Link.3"}, "Device.")
     made = places.find("Device.", values, {"wan": f"{IP}3.", "wifi.1": "Device.WiFi.SSID.2."})
     assert made.found["wan.ipoe"].path == f"{IP}3."

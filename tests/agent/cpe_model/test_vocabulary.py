@@ -203,7 +203,7 @@ def test_unsafe_calls() -> None:
 
 
 def test_the_page_lists_the_vocabulary_and_its_places() -> None:
-    """D5: `docs/cpe-names.md` has a row for each name of the two generic profiles, with its place."""
+    """`docs/cpe-names.md` has a row for each name of the two generic profiles, with its place."""
     page = (Path(__file__).parents[3] / "docs" / "cpe-names.md").read_text(encoding="utf-8")
     rows = {
         cells[1].strip(" `"): cells for line in page.splitlines() if (cells := line.split("|"))[1:] and "`" in cells[1]

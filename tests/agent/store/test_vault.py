@@ -215,7 +215,7 @@ def test_the_mark_survives(tmp_path: Path) -> None:
 async def test_J4_C2_a_database_from_a_backup_cannot_run_its_plans_again(
     tmp_path: Path, autojump_clock: MockClock, *, whole: bool
 ) -> None:
-    """F-D1: the mark in a backup of the whole directory fits it, so a person says that it was put back."""
+    """The mark in a backup of the whole directory fits it, so a person says that it was put back."""
     world, clock = World(), FakeClock()
     for n in range(3):
         world.add(f"u{n}")

@@ -244,7 +244,7 @@ async def test_a_restored_control_plane_is_read_from_its_beginning_and_nothing_c
 async def test_a_control_plane_that_went_back_under_the_same_epoch_is_read_from_its_beginning(
     tmp_path: Path, cloud: Cloud, port: int
 ) -> None:
-    """A snapshot of its machine was put back (F-D4): its next messages have numbers that the agent has passed."""
+    """A snapshot of its machine was put back: its next messages have numbers that the agent has passed."""
     cloud.deliver(*(message(pb.KIND_INTENT, n, b"%d" % n) for n in range(1, 6)))
     async with rigged(tmp_path, cloud.authority, port) as rig:
         async with rig.linked():

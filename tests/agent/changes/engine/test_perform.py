@@ -159,7 +159,7 @@ KEY, NAME = Address("t/cpe/wifi/Key"), Address("t/cpe/wifi/Name")
 async def test_what_is_only_remembered_is_not_read_back(
     autojump_clock: MockClock, memory: tuple[Address, ...], reason: str, detail: str
 ) -> None:
-    """D3: a secret that a device accepted is not called read back."""
+    """A secret that a device accepted is not called read back."""
     writes = tuple(Transition(a, Seen(BEFORE, 0), AFTER) for a in (KEY, NAME))
     for answer in (OK, LOST):
         outcome, _ = await perform(Vault([AFTER], answer, memory=memory), ticket(writes))
@@ -168,7 +168,7 @@ async def test_what_is_only_remembered_is_not_read_back(
 
 
 async def test_an_effect_is_proven_in_the_words_of_its_device(autojump_clock: MockClock) -> None:
-    """D3: the words say what was seen, and nothing is said of an effect that does not hold."""
+    """The words say what was seen, and nothing is said of an effect that does not hold."""
     effect = Effect(A, "reboot", {}, "k", Replay.NEVER, ProofKind.CHANGED, 5)
     outcome, _ = await perform(Vault([AFTER], OK), ticket(effect))
     assert (outcome.reason, outcome.detail) == ("proof-seen", "reboot seen")

@@ -1,4 +1,4 @@
-"""Policy windows bind each send: also of an item that waited, and of a batch that runs out of its window (D1)."""
+"""Policy windows bind each send: also of an item that waited, and of a batch that runs out of its window."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def apply(rig: Rig, plan_id: bytes, also: Callable[[], Awaitable[None]]) -
 
 
 async def test_nothing_is_sent_before_the_next_opening(rig: Rig, autojump_clock: MockClock) -> None:
-    """D1: an item waits outside the window, holds no address, and is sent once it opens."""
+    """An item waits outside the window, holds no address, and is sent once it opens."""
     rig.send_window = lambda _: CLOSED
     plan_id = await consumed(rig, 2)
 
@@ -79,7 +79,7 @@ async def test_nothing_is_sent_before_the_next_opening(rig: Rig, autojump_clock:
 async def test_a_window_that_closes_before_the_device_calls_in_keeps_it_waiting(
     rig: Rig, autojump_clock: MockClock
 ) -> None:
-    """D1: the window was open when the item began to wait; it is looked at again right before the send."""
+    """The window was open when the item began to wait; it is looked at again right before the send."""
     plan_id = await consumed(rig, 1)
     kept: list[object] = []
 
@@ -100,7 +100,7 @@ async def test_a_window_that_closes_before_the_device_calls_in_keeps_it_waiting(
 
 
 async def test_a_window_that_closes_in_the_middle_keeps_the_rest(rig: Rig, autojump_clock: MockClock) -> None:
-    """D1: the item that was begun is finished; those after it wait, and the run is not stopped."""
+    """The item that was begun is finished; those after it wait, and the run is not stopped."""
     sent: list[int] = []
 
     def closes_after_the_first(ticket: object) -> None:
@@ -122,7 +122,7 @@ async def test_a_window_that_closes_in_the_middle_keeps_the_rest(rig: Rig, autoj
 
 
 async def test_a_window_that_does_not_open_before_the_deadline_ends_it(rig: Rig, autojump_clock: MockClock) -> None:
-    """D1: expired, nothing sent, and the reason is the window."""
+    """Expired, nothing sent, and the reason is the window."""
     rig.send_window = lambda _: CLOSED
     plan_id = await consumed(rig, 1, run_for_s=60)
     await rig.apply(plan_id)
@@ -133,7 +133,7 @@ async def test_a_window_that_does_not_open_before_the_deadline_ends_it(rig: Rig,
 
 
 async def test_a_cancel_ends_the_waiting_for_a_window(rig: Rig, autojump_clock: MockClock) -> None:
-    """D1: cancelled while it waits for its window."""
+    """Cancelled while it waits for its window."""
     rig.send_window = lambda _: CLOSED
     plan_id = await consumed(rig, 1)
 

@@ -164,7 +164,7 @@ A, N, D, U = V.APPLIED, V.NOT_APPLIED, V.DIVERGED, V.UNKNOWN
         ([kick(None)], None, E.CANCEL, E.CANCEL),
         ([kick(N)], None, E.CANCEL, E.FAIL),
         ([], None, None, E.PROVE),
-        # D3: the weakest write decides; effects without a proof, where there is nothing else
+        # the weakest write decides; effects without a proof, where there is nothing else
         ([TAKEN], None, None, E.ACCEPT),
         ([write(A), TAKEN], None, None, E.ACCEPT),
         ([TAKEN, kick(A)], None, None, E.ACCEPT),
@@ -275,7 +275,7 @@ def test_every_change_state_is_a_fold_of_something_and_has_an_exit_code() -> Non
 
 @pytest.mark.parametrize("state", list(C), ids=lambda c: c.value)
 def test_exit_code_zero_promises_nothing_false(state: C) -> None:
-    """0: done or on its way; 1: nothing stands; 3: refused; 4: a person or a device is needed (DESIGN section 9)."""
+    """0: done or on its way; 1: nothing stands; 3: refused; 4: a person or a device is needed (docs/cli.md)."""
     bad = [Counter([S.APPLIED, s]) for s in FAILED - {S.UNKNOWN}]
     if EXIT_CODES[state] == 0:
         assert all(fold(Gate.CONSUMED, items) is not state for items in bad)

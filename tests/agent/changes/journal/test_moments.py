@@ -21,7 +21,7 @@ def test_without_windows_it_is_always_open() -> None:
 
 
 def test_it_says_when_the_window_opens_next() -> None:
-    """D1: for when a change waits, in the operator's time zone."""
+    """For when a change waits, in the operator's time zone."""
     found = send_window(NIGHT, FRIDAY_NOON_S, MUCH_LATER_S, NAIROBI)
     assert found.closed == "waits for the window: Sat 02:00 EAT"
     assert found.opens_s == datetime(2026, 11, 28, 2, 0, tzinfo=NAIROBI).timestamp()
@@ -38,5 +38,5 @@ def test_it_says_when_the_window_opens_next() -> None:
     ],
 )
 def test_it_says_when_nothing_will_be_sent_any_more(windows: tuple[Window, ...], until_s: float, said: str) -> None:
-    """D1: the window opens after the deadline, or never."""
+    """The window opens after the deadline, or never."""
     assert said in send_window(windows, FRIDAY_NOON_S, until_s, NAIROBI).closed

@@ -210,7 +210,7 @@ def test_a_cpe_may_ask_before_it_answers() -> None:
 
 @pytest.mark.parametrize("dirty", [b"Zugriff verweigert: Ger\xe4t", b"cut \xe6\x88", b"a\x01b", b"A & B"])
 def test_a_transfer_whose_fault_has_a_dirty_text_is_known_to_have_failed(dirty: bytes) -> None:
-    """D2: the code counts; a text that cannot be decoded must not leave the ACS to wait for hours."""
+    """The code counts; a text that cannot be decoded must not leave the ACS to wait for hours."""
     t = Talk().informed()
     failed = m.TransferComplete("k", TransferFault(9010, "DIRT"), "2026-11-24T22:49:33Z", "2026-11-24T22:49:40Z")
     (asked,) = t.raw(t.say(failed).replace(b"DIRT", dirty))
@@ -223,7 +223,7 @@ def test_a_transfer_whose_fault_has_a_dirty_text_is_known_to_have_failed(dirty: 
 
 
 def test_a_transfer_whose_code_cannot_be_decoded_proves_nothing() -> None:
-    """D2: a fault is not guessed."""
+    """A fault is not guessed."""
     t = Talk().informed()
     failed = m.TransferComplete("k", TransferFault(9010, ""), "2026-11-24T22:49:33Z", "2026-11-24T22:49:40Z")
     (misread,) = t.raw(t.say(failed).replace(b"9010", b"90\xe910"))

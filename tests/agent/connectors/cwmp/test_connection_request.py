@@ -202,7 +202,7 @@ def test_any_url_gives_a_target_or_a_reason(url: str) -> None:
     ],
 )
 def test_where_a_cpe_tells_that_it_hears_udp(told: str, place: str | None) -> None:
-    """D10: of another STUN server it learned its place; it sends us to its own address or an allowed network alone."""
+    """Of another STUN server it learned its place; it sends us to its own address or an allowed network alone."""
     reach = RequestReach(CALLED_FROM, (ipaddress.ip_network("10.9.0.0/16"),))
     got = udp_target_untrusted(told, reach)
     assert (None if got is None else got.place) == place
@@ -210,7 +210,7 @@ def test_where_a_cpe_tells_that_it_hears_udp(told: str, place: str | None) -> No
 
 @given(st.text())
 def test_any_udp_address_is_a_place_that_may_be_reached_or_none(told: str) -> None:
-    """D10: total, as every reader of a CPE's word."""
+    """Total, as every reader of a CPE's word."""
     got = udp_target_untrusted(told, REACH)
     assert got is None or REACH.refusal(got.address) is None
 

@@ -21,5 +21,4 @@ from agent.connectors.cwmp.events import EventCode, event_code
     ],
 )
 def test_a_code_by_its_number_or_its_words(text: str, code: EventCode | str) -> None:
-    """D10."""
     assert event_code(text) == code

@@ -831,7 +831,7 @@ async def test_the_end_of_an_older_connection_ends_nothing(autojump_clock: trio.
 
 
 async def test_who_hangs_up_and_does_not_come_back_is_lost_soon(autojump_clock: trio.testing.MockClock) -> None:
-    """D8: its place is free within ten seconds."""
+    """Its place is free within ten seconds."""
     async with acs(Desk(holds=True)) as at:
         cpe = await at.connect()
         await cpe.log_in()
@@ -846,7 +846,7 @@ async def test_who_hangs_up_and_does_not_come_back_is_lost_soon(autojump_clock: 
 async def test_who_hangs_up_after_its_inform_frees_its_place(
     told: bool, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """D8: after an Inform, when nothing is asked of it."""
+    """After an Inform, when nothing is asked of it."""
     async with acs(Desk(holds=told), sessions=3) as at:
         for number in range(3):
             cpe = await at.connect()

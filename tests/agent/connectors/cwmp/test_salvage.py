@@ -81,7 +81,7 @@ def asked(*requests: AcsRequest) -> AcsSession:
 
 @pytest.mark.parametrize("name", DIRTY)
 def test_one_value_that_cannot_be_decoded_is_marked_and_the_others_are_read(name: str) -> None:
-    """D2: the eleven dirty values that made a CPE unreadable, and more."""
+    """The eleven dirty values that made a CPE unreadable, and more."""
     raw, expected = DIRTY[name]
     with pytest.raises(MalformedXmlError):
         read(dirty(raw))
@@ -140,7 +140,6 @@ def test_comments_and_layout_are_passed_over() -> None:
 
 
 def test_blanks_round_names_are_no_part_of_them() -> None:
-    """D11."""
     values = m.GetParameterValuesResponse((ParameterValue(f" {HOME}\n", Value(" home ", "string")),))
     names = m.GetParameterNamesResponse((ParameterInfo(f"\t{HOME} ", True),))
     body = envelope.write(values, Header("1"), CwmpVersion.V1_0)

@@ -1,4 +1,4 @@
-"""Attacks on the ACS by who is on the access network (findings/attacks x20, x21): each fails, for the reason given."""
+"""Attacks on the ACS by somebody on the access network: each fails, for the reason given."""
 
 from __future__ import annotations
 
