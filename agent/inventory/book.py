@@ -227,10 +227,11 @@ def _looked_s(tx: Tx, ref: str, plan_id: bytes) -> float | None:
 
     Once something of it stands, it is finished without another look at what billing says.
     """
+    # +: the plan's id must not be searched by, or SQLite reads all steps of the plan for each of its items
     row = tx.one(
         "SELECT coalesce(min(CASE s.verdict WHEN 'applied' THEN e.at_s END), max(e.at_s)) AS at_s"
         " FROM item i JOIN step s ON s.plan_id = i.plan_id AND s.item = i.n"
-        " JOIN event e ON e.seq = s.about_seq WHERE i.plan_id = ? AND i.service = ? AND s.direction = 'forward'",
+        " JOIN event e ON e.seq = s.about_seq WHERE +i.plan_id = ? AND i.service = ? AND s.direction = 'forward'",
         (plan_id, ref),
     )
     return None if row is None or row["at_s"] is None else float(row["at_s"])
