@@ -115,13 +115,7 @@ def _run(config: Path | None, manager: ServiceManager) -> None:
     from agent import daemon, host_check
     from agent.runtime.errors import BindError
     from agent.runtime.unix_socket import adopt
-    from agent.store.errors import (
-        DamagedStateError,
-        LogCorruptError,
-        MissingKeyError,
-        StoreError,
-        StoreVersionError,
-    )
+    from agent.store.errors import LASTING, StoreError
     from durable.process import keep_memory_private
 
     settings = client.load_settings(config)
@@ -133,14 +127,13 @@ def _run(config: Path | None, manager: ServiceManager) -> None:
         fail("\n".join(found), client.USAGE)
     os.umask(0o077)  # SQLite's journal files are nobody else's business
     problems: dict[str, int] = {}
-    lasting = (DamagedStateError, LogCorruptError, MissingKeyError, StoreVersionError)  # starting anew mends none
 
     def note(group: BaseExceptionGroup[StoreError | BindError]) -> None:
         for err in group.exceptions:
             if isinstance(err, BaseExceptionGroup):
                 note(err)
             else:
-                problems[str(err)] = client.USAGE if isinstance(err, lasting) else client.FAILED
+                problems[str(err)] = client.USAGE if isinstance(err, LASTING) else client.FAILED
 
     keep_memory_private()
     try:

@@ -13,6 +13,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from agent.reasons import AnyReason
 from trust.errors import Reason
 
@@ -55,3 +57,7 @@ class RefusedCommandError(StoreError):
     def __init__(self, reason: AnyReason | Reason, message: str) -> None:
         super().__init__(message)
         self.reason: str = reason.value if isinstance(reason, Reason) else reason
+
+
+LASTING: Final = (DamagedStateError, LogCorruptError, MissingKeyError, StoreVersionError)
+"""Those that no further start mends: a person has to do something first."""

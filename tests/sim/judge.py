@@ -58,8 +58,16 @@ class Asked:
     subjects: frozenset[str]
     need: int
     approved_at: list[float] = field(default_factory=list)
-    cancelled_s: float = float("inf")
-    """When a cancel was taken, unix seconds: nothing is announced after it."""
+    cancelled_at: float = float("inf")
+    """When a cancel was taken: nothing is announced after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Time of which the agent's log knows nothing any more: at `found_at` it was as it had been at `since`."""
+
+    since: float
+    found_at: float
 
 
 @dataclass
@@ -77,6 +85,7 @@ class Evidence:
     recorded: Mapping[str, bool]
     log_says: str
     ended_at: float
+    lost: Sequence[Lost] = ()
 
     @property
     def acted(self) -> list[Deed]:
@@ -114,7 +123,7 @@ def _approvals(e: Evidence) -> Iterable[Verdict]:
             said = f"{deed.what} by {deed.by} for no change that names it"
             yield Verdict("stranger", deed.at, deed.subject, said)
         for step in deed.open:
-            if step.plan in plans and step.about_s > e.asked[step.plan].cancelled_s:
+            if step.plan in plans and step.about_at > e.asked[step.plan].cancelled_at:
                 said = f"{deed.what} of {step.plan[:6]}, announced after its cancel"
                 yield Verdict("cancelled", deed.at, deed.subject, said)
         for asked in named:

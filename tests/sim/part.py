@@ -18,6 +18,7 @@ from tests.sim.sockets import Process
 
 if TYPE_CHECKING:
     from tests.sim.judge import Evidence, Verdict
+    from tests.sim.machine import Machine
     from tests.sim.people import Desk
     from tests.sim.world import World
 
@@ -72,6 +73,9 @@ class Part:
 
     async def settle(self, world: World) -> None:
         """Let everything be as it is without faults."""
+
+    async def between_lives(self, world: World, machine: Machine) -> None:
+        """Let something be done to a machine whose agent just ended, before it is started again."""
 
     def look(self, process: Process | None) -> None:
         """Look at what the last step of a task changed. `process`: whose task it was; None: the world's."""

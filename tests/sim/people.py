@@ -77,7 +77,11 @@ class Desk:
     async def _retry(self, change: Json) -> None:
         """Retry what is set and not enforced, as its text advises."""
         office = self.world.office
-        found = await self.patiently(lambda: office.show(change))
+        try:
+            found = await self.patiently(lambda: office.show(change))
+        except ApiRefusedError as err:
+            self.refused.append(err.code)
+            return
         if found is None or not any(item["state"] == "set-not-enforced" for item in found["items"]):
             return
         self.world.trace(f"people: retry {change['id']}")
@@ -99,7 +103,13 @@ class Desk:
         at, away = trio.current_time(), self.away
         if who != REQUESTER:
             asked.approved_at.append(at)  # where the agent dies over it, it may have been taken
-        answers = await self.patiently(lambda: world.office.hand_in(statement, change["id"]))
+        try:
+            answers = await self.patiently(lambda: world.office.hand_in(statement, change["id"]))
+        except ApiRefusedError as err:  # a change that the agent does not know any more
+            self.refused.append(err.code)
+            if at in asked.approved_at and self.away == away:
+                asked.approved_at.remove(at)
+            return
         said = "nobody answered" if answers is None else answers[0]["reason"] or "taken"
         world.trace(f"people: {who} approves {asked.plan[:6]}: {said}")
         if answers is not None and not answers[0]["accepted"] and answers[0]["reason"] != "already-approved":
@@ -111,9 +121,13 @@ class Desk:
         world = self.world
         world.sign_now()
         statement = world.files.people.cancel(plan_of(change), "lena")
-        answers = await self.patiently(lambda: world.office.hand_in(statement))
+        try:
+            answers = await self.patiently(lambda: world.office.hand_in(statement))
+        except ApiRefusedError as err:
+            self.refused.append(err.code)
+            return
         if answers is not None and answers[0]["accepted"]:
-            asked.cancelled_s = world.clock.wall_s()
+            asked.cancelled_at = trio.current_time()
             world.trace(f"people: cancelled {asked.plan[:6]}")
 
     async def patiently(self, act: Callable[[], Awaitable[Any]]) -> Any:

@@ -131,10 +131,11 @@ async def _gather(world: World, desk: Desk) -> Evidence:
         world.witness.seen,
         desk.asked,
         held,
-        [f"{plans[p][0]} ({plans[p][1]})" for p in desk.asked if _goes_on(desk.asked[p], plans[p])],
+        [f"{plans[p][0]} ({plans[p][1]})" for p in desk.asked if p in plans and _goes_on(desk.asked[p], plans[p])],
         recorded,
         said,
         trio.current_time(),
+        world.lost,
     )
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import bisect
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ ABOUT_TO = 15
 
 @dataclass(frozen=True, slots=True)
 class OpenStep:
-    """A step that the log says is about to be done, since `about_s` (unix seconds), and not yet what came of it.
+    """A step that the log says is about to be done, since trio's time `about_at`, and not yet what came of it.
 
     `effect`: whether it is something done, as the end of a session, in place of something written. `do`: all that the
     log says of it. `service`, `component`: those of its item, each "" where it has none.
@@ -34,7 +35,7 @@ class OpenStep:
     item: int
     n: int
     attempt: int
-    about_s: int
+    about_at: float
     effect: bool
     service: str
     component: str
@@ -91,70 +92,59 @@ class Seen:
     moves: list[Move] = field(default_factory=list)
 
 
-class Witness(trio.abc.Instrument):
-    """The witness; `trio.lowlevel.add_instrument` lets it look."""
+class AgentLog:
+    """The log of one agent, as it is on its disk: what is committed, and nothing else. `unplugged`: nobody reads it."""
 
-    def __init__(self, log: Path, parts: Sequence[Part], trace: Callable[[str], None]) -> None:
-        """Begin to look at the agent's `agent.db`, and let the parts look."""
-        self.seen = Seen()
-        self.failed: BaseException | None = None
-        """Why it looks no more."""
-        self.acting = trio.Event()
-        """Set when a program does something to a line or a device, and then made anew."""
-        self._parts, self._trace, self._log_path = parts, trace, log
-        self._log: sqlite3.Connection | None = None
+    def __init__(self, path: Path, trace: Callable[[str], None], moves: list[Move]) -> None:
+        """Begin to look at an `agent.db`; what its items come into is put into `moves`."""
+        self.path = path
+        self.unplugged = False
+        self.last_leaf = b""
+        self._trace, self._moves = trace, moves
+        self._con: sqlite3.Connection | None = None
         self._version = -1
         self._items: dict[tuple[bytes, int], tuple[str, float, int]] = {}
+        self._grown: list[tuple[int, float]] = [(0, 0.0)]
 
-    def close(self) -> None:
-        """Stop looking."""
-        self.forget_log()
+    @property
+    def size(self) -> int:
+        """How many leaves were seen."""
+        return self._grown[-1][0]
 
-    def forget_log(self) -> None:
-        """Let go of the agent's file, as one that is put in its place may be another."""
-        if self._log is not None:
-            self._log.close()
-        self._log, self._version = None, -1
+    def unplug(self) -> None:
+        """Let go of the file: another may be put in its place."""
+        if self._con is not None:
+            self._con.close()
+        self._con, self._version, self.unplugged = None, -1, True
 
-    # --- after each step of a task ------------------------------------------------------------------------------------
-
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        """Look at what the step changed. trio goes on without an instrument that fails, so that `failed` says it."""
-        try:
-            process = task.context.get(PROCESS)
-            for part in self._parts:
-                part.look(process)
-            self._look_at_log()
-        except BaseException as err:
-            self.failed = err
-            raise
-
-    def note(
-        self,
-        kept: list[Deed],
-        subject: str,
-        by: str,
-        what: str,
-        about: Callable[[OpenStep], bool],
-        session: str = "",
-        at: float | None = None,
-    ) -> None:
-        """Keep a deed in one of the lists of `seen`. `about`: whether an open step is about this subject."""
-        steps = tuple(step for step in self.open_steps() if about(step))
-        kept.append(Deed(trio.current_time() if at is None else at, subject, by, what, steps, session))
-        if by:
-            self.acting.set()
-            self.acting = trio.Event()
-        told = " ".join(f"{s.plan[:6]}/{s.item}.{s.n}#{s.attempt}" for s in steps) or "no step"
-        self._trace(f"{by or 'world'}: {what} of {subject} {session} ({told})")
-
-    # --- the agent's log ----------------------------------------------------------------------------------------------
+    def plug_in(self) -> int:
+        """Look again. Returns how many leaves that were seen are gone; what the items were then tells nothing new."""
+        self.unplugged = False
+        log = self.log()
+        if log is None:
+            return 0
+        (size,) = log.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()
+        known = log.execute("SELECT leaf FROM event WHERE seq = ?", (self.size,)).fetchone()
+        if known is not None and bytes(known[0]) == self.last_leaf:
+            return 0
+        gone = self.size - int(size)
+        now = trio.current_time()
+        self._grown = [(0, 0.0), *((n, at) for n, at in self._grown[1:] if n <= size), (int(size), now)]
+        rows = log.execute("SELECT plan_id, n, state, state_seq FROM item").fetchall()
+        self._items = {(row[0], row[1]): (row[2], now, row[3]) for row in rows}
+        self._remember(log)
+        return gone
 
     def log(self) -> sqlite3.Connection | None:
-        """Return a connection to the agent's file; None: there is none yet."""
-        if self._log is None and self._log_path.exists():
-            self._log = sqlite3.connect(f"file:{self._log_path}?mode=ro", uri=True, isolation_level=None)
-        return self._log
+        """Return a connection to the file; None: there is none now."""
+        if self._con is None and not self.unplugged and self.path.exists():
+            self._con = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, isolation_level=None)
+        return self._con
+
+    def at_of(self, seq: int) -> float:
+        """Return when a leaf was first seen, trio's time; now for one that is new."""
+        place = bisect.bisect_left(self._grown, (seq, 0.0))
+        return self._grown[place][1] if place < len(self._grown) else trio.current_time()
 
     def open_steps(self) -> tuple[OpenStep, ...]:
         """Return what the durable log announces."""
@@ -162,20 +152,21 @@ class Witness(trio.abc.Instrument):
         if log is None:
             return ()
         found = log.execute(
-            "SELECT s.plan_id, s.item, s.n, s.attempt, e.at_s, s.do, i.service, i.part FROM step s"
+            "SELECT s.plan_id, s.item, s.n, s.attempt, e.seq, s.do, i.service, i.part FROM step s"
             " JOIN item i ON i.plan_id = s.plan_id AND i.n = s.item"
             " JOIN event e ON e.seq = s.about_seq AND e.kind = ?"
             " WHERE s.outcome_seq IS NULL",
             (ABOUT_TO,),
         )
         steps = []
-        for plan, item, n, attempt, at_s, text, service, part in found:
+        for plan, item, n, attempt, seq, text, service, part in found:
             do = json.loads(text)
-            effect = isinstance(do, dict)
-            steps.append(OpenStep(plan.hex(), item, n, attempt, at_s, effect, service or "", part or "", do))
+            effect, about_at = isinstance(do, dict), self.at_of(seq)
+            steps.append(OpenStep(plan.hex(), item, n, attempt, about_at, effect, service or "", part or "", do))
         return tuple(steps)
 
-    def _look_at_log(self) -> None:
+    def look(self) -> None:
+        """Look at what changed in it."""
         log = self.log()
         if log is None:
             return
@@ -191,6 +182,7 @@ class Witness(trio.abc.Instrument):
             return  # its tables are being made
         self._version = version
         now = trio.current_time()
+        self._remember(log)
         for plan, n, service, part, state, seq, reason, detail in rows:
             before, at, before_seq = self._items.get((plan, n), ("", now, -1))
             if seq == before_seq:
@@ -198,6 +190,76 @@ class Witness(trio.abc.Instrument):
             self._items[plan, n] = (state, now, seq)
             suspended = bool(log.execute("SELECT 1 FROM reason WHERE service = ?", (service,)).fetchone())
             move = Move(now, plan.hex(), n, service, part, state, before, at, reason, detail, suspended, seq)
-            self.seen.moves.append(move)
+            self._moves.append(move)
             told = f"{service}{part} of {move.plan[:6]} {before or '-'} > {state} {reason} {detail}"
             self._trace(f"log {seq}: {told}")
+
+    def _remember(self, log: sqlite3.Connection) -> None:
+        newest = log.execute("SELECT seq, leaf FROM event ORDER BY seq DESC LIMIT 1").fetchone()
+        if newest is not None and (newest[0] != self.size or bytes(newest[1]) != self.last_leaf):
+            self._grown.append((int(newest[0]), trio.current_time()))
+            self.last_leaf = bytes(newest[1])
+
+
+class Witness(trio.abc.Instrument):
+    """The witness; `trio.lowlevel.add_instrument` lets it look."""
+
+    def __init__(self, log: Path, parts: Sequence[Part], trace: Callable[[str], None]) -> None:
+        """Begin to look at the agent's `agent.db`, and let the parts look."""
+        self.seen = Seen()
+        self.agent_log = AgentLog(log, trace, self.seen.moves)
+        self.logs = {"agent": self.agent_log}
+        """Of each machine, by its name: where the agent has been cloned there are two."""
+        self.failed: BaseException | None = None
+        """Why it looks no more."""
+        self.acting = trio.Event()
+        """Set when a program does something to a line or a device, and then made anew."""
+        self._parts, self._trace = parts, trace
+
+    def close(self) -> None:
+        """Stop looking."""
+        for log in self.logs.values():
+            log.unplug()
+
+    def add_log(self, machine: str, path: Path) -> None:
+        """Look at the log of another machine's agent, too."""
+        self.logs[machine] = AgentLog(path, self._trace, self.seen.moves)
+
+    def open_steps(self, by: str = "") -> tuple[OpenStep, ...]:
+        """Return what is announced by the log of the machine whose process did something; "": by any log."""
+        mine = self.logs.get(by.partition(" ")[0])
+        logs = self.logs.values() if mine is None else (mine,)
+        return tuple(step for log in logs for step in log.open_steps())
+
+    # --- after each step of a task ------------------------------------------------------------------------------------
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Look at what the step changed. trio goes on without an instrument that fails, so that `failed` says it."""
+        try:
+            process = task.context.get(PROCESS)
+            for part in self._parts:
+                part.look(process)
+            for log in self.logs.values():
+                log.look()
+        except BaseException as err:
+            self.failed = err
+            raise
+
+    def note(
+        self,
+        kept: list[Deed],
+        subject: str,
+        by: str,
+        what: str,
+        about: Callable[[OpenStep], bool],
+        session: str = "",
+        at: float | None = None,
+    ) -> None:
+        """Keep a deed in one of the lists of `seen`. `about`: whether an open step is about this subject."""
+        steps = tuple(step for step in self.open_steps(by) if about(step))
+        kept.append(Deed(trio.current_time() if at is None else at, subject, by, what, steps, session))
+        if by:
+            self.acting.set()
+            self.acting = trio.Event()
+        told = " ".join(f"{s.plan[:6]}/{s.item}.{s.n}#{s.attempt}" for s in steps) or "no step"
+        self._trace(f"{by or 'world'}: {what} of {subject} {session} ({told})")

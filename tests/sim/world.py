@@ -15,7 +15,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 from unittest import mock
@@ -26,7 +26,6 @@ import trio
 from agent import daemon as daemons
 from agent.changes.engine.perform import Patience
 from agent.config import load
-from agent.daemon import Daemon
 from agent.runtime import json_text
 from agent.runtime.errors import HttpError
 from agent.runtime.http import HttpRequest, Response
@@ -38,6 +37,8 @@ from tests.e2e.site import ApiRefusedError, Json, Office
 from tests.fakes import FakeClock
 from tests.seeded import SeededChance
 from tests.sim.inline import ThreadPace, inline_threads
+from tests.sim.judge import Lost
+from tests.sim.machine import Life, Machine, MachineClock, exit_of
 from tests.sim.network import Network, open_network
 from tests.sim.part import Declared, Part
 from tests.sim.sockets import PROCESS, Process
@@ -70,32 +71,11 @@ class WorldOptions:
     trace: Callable[[str], None] = lambda text: None
 
 
-@dataclass(eq=False)
-class Life:
-    """One life of the agent, from its start to its end."""
-
-    process: Process
-    daemon: Daemon
-    store: CrashingStore
-    over: trio.Event = field(default_factory=trio.Event)
-
-    def kill(self) -> None:
-        """SIGKILL, now."""
-        self.store.dead = True
-        self.died()
-
-    def died(self) -> None:
-        """Take note that the process is dead: the kernel closes what it had open."""
-        if not self.process.dead:
-            self.process.kill()
-            self.over.set()
-
-
 @dataclass
 class SimulatedOffice(Office):
-    """People in front of the agent, whichever of its lives it is in."""
+    """People in front of a machine's agent, whichever of its lives it is in."""
 
-    world: World
+    machine: Machine
 
     async def call(self, method: str, path: str, body: object = None) -> Any:
         """Return the agent's answer.
@@ -104,7 +84,7 @@ class SimulatedOffice(Office):
             ApiRefusedError: it refused.
             AgentAwayError: there is no agent, or it died meanwhile: nobody knows whether it did as asked.
         """
-        life = self.world.life
+        life = self.machine.life
         if life is None or life.process.dead:
             raise AgentAwayError
         bare, _, query = path.partition("?")
@@ -126,7 +106,7 @@ class SimulatedOffice(Office):
                 nursery.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             refused = group.split(HttpError)[0]
-            if life.process.dead:
+            if life.process.dead or exit_of(group, life.process.name) is not None:
                 raise AgentAwayError from group
             if refused is None:
                 raise
@@ -143,8 +123,8 @@ class SimulatedOffice(Office):
 class World:
     """The world, as people and faults handle it."""
 
-    files: Files
-    """The agent's, from when all parts are open."""
+    machine: Machine
+    """The one that the agent runs on, from when all parts are open."""
 
     def __init__(
         self,
@@ -157,20 +137,25 @@ class World:
     ) -> None:
         self.options, self.network, self.isp, self.clock, self.pace = options, network, isp, clock, pace
         self.parts = tuple(parts)
-        self.life: Life | None = None
-        self.lives = 0
+        self.disk_is_simulated = False
+        """Whether a part says when a file is durable; otherwise everything is, at once."""
         self.kills: list[float] = []
+        self.lost: list[Lost] = []
         self.dice = random.Random(f"world {options.seed}")
         self.staff = Staff(isp, options.seed)
         self.logins = {ref_of(s): s.login for s in isp.services}
         """Of each service by RADIUS."""
-        self.started = trio.Event()
         self.witness = Witness(options.folder / "site" / "state" / "agent.db", self.parts, self.trace)
 
     @functools.cached_property
     def office(self) -> SimulatedOffice:
         """People in front of the agent."""
-        return SimulatedOffice(self.files, self)
+        return SimulatedOffice(self.files, self.machine)
+
+    @property
+    def files(self) -> Files:
+        """The agent's files."""
+        return self.machine.files
 
     def part(self, kind: type[PartT]) -> PartT:
         """Return the world's part of that kind. Raises LookupError: this world has none."""
@@ -185,43 +170,59 @@ class World:
 
     # --- the agent's lives --------------------------------------------------------------------------------------------
 
-    async def live(self) -> None:
-        """Let the agent live, and again after each death, until cancelled."""
+    @property
+    def life(self) -> Life | None:
+        """The agent's life; None: it does not run now."""
+        return self.machine.life
+
+    async def live(self, machine: Machine) -> None:
+        """Let a machine's agent live, and again after each end, as systemd does, until cancelled."""
         while True:
-            self.lives += 1
-            await self._one_life(Process(f"agent {self.lives}"))
+            machine.lives += 1
+            await self._one_life(machine, Process(f"{machine.name} {machine.lives}"))
+            for part in self.parts:
+                await part.between_lives(self, machine)
+            if machine.exits and machine.exits[-1].stays_down:
+                await machine.repaired.wait()
             await trio.sleep(BACK_S)
 
-    async def _one_life(self, process: Process) -> None:
+    async def _one_life(self, machine: Machine, process: Process) -> None:
         life: Life | None = None
         token = PROCESS.set(process)
+        machine.repaired = trio.Event()
         try:
-            config = load(self.files.config)
-            async with daemons.open_files(config, self.clock, CrashingStore) as opened:
+            config = load(machine.files.config)
+            async with daemons.open_files(config, machine.clock, CrashingStore) as opened:
                 assert isinstance(opened.store, CrashingStore)
-                for con in (opened.store._con, opened.vault._con):
-                    con.execute("PRAGMA synchronous = OFF")  # only the process dies, and only in play
+                if not self.disk_is_simulated:  # only the process dies, and only in play
+                    for con in (opened.store._con, opened.vault._con):
+                        con.execute("PRAGMA synchronous = OFF")
                 patience = Patience(send_s=30.0, reread_s=60.0)
-                daemon = daemons.build(config, opened, self.clock, patience=patience, code_sha256=code_sha256())
+                code = code_sha256()
+                daemon = daemons.build(config, opened, machine.clock, patience=patience, code_sha256=code)
                 life = Life(process, daemon, opened.store)
                 opened.store.on_death = life.died
                 await daemon.begin()
                 async with trio.open_nursery() as nursery:
                     await nursery.start(daemon.run)
-                    self.life = life
-                    self.started.set()
+                    machine.life = life
+                    machine.started.set()
                     self.trace(f"{process.name} runs")
                     await life.over.wait()
                     nursery.cancel_scope.cancel()
-        except BaseException:
+        except BaseException as err:
             if not process.dead:
-                raise
+                ended = exit_of(err, process.name)
+                if ended is None:
+                    raise
+                machine.exits.append(ended)
+                self.trace(f"{process.name} ends: {' | '.join(ended.sentences)}")
         finally:
             PROCESS.reset(token)
-            self.life = None
-            self.started = trio.Event()
+            machine.life = None
+            machine.started = trio.Event()
             if life is not None:
-                life.over.set()
+                life.died()
         self.trace(f"{process.name} died")
 
     async def until_acting(self, within_s: float) -> None:
@@ -318,16 +319,17 @@ async def open_world(options: WorldOptions, parts: Sequence[Part]) -> AsyncItera
         for part in parts:
             stack.callback(part.close)
             declared.append(await part.open(world, nursery))
-        world.files = _files(world, declared)
+        files = _files(world, declared)
+        world.machine = Machine("agent", files, MachineClock(clock))
         world.sign_now()
-        who = world.files.trust.agents[0]
-        world.files.trust = world.files.people.trust(TrustedAgent(who.agent, who.handle, who.plan_key, who.log_key))
+        who = files.trust.agents[0]
+        files.trust = files.people.trust(TrustedAgent(who.agent, who.handle, who.plan_key, who.log_key))
         world.bill()
         stack.callback(world.witness.close)
         trio.lowlevel.add_instrument(world.witness)
         stack.callback(lambda: world.witness.failed or trio.lowlevel.remove_instrument(world.witness))
-        nursery.start_soon(world.live)
-        await world.started.wait()
+        nursery.start_soon(world.live, world.machine)
+        await world.machine.started.wait()
         await world.office.install()
         for part in parts:
             await part.install(world)

@@ -111,6 +111,8 @@ def _forgotten(e: Evidence, history: History, logins: Mapping[str, str]) -> Iter
         rejected = final.reason == STAYS_REJECTED or final.detail.startswith(REJECTED)
         if rejected or (foreign and foreign[-1] > final.before_at):
             continue
+        if any(lost.since < w.at < lost.found_at for w in wrote for lost in e.lost):
+            continue  # the record is older than the rows; people compare both with `ispagent drift`
         now = list(history.during(login, e.ended_at, e.ended_at))
         if not any(Wanted(suspended).next_fits(state) for state in now):
             reads = "suspended" if suspended else "active"

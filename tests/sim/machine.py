@@ -1,0 +1,135 @@
+"""The machine on which an agent runs: its clocks, the agent's files, and the lives of the agent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import trio
+
+from agent.daemon import Daemon
+from agent.store.errors import LASTING, StoreError
+from tests.agent.changes.rig import CrashingStore
+from tests.e2e.files import Files
+from tests.fakes import FakeClock
+from tests.sim.sockets import Process
+
+NAP_S = 30.0
+"""As `agent.runtime.clock`: who sleeps looks at the boot-time clock this often."""
+
+
+class MachineClock:
+    """The clocks of one machine, which may be wrong; those of all other machines are right."""
+
+    def __init__(self, right: FakeClock) -> None:
+        self.boot_id = right.boot_id
+        self._right = right
+        self._moved_s = self._rate = self._slewed_at = self._booted_s = 0.0
+
+    def wall_s(self) -> float:
+        return self._right.wall_s() + self.wrong_by_s()
+
+    def boot_s(self) -> float:
+        return self._right.boot_s() - self._booted_s
+
+    def cpu_s(self) -> float:
+        return 0.0  # in virtual time work takes none
+
+    async def sleep(self, seconds: float) -> None:
+        await self.sleep_until_boot(self.boot_s() + seconds)
+
+    async def sleep_until_boot(self, boot_s: float) -> None:
+        left = boot_s - self.boot_s()
+        if left <= 0:
+            await trio.lowlevel.checkpoint()
+        while left > 0:
+            await trio.sleep(min(left, NAP_S))
+            left = boot_s - self.boot_s()
+
+    # --- what happens to it -------------------------------------------------------------------------------------------
+
+    def wrong_by_s(self) -> float:
+        """Return how far the wall clock is ahead of the right time."""
+        return self._moved_s + (trio.current_time() - self._slewed_at) * self._rate
+
+    def step(self, seconds: float) -> None:
+        """Set the wall clock forward or back."""
+        self._moved_s += seconds
+
+    def slew(self, rate: float) -> None:
+        """Let the wall clock run faster from now on by this share, as NTP slews it."""
+        self._moved_s, self._slewed_at, self._rate = self.wrong_by_s(), trio.current_time(), rate
+
+    def set_right(self) -> None:
+        """Set the wall clock to the right time."""
+        self._moved_s, self._slewed_at, self._rate = 0.0, trio.current_time(), 0.0
+
+    def boot_anew(self, boot_id: str) -> None:
+        """The machine booted: the boot-time clock begins again."""
+        self.boot_id, self._booted_s = boot_id, self._right.boot_s()
+
+
+@dataclass(eq=False)
+class Life:
+    """One life of the agent, from its start to its end."""
+
+    process: Process
+    daemon: Daemon
+    store: CrashingStore
+    over: trio.Event = field(default_factory=trio.Event)
+
+    def kill(self) -> None:
+        """SIGKILL, now."""
+        self.store.dead = True
+        self.died()
+
+    def died(self) -> None:
+        """Take note that the process is dead: the kernel closes what it had open."""
+        if not self.process.dead:
+            self.process.kill()
+            self.over.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """An agent that ended by itself: what it said, and whether it stays down until a person did something."""
+
+    at: float
+    life: str
+    sentences: tuple[str, ...]
+    stays_down: bool
+
+
+def exit_of(error: BaseException, life: str) -> Exit | None:
+    """Return how `ispagent run` ends by this error; None: as no program should, with a traceback."""
+    found = _store_errors(error)
+    if not found:
+        return None
+    sentences = tuple(dict.fromkeys(str(one) for one in found))
+    return Exit(trio.current_time(), life, sentences, any(isinstance(one, LASTING) for one in found))
+
+
+def _store_errors(error: BaseException) -> list[StoreError]:
+    """Return the errors of the store of which an error consists; none where it has others too."""
+    if isinstance(error, StoreError):
+        return [error]
+    if not isinstance(error, BaseExceptionGroup):
+        return []
+    parts = [_store_errors(one) for one in error.exceptions]
+    return [one for part in parts for one in part] if all(parts) else []
+
+
+@dataclass(eq=False)
+class Machine:
+    """A machine. `name`: what its agent's processes are called, with a number; `lives`: how many there were.
+
+    `repaired`: set by people once they did what the agent said when it ended and stayed down.
+    """
+
+    name: str
+    files: Files
+    clock: MachineClock
+    life: Life | None = None
+    lives: int = 0
+    started: trio.Event = field(default_factory=trio.Event)
+    exits: list[Exit] = field(default_factory=list)
+    repaired: trio.Event = field(default_factory=trio.Event)
