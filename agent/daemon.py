@@ -120,8 +120,6 @@ from trust.document import WitnessOperator
 if TYPE_CHECKING:
     from agent.uplink.link import Uplink
 
-STORE_S = 0.5
-"""How often it is looked whether the store has failed."""
 BILLING_S = 2.0
 """How often the billing file is looked at."""
 STATUS_S = 10.0
@@ -430,9 +428,7 @@ class Daemon:
 
     async def _end_with_the_store(self) -> None:
         """A failed commit stops the daemon: what cannot be recorded must not be done."""
-        while self.files.store.failed is None:  # noqa: ASYNC110  it is set by the writer's thread
-            await trio.sleep(STORE_S)
-        raise StoreFailedError(self.files.store.failed)
+        raise StoreFailedError(await self.files.store.failure())
 
     async def _work(self) -> None:
         """Start what is approved, once the storage was checked and those who may know a newer log were asked.

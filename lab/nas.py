@@ -108,6 +108,7 @@ class Nas:
         self._back_up = back_up
         self._answered = Answered(keep_s=float(max(options.timestamp_window_s, 30)))
         self._nursery: trio.Nursery | None = None
+        self._interim_earlier = trio.Event()
         self._changed = trio.Event()
         self._radius = radius
         self._clients: dict[tuple[Endpoint, int], RadiusClient] = {}
@@ -327,6 +328,7 @@ class Nas:
             interim_due=now + self._interim_s(policy),
         )
         self._sessions[session_id] = session
+        self._interim_earlier.set()
         self._by_login.setdefault(session.login, []).append(session)
         self.on_change(session.login)
         self._note_change()
@@ -445,7 +447,10 @@ class Nas:
 
     async def _interims(self) -> None:
         while True:
-            await trio.sleep(1.0)
+            due = min((session.interim_due for session in self._sessions.values()), default=float("inf"))
+            with trio.move_on_at(due):
+                await self._interim_earlier.wait()
+            self._interim_earlier = trio.Event()
             now = trio.current_time()
             for session in [s for s in self._sessions.values() if s.interim_due <= now]:
                 session.interim_due = now + self._interim_s(session.policy)

@@ -157,6 +157,8 @@ class SeriesStore:
         self._writing, self._pending = self._pending, []
         blocks, self._changed = self._changed, {}
         dropped, self._dropped = self._dropped, []
+        if not (self._writing or blocks or dropped):
+            return
         now_s = int(self._clock.wall_s())
         write = partial(self._file.write, tuple(blocks.values()), tuple(self._writing), now_s, tuple(dropped))
         try:

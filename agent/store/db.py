@@ -103,6 +103,12 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
         self._kept_trust = self.trust_version
         self._raise_mark = self._posted = False
         self._token: trio.lowlevel.TrioToken | None = None
+        self._failure_seen = trio.Event()
+
+    async def failure(self) -> str:
+        """Wait until the store has failed; return why."""
+        await self._failure_seen.wait()
+        return self.failed or ""
 
     def query(self, sql: str, args: Sequence[object] = ()) -> list[sqlite3.Row]:
         """Return all rows, from the read-only connection. Inside a command, use `Tx.all`."""
@@ -190,8 +196,13 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
         for job in jobs:
             ended = outcome.Value(job.value) if job.error is None else outcome.Error(job.error)
             trio.lowlevel.reschedule(job.waiter, ended)
+        self._tell_failure()
         if posted:
             self.on_post()
+
+    def _tell_failure(self) -> None:
+        if self.failed is not None:
+            self._failure_seen.set()
 
 
 async def check_storage(folder: Path) -> None:

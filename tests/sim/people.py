@@ -30,13 +30,15 @@ class Desk:
     refused: list[str] = field(default_factory=list)
     away: int = 0
     """How often the agent was away when somebody asked: what it died over, it may have taken."""
+    _asks: int = 0
 
     async def work(self, asks: int, within_s: float) -> None:
         """Ask for so many changes, each at a moment of its own, and see them approved."""
         async with trio.open_nursery() as nursery:
-            for n in range(asks):
+            for n in range(self._asks, self._asks + asks):
                 dice = random.Random(f"{self.world.options.seed} ask {n}")
                 nursery.start_soon(self._ask, dice, within_s)
+            self._asks += asks
 
     async def _ask(self, dice: random.Random, within_s: float) -> None:
         await trio.sleep(dice.uniform(0, within_s))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -18,13 +19,20 @@ from tests.sim import faults as table
 from tests.sim.judge import Asked, Evidence, Verdict, judge
 from tests.sim.part import Part, WorldFault
 from tests.sim.people import Desk
+from tests.sim.quiet import quiet
 from tests.sim.world import World, WorldOptions, open_world
 
 ASKS = 14
 BUSY_S = 400.0
 """How long people ask, and faults begin."""
-REST_S = 1200.0
+REST_S = 600.0
 """How long after that everything must be over: the agent reads again for a minute, and looks again every 15 s."""
+
+
+DAYS_SHARE = 0.2
+"""In how many worlds days pass after that, and people then ask again, before everything is judged."""
+DAYS_S = 2 * 86400.0
+LATER_ASKS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,12 @@ def run_seed(
             for part in world.parts:
                 await part.settle(world)
             await trio.sleep(REST_S)
+            if random.Random(f"days {seed}").random() < DAYS_SHARE:
+                with quiet():
+                    await trio.sleep(DAYS_S)
+                world.trace("people ask again, days later")
+                await desk.work(LATER_ASKS, BUSY_S)
+                await trio.sleep(REST_S)
             if world.witness.failed is not None:
                 raise world.witness.failed
             evidence = await _gather(world, desk)

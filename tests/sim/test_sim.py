@@ -40,7 +40,7 @@ def test_a_seed_says_all(tmp_path: Path) -> None:
     place.rename(tmp_path / "first")
     second = told(1004, place, two)
     place.rename(tmp_path / "second")
-    third = told(1005, place, three)
+    third = told(1006, place, three)
     assert first.leaves_sha256 == second.leaves_sha256 != third.leaves_sha256
     assert one == two != three
     assert first.kills > 0

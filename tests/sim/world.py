@@ -307,7 +307,7 @@ async def open_world(options: WorldOptions, parts: Sequence[Part]) -> AsyncItera
             redial_delay_s=1.0,
             retry_s=5.0,
             retry_most_s=60.0,
-            interim_s=300,
+            interim_s=600,
             clock=clock.wall_s,
         )
         isp = await stack.enter_async_context(open_lab(lab))

@@ -76,6 +76,7 @@ class CrashingStore(Store):
         """Write at once, as somebody beside the run does."""
         job = Job(command, trio.lowlevel.current_task())
         self._commit([job])
+        self._tell_failure()
         if job.error is not None:
             raise job.error
         return job.value

@@ -1,0 +1,45 @@
+"""Quiet time: when nothing goes on, the agent looks at what changes rarely more seldom, so that days take seconds.
+
+Each constant below is how often a loop of the agent looks around, seconds, though nothing woke it. What wakes it at
+once in production wakes it at once here too; only a change that nobody tells it of is seen later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from types import ModuleType
+from typing import Final
+from unittest import mock
+
+from agent import daemon
+from agent.changes import clock_watch, judging, target_watch, worker
+from agent.changes.remote import inbox_handler, sealing
+from agent.lines import desk
+from agent.polling import series
+from agent.runtime import host_state
+
+LOOKS: Final[tuple[tuple[ModuleType, str], ...]] = (
+    (daemon, "BILLING_S"),
+    (daemon, "ENROLLED_S"),
+    (host_state, "LAG_EVERY_S"),
+    (worker, "LOOK_S"),
+    (clock_watch, "EVERY_S"),
+    (judging, "SOON_S"),
+    (target_watch, "EVERY_S"),
+    (inbox_handler, "LOOK_S"),
+    (sealing, "LOOK_S"),
+    (series, "FLUSH_S"),
+    (desk, "VIEW_S"),
+)
+TIMES: Final = 60
+"""How many times longer each pause is."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let the agent look around more seldom, for the block."""
+    with ExitStack() as stack:
+        for module, name in LOOKS:
+            stack.enter_context(mock.patch.object(module, name, getattr(module, name) * TIMES))
+        yield
