@@ -1,7 +1,7 @@
-"""What an agent answers to a view: the plan's documents, and where its log and trust stand. Sealed in pages (`seal`).
+"""An agent's answer to a view: the plan's documents, and the state of its log and trust. Sealed in pages (`seal`).
 
 Nothing here is signed: the documents hash to the plan's root, the checkpoint is the log's, links are the chain's own,
-and who approved is the agent's word until the approvals themselves are looked at.
+and the approvers' names are the agent's word until the approvals themselves are verified.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ _DAY_S = 86_400
 
 
 def head_sha256(envelope: Envelope) -> str:
-    """Return the digest of a trust document, 64 hex digits: what the next one has as `prev`."""
+    """Return the digest of a trust document, 64 hex digits: the `prev` of the next one."""
     return _envelope.digest(envelope).hex()
 
 
@@ -35,7 +35,7 @@ def verify_first(envelope: Envelope, head: str) -> Trust:
 
     Args:
         envelope: the trust document, from anywhere.
-        head: what a person typed: its digest in 64 hex digits, or its eight words.
+        head: the digest in 64 hex digits, or the eight words, as a person typed it.
 
     Raises:
         MalformedKeyError: `head` is neither.
@@ -100,7 +100,7 @@ def verify_next(current: Trust, current_sha256: str, envelope: Envelope) -> Trus
 
 
 def root_signers(envelope: Envelope, root: Root) -> frozenset[str]:
-    """Return the distinct people whose root keys signed: one person with two keys counts once.
+    """Return the distinct people by the root keys that signed: one person with two keys counts once.
 
     Raises:
         RefusedError: a signature that names a root key is bad.
@@ -133,7 +133,7 @@ def check_document(trust: Trust, previous: Trust | None) -> None:
 
     Args:
         trust: the document.
-        previous: the one before; what is over a limit there already may stay or shrink, so that removing always works.
+        previous: the one before; a list that is over its limit there may stay or shrink, so that removing always works.
 
     Raises:
         RefusedError: `trust-invalid`.

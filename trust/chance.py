@@ -92,5 +92,5 @@ def choice(items: Sequence[T]) -> T:
 
 
 def fraction() -> float:
-    """Return 0 <= x < 1, for what is spread over time."""
+    """Return 0 <= x < 1, to spread events over time."""
     return randbits(_FRACTION_BITS) / (1 << _FRACTION_BITS)

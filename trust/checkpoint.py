@@ -1,4 +1,5 @@
-"""Signed notes and checkpoints: how a log says what it holds (C2SP signed-note v1.0.0, tlog-checkpoint v1.0.0).
+"""Signed notes and checkpoints: a log's statement of its size and root (C2SP signed-note v1.0.0, tlog-checkpoint
+v1.0.0).
 
     note        = text LF signature-line+
     signature   = "— " name " " base64(key-id[4] signature) LF
@@ -37,7 +38,7 @@ _SIZE: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class VerifierKey:
-    """A named Ed25519 key: what a C2SP vkey says. `kind` is 1 for a log, 4 for a witness (cosignature/v1)."""
+    """A named Ed25519 key, as a C2SP vkey states it. `kind` is 1 for a log, 4 for a witness (cosignature/v1)."""
 
     name: str
     public: bytes
@@ -57,7 +58,7 @@ class VerifierKey:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a log holds: its name, how many leaves, their root (32 bytes)."""
+    """The state of a log: its name, the number of its leaves, their root (32 bytes)."""
 
     origin: str
     size: int
@@ -70,7 +71,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class SignedNote:
-    """A note whose text was signed by `signers`, each of them a known key."""
+    """A note with its text, signed by `signers`, each of them a known key."""
 
     text: str
     signers: tuple[VerifierKey, ...]
@@ -242,7 +243,8 @@ def parse_checkpoint_untrusted(text: str) -> Checkpoint:
 
 
 def read_checkpoint_untrusted(text: str) -> Checkpoint:
-    """Return what a checkpoint's three lines say, also of an empty tree with an impossible root (a witness answers it).
+    """Return the content of a checkpoint's three lines, also of an empty tree with an impossible root (a witness
+    answers it).
 
     Raises:
         MalformedNoteError: not three lines, or a bad size or root.
@@ -281,7 +283,7 @@ def cosign(note_text: str, name: str, key: SigningKey, time_s: int) -> str:
     """Return a witness's signature line over a checkpoint's text, with its newline.
 
     It says: at that time this was the largest tree of this log that the witness had seen, and it is consistent with
-    all before. So persist what `witness.judge` returned first.
+    all before. So persist the result of `witness.judge` first.
 
     Args:
         note_text: the text of the checkpoint's note, its last newline included.

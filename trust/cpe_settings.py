@@ -1,4 +1,4 @@
-"""What is asked of CPE, in the words of an intent.
+"""Settings asked of CPE, in the words of an intent.
 
 name or path -> text                                a parameter
 +TABLE.[field=text,...] -> field=text,...           a row that is to be there
@@ -6,7 +6,7 @@ name or path -> text                                a parameter
 @rotate, @baseline -> any text                      new credentials, or the declared baseline
 @rings -> 1,10,50                                   how many percent of the CPE go first, and then
 @image/MODEL[/HARDWARE] -> FILE:VERSION             the firmware image for CPE of a model
-service -> a service, a login or a MAC address      whose a CPE is, of an acceptance
+service -> a service, a login or a MAC address      to which an accepted CPE belongs
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from trust.errors import MalformedError
 ROTATE: Final = "@rotate"
 """The setting that asks for new credentials, both ways."""
 BASELINE: Final = "@baseline"
-"""The setting that asks for what the agent's configuration declares of such CPE."""
+"""The setting that asks for the baseline that the agent's configuration declares for such CPE."""
 
 
 FOR_SERVICE: Final = "service"

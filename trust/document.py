@@ -1,7 +1,7 @@
-"""The trust document: who may sign what for one operator, and what each risk class needs.
+"""The trust document: people, their keys and roles at one operator, and the needs of each risk class.
 
-Payload type `application/vnd.ispagents.trust.v0+json`. This module is its shape; `chain` judges one
-document after another, and what must hold inside each.
+Payload type `application/vnd.ispagents.trust.v0+json`. This module defines its shape; `chain` judges one document after
+another, and each by itself.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ EVERYWHERE: Final = "all"
 """The scope of a person who may act on every agent."""
 
 UNKNOWN: Final = "unknown"
-"""The requester when nobody knows who asked; no person may have this handle."""
+"""The requester of a plan whose requester is unknown; no person may have this handle."""
 
 
 class WitnessOperator(enum.Enum):
-    """Who runs a witness: "witnessed" is said only with one that the cloud does not run."""
+    """The operator of a witness: "witnessed" is said only with one that the cloud does not run."""
 
     CLOUD = "cloud"
     OWN = "own"
@@ -44,7 +44,7 @@ class WitnessOperator(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class RootKey:
-    """A key that signs trust documents, and whose it is. `pub` is hex."""
+    """A key that signs trust documents, and its owner. `pub` is hex."""
 
     person: str
     pub: str
@@ -52,7 +52,7 @@ class RootKey:
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """Who may change the document: `threshold` distinct people of those that have a key here."""
+    """The keys that may change the document: those of `threshold` distinct people."""
 
     threshold: int
     keys: tuple[RootKey, ...]
@@ -80,7 +80,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class ServiceAccount:
-    """A program that may request (billing), never approve. `run_by`: handle of the person who runs it; empty: unknown.
+    """A program that may request (billing), never approve. `run_by`: handle of the person that runs it; empty: unknown.
 
     That person approves nothing that it asks for. Once they are none of the people any more, it is run by nobody known.
     """
@@ -102,7 +102,7 @@ class TrustedAgent:
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """A witness of agents' logs: its verifier keys, and who runs it."""
+    """A witness of agents' logs: its verifier keys, and its operator."""
 
     name: str
     vkeys: tuple[str, ...]
@@ -150,7 +150,7 @@ class Trust:
         return next((a for a in self.agents if a.agent == agent_id), None)
 
     def policy_class(self, risk_class: RiskClass) -> PolicyClass | None:
-        """Return what the class needs; None: such plans are refused."""
+        """Return the needs of the class; None: such plans are refused."""
         return next((c for c in self.policy if c.risk_class is risk_class), None)
 
     def people_by_key(self) -> dict[bytes, Person]:

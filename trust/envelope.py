@@ -30,7 +30,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A payload, its type, and who signed. `payload` is the exact bytes that were signed."""
+    """A payload, its type, and its signatures. `payload` is the exact bytes that were signed."""
 
     payload_type: str
     payload: bytes
@@ -38,7 +38,7 @@ class Envelope:
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
-    """Return what is signed: the DSSE pre-authentication encoding.
+    """Return the signed bytes: the DSSE pre-authentication encoding.
 
     `PAE = "DSSEv1" SP LEN(type) SP type SP LEN(body) SP body`, LEN in ASCII decimal of *bytes*.
     """
@@ -75,7 +75,7 @@ def signed_by(envelope: Envelope, keys: Iterable[bytes]) -> frozenset[bytes]:
     """Return the distinct public keys, out of the known `keys`, that signed the envelope.
 
     Args:
-        envelope: what was received.
+        envelope: as received.
         keys: known public keys, 32 bytes each; they come from the trust document, never from the message.
 
     Raises:

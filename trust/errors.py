@@ -1,13 +1,13 @@
 """Errors of `trust`, and the reasons for a refusal.
 
 * TrustError
-  x MalformedError: bytes from outside are not what they should be
+  x MalformedError: bytes from outside are malformed
     + MalformedStatementError: not strict JSON, or not the fields of its payload type
       - NotUnderstoodError: a `crit` entry or a payload type that this version does not know
     + MalformedEnvelopeError: not a DSSE envelope
     + MalformedKeyError: not a key, not words, not a key file
     + MalformedNoteError: not a signed note, checkpoint or verifier key
-    + MalformedProofError: not a Merkle proof, proof file or export, or it does not prove what it claims
+    + MalformedProofError: not a Merkle proof, proof file or export, or it does not prove its claim
     + MalformedLeafError: not a log leaf
     + MalformedSealError: not a sealed body or page, or none of the keys opens it
   x RefusedError: well-formed, and not accepted; `reason` says why
@@ -23,7 +23,7 @@ from typing import Self
 class Reason(enum.Enum):
     """Why something was refused or not counted. Codes are stable: they are in receipts, leaves and `--json`.
 
-    `value` is the code; `meaning` one sentence; `remedy` what to do about it.
+    `value` is the code; `meaning` and `remedy` are one sentence each.
     """
 
     meaning: str
@@ -230,7 +230,7 @@ class TrustError(Exception):
 
 
 class MalformedError(TrustError):
-    """Bytes from outside are not what they should be."""
+    """Bytes from outside are malformed."""
 
 
 class MalformedStatementError(MalformedError):
@@ -254,7 +254,7 @@ class MalformedNoteError(MalformedError):
 
 
 class MalformedProofError(MalformedError):
-    """Not a Merkle proof, a proof file or an export; or it does not prove what it claims."""
+    """Not a Merkle proof, a proof file or an export; or it does not prove its claim."""
 
 
 class MalformedLeafError(MalformedError):

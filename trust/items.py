@@ -1,8 +1,8 @@
-"""The items of a plan: what the agent would do, one document per subject, and the tree that the plan signs.
+"""The items of a plan: one document per subject with the agent's steps, and the tree that the plan signs.
 
-These types are the agent's working model *and* the signed document: what is approved is what is run, since the agent
-applies the very bytes that hash to `items_root`. A plan carries no subscriber; the items do, and they travel only to
-people who asked to see them.
+These types are the agent's working model *and* the signed document: the agent applies the very bytes that hash to
+`items_root`, so an approved document is the one that runs. A plan carries no subscriber; the items do, and they travel
+only to people that asked to see them.
 
 Tree (RFC 6962 section 2.1): leaf 0 is the head document, leaf `n` (1-based) is item `n`. Each document holds a random
 128-bit salt, so that a leaf hash tells nothing about a guessed subscriber.
@@ -45,7 +45,7 @@ Value = Mapping[str, Field] | Absent
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was read: value, when (unix seconds), and whether live from the device or last known."""
+    """A value that was read: when (unix seconds), and whether live from the device or last known."""
 
     value: Value
     at_s: int
@@ -103,10 +103,10 @@ class GuardKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What has no *before* to go back to: disconnect a session, reboot, send a message.
+    """A step that has no *before* to go back to: disconnect a session, reboot, send a message.
 
-    `address` names what it acts on; what exactly that is (which sessions) is bound when it runs, and `proof` then
-    holds for each bound resource within `within_s` seconds. `key` is the idempotency key; `proof` None: not provable.
+    `address` names the resource; the exact targets (which sessions) are bound when it runs, and `proof` then holds for
+    each bound resource within `within_s` seconds. `key` is the idempotency key; `proof` None: not provable.
     """
 
     address: Address
@@ -147,7 +147,7 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True)
 class Enforcement:
-    """What must be true of the subscriber after the steps; the connector that wrote `expect` judges it."""
+    """A condition that must be true of the subscriber after the steps; the connector that wrote `expect` judges it."""
 
     target: str
     address: Address
@@ -192,7 +192,7 @@ class TariffChange:
 
 
 ENTRY_FIELDS: Final = ("login", "method", "protected", "feeds")
-"""Fields of a service's inventory entry that decide whom a change reaches, and whether it may."""
+"""Fields of a service's inventory entry that decide whether a change reaches the service, and whether it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +233,7 @@ class CpeChange:
 
 
 DesiredChange = ReasonChange | TariffChange | EntryFieldChange | EntryChange | CpeChange
-"""What an applied item records about its service."""
+"""The change that an applied item records about its service."""
 
 
 _ENTRY: Final = "entry="
@@ -316,7 +316,7 @@ class Listed(enum.Enum):
 class Item:
     """One subject of a change. `subject` is a service (`C-10482/home`), or None for a device change.
 
-    `display` is text for people; `desired` is what is recorded about the service once it is applied.
+    `display` is text for people; `desired` is recorded about the service once the item is applied.
     `reason` says why an item is blocked or excluded (a short code; `display["why_not"]` explains).
     """
 
@@ -354,7 +354,9 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Leaf 0: what the items have in common. `counts` are exact and stay with the items; the plan has buckets."""
+    """Leaf 0: the fields that all items have in common. `counts` are exact and stay with the items; the plan has
+    buckets.
+    """
 
     plan_id: str
     salt: str
@@ -492,7 +494,7 @@ def encode_value(value: Value) -> bytes:
 
 
 def decode_value_untrusted(data: bytes) -> Value:
-    """Read what `encode_value` wrote.
+    """Read the output of `encode_value`.
 
     Raises:
         MalformedStatementError: not that document.
@@ -681,8 +683,8 @@ class ErasedDocument:
 class Items:
     """A plan's head and items, decoded from the documents that hash to its `items_root`.
 
-    `erased`: the numbers of items whose document cannot be opened any more; they stand there as items without subject
-    and steps, and their documents as empty bytes.
+    `erased`: the numbers of items with a document that cannot be opened any more; they stand there as items without
+    subject and steps, and their documents as empty bytes.
     """
 
     head: Head

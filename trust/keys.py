@@ -1,6 +1,6 @@
 """Ed25519 keys as bytes: signing, verifying, fingerprints as words, sealed key documents. Files belong to the callers.
 
-RFC 8032 (Ed25519) through PyNaCl, whose libsodium refuses small-order keys and points R, non-canonical keys and
+RFC 8032 (Ed25519) through PyNaCl; its libsodium refuses small-order keys and points R, non-canonical keys and
 S >= L; the Wycheproof and CCTV vectors pin that in `tests/trust/test_keys.py`. Words are proquints (arXiv 0901.4016).
 """
 
@@ -28,7 +28,9 @@ SEED_BYTES: Final = 32
 PUBLIC_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
 FINGERPRINT_BYTES: Final = 16
-"""128 bits, 8 words: what a person types once at a console. A second key with the same words costs 2**128 tries."""
+"""128 bits, 8 words: short enough for a person to type once at a console. A second key with the same words costs 2**128
+tries.
+"""
 
 OPS_MODERATE: Final[int] = argon2id.OPSLIMIT_MODERATE
 MEM_MODERATE: Final[int] = argon2id.MEMLIMIT_MODERATE
@@ -86,7 +88,7 @@ def verify(public: bytes, message: bytes, signature: bytes) -> bool:
 
 
 def check_public_untrusted(public: bytes) -> None:
-    """Refuse what must never be enrolled: one such key can carry a signature that fits every message.
+    """Refuse a key of small order: a signature under it may fit every message.
 
     Raises:
         MalformedKeyError: not 32 bytes, not a point, encoded non-canonically, or not in the prime-order subgroup.

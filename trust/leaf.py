@@ -1,6 +1,6 @@
 """One entry of the audit log: fixed bytes, no name, no free text. `docs/spec/leaf.md` is the layout.
 
-What it stands for (the record) lies beside the tree, sealed; the leaf commits to it: SHA-256(salt || record) with 32
+Its record lies beside the tree, sealed; the leaf commits to it: SHA-256(salt || record) with 32
 random bytes of salt. Erasing record and salt leaves a leaf that proves its place and tells nothing.
 """
 
@@ -29,7 +29,7 @@ LEAF_BYTES: Final = _LAYOUT.size
 
 
 class LeafKind(enum.IntEnum):
-    """What happened. Numbers are never reused; the word is what exports and tools print."""
+    """The kind of an event. Numbers are never reused; exports and tools print the word."""
 
     START = 1
     STOP = 2
@@ -140,7 +140,9 @@ STATEMENT_KINDS: Final = frozenset(
         LeafKind.REVIEW_CLOSED,
     }
 )
-"""Kinds whose records name a statement by its digest. They name no subscriber: an export always opens them."""
+"""Kinds of leaves with a record that names a statement by its digest. They name no subscriber: an export always opens
+them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +150,8 @@ class Leaf:
     """One entry.
 
     `minute` is unix minutes; `plan` a plan's digest or zeros; `item` and `step` 0 where there is none; `code` a verdict
-    or item state (see the tables above), 0 where there is none; `actor` a random reference to who, or zeros;
-    `commitment` binds the record.
+    or item state (see the tables above), 0 where there is none; `actor` a random reference to the person or program, or
+    zeros; `commitment` binds the record.
     """
 
     kind: LeafKind

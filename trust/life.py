@@ -4,7 +4,7 @@ An honest agent writes each leaf with the act that it describes, in one transact
 order of the log are a walk through these tables. `replay` takes the walk and stops at the first step that they do not
 have.
 
-* The tables hold what leaves say without their records: kinds, items, steps and codes.
+* The tables hold the open fields of leaves, without their records: kinds, items, steps and codes.
 * A step and its declared inverse have the same leaves, so of a plan that reverts failures less is refused.
 """
 
@@ -143,7 +143,7 @@ MOVES: Final[Mapping[str, tuple[str, ...]]] = {
 """State of an item -> states that it may go to. An item begins as planned; a state that is not here is the last."""
 
 STANDS: Final = frozenset({"applied", "accepted", "set-at-next-login", "set-not-enforced"})
-"""States of an item whose writes stand."""
+"""States of an item in which its writes stand."""
 _UNSENT: Final = frozenset({"planned", "waiting"})
 _LIVE: Final = frozenset({"running", "unknown"})
 
@@ -227,7 +227,7 @@ class PlanEnding:
 class LifeOfPlan:
     """How far the leaves of a plan were followed. `fault` is why not further, at the leaf of index `at`.
 
-    `reverts`: the plan takes back what it did when an item fails: then a step that was sent may be begun again, for its
+    `reverts`: the plan takes back its writes when an item fails: then a step that was sent may be begun again, for its
     inverse, after the cancel and after its item's end. `items` are the items that moved, and their states; `steps` the
     verdicts of each step of an item, "" while it has none. `begun_paused` are items that went to running during the
     pause in force.
@@ -259,7 +259,7 @@ def replay(leaves: Iterable[tuple[int, Leaf]], *, reverts: bool) -> LifeOfPlan:
 
     Args:
         leaves: index and leaf of each, in ascending order, all of one plan.
-        reverts: whether the plan takes back what it did when an item fails.
+        reverts: whether the plan takes back its writes when an item fails.
     """
     life = LifeOfPlan(reverts)
     for index, leaf in leaves:
@@ -300,7 +300,7 @@ def _take(life: LifeOfPlan, index: int, leaf: Leaf) -> StoryFault | None:
 
 
 def _why_not(life: LifeOfPlan, kind: LeafKind) -> StoryFault:
-    """Return what a leaf contradicts that its plan's stage does not allow."""
+    """Return the contradictions of a leaf that its plan's stage does not allow."""
     stage = life.stage
     if stage is Stage.ABSENT:
         return StoryFault.NO_PLAN_LEAF
@@ -328,7 +328,7 @@ def _after_what(life: LifeOfPlan) -> StoryFault:
 
 
 def _allow(life: LifeOfPlan, leaf: Leaf) -> StoryFault | None:
-    """Return what a leaf contradicts that its plan's stage allows; note what it says of items and steps."""
+    """Return the contradictions of a leaf that its plan's stage allows; note its items and steps."""
     match leaf.kind:
         case K.CONSUMED if life.cancelled:
             return StoryFault.AFTER_CANCEL

@@ -65,7 +65,7 @@ FREEZES_OF_UNFREEZE: Final = 64
 """Freezes that one unfreeze lifts: with two signatures 7 KiB. Three people hold at most 60. Chosen arbitrarily."""
 
 TRUST_DAYS_MAX: Final = 90
-"""Days that a trust document may be valid: what an attacker gains by withholding its successor."""
+"""Days that a trust document may be valid: an attacker gains as much by withholding its successor."""
 
 SEAL_MEM_BYTES_MAX: Final = 1 << 30
 """argon2id memory that a key file may ask for: libsodium's SENSITIVE; more would be a way to halt a workstation."""
@@ -98,7 +98,7 @@ EXPORT_LINES_MAX: Final = 1_000_000
 """Lines of one export. Chosen arbitrarily."""
 
 SEALKEY_MINUTES_MAX: Final = 7 * 24 * 60
-"""Life of an agent's sealing key: what was sealed to it opens for a week and a day at most."""
+"""Life of an agent's sealing key: a body sealed to it opens for a week and a day at most."""
 
 VIEW_SECONDS_MAX: Final = 600
 """Seconds that a request to see items may be valid: it is answered while the person waits."""

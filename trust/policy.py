@@ -1,4 +1,4 @@
-"""Who must agree to what: risk classes, the presets that owners start from, and the one function that picks a class.
+"""Approval policy: risk classes, the presets that owners start from, and the one function that picks a class.
 
 Time zones belong to the caller: windows are in minutes of the week, Monday 00:00
 is 0, as the agent's configuration reads the clock.
@@ -16,7 +16,7 @@ HOUR_S: Final = 3600
 WEEK_MINUTES: Final = 7 * 24 * 60
 LOW_ITEMS_MAX: Final = 10
 RESTORE_ITEMS: Final = 1000
-"""An evening's payers whom class restore gives their service back, at once or within an hour. A standing authority has
+"""Payers of an evening that class restore gives their service back, at once or within an hour. A standing authority has
 a rate of its own, 60 an hour unless its signers say otherwise."""
 BATCH_PERCENT: Final = 5
 BATCH_FLOOR: Final = 50
@@ -26,7 +26,7 @@ OWN_REVERT_S: Final = 2 * HOUR_S
 
 
 class RiskClass(enum.Enum):
-    """How much can go wrong with a plan; policy names what each class needs."""
+    """The risk of a plan; policy names the needs of each class."""
 
     RESTORE = "restore"
     LOW = "low"
@@ -40,7 +40,7 @@ class RiskClass(enum.Enum):
 
 
 class Action(enum.Enum):
-    """What a plan does to its subjects."""
+    """The action of a plan on its subjects."""
 
     SUSPEND = "suspend"
     RESTORE = "restore"
@@ -88,14 +88,14 @@ _ON_PORTS: Final = frozenset({Action.PORT_SET, Action.PORT_CYCLE})
 
 
 SUPPORT_ACTIONS: Final = (Action.CPE_DIAGNOSE, Action.CPE_REBOOT)
-"""What support asks of one CPE while a subscriber is on the phone: nothing of it changes a setting."""
+"""Actions of support on one CPE while a subscriber is on the phone: none of them changes a setting."""
 BY_SIGHT: Final = frozenset({Action.CPE_ACCEPT})
-"""Actions that people approve who saw each item, whatever the class's policy says: its other plans may be approved by
+"""Actions that need approvers that saw each item, whatever the class's policy says: its other plans may be approved by
 a standing authority, which sees nothing."""
 
 
 class Role(enum.Enum):
-    """What a person may do. A requester who is also an approver still does not approve their own request."""
+    """A person's role. A requester with the role of an approver still does not approve their own request."""
 
     OWNER = "owner"
     APPROVER = "approver"
@@ -104,16 +104,16 @@ class Role(enum.Enum):
 
 
 class UnknownRequester(enum.Enum):
-    """What a class does with a request of a local user whom nobody mapped to a person."""
+    """How a class treats a request of a local user that is mapped to no person."""
 
     REFUSE = "refuse"
     ONE_MORE = "one-more"
 
 
 class ServiceRequester(enum.Enum):
-    """What a class needs when a program asks: whoever runs it could ask by it and then approve as themselves.
+    """The needs of a class when a program asks: the person that runs it could ask by it and then approve too.
 
-    `run-by`: the person whom the trust document names as running it does not approve; where it names nobody, one more
+    `run-by`: the person that the trust document names as running it does not approve; where it names nobody, one more
     person is needed. `one-more`: one more person in any case.
     """
 
@@ -138,7 +138,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class PolicyClass:
-    """What one risk class needs.
+    """The needs of one risk class.
 
     `approvals`: distinct people. `roles`: any of them makes an approver. `needs_detail`: approvals from the summary do
     not count. `max_ttl_s`: an approval counts that long after the plan was made. `max_items`: of one plan.
@@ -272,12 +272,12 @@ def risk_class(
     """Return the class of a change.
 
     Args:
-        action: what it does.
+        action: of the plan.
         items: how many subjects it would change.
         active_services: how many services are active now.
         usual: items of such a change at most, of late; None: not known. It counts above `LOW_ITEMS_MAX` items only.
         facts_age_s: age of the billing data that it rests on, seconds; None: it rests on none.
-        facts_age_max_s: at what age billing data counts as old, seconds.
+        facts_age_max_s: from this age on, seconds, billing data counts as old.
         facts_empty: it rests on billing data, and there is none.
         matched_payment: a payment of each subject was matched after its suspension.
         standing: a standing authority is in force that covers it.
@@ -287,7 +287,7 @@ def risk_class(
             or it ends in a suspension, which is nobody's alone under whatever name.
         device_config: it changes a device's configuration, not a subscriber's service.
         guarded: a proven guard undoes the change where it cuts the management path.
-        baseline_due: it sets what the configuration declares of such a device, which is new or was reset.
+        baseline_due: it sets the declared baseline on a device that is new or was reset.
     """
     if action is Action.CPE_ACCEPT:
         return RiskClass.PROVISION  # of any number: a fleet that was accepted by an older version is one plan
@@ -329,7 +329,7 @@ def in_windows(windows: tuple[Window, ...], minute_of_week: int) -> bool:
 
 
 def stricter(a: PolicyClass, b: PolicyClass) -> PolicyClass:
-    """Return what satisfies both: the policy when a plan was approved, and the policy now. Both are of one class."""
+    """Return the policy that satisfies both: of the approval and of now. Both are of one class."""
     if a == b:
         return a
     refuse = UnknownRequester.REFUSE in {a.unknown_requester, b.unknown_requester}

@@ -1,6 +1,6 @@
-"""Evidence files: one leaf with its proof, or a whole export, and what they prove to somebody who trusts nobody.
+"""Evidence files: one leaf with its proof, or a whole export, and the verdict of a reader that trusts nobody.
 
-A proof file is C2SP's `c2sp.org/tlog-proof@v1`, whose `extra` line holds our leaf (JSON in base64). An export is JSON
+A proof file is C2SP's `c2sp.org/tlog-proof@v1`; its `extra` line holds our leaf (JSON in base64). An export is JSON
 lines. Both are in `docs/spec/proof-file.md`. A file names the log's key; whether that is the operator's, only a key
 or the words of a trust head that the reader has from elsewhere can say: without either, nothing is proven.
 """
@@ -244,7 +244,7 @@ class Report:
 
     @property
     def whole(self) -> bool:
-        """Nothing had to be left open for want of leaves or of what they name."""
+        """Nothing had to be left open for want of leaves or of the statements that they name."""
         return not any(line.part for line in self.lines)
 
     @property
@@ -274,7 +274,7 @@ def _open_leaf(entry: ProvenLeaf) -> Leaf:
 
 
 def verify_file_untrusted(data: bytes, vkey: str | None = None, head: str | None = None) -> Report:
-    """Return what a proof file or an export proves.
+    """Return the facts that a proof file or an export proves.
 
     Args:
         data: the file.
@@ -291,7 +291,7 @@ def verify_file_untrusted(data: bytes, vkey: str | None = None, head: str | None
 
 
 def verify_export_untrusted(data: bytes, vkey: str | None = None, head: str | None = None) -> Report:
-    """Return what an export proves; arguments as for `verify_file_untrusted`.
+    """Return the facts that an export proves; arguments as for `verify_file_untrusted`.
 
     Raises:
         MalformedProofError: not an export.
@@ -300,7 +300,7 @@ def verify_export_untrusted(data: bytes, vkey: str | None = None, head: str | No
 
 
 def verify_export(export: Export, vkey: str | None = None, head: str | None = None) -> Report:
-    """Return what a decoded export proves; arguments as for `verify_file_untrusted`."""
+    """Return the facts that a decoded export proves; arguments as for `verify_file_untrusted`."""
     check = _Check()
     trusts = _check_trust(check, export, head)
     pinned = _check_key(check, export, trusts, vkey, head)
@@ -479,7 +479,7 @@ def _check_pauses(
 ) -> Iterator[Envelope]:
     """Yield the signed pauses and resumes of plans of the file, each once it was judged.
 
-    That a resume was of who paused is judged of nobody: a pause by the agent's socket has no statement.
+    Whether the person that paused also resumed is not judged: a pause by the agent's socket has no statement.
     """
     kinds: tuple[tuple[type[Pause | Resume], str], ...] = ((Pause, "pause"), (Resume, "resume"))
     for kind, word in kinds:

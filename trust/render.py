@@ -1,9 +1,9 @@
 """The preview of a plan, from its verified bytes: the one renderer, for the approver's desk and the agent's CLI.
 
-What is written, what cannot be undone, class and counts come from the signed plan and items themselves. Texts for
-people (why, now, after) come from their `display`; what is not there is left out, nothing is invented. Every text
-passes `neutralise`, since names come from subscribers' own hands, and every paragraph has a label and is indented, so
-that no text can pass for a line of ours.
+Writes, irreversible steps, class and counts come from the signed plan and items themselves. Texts for people (why, now,
+after) come from their `display`; a missing one is left out, nothing is invented. Every text passes `neutralise`, since
+names come from subscribers' own hands, and every paragraph has a label and is indented, so that no text can pass for a
+line of ours.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _LABEL: Final = 7
 _NAMES_SHOWN: Final = 12
 _WHYS_SHOWN: Final = 3
 _ENTRY: Final = "as-previewed"
-"""The test of a requirement that a subject's inventory entry is what the preview rested on."""
+"""The test of a requirement that a subject's inventory entry is the one that the preview rested on."""
 _READ: Final = "as-read"
 """Likewise: that a resource, which is not written, reads as the preview did."""
 _RESTS_ON_SHOWN: Final = 3
@@ -262,7 +262,7 @@ def _enforce(item: Item) -> list[str]:
 
 
 def _required(items: Iterable[Item]) -> str:
-    """Return what is read again before the first byte: one fact in its own words, many together."""
+    """Return the facts that are read again before the first byte: one in its own words, many together."""
     required = [r for item in items for r in item.requires]
     facts = sorted({neutralise(r.shown) for r in required if r.test not in (_ENTRY, _READ)})
     named = facts if len(facts) == 1 else [f"{len(facts)} facts"] if facts else []
@@ -316,7 +316,7 @@ def _counted(items: Iterable[Item], key: str) -> list[str]:
 
 
 def _open_many(items: Iterable[Item]) -> list[str]:
-    """Return what may let people out, with how many it is said of: most of a batch have the same."""
+    """Return the open ways out, each with the number of items that have it: most of a batch have the same."""
     counts = Counter(neutralise(i.display["open"]) for i in items if i.display.get("open")).most_common()
     rest = sum(n for _, n in counts[_OPEN_SHOWN:])
     return [*(f"{n}: {text}" for text, n in counts[:_OPEN_SHOWN]), *([f"{rest} others: see each"] if rest else [])]
@@ -397,7 +397,7 @@ def _pace(items: Items) -> str:
 
 
 def _stop(plan: Plan, items: Items) -> list[str]:
-    """Return when a run stops by itself, and what then becomes of what was done."""
+    """Return when a run stops by itself, and whether its writes are then taken back."""
     pace = items.head.pace
     canary = ["canary fails"] if len(items.head.waves) > 1 else []
     least = f" (at least {pace.stop_failed_least})" if pace.stop_failed_least > 1 else ""
@@ -413,7 +413,7 @@ def _stop(plan: Plan, items: Items) -> list[str]:
 
 
 def render_list(items: Items) -> str:
-    """Return one line for each item: what a batch's approver reads before saying that they saw the detail."""
+    """Return one line for each item: a batch's approver reads them before saying that they saw the detail."""
     lines = []
     for item in items.items:
         name = neutralise(item.subject) if item.subject is not None else f"item {item.n}"
@@ -423,7 +423,7 @@ def render_list(items: Items) -> str:
 
 
 def render_summary(plan: Plan, short_id: str = "", width: int = 100) -> str:
-    """Return what a plan says by itself, for people who may not see subscribers.
+    """Return the text of a plan by itself, for people that may not see subscribers.
 
     Args:
         plan: the verified plan.

@@ -1,4 +1,4 @@
-"""Sealed bodies: what only its receiver opens, of a length that tells little. X25519 sealed boxes through PyNaCl.
+"""Sealed bodies: only their receiver opens them, and their length tells little. X25519 sealed boxes through PyNaCl.
 
     sealed      = hint[8] box(u32-big-endian-length body zeros)         plain length: a power of two >= smallest
     page        = hint[8] box(view-id[16] u32-number u32-count part)    numbers from 0
@@ -6,7 +6,7 @@
     hint        = SHA-256(public)[:8]
     box         = libsodium crypto_box_seal
 
-A sealed box proves no sender and binds nothing: whoever is inside signed what is inside, and that names agent and ids.
+A sealed box proves no sender and binds nothing: the content is signed, and names agent and ids.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class SealingKey:
         return bytes(self._key)
 
     def open_box(self, box: bytes) -> bytes | None:
-        """Return what was sealed to this key; None: it was not, or was altered."""
+        """Return the content of a body that was sealed to this key; None: it was not, or was altered."""
         try:
             return bytes(nacl.public.SealedBox(self._key).decrypt(box))
         except (nacl.exceptions.CryptoError, nacl.exceptions.TypeError):
@@ -74,7 +74,7 @@ class SealingKey:
 
 
 def check_sealing_public_untrusted(public: bytes) -> None:
-    """Refuse a public key under which anybody could open what is sealed.
+    """Refuse a public key under which anybody could open a sealed body.
 
     Raises:
         MalformedKeyError: not 32 bytes, or of small order (RFC 7748 section 6.1: the shared secret would be zero).
@@ -93,7 +93,7 @@ def hint(public: bytes) -> bytes:
 
 
 def _box(plain: bytes, public: bytes) -> bytes:
-    """Return what `crypto_box_seal` returns, with a one-time key from `chance` and not from libsodium itself.
+    """Return the same as `crypto_box_seal`, with a one-time key from `chance` and not from libsodium itself.
 
     box = one-time-public[32] crypto_box(plain), nonce = BLAKE2b-192(one-time-public public)
     """

@@ -39,7 +39,7 @@ def open_secret_untrusted(sealed: str, intent_id: str, name: str, opener: Callab
         sealed: from the intent.
         intent_id: of the intent that holds it.
         name: the parameter's, as the intent has it.
-        opener: opens what was sealed to one of the agent's keys, or raises MalformedSealError.
+        opener: opens a body that was sealed to one of the agent's keys, or raises MalformedSealError.
 
     Raises:
         MalformedError: not sealed to a key that still lives, or sealed for another intent or parameter.

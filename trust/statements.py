@@ -1,9 +1,9 @@
-"""What people and agents sign: the statements, one payload type each, as strict JSON.
+"""The statements that people and agents sign, one payload type each, as strict JSON.
 
-Common to all: `crit` (a list; what is in it and not known: refuse) and `ext` (ignored); any other unknown field:
-refuse. Ids are 128 random bits, 32 hex digits; digests 64; people are handles. Times that the cloud may read are unix
-*minutes*; in trust and intent they are unix seconds. A statement's digest is `envelope.digest_of`. Bytes are signed and
-kept as they are: nothing is canonicalised.
+Common to all: `crit` (a list; an unknown name in it: refuse) and `ext` (ignored); any other unknown field: refuse. Ids
+are 128 random bits, 32 hex digits; digests 64; people are handles. Times that the cloud may read are unix *minutes*; in
+trust and intent they are unix seconds. A statement's digest is `envelope.digest_of`. Bytes are signed and kept as they
+are: nothing is canonicalised.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LOGIN: Final = "login"
 
 
 class OnFailure(enum.Enum):
-    """What a run does when an item fails: stop, go on, or take back what it did."""
+    """The reaction of a run to an item that fails: stop, go on, or take back its writes."""
 
     STOP = "stop"
     CONTINUE = "continue"
@@ -45,7 +45,7 @@ class OnFailure(enum.Enum):
 
 
 class OnStale(enum.Enum):
-    """What a run does when an item drifted: leave that item and go on, or stop."""
+    """The reaction of a run to an item that drifted: leave that item and go on, or stop."""
 
     SKIP = "skip"
     STOP = "stop"
@@ -64,14 +64,14 @@ class SizeBucket(enum.Enum):
 
 
 class Decision(enum.Enum):
-    """What an approver decided."""
+    """The decision of an approver."""
 
     APPROVE = "approve"
     REJECT = "reject"
 
 
 class Saw(enum.Enum):
-    """What an approver looked at: the items, or only what the plan says."""
+    """The text that an approver looked at: the items, or only the plan's own."""
 
     DETAIL = "detail"
     SUMMARY = "summary"
@@ -114,7 +114,7 @@ class OutcomeState(enum.Enum):
 
 
 class OutcomeBucket(enum.Enum):
-    """What items are counted under in an outcome."""
+    """The names under which an outcome counts items."""
 
     APPLIED = "applied"
     ACCEPTED = "accepted"
@@ -128,7 +128,7 @@ class OutcomeBucket(enum.Enum):
 
 
 class StandingEvidence(enum.Enum):
-    """What must be known of a plan's subject for a standing authority to cover it."""
+    """The evidence about a plan's subject that a standing authority needs to cover it."""
 
     PAYMENT_MATCHED = "payment-matched"
     BASELINE_DUE = "baseline-due"
@@ -137,7 +137,7 @@ class StandingEvidence(enum.Enum):
 
 
 class FreezeScope(enum.Enum):
-    """What a freeze stops."""
+    """The scope of a freeze."""
 
     ALL = "all"
     AGENT = "agent"
@@ -147,7 +147,7 @@ class FreezeScope(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class IntentSubject:
-    """Whom a change is about: `by` is `service`, `subscriber`, `tariff`…; `value` is the reference."""
+    """The subjects of a change: `by` is `service`, `subscriber`, `tariff`…; `value` is the reference."""
 
     by: str
     value: str
@@ -164,7 +164,7 @@ class SeenLog:
 
 @dataclass(frozen=True, slots=True)
 class SeenHeads:
-    """What an approver's tool has seen: the newest trust version and its digest, and log heads."""
+    """The newest state that an approver's tool has seen: the trust version and its digest, and log heads."""
 
     trust_version: int
     trust_sha256: str
@@ -184,9 +184,9 @@ class Enroll:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What is wanted; it gives no authority. `expires` is unix seconds; `supersedes` an intent id, or empty.
+    """The wanted change; it gives no authority. `expires` is unix seconds; `supersedes` an intent id, or empty.
 
-    `secrets`: name -> what is to be set and nobody is to see, sealed by itself (`trust.sealed_secret`); left out of the
+    `secrets`: name -> a secret value to be set, sealed by itself (`trust.sealed_secret`); left out of the
     document where there are none.
     """
 
@@ -210,7 +210,7 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the agent would do, without any subscriber in it.
+    """The change as the agent would do it, without any subscriber in it.
 
     `made`, `start_by` and `run_until` are unix minutes. `requester` is a handle or `unknown`. `items_root` is the root
     over head and items (`trust.items`); `log_size` and `log_root` are the agent's log when it was made.
@@ -278,7 +278,8 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was done, in buckets. `seq` grows with each outcome of a plan; `final` ends them; `at` is unix minutes.
+    """The result of a run, counted in buckets. `seq` grows with each outcome of a plan; `final` ends them; `at` is unix
+    minutes.
 
     `results_sha256` is the root over the salted per-item results, which stay with the agent.
     """
@@ -397,7 +398,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What two people allow beforehand: a verb on one subject, where the evidence is there; two signatures.
+    """A permission in advance: a verb on one subject, where the evidence is there; two people sign.
 
     `person` began it. `scope` lists agent ids, or `all`. `rate_per_hour` is uses in any hour. Dates are unix minutes.
     """
@@ -757,7 +758,7 @@ _TYPES: Final = {payload_type(statement): statement for statement in _READERS}
 
 
 def decode_untrusted(payload_type: str, payload: bytes) -> Statement:
-    """Return the statement of this payload type. Call it on bytes whose signatures were verified.
+    """Return the statement of this payload type. Call it on bytes with verified signatures.
 
     Raises:
         NotUnderstoodError: the payload type, or something in `crit`, is not known.

@@ -1,4 +1,4 @@
-"""What an export tells of one plan: whether its leaves are a life that a plan can have, and who stood behind its use.
+"""The story of one plan by an export: whether its leaves are a possible life, and the signatures behind its use.
 
 * The leaves are taken in the order of the log, never of the file.
 * A statement counts from the leaf on that names it. Leaves from before leaves named theirs, and closed ones, leave
@@ -83,7 +83,7 @@ class Log:
     whole: bool
     of_plan: Mapping[bytes, Sequence[LogLeaf]] = field(init=False, repr=False)
     freezing: Sequence[LogLeaf] = field(init=False, repr=False)
-    """The leaves of freezes and of what lifts them."""
+    """The leaves of freezes and of their ends."""
 
     def __post_init__(self) -> None:
         """Sort the leaves by their plan, once: a log has many."""
@@ -105,9 +105,9 @@ class Signed:
 
 
 class Behind:
-    """The statements of a file that may stand behind plans or against them, by what they are looked up by.
+    """The statements of a file that may stand behind plans or against them, by their keys of look-up.
 
-    Nothing of them is verified yet; what cannot be read stands behind nothing.
+    Nothing of them is verified yet; an unreadable one stands behind nothing.
     """
 
     def __init__(self, envelopes: Iterable[Envelope]) -> None:
@@ -117,7 +117,7 @@ class Behind:
         self.standings: dict[str, list[Signed]] = {}
         """By their id."""
         self.freezing: dict[str, Envelope] = {}
-        """Freezes and what lifts them, by their digest."""
+        """Freezes and their ends, by their digest."""
         for envelope in envelopes:
             if envelope.payload_type in _BEHIND:
                 with contextlib.suppress(MalformedStatementError):
@@ -171,7 +171,7 @@ def read_record_untrusted(kind: LeafKind, record: bytes) -> Named:
 
 
 def get_log_findings(log: Log, plans: Mapping[bytes, Plan]) -> list[StoryLine]:
-    """Return what is wrong with the leaves alone: of the plans in the file, and of all where it holds the whole log."""
+    """Return the faults of the leaves alone: of the plans in the file, and of all where it holds the whole log."""
     found = []
     for digest, mine in log.of_plan.items():
         plan = plans.get(digest)
@@ -196,7 +196,7 @@ def _replayed(leaves: Sequence[LogLeaf], *, reverts: bool) -> LifeOfPlan:
 
 
 def get_plan_findings(case: Case) -> list[StoryLine]:
-    """Return what a file tells of a plan. What contradicts its life alone is in `get_log_findings`."""
+    """Return the story that a file tells of a plan. Contradictions within its life alone are in `get_log_findings`."""
     name, mine = f"plan {case.plan.plan_id}", case.log.of_plan.get(case.digest)
     if not mine:
         return [StoryLine(f"{name}: {StoryFault.NOTHING_SAID.meaning}", StoryFault.NOTHING_SAID)]
@@ -230,7 +230,7 @@ def _not_consumed(name: str, life: LifeOfPlan, *, whole: bool) -> StoryLine:
 
 
 def _completeness(case: Case, life: LifeOfPlan, named: Mapping[int, Named | None]) -> tuple[bool, list[StoryLine]]:
-    """Return whether the file holds all leaves of the plan, as far as its last outcome, and what was found."""
+    """Return whether the file holds all leaves of the plan, as far as its last outcome, and the findings."""
     found: list[StoryLine] = []
     counted = 0
     for number, ending in enumerate(life.endings, start=1):
@@ -254,7 +254,7 @@ def _completeness(case: Case, life: LifeOfPlan, named: Mapping[int, Named | None
 
 
 def _without_ending(life: LifeOfPlan, outcome: Outcome) -> StoryLine:
-    """An outcome without its leaf: of what never started, older agents wrote none."""
+    """An outcome without its leaf: older agents wrote none for a plan that never started."""
     if life.stage is Stage.CLOSED and outcome.seq == 1 and outcome.state in life.outcome_states:
         return StoryLine(
             f"outcome 1: {outcome.state.value}; {NOT_JUDGED}: whether leaves are missing: written before it had a leaf",
@@ -345,7 +345,7 @@ def _consumed(
 
 
 def _items(case: Case) -> tuple[int, StoryLine]:
-    """Return how many items a plan would change, or at least, and by what that is known."""
+    """Return how many items a plan would change, or at least, and the source of that number."""
     if case.items is not None:
         changed = sum(1 for item in case.items.items if item.listed is Listed.CHANGE)
         return changed, StoryLine(f"size: {changed} items, as its documents say")
@@ -376,7 +376,7 @@ def _behind(case: Case, mine: Sequence[LogLeaf], consumed: int, reviews: Collect
 def _by_standing(
     case: Case, mine: Sequence[LogLeaf], at: LogLeaf, trust: Trust, circumstances: verify.Circumstances
 ) -> tuple[Envelope, str] | None:
-    """Return the standing authority that the log names before the use and that covers the plan, and what it says."""
+    """Return the standing authority that the log names before the use and that covers the plan, with its content."""
     used = [e for e in mine if e.index < at.index and e.leaf.kind is LeafKind.STANDING_USED]
     if not used or case.plan.size_bucket is not SizeBucket.ONE:
         return None
@@ -402,7 +402,7 @@ def _by_standing(
 
 
 def _reviews(case: Case, mine: Sequence[LogLeaf]) -> dict[str, Approval]:
-    """Return, by digest, what second people signed of a change that one person made alone, as the agent judged it."""
+    """Return, by digest, the reviews of a change that one person made alone, as the agent judged it."""
     ended = closed = None
     for entry in mine:
         match entry.leaf.kind:
@@ -485,7 +485,7 @@ def _freezes(case: Case) -> tuple[list[_Frozen], int]:
 
 
 def _lift(case: Case, found: Mapping[str, _Frozen], entry: LogLeaf, envelope: Envelope, trust: Trust) -> None:
-    """Lift freezes as the agent did: whom they freeze, and of one of all whoever is frozen, helps to lift nothing."""
+    """Lift freezes as the agent did: a frozen person helps to lift nothing that holds them, nor a freeze of all."""
     unfreeze = verify.verify_unfreeze(envelope, trust, entry.leaf.minute * 60, case.plan.agent)
     held = {sha256: f for sha256, f in found.items() if f.holds(entry, case.trusts)}
     lifted = [held[sha256] for sha256 in unfreeze.freezes if sha256 in held]
@@ -523,7 +523,7 @@ def _frozen(
 
 
 def _covers(case: Case, freeze: Freeze, by: Sequence[Envelope]) -> bool:
-    """Tell whether a freeze stops the plan: all, its agent, who asked, or a person or key behind it."""
+    """Tell whether a freeze stops the plan: all, its agent, its requester, or a person or key behind it."""
     match freeze.scope:
         case FreezeScope.ALL:
             return True

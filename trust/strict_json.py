@@ -30,7 +30,7 @@ def read_object_untrusted(data: bytes, max_bytes: int, what: str) -> Reader:
     Args:
         data: UTF-8 bytes.
         max_bytes: the longest acceptable `data`.
-        what: what it is, for messages ("plan").
+        what: the name of the document, for messages ("plan").
 
     Raises:
         MalformedStatementError: too long, not UTF-8, not strict JSON, or not an object.
@@ -109,7 +109,7 @@ _CHARACTER_BYTES: Final = 4
 
 @final
 class Reader:
-    """Reads the fields of one JSON object by name and type; `done` refuses what was not read.
+    """Reads the fields of one JSON object by name and type; `done` refuses fields that were not read.
 
     Every method raises MalformedStatementError where the field is missing, of another type or out of range.
     """
@@ -217,7 +217,7 @@ class Reader:
         return [self._text(name, value, max_bytes) for value in self._list(name)]
 
     def text_map(self, name: str) -> dict[str, str]:
-        """Return an object all of whose values are text, in its order."""
+        """Return an object with text values only, in its order."""
         sub = self.object(name)
         return {key: sub.text(key) for key in sub.names()}
 
@@ -237,7 +237,7 @@ class Reader:
         return [self._integer(name, value, lo, hi) for value in self._list(name)]
 
     def integer_map(self, name: str, lo: int, hi: int) -> dict[str, int]:
-        """Return an object all of whose values are integers, in its order."""
+        """Return an object with integer values only, in its order."""
         sub = self.object(name)
         return {key: sub.integer(key, lo, hi) for key in sub.names()}
 
@@ -273,17 +273,17 @@ class Reader:
             raise self.error(name, f"is none of the values of {kind.__name__}") from None
 
     def enum(self, name: str, kind: type[_E]) -> _E:
-        """Return the member of `kind` whose value is the field's text."""
+        """Return the member of `kind` that has the field's text as its value."""
         return self._enum(name, self.text(name), kind)
 
     def enums(self, name: str, kind: type[_E]) -> tuple[_E, ...]:
         return tuple(self._enum(name, value, kind) for value in self.texts(name))
 
     def extensions(self, understood: Sequence[str] = ()) -> None:
-        """Read `crit` and `ext`, both optional: what `ext` holds is ignored unless `crit` names it.
+        """Read `crit` and `ext`, both optional: a field of `ext` is ignored unless `crit` names it.
 
         Raises:
-            NotUnderstoodError: `crit` names what is not in `understood`.
+            NotUnderstoodError: `crit` names an extension that is not in `understood`.
         """
         for name in self.texts("crit") if self.has("crit") else ():
             if name not in understood:

@@ -68,7 +68,7 @@ def _outputs(arguments: Sequence[str]) -> Iterator[bool]:
 _UNSAFE: Final = re.compile(
     "[\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
-"""Left as they are by `json.dumps`: controls above ASCII, line ends, and what hides or reorders text."""
+"""Left as they are by `json.dumps`: controls above ASCII, line ends, and characters that hide or reorder text."""
 
 
 def json_text(value: object, *, indent: int | None = None) -> str:
@@ -97,7 +97,7 @@ _WORD: Final = re.compile(r"\w+")
 
 
 def neutralise(text: str) -> str:
-    r"""Return text that can neither move the cursor, reorder what follows, nor hide characters.
+    r"""Return text that can neither move the cursor, reorder later text, nor hide characters.
 
     Control, bidirectional, zero-width and other format characters, and spaces but U+0020, become escapes such as
     `\u202e`. A word that mixes Latin, Cyrillic and Greek letters is a likely forgery: the text ends with a mark.

@@ -1,4 +1,4 @@
-"""Whether a statement may be acted on: who signed, in which role, when, and whether enough distinct people agree.
+"""Whether a statement may be acted on: its signers, their roles, its time, and whether enough distinct people agree.
 
 `verify_*` raises; `get_approval_result` and `get_standing_result` explain and never raise. Keys are looked up in the
 trust document, never in the message; bytes are verified before they are parsed; people are counted, not signatures,
@@ -62,7 +62,7 @@ CLOCK_SLACK_S: Final = 300
 
 UNFREEZE_PEOPLE: Final = 2
 FRESH_S: Final = 86_400
-"""For how long what lifts, pauses or resumes is taken after it was signed."""
+"""For how long a lift, pause or resume is taken after it was signed."""
 STANDING_PEOPLE: Final = 2
 BY_STANDING: Final = frozenset({RiskClass.RESTORE, RiskClass.PROVISION, RiskClass.SUPPORT})
 """Classes of plans that a standing authority may approve."""
@@ -153,7 +153,7 @@ def _check_sealing(public: str) -> None:
 
 
 def verify_enroll(envelope: Envelope) -> Enroll:
-    """Return the enrolment that both of its own keys signed; whose they are, only the typed words can say.
+    """Return the enrolment that both of its own keys signed; only the typed words can say to whom they belong.
 
     Raises:
         RefusedError: of another type, malformed, or a key did not sign.
@@ -174,7 +174,7 @@ def verify_enroll(envelope: Envelope) -> Enroll:
 
 
 def _open_persons(envelope: Envelope, kind: type[_S], trust: Trust, now_s: int) -> tuple[_S, Person, list[Person]]:
-    """Return the statement, the person whom it names, and all people whose keys in force signed it."""
+    """Return the statement, the person that it names, and all people with keys in force that signed it."""
     people = trust.people_by_key()
     statement, signers = _open(envelope, kind, people, trust)
     handle = getattr(statement, "person", None)
@@ -192,8 +192,8 @@ def verify_intent(envelope: Envelope, trust: Trust, now_s: int) -> Intent:
     """Return the intent that its requester, a person or a service, signed. It gives no authority.
 
     Raises:
-        RefusedError: of another type, chain or signer, malformed, by a person who may not act on its agent, or past its
-            `expires`.
+        RefusedError: of another type, chain or signer, malformed, by a person that may not act on its agent, or past
+            its `expires`.
     """
     owners = {public: (person.handle, person.keys) for public, person in trust.people_by_key().items()}
     owners |= {bytes.fromhex(k.pub): (s.service, s.keys) for s in trust.services for k in s.keys if k.kind == ED25519}
@@ -221,12 +221,12 @@ def verify_cancel(envelope: Envelope, trust: Trust, now_s: int) -> Cancel:
 
 
 def verify_pause(envelope: Envelope, trust: Trust, now_s: int, agent: str) -> Pause:
-    """Return the pause that a person signed within the last day who may ask for changes of this agent, or decide them.
+    """Return the pause that a requester or approver of this agent signed within the last day.
 
     An expired document may still stop things.
 
     Raises:
-        RefusedError: of another type, chain or signer, malformed, too old, or by a person who may do neither here.
+        RefusedError: of another type, chain or signer, malformed, too old, or by a person with neither role here.
     """
     pause, person, _ = _open_persons(envelope, Pause, trust, now_s)
     _check_fresh("pause", pause.at, now_s)
@@ -254,20 +254,20 @@ def verify_resume(
     frozen_people: Collection[str] = (),
     frozen_keys: Collection[bytes] = (),
 ) -> Resume:
-    """Return the resume that a person signed within the last day: who paused it, an approver or an owner.
+    """Return the resume that a person signed within the last day: the one that paused it, an approver or an owner.
 
     Args:
         envelope: the resume.
         trust: the document in force.
         now_s: unix seconds.
         agent: the agent of the plan, where the person may act.
-        paused_by: the handle of the person who paused it.
-        frozen_people: handles of those who may let nothing go on.
+        paused_by: the handle of the person that paused it.
+        frozen_people: handles of frozen people, which may let nothing go on.
         frozen_keys: 32 bytes each, likewise.
 
     Raises:
-        RefusedError: of another type, chain or signer, malformed, too old, by another person, by whom a freeze holds,
-            or the document expired.
+        RefusedError: of another type, chain or signer, malformed, too old, by another person or a frozen one, or the
+            document expired.
     """
     chain.verify_not_expired(trust, now_s)
     resume, person, _ = _open_persons(envelope, Resume, trust, now_s)
@@ -280,7 +280,9 @@ def verify_resume(
 
 
 def resume_problem(person: Person, agent: str, paused_by: str) -> RefusedError | None:
-    """Return why a person may not let a paused change go on, or None: who paused it, an approver or an owner may."""
+    """Return why a person may not let a paused change go on, or None: the one that paused it, an approver or an owner
+    may.
+    """
     if why := pause_problem(person, agent):
         return why
     if person.handle != paused_by and not _APPROVING & set(person.roles):
@@ -315,14 +317,15 @@ def verify_freeze(envelope: Envelope, trust: Trust, now_s: int) -> Freeze:
 
 @dataclass(frozen=True, slots=True)
 class CannotLift:
-    """People (handles) and public keys (32 bytes each) whose signature helps to lift no such freeze."""
+    """People (handles) and public keys (32 bytes each) with signatures that help to lift no such freeze."""
 
     people: frozenset[str] = frozenset()
     keys: frozenset[bytes] = frozenset()
 
 
 def cannot_lift(lifted: Collection[tuple[FreezeScope, str]], held: Iterable[tuple[FreezeScope, str]]) -> CannotLift:
-    """Return who cannot help to lift freezes: whom one of them freezes; of one that stops all, whoever is frozen.
+    """Return the signers that cannot help to lift freezes: those that one of them freezes, and for a freeze of all
+    every frozen one.
 
     Args:
         lifted: scope and target of each freeze to lift; they are lifted together or not at all.
@@ -345,7 +348,7 @@ def verify_unfreeze(
         envelope: the unfreeze.
         trust: the document in force.
         now_s: unix seconds.
-        agent: the agent at which it is lifted: people count who may act there; None: anywhere.
+        agent: the agent at which it is lifted: people count that may act there; None: anywhere.
         but: people and keys that do not count for these freezes.
 
     Raises:
@@ -375,7 +378,7 @@ def _covers(scope: Collection[str], agents: Collection[str]) -> bool:
 
 
 def verify_view(envelope: Envelope, trust: Trust, now_s: int) -> tuple[View, Person]:
-    """Return the view and the person who may see that agent's subscribers, by today's trust document.
+    """Return the view and the person, which may see that agent's subscribers by today's trust document.
 
     Raises:
         RefusedError: of another type, chain or signer, malformed, a key that hides nothing, the person may not see,
@@ -400,7 +403,7 @@ def verify_view(envelope: Envelope, trust: Trust, now_s: int) -> tuple[View, Per
 def verify_standing(envelope: Envelope, trust: Trust, now_s: int) -> tuple[Standing, tuple[Person, ...]]:
     """Return the standing authority and the two people or more behind it; it may begin later than now.
 
-    Those count who are owners or approvers everywhere that it reaches, with keys in force.
+    Owners and approvers everywhere that it reaches count, with keys in force.
 
     Raises:
         RefusedError: of another type, chain or signer, malformed, too few people, past its date, or the document
@@ -423,13 +426,13 @@ def verify_standing(envelope: Envelope, trust: Trust, now_s: int) -> tuple[Stand
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What else bears on approvals, as the agent knows it.
+    """Circumstances that bear on approvals, as the agent knows them.
 
     `then`: the trust document when the plan was made: the stricter policy holds. `trust_sha256`: the digest of ours.
-    `older_sha256`: the digests of the versions before it, as far as they are known.
-    `items`: how many items the plan would change. `from_cloud`: which approvals (by position) the cloud delivered.
-    `frozen_people` (handles) and `frozen_keys` (32 bytes each) do not count. `recorded`: it was consumed long ago, so a
-    document that does not say what requests of programs need is taken at its word; an agent asks for one person more.
+    `older_sha256`: the digests of the versions before it, as far as they are known. `items`: how many items the plan
+    would change. `from_cloud`: which approvals (by position) the cloud delivered. `frozen_people` (handles) and
+    `frozen_keys` (32 bytes each) do not count. `recorded`: it was consumed long ago, so a document that says nothing of
+    requests of programs is taken at its word; an agent asks for one person more.
     """
 
     then: Trust | None = None
@@ -444,7 +447,7 @@ class Circumstances:
 
 @dataclass(frozen=True, slots=True)
 class NotCounted:
-    """An approval that did not count: its position, whose it says to be (empty: unreadable), and why."""
+    """An approval that did not count: its position, the person that it names (empty: unreadable), and why."""
 
     index: int
     person: str
@@ -457,7 +460,7 @@ class VerificationResult:
     """Whether a plan may be consumed now, and all that was found.
 
     `approved`: it may. `need` people must approve; `people` are those that count. `reason` is why it may not;
-    `rejected_by` who said no; `not_counted` the approvals that were passed over.
+    `rejected_by` the people that said no; `not_counted` the approvals that were passed over.
     """
 
     approved: bool
@@ -487,7 +490,7 @@ class _Count:
 
 
 def policy_for(plan: Plan, trust: Trust, then: Trust | None = None) -> PolicyClass | None:
-    """Return what the plan's class needs: the stricter of the policy now and `then`; None where either lacks it."""
+    """Return the needs of the plan's class: the stricter of the policy now and `then`; None where either lacks it."""
     now = trust.policy_class(plan.risk_class)
     if then is None or then is trust or now is None:
         return now
@@ -499,8 +502,8 @@ def people_more(policy: PolicyClass, requester: str, trusts: Iterable[Trust], *,
     """Return how many people more than the class says must approve: 1 where nobody can say which person asked.
 
     Args:
-        policy: what the class needs.
-        requester: who asked.
+        policy: the needs of the class.
+        requester: of the plan.
         trusts: the documents that bear on it: the one in force, and the one when the plan was made.
         recorded: as in `Circumstances`.
     """
@@ -513,7 +516,7 @@ def people_more(policy: PolicyClass, requester: str, trusts: Iterable[Trust], *,
 
 
 def runs(requester: str, trust: Trust) -> str:
-    """Return the handle of the person who runs this program; empty: it is none, or nobody known runs it."""
+    """Return the handle of the person that runs this program; empty: it is none, or nobody known runs it."""
     program = trust.program(requester)
     return "" if program is None or trust.person(program.run_by) is None else program.run_by
 
@@ -598,7 +601,7 @@ class _Judge:
         return [self.trust] if then is None else [self.trust, then]
 
     def run_by(self) -> dict[str, str]:
-        """Return the people who run a program that asked for the plan, each with the program."""
+        """Return the people that run a program that asked for the plan, each with the program."""
         return {runs(each, trust): each for trust in self.trusts() for each in self.requesters}
 
 
@@ -620,7 +623,7 @@ def _judge_one(judge: _Judge, index: int, envelope: Envelope, count: _Count) -> 
 
 
 def _check_person(judge: _Judge, approval: Approval, signer: Person, envelope: Envelope) -> None:
-    """What must hold of an approval and of a rejection alike."""
+    """The conditions that an approval and a rejection share."""
     c = judge.circumstances
     if judge.digest not in approval.plans:
         raise RefusedError(Reason.OTHER_PLAN, "the approval is for another plan")
@@ -709,7 +712,7 @@ def verify_review(
         circumstances: frozen people and keys, and the digest of the trust document.
 
     Raises:
-        RefusedError: of another type, chain, plan or signer, malformed, by a person who may not review it or saw the
+        RefusedError: of another type, chain, plan or signer, malformed, by a person that may not review it or saw the
             summary only, signed before the run ended or later than now, or the document expired.
     """
     chain.verify_not_expired(trust, now_s)
@@ -748,8 +751,9 @@ def get_standing_result(
         trust: the document in force.
         now_s: unix seconds.
         requester: who asked, as the agent knows it; never counts, and neither does the one whom the plan names.
-        evidence: what the agent itself knows of the plan's one subject.
-        circumstances: what else bears on it; `items` must be 1, `from_cloud` are positions in `standing_envelopes`.
+        evidence: the agent's own knowledge of the plan's one subject.
+        circumstances: other facts that bear on it; `items` must be 1, `from_cloud` are positions in
+            `standing_envelopes`.
     """
     c = circumstances
     policy = policy_for(plan, trust, c.then)
@@ -793,7 +797,7 @@ def get_standing_result(
 def _judge_standing(
     judge: _Judge, index: int, envelope: Envelope, evidence: frozenset[StandingEvidence]
 ) -> tuple[Standing, list[Person]]:
-    """Return it and the people who count, once it covers the plan now."""
+    """Return it and the people that count, once it covers the plan now."""
     plan, c = judge.plan, judge.circumstances
     standing, people = verify_standing(envelope, judge.trust, judge.now_s)
     if standing.verb is not plan.action or standing.evidence not in evidence:

@@ -1,10 +1,10 @@
-"""What a witness of logs does, and what a log's reader asks of witnesses (C2SP tlog-witness v1.0.0). No I/O.
+"""The work of a witness of logs, and the questions of a log's reader to witnesses (C2SP tlog-witness v1.0.0). No I/O.
 
     request     = "old " decimal-size LF (base64-hash LF)*63 LF note
 
-A witness remembers one checkpoint of each log. `judge` says what it must persist before it cosigns
-(`checkpoint.cosign`); checking and persisting are one transaction of the caller's, or two requests at a time would
-roll it back.
+A witness remembers one checkpoint of each log. `judge` returns the state that it must persist before it cosigns
+(`checkpoint.cosign`); checking and persisting are one transaction of the caller's, or two requests at a time would roll
+it back.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class AddCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a checkpoint is not cosigned, as C2SP numbers it; with 409, `size` is what the witness last cosigned.
+    """Why a checkpoint is not cosigned, as C2SP numbers it; with 409, `size` is the last size that the witness
+    cosigned.
 
     400 not a request, or old > size · 403 not signed by the log's key · 404 no such log · 409 another size than `old`
     was cosigned last · 422 the proof does not prove it.
@@ -83,7 +84,7 @@ def _hash(line: str) -> bytes:
 
 
 def note_text(note: bytes) -> str:
-    """Return the text of a note, which is what cosignatures cover; nothing is verified.
+    """Return the text of a note, which the cosignatures cover; nothing is verified.
 
     Raises:
         MalformedNoteError: not a note.
@@ -97,9 +98,9 @@ def judge(request: AddCheckpoint, log_key: VerifierKey | None, known: Checkpoint
     The checkpoint that is known already is accepted again: its answer may have been lost.
 
     Args:
-        request: what was asked.
+        request: of the log's operator.
         log_key: the key of the log with the note's origin; None: no such log.
-        known: what this witness last cosigned of that log.
+        known: the last checkpoint of that log that this witness cosigned.
     """
     try:
         offered = _checkpoint.read_checkpoint_untrusted(note_text(request.note))
@@ -152,7 +153,7 @@ def get_witness_result(trust: Trust, note: bytes, lines: Sequence[str]) -> Witne
     Args:
         trust: names the witnesses, their keys and the quorum; with quorum 0 everything is confirmed, by nobody.
         note: the checkpoint's note; that its log signed it is the caller's.
-        lines: signature lines from anywhere; what is by no witness, or bad, is passed over.
+        lines: signature lines from anywhere; a bad one, or one of no witness, is passed over.
     """
     try:
         text = note_text(note)
