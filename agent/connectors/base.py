@@ -560,7 +560,7 @@ class Judgement:
     """`how` says how it is known: `seen`, `garden`, `inferred`, `offline`, `none-known`; or why not: `still-online`,
     `outside-garden`, `old-session`, `not-in-effect`, `not-proven`, `unreadable`, `unmapped-method`. `detail` is for
     people. `again`: addresses of effects of the item that find more to end now than when they ran: what they end comes
-    with a session that began since.
+    with a session that began since, or its end was forgotten.
     """
 
     enforced: Enforced

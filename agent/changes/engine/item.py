@@ -524,8 +524,12 @@ class ItemRun:
             pause = min(pause * 1.5, self._parts.patience.poll_max_s)
 
     async def _perform_again(self, wanted: Collection[Address], sessions: ItemSessions) -> bool:
-        """Perform the item's effects at these addresses once more; return whether any is, and may be, performed."""
-        steps = [step for step in self._item.steps if isinstance(step.do, Effect) and step.do.address in wanted]
+        """Perform the item's effects at these addresses once more; return whether any is, and may be, performed.
+
+        Only those that were proven: what a device refused or did not answer was tried as often as it may be.
+        """
+        proven = [step for step in self._item.steps if self._steps.stands(step.n)]
+        steps = [step for step in proven if isinstance(step.do, Effect) and step.do.address in wanted]
         for step in steps:
             if self._again.get(step.n, 0) >= AGAIN_MAX:
                 return False

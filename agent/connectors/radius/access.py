@@ -402,7 +402,9 @@ class RadiusAccess:
     ) -> Judgement:
         left = [uid for uid in sessions if address(self.target, RadiusResource.SESSION, uid) in ended]
         if left:
-            return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, f"{len(left)} session(s) carry on as before")
+            # A database that fails over forgets the end that was seen in it: only the NAS can say how it is
+            text = f"{len(left)} session(s) carry on as before"
+            return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, text, (enforce.address,))
         suspended = enforce.expect["state"] == Access.SUSPENDED.value
         gardens = {uid: in_garden(s, enforce.expect) for uid, s in sessions.items()}
         told = " · ".join(filter(None, map(addresses_text, sessions.values())))

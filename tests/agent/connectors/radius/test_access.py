@@ -373,6 +373,18 @@ def test_B10_an_ended_session_that_is_still_open_is_not_enforced() -> None:
     assert judged(new_and_old)[:2] == (Enforced.NO, "still-online")
 
 
+def test_an_end_that_the_database_forgot_is_asked_for_again() -> None:
+    """A failover brought the row of an ended session back: only its NAS can say that there is no such session."""
+    enforce = enforcement()
+    plan = planned(SUSPEND, USER)
+    assert isinstance(plan, AccessPlan)
+    effect = plan.steps[-1].do
+    assert isinstance(effect, Effect)
+    back = {**session("u2", ip="100.127.0.9"), **session("u1", ip="10.0.0.9")}
+    assert recipe().judge(enforce, seen_of(SUSPENDED, back), [at("session", "u1")]).again == (effect.address,)
+    assert recipe().judge(enforce, seen_of(SUSPENDED, session("u1")), []).again == ()
+
+
 def test_no_session_is_at_the_next_login() -> None:
     assert judged(ABSENT)[:2] == (Enforced.PENDING, "none-known")
 
