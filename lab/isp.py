@@ -44,6 +44,7 @@ class LabOptions:
     """An ISP to open.
 
     `services`: how many lines the subscriber file has (some subscribers have two); `dsn` None: SQLite in `directory`;
+    `database`: one that is open, in place of what `dsn` says.
     `radius`: somebody else's server on the same tables (a real FreeRADIUS) in place of ours; `dial`: log everybody in.
     `routers`: the BNG are routers of `router_version`, with an API each. `snmp`: an access network that speaks SNMP.
     `clock`: unix seconds, of BNG, RADIUS and SNMP devices.
@@ -54,6 +55,7 @@ class LabOptions:
     nas: int = 2
     seed: int = 1
     dsn: Dsn | None = None
+    database: Database | None = None
     radius: Endpoint | None = None
     dial: bool = True
     redial_delay_s: float = 0.2
@@ -207,10 +209,7 @@ class Isp:
 
 
 async def _open_tables(options: LabOptions, stack: AsyncExitStack, services: tuple[LabService, ...]) -> Database:
-    dsn = options.dsn or Dsn(Engine.SQLITE, path=str(options.directory / "radius.db"))
-    if dsn.engine is Engine.SQLITE and not await trio.Path(dsn.path).exists():
-        create_sqlite(Path(dsn.path))
-    database = await stack.enter_async_context(open_database(dsn))
+    database = options.database or await _open_by_dsn(options, stack)
     nas = [_nas_options(options, n) for n in range(options.nas)]
     rows = [NasRow(n.name, n.accounting, n.secret.decode()) for n in nas]
     # A directory that was used before goes on as it was left
@@ -219,6 +218,13 @@ async def _open_tables(options: LabOptions, stack: AsyncExitStack, services: tup
         garden = "garden" if options.routers and options.list_moves_pool else ""
         await database.write(lambda cursor: population.write_rows(cursor, services, rows, garden))
     return database
+
+
+async def _open_by_dsn(options: LabOptions, stack: AsyncExitStack) -> Database:
+    dsn = options.dsn or Dsn(Engine.SQLITE, path=str(options.directory / "radius.db"))
+    if dsn.engine is Engine.SQLITE and not await trio.Path(dsn.path).exists():
+        create_sqlite(Path(dsn.path))
+    return await stack.enter_async_context(open_database(dsn))
 
 
 async def _start_radius(options: LabOptions, database: Database, nursery: trio.Nursery) -> Endpoint:

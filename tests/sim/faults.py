@@ -21,8 +21,6 @@ from tests.sim.world import World
 
 ALONE_PERCENT: Final = 15
 """How many seeds have one fault only."""
-OTHER_PARTS_PERCENT: Final = 35
-"""How many worlds have a part that none of their faults needs."""
 
 
 async def _kill(world: World, dice: random.Random) -> None:
@@ -72,7 +70,7 @@ def parts_of(seed: int, faults: Sequence[WorldFault]) -> tuple[type[Part], ...]:
     """Return the parts of a seed's world. RADIUS is in each."""
 
     def by_chance(part: type[Part]) -> bool:
-        return random.Random(f"{part.name} {seed}").randrange(100) < OTHER_PARTS_PERCENT
+        return random.Random(f"{part.name} {seed}").randrange(100) < part.percent
 
     needed = {"radius", *(fault.part for fault in faults)}
     return tuple(part for part in PARTS if part.name in needed or by_chance(part))

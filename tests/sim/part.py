@@ -8,15 +8,18 @@ parts are in its world.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
 
 from tests.sim.sockets import Process
 
 if TYPE_CHECKING:
+    from agent.connectors.spec import ConnectorSpec
+    from lab.database import Database
+    from lab.isp import LabOptions
     from tests.sim.judge import Evidence, Verdict
     from tests.sim.machine import Machine
     from tests.sim.people import Desk
@@ -53,13 +56,25 @@ class Declared:
 class Part:
     """A part that adds nothing. Each hook may be replaced; `world.part(Kind)` finds a part of the world.
 
-    The hooks are called in this order: `open` once, before the agent's files exist; `install` once, while its first
-    life runs and has its trust document and secrets; `work` while people ask and faults begin; `settle` when all of
-    that is over; `judge` at the end. `look` is called after each step of each task, so that it must be quick.
+    `percent`: how many of the worlds that do not need it have it all the same.
+
+    The hooks are called in this order: `database` once, before anything is open; `open` once, before the agent's files
+    exist; `specs` before each of its lives; `install` once, while its first life runs and has its trust document and
+    secrets; `work` while people ask and faults begin; `settle` when all of that is over; `judge` at the end. `look` is
+    called after each step of each task, so that it must be quick.
     """
 
     name: ClassVar[str]
     faults: ClassVar[tuple[WorldFault, ...]] = ()
+    percent: ClassVar[int] = 35
+
+    def database(self, options: LabOptions) -> Database | None:
+        """Return the database that RADIUS has in this world; None: this part brings none."""
+        return None
+
+    def specs(self, specs: Sequence[ConnectorSpec[Any]]) -> Sequence[ConnectorSpec[Any]]:
+        """Return the connectors that each life of the agent is composed from."""
+        return specs
 
     async def open(self, world: World, nursery: trio.Nursery) -> Declared:
         """Start the devices, in tasks of `nursery`; `world.files` does not exist yet."""

@@ -43,13 +43,24 @@ class ProcessKilledError(BaseException):
     """The process that does this is dead. No code catches it, as none outlives SIGKILL."""
 
 
+class Closes(Protocol):
+    """Something open."""
+
+    def close(self) -> None:
+        """Close it; also where it is closed already."""
+        ...
+
+
 @dataclass(eq=False)
 class Process:
-    """A program in the simulation: the tasks that were started with it in their context, and their sockets."""
+    """A program in the simulation: the tasks that were started with it in their context, and their sockets.
+
+    `sockets`: those, and what else the kernel closes when it dies.
+    """
 
     name: str
     dead: bool = False
-    sockets: dict[SimulatedSocket, None] = field(default_factory=dict)
+    sockets: dict[Closes, None] = field(default_factory=dict)
 
     def kill(self) -> None:
         """End it at this instant: the kernel closes its sockets, and its tasks can do nothing any more."""

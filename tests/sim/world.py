@@ -15,7 +15,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 from unittest import mock
@@ -26,6 +26,8 @@ import trio
 from agent import daemon as daemons
 from agent.changes.engine.perform import Patience
 from agent.config import load
+from agent.connectors import registry
+from agent.connectors.spec import ConnectorSpec
 from agent.runtime import json_text
 from agent.runtime.errors import HttpError
 from agent.runtime.http import HttpRequest, Response
@@ -191,7 +193,10 @@ class World:
         token = PROCESS.set(process)
         machine.repaired = trio.Event()
         try:
-            config = load(machine.files.config)
+            specs: Sequence[ConnectorSpec[Any]] = registry.specs()
+            for part in self.parts:
+                specs = part.specs(specs)
+            config = load(machine.files.config, connectors=specs)
             async with daemons.open_files(config, machine.clock, CrashingStore) as opened:
                 assert isinstance(opened.store, CrashingStore)
                 if not self.disk_is_simulated:  # only the process dies, and only in play
@@ -310,7 +315,8 @@ async def open_world(options: WorldOptions, parts: Sequence[Part]) -> AsyncItera
             interim_s=600,
             clock=clock.wall_s,
         )
-        isp = await stack.enter_async_context(open_lab(lab))
+        database = next(filter(None, (part.database(lab) for part in parts)), None)
+        isp = await stack.enter_async_context(open_lab(replace(lab, database=database)))
         await write_disabled_group(isp)
         world = World(options, network, isp, parts, clock, pace)
         nursery = await stack.enter_async_context(trio.open_nursery())

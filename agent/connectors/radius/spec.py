@@ -11,10 +11,19 @@ from agent.connectors.spec import ConnectorContext, ConnectorSpec
 if TYPE_CHECKING:
     from agent.connectors.radius.connector import RadiusConnector
     from agent.connectors.radius.schema import RadiusConfig
+    from agent.connectors.radius.sql_connection import Pools
 
 
-def _make(config: RadiusConfig, context: ConnectorContext) -> RadiusConnector:
+def make(config: RadiusConfig, context: ConnectorContext, pools: Pools | None = None) -> RadiusConnector:
+    """Return the connector; nothing is opened yet.
+
+    Args:
+        config: its configuration.
+        context: everything else.
+        pools: makes the connections to a database; None: by the drivers.
+    """
     from agent.connectors.radius.connector import RadiusConnector
+    from agent.connectors.radius.sql_connection import Pool
 
     return RadiusConnector(
         config,
@@ -24,6 +33,7 @@ def _make(config: RadiusConfig, context: ConnectorContext) -> RadiusConnector:
         hosts=context.hosts,
         book=context.answers,
         clock=context.clock,
+        pools=pools or Pool,
     )
 
 
@@ -32,7 +42,7 @@ SPEC: Final = ConnectorSpec(
     keys=configuration.KEYS,
     parse=configuration.parse,
     secrets=configuration.secrets,
-    make=_make,
+    make=make,
     docs="docs/connectors/radius.md",
     roles=(Changes, KnowsPasswords),
     access=configuration.access,

@@ -1,6 +1,7 @@
 """Subscribers by RADIUS: what the witness sees of their rows, of their sessions, and of requests to a NAS.
 
-It reads the database of RADIUS by a connection of its own. `lab.truth` keeps what every line could do.
+It reads the database of RADIUS by a connection of its own, or at a simulated server after each commit. `lab.truth`
+keeps what every line could do.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from typing import ClassVar
+from typing import ClassVar, Final, TypeVar
 
 import trio
 
@@ -21,12 +22,17 @@ from tests.sim.judge import Evidence, Verdict
 from tests.sim.part import Declared, Part, WorldFault
 from tests.sim.parts import radius_rules
 from tests.sim.parts.radius_faults import FAULTS
-from tests.sim.sockets import Process, SimulatedSocket
+from tests.sim.parts.sql import SqlPart
+from tests.sim.sockets import PROCESS, Process, SimulatedSocket
+from tests.sim.sql.lab import SimulatedLabDatabase
 from tests.sim.weather import Place
 from tests.sim.witness import OpenStep
 from tests.sim.world import World
 
 Rows = tuple[tuple[object, ...], ...]
+T = TypeVar("T")
+READ: Final = frozenset({"radcheck", "radreply", "radusergroup", "radgroupcheck", "radgroupreply"})
+"""The tables by which a login is answered."""
 
 
 class RadiusPart(Part):
@@ -40,18 +46,26 @@ class RadiusPart(Part):
         self._isp, self._world = world.isp, world
         self.history = History(world.isp)
         self._services = {login: service for service, login in world.logins.items()}
-        database = world.options.folder / "radius.db"
-        self._radius = sqlite3.connect(f"file:{database}?mode=ro", uri=True, isolation_level=None)
+        self._file: sqlite3.Connection | None = None
+        self._server: SimulatedLabDatabase | None = None
+        try:
+            sql = world.part(SqlPart)
+        except LookupError:
+            database = world.options.folder / "radius.db"
+            self._file = sqlite3.connect(f"file:{database}?mode=ro", uri=True, isolation_level=None)
+        else:
+            self._server, sql.server.on_change = sql.rows, self._changed
         self._version = -1
         self._rows: dict[str, Rows] = {}
         self._received = dict.fromkeys(world.isp.nas, 0)
-        self._look_at_rows("")
+        self._look_at_rows("", trio.current_time())
         world.network.on_datagram = self.on_datagram
         return Declared()
 
     def close(self) -> None:
         """Let go of the database."""
-        self._radius.close()
+        if self._file is not None:
+            self._file.close()
 
     def judge(self, evidence: Evidence) -> Iterable[Verdict]:
         """Return what must not be of lines by RADIUS."""
@@ -61,39 +75,57 @@ class RadiusPart(Part):
 
     def look(self, process: Process | None) -> None:
         """Look at rows that changed, and at answers of the NAS."""
-        version = self._radius.execute("PRAGMA data_version").fetchone()[0]
-        if version != self._version:
-            self._version = version
-            self._look_at_rows(process.name if process is not None else "")
+        if self._file is not None:
+            version = self._file.execute("PRAGMA data_version").fetchone()[0]
+            if version != self._version:
+                self._version = version
+                self._look_at_rows(process.name if process is not None else "", trio.current_time())
         for name, nas in self._isp.nas.items():
             if len(nas.received) != self._received[name]:
                 self._look_at_nas(name)
 
-    def _look_at_rows(self, by: str) -> None:
+    def _changed(self, tables: frozenset[str], began: float | None) -> None:
+        """Look at rows that a simulated server has committed just now, or forgotten (`began` None)."""
+        if not tables & READ:
+            return
+        process = PROCESS.get() if began is not None else None
+        now = trio.current_time()
+        self._look_at_rows(process.name if process is not None else "", min(began if began is not None else now, now))
+
+    def _read(self, job: Callable[[Cursor], T]) -> T:
+        """Return the result of a job that reads the committed rows of now."""
+        if self._file is None:
+            assert self._server is not None
+            return self._server.look(job)
+        with closing(self._file.cursor()) as raw:
+            return job(Cursor(raw, Engine.SQLITE))
+
+    def _look_at_rows(self, by: str, began: float) -> None:
+        """Take note of rows that are others now. `began`: when the transaction began that changed them."""
+        first, changed = not self._rows, self._read(self._changed_rows)
+        witness = self._world.witness
+        for login in changed:
+            if login and not first:
+                service = self._services[login]
+                witness.note(witness.seen.writes, service, by, "rows", self._about(service))
+
+    def _changed_rows(self, cursor: Cursor) -> list[str]:
+        """Return the logins whose rows are others than before, "" for all; their lines' history is noted."""
         found: dict[str, list[tuple[object, ...]]] = {}
         for table, columns in (
             ("radcheck", "attribute, op, value"),
             ("radreply", "attribute, op, value"),
             ("radusergroup", "groupname, priority, ''"),
         ):
-            for login, *row in self._radius.execute(f"SELECT username, {columns} FROM {table} ORDER BY id"):
+            for login, *row in cursor.fetch(f"SELECT username, {columns} FROM {table} ORDER BY id"):
                 found.setdefault(login, []).append((table, *row))
         rows = {login: tuple(found.get(login, ())) for login in self._services}
-        groups = tuple(self._radius.execute("SELECT groupname, attribute, op, value FROM radgroupreply ORDER BY id"))
-        rows[""] = groups
+        rows[""] = tuple(cursor.fetch("SELECT groupname, attribute, op, value FROM radgroupreply ORDER BY id"))
         changed = [login for login in rows if rows[login] != self._rows.get(login)]
-        first = not self._rows
         self._rows = rows
-        if not changed:
-            return
-        with closing(self._radius.cursor()) as raw:
-            for login in self._services if "" in changed else changed:
-                self.history.note_rows(login, radius_server.read_user(Cursor(raw, Engine.SQLITE), login))
-        witness = self._world.witness
-        for login in changed:
-            if login and not first:
-                service = self._services[login]
-                witness.note(witness.seen.writes, service, by, "rows", self._about(service))
+        for login in self._services if "" in changed else changed:
+            self.history.note_rows(login, radius_server.read_user(cursor, login))
+        return changed
 
     def _look_at_nas(self, name: str) -> None:
         received = list(self._isp.nas[name].received)

@@ -13,6 +13,7 @@ from lab.errors import LabError
 from lab.nas import Nas
 from lab.staff import Staff
 from tests.sim.part import Act, WorldFault
+from tests.sim.parts.sql import SqlPart
 from tests.sim.weather import Rule, Weather
 from tests.sim.world import World
 
@@ -79,9 +80,17 @@ async def _staff(world: World, dice: random.Random) -> None:
 
 
 async def _slow_database(world: World, dice: random.Random) -> None:
+    try:
+        sql: SqlPart | None = world.part(SqlPart)
+    except LookupError:
+        sql = None
+    if sql is not None:
+        sql.slow_s = dice.uniform(0.5, 2)
     world.pace.before_s = lambda: dice.uniform(0, 12)
     await trio.sleep(dice.uniform(20, 120))
     world.pace.before_s = lambda: 0.0
+    if sql is not None:
+        sql.slow_s = 0.0
 
 
 FAULTS: Final[tuple[WorldFault, ...]] = (

@@ -72,6 +72,8 @@ class SqlTransaction:
     """When the wait began, and which of all waits it is."""
     conflicts: Serializable | None = None
     is_over: bool = False
+    began: float = math.inf
+    """When it began, by the clock of whoever runs the engine."""
 
 
 @dataclass(slots=True)
@@ -137,6 +139,7 @@ class SqlEngine:
         whole: bool = False,
         now_s: Callable[[], float] = lambda: 0.0,
         woken: Callable[[], None] = lambda: None,
+        changed: Callable[[frozenset[str], SqlTransaction | None], None] = lambda tables, by: None,
     ) -> None:
         """Make the tables.
 
@@ -145,8 +148,9 @@ class SqlEngine:
             whole: tables are read from end to end, as the servers do with small ones: more waits and conflicts.
             now_s: the server's clock.
             woken: called when something changed that waiting statements should look at.
+            changed: called when committed rows of these tables are others: by a transaction; None: by a failover.
         """
-        self.kind, self.whole, self._woken = kind, whole, woken
+        self.kind, self.whole, self._woken, self._changed = kind, whole, woken, changed
         self.read_only = False
         self.other_victim: frozenset[int] = frozenset()
         """Which of MariaDB's deadlocks (the first is 0) end another transaction than we think: it is a close call."""
@@ -219,7 +223,9 @@ class SqlEngine:
             case Verb.SET:
                 pass
             case Verb.EXPLAIN:
-                self._query(None, NOW, f"EXPLAIN {statement.sql}", statement.parameters)
+                # Parsing has told whether it is a statement of ours: a view of SQLite's cannot be changed
+                if statement.sql.startswith("SELECT"):
+                    self._query(None, NOW, f"EXPLAIN {statement.sql}", statement.parameters)
             case _:
                 return (yield from self._data(session, statement))
         return Answer([], 0)
@@ -618,6 +624,8 @@ class SqlEngine:
             if me.conflicts:
                 self._conflicts_of[me.number] = me.conflicts
         self._leave(me)
+        if me.undo:
+            self._changed(frozenset(table for _, table, _ in me.undo), me)
 
     def abort(self, me: SqlTransaction) -> None:
         """Roll a transaction back; one that is over stays as it is."""
@@ -663,15 +671,18 @@ class SqlEngine:
         """
         for one in list(self._active.values()):
             self.abort(one)
-        lost = 0
+        lost, tables = 0, set[str]()
         while self._history and lost < forget:
             _, number, undo = self._history.pop()
             self._undo(undo)
+            tables |= {table for _, table, _ in undo}
             del self._committed[number]
             lost += 1
         for table in self._tables.values() if lost else ():
             ((top,),) = self._query(None, NOW, f"SELECT coalesce(max({table.key}), 0) FROM {table.name}", ())
             self._next_id[table.name] = top + 1
+        if lost:
+            self._changed(frozenset(tables), None)
         return lost
 
 

@@ -16,6 +16,8 @@ from lab.errors import LabDatabaseError
 from tests.sim.sql.server import SqlClient, SqlServer, WouldWaitError
 
 _T = TypeVar("_T")
+PASSWORD: Final = "wonder"
+"""No simulated server asks for it, and the agent needs one."""
 _ENGINES: Final = {Database.POSTGRESQL: Engine.POSTGRESQL, Database.MARIADB: Engine.MARIADB}
 
 
@@ -36,12 +38,26 @@ class _RawCursor:
         return self._rows
 
 
+class _LookingCursor(_RawCursor):
+    """As one of a driver, on the committed rows: it disturbs nobody."""
+
+    def __init__(self, server: SqlServer) -> None:
+        self._server, self._rows, self.rowcount = server, [], -1
+
+    def execute(self, sql: str, parameters: Sequence[object]) -> None:
+        self._rows = self._server.look(sql, *parameters)
+
+
 class SimulatedLabDatabase(LabDatabase):
     """A job is one transaction. One that would have to wait is rolled back and run again when another has ended."""
 
     def __init__(self, server: SqlServer) -> None:
-        super().__init__(Dsn(_ENGINES[server.kind]))
+        super().__init__(Dsn(_ENGINES[server.kind], password=PASSWORD))
         self._server = server
+
+    def look(self, job: Callable[[Cursor], _T]) -> _T:
+        """Return the result of a job that reads the committed rows, at this instant."""
+        return job(Cursor(_LookingCursor(self._server), self.dsn.engine))
 
     async def read(self, job: Callable[[Cursor], _T]) -> _T:
         return await self._transact(job, "ROLLBACK")

@@ -69,6 +69,14 @@ class FaultPlan:
             raise ValueError(f"expected one of {VERBS} and nth >= 1, got {fault}")
         self._due.append((self._seen[fault.at] + fault.nth, fault))
 
+    def has_struck(self, fault: SqlMishap) -> bool:
+        """Tell whether this very fault came."""
+        return any(one is fault for one in self.struck)
+
+    def drop(self, fault: SqlMishap) -> None:
+        """Forget this very fault, if it has not come yet."""
+        self._due = [(n, one) for n, one in self._due if one is not fault]
+
     def clear(self) -> None:
         """Forget what has not come yet."""
         self._due.clear()

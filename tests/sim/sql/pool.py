@@ -18,6 +18,7 @@ import trio
 
 from agent.connectors.radius.schema import Database, SqlTarget
 from agent.connectors.radius.sql_connection import Answer, Connection, Guard, Pool, Pools, Talk, _verb
+from tests.sim.sockets import PROCESS
 from tests.sim.sql.engine import SqlRefusal
 from tests.sim.sql.plan import Mishap, SqlMishap
 from tests.sim.sql.server import SqlClient, SqlServer, lost
@@ -35,6 +36,9 @@ class SimulatedConnection(Connection):
         self.kind, self.fresh, self.verb = target.database, True, ""
         self._server, self._timeout_s = server, target.timeout_s
         self._client: SqlClient = server.agents_client(target.timeout_s)
+        self._process = PROCESS.get()
+        if self._process is not None:
+            self._process.sockets[self] = None
 
     async def follow_here(self, talk: Talk[_T]) -> _T:
         try:
@@ -48,11 +52,16 @@ class SimulatedConnection(Connection):
     async def _ask(self, sql: str, parameters: Sequence[object]) -> Answer:
         self.verb = _verb(sql)
         faults = self._server.plan.take(_struck_as(sql))
-        for one in faults:
-            await self._strike_before(one)
-        answer = await self._client.ask(sql, parameters)
-        for one in faults:
-            await self._strike_after(one)
+        try:
+            for one in faults:
+                await self._strike_before(one)
+            answer = await self._client.ask(sql, parameters)
+            for one in faults:
+                await self._strike_after(one)
+            await trio.sleep(self._server.latency_s())  # it is done, and its client does not know it yet
+        finally:
+            if self._process is not None:
+                self._process.check_alive()
         return answer
 
     async def _strike_before(self, one: SqlMishap) -> None:
@@ -63,8 +72,7 @@ class SimulatedConnection(Connection):
             case Mishap.HANG_BEFORE:
                 await self._hang()
             case Mishap.OTHER:
-                with contextlib.suppress(psycopg.Error, pymysql.err.MySQLError, OSError):
-                    await server.write(one.statements)
+                await _write_as_other(server, one)
             case Mishap.CONFLICT | Mishap.TIMEOUT | Mishap.FULL:
                 self._client.refuse(_REFUSALS[self.kind][one.what])
             case Mishap.READ_ONLY:
@@ -101,9 +109,11 @@ class SimulatedConnection(Connection):
 
     def close(self) -> None:
         self._client.close()
+        if self._process is not None:
+            self._process.sockets.pop(self, None)
 
     def kill(self) -> None:
-        self._client.close()
+        self.close()
 
 
 _REFUSALS: Mapping[Database, Mapping[Mishap, SqlRefusal]] = {
@@ -118,6 +128,15 @@ _REFUSALS: Mapping[Database, Mapping[Mishap, SqlRefusal]] = {
         Mishap.FULL: SqlRefusal(1114, "The table is full"),
     },
 }
+
+
+async def _write_as_other(server: SqlServer, one: SqlMishap) -> None:
+    token = PROCESS.set(None)  # it is no doing of the agent's
+    try:
+        with contextlib.suppress(psycopg.Error, pymysql.err.MySQLError, OSError):
+            await server.write(one.statements)
+    finally:
+        PROCESS.reset(token)
 
 
 def _struck_as(sql: str) -> str:
@@ -141,7 +160,7 @@ class SimulatedPool(Pool):
                 case Mishap.REFUSED:
                     self._server.refuse(one.for_s)
                 case Mishap.OTHER:
-                    await self._server.write(one.statements)
+                    await _write_as_other(self._server, one)
                 case _:
                     raise lost(self._server.kind)
         with trio.move_on_after(limit_s):

@@ -86,7 +86,18 @@ class SqlServer:
         """
         self.kind, self.plan = kind, plan or FaultPlan()
         self.latency_s = latency_s
-        self.engine = SqlEngine(kind, whole=whole, now_s=now_s or trio.current_time, woken=self._wake)
+        self.on_change: Callable[[frozenset[str], float | None], None] = lambda tables, began: None
+        """Told at once which tables have other committed rows now, and when the transaction began that did it.
+
+        None: no transaction did, a failover has forgotten some. Whose task it is says who did it.
+        """
+        self.engine = SqlEngine(
+            kind,
+            whole=whole,
+            now_s=now_s or trio.current_time,
+            woken=self._wake,
+            changed=lambda tables, by: self.on_change(tables, by and by.began),
+        )
         self.away_until = self.read_only_until = self.refuses_until = -math.inf
         self._clients: list[SqlClient] = []
         self._lingering: list[tuple[float, SqlClient]] = []
@@ -215,6 +226,7 @@ class SqlClient:
                     next(work)
                 except StopIteration as end:
                     answer: Answer = end.value
+                    self._note_begin()
                     return answer
                 except SqlRefusal as err:
                     raise driver_error(server.kind, err) from None
@@ -267,10 +279,15 @@ class SqlClient:
                 next(work)
             except StopIteration as end:
                 answer: Answer = end.value
+                self._note_begin()
                 return answer
             except SqlRefusal as err:
                 raise driver_error(self._server.kind, err) from None
         raise WouldWaitError(f"expected a statement that waits for nobody, got {sql}")
+
+    def _note_begin(self) -> None:
+        if (one := self._session.transaction) is not None:
+            one.began = min(one.began, trio.current_time())
 
     def refuse(self, err: SqlRefusal) -> None:
         """Let the next statement be refused, with all that follows for its transaction."""

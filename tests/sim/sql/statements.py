@@ -156,6 +156,7 @@ def _taken_apart(sql: str, values: tuple[Any, ...]) -> SqlStatement:
         case "SET":
             return SqlStatement(Verb.SET, sql=sql, parameters=values)
         case "EXPLAIN":
+            _taken_apart(sql.partition(" ")[2], values)
             return SqlStatement(Verb.EXPLAIN, sql=sql.partition(" ")[2], parameters=values)
         case "SELECT" | "WITH":
             return _select(sql, values)

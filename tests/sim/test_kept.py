@@ -1,0 +1,42 @@
+"""Worlds that once showed something false; each stays so with one line of why."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.sim.all_parts import PARTS
+from tests.sim.faults import FAULTS
+from tests.sim.run import run_seed
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A seed with the faults that it had; `why`: what was false."""
+
+    seed: int
+    faults: tuple[str, ...]
+    parts: tuple[str, ...]
+    why: str
+
+
+KEPT = (
+    Kept(
+        1011,
+        ("sql-cut", "sql-failover", "session-vanishes", "sql-away"),
+        ("radius", "sql"),
+        "a failover forgot the end of a session that had been seen, and the agent said that it carries on",
+    ),
+)
+
+
+@pytest.mark.parametrize("kept", KEPT, ids=lambda kept: kept.seed)
+def test_nothing_false_is_seen_again(kept: Kept, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)
+    faults = {fault.name: fault for fault in FAULTS}
+    parts = [part for part in PARTS if part.name in kept.parts]
+    told = run_seed(kept.seed, tmp_path, faults=[faults[name] for name in kept.faults], parts=parts)
+    assert not told.verdicts, f"{kept.why}: {[v.text() for v in told.verdicts]}"
