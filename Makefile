@@ -10,7 +10,7 @@ WAITING := -n $$(($$(nproc 2>/dev/null || echo 2) + 3)) --maxprocesses 6 --dist 
 # A slow test works about two thirds of its time
 WORKING := -n $$(($$(nproc 2>/dev/null || echo 2) + 1)) --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test test-slow check bench fuzz sim protos lock clean
+.PHONY: demo test test-slow check bench fuzz sim torture protos lock clean
 
 $(STAMP): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ispagents needs python >= 3.11, this is " + sys.version.split()[0])'
@@ -48,6 +48,12 @@ fuzz: $(STAMP)
 CPU_S ?= 3600
 sim: $(STAMP)
 	$(BIN)/python -m tests.sim $(SEED) --cpu-s $(CPU_S)
+
+# The second judge, on real servers. SEED=N begins with that seed, SCENARIOS="postgresql cpes" plays these only
+MINUTES ?= 30
+torture: $(STAMP)
+	@CI="$(CI)" tests/system-packages
+	$(BIN)/python -m tests.torture --minutes $(MINUTES) $(addprefix --seed ,$(SEED)) $(SCENARIOS)
 
 protos: $(STAMP)
 	$(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. --grpc_python_out=. protos/*.proto

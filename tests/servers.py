@@ -177,12 +177,24 @@ class _Server:
     def pid(self) -> int:
         return self._process.pid
 
+    def _signal(self, sig: signal.Signals) -> None:
+        """Send a signal to the server and to its children: PostgreSQL has one for each client."""
+        for child in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), sig)
+        self._process.kill(sig)
+
     def pause(self) -> None:
         """Let the server hang: it keeps its sockets and answers nothing until `resume`."""
-        self._process.kill(signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        self._process.kill(signal.SIGCONT)
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End the server at this instant, with what it had not made durable."""
+        self._signal(signal.SIGKILL)
+        self._process.stop()
 
     def __enter__(self) -> Self:
         try:
@@ -411,6 +423,11 @@ class PostgreSQL(_Server):
     def _superuser(self, dbname: str) -> psycopg.Connection[tuple[Any, ...]]:
         return psycopg.connect(host=str(self.home), port=self.port, user="postgres", dbname=dbname, autocommit=True)
 
+    def add_login(self, name: str) -> None:
+        """Let somebody else log in, with the rights and the password of `radius`."""
+        with self._superuser("postgres") as db:
+            db.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}' IN ROLE radius")
+
     def fresh(self, tables: TableSet = TableSet.STOCK) -> RadiusDatabase:
         """Return a new database, copied from a template."""
         name = f"radius_{next(_names)}"
@@ -486,6 +503,12 @@ class MariaDB(_Server):
 
     def _superuser(self) -> pymysql.Connection[Any]:
         return pymysql.connect(unix_socket=f"{self.home}/my.sock", user="root", autocommit=True)
+
+    def add_login(self, name: str) -> None:
+        """Let somebody else log in, with the rights and the password of `radius`."""
+        with contextlib.closing(self._superuser()) as db, contextlib.closing(db.cursor()) as cursor:
+            cursor.execute(f"CREATE USER {name}@'%' IDENTIFIED BY '{PASSWORD}'")
+            cursor.execute(f"GRANT ALL ON *.* TO {name}@'%'")
 
     def fresh(self, tables: TableSet = TableSet.STOCK) -> RadiusDatabase:
         """Return a new database with the schema loaded."""

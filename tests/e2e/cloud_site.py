@@ -36,6 +36,7 @@ from lab.isp import Isp
 from protos import member_files
 from protos import message_pb2 as pb
 from tests.e2e.files import ROOT, Billing, Files, Typed, lab_files, small_isp
+from tests.e2e.proxy import Proxy
 from tests.e2e.site import END_S, AgentProgram, Json, MovableClock, Site, check_log, open_site
 from trust import envelope as envelopes
 from trust import keys, statements
@@ -188,72 +189,6 @@ class EmptyBoard:
 
 
 # --- the network ------------------------------------------------------------------------------------------------------
-
-
-class Proxy:
-    """A TCP way to the control plane, wherever that listens now: it can be cut, freeze, and come back."""
-
-    def __init__(self, to: Callable[[], tuple[str, int]]) -> None:
-        self._to = to
-        self._scopes: set[trio.CancelScope] = set()
-        self._flows = trio.Event()
-        self._flows.set()
-        self._cut = False
-        self.accepted = 0
-        self.port = 0
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    def cut(self) -> None:
-        """Break every connection; new ones end at once."""
-        self._cut = True
-        for scope in self._scopes:
-            scope.cancel()
-
-    def freeze(self) -> None:
-        """Let every connection stand and nothing pass, as when a firewall forgot it."""
-        if self._flows.is_set():
-            self._flows = trio.Event()
-
-    def mend(self) -> None:
-        """Let everything pass again."""
-        self._cut = False
-        self._flows.set()
-
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        self.port = listener.socket.getsockname()[1]
-        task_status.started()
-        await trio.serve_listeners(self._serve, [listener])
-
-    async def _serve(self, client: trio.SocketStream) -> None:
-        self.accepted += 1
-        with trio.CancelScope() as scope:
-            self._scopes.add(scope)
-            try:
-                async with client:
-                    if not self._cut:
-                        await self._join(client)
-            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-                pass  # the end of either side ends both
-            finally:
-                self._scopes.discard(scope)
-
-    async def _join(self, client: trio.SocketStream) -> None:
-        host, port = self._to()
-        async with await trio.open_tcp_stream(host, port) as server, trio.open_nursery() as nursery:
-
-            async def pump(source: trio.SocketStream, target: trio.SocketStream) -> None:
-                with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                    async for data in source:
-                        await self._flows.wait()
-                        await target.send_all(data)
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(pump, client, server)
-            nursery.start_soon(pump, server, client)
 
 
 @asynccontextmanager
