@@ -2,8 +2,8 @@
 
 * `cli` (the typer app `ispcloud`, `main`), `errors` (the tree, and exit codes)
 * `desk`: the approver's and owner's tool on their own workstation, offline by file or through a control plane
-* the control plane, `ispcloud serve`: `server` (composition), `service` (calls), `broker` (who may send what; pure),
-  `queues` and `store` (what is kept), `live` (who is connected), `auth`, `members`, `certificates`, `witness`,
+* the control plane, `ispcloud serve`: `server` (composition), `service` (calls), `broker` (permissions to send; pure),
+  `queues` and `store` (kept messages), `live` (connections), `auth`, `members`, `certificates`, `witness`,
   `metrics`, `config`, `backup`, and its commands in `cli_server`
 """
 

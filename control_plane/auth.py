@@ -1,6 +1,6 @@
-"""Who calls, by the certificate that TLS verified; first certificates by token, and the next ones.
+"""Callers, by the certificate that TLS verified; first certificates by token, and the next ones.
 
-The database is the only list of who is welcome, and a change in it by another process (`ispcloud agents revoke`) is
+The database is the only list of members, and a change in it by another process (`ispcloud agents revoke`) is
 seen within a second: `PRAGMA data_version` says whether anything changed, and only then is the list read again.
 """
 
@@ -52,7 +52,7 @@ from trust.checkpoint import VerifierKey
 __all__ = ["Auth", "EnrolmentServicer", "IdentityKind", "MemberIdentity", "refusal_of", "server_credentials"]
 
 REREAD_S: Final = 1.0
-"""How old the list of members may be: what a revocation takes to be in force."""
+"""How old the list of members may be: a revocation takes as long to be in force."""
 
 CHECK_S: Final = 3600.0
 """How often a handshake looks at how much of the server certificate's life is left."""
@@ -72,7 +72,7 @@ _REFUSALS: Final[dict[type[EnrolmentError], Refusal]] = {
 
 
 def refusal_of(error: EnrolmentError) -> Refusal:
-    """Return what is said to the caller."""
+    """Return the answer to the caller."""
     return _REFUSALS[type(error)]
 
 
@@ -84,7 +84,7 @@ class _Row:
 
 
 class Auth:
-    """Who is welcome. One in a process; its methods belong to the event loop's thread."""
+    """The members in force. One in a process; its methods belong to the event loop's thread."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class Auth:
         self._reader.close()
 
     async def identify(self, context: grpc.aio.ServicerContext[Any, Any]) -> MemberIdentity:
-        """Return who calls; a caller who is not welcome is refused, and this does not return."""
+        """Return the caller; one that is no member is refused, and this does not return."""
         pem = b"".join(context.auth_context().get("x509_pem_cert", ()))
         try:
             return self.identity_of_untrusted(pem)
@@ -122,7 +122,7 @@ class Auth:
             await refuse(context, refusal_of(err))
 
     def identity_of_untrusted(self, pem: bytes) -> MemberIdentity:
-        """Return the member whose certificate this is; TLS has verified its chain and that the peer has its key.
+        """Return the member that has this certificate; TLS has verified its chain and that the peer has its key.
 
         Raises:
             NotEnrolledError: it names no member, or its date is past: a connection outlives its certificate.
@@ -144,7 +144,7 @@ class Auth:
         return MemberIdentity(operator, kind, row.name, row.agent, peer.serial)
 
     def revoked(self, identity: MemberIdentity) -> bool:
-        """Return whether a caller whom `identify` let in is no longer welcome: its streams should end."""
+        """Return whether a caller that `identify` let in is no member any more: its streams should end."""
         self._reread()
         row = self._rows.get((identity.operator, identity.kind, identity.who))
         return row is None or row.revoked or identity.serial in self._ended

@@ -1,13 +1,14 @@
 """A backup of the control plane in one file in age's format, and a new data directory from it.
 
 Inside is a tar: a manifest, the configuration, the keys, and the database as it was in one moment while the server
-ran. Whoever opens it can issue certificates, so it is sealed to recipients who may. It is bound to the authority's
+ran. Anybody that opens it can issue certificates, so it is sealed to recipients that may. It is bound to the
+authority's
 key: that the authority is yours its fingerprint says, which a person compares.
 
-What is restored is older than what was lost, so it must not pass for it:
+A restored copy is older than the lost original, so it must not pass for it:
 
 * a new epoch: every reader starts again;
-* a new witness key: the old one cosigned what the copy does not know, and with it could cosign a fork;
+* a new witness key: the old one cosigned checkpoints that the copy does not know, and with it could cosign a fork;
 * no open invitation: a token that was used meanwhile would be good once more.
 """
 

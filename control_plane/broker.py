@@ -1,8 +1,8 @@
-"""Who may send what to whom: one pure function from a message to the queues that it goes to, and the quotas.
+"""Permissions to send: one pure function from a message to the queues that it goes to, and the quotas.
 
-The control plane opens nothing that is sealed. Of what is not, it takes only what it can read as the statement of its
-kind, written as `trust` writes it: an unknown field of an envelope or of a statement, an extension, or a stray byte is
-refused, so that nothing free-form passes inside a signed body. It judges no signature: who believes it is deceived.
+The control plane opens nothing that is sealed. An open body must read as the statement of its kind, written as `trust`
+writes it: an unknown field of an envelope or of a statement, an extension, or a stray byte is refused, so that nothing
+free-form passes inside a signed body. It judges no signature: its word proves nothing.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class To(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What is asked of one kind. `statement` None: sealed, or a format of its own; `keep_s` 0: kept nowhere."""
+    """The conditions for one kind. `statement` None: sealed, or a format of its own; `keep_s` 0: kept nowhere."""
 
     senders: frozenset[IdentityKind]
     to: To
@@ -97,11 +97,12 @@ RULES: Final[Mapping[int, Rule]] = {
     pb.KIND_VIEW: Rule(_PEOPLE, To.LIVE, limits.VIEW_BYTES, 0, View),
     pb.KIND_VIEW_PAGE: Rule(_AGENTS, To.LIVE, limits.PAGE_BYTES, 0),
 }
-"""Every kind that there is. What is not here is refused."""
+"""Every kind that there is. Any other is refused."""
 
 SERVICE_READS: Final = frozenset({pb.KIND_SEALKEY, pb.KIND_RECEIPT, pb.KIND_OUTCOME, pb.KIND_TRUST})
 """The part of the shared feed that a service (billing) sees: enough to ask, next month too (under the next trust
-document), and what came of it."""
+document), and the results.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class RoutedMessage:
-    """A message that may go. `message` holds known fields only; `queues` is empty for what is kept nowhere."""
+    """A message that may go. `message` holds known fields only; `queues` is empty for one that is kept nowhere."""
 
     message: pb.Message
     queues: tuple[bytes, ...]
@@ -128,7 +129,7 @@ _UNKNOWN_AGENT: Final = Refused(pb.REFUSAL_UNKNOWN_AGENT)
 
 
 def sender_name(sender: MemberIdentity) -> str:
-    """Return what names a sender among its operator's: refs and quotas are its own."""
+    """Return the name of a sender among its operator's: refs and quotas are its own."""
     return f"{sender.kind.value}/{sender.who}"
 
 
@@ -136,8 +137,8 @@ def route(sender: MemberIdentity, message: pb.Message, agents: Collection[bytes]
     """Return where a message goes, or why it does not.
 
     Args:
-        sender: who sent it, by its certificate: never by what the message says.
-        message: what came.
+        sender: by its certificate, never by the message's own words.
+        message: as received.
         agents: the ids of the agents of the sender's operator.
     """
     rule = RULES.get(message.kind)
@@ -261,7 +262,7 @@ class _Bucket:
 
 
 class Quotas:
-    """Token buckets: what each member and each operator may still ask for in this minute. In memory only."""
+    """Token buckets: the calls left to each member and each operator in this minute. In memory only."""
 
     def __init__(self, quota: Quota) -> None:
         self.quota = quota
@@ -271,7 +272,7 @@ class Quotas:
         """Take calls; return 0, or in how many seconds there will be as many again (then nothing is taken).
 
         Args:
-            sender: who calls.
+            sender: the caller.
             now_s: seconds of a clock that does not jump back.
             calls: how many; not more are asked for than a minute gives, so that everything goes at some time.
         """

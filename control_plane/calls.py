@@ -1,4 +1,4 @@
-"""What holds for every call: a deadline, no words of an error to the outside, a count, and a line in the log.
+"""Rules for every call: a deadline, no words of an error to the outside, a count, and a line in the log.
 
 The log is JSON, one object a line, of event names, enums and numbers: nothing that a peer sent is in it, and of other
 libraries' messages only their logger and level.
@@ -31,7 +31,7 @@ HEALTH: Final = "/grpc.health.v1.Health/"
 
 
 class LogEvent(enum.Enum):
-    """What a line of the log says happened."""
+    """The events that lines of the log tell."""
 
     STARTED = "started"
     DRAINING = "draining"
@@ -52,7 +52,7 @@ def write_event(event: LogEvent, **facts: str | int) -> None:
 
 
 class _WithoutMessages(logging.Handler):
-    """Says that a library logged something, and not what: it may quote a peer."""
+    """Says that a library logged something, without its text: it may quote a peer."""
 
     def emit(self, record: logging.LogRecord) -> None:
         write_event(LogEvent.LIBRARY, logger=record.name[:64], level=record.levelname)

@@ -20,7 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from control_plane.errors import BadCsrError, MalformedCertificateError, ServerConfigError
 
 SERVER_NAME: Final = "ispcloud"
-"""What clients check in the server's certificate, whatever host they dial: the authority is ours alone."""
+"""The name that clients check in the server's certificate, for any host that they dial: the authority is ours alone."""
 
 CSR_BYTES: Final = 2048
 """A P-256 request has some 300 bytes. Chosen arbitrarily."""
@@ -66,7 +66,7 @@ class Issued:
 
 @dataclass(frozen=True, slots=True)
 class CertifiedPeer:
-    """What a client's certificate says. Its chain was verified by TLS; whether it is revoked, the database says."""
+    """The fields of a client's certificate. Its chain was verified by TLS; whether it is revoked, the database says."""
 
     uri: str
     serial: str
@@ -146,7 +146,7 @@ class Authority:
 
     @property
     def pem(self) -> bytes:
-        """The authority's certificate, PEM: what an invitation carries."""
+        """The authority's certificate, PEM; an invitation carries it."""
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
     @property
@@ -264,7 +264,7 @@ def _key_of_csr_untrusted(csr: bytes) -> ec.EllipticCurvePublicKey:
 
 
 def read_peer_untrusted(pem: bytes) -> CertifiedPeer:
-    """Return what a client's certificate says.
+    """Return the fields of a client's certificate.
 
     Raises:
         MalformedCertificateError: no certificate, or not with exactly one URI.

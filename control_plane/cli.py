@@ -60,7 +60,7 @@ class _Sentences(LazyGroup):
 app = typer.Typer(
     cls=_Sentences,
     name="ispcloud",
-    help="The approver's and owner's tool, whose keys stay with them; and the control plane, for its administrators.",
+    help="The tool of approvers and owners, which keep their keys; and the control plane, for its administrators.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -82,7 +82,7 @@ def _options(
         bool, typer.Option("--version", help="Print the version", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    """The approver's and owner's tool, whose keys stay with them; and the control plane, for its administrators."""
+    """The tool of approvers and owners, which keep their keys; and the control plane, for its administrators."""
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """`ispcloud init|serve|health|operators|agents|people|services|backup|restore`: for administrators of a control plane.
 
-They work on the data directory; the server may run, and sees within a second what they changed.
+They work on the data directory; the server may run, and sees each change within a second.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def _commands_of_kind(of_kind: typer.Typer, kind: IdentityKind) -> None:
     ) -> None:
         _invite(config.open_dir(folder), kind, name, operator, out, (server, enrolment))
 
-    @of_kind.command("list", help="List them, those with an open invitation and those who were revoked included.")
+    @of_kind.command("list", help="List them, those with an open invitation and revoked ones included.")
     def show(
         folder: Dir,
         operator: Annotated[str, typer.Option("--operator", help="Of this operator only")] = "",
@@ -303,7 +303,7 @@ def backup_make(
     ] = None,
     to: Annotated[Path | None, typer.Option("--to", help="Where it is written; it must not be there")] = None,
     recipients: Annotated[
-        list[str] | None, typer.Option("--recipient", help="To whom it is sealed, age1…; may be repeated")
+        list[str] | None, typer.Option("--recipient", help="A recipient that it is sealed to, age1…; may be repeated")
     ] = None,
 ) -> None:
     """Write a backup, keys included, while the server runs, sealed to recipients (age)."""

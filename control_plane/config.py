@@ -2,11 +2,11 @@
 
 | file | holds |
 |---|---|
-| `config.toml` | what an administrator decides |
+| `config.toml` | an administrator's decisions |
 | `authority.pem`, `authority.key` | the certificate authority |
 | `server.pem` | the server's certificate and key; made anew when under a third of its life is left |
 | `witness.key` | the witness's Ed25519 seed, hex |
-| `cloud.db` | members, tokens, kept messages, what was cosigned |
+| `cloud.db` | members, tokens, kept messages, cosigned checkpoints |
 
 `authority.key` and `witness.key` may be credentials of systemd in place of files: the server needs them, an
 administrator's commands but `backup` do not.
@@ -45,7 +45,7 @@ QUOTA_MAX: Final = 2**40
 """The largest number in `[quotas]`. Chosen arbitrarily."""
 
 PUT_BACK: Final = "restore a backup into a new directory (ispcloud restore)"
-"""Of an error: what a person does about a damaged file."""
+"""Advice of an error: what to do about a damaged file."""
 
 _HOST: Final = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63}){0,8}", re.ASCII)
 _ADDRESS: Final = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]]+)):(?P<port>[0-9]{1,5})", re.ASCII)
@@ -65,7 +65,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What `config.toml` says."""
+    """The content of `config.toml`."""
 
     listen: Address
     enrolment_listen: Address
@@ -117,7 +117,7 @@ def _is_host(text: str) -> bool:
 
 
 def parse(text: str) -> Config:
-    """Return what a `config.toml` says.
+    """Return the content of a `config.toml`.
 
     Raises:
         ServerConfigError: not TOML, a key is missing, unknown or of the wrong kind.
@@ -223,7 +223,7 @@ class DataDir:
         return path
 
     def witness_vkey(self) -> str:
-        """Return what owners write into the trust document for this witness."""
+        """Return the verifier key that owners write into the trust document for this witness."""
         return encode_witness_vkey(self.config.witness_name, self.need_witness_key().public)
 
     def need_witness_key(self) -> SigningKey:
@@ -314,7 +314,7 @@ def open_dir(path: Path) -> DataDir:
     """Return an open data directory.
 
     Raises:
-        ServerConfigError: it is none, others may read it, or a file in it is not what was expected.
+        ServerConfigError: it is none, others may read it, or a file in it is malformed.
     """
     try:
         mode = path.stat().st_mode

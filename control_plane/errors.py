@@ -1,12 +1,12 @@
 """Errors of `control_plane`, and the exit code of every error that its commands can meet (docs/cli.md).
 
 * ControlPlaneError
-  x InputError: an option or a file is not what was expected (exit code 2)
+  x InputError: an option or a file is malformed (exit code 2)
     + ServerConfigError: the control plane's data directory, or config.toml in it
   x RefusedHereError: well-formed, and this tool does not go on (exit code 3)
-    + TamperedExportError: what was exported does not fit what its agent signed
+    + TamperedExportError: an export does not fit its agent's signatures
     + WrongFingerprintWordsError: the typed words are not those of the keys
-    + NotConfirmedError: the person did not type what agreeing needs
+    + NotConfirmedError: the person did not type the words of agreement
   x LocalFailureError: this machine could not do it: a file cannot be written (exit code 1)
   x EnrolmentError: the control plane gives no certificate
     + BadTokenError: the token is unknown, used or out of date: which, is not told
@@ -36,11 +36,11 @@ class ControlPlaneError(Exception):
 
 
 class InputError(ControlPlaneError):
-    """An option or a file is not what was expected."""
+    """An option or a file is malformed."""
 
 
 class ServerConfigError(InputError):
-    """The control plane's data directory, or `config.toml` in it, is not what was expected."""
+    """The control plane's data directory, or `config.toml` in it, is malformed."""
 
 
 class RefusedHereError(ControlPlaneError):
@@ -48,7 +48,7 @@ class RefusedHereError(ControlPlaneError):
 
 
 class TamperedExportError(RefusedHereError):
-    """What was exported does not fit what its agent signed."""
+    """An export does not fit its agent's signatures."""
 
 
 class WrongFingerprintWordsError(RefusedHereError):
@@ -56,7 +56,7 @@ class WrongFingerprintWordsError(RefusedHereError):
 
 
 class NotConfirmedError(RefusedHereError):
-    """The person did not type what agreeing needs; nothing was signed."""
+    """The person did not type the words of agreement; nothing was signed."""
 
 
 class LocalFailureError(ControlPlaneError):

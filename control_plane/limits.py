@@ -1,6 +1,6 @@
 """Every limit of the control plane, each with its reason or "chosen arbitrarily".
 
-Sizes are of encoded bytes. What one operator or person may use is in `Quota`: `config.toml` may set others.
+Sizes are of encoded bytes. The share of one operator or person is in `Quota`: `config.toml` may set others.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ STANDING_BYTES: Final = 64 << 10
 """A scope of 512 agents in base64: 24 KiB."""
 
 INTENT_BYTES: Final = (1 << 20) + 4096
-"""A sealed intent: an envelope of 10,000 references, padded to a power of two, and what sealing adds."""
+"""A sealed intent: an envelope of 10,000 references, padded to a power of two, and the overhead of sealing."""
 
 VIEW_BYTES: Final = 128 << 10
-"""As an approval: it says what log heads the viewer has seen."""
+"""As an approval: it names the log heads that the viewer has seen."""
 
 CHECKPOINT_BYTES: Final = 128 << 10
 """A note (at most 64 KiB) and 63 hashes."""
@@ -52,7 +52,7 @@ COSIGNATURE_BYTES: Final = 4 << 10
 """Lines of a note's signatures: some 150 bytes each."""
 
 PAGE_BYTES: Final = (1 << 20) + 4096
-"""A page of a view is at most 1 MiB, and what sealing adds."""
+"""A page of a view is at most 1 MiB, and the overhead of sealing."""
 
 HOUR_S: Final = 3600
 DAY_S: Final = 24 * HOUR_S
@@ -65,10 +65,10 @@ REF_LIVES: Final = 7
 
 READ_MESSAGES: Final = 100
 READ_BYTES: Final = 1 << 20
-"""What one reader takes out of the database at a time, whichever comes first: bounds what a slow stream holds."""
+"""The most that one reader takes out of the database at a time, in messages and bytes: a slow stream holds no more."""
 
 BOARD_STATEMENTS: Final = 100
-"""Of its own receipts and outcomes, what an agent reads back: at most 400 KiB. Agents read no longer answer."""
+"""The most that an agent reads back of its own receipts and outcomes: 400 KiB. Agents read no longer answer."""
 
 SCAN_MESSAGES: Final = 5000
 """Messages that are looked at for some kinds among them, at a time: takes some 5 ms, in which nobody else is served."""
@@ -132,7 +132,7 @@ BURST: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What one operator, and one of its members (agent, person, service), may use; `[quotas]` in `config.toml`."""
+    """The share of one operator, and of one of its members (agent, person, service); `[quotas]` in `config.toml`."""
 
     operator_messages_per_minute: int = 6000
     """Ten busy members. Chosen arbitrarily."""
@@ -141,7 +141,7 @@ class Quota:
     """Calls of any kind: an agent that works off a backlog of receipts sends some hundred."""
 
     operator_stored_bytes: int = 1 << 30
-    """What is kept at a time. Chosen so that fifty operators fit a small disk."""
+    """The most that is kept at a time. Chosen so that fifty operators fit a small disk."""
 
     member_stored_bytes: int = 256 << 20
     """One member cannot take its operator's whole room."""

@@ -1,6 +1,6 @@
-"""Who is connected now: open streams, and views while they last. In memory only, in the event loop's thread only.
+"""Connections: open streams, and views while they last. In memory only, in the event loop's thread only.
 
-A stream is told that there is something (`wake`), never handed what is kept: it reads the database again, so a slow
+A stream is told that there is something (`wake`), and reads the database again itself, so a slow
 reader costs one page of memory. Only views go through here, a bounded few.
 """
 
@@ -18,7 +18,7 @@ from protos import message_pb2 as pb
 
 @dataclass(slots=True, eq=False)
 class WatchStream:
-    """One open Watch: whose, of which queue. `ended`: why it should end; `deadline` is what interrupts it then."""
+    """One open Watch: its member and its queue. `ended`: why it should end; `deadline` interrupts it then."""
 
     peer: MemberIdentity
     queue: bytes
@@ -44,14 +44,14 @@ class Page:
 
 @dataclass(slots=True, eq=False)
 class OpenView:
-    """A view that lasts: who asked, which agent, and the pages that the desk has not read yet."""
+    """A view that lasts: its desk, its agent, and the pages that the desk has not read yet."""
 
     viewer: MemberIdentity
     agent: bytes
     pages: asyncio.Queue[Page | None] = field(default_factory=lambda: asyncio.Queue(limits.PAGES_MAX))
     refs: set[bytes] = field(default_factory=set)
     cut: bool = False
-    """The desk did not read and a page was dropped: it gets what it has, and not the rest."""
+    """The desk did not read and a page was dropped: it gets the pages before that one only."""
 
     def gone(self) -> None:
         """Say that nobody will answer."""
@@ -121,7 +121,7 @@ class Live:
     # --- views ---
 
     def open_view(self, viewer: MemberIdentity, message: pb.Message, queue: bytes) -> OpenView | pb.Refusal:
-        """Hand a view to its agent's stream; return what its pages come through, or why not."""
+        """Hand a view to its agent's stream; return the channel of its pages, or why not."""
         key = (viewer.operator, message.agent, message.ref)
         if key in self._views:
             return pb.REFUSAL_REF_REUSED

@@ -1,4 +1,4 @@
-"""Operators and their members (agents, people, services): who they are, invitations, certificates, revocation.
+"""Operators and their members (agents, people, services): names, invitations, certificates, revocation.
 
 Commands run in the store's one writer (`store.CloudStore.run`), or in a transaction of the administrator's command in
 another process. Reads take any connection. A token is kept as its SHA-256 only.
@@ -45,7 +45,7 @@ _URI: Final = re.compile(r"ispagents://(?P<operator>[0-9a-f]{32})/(?P<kind>agent
 
 
 class IdentityKind(enum.Enum):
-    """What a member is."""
+    """The kind of a member."""
 
     AGENT = "agent"
     PERSON = "person"
@@ -54,7 +54,7 @@ class IdentityKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class MemberIdentity:
-    """Who calls: proven by a certificate of ours.
+    """A caller: proven by a certificate of ours.
 
     `operator`: 16 bytes. `name`: the handle. `agent`: 16 bytes of an agent, else empty. `serial`: of the certificate
     by which it came, hex; two calls by one member are the same identity, whichever certificate they came with.
@@ -73,7 +73,7 @@ class MemberIdentity:
 
     @property
     def uri(self) -> str:
-        """What its certificates say."""
+        """The fields of its certificates."""
         return f"ispagents://{self.operator.hex()}/{self.kind.value}/{self.who}"
 
 
@@ -90,7 +90,7 @@ def parse_uri_untrusted(uri: str) -> tuple[bytes, IdentityKind, str]:
 
 
 def check_handle(name: str, what: str) -> None:
-    """Refuse what is no handle.
+    """Refuse a text that is no handle.
 
     Raises:
         InputError: it is none.
@@ -100,7 +100,7 @@ def check_handle(name: str, what: str) -> None:
 
 
 def token_digest(token: bytes) -> bytes:
-    """Return under what a token is kept: SHA-256, 32 bytes."""
+    """Return the digest under which a token is kept: SHA-256, 32 bytes."""
     return hashlib.sha256(token).digest()
 
 
@@ -146,10 +146,10 @@ class Invite:
 class UseToken:
     """The first certificate: the token is used, the member is there, the certificate is known; all of it or nothing.
 
-    A member that was invited again (its key is lost, its certificate ran out, it was revoked) comes back, and what
-    certificates it had before end. An agent comes back with the plan key that it had; its log key may be a new one
-    (`ispagent init --new-log-key`), which the old plan key has signed.
-    `envelope`: an agent's enrolment statement as it came, else empty. `issue`: URI to certificate.
+    A member that was invited again (its key is lost, its certificate ran out, it was revoked) comes back, and its
+    former certificates end. An agent comes back with the plan key that it had; its log key may be a new one (`ispagent
+    init --new-log-key`), which the old plan key has signed. `envelope`: an agent's enrolment statement as it came, else
+    empty. `issue`: URI to certificate.
     """
 
     token_sha256: bytes

@@ -28,7 +28,8 @@ class Metrics:
         self.ended = Counter("ispcloud_streams_ended", "Streams ended from here.", ("refusal",), registry=registry)
 
     def serve(self, address: Address) -> tuple[Address, Callable[[], None]]:
-        """Answer HTTP there, on a thread of its own; return the address with its real port, and what ends it.
+        """Answer HTTP there, on a thread of its own; return the address with its real port, and the function that ends
+        it.
 
         Raises:
             LocalFailureError: the address is taken or is not this machine's.

@@ -1,7 +1,7 @@
-"""What the database keeps of the mail: queues, and the commands that fill and empty them.
+"""The mail in the database: queues, and the commands that fill and empty them.
 
 Queues: an agent's is `b"a" + operator + agent`, an operator's shared feed `b"b" + operator`. Each numbers its messages
-from 1 on, without gaps, and never a number twice: `box.newest` outlives what expires. A message for many queues is
+from 1 on, without gaps, and never a number twice: `box.newest` outlives expired messages. A message for many queues is
 kept once.
 """
 
@@ -22,7 +22,7 @@ NUMBER_MAX: Final = 2**63 - 1
 
 
 STANDING_ORDERS: Final = (pb.KIND_FREEZE, pb.KIND_UNFREEZE, pb.KIND_TRUST, pb.KIND_STANDING)
-"""What is said to all agents, and holds for those who come later."""
+"""Messages to all agents, which hold for later ones too."""
 
 STOPS: Final = frozenset({pb.KIND_CANCEL, pb.KIND_FREEZE, pb.KIND_PAUSE})
 """For these there is room when there is none for anything else."""
@@ -49,7 +49,7 @@ class QueuedMessage:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What became of a message: `again`, its ref was taken before; `reused`, for other bytes; `full`, no room."""
+    """The fate of a message: `again`, its ref was taken before; `reused`, for other bytes; `full`, no room."""
 
     again: bool = False
     reused: bool = False
@@ -66,7 +66,7 @@ SELECT (SELECT sha256 FROM ref_seen WHERE operator = ?1 AND sender = ?2 AND ref 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Put a message into queues, unless its sender's ref was taken before. `sha256`: of what the sender sent."""
+    """Put a message into queues, unless its sender's ref was taken before. `sha256`: of the sender's bytes."""
 
     operator: bytes
     sender: str
@@ -118,7 +118,7 @@ def _put(tx: CloudTx, queue: bytes, stored: int) -> None:
 
 
 def catch_up(tx: CloudTx, operator: bytes, agent: bytes) -> None:
-    """Put what was said to all agents into the queue of one that comes later, in its order, as far as it lacks it."""
+    """Put the messages to all agents into the queue of one that comes later, in order, where it lacks them."""
     queue = agent_queue(operator, agent)
     lacking = tx.all(
         f"SELECT letter FROM message JOIN letter ON letter.id = message.letter WHERE box = ?"  # noqa: S608 # only question marks
@@ -132,7 +132,7 @@ def catch_up(tx: CloudTx, operator: bytes, agent: bytes) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Delete what expired, at most `most` messages and refs; `run` returns how many messages went."""
+    """Delete expired messages and refs, at most `most` of each; `run` returns how many messages went."""
 
     now_s: int
     most: int = limits.FORGET_MAX
@@ -180,7 +180,7 @@ def read_queue(
 
     Args:
         reader: a connection.
-        queue: whose.
+        queue: its owner.
         after: the number after which to begin.
         kinds: which; empty: all.
         most: how many at most; fewer when they reach `limits.READ_BYTES`, but one when there is one.

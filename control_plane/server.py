@@ -2,7 +2,7 @@
 
 Two ports: one for members, with certificates of ours both ways, and one for strangers with a token. Metrics are plain
 HTTP on loopback. SIGTERM drains: health says NOT_SERVING, new calls and open streams are told to come back later, and
-what is under way has `grace_s` to finish.
+calls under way have `grace_s` to finish.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ from protos.enrolment_pb2_grpc import add_EnrolmentServicer_to_server
 from protos.limits import MESSAGE_BYTES
 
 GRACE_S: Final = 10.0
-"""What a drain waits for calls under way; they have 20 s at most, and rarely need one."""
+"""How long a drain waits for calls under way; they have 20 s at most, and rarely need one."""
 
 CLOSE_S: Final = 0.5
-"""Then, for last bytes to leave; who watches health, or does not read, is cut off."""
+"""Then, for last bytes to leave; a peer that watches health, or does not read, is cut off."""
 
 OPTIONS: Final = (
     ("grpc.max_send_message_length", MESSAGE_BYTES),
@@ -78,7 +78,7 @@ class Bound:
     metrics: Address | None
 
     def line(self) -> str:
-        """Return what `serve` prints when it is ready."""
+        """Return the line that `serve` prints when it is ready."""
         metrics = f", metrics on {self.metrics}" if self.metrics else ""
         return f"ispcloud: listening on {self.members}, enrolment on {self.enrolment}{metrics}"
 

@@ -1,7 +1,7 @@
-"""The two services of those who are enrolled: `AgentCloud` and `DeskCloud`.
+"""The two services for enrolled members: `AgentCloud` and `DeskCloud`.
 
-Each call: who is it (`auth`), may it call so often (`broker.Quotas`), may this go (`broker.route`), and only then the
-database or a stream. What is refused leaves as a `Refusal`, and nothing else is said.
+Each call passes identity (`auth`), rate (`broker.Quotas`) and permission (`broker.route`), and only then reaches the
+database or a stream. A refusal leaves as a `Refusal`, and says nothing else.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ DESKS: Final = (IdentityKind.PERSON, IdentityKind.SERVICE)
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the services are made of."""
+    """The parts of the services."""
 
     store: CloudStore
     auth: Auth
@@ -52,7 +52,7 @@ class Parts:
 
 
 class _Calls:
-    """What both services do."""
+    """The calls of both services."""
 
     def __init__(self, parts: Parts) -> None:
         self._store = parts.store
@@ -63,7 +63,7 @@ class _Calls:
         self._clock = parts.clock
 
     async def _peer(self, context: Context, kinds: Collection[IdentityKind]) -> MemberIdentity:
-        """Return who calls, of one of these kinds and within its quota; others are refused."""
+        """Return the caller, of one of these kinds and within its quota; others are refused."""
         peer = await self._auth.identify(context)
         wait_s = self._quotas.take(peer, self._clock.monotonic_s())
         if wait_s:
@@ -185,7 +185,7 @@ def _deadline() -> asyncio.Timeout:
 
 
 class AgentService(_Calls, AgentCloudServicer):
-    """What agents call."""
+    """The calls of agents."""
 
     async def Submit(self, request: pb.SubmitRequest, context: Context) -> pb.SubmitReply:  # noqa: N802 # the proto's
         """Keep a message for the shared feed, or hand a page to the desk that waits for it."""
@@ -212,7 +212,7 @@ class AgentService(_Calls, AgentCloudServicer):
         return pb.SubmitReply()
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> None:  # noqa: N802 # the proto's
-        """Send what is for this agent, from its cursor on."""
+        """Send the messages for this agent, from its cursor on."""
         peer = await self._peer(context, AGENTS)
         self._store.post(RecordSeen(peer.operator, peer.agent, self._clock.minute()))
         stream = WatchStream(peer, queues.agent_queue(peer.operator, peer.agent), _deadline())
@@ -243,7 +243,7 @@ class AgentService(_Calls, AgentCloudServicer):
 
 
 class DeskService(_Calls, DeskCloudServicer):
-    """What people's desks and services call."""
+    """The calls of people's desks and of services."""
 
     async def Agents(self, request: AgentsRequest, context: Context) -> AgentsReply:  # noqa: ARG002, N802 # the proto's
         """List the operator's agents."""

@@ -82,7 +82,7 @@ CREATE INDEX letter_own ON letter (operator, sender) WHERE kind IN (2, 3);
 
 MIGRATIONS: Final = (SCHEMA, OWN)
 WRITERS_FROM: Final = 2
-"""The oldest version whose program may write to the newest one (ADR 41)."""
+"""The oldest version with a program that may write to the newest one (ADR 41)."""
 """Migration `i` takes version `i` to `i + 1`. A landed one is never edited."""
 
 
@@ -169,7 +169,7 @@ class CloudStore(SqliteWriter[CloudTx, asyncio.Future[Any]]):
         return await asyncio.shield(future)
 
     def post(self, command: Command[object]) -> None:
-        """Queue a command whose result nobody waits for. Refusals are dropped; a bug reaches the loop's handler."""
+        """Queue a command without waiting for its result. Refusals are dropped; a bug reaches the loop's handler."""
         try:
             self._queue(command).add_done_callback(_drop_refusals)
         except LocalFailureError:

@@ -1,4 +1,4 @@
-"""The control plane's own witness (C2SP tlog-witness): what it cosigns is durable before its signature exists.
+"""The control plane's own witness (C2SP tlog-witness): a checkpoint is durable before its cosignature exists.
 
 Known size and root are compared and replaced in one transaction of the one writer. A log is named by operator and
 agent as well as by its origin: nobody can claim the name of another's log.
@@ -31,7 +31,7 @@ _REFUSALS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Remember:
-    """Judge a checkpoint against what was cosigned last, and keep it in its place."""
+    """Judge a checkpoint against the last cosigned one, and keep it in its place."""
 
     operator: bytes
     agent: bytes
@@ -72,8 +72,8 @@ class CloudWitness:
         """Return the cosignature line, or the size that was cosigned last, or why there is none.
 
         Args:
-            operator: whose agent it is, by its certificate.
-            agent: whose log it is, by its certificate.
+            operator: of the agent, by its certificate.
+            agent: of the log, by its certificate.
             body: the request, as it came.
             log_key: the key of that agent's log, by its enrolment; None: it has none.
 

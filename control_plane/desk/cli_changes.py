@@ -1,6 +1,6 @@
-"""`ispcloud changes`: look at a change and decide, through the control plane or on what an agent exported (`--file`).
+"""`ispcloud changes`: look at a change and decide, through the control plane or on an agent's export (`--file`).
 
-What is shown is what was verified. An ID is a plan's short name once it was seen, or the beginning of its id or digest.
+Only verified documents are shown. An ID is a plan's short name once it was seen, or the beginning of its id or digest.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def list_(
     trust: TrustFile = None,
     state: StateFile = None,
     cloud: CloudFile = None,
-    everything: Annotated[bool, typer.Option("--all", help="Also what is over for more than a day")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also changes that ended more than a day ago")] = False,
     output: ListOutput = None,
     as_json: AsJson = False,
 ) -> None:
@@ -204,7 +204,7 @@ def _look(desk: Desk, change: Change, person: Person, signer_of: SignerOf) -> Ex
 # --- deciding -------------------------------------------------------------------------------------------------------
 
 Decide = Callable[[Exported, Own, Person, SignerOf], tuple[Envelope, str]]
-"""Shows a change to a person, has them agree, and returns what they signed, and that in words."""
+"""Shows a change to a person, has them agree, and returns the signed statement, also in words."""
 
 
 def _offline(file: Path, key: Path, out: Path, own: Own, passphrase_file: Path | None, decided: Decide) -> None:
@@ -408,7 +408,7 @@ def review(
 
 @dataclass(frozen=True, slots=True)
 class _Word:
-    """A short word about a whole change: its verb, what it did to the change, its kind, what makes it, and its help."""
+    """A command about a whole change: its verb, its past form, its kind, its maker, and its help."""
 
     verb: str
     done: str

@@ -35,7 +35,7 @@ def enroll(
 
 @app.command("show")
 def show(cloud: CloudFile = None, as_json: AsJson = False) -> None:
-    """Say where this desk connects, as whom, and until when its certificate holds."""
+    """Show the control plane of this desk, its identity there, and until when its certificate holds."""
     path = cloud or home("cloud.json")
     identity = cloud_identity.load(path)
     ends_s = cloud_identity.life(identity).ends_s

@@ -28,7 +28,7 @@ Failure = Annotated[OnFailure, typer.Option("--on-failure", help="When an item f
 Values = Annotated[
     list[str] | None, typer.Option("--value", "-v", help="wifi.1.ssid=Home, or a path; may be given again")
 ]
-Secrets = Annotated[list[str] | None, typer.Option("--secret", help="A name whose secret is asked for")]
+Secrets = Annotated[list[str] | None, typer.Option("--secret", help="A name; its secret is asked for")]
 Rows = Annotated[
     list[str] | None,
     typer.Option("--row", help="Device.NAT.PortMapping.[ExternalPort=8080]:Enable=true,InternalPort=80"),
@@ -170,7 +170,7 @@ def firmware(
     agent: Agent,
     key: KeyFile,
     image: Annotated[str, typer.Option("--image", help="A file in the agent's folder of images")],
-    version: Annotated[str, typer.Option("--version", help="What SoftwareVersion reads once it runs")],
+    version: Annotated[str, typer.Option("--version", help="The value of SoftwareVersion once it runs")],
     refs: Cpes = None,
     refs_file: RefsFile = None,
     trust: TrustFile = None,

@@ -1,4 +1,4 @@
-"""`ispcloud changes freeze` and `unfreeze`: stop everything, an agent, a person or a key; and what lifts that."""
+"""`ispcloud changes freeze` and `unfreeze`: stop everything, an agent, a person or a key; and lift that."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _send(
 
 def freeze(
     key: KeyFile,
-    scope: Annotated[FreezeScope, typer.Option("--scope", help="What is stopped")],
+    scope: Annotated[FreezeScope, typer.Option("--scope", help="The scope: everything, or an agent, person or key")],
     out: Annotated[Path | None, typer.Option("--out", help="Where your signed statement goes")] = None,
     target: Annotated[str, typer.Option("--target", help="An agent or person by handle, or a public key")] = "",
     agent: Annotated[str, typer.Option("--agent", help="The agent's handle, with --scope agent")] = "",
@@ -105,7 +105,7 @@ def unfreeze(
     cloud: CloudFile = None,
     wait: Wait = 60,
 ) -> None:
-    """Lift freezes. Two people sign: the second one with --add-to, who may --send it."""
+    """Lift freezes. Two people sign: the second one with --add-to, and may --send it."""
     into = out or add_to
     if into is None:
         raise InputError("expected --out FILE (the first person) or --add-to FILE (the second), got neither")

@@ -1,7 +1,7 @@
 """`ispcloud changes suspend|restore|set-plan|disconnect|remove|rename-login|prepare-device|port-…`: ask for a change.
 
 Asking gives no authority. A person or a service (billing) signs the intent and seals it to the agent's sealing key,
-which the agent itself signed: the control plane learns that something was asked, by whom and when, and nothing of it.
+which the agent itself signed: the control plane learns the asker and the time, and nothing of the content.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def rename_login(
 
 
 def prepare_device(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What the router is called in the agent's configuration")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The router's name in the agent's configuration")],
     agent: Agent,
     key: KeyFile,
     list_name: Annotated[str, typer.Option("--list", help="The address list of a profile that has none yet")] = "",
@@ -286,7 +286,7 @@ def again(
     passphrase_file: PassphraseFile = None,
     wait: Wait = 60,
 ) -> None:
-    """Ask anew for the rest of a change: what is stale, cancelled, expired or was not applied; a preview appears."""
+    """Ask anew for the rest of a change: items that are stale, cancelled, expired or not applied; a preview appears."""
     own = load_own(trust, state)
     with connect(cloud) as client:
         found = Desk(own, client).refresh().find(change_id)
@@ -296,9 +296,9 @@ def again(
 
 @dataclass(frozen=True, slots=True)
 class DeskAsk:
-    """What is wanted, before it is somebody's intent. `secrets`: name -> text that only the agent may read.
+    """A wanted change, before it is somebody's intent. `secrets`: name -> text that only the agent may read.
 
-    `change`: the plan (hex) whose rest is asked for anew, in place of `refs`. `all_services`: a subscriber in `refs`
+    `change`: the plan (hex) to ask anew for, as to its rest, in place of `refs`. `all_services`: a subscriber in `refs`
     means all of its services.
     """
 
@@ -338,7 +338,7 @@ def ask(
     wait_s: int,
     out: Path | None,
 ) -> None:
-    """Sign an intent; send it sealed to the agent and say what became of it, or write it to a file.
+    """Sign an intent; send it sealed to the agent and print the result, or write it to a file.
 
     Raises:
         RefusedHereError: the agent is not known, or its sealing key is not.

@@ -14,7 +14,7 @@ from control_plane.errors import InputError
 from trust import checkpoint, keys
 
 _WITNESS: Final = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
-"""What a trust document takes as a witness's name, and a control plane as that of a cosignature."""
+"""The form of a witness's name in a trust document, and of a cosignature's at a control plane."""
 
 app = typer.Typer()
 
@@ -85,7 +85,7 @@ def unlock_(
 def lock(
     key: Annotated[Path | None, typer.Option("--key", help="Your key file [every unlocked key]")] = None,
 ) -> None:
-    """Lock what was unlocked."""
+    """Lock the unlocked keys."""
     if key is None:
         found = unlock.find_all()
     else:

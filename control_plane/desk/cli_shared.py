@@ -1,4 +1,4 @@
-"""What the desk's commands share: options, passphrases, typed agreement, the person's own trust file and memory."""
+"""Shared parts of the desk's commands: options, passphrases, typed agreement, a person's trust file and memory."""
 
 from __future__ import annotations
 
@@ -39,11 +39,17 @@ TrustFile = Annotated[
 ]
 StateFile = Annotated[
     Path | None,
-    typer.Option("--state", envvar="ISPCLOUD_STATE", help="What you have seen [~/.config/ispcloud/heads.json]"),
+    typer.Option(
+        "--state",
+        envvar="ISPCLOUD_STATE",
+        help="The file of the heads that you have seen [~/.config/ispcloud/heads.json]",
+    ),
 ]
 CloudFile = Annotated[
     Path | None,
-    typer.Option("--cloud", envvar="ISPCLOUD_CLOUD", help="Who you are there [~/.config/ispcloud/cloud.json]"),
+    typer.Option(
+        "--cloud", envvar="ISPCLOUD_CLOUD", help="The file of your identity there [~/.config/ispcloud/cloud.json]"
+    ),
 ]
 
 Wait = Annotated[int, typer.Option("--wait", min=0, help="Seconds to wait for the agents' signed receipts")]
@@ -81,7 +87,7 @@ def note(text: str) -> None:
 
 
 def open_key(path: Path, passphrase_file: Path | None) -> DeskSigner:
-    """Return what signs with the key of a file: the unlocked key, or the file's after its passphrase.
+    """Return the signer for the key of a file: the unlocked key, or the file's after its passphrase.
 
     Raises:
         InputError: a file cannot be read.
@@ -108,7 +114,7 @@ def open_key_here(path: Path, passphrase_file: Path | None) -> SigningKey:
 
 
 def agree(question: str, expected: str) -> None:
-    """Ask until nothing: one answer, and it must be what was expected.
+    """Ask once; the answer must be the expected one.
 
     Raises:
         NotConfirmedError: another answer.
@@ -139,7 +145,7 @@ def write_envelope(path: Path, envelope: Envelope) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """What a person brings: their trust document, what they have seen, and where both are kept."""
+    """A person's own state: their trust document, the heads that they have seen, and the files of both."""
 
     envelope: Envelope
     trust: Trust
@@ -153,7 +159,7 @@ class Own:
         return chain.head_sha256(self.envelope)
 
     def remember(self, seen: RememberedCheckpoints) -> None:
-        """Keep what was seen, beside what other commands of this person saw meanwhile.
+        """Keep the heads that were seen, beside those that other commands of this person saw meanwhile.
 
         Raises:
             LocalFailureError: it cannot be written.
@@ -163,7 +169,7 @@ class Own:
     def keep_trust(self) -> None:
         """Make this document one's own file, unless another command of this person took over a newer one meanwhile.
 
-        A crash leaves the file at most one version ahead of what was seen, which `load_own` follows.
+        A crash leaves the file at most one version ahead of the heads seen, which `load_own` follows.
 
         Raises:
             LocalFailureError: it cannot be written.
@@ -179,7 +185,7 @@ class Own:
         self.change_seen(change)
 
     def change_seen(self, change: Callable[[RememberedCheckpoints], RememberedCheckpoints]) -> RememberedCheckpoints:
-        """Change what was seen, as it is in the file now; it is durable when this returns.
+        """Change the seen heads, as they are in the file now; they are durable when this returns.
 
         Raises:
             LocalFailureError: it cannot be written.
@@ -223,7 +229,7 @@ def load_own(trust_file: Path | None, state_file: Path | None) -> Own:
     Raises:
         InputError: a file cannot be read.
         MalformedError: a file is malformed.
-        RefusedError: too few people signed it, it is older than what was seen, or it does not follow.
+        RefusedError: too few people signed it, it is older than the one seen, or it does not follow.
     """
     path, state = trust_file or home("trust.json"), state_file or home("heads.json")
     if not os.path.lexists(path):

@@ -1,4 +1,6 @@
-"""`ispcloud standing`: what two people allow by day for the night: restores, baselines, tests of CPE; so many/h."""
+"""`ispcloud standing`: permissions that two people give by day for the night: restores, baselines, tests of CPE; so
+many/h.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,7 @@ _CLASSES = {
 
 
 class Support(enum.StrEnum):
-    """What support may do with one CPE."""
+    """Actions of support on one CPE."""
 
     DIAGNOSE = "diagnose"
     REBOOT = "reboot"
@@ -206,7 +208,7 @@ def list_(
     output: ListOutput = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the standing authorities on the shared feed that hold, who signed them, and which agents took them."""
+    """List the standing authorities on the shared feed that hold, their signers, and the agents that took them."""
     own = load_own(trust, state)
     with connect(cloud) as client:
         desk = Desk(own, client)

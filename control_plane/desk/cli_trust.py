@@ -1,4 +1,4 @@
-"""`ispcloud trust`: who may do what. A draft is edited by command, then k of n people sign it."""
+"""`ispcloud trust`: people, roles and policy. A draft is edited by command, then k of n people sign it."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def init(
 
 
 def _proposed_witness(trust: Trust, draft: Path) -> str:
-    """Return how the desk of an approver, the last one who is there, becomes a witness of the agents' logs."""
+    """Return how the desk of an approver, the last one that is there, becomes a witness of the agents' logs."""
     who = trust.people[-1].handle if trust.people else "approver"
     return (
         f"no witness yet: only an agent's own marks tell that it was restored. Proposed: the desk of {who}. There:\n"
@@ -178,7 +178,10 @@ def add_service(
     handle: Handle,
     key: PublicKey,
     run_by: Annotated[
-        str, typer.Option("--run-by", help="Who runs it, and so approves nothing that it asks for [one more approves]")
+        str,
+        typer.Option(
+            "--run-by", help="The person that runs it, and so approves nothing that it asks for [one more approves]"
+        ),
     ] = "",
     draft: Draft = _DRAFT,
 ) -> None:
@@ -238,7 +241,7 @@ def policy_(
     ] = None,
     draft: Draft = _DRAFT,
 ) -> None:
-    """Change what each class needs, how many witnesses confirm, or how many people sign the document itself."""
+    """Change the needs of each class, the number of confirming witnesses, or of people that sign the document."""
     if not policy_preset and policy is None and not root_threshold and quorum is None:
         raise InputError("expected --policy-preset, --policy FILE, --quorum or --root-threshold, got none")
     if quorum is None and non_cloud is not None:

@@ -1,4 +1,4 @@
-"""`ispcloud changes watch`: what changes on the shared feed, as it comes; and the desk as a witness of agents' logs."""
+"""`ispcloud changes watch`: changes on the shared feed, as they come; and the desk as a witness of agents' logs."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def watch(
     count: Annotated[int, typer.Option("--count", min=0, help="End after so many lines; 0: when interrupted")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Say what changes on the shared feed, until you interrupt it."""
+    """Print changes on the shared feed, until you interrupt it."""
     words = notify.command(exec_) if exec_ else ()
     own = load_own(trust, state)
     key = None if witness_key is None else open_key_here(witness_key, passphrase_file)
@@ -99,7 +99,9 @@ def _not_verified(found: NotVerified) -> str:
 
 @dataclass(slots=True)
 class _Watching:
-    """`states` by plan digest as last said; `told` what is said once; `lines` so far; `first`: nothing was said yet."""
+    """`states` by plan digest as last said; `told` sentences that are said once; `lines` so far; `first`: nothing was
+    said yet.
+    """
 
     desk: Desk
     words: tuple[str, ...]
@@ -145,14 +147,14 @@ class _Watching:
                 return
 
     def _is_full(self) -> bool:
-        """Return whether so much came that the shared feed is better read anew, without what was forgotten there."""
+        """Return whether so much came that the shared feed is better read anew, without the parts forgotten there."""
         return len(self.desk.messages) > FEED_MAX
 
     def _is_asked(self, message: Received) -> bool:
         return self.witness is not None and message.kind == Kind.KIND_CHECKPOINT and self.witness.is_asked(message)
 
     def _follow(self) -> None:
-        """Read the stream for a while; then look what has not come."""
+        """Read the stream for a while; then look for messages that have not come."""
         ends = SYSTEM.monotonic_s() + _LOOK_S
         try:
             for message, position in self.desk.client.watch(self.desk.position, _LOOK_S):

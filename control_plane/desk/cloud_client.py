@@ -47,7 +47,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class AgentSeen:
-    """What the control plane says of an agent: whether it is connected, and when it last was (unix minutes)."""
+    """The control plane's word on an agent: whether it is connected, and when it last was (unix minutes)."""
 
     agent: str
     connected: bool
@@ -126,7 +126,7 @@ class DeskClient:
         return cloud_identity.chain_untrusted(request, reply.certificate, reply.issuer)
 
     def agents(self) -> tuple[AgentSeen, ...]:
-        """Return what the control plane says of the operator's agents.
+        """Return the control plane's word on the operator's agents.
 
         Raises:
             CloudAwayError: no answer.
@@ -200,7 +200,7 @@ class DeskClient:
                 self._stub.Submit(request, timeout=CALL_S)
 
     def view(self, agent: str, body: bytes, *, links: Sequence[bytes] = ()) -> ViewStream:
-        """Return what an agent answers to a signed view; `links`: trust documents that it may lack."""
+        """Return an agent's answer to a signed view; `links`: trust documents that it may lack."""
         message = message_pb2.Message(
             kind=message_pb2.KIND_VIEW,
             ref=chance.token_bytes(16),

@@ -1,6 +1,6 @@
-"""Who a desk is towards the control plane: an invitation, then a TLS key and a short certificate of its own.
+"""The identity of a desk towards the control plane: an invitation, then a TLS key and a short certificate of its own.
 
-This identity opens the connection and nothing else: what counts with agents is what people sign with their own keys.
+This identity opens the connection and nothing else: agents count only statements that people sign with their own keys.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def chain_untrusted(request: CertificateRequest, certificate: bytes, issuer: byt
     """Return the PEM chain that the control plane answered, once the certificate is for the key that asked.
 
     Args:
-        request: what was asked.
+        request: as it was sent.
         certificate: X.509, DER.
         issuer: X.509, DER.
 

@@ -1,4 +1,6 @@
-"""What a person signs at the desk: approvals, rejections, cancels, freezes, what lifts them; and whether it counts."""
+"""Statements that a person signs at the desk: approvals, rejections, cancels, freezes and their lifts; and whether they
+count.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,7 @@ _NOT_ENOUGH = frozenset({Reason.THRESHOLD, Reason.OWNER_MISSING})
 
 
 def signer(trust: Trust, public: bytes, now_s: int) -> Person:
-    """Return the person whose key in force this is.
+    """Return the person that has this key in force.
 
     Raises:
         RefusedError: nobody's key (`unknown-signer`), or past its date (`signer-expired`).
@@ -53,7 +55,7 @@ def signer(trust: Trust, public: bytes, now_s: int) -> Person:
 
 
 def requester(trust: Trust, public: bytes, now_s: int) -> str:
-    """Return the handle of the person or service whose key in force this is.
+    """Return the handle of the person or service that has this key in force.
 
     Raises:
         RefusedError: nobody's key (`unknown-signer`), or past its date (`signer-expired`).
@@ -65,7 +67,7 @@ def requester(trust: Trust, public: bytes, now_s: int) -> str:
 
 
 def saw_of(exported: Exported) -> Saw:
-    """Return what a person can have seen of an export."""
+    """Return the part of an export that a person can have seen."""
     return Saw.SUMMARY if exported.items is None else Saw.DETAIL
 
 
@@ -114,7 +116,7 @@ def verify_may_reject(exported: Exported, person: Person, trust: Trust) -> None:
 def judge(
     exported: Exported, approvals: Sequence[Envelope], trust: Trust, trust_sha256: str | None, now_s: int
 ) -> VerificationResult:
-    """Return what the agent would make of these approvals under the approver's trust document."""
+    """Return the agent's verdict on these approvals under the approver's trust document."""
     circumstances = Circumstances(trust_sha256=trust_sha256, items=exported.changing)
     return verify.get_approval_result(
         exported.plan,
@@ -219,7 +221,8 @@ def pause(exported: Exported, trust: Trust, person: Person, pause_id: str, now_s
 
 
 def resume(exported: Exported, trust: Trust, person: Person, resume_id: str, now_s: int) -> Resume:
-    """Return a resume of an exported plan; who paused it is the agent's to know. `resume_id` is 128 random bits, hex.
+    """Return a resume of an exported plan; only the agent knows the person that paused it. `resume_id` is 128 random
+    bits, hex.
 
     Raises:
         RefusedError: the agent would refuse this person.
@@ -236,8 +239,8 @@ def freeze(
 
     Args:
         trust: the person's own document.
-        person: who freezes.
-        scope: what is stopped.
+        person: the signer.
+        scope: everything, or an agent, person or key.
         target: empty for all; an agent's handle or id; a person's handle; a public key in hex.
         freeze_id: 128 random bits, hex.
         now_s: unix seconds.
@@ -292,7 +295,7 @@ def verify_freeze_to_lift(envelope: Envelope, trust: Trust, now_s: int) -> Freez
 
 
 def unfreeze(trust: Trust, freezes: Sequence[Envelope], person: Person, now_s: int) -> Unfreeze:
-    """Return what lifts freezes, once two people signed it.
+    """Return the unfreeze, once two people signed it.
 
     Raises:
         RefusedError: the person is neither owner nor approver.
@@ -303,7 +306,7 @@ def unfreeze(trust: Trust, freezes: Sequence[Envelope], person: Person, now_s: i
 
 
 def check_may_unfreeze(person: Person) -> None:
-    """Refuse people whose signature on an unfreeze would not count.
+    """Refuse people that have no signature on an unfreeze that counts.
 
     Raises:
         RefusedError: neither owner nor approver.

@@ -4,8 +4,8 @@
   + CloudAwayError: the control plane does not answer, or stopped in the middle (exit code 1)
 * RefusedHereError
   + CloudRefusedError: the control plane did not take a call; `refusal` says why, out of an enum (exit code 3)
-  + UnexpectedAnswerError: the control plane answered what cannot be (exit code 3)
-  + NotProvenError: an answer does not prove what it says (exit code 3)
+  + UnexpectedAnswerError: the control plane gave an impossible answer (exit code 3)
+  + NotProvenError: an answer does not prove its claim (exit code 3)
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 from control_plane.errors import LocalFailureError, RefusedHereError
 
 NO_RECEIPT: Final = 4
-"""Exit code where what was sent has no receipt in time: nobody knows what became of it."""
+"""Exit code where a sent statement has no receipt in time: its fate is unknown."""
 
 
 class CloudAwayError(LocalFailureError):
@@ -31,8 +31,8 @@ class CloudRefusedError(RefusedHereError):
 
 
 class UnexpectedAnswerError(RefusedHereError):
-    """The control plane answered what cannot be."""
+    """The control plane gave an impossible answer."""
 
 
 class NotProvenError(RefusedHereError):
-    """An answer does not prove what it says."""
+    """An answer does not prove its claim."""

@@ -1,4 +1,4 @@
-"""What an agent exported for an approver, verified against the approver's own trust document.
+"""An agent's export for an approver, verified against the approver's own trust document.
 
 `ispagent change show ID --export DIR` writes: `plan.json` (the signed plan), `items.jsonl` (the head, then one item a
 line: the exact documents), `trust.json` (the agent's trust document, compared only), `checkpoint.txt` (its log's signed
@@ -41,10 +41,10 @@ class ExportFiles:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A plan that its agent signed, and its items (None: summary only), which hash to what the plan says.
+    """A plan that its agent signed, and its items (None: summary only), which hash to the plan's root.
 
-    `digest` is what an approval names, 32 bytes. `log` is the largest log head that the export proves; `seen` what the
-    approver has then seen; `warnings` are sentences for them.
+    An approval names `digest`, 32 bytes. `log` is the largest log head that the export proves; `seen` the heads that
+    the approver has then seen; `warnings` are sentences for them.
     """
 
     plan: Plan
@@ -65,18 +65,18 @@ class Exported:
 def open_export_untrusted(
     files: ExportFiles, trust: Trust, trust_sha256: str, seen: RememberedCheckpoints, *, opened: bool = True
 ) -> Exported:
-    """Return what was exported, once it proves to be the agent's.
+    """Return the content of an export, once it proves to be the agent's.
 
     Args:
         files: the files' bytes.
         trust: the approver's own document, and `trust_sha256` its digest in hex.
         trust_sha256: its digest, hex.
-        seen: what the approver's tool has seen.
+        seen: the heads that the approver's tool has seen.
         opened: False: the items are not looked at.
 
     Raises:
         MalformedEnvelopeError: `plan.json` is no envelope.
-        RefusedError: nobody known signed the plan, it was altered, or a head contradicts what was seen.
+        RefusedError: nobody known signed the plan, it was altered, or a head contradicts a seen one.
         TamperedExportError: items, checkpoint or trust document do not fit the plan.
     """
     plan, digest, agent = _open_plan(files.plan, trust)
@@ -99,17 +99,17 @@ def open_export_untrusted(
 
 
 def open_view_untrusted(plan_file: bytes, answer: ViewAnswer, trust: Trust, seen: RememberedCheckpoints) -> Exported:
-    """Return what an agent answered to a view, once it proves to be what the agent signed and its log goes on.
+    """Return an agent's answer to a view, once it proves to be signed by the agent and its log goes on.
 
     Args:
         plan_file: the plan's envelope, as the shared feed has it.
-        answer: what was in the sealed pages; the pages prove no sender.
+        answer: the content of the sealed pages; the pages prove no sender.
         trust: the approver's own document.
-        seen: what the approver's tool had seen when it asked.
+        seen: the heads that the approver's tool had seen when it asked.
 
     Raises:
         MalformedEnvelopeError: the plan is no envelope.
-        RefusedError: nobody known signed the plan, or the log does not go on from what was seen.
+        RefusedError: nobody known signed the plan, or the log does not go on from the seen head.
         TamperedExportError: items or checkpoint do not fit the plan.
     """
     plan, digest, agent = _open_plan(plan_file, trust)
@@ -152,7 +152,7 @@ def _items_of(documents: Sequence[bytes], plan: Plan, what: str) -> Items:
 def _check_log(
     note: bytes | None, plan: Plan, agent: TrustedAgent, seen: RememberedCheckpoints
 ) -> tuple[SeenLog, RememberedCheckpoints]:
-    """Return the largest log head that is proven, and what is then seen."""
+    """Return the largest log head that is proven, and the heads that are then seen."""
     remembered_checkpoints.check_root(seen, agent.agent, plan.log_size, plan.log_root)
     if note is None:
         return SeenLog(agent.agent, plan.log_size, plan.log_root), seen

@@ -1,8 +1,8 @@
 """The shared feed as one person may believe it: messages that known agents signed, folded into changes.
 
-Pure. Every message is verified against the person's own trust document; what does not verify is counted and named,
-never shown as a change. The control plane may leave messages out, repeat them or change their order: a plan is the
-same plan, a receipt or outcome of an older state of the log never takes the place of a newer one.
+Pure. Every message is verified against the person's own trust document; a message that does not verify is counted and
+named, never shown as a change. The control plane may leave messages out, repeat them or change their order: a plan is
+the same plan, a receipt or outcome of an older state of the log never takes the place of a newer one.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Change:
     """A plan that its agent signed, and where it stands as far as signed messages tell.
 
     `sha256` is its digest (hex), `agent` a handle, `body` the envelope's bytes. `have` of `need` people approve, as the
-    agent's newest receipt about this plan says; before one, `need` is what the policy asks.
+    agent's newest receipt about this plan says; before one, `need` is the policy's.
     """
 
     sha256: str
@@ -86,7 +86,7 @@ class Change:
 
     @property
     def name(self) -> str:
-        """What people type for it."""
+        """The word that people type for it."""
         return self.short or self.plan.plan_id[:8]
 
     @property
@@ -105,7 +105,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """A standing authority that holds, its digest (hex), and who signed it (handles)."""
+    """A standing authority that holds, its digest (hex), and its signers (handles)."""
 
     sha256: str
     standing: Standing
@@ -114,10 +114,10 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class SharedFeed:
-    """What a shared feed shows.
+    """The content of a shared feed.
 
-    `receipts` by (agent id, digest of what was sent); `alarms` are sentences about lies; `versions` the newest trust
-    version that each agent (id) spoke of; `freezes` those that nobody lifted here.
+    `receipts` by (agent id, digest of the sent statement); `alarms` are sentences about lies; `versions` the newest
+    trust version that each agent (id) spoke of; `freezes` those that nobody lifted here.
     """
 
     changes: tuple[Change, ...]
@@ -148,7 +148,7 @@ class SharedFeed:
 
 @dataclass(slots=True)
 class Fold:
-    """What was read of a shared feed so far, as the holder of one trust document may believe it.
+    """The messages read of a shared feed so far, as the holder of one trust document may believe them.
 
     `seen` are log heads that this desk saw: another root of the same size is an alarm. `since`: the trust version that
     gave an agent's log a new key; before it, it was another log.
@@ -181,7 +181,7 @@ class Fold:
             self.not_verified.append(NotVerified(message.number, _kind_word(message.kind), str(err)))
 
     def feed(self, memory: Memory, now_s: int) -> SharedFeed:
-        """Return what all that shows now; `memory` is what this desk sent, and the short names that it knows."""
+        """Return the present content; `memory` holds this desk's sent messages, and the short names that it knows."""
         handles = {a.agent: a.handle for a in self.trust.agents}
         alarms = tuple(
             f"the log of {handles.get(agent, agent)} FORKED: two different trees of {size} entries"
@@ -240,7 +240,7 @@ def _take(message: Received, trust: Trust, now_s: int, found: Fold) -> None:
 
 
 def _take_dated(message: Received, trust: Trust, now_s: int, found: Fold) -> None:
-    """Take what holds between two dates: last week's and tomorrow's are no lies."""
+    """Take a document that holds between two dates: last week's and tomorrow's are no lies."""
     envelope = envelopes.decode_untrusted(message.body)
     sha256 = envelopes.digest(envelope).hex()
     try:
@@ -380,7 +380,7 @@ def followed(trust: Trust, envelope: Envelope, candidates: Sequence[Envelope]) -
     Args:
         trust: one's own document.
         envelope: its envelope.
-        candidates: envelopes from anywhere; what does not follow is passed over.
+        candidates: envelopes from anywhere; one that does not follow is passed over.
     """
     links: list[tuple[Trust, Envelope]] = []
     while (link := _next(trust, chain.head_sha256(envelope), candidates)) is not None:

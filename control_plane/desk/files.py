@@ -22,7 +22,7 @@ def read(path: Path, max_bytes: int, what: str) -> bytes:
     Args:
         path: the file.
         max_bytes: the largest acceptable size.
-        what: what it is, for messages ("the plan").
+        what: the name of the document, for messages ("the plan").
 
     Raises:
         InputError: it cannot be read, or it is larger.

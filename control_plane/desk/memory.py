@@ -1,7 +1,7 @@
 """A desk's own memory, in a file beside its remembered checkpoints: sent messages, expected receipts, short names.
 
-Nothing here is believed where something is signed or approved: it says which receipt belongs to what, and what people
-may type for a plan that they saw before.
+Nothing here is believed where something is signed or approved: it only tells which receipt belongs to which message,
+and the short names of plans that people saw before.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from trust import limits
 from trust.strict_json import Reader, read_object_untrusted
 
 FILE_BYTES: Final = 8 << 20
-"""Chosen arbitrarily; what is older than `_KEPT_S` is forgotten."""
+"""Chosen arbitrarily; an entry older than `_KEPT_S` is forgotten."""
 
 _KEPT_S: Final = 7 * 86_400
 _SIGNED_KEPT: Final = 100
@@ -68,7 +68,7 @@ class Memory:
         return next((s.short for s in self.shorts if s.plan == plan), "")
 
     def with_sent(self, sent: Sent) -> Memory:
-        """Return the memory with one more statement, without what is old."""
+        """Return the memory with one more statement, without old ones."""
         kept = tuple(s for s in self.sent if s.sha256 != sent.sha256 and sent.at_s - s.at_s <= _KEPT_S)
         return replace(self, sent=(*kept, sent))
 
@@ -88,7 +88,7 @@ class Memory:
         return replace(self, signed=(*others[1 - _SIGNED_KEPT :], trust))
 
     def with_short(self, plan: str, short: str, now_s: int) -> Memory:
-        """Return the memory with a plan's short name, without what is old."""
+        """Return the memory with a plan's short name, without old ones."""
         kept = tuple(s for s in self.shorts if s.plan != plan and now_s - s.at_s <= _KEPT_S)
         return replace(self, shorts=(*kept, Short(plan, short, now_s)))
 
@@ -108,7 +108,7 @@ def encode(memory: Memory) -> bytes:
 
 
 def decode_untrusted(data: bytes) -> Memory:
-    """Read what `encode` wrote.
+    """Read the output of `encode`.
 
     Raises:
         MalformedStatementError: not such a file.

@@ -27,7 +27,7 @@ _KEPT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class FeedEvent:
-    """What happened: `change`, `alarm` or `no-receipt`; the plan's or statement's digest; a state and a class."""
+    """An event: `change`, `alarm` or `no-receipt`; the plan's or statement's digest; a state and a class."""
 
     event: str
     sha256: str
@@ -51,7 +51,7 @@ def command(text: str) -> tuple[str, ...]:
 
 
 def run(words: tuple[str, ...], event: FeedEvent, environment: Mapping[str, str]) -> str | None:
-    """Run the command for an event, and return what went wrong, if anything.
+    """Run the command for an event, and return its error, if any.
 
     Args:
         words: of `command`.

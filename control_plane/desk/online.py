@@ -78,7 +78,7 @@ def _renew(path: Path, identity: MemberCredentials) -> MemberCredentials:
 
 @dataclass(slots=True)
 class Desk:
-    """A person's own files and a connection. `refresh` first; then `feed` is what there is to believe."""
+    """A person's own files and a connection. `refresh` first; then `feed` holds the verified content."""
 
     own: Own
     client: DeskClient
@@ -109,7 +109,7 @@ class Desk:
             self.follow(self._trusts())
 
     def recall(self) -> None:
-        """Read again what this person's other commands noted meanwhile: short names, what was sent.
+        """Read again the notes of this person's other commands: short names, sent messages.
 
         Raises:
             LocalFailureError: the file cannot be read.
@@ -117,7 +117,7 @@ class Desk:
         self.memory = self._change_memory(lambda m: m)
 
     def feed(self) -> SharedFeed:
-        """Return what the messages read so far show."""
+        """Return the content of the messages read so far."""
         if self.fold is None:
             self.fold = Fold(self.own.trust, self.own.seen)
             for message in self.messages:
@@ -153,7 +153,7 @@ class Desk:
             CloudAwayError: no answer, or the agent's answer stopped.
             CloudRefusedError: the agent is away, for example.
             NotProvenError: the pages are not an answer to this view.
-            RefusedError: the plan or log is not what it should be.
+            RefusedError: the plan or log is malformed, or not the agent's.
             TamperedExportError: items or checkpoint do not fit the plan.
         """
         if not person.sees_subscribers:
@@ -170,10 +170,10 @@ class Desk:
         return replace(shown, warnings=(*shown.warnings, f"the answer says, unproven: {', '.join(said)}"))
 
     def summary(self, change: Change) -> Exported:
-        """Return what the shared feed itself has of a change: its plan.
+        """Return the plan of a change, which the shared feed itself has.
 
         Raises:
-            RefusedError: the plan is not what it should be.
+            RefusedError: the plan is malformed, or not the agent's.
         """
         shown = exported.open_export_untrusted(
             ExportFiles(plan=change.body), self.own.trust, self.own.sha256, self.own.seen
@@ -259,12 +259,12 @@ class Desk:
         Args:
             kind: of the message.
             envelope: the signed statement.
-            what: its word, `[a-z-]`.
-            agents: who gets it and answers, ids.
+            what: the word of its kind, `[a-z-]`.
+            agents: ids of the receivers, which answer.
             plan: the digest of the plan that it is about, hex.
             everybody: one message for all of the operator's agents.
-            body: what travels in place of the envelope: sealed.
-            links: trust documents for who lacks them.
+            body: sealed; it travels in place of the envelope.
+            links: trust documents for receivers that lack them.
 
         Raises:
             CloudAwayError: no answer.
@@ -282,7 +282,7 @@ class Desk:
         return sent
 
     def receipts(self, sent: Sent, wait_s: float) -> dict[str, Receipt]:
-        """Wait for the receipts of what was sent, by agent id; those that did not come in time are missing."""
+        """Wait for the receipts of a sent statement, by agent id; those that did not come in time are missing."""
         got: dict[str, Receipt] = {}
         ends, position = SYSTEM.monotonic_s() + wait_s, self.position
         while len(got) < len(sent.agents) and (left_s := ends - SYSTEM.monotonic_s()) > 0:
@@ -301,7 +301,7 @@ class Desk:
         return got
 
     def settle(self, sent: Sent, wait_s: float) -> dict[str, Receipt]:
-        """Wait for receipts and say what became of it; ends the command where it was refused or nobody answered.
+        """Wait for receipts and print the result; ends the command where it was refused or nobody answered.
 
         Raises:
             RefusedHereError: an agent refused it.
@@ -327,7 +327,7 @@ class Desk:
 
 
 def red(text: str) -> None:
-    """Say on standard error what somebody should look into now."""
+    """Print warnings that somebody should look into now on standard error."""
     color = here(sys.stderr).color
     typer.echo(typer.style(text, fg=typer.colors.RED, bold=True) if color else text, err=True)
 

@@ -1,6 +1,6 @@
-"""What a person's tool has seen: the newest trust document of each chain, and the largest log of each agent.
+"""The heads that a person's tool has seen: the newest trust document of each chain, and the largest log of each agent.
 
-An approver who remembers is a witness: a trust document that goes back or forks, or a log that shrinks, is refused.
+An approver that remembers is a witness: a trust document that goes back or forks, or a log that shrinks, is refused.
 """
 
 from __future__ import annotations
@@ -100,11 +100,11 @@ def _log_json(seen: SeenLog) -> dict[str, object]:
 
 
 def decode_untrusted(data: bytes) -> RememberedCheckpoints:
-    """Read what `encode` wrote.
+    """Read the output of `encode`.
 
     Raises:
         MalformedStatementError: not such a file.
-        MalformedEnvelopeError: it holds what is no envelope.
+        MalformedEnvelopeError: it holds bytes that are no envelope.
     """
     r = read_object_untrusted(data, FILE_BYTES, "heads")
     if r.text("format") != _FORMAT:
@@ -144,7 +144,7 @@ def _log_key(r: Reader) -> LogKey:
 
 
 def accept_trust(remembered: RememberedCheckpoints, envelope: Envelope) -> tuple[Trust, RememberedCheckpoints]:
-    """Return the document and what is then seen, once it is the remembered one or follows from it.
+    """Return the document and the heads then seen, once it is the remembered one or follows from it.
 
     Raises:
         MalformedError: not a trust document.
@@ -188,7 +188,7 @@ def _with_keys(remembered: RememberedCheckpoints, keys: Mapping[str, LogKey]) ->
 
 
 def accept_log(remembered: RememberedCheckpoints, agent: str, checkpoint: Checkpoint) -> RememberedCheckpoints:
-    """Return what is then seen, once the log did not shrink and kept its root at an equal size.
+    """Return the heads then seen, once the log did not shrink and kept its root at an equal size.
 
     Raises:
         RefusedError: `version-old` where it shrank, `forked` where it holds other leaves.
@@ -206,11 +206,11 @@ def accept_log(remembered: RememberedCheckpoints, agent: str, checkpoint: Checkp
 def accept_proven_log(
     remembered: RememberedCheckpoints, agent: str, checkpoint: Checkpoint, old_size: int, proof: Sequence[bytes]
 ) -> RememberedCheckpoints:
-    """Return what is then seen, once the log proves that it begins with what was seen.
+    """Return the heads then seen, once the log proves that it begins with the seen one.
 
     Args:
-        remembered: what was seen.
-        agent: whose log it is.
+        remembered: the heads that were seen.
+        agent: of the log.
         checkpoint: the log now, signed by its key.
         old_size: from which size on the proof leads; it must be the size that was seen.
         proof: a consistency proof (RFC 9162 section 2.1.4).
@@ -242,7 +242,7 @@ def _with_log(remembered: RememberedCheckpoints, agent: str, checkpoint: Checkpo
 
 
 def merge(stored: RememberedCheckpoints, seen: RememberedCheckpoints) -> RememberedCheckpoints:
-    """Return the newest of both: two commands of one person run at a time, and neither forgets what the other saw."""
+    """Return the newest of both: two commands of one person run at a time, and neither forgets the other's heads."""
     trusts = {t.trust_id: t for t in stored.trusts}
     for mine in seen.trusts:
         other = trusts.get(mine.trust_id)
@@ -272,9 +272,9 @@ def _version(seen: SeenTrust) -> int:
 
 
 def with_cosigned(remembered: RememberedCheckpoints, agent: str, checkpoint: Checkpoint) -> RememberedCheckpoints:
-    """Return what was seen once a checkpoint is to be cosigned, which a proof from `last_cosigned` led to.
+    """Return the heads seen once a checkpoint is to be cosigned, which a proof from `last_cosigned` led to.
 
-    What approvals saw moves along only where the proof began there: otherwise a later view must still prove it.
+    The head seen by approvals moves along only where the proof began there: otherwise a later view must still prove it.
     """
     before, seen = remembered.last_cosigned(agent), remembered.log(agent)
     others = tuple(log for log in remembered.cosigned if log.agent != agent)

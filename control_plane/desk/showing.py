@@ -27,13 +27,13 @@ _SHORT_FILE_BYTES = 64
 
 
 def read_export(folder: Path, own: Own, *, opened: bool = True) -> Exported:
-    """Return what an agent exported into a folder, verified; what it proves of the log is remembered.
+    """Return an agent's export from a folder, verified; its proof of the log is remembered.
 
     Raises:
         InputError: a file cannot be read.
         MalformedError: the plan is no envelope.
-        RefusedHereError: the files do not fit what the agent signed.
-        RefusedError: nobody known signed it, or a head contradicts what was seen.
+        RefusedHereError: the files do not fit the agent's signatures.
+        RefusedError: nobody known signed it, or a head contradicts a seen one.
     """
     found = ExportFiles(
         plan=files.read(folder / "plan.json", limits.ENVELOPE_BYTES, "a plan"),
@@ -48,7 +48,7 @@ def read_export(folder: Path, own: Own, *, opened: bool = True) -> Exported:
 
 
 def print_change(change: Exported, own: Own, *, listing: bool) -> None:
-    """Print a change for the person who decides."""
+    """Print a change for the person that decides."""
     screen = here(sys.stdout)
     if change.items is None:
         typer.echo(screen.emphasize(render_summary(change.plan, change.short, screen.width)), nl=False)
@@ -72,7 +72,7 @@ def _checked(change: Exported, own: Own) -> str:
 
 
 def warnings(change: Exported, own: Own) -> list[str]:
-    """Return what the person should know beside the preview."""
+    """Return warnings for the person, beside the preview."""
     expiry = warning(own.trust, now_s())
     late = "the plan is past its start: preview it again" if now_s() > change.plan.start_by * 60 else None
     return [*change.warnings, *(text for text in (expiry, late) if text is not None)]
@@ -114,7 +114,7 @@ def confirm(change: Exported, person: Person, read_it: int | None) -> None:
 
 
 def open_signing(key: Path, passphrase_file: Path | None, person: Person, own: Own) -> DeskSigner:
-    """Return what signs for this person.
+    """Return the signer for this person.
 
     Raises:
         InputError: the key file became another person's meanwhile.

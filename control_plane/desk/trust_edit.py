@@ -1,4 +1,4 @@
-"""Drafts of the trust document: plain JSON that people edit by command and sign when it says what they mean.
+"""Drafts of the trust document: plain JSON that people edit by command, and sign in the end.
 
 Pure: every function takes a document and returns another. A draft need not be consistent yet; signing checks that.
 """
@@ -73,7 +73,7 @@ def new(trust_id: str, threshold: int, classes: tuple[PolicyClass, ...], now_s: 
 
 
 def following(current: Trust, current_sha256: str, now_s: int, days: int) -> Trust:
-    """Return the draft of the next version: only dates change, and each class says what requests of programs need."""
+    """Return the draft of the next version: only dates change, and each class states the needs of programs."""
     return replace(
         current,
         version=current.version + 1,
@@ -193,7 +193,7 @@ def add_service(trust: Trust, handle: str, pub: str, run_by: str = "") -> Trust:
         trust: the draft.
         handle: its name.
         pub: its key, hex.
-        run_by: the person who runs it and so approves nothing that it asks for; empty: nobody is named.
+        run_by: the person that runs it and so approves nothing that it asks for; empty: nobody is named.
 
     Raises:
         InputError: the handle is taken, or there is no such person.
@@ -212,7 +212,7 @@ def _check_free(trust: Trust, handle: str) -> None:
 
 
 def named(trust: Trust, handle: str) -> list[str]:
-    """Return what a handle names in the document: a person and a witness may have the same."""
+    """Return the entries that a handle names in the document: a person and a witness may have the same."""
     names = {
         "a person": [p.handle for p in trust.people],
         "a service": [s.service for s in trust.services],
@@ -248,7 +248,7 @@ def remove(trust: Trust, handle: str) -> Trust:
 
 
 def verify_fingerprint_words(enroll: Enroll, typed: str) -> None:
-    """Refuse an enrolment whose keys are not those whose words the agent's own console showed (T20).
+    """Refuse an enrolment with keys other than those that the agent's own console showed as words (T20).
 
     Raises:
         MalformedKeyError: not eight words.
@@ -264,7 +264,7 @@ def verify_fingerprint_words(enroll: Enroll, typed: str) -> None:
 
 
 def add_agent(trust: Trust, enroll: Enroll) -> Trust:
-    """Return the document with one more agent, whose words were compared.
+    """Return the document with one more agent; its words were compared.
 
     Raises:
         InputError: its handle or id is there already.
@@ -285,7 +285,7 @@ def add_witness(trust: Trust, name: str, vkey: str, operated_by: WitnessOperator
         trust: the draft.
         name: `[a-z0-9-]{1,32}`.
         vkey: its verifier key, of cosignatures (C2SP tlog-cosignature).
-        operated_by: who runs it.
+        operated_by: cloud or operator.
 
     Raises:
         MalformedNoteError: not a witness's verifier key.

@@ -92,7 +92,7 @@ def _count(envelope: Envelope, root: Root) -> Count:
 
 
 def verify_signable(trust: Trust, previous: Previous | None, key: SigningKey, envelope: Envelope) -> str:
-    """Return the person who signs, once their signature would count.
+    """Return the signing person, once their signature would count.
 
     Raises:
         RefusedError: the document contradicts itself or does not follow from the one before, the key is no root key, or
@@ -122,7 +122,7 @@ def _check_follows(trust: Trust, previous: Previous) -> None:
 
 
 def verify_complete(envelope: Envelope, previous: Previous | None) -> Trust:
-    """Return the document once everybody who must has signed it, as an agent would judge it.
+    """Return the document once enough people have signed it, as an agent would judge it.
 
     Raises:
         RefusedError: too few people, or it does not follow.

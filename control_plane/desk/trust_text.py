@@ -1,4 +1,4 @@
-"""The trust document as text, for the person who signs it or wonders what is in force."""
+"""The trust document as text, for the person that signs it or asks for the one in force."""
 
 from __future__ import annotations
 

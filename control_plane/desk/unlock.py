@@ -2,11 +2,11 @@
 
 `ispcloud keys unlock` starts `python -m control_plane.desk.unlock`, hands it the secret through a pipe, and goes. The
 secret is in that process's memory only. It listens on a unix socket of mode 0600 in a folder of mode 0700, answers the
-same uid only, and signs nothing but DSSE PAE bytes of what people sign day by day; never a trust document, a
-checkpoint or what agents sign.
+same uid only, and signs nothing but DSSE PAE bytes of people's daily statements; never a trust document, a checkpoint
+or an agent's statement.
 
 A request is a length (4 bytes, big endian) and a body: `S` and PAE bytes, `L` to lock, `?` for how long is left. The
-answer is a length and a body: a signature, nothing for what is refused, or seconds.
+answer is a length and a body: a signature, nothing for a refusal, or seconds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""A desk as a witness of agents' logs: it remembers durably, then cosigns; what does not follow it does not sign."""
+"""A desk as a witness of agents' logs: it remembers durably, then cosigns; it does not sign a checkpoint that does not
+follow.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ BAD_PROOF = 422
 
 @dataclass(frozen=True, slots=True)
 class WitnessAnswer:
-    """What goes back to the agent (None: nothing), and what to tell the person; `alarm`: they should look now."""
+    """The answer to the agent (None: nothing), and the sentence for the person; `alarm`: they should look now."""
 
     body: bytes | None
     said: str
@@ -42,10 +44,10 @@ class DeskWitness:
         return message.witness == self.vkey.key_id
 
     def answer(self, message: Received, own: Own, now_s: int) -> WitnessAnswer:
-        """Return the answer to an add-checkpoint request; what it says is durable before.
+        """Return the answer to an add-checkpoint request; its content is durable before.
 
         Raises:
-            LocalFailureError: what was seen cannot be written: then nothing is cosigned.
+            LocalFailureError: the seen heads cannot be written: then nothing is cosigned.
         """
         agent = own.trust.agent(message.agent)
         if agent is None:
@@ -91,7 +93,7 @@ def _judge_and_remember(request: AddCheckpoint, log_key: VerifierKey, agent: str
 
 
 def _contradiction(judged: Checkpoint | Refusal, seen: SeenLog | None) -> Checkpoint | Refusal:
-    """Return what was judged, unless approvals made here saw that log go further, or otherwise."""
+    """Return the verdict, unless approvals made here saw that log go further, or otherwise."""
     if isinstance(judged, Refusal) or seen is None or judged.size > seen.size:
         return judged
     if judged.size < seen.size:
