@@ -186,6 +186,13 @@ class Network(trio.abc.SocketFactory, trio.abc.HostnameResolver):
             sock.vanish()
         return len(gone)
 
+    def forget_connections(self, host: str) -> int:
+        """Let each connection of an address be gone as by `power_cut`, and those who listen stay; return how many."""
+        gone = [sock for sock in self._alive if sock.kind == "tcp" and sock.place[0] == host and sock.other[1]]
+        for sock in gone:
+            sock.vanish()
+        return len(gone)
+
 
 def _told(fates: tuple[float, ...]) -> str:
     return "lost" if not fates else " ".join(f"+{delay:.6f}" for delay in fates)

@@ -43,7 +43,7 @@ class Desk:
     async def _ask(self, dice: random.Random, within_s: float) -> None:
         await trio.sleep(dice.uniform(0, within_s))
         action = dice.choice(("suspend", "suspend", "restore"))
-        services = dice.sample(sorted(self.world.logins), dice.choice((1, 1, 2, 4)))
+        services = dice.sample(self.world.services, dice.choice((1, 1, 2, 4)))
         reason = dice.choice(("debt", "debt", "abuse"))
         try:
             change = await self.patiently(lambda: self.world.office.ask(action, *services, reason=reason))

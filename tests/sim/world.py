@@ -147,6 +147,8 @@ class World:
         self.staff = Staff(isp, options.seed)
         self.logins = {ref_of(s): s.login for s in isp.services}
         """Of each service by RADIUS."""
+        self.services = sorted(self.logins)
+        """Those that people ask about: by RADIUS, and what parts add while they open."""
         self.witness = Witness(options.folder / "site" / "state" / "agent.db", self.parts, self.trace)
 
     @functools.cached_property

@@ -1,0 +1,226 @@
+"""Judges subscribers of routers, by the routers' own record and packet view. It imports nothing of the agent.
+
+| rule | what must hold |
+|---|---|
+| `claim` | each state that an item came into was true at some instant between its evidence and its leaf |
+| `touched` | a command of the agent changes no row but those of the subscriber that its step names |
+| `unmeant` | a row has after a write what the step says |
+| `overwrote` | a row had before a write what the step says, unless somebody changed it after it was read last |
+| `kicked` | no session was ended that began after the change and already had what it wants |
+| `denied` | where nothing is said to have been changed, nothing stays changed |
+| `forgotten` | the reasons on record are those in force, where nobody else wrote the row since |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from lab.truth import LineState
+from tests.sim.judge import Asked, Evidence, Verdict
+from tests.sim.parts.router_access import ACTIVE, LOGGED_IN, TARIFFS, bits
+from tests.sim.witness import Deed, Move
+from tests.year.claims import STAYS_REJECTED, ItemFact, Wanted, false_at_end, opened
+
+if TYPE_CHECKING:
+    from tests.sim.parts.routers import Line, RouterPart, Written
+
+FRESH_S: Final = 180.0
+"""How old the evidence of a claim may be: the agent reads again for a minute, and waits 40 s for a session."""
+LAST_S: Final = 1.0
+"""How much of the time before a claim counts as its last moment."""
+READ_S: Final = 15.0
+"""How long before a write its row may have been read: an answer may take its time."""
+RECORDED: Final = "recorded"
+"""The reason that says: only the reason was recorded, and the network is as it was."""
+REJECTED: Final = "the login stays rejected"
+CLAIMS: Final = ("applied", "set-at-next-login", "set-not-enforced")
+DENIES: Final = ("not-applied", "stale", "skipped", "cancelled", "expired", "superseded", "reverted")
+
+
+def judge(evidence: Evidence, part: RouterPart) -> Iterable[Verdict]:
+    """Return everything that must not be."""
+    yield from _claims(evidence, part)
+    yield from _writes(evidence, part)
+    yield from _kicked(evidence, part)
+    yield from _denied(evidence, part)
+    yield from _forgotten(evidence, part)
+
+
+def _text(states: Iterable[LineState]) -> str:
+    return " | ".join(dict.fromkeys(state.text() for state in states)) or "nothing known"
+
+
+# --- claims -----------------------------------------------------------------------------------------------------------
+
+
+def _rates(e: Evidence, part: RouterPart, line: Line, asked: Asked) -> frozenset[str]:
+    """Return the rates of which a service must have one after a change; empty: any."""
+    if asked.plan in part.tariffs:
+        return frozenset({line.access.rate(part.tariffs[asked.plan])})
+    if any(not w.by and w.subject == line.service for w in e.seen.writes):
+        return frozenset()
+    plans = [
+        part.tariffs[plan] for plan, one in e.asked.items() if line.service in one.subjects and plan in part.tariffs
+    ]
+    return frozenset(line.access.rate(tariff) for tariff in (TARIFFS[0], *plans))
+
+
+def _claims(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
+    began: dict[tuple[str, int], float] = {}
+    for move in e.seen.moves:
+        asked, line = e.asked.get(move.plan), part.lines.get(move.service)
+        if move.state == "running":
+            began.setdefault((move.plan, move.item), move.at)
+        if move.state not in CLAIMS or move.reason == RECORDED or asked is None or line is None:
+            continue
+        since = max(move.before_at, move.at - FRESH_S)
+        run = list(line.during(since, move.at, suspended=move.suspended))
+        last = list(line.during(move.at - LAST_S, move.at, suspended=move.suspended))
+        if asked.action == "disconnect":
+            yield from _disconnected(move, line, began.get((move.plan, move.item), since), last)
+            continue
+        reason = STAYS_REJECTED if move.detail.startswith(REJECTED) else move.reason
+        wanted = Wanted(move.suspended, _rates(e, part, line, asked))
+        if false := false_at_end(ItemFact(move.state, reason, move.detail), wanted, run, last):
+            yield Verdict(
+                "claim", move.at, move.service, f"{false} ({move.reason}: {move.detail})", _text(run), move.seq
+            )
+        before = list(line.during(since - 1e-9, since, suspended=move.suspended))
+        if asked.action == "suspend" and last and before and opened(run, last[0]):
+            said = "a suspension let somebody in who was rejected"
+            yield Verdict("claim", move.at, move.service, said, _text(run), move.seq)
+
+
+def _disconnected(move: Move, line: Line, began: float, last: list[LineState]) -> Iterable[Verdict]:
+    """A session that is said to have been ended was not there at some instant."""
+    if move.state != "applied" or not line.access.logs_in:
+        return
+    first = {s.session_id for state in line.during(began, began, suspended=True) for s in state.sessions}
+    if first and all(first & {s.session_id for s in state.sessions} for state in last):
+        yield Verdict("claim", move.at, move.service, "disconnected: the session carries on", _text(last), move.seq)
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+def _writes(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
+    for deed in e.acted:
+        if deed.by == "agent" and deed.subject not in part.lines:
+            yield Verdict("touched", deed.at, deed.subject, f"{deed.what}: a row that is no subscriber's of ours")
+    for one in part.written:
+        step = next((s for s in one.open if not s.effect), None)
+        if step is None:
+            continue  # unannounced, which is told already
+        meant = [w for w in step.do if _is_about(w["address"], one)]
+        if len(meant) != 1:
+            yield Verdict("touched", one.at, one.service, f"{one.change.path}: not the row of its step: {step.do}")
+            continue
+        yield from _as_meant(part, one, meant[0])
+
+
+def _is_about(address: str, one: Written) -> bool:
+    """Tell whether a step's address is of the row: its router and its key."""
+    props = one.change.after or one.change.before
+    keys = [props[name] for name in ("name", "mac-address", "address") if props.get(name)]
+    return address.startswith(f"routeros/{one.router}/") and any(f"/{key}" in address for key in keys)
+
+
+def _as_meant(part: RouterPart, one: Written, write: Any) -> Iterable[Verdict]:
+    before, after = write["before"]["value"], write["after"]
+    changed = sorted(n for n in {*(before or {}), *(after or {})} if (before or {}).get(n) != (after or {}).get(n))
+    shown = part.routers[one.router].store.model(one.change.path).shown
+    for what, props, said in (("before", one.change.before, before), ("after", one.change.after, after)):
+        if not props and not said:
+            continue
+        wrong = [n for n in changed if _plain(props.get(n, shown.get(n))) != _plain((said or {}).get(n))]
+        if bool(props) is bool(said) and not wrong:
+            continue
+        told = f"{one.change.path} {what} the write: {_few(props, wrong)}, and the step says {_few(said or {}, wrong)}"
+        if what == "after":
+            yield Verdict("unmeant", one.at, one.service, told)
+            continue
+        foreign = part.foreign.get((one.router, one.change.path, one.change.row.id), ())
+        raced = any(one.read_at <= at <= one.at for at in foreign) and one.at - one.read_at < READ_S
+        if not raced:
+            yield Verdict("overwrote", one.at, one.service, told, f"read last {one.at - one.read_at:.3f} s before")
+
+
+def _plain(text: str | None) -> str:
+    """Return a property with its absence and "no" alike, and a rate however it is written."""
+    return (
+        ""
+        if text in (None, "false", "no")
+        else bits(text)
+        if re.fullmatch(r"[0-9]+[kMG]?/[0-9]+[kMG]?", text)
+        else text
+    )
+
+
+def _few(props: Any, names: list[str]) -> str:
+    return ", ".join(f"{name}={props.get(name, '')}" for name in names) or ("a row" if props else "no row")
+
+
+def _kicked(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
+    for deed in e.seen.ended:
+        line = part.lines.get(deed.subject)
+        step = next((s for s in deed.open if s.effect), None)
+        asked = e.asked.get(step.plan) if step is not None else None
+        if line is None or step is None or asked is None or not deed.by or not _of_session(deed):
+            continue
+        if asked.action not in ("suspend", "restore"):
+            continue
+        wrote = [w.at for w in part.written if w.service == deed.subject and w.at <= deed.at]
+        suspended = asked.action == "suspend"
+        before = list(line.during(deed.at - 0.05, deed.at, suspended=suspended))
+        sessions = {s.session_id: s for state in before for s in state.sessions}
+        session = sessions.get(deed.session)
+        if session is None or not wrote or session.began <= wrote[-1]:
+            continue
+        if session.walled is suspended:
+            age_s = deed.at - session.began
+            what = f"session {deed.session} was ended although it was as wanted: it began {age_s:.2f} s before"
+            yield Verdict("kicked", deed.at, deed.subject, what)
+
+
+def _of_session(deed: Deed) -> bool:
+    return deed.what.endswith((f" {ACTIVE}", f" {LOGGED_IN}"))
+
+
+# --- what is said of the end ------------------------------------------------------------------------------------------
+
+
+def _denied(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
+    last: dict[tuple[str, int], Move] = {}
+    for move in e.seen.moves:
+        if move.service in part.lines:
+            last[move.plan, move.item] = move
+    for (plan, item), move in last.items():
+        if move.state not in DENIES:
+            continue
+        wrote = [w for w in part.written if any((s.plan, s.item) == (plan, item) and not s.effect for s in w.open)]
+        by_row: dict[tuple[str, str], list[Written]] = {}
+        for one in wrote:
+            by_row.setdefault((one.change.path, one.change.row.id), []).append(one)
+        for rows in by_row.values():
+            if rows[0].change.before != rows[-1].change.after and move.at >= rows[-1].at:
+                said = f"{move.state} ({move.reason}: {move.detail}), and {rows[0].change.path} stays changed by it"
+                yield Verdict("denied", move.at, move.service, said, leaf=move.seq)
+
+
+def _forgotten(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
+    last = {move.service: move for move in e.seen.moves}
+    for service, suspended in e.recorded.items():
+        line, final = part.lines.get(service), last.get(service)
+        if line is None or final is None or final.state not in ("applied", "set-at-next-login"):
+            continue
+        foreign = [w.at for w in e.seen.writes if w.subject == service and not w.by]
+        rejected = final.reason == STAYS_REJECTED or final.detail.startswith(REJECTED)
+        if rejected or (foreign and foreign[-1] > final.before_at):
+            continue
+        now = list(line.during(e.ended_at, e.ended_at, suspended=suspended))
+        if not any(Wanted(suspended).next_fits(state) for state in now):
+            reads = "suspended" if suspended else "active"
+            said = f"on record as {reads}, and its next login is not"
+            yield Verdict("forgotten", e.ended_at, service, said, _text(now))

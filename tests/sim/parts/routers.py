@@ -1,0 +1,230 @@
+"""Routers with subscribers of their own: PPP secrets, leases, hotspot users, fixed addresses. No RADIUS.
+
+Deeds are told by the router itself: which user's command changed which row. What a subscriber can do is sampled from
+its packet view after each step in which a row changed.
+"""
+
+from __future__ import annotations
+
+import bisect
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import ClassVar
+
+import trio
+
+from lab.router.server import Endpoint, serve
+from lab.truth import LineState
+from tests.e2e.files import COLUMNS
+from tests.e2e.site import ApiRefusedError, Json
+from tests.sim.judge import Evidence, Verdict
+from tests.sim.part import Declared, Part, WorldFault
+from tests.sim.parts import router_rules
+from tests.sim.parts.router_access import RUNNING, TARIFFS, Access, Sample, api_password, drawn_kinds, furnish
+from tests.sim.parts.router_faults import FAULTS
+from tests.sim.parts.router_record import AGENT, RecordedRouter, RowChange
+from tests.sim.people import Desk
+from tests.sim.sockets import Process
+from tests.sim.witness import Deed, OpenStep
+from tests.sim.world import World
+
+SUBSCRIBERS = 3
+"""On each router."""
+VERSIONS = ("7.20.8", "7.15.3", "7.24")
+ASKS = 6
+
+
+@dataclass
+class Line:
+    """A subscriber of a router, and what was true of it since each moment."""
+
+    service: str
+    access: Access
+    who: str
+    times: list[float] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+
+    def note(self, at: float) -> None:
+        """Sample it now."""
+        found = self.access.sample(self.who)
+        self.access.had.update({one.address: self.who for one in found.online})
+        if not self.samples or self.samples[-1] != found:
+            self.times.append(at)
+            self.samples.append(found)
+
+    def during(self, start: float, end: float, *, suspended: bool) -> Iterator[LineState]:
+        """Yield each state of a stretch of time, latest first. `suspended`: for whom it is judged."""
+        first = max(0, bisect.bisect_right(self.times, start) - 1)
+        for n in reversed(range(first, bisect.bisect_right(self.times, end))):
+            yield self.samples[n].state(suspended=suspended)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A row of a subscriber that a command of the agent changed. `read_at`: when its menu was last read before."""
+
+    at: float
+    service: str
+    router: str
+    change: RowChange
+    read_at: float
+    open: tuple[OpenStep, ...]
+
+
+class RouterPart(Part):
+    """The routers. `lines`: their subscribers by service; `tariffs`: asked for, by plan."""
+
+    name = "routers"
+    faults: ClassVar[tuple[WorldFault, ...]] = FAULTS
+
+    async def open(self, world: World, nursery: trio.Nursery) -> Declared:
+        """Start the routers, each on an address of its own."""
+        self.world = world
+        self.routers: dict[str, RecordedRouter] = {}
+        self.access: dict[str, Access] = {}
+        self.lines: dict[str, Line] = {}
+        self.hosts: dict[str, str] = {}
+        self.tariffs: dict[str, str] = {}
+        self.written: list[Written] = []
+        self.foreign: dict[tuple[str, str, str], list[float]] = {}
+        dice = random.Random(f"routers of {world.options.seed}")
+        config, secrets, billing = "", {}, {}
+        for n, kind in enumerate(drawn_kinds(world.options.seed), 1):
+            name = f"edge-{n}"
+            router = RecordedRouter(dice.choice(VERSIONS), name, world.clock.wall_s, trio.current_time)
+            furnish(router, kind)
+            since_s = world.clock.wall_s() - trio.current_time()
+            access = self.access[name] = kind(router, name, SUBSCRIBERS, since_s)
+            self.routers[name], self.hosts[name] = router, f"127.0.7.{n}"
+            router.told = partial(self._told, name)
+            endpoint: Endpoint = await nursery.start(partial(serve, router, host=self.hosts[name], port=8728))
+            config += _target(name, endpoint) + access.config()
+            secrets[f"routeros/{name}"] = api_password(router)
+            for who, login in access.logins.items():
+                service = f"C-{name}-{who}/home"
+                self.lines[service] = Line(service, access, who)
+                billing[service] = _billing_row(service, login, name)
+        world.services += sorted(self.lines)
+        return Declared(config, secrets, billing)
+
+    # --- people -------------------------------------------------------------------------------------------------------
+
+    async def work(self, world: World, desk: Desk, within_s: float) -> None:
+        """Ask for what only these services are asked for: tariffs, disconnects, reverts."""
+        async with trio.open_nursery() as nursery:
+            for n in range(ASKS):
+                nursery.start_soon(self._ask, desk, random.Random(f"{world.options.seed} routers ask {n}"), within_s)
+
+    async def _ask(self, desk: Desk, dice: random.Random, within_s: float) -> None:
+        await trio.sleep(dice.uniform(0, within_s))
+        action = dice.choice(("suspend", "restore", "set-plan", "set-plan", "disconnect"))
+        tariff = dice.choice(TARIFFS) if action == "set-plan" else ""
+        services = dice.sample(sorted(self.lines), dice.choice((1, 1, 2)))
+        change = await self._change(desk, action, services, tariff)
+        if change is None or dice.random() < 0.6:
+            return
+        await trio.sleep(dice.uniform(5, 60))
+        await self._change(desk, "revert", (), "", change["id"])
+
+    async def _change(
+        self, desk: Desk, action: str, services: Iterable[str], tariff: str, reverted: str = ""
+    ) -> Json | None:
+        office = desk.world.office
+        try:
+            change: Json | None = await desk.patiently(
+                lambda: office.ask(action, *services, tariff=tariff, change=reverted)
+            )
+        except ApiRefusedError as err:
+            desk.refused.append(err.code)
+            return None
+        if change is None:
+            return None
+        subjects = frozenset(item["service"] for item in change["items"] if item["state"] == "planned")
+        dice = random.Random(f"{desk.world.options.seed} routers {change['id']}")
+        asked = await desk.see_through(change, action, subjects, dice)
+        if tariff:
+            self.tariffs[asked.plan] = tariff
+        return change
+
+    # --- what is seen -------------------------------------------------------------------------------------------------
+
+    def look(self, process: Process | None) -> None:
+        """Sample who may have changed."""
+        for name, router in self.routers.items():
+            if router.dirty:
+                router.flush()
+                router.dirty = False
+                for line in self.lines.values():
+                    if line.access.name == name:
+                        line.note(trio.current_time())
+
+    def _told(self, name: str, changes: list[RowChange], user: str, command: str) -> None:
+        """Take note of rows that a command changed, or nobody's command did."""
+        by = "agent" if user == AGENT else ""
+        menu = command.rpartition("/")[0]
+        for change in changes:
+            if change.row.dynamic and change.path != menu:
+                continue  # it follows from another
+            props = change.after or change.before
+            who = self.access[name].owner(change.path, props)
+            service = f"C-{name}-{who}/home" if who else ""
+            if by:
+                self._by_agent(name, service, change)
+            elif service and not change.row.dynamic:
+                self._note(name, self.world.witness.seen.writes, service, "", change)
+                self.foreign.setdefault((name, change.path, change.row.id), []).append(trio.current_time())
+
+    def _by_agent(self, name: str, service: str, change: RowChange) -> None:
+        seen = self.world.witness.seen
+        subject = service or f"{name} {change.path} {change.row.id}"
+        if change.path in RUNNING:
+            self._note(name, seen.sent, subject, "agent", change)
+            self._note(name, seen.ended, subject, "agent", change)
+            return
+        self._note(name, seen.writes, subject, "agent", change)
+        read_at = self.routers[name].printed.get(change.path, float("-inf"))
+        self.written.append(Written(trio.current_time(), subject, name, change, read_at, seen.writes[-1].open))
+
+    def _note(self, name: str, kept: list[Deed], subject: str, by: str, change: RowChange) -> None:
+        props = change.after or change.before
+        what = f"{change.event} {change.path}"
+        session = self.access[name].session(change.path, props) if change.path in RUNNING else ""
+        self.world.witness.note(kept, subject, by, what, lambda step: step.service == subject, session)
+
+    async def settle(self, world: World) -> None:
+        """Let routers work and everybody be there."""
+        for name, router in self.routers.items():
+            router.faults.clear()
+            router.down_s = 0.0
+            router.safe_mode.release()
+            access = self.access[name]
+            for who in access.logins:
+                access.back(who)
+
+    def judge(self, evidence: Evidence) -> Iterable[Verdict]:
+        """Return what must not be of routers and their subscribers."""
+        return router_rules.judge(evidence, self)
+
+
+def _target(name: str, endpoint: Endpoint) -> str:
+    tls = f'fingerprint = "{endpoint.fingerprint}"' if endpoint.fingerprint else "insecure = true"
+    return (
+        f'[routeros.{name}]\nhost = "{endpoint.host}"\nport = {endpoint.port}\nuser = "{AGENT}"\n'
+        f'secret = "routeros/{name}"\n{tls}\nserial = "SERIAL-{name}"\n'
+    )
+
+
+def _billing_row(service: str, login: str, method: str) -> dict[str, str]:
+    values = {
+        "subscriber": service.partition("/")[0],
+        "name": f"Subscriber {service}",
+        "service": "home",
+        "login": login,
+        "method": method,
+        "tariff": TARIFFS[0],
+        "balance": "34.00",
+        "feeds": "0",
+    }
+    return {column: values.get(column, "") for column in COLUMNS}
