@@ -213,7 +213,10 @@ class Readers:
                 raise UnreadableError(
                     f"expected a session-id of each row of {running.path}, got none", reason=TargetReason.REFUSED
                 )
-        return {key: rows_value(found.items()) for key, found in by_owner(running, rows, keys, now_s).items()}
+        found = by_owner(running, rows, keys, now_s)
+        if resource in BEGINNINGS:
+            found = {key: {self._known_as(one): row for one, row in own.items()} for key, own in found.items()}
+        return {key: rows_value(own.items()) for key, own in found.items()}
 
     async def _flows_of(
         self, resource: RouterResource, api: RouterApi, _: Version, owners: Sequence[str]
@@ -292,9 +295,18 @@ class Readers:
         for row in rows:
             at_s = began_s(row, now_s)
             if at_s is not None:
-                key = running.key_of(row, now_s)
-                found.setdefault(row.get(running.query, ""), {})[key] = str(self._steady(key, at_s))
+                key = self._known_as(running.key_of(row, now_s))
+                what = key.rpartition("@")[0] or key
+                found.setdefault(row.get(running.query, ""), {})[key] = str(self._steady(what, at_s))
         return dict(found)
+
+    def _known_as(self, key: str) -> str:
+        """Return a session's key with its beginning as it was first told, where that is part of it.
+
+        Two reads, of the sessions and of their beginnings, must give a session one key.
+        """
+        what, _, at = key.rpartition("@")
+        return f"{what}@{self._steady(what, int(at))}" if what and at.isdecimal() else key
 
     def _steady(self, key: str, at_s: int) -> int:
         """Return when a session began as it was first told: an uptime is cut to seconds, and so is our clock."""

@@ -478,3 +478,24 @@ async def test_a_beginning_does_not_wander() -> None:
         assert await value_of(session, at("ppp/began", "amina.h")) == first
         ahead = 60.0
         assert await value_of(session, at("ppp/began", "amina.h")) != first
+
+
+async def test_a_hotspot_session_is_one_in_every_read() -> None:
+    """Its beginning is part of its key: with an answer that crosses a second, it had one among the sessions, and
+    another among the beginnings, and so was taken for one from before a change."""
+    ahead = 0.0
+    router = Router(clock=lambda: time.time() + ahead)
+    router.add("/ip/pool", name="hs", ranges="10.5.50.2-10.5.50.250")
+    router.add("/ip/hotspot", name="hs1", interface="ether4", address_pool="hs", disabled="no")
+    router.add("/ip/hotspot/user", name="amina.h", password="x")
+    router.add("/user", name="ispagents", password=PASSWORD.decode(), group="full")
+    router.plug_in_hotspot(user="amina.h", password="x")
+    async with opened(router) as session:
+        sessions = rows_of(await value_of(session, at("hotspot/active", "amina.h")))
+        ahead = 1.0
+        began = await value_of(session, at("hotspot/began", "amina.h"))
+        assert not isinstance(began, Absent)
+        assert list(began) == list(sessions)
+        assert list(began.values()) == [key.rpartition("@")[2] for key in sessions]
+        ahead = 60.0
+        assert list(rows_of(await value_of(session, at("hotspot/active", "amina.h")))) != list(sessions)
