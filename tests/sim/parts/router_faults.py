@@ -95,9 +95,7 @@ async def _faster(world: World, dice: random.Random) -> None:
     act, who = dice.choice(STAFF_ACTS), dice.choice(sorted(access.logins))
 
     def drift(_: object) -> None:
-        router.flush()
         world.trace(f"staff, just before: {who} on {access.name}: {act(router, access, who)}")
-        router.flush()
 
     router.faults.inject("drift", match=dice.choice(COMMANDS[access.own]), drift=drift)
     await trio.sleep(dice.uniform(100, 300))
@@ -165,7 +163,6 @@ async def _safe_mode(world: World, dice: random.Random) -> None:
     router.safe_mode.take(STAFF)
     act, who = dice.choice(STAFF_ACTS), dice.choice(sorted(access.logins))
     world.trace(f"staff in safe mode: {who} on {access.name}: {act(router, access, who)}")
-    router.flush()
     await trio.sleep(dice.uniform(1, 60))
     if dice.random() < 0.5:
         router.safe_mode.release()
@@ -227,7 +224,6 @@ async def _staff(world: World, dice: random.Random) -> None:
     row = access.row(who)
     kept = dict(row.props) if row is not None else {}
     world.trace(f"staff: {who} on {access.name}: {act(router, access, who)}")
-    router.flush()
     if access.row(who) is None and kept:
         await trio.sleep(dice.uniform(5, 100))
         if access.row(who) is None:

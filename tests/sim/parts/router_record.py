@@ -71,6 +71,11 @@ class RecordedRouter(Router):
         super().handle_timer(now)
         self.flush()
 
+    def user(self, name: str) -> User | None:
+        """Return a user, as each command asks before it does anything: changes until then are not its own."""
+        self.flush()
+        return super().user(name)
+
     def note(self, command: Command, user: User) -> None:
         """Take note of a command that changed something, and tell what."""
         self.flush(user.name, command.text)

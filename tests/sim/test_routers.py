@@ -1,0 +1,118 @@
+"""Routers in the simulation: some seeds with the faults that are theirs, and that the record tells who did what."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from lab.router.session import ApiSession
+from lab.router.words import encode_sentence
+from tests.sim.all_parts import PARTS
+from tests.sim.faults import FAULTS
+from tests.sim.part import Part
+from tests.sim.parts.radius import RadiusPart
+from tests.sim.parts.router_access import KINDS, Access, PppSubscribers, drawn_kinds, furnish
+from tests.sim.parts.router_record import AGENT, RecordedRouter, RowChange
+from tests.sim.parts.routers import RouterPart
+from tests.sim.run import Told, run_seed
+
+WORLD: tuple[type[Part], ...] = (RadiusPart, RouterPart)
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """Keep the agent's warnings out of the way: there are many, and each is right."""
+    caplog.set_level(logging.CRITICAL)
+
+
+def told(seed: int, folder: Path, *names: str, trace: list[str] | None = None) -> Told:
+    folder.mkdir(exist_ok=True)
+    faults = [fault for fault in FAULTS if fault.name in names]
+    assert len(faults) == len(names)
+    return run_seed(seed, folder, faults=faults, parts=WORLD, trace=(trace if trace is not None else []).append)
+
+
+@pytest.mark.parametrize(
+    ("seed", "names"),
+    [
+        pytest.param(6023, ("router-no-effect", "router-far", "router-reply-lost"), id="a-session-had-two-keys"),
+        pytest.param(6031, ("router-cut", "router-other-admin"), id="a-cut-and-another-admin"),
+    ],
+)
+def test_nothing_false_is_seen(seed: int, names: tuple[str, ...], tmp_path: Path) -> None:
+    lines: list[str] = []
+    found = told(seed, tmp_path / "w", *names, trace=lines)
+    assert not found.wrong, "\n".join([*(v.text() for v in found.wrong), *lines[-40:]])
+    assert any(" agent: changed /" in line for line in lines), "a world in which no router is written shows nothing"
+
+
+def test_a_seed_says_all_of_routers_too(tmp_path: Path) -> None:
+    runs: list[list[str]] = []
+    for n in range(2):
+        runs.append([])
+        told(6040, tmp_path / "w", "router-reboots", "agent-killed", trace=runs[-1])
+        (tmp_path / "w").rename(tmp_path / f"{n}")
+    assert runs[0] == runs[1]
+
+
+def test_every_kind_of_access_is_drawn() -> None:
+    drawn = {kind for seed in range(100) for kind in drawn_kinds(seed)[1:]}
+    assert drawn == set(KINDS)
+    assert RouterPart in PARTS
+
+
+def furnished(kind: type[Access] = PppSubscribers) -> tuple[RecordedRouter, Access, list[tuple[str, str, str]]]:
+    clock = [1_767_225_600.0]
+    router = RecordedRouter("7.20.8", "edge-1", lambda: clock[0], lambda: 0.0)
+    furnish(router, kind)
+    access = kind(router, "edge-1", 2, 0.0)
+    router.flush()
+    told: list[tuple[str, str, str]] = []
+
+    def note(changes: list[RowChange], user: str, command: str) -> None:
+        told.extend((user, command, f"{c.event} {c.path}") for c in changes if not c.row.dynamic)
+
+    router.told = note
+    return router, access, told
+
+
+def say(router: RecordedRouter, *words: str) -> None:
+    """Let the agent's user say something to a router."""
+    assert router.connect()
+    session = ApiSession(router)
+    password = router.password(AGENT)
+    for sentence in (("/login", f"=name={AGENT}", f"=password={password}"), words):
+        session.receive_untrusted(encode_sentence(sentence))
+    session.close()
+
+
+def test_the_record_tells_whose_command_changed_a_row() -> None:
+    router, access, told = furnished()
+    row = access.row("user1")
+    assert row is not None
+    router.set("/ppp/secret", row.id, comment="by hand")
+    say(router, "/ppp/secret/set", f"=.id={row.id}", "=profile=suspended")
+    router.set("/ppp/secret", row.id, comment="")
+    router.flush()
+    changed = "changed /ppp/secret"
+    assert told == [("", "", changed), (AGENT, "/ppp/secret/set", changed), ("", "", changed)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sample_is_true_of_who_is_in_and_who_is_out(kind: type[Access]) -> None:
+    router, access, _ = furnished(kind)
+    now = access.sample("user0")
+    assert len(now.online) == 1
+    assert not now.state(suspended=True).sessions[0].walled
+    assert not now.state(suspended=False).sessions[0].walled
+    row = access.row("user0")
+    assert row is not None
+    assert access.owner(access.own, row.props) == "user0"
+    router.set(access.own, row.id, **access.by_hand("suspended"))
+    access.restart("user0")
+    after, other = access.sample("user0").state(suspended=True), access.sample("user1").state(suspended=True)
+    assert after.next.walled or not after.next.accepted or kind.__name__ == "StaticHosts"
+    assert not other.next.walled
+    assert other.next.accepted
