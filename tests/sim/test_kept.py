@@ -25,6 +25,12 @@ class Kept:
 
 KEPT = (
     Kept(
+        1002,
+        ("ack-without-effect",),
+        ("radius",),
+        "after a suspension that a NAS acknowledged without effect, a restore said that a session carries on",
+    ),
+    Kept(
         1011,
         ("sql-cut", "sql-failover", "session-vanishes", "sql-away"),
         ("radius", "sql"),

@@ -53,6 +53,7 @@ from agent.connectors.radius.addresses import (
     OUTSIDE,
     RIGHT_SINCE,
     SAME_AS,
+    SPARED,
     WRITE,
     RadiusResource,
     address,
@@ -285,6 +286,8 @@ class RadiusAccess:
             enforce = replace(enforce, expect={**enforce.expect, "own-address": own[0]})
         groups = self._groups_read(after, seen) if suspends else ()
         right = self._right(wanted, service, sessions, (today, outcome), before.at_s)
+        if SPARED in right:
+            enforce = replace(enforce, expect={**enforce.expect, SPARED: right[SPARED]})
         drop = self._disconnect(service, wanted.access, sessions, right=right)
         if after == before.value:
             rests_on = (self._user(service.login), *self._groups_read(after, seen))
@@ -413,12 +416,16 @@ class RadiusAccess:
         if not suspended and any(gardens.values()):
             return Judgement(Enforced.NO, ProofReason.GARDEN, f"{told} still in the garden")
         before_s = self._began_before(enforce, seen[enforce.address].at_s, ended)
-        old = [uid for uid, s in sessions.items() if not gardens[uid] and began_s(s, before_s) < before_s]
+        spared = enforce.expect.get(SPARED, "").split(",")
+        kept = [uid for uid, s in sessions.items() if uid in spared and is_outside(s, enforce.expect)]
+        new = [uid for uid in sessions if not gardens[uid] and uid not in kept]
+        old = [uid for uid in new if began_s(sessions[uid], before_s) < before_s]
         if old:
             return Judgement(
                 Enforced.NO, ProofReason.OLD_SESSION, f"{len(old)} session(s) from before the change carry on"
             )
-        return self._inferred(enforce, sessions, seen, told)
+        which = f"new session {told}".rstrip() if new else f"session {told}, which never was suspended"
+        return self._inferred(enforce, sessions, seen, which)
 
     def _judge_none(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
         """Judge without a session in accounting: the old one ended, or every NAS denies it.
@@ -536,9 +543,9 @@ class RadiusAccess:
         return max(sure, now_s - enforce.within_s - self._method.disconnect_within_s - CLOCKS_S)
 
     def _inferred(
-        self, enforce: Enforcement, sessions: Mapping[str, Session], seen: Mapping[Address, Seen], told: str
+        self, enforce: Enforcement, sessions: Mapping[str, Session], seen: Mapping[Address, Seen], which: str
     ) -> Judgement:
-        """Judge new sessions by what their login gets now, and by where a suspended one may not be."""
+        """Judge new or spared sessions by what their login gets now, and by where a suspended one may not be."""
         login = self._login(enforce)
         user = seen[self._user(login)]
         outcome = self._reply_now(login, user, seen)
@@ -555,8 +562,7 @@ class RadiusAccess:
                 )
             pinned = ", ".join(text for out in outs for text in out.pinned)
         static = f" ({pinned} is static, by its login's reply: outside of the garden at every login)" if pinned else ""
-        new = f"new session {told}".rstrip()
-        return Judgement(Enforced.YES, ProofReason.INFERRED, f"{new}: its login got what is wanted{static}")
+        return Judgement(Enforced.YES, ProofReason.INFERRED, f"{which}: its login got what is wanted{static}")
 
     # --- addresses ---
 
@@ -814,7 +820,8 @@ class RadiusAccess:
         `right` says which sessions have it already (`ending.has_it`).
         """
         active = wanted is Access.ACTIVE
-        ending = self._on_nas(sessions) if active else sessions
+        spared = right.get(SPARED, "").split(",")
+        ending = {u: s for u, s in (self._on_nas(sessions) if active else sessions).items() if u not in spared}
         shown = ", ".join(f"{s.get('sid', uid)} on {self._nas_name(s)}" for uid, s in ending.items())
         gardens = ",".join(map(str, (*self._method.garden4, *self._method.garden6)))
         args = {
@@ -865,8 +872,11 @@ class RadiusAccess:
         spared = {OUTSIDE: told, RIGHT_SINCE: stays}
         if not any(spared.values()):
             return {}
-        known = [uid for uid, s in sessions.items() if not (stays and told and is_outside(s, gardens))]
-        return {**{name: str(read_at_s) for name, counts in spared.items() if counts}, KNOWN: ",".join(known)}
+        outside = {u: s for u, s in sessions.items() if told and is_outside(s, gardens)}
+        kept = [uid for uid, s in self._on_nas(outside).items() if s["nas"] not in self._watched]
+        known = [uid for uid in sessions if uid not in kept and not (stays and uid in outside)]
+        since = {name: str(read_at_s) for name, counts in spared.items() if counts}
+        return {**since, KNOWN: ",".join(known), **({SPARED: ",".join(kept)} if kept else {})}
 
     def _enforcement(
         self, service: Service, wanted: ServiceState, reply: Mapping[str, str], read_at_s: int

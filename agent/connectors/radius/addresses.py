@@ -30,6 +30,11 @@ KNOWN: Final = "known"
 """Argument of a disconnect: the sessions of that reading that may be otherwise, by acctuniqueid."""
 OUTSIDE: Final = "outside"
 """Argument of a disconnect that makes a restore real: since when one outside of the prefixes has what is wanted."""
+SPARED: Final = "spared"
+"""Argument of a disconnect that makes a restore real: sessions outside of the prefixes at its preview, by id.
+
+They were never suspended. A wall without prefixes cannot be told so: where a router shows its sessions, none is spared.
+"""
 CLOSE: Final = "close"
 """Key of the privileges to close rows of sessions; `WRITE`: to write a user's rows."""
 WRITE: Final = "write"

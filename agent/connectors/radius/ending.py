@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from agent.connectors.radius.addresses import IN, KNOWN, NOT_IN, OUTSIDE, RIGHT_SINCE, began_s
+from agent.connectors.radius.addresses import IN, KNOWN, NOT_IN, OUTSIDE, RIGHT_SINCE, SPARED, began_s
 from agent.connectors.radius.garden import gardens_of, in_garden, is_outside
 
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ def has_it(effect: Effect, unique_id: str, session: Mapping[str, str]) -> bool:
     """Tell whether a session has what the disconnect is to bring about.
 
     One in the garden is suspended. After a restore, one that began since the preview and is outside of the garden is
-    active. Where the rows were right before the preview already, one that began since and that it did not show is
-    right too: of a tariff nothing else tells.
+    active, and so is one that the preview showed there: a NAS had acknowledged its end, and did nothing. Where the rows
+    were right before the preview already, one that began since and that it did not show is right too: of a tariff
+    nothing else tells.
 
     Args:
         effect: the disconnect.
@@ -38,6 +39,8 @@ def has_it(effect: Effect, unique_id: str, session: Mapping[str, str]) -> bool:
     wrong = gardens_of(effect.args.get(IN, ""))
     if in_garden(session, wrong) or unique_id in effect.args.get(KNOWN, "").split(","):
         return False
+    if unique_id in effect.args.get(SPARED, "").split(",") and is_outside(session, wrong):
+        return True
     began = began_s(session, 0)
     if OUTSIDE in effect.args and is_outside(session, wrong):
         return began >= int(effect.args[OUTSIDE]) - CLOCKS_S

@@ -24,9 +24,6 @@ LAST_S = 1.0
 REJECTED = "the login stays rejected"
 CLAIMS = ("applied", "set-at-next-login", "set-not-enforced")
 
-OLD_SESSION = "a restore does not count a session from before its preview as active, although it never was walled"
-"""Seed 1002: after a suspension that a NAS acknowledged without effect, its restore says that a session carries on."""
-
 
 def judge(evidence: Evidence, history: History, logins: Mapping[str, str]) -> Iterable[Verdict]:
     """Return everything that must not be. `logins`: of each service; what is about others is not judged here."""
@@ -54,8 +51,7 @@ def _claims(e: Evidence, history: History, logins: Mapping[str, str]) -> Iterabl
         fact = ItemFact(move.state, reason, move.detail)
         if false := false_at_end(fact, Wanted(move.suspended), run, last):
             said = f"{false} ({move.reason}: {move.detail})"
-            known = OLD_SESSION if asked.action == "restore" and false.startswith("set, not enforced") else ""
-            yield Verdict("claim", move.at, move.service, said, _text(run), move.seq, known)
+            yield Verdict("claim", move.at, move.service, said, _text(run), move.seq)
         before = list(history.during(login, since - 1e-9, since))
         if asked.action == "suspend" and last and before and opened(run, last[0]):
             said = "a suspension let somebody in who was rejected"

@@ -507,20 +507,41 @@ def spared(plan: AccessPlan | CannotEnforce) -> dict[str, str]:
     assert isinstance(plan, AccessPlan), plan
     drop = plan.steps[-1].do
     assert isinstance(drop, Effect)
-    return {name: drop.args.get(name, "") for name in ("outside", "right-since", "known")}
+    return {name: drop.args[name] for name in ("outside", "right-since", "known", "spared") if name in drop.args}
 
 
 def test_a_restore_spares_who_logged_in_since_the_marker_was_removed_by_hand() -> None:
     both = {**fields(GARDENED), **fields(BACK)}
     plan = planned(RESTORE, USER, both)  # type: ignore[arg-type]  # dict is invariant in its values
     now = str(NOW_S)
-    assert spared(plan) == {"outside": now, "right-since": now, "known": "u1"}, "u2 is outside, and under right rows"
-    assert spared(planned(RESTORE, SUSPENDED, both)) == {"outside": now, "right-since": "", "known": "u1,u2"}  # type: ignore[arg-type]  # dict is invariant in its values
+    assert spared(plan) == {"outside": now, "right-since": now, "known": "u1", "spared": "u2"}, "under right rows"
+    assert spared(planned(RESTORE, SUSPENDED, both)) == {"outside": now, "known": "u1", "spared": "u2"}  # type: ignore[arg-type]  # dict is invariant in its values
+
+
+def test_a_restore_spares_a_session_that_never_was_suspended() -> None:
+    """A NAS acknowledged the suspension's disconnect and did nothing."""
+    plan = planned(RESTORE, SUSPENDED, ONLINE)
+    assert isinstance(plan, AccessPlan)
+    drop = plan.steps[-1].do
+    assert isinstance(drop, Effect)
+    assert "now" not in drop.args, "no session ends by it"
+    assert plan.enforce is not None
+    got = recipe().judge(plan.enforce, seen_of(USER, ONLINE), [])
+    assert (got.enforced, got.how) == (Enforced.YES, "inferred")
+    assert "which never was suspended" in got.detail
+    came_later = {**fields(ONLINE), **session("u8", ip="100.64.3.3", since=str(NOW_S - 86400))}
+    assert recipe().judge(plan.enforce, seen_of(USER, came_later), []).how == "old-session"  # type: ignore[arg-type]  # dict is invariant in its values
+
+
+def test_a_restore_spares_no_session_where_a_router_shows_more_than_its_address() -> None:
+    target, names = SqlTarget("main", Database.POSTGRESQL), {"10.0.0.2": "bng-2"}
+    shown = RadiusAccess(METHOD, target, names, watched=["10.0.0.2"])
+    assert spared(shown.plan(RESTORE, SERVICE, seen_of(SUSPENDED, ONLINE))) == {"outside": str(NOW_S), "known": "u1"}
 
 
 def test_an_address_that_the_reply_pins_spares_nobody() -> None:
     pinned = {**fields(SUSPENDED), "reply:Framed-IP-Address": (":= 100.64.9.9",)}
-    assert spared(planned(RESTORE, pinned, ONLINE)) == {"outside": "", "right-since": "", "known": ""}  # type: ignore[arg-type]  # dict is invariant in its values
+    assert spared(planned(RESTORE, pinned, ONLINE)) == {}  # type: ignore[arg-type]  # dict is invariant in its values
 
 
 # --- sessions that are not the login's, or out of reach --------------------------------------------------------------
@@ -539,11 +560,11 @@ def test_a_restore_leaves_out_sessions_on_an_unknown_nas_and_says_so() -> None:
     drop = plan.steps[1].do
     assert isinstance(drop, Effect)
     assert drop.args == {
-        "now": "81c0004f on bng-2",
         "nas": "configured",
         "in": GARDEN,
         "outside": str(NOW_S),
-        "known": "u1,u0",
+        "known": "u0",
+        "spared": "u1",
     }
     (again,) = plan.steps[1].on_revert
     assert again.args == {"not-in": GARDEN}, "back to suspended, nobody may be left online"

@@ -52,6 +52,8 @@ RESTORED = {"in": GARDEN, "outside": READ, "known": "u0"}
 """A restore whose rows are still to be written."""
 RIGHT = {"in": GARDEN, "right_since": READ, "known": "u0"}
 """A change of tariff that the rows have already."""
+NEVER_WALLED = {"in": GARDEN, "outside": READ, "known": "u0", "spared": "u9"}
+"""A restore whose preview showed one session outside of the garden."""
 
 
 @pytest.mark.parametrize(
@@ -69,6 +71,10 @@ RIGHT = {"in": GARDEN, "right_since": READ, "known": "u0"}
         ("u1", {"since": str(FIRST_S - 1), "ip": "100.64.3.4"}, RIGHT, False),  # no address tells a speed
         ("u1", {"since": str(FIRST_S + 1), "ip": "100.127.3.4"}, RIGHT, False),
         ("u0", {"since": str(FIRST_S + 1)}, RIGHT, False),
+        ("u9", {"since": str(FIRST_S - 86400), "ip": "100.64.3.4"}, NEVER_WALLED, True),
+        ("u9", {"since": str(FIRST_S - 86400), "ip": "100.127.3.4"}, NEVER_WALLED, False),  # it is in the garden now
+        ("u9", {"since": str(FIRST_S - 86400)}, NEVER_WALLED, False),
+        ("u0", {"since": str(FIRST_S - 86400), "ip": "100.64.3.4"}, NEVER_WALLED, False),
     ],
 )
 def test_a_session_that_began_since_the_preview_is_spared(
