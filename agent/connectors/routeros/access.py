@@ -1,12 +1,13 @@
-"""How a service state becomes the profile of a subscriber's row: the access method. Pure: it is given what was read.
+"""How a service state becomes the profile of a subscriber's row: the access method. Pure: it takes values that were
+read.
 
 Suspended is a profile of its own. A row has one profile, so the tariff's is written back at the restore: only profiles
-that the configuration maps are touched, and a row whose profile is not its tariff's is refused, since what it had would
-be lost. Whether the suspended profile keeps anybody off the internet is looked up in the firewall before anything is
-written. A session keeps what it got at login, so each change ends the sessions; what is true afterwards is seen in the
-router's own lists.
+that the configuration maps are touched, and a row with another profile than its tariff's is refused, since that profile
+would be lost. Whether the suspended profile keeps anybody off the internet is looked up in the firewall before anything
+is written. A session keeps its settings of the login, so each change ends the sessions; the router's own lists then
+show the result.
 
-`ProfileAccess` is all of that, `PppAccess` what is true of PPP secrets only.
+`ProfileAccess` is all of that, `PppAccess` the part for PPP secrets only.
 """
 
 from __future__ import annotations
@@ -66,13 +67,13 @@ if TYPE_CHECKING:
     from agent.connectors.routeros.schema import HotspotMethod, PppMethod
 
 _FLOWS: Final = "flows"
-"""In an enforcement's `expect`: the address whose connections from before are to be gone, or `OF_SESSIONS`."""
+"""In an enforcement's `expect`: the address that must have no connections from before, or `OF_SESSIONS`."""
 _OF_SESSIONS: Final = "sessions"
 """Those of the addresses that the login's sessions have when they are looked at."""
 PROFILE: Final = "profile"
 DISABLED: Final = "disabled"
 REJECTED: Final = "rejected"
-"""In an enforcement's `expect`: the login is rejected by what is not ours, and stays so."""
+"""In an enforcement's `expect`: somebody else's settings reject the login, and go on doing so."""
 _READ_AT: Final = "read-at"
 """In an enforcement's `expect`: when the secret was read for the preview, in unix seconds."""
 _UPTIME_S: Final = 5
@@ -145,11 +146,11 @@ class ProfileAccess:
         return [a for a in wanted if a not in seen]
 
     def _then_reads(self, seen: Mapping[Address, Seen]) -> Collection[Address]:  # noqa: ARG002  those who need more say so
-        """Return what a plan needs beside, once the rules were read."""
+        """Return the other needs of a plan, once the rules were read."""
         return ()
 
     def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
-        """Return what `judge` needs: the sessions, and when there are any all that says what they may do."""
+        """Return the needs of `judge`: the sessions, and when there are any all rules about them."""
         if enforce.address not in seen:
             return [enforce.address]
         name, sessions = self._name(enforce), rows_of(seen[enforce.address].value)
@@ -162,7 +163,7 @@ class ProfileAccess:
         return [*(a for a in wanted if a not in seen), *members]
 
     def _also_read(self, login: str) -> Sequence[Address]:  # noqa: ARG002  those who need more say so
-        """Return what else a plan and its judgement rest on, whoever is online."""
+        """Return the other facts that a plan and its judgement rest on, with or without sessions."""
         return ()
 
     def network_state(self, service: Service, seen: Mapping[Address, Seen]) -> NetworkState:
@@ -315,7 +316,7 @@ class ProfileAccess:
         return Judgement(Enforced.YES, ProofReason.STAYS_REJECTED, f"the login stays rejected: {why}")
 
     def _differs(self, enforce: Enforcement, row: Mapping[str, str]) -> str:
-        """Return what the row has that it should not have, or nothing."""
+        """Return the setting of the row that it should not have, or nothing."""
         if COPIES in row:
             return f"there are {row[COPIES]} {self.menus.what}s of that name now"
         got = row.get(PROFILE, "none")
@@ -381,7 +382,7 @@ class ProfileAccess:
         return found[1] if found else ""
 
     def _fields(self, wanted: ServiceState) -> Mapping[str, str]:
-        """Return what the row has in a state: its profile, at least."""
+        """Return the row's settings in a state: its profile, at least."""
         suspended = wanted.access is Access.SUSPENDED
         return {PROFILE: self._method.suspended_profile if suspended else self._method.tariffs[wanted.tariff]}
 
@@ -424,7 +425,7 @@ class ProfileAccess:
         return CannotEnforce(MethodReason.AMBIGUOUS_LOGIN, f"{self.target} has {copies} {self.menus.what}s {login}")
 
     def _refuse_row(self, wanted: ServiceState, service: Service, value: Value) -> CannotEnforce | None:
-        """Refuse what would lose a profile that nobody mapped, or would not let the subscriber in."""
+        """Refuse a change that would lose a profile that nobody mapped, or would not let the subscriber in."""
         ambiguous = self._refuse_copies(service.login, value)
         if ambiguous:
             return ambiguous
@@ -457,7 +458,7 @@ class ProfileAccess:
         service: Service,  # noqa: ARG002  as above
         seen: Mapping[Address, Seen],  # noqa: ARG002  as above
     ) -> CannotEnforce | None:
-        """Refuse what is true of this kind of subscriber only."""
+        """Refuse a state that only this kind of subscriber can have."""
         return None
 
     def _not_held(self, profile: str, row: Mapping[str, str]) -> CannotEnforce | None:  # noqa: ARG002  as above
@@ -467,7 +468,7 @@ class ProfileAccess:
     def _effect_of(
         self, profile: str, access: Access, seen: Mapping[Address, Seen], places: tuple[str, ...]
     ) -> str | CannotEnforce:
-        """Return what a profile does to those who have it, or why that is not what `access` says.
+        """Return the effect of a profile on its users, or why it differs from `access`.
 
         `places`: the addresses that they have, or of which they get one; empty: not known.
         """
@@ -525,7 +526,7 @@ class ProfileAccess:
         return Enforcement(self.target, where, expect, self._method.redial_within_s)
 
     def _ends(self, service: Service, access: Access, seen: Mapping[Address, Seen]) -> Sequence[Effect]:
-        """Return what ends that began before the change."""
+        """Return the effect that ends sessions from before the change."""
         return (self._disconnect(service, seen, access.value),)
 
     def _after_text(self, access: Access, profile: str, how: str, seen: Mapping[Address, Seen]) -> str:  # noqa: ARG002  as above
@@ -555,10 +556,10 @@ class ProfileAccess:
 class PppAccess(ProfileAccess):
     """Subscribers are PPP secrets.
 
-    One with an address of its own has it again after the redial, and so has mostly one whose address comes out of a
-    pool. A connection that FastTrack took before passes by the rule that drops the list: such connections are cut once
-    the session has ended, and none may be left. Those of a pool's address are cut while a session of the login has it,
-    since it may be another household's by then: what a former address has open is nobody's, or somebody else's.
+    One with an address of its own has it again after the redial, and mostly one with an address out of a pool. A
+    connection that FastTrack took before passes by the rule that drops the list: such connections are cut once the
+    session has ended, and none may be left. Those of a pool's address are cut while a session of the login has it,
+    since it may be another household's by then: open connections of a former address are nobody's, or somebody else's.
     """
 
     menus = Menus(
@@ -617,7 +618,7 @@ class PppAccess(ProfileAccess):
         return replace(enforce, expect={**enforce.expect, _FLOWS: whose})
 
     def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
-        """Return what a profile's access method needs; then connections, and only where nothing else decides."""
+        """Return the needs of a profile's access method; then connections, and only where nothing else decides."""
         missing = list(super().enforcement_reads(enforce, seen))
         where = self._flows_of(enforce, seen) if not missing else None
         if where is None or super().judge(enforce, seen, ()).enforced is Enforced.NO:
@@ -638,7 +639,7 @@ class PppAccess(ProfileAccess):
         return found
 
     def _flows_of(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Address | None:
-        """Return where the connections are read that count; None where there is nobody whose they could be."""
+        """Return where the connections that count are read; None where nobody could have any."""
         whose = enforce.expect.get(_FLOWS)
         if whose is None or (whose == _OF_SESSIONS and not rows_of(seen[enforce.address].value)):
             return None

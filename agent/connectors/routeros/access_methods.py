@@ -30,7 +30,7 @@ _METHODS: Final[Mapping[type, Callable[[Any], DeviceMethod]]] = {
 def access_method_of(method: RouterMethod) -> AccessMethod:
     """Return the access method of a section, on all of its routers.
 
-    Of one router too: a change that was planned on two is judged then by an access method that knows what it lacks.
+    Of one router too: a change that was planned on two is then judged by an access method that knows its missing part.
     """
     targets = (method.target, *method.also_on)
     parts = [_on_router(replace(method, target=target, also_on=())) for target in targets]

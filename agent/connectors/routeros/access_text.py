@@ -24,14 +24,14 @@ def now_text(sessions: Mapping[str, Mapping[str, str]], began: Mapping[str, str]
 
 
 def after_text(access: Access, profile: str, how: str) -> str:
-    """Return what the subscriber gets: `pay page only: profile suspended, rule 4 (...) drops list suspended`."""
+    """Return the subscriber's service: `pay page only: profile suspended, rule 4 (...) drops list suspended`."""
     if access is Access.ACTIVE:
         return f"profile {profile}{f': {how}' if how else ''}"
     return f"pay page only: profile {profile}, {how}"
 
 
 def rejected_text(why: str, then: str) -> str:
-    """Return the state after a change of a login that is rejected by what is not ours: `then` is for when that ends."""
+    """Return the state after a change of a login that somebody else's settings reject: `then` is for when that ends."""
     return f"the login stays rejected: {why} · once that ends: {then}"
 
 
@@ -45,7 +45,7 @@ def proof_text(access: Access, method: PppMethod | HotspotMethod) -> str:
 
 
 def disabled_text(what: str) -> str:
-    """Return what a subscriber gets whose row is disabled."""
+    """Return the service of a subscriber with a disabled row, as text."""
     return f"login page only: its {what} is disabled and cannot log in"
 
 

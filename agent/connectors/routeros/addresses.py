@@ -9,8 +9,7 @@ commitments. Where several rows have the key, the field `COPIES` says how many: 
 * `ip/rule/COMMENT`, `ipv6/rule/COMMENT`: a filter rule of ours, by its comment, with its place (`placed_rules`).
 * `ip/list/ADDRESS LIST`, `ipv6/list/PREFIX LIST`: an entry of a firewall address list.
 
-What is running, each a table of rows (`rows_of`) under what it belongs to, and each of them by itself, ABSENT once it
-is gone:
+Running things, each a table of rows (`rows_of`) under its owner, and each row by itself, ABSENT once it is gone:
 
 * `ppp/active/NAME` and `ppp/session/ID`; `hotspot/active/USER` and `hotspot/session/…`; `hotspot/cookies/USER` and
   `hotspot/cookie/…`; `ip/flows/ADDRESS` and `ip/flow/…`, `ipv6/flows/PREFIX` and `ipv6/flow/…`: the open connections
@@ -20,7 +19,7 @@ is gone:
 * `ppp/began/NAME`, `hotspot/began/USER`: when each session began, its key -> unix seconds. Apart, since that is known
   to a second at best.
 
-And what is looked up:
+And look-ups:
 
 * `ip/listed/ADDRESS`, `ipv6/listed/PREFIX`: the lists that have an entry of just this one that is not disabled, list ->
   `dynamic` or `static`.
@@ -28,14 +27,14 @@ And what is looked up:
 * `ip/filter/all`, `ipv6/filter/all`: the firewall's filter rules in their order, number -> its properties.
 * `ip/order/all`, `ipv6/order/all`: the texts of the filter rules that are not ours, in their order.
 * `ip/pools/all`, `ipv6/pools/all`: the pools, name -> their ranges.
-* `ip/held/all`, `ipv6/held/all`: addresses and prefixes that somebody has for a while, by a PPP or hotspot session or
-  a dynamic lease or binding -> by what.
+* `ip/held/all`, `ipv6/held/all`: addresses and prefixes that somebody has for a while -> the PPP or hotspot session,
+  dynamic lease or binding.
 * `queue/order/all`: the simple queues in their order, number -> its properties.
-* `dhcp/leased/MAC`: what a lease's client has now (`status`, `address`, `server`, `expires-after`).
+* `dhcp/leased/MAC`: the present state of a lease's client (`status`, `address`, `server`, `expires-after`).
 * `hotspot/binding/MAC`: the ip-bindings of that client, their place -> their properties; `hotspot/binding/all`: all.
 * `hotspot/logins/all`: in which ways the hotspots that are on let somebody in, the name of a profile -> its `login-by`.
 * `ppp/aaa/all`: whether PPP asks RADIUS.
-* `ways/WAY`: what may let a suspended subscriber out beside the rules (`ways_out`): the rows of a few menus,
+* `ways/WAY`: settings that may let a suspended subscriber out beside the rules (`ways_out`): the rows of a few menus,
   `PATH NUMBER` -> properties; of a menu that the router refuses to show, why.
 * `online/all`: everybody with an open PPP session, name -> how many.
 """
@@ -58,7 +57,7 @@ ALL: Final = "all"
 
 
 class RouterResource(enum.StrEnum):
-    """What an address names, by the words after the target's id."""
+    """The resource that an address names, by the words after the target's id."""
 
     SECRET = "ppp/secret"  # a menu
     PROFILE = "ppp/profile"
@@ -136,7 +135,8 @@ def entry_key(address_or_prefix: str, list_name: str) -> str:
 def member(value: Value, address_or_prefix: str) -> str:
     """Return how a list (the value of `ip/members/LIST`) holds all of an address or prefix: `dynamic`, `static`, or "".
 
-    By an entry of its own, or by a wider one. An entry that is a name counts for nothing: RouterOS lists what it found.
+    By an entry of its own, or by a wider one. An entry that is a name counts for nothing: RouterOS lists the addresses
+    that it found.
     """
     entries = texts_of(value)
     wanted = normalise(RouterKind.RANGE, address_or_prefix)
@@ -205,7 +205,7 @@ class Tables:
         self._known: dict[Address, tuple[Value, Sequence[Mapping[str, str]]]] = {}
 
     def rows(self, where: Address, seen: Mapping[Address, Seen]) -> Sequence[Mapping[str, str]]:
-        """Return the rows of what was read there, in their order. For a few addresses only: each one's last is kept."""
+        """Return the rows that were read there, in their order. For a few addresses only: each one's last is kept."""
         value = seen[where].value
         known = self._known.get(where)
         if known is None or known[0] is not value:

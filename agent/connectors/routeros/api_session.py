@@ -1,11 +1,11 @@
 """A conversation with one router over its API: any number of tasks call at once, on one connection, by tags.
 
-Two tasks carry it, one that writes and one that reads. So a caller who is cancelled leaves no half sentence behind,
+Two tasks carry it, one that writes and one that reads. So a cancelled caller leaves no half sentence behind,
 slow answers hold up nobody else, and a connection that breaks is noticed while nobody waits for it.
 
-How a call ends, and what is known then: see `errors`. What was sent and has no whole answer is cancelled on the router
-first, which may take `limits.CANCEL_S` more than the caller's time; if the router does not confirm, the connection is
-closed with all that is in flight on it: a command that may still be at work must not outlive its carrier.
+How a call ends, and the knowledge then: see `errors`. A command that was sent and has no whole answer is cancelled on
+the router first, which may take `limits.CANCEL_S` more than the caller's time; if the router does not confirm, the
+connection is closed with all that is in flight on it: a command that may still be at work must not outlive its carrier.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class RouterApi:
             self._finish(CarrierLostError("the connection broke", sent=True))
 
     def _next_batch(self) -> bytes:
-        """Return the sentences whose turn it is; from here on they count as sent."""
+        """Return the sentences that are next; from here on they count as sent."""
         batch = bytearray()
         while len(batch) < limits.BATCH_BYTES:
             if self._cancels:
@@ -243,7 +243,7 @@ async def carry(
         LocalRouterError: the endpoint says not how the router is known, or there is no user.
         UnreachableRouterError: no session came about.
         LoginRefusedError: wrong user or password.
-        MalformedRouterReplyError: what answers is no router.
+        MalformedRouterReplyError: the peer is no router.
     """
     api = await _log_in(endpoint, user, password, timeout_s, dial)
     task_status.started(api)
@@ -272,7 +272,7 @@ async def connect(endpoint: Endpoint, user: str, password: bytes, *, timeout_s: 
 
     Args:
         endpoint: where, and how the router is known.
-        user: who logs in.
+        user: the name to log in with.
         password: the bytes that the router compares; UTF-8 where a person typed it.
         timeout_s: for the connection, TLS and the login together.
 

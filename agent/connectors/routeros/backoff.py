@@ -2,8 +2,8 @@
 
 A router that is out of sessions, hangs up at login, or is not the one that is meant, is tried after one second, then
 twice as long each time up to a minute, with jitter: several agents must not come back together. A refused login is
-tried once a minute, since each one is a line in the router's log. Another password, or a person who probes, is tried at
-once. A router that merely cannot be reached is tried whenever it is needed: nobody is there whom that would burden.
+tried once a minute, since each one is a line in the router's log. Another password, or a person's probe, is tried at
+once. A router that merely cannot be reached is tried whenever it is needed: that burdens nobody.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Turned(enum.Enum):
     BACK = "back"
     """It has no session left, or hung up at login, which it does then; or we went, since it is not to be used."""
     LOGIN = "login"
-    """Wrong user or password, or a user who may not come."""
+    """Wrong user or password, or a user without the right to log in."""
     AWAY = "away"
     """Anything else: it was not there."""
 
@@ -64,5 +64,5 @@ class Attempts:
             self._pause_s = min(self._pause_s * 2, LONGEST_S)
 
     def reset(self) -> None:
-        """Forget what was: it went well, or a person wants to know now."""
+        """Forget all failures: it went well, or a person wants to know now."""
         self._pause_s, self._next, self._password = FIRST_S, float("-inf"), None

@@ -1,4 +1,5 @@
-"""The way to a router: TCP, and TLS with a pinned certificate. What is closed in doubt is closed so that it is over.
+"""The way to a router: TCP, and TLS with a pinned certificate. A connection that is closed in doubt is reset, so that
+it is over.
 
 A router's certificate is its own (or its ISP's), so no authority is asked: the certificate must be the one that was
 pinned when the router was enrolled, byte for byte, before anything of a login leaves.
@@ -46,7 +47,7 @@ class Carrier:
     def __init__(
         self, stream: trio.abc.Stream, certificate: bytes | None = None, tcp: trio.SocketStream | None = None
     ) -> None:
-        """Take what bytes go through, the certificate seen (DER), and the socket below."""
+        """Take the stream of bytes, the certificate seen (DER), and the socket below."""
         self._stream, self._tcp = stream, tcp
         self.certificate = certificate
 
@@ -55,14 +56,14 @@ class Carrier:
         await self._stream.send_all(data)
 
     async def receive(self) -> bytes:
-        """Return what has come, empty at the end. Raises BrokenResourceError, ClosedResourceError."""
+        """Return the bytes that have come, empty at the end. Raises BrokenResourceError, ClosedResourceError."""
         return bytes(await self._stream.receive_some(limits.RECEIVE_BYTES))
 
     async def close(self, *, in_doubt: bool) -> None:
         """Close at once, whatever scope is cancelled.
 
-        In doubt: what the kernel still holds is thrown away and the router gets a reset. A plain close would go on
-        sending it, for minutes where packets are lost, and a command could take effect long after it was given up.
+        In doubt: bytes that the kernel still holds are thrown away and the router gets a reset. A plain close would go
+        on sending it, for minutes where packets are lost, and a command could take effect long after it was given up.
         """
         if in_doubt and self._tcp is not None:
             with suppress(OSError, trio.ClosedResourceError):

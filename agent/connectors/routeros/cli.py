@@ -37,7 +37,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 FAILED: Final = 1
 USAGE: Final = 2
 ASKED_AT_ONCE: Final = 16
-"""Routers whose certificates are fetched at the same time; chosen arbitrarily."""
+"""Routers to fetch certificates from at the same time; chosen arbitrarily."""
 CERTIFICATE_S: Final = 10.0
 _USERS: Final = {
     "read": "for previews, read-back and health.",
@@ -53,13 +53,13 @@ def _fail(message: str, code: int) -> NoReturn:
 
 @app.command()
 def onboard(
-    name: Annotated[str, typer.Argument(help="What the router is called in the configuration: a-z, 0-9 and -")],
+    name: Annotated[str, typer.Argument(help="The router's name in the configuration: a-z, 0-9 and -")],
     host: Annotated[str, typer.Option("--host", help="Where the agent reaches it")],
     from_: Annotated[
         str, typer.Option("--from", help="The agent's address or network: nobody else then reaches api-ssl")
     ] = "",
 ) -> None:
-    """Print what to paste into a router's terminal, with new passwords, and what to write into the configuration."""
+    """Print the text to paste into a router's terminal, with new passwords, and the lines for the configuration."""
     if not HANDLE.fullmatch(name):
         _fail("expected a name of 1 to 32 of a-z, 0-9 and -", USAGE)
     if from_:
@@ -118,7 +118,7 @@ def import_(
     file: Annotated[str, typer.Argument(help="The list: CSV with name and host (port, fingerprint, serial); -: stdin")],
     fleet: Annotated[Path, typer.Option("--fleet", help="The fleet's file, written anew; [fleet.NAME] names it")],
     uisp: Annotated[bool, typer.Option("--uisp", help="The list is UISP's device list, JSON")] = False,
-    match: Annotated[str, typer.Option("--match", help="With --uisp: only devices whose JSON holds this text")] = "",
+    match: Annotated[str, typer.Option("--match", help="With --uisp: only devices with this text in their JSON")] = "",
     pin: Annotated[bool, typer.Option("--pin", help="Fetch the certificates and pin those that you accept")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Pin without asking: they were compared elsewhere")] = False,
 ) -> None:

@@ -1,10 +1,10 @@
-"""Our mark in a row's comment: that we made it, or hold it. It is appended, and what people wrote stays as it was.
+"""Our mark in a row's comment: that we made it, or hold it. It is appended, and people's own text stays as it was.
 
 A comment holds an address, a phone number, or another tool's tag, so nothing of it is ever replaced. A mark is set
 once, and taken away as often as it is there: a colleague's edit may have doubled it, or left one behind. Of a comment
-that had no such mark `unmark` gives back what `mark` was given, to the letter: marks of others, blanks at the end. A
-mark is no proof of anything, since anybody may write one: what we own is what our own records say, and the mark is
-there for the people who look at the router. `marked` sets it in a row, as every access method does during a suspension.
+that had no such mark `unmark` gives back the text before `mark`, to the letter: marks of others, blanks at the end. A
+mark is no proof of anything, since anybody may write one: our own records say what we own, and the mark is there for
+people that look at the router. `marked` sets it in a row, as every access method does during a suspension.
 
     comment      = [ text ] *( " " mark )
     mark         = "isp:" what
@@ -13,7 +13,7 @@ there for the people who look at the router. `marked` sets it in a row, as every
 Errors:
 
 * MarkError
-  x MalformedMarkError: not what may stand in a mark
+  x MalformedMarkError: characters that may not stand in a mark
   x CommentTooLongError: with the mark the comment would be too long
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PREFIX: Final = "isp:"
 
 SUSPENDED: Final = "suspended"
-"""What a row says while it keeps somebody suspended."""
+"""The word in the mark of a row while it keeps somebody suspended."""
 
 COMMENT: Final = "comment"
 
@@ -49,7 +49,7 @@ class MarkError(Exception):
 
 
 class MalformedMarkError(MarkError):
-    """What is to be marked has other than letters, digits and `_`, or is too long."""
+    """The word to mark with has other than letters, digits and `_`, or is too long."""
 
 
 class CommentTooLongError(MarkError):

@@ -1,6 +1,6 @@
 """How a router is asked for the connections of a few addresses, by its API's query words. Pure.
 
-A connection's ends are printed with their ports, `src-address=100.64.12.9:50000` (RouterOS 6, and 7 in what was seen),
+A connection's ends are printed with their ports, `src-address=100.64.12.9:50000` (RouterOS 6, and 7 as far as seen),
 or without. A query word compares a whole property, and there is no regular expression (manual, "API", Queries). But `<`
 and `>` compare texts: its own example asks for comments that are greater than nothing (`?>comment=`). All ends that
 begin with `100.64.12.9:` lie between `100.64.12.9:` and `100.64.12.9;`.
@@ -10,8 +10,8 @@ there: those of the API sessions themselves. Where none comes, the answer proves
 
 Addresses of IPv6 are taken to be written as RFC 5952 says, with brackets where a port follows, or without. Which run of
 zeros is left out depends on the rest of an address, so each way is asked for in which those of a network may begin. The
-API session may have no connection there: so it is counted first whether all ends that the table has begin with what an
-address may begin with (`BEGINNINGS_6`), and none with anything else.
+API session may have no connection there: so it is counted first whether all ends of the table begin as an address may
+(`BEGINNINGS_6`), and none otherwise.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from typing import Final
 from agent.connectors.routeros.addresses import networks
 
 SIDES: Final = ("src-address", "dst-address", "reply-src-address")
-"""Ends by which a connection is a subscriber's: its opener's, or what it was opened to, behind a dst-nat too."""
+"""Ends by which a connection is a subscriber's: its opener's, or its destination's, behind a dst-nat too."""
 EACH_MAX: Final = 8
-"""Addresses of a network that are asked for one by one; a larger one is asked for by what its addresses begin with."""
+"""Addresses of a network that are asked for one by one; a larger one is asked for by the beginnings of its addresses.
+"""
 _SHORTEST: Final = {4: 8, 6: 32}
 """Networks up to so large are asked for, by IP version: a larger one has too little in common."""
 PLACES_MAX: Final = {4: 32, 6: 8}
@@ -71,7 +72,7 @@ def counted_words(*, outside: bool = False, never: bool = False) -> list[str]:
 
     Args:
         outside: those that begin with anything else than an address may.
-        never: those that begin with what no address begins with.
+        never: those that begin as no address does.
     """
     if never:
         return _run("src-address", *_NO_BEGINNING)
@@ -94,7 +95,7 @@ def _run(side: str, first: str, behind: str) -> list[str]:
 
 
 def _starts(place: str, version: int) -> Iterator[str]:
-    """Return what the ends of an address or network begin with: `100.64.12.9:`, or `100.64.12.` of a larger one."""
+    """Return the beginnings of the ends of an address or network: `100.64.12.9:`, or `100.64.12.` of a larger one."""
     for network in networks(place):
         if network.version != version:
             continue
@@ -108,7 +109,7 @@ def _starts(place: str, version: int) -> Iterator[str]:
 
 
 def _starts_6(network: IPv6Network) -> Iterator[str]:
-    """Return what addresses of a network may begin with: with its zeros, and with each run of them left out."""
+    """Return the beginnings that addresses of a network may have: with its zeros, and without each run of them."""
     whole, rest = divmod(network.prefixlen, 16)
     numbers = [int(network.network_address) >> 112 - 16 * n & 0xFFFF for n in range(8)]
     fixed = [f"{number:x}" for number in numbers[:whole]]
@@ -126,7 +127,7 @@ def _starts_6(network: IPv6Network) -> Iterator[str]:
 
 
 def _common(number: int, bits: int) -> str:
-    """Return the digits that all groups of a network have in common whose first `bits` are those of a number."""
+    """Return the common digits of all groups of a network that have the first `bits` of a number."""
     last = number | 0xFFFF >> bits
     if not number or not bits or len(f"{number:x}") != len(f"{last:x}"):
         return ""

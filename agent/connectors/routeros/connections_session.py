@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from agent.connectors.routeros.api_session import RouterAnswer, RouterApi
 
 IDS_MAX: Final = 20_000
-"""Connections whose `.id` is remembered; chosen arbitrarily, above what an item may end of many subscribers."""
+"""Connections to remember the `.id` of; chosen arbitrarily, above the most that an item may end of many subscribers."""
 IDS_ASKED: Final = 64
 """`.id`s in one question; chosen arbitrarily."""
 _TABLE_6: Final = "/ipv6/firewall/connection"
@@ -42,7 +42,7 @@ class Connections:
         self._compares_6 = False
 
     async def of(self, api: RouterApi, running: Running, places: Sequence[str]) -> dict[str, dict[str, dict[str, str]]]:
-        """Return what is open from and to each address or network: its text -> a connection's key -> its fields."""
+        """Return the open connections of each address or network: its text -> a connection's key -> its fields."""
         return by_owner(running, await self._found(api, running, places), places, 0)
 
     async def rows(self, api: RouterApi, running: Running, keys: Collection[str]) -> list[_Row]:
@@ -110,7 +110,7 @@ class Connections:
         return int(told) if told.isdecimal() else 1
 
     async def _own(self, api: RouterApi, places: Sequence[str]) -> frozenset[str]:
-        """Return the router's own addresses towards these: what is open to them is not forwarded, and no rule's."""
+        """Return the router's own addresses towards these: connections to them are not forwarded, and no rule's."""
         alone = [place for place in places if can_be_asked(place) and "/" not in place][: PLACES_MAX[4]]
         query = ["?dynamic=true", "?#!", *(word for place in alone for word in (f"?network={place}", "?#|"))]
         answer = await self._call(api, "/ip/address/print", "=.proplist=address", *query)

@@ -59,7 +59,7 @@ class RouterosConnector:
             config: targets and methods.
             secrets: the vault: name -> secret, or UnreadableError.
             commit: keyed commitment (label, secret value) -> 64 hex digits.
-            clock: of tickets' deadlines, and of what is read.
+            clock: of tickets' deadlines, and of values read.
             window: steps in flight per target.
             reach: how a router is reached.
         """
@@ -141,7 +141,7 @@ class RouterosConnector:
         return prepare.undo_refusal(target, steps, seen)
 
     def reports(self) -> Sequence[DeviceReport]:
-        """Return what is known of each router, as it was last read; nothing is sent."""
+        """Return the facts about each router, as last read; nothing is sent."""
         return [self._report(router) for router in self._routers.values()]
 
     def _report(self, router: RouterTarget) -> DeviceReport:
@@ -149,7 +149,7 @@ class RouterosConnector:
         return DeviceReport(router.id, f"{router.host}:{router.port}") if line is None else line.report()
 
     async def probe(self, target: str) -> DeviceReport:
-        """Ask a router that is dialled now, by each of its users, and return what is known then. It writes nothing.
+        """Ask a router that is dialled now, by each of its users, and return the facts about it. It writes nothing.
 
         Raises:
             UnreadableError: no such target is configured, or it is not dialled.

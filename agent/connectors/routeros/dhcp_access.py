@@ -2,12 +2,12 @@
 
 A subscriber is a static lease, by its MAC. Suspended is one address list more on the lease, which a rule must keep in;
 or, where no list is configured, `block-access`. The speed is the lease's `rate-limit`, and only that of a tariff is
-touched: what it had otherwise would be lost.
+touched: another one would be lost.
 
-MikroTik's manual does not say when a lease that is bound comes to have what was written to it, and operators report
-that its lists follow at the next renewal; who is blocked keeps its address until the lease runs out. Nothing can call a
-client back. So nothing is taken for granted: the router's own list is looked at, for the address that the client has
-now, and its own queue; until then it is not enforced, and the time that is left is told.
+MikroTik's manual does not say when a bound lease takes on written settings, and operators report that its lists follow
+at the next renewal; a blocked client keeps its address until the lease runs out. Nothing can call a client back. So
+nothing is taken for granted: the router's own list is looked at, for the address that the client has now, and its own
+queue; until then it is not enforced, and the time that is left is told.
 
 IPv4 only: a prefix that the same subscriber has by DHCPv6 is not read, and the preview says that it is not held.
 """
@@ -75,7 +75,7 @@ class DhcpAccess:
         self._router = method.target.removeprefix("routeros/")
 
     def example(self) -> Example:
-        """Return a subscriber with a static lease at the first tariff's rate, whose client is away."""
+        """Return a subscriber with a static lease at the first tariff's rate and no client."""
         lease = {"mac-address": MAC, "address": ADDRESS, "dynamic": "false", "disabled": "false"}
         rate = normalise(RouterKind.RATE_LIMIT, tariff_of(self._method))
         assumed = {self._at(RouterResource.LEASE, MAC): lease | ({RATE: rate} if rate else {})}
@@ -88,7 +88,7 @@ class DhcpAccess:
     # --- what is read ---
 
     def reads(self, service: Service, seen: SeenAll) -> Collection[Address]:
-        """Return the lease, what its client has, and what keeps a suspended one in."""
+        """Return the lease, its client's state, and the rules that keep a suspended one in."""
         mac = mac_of(service.login)
         if not mac:
             return []
@@ -104,7 +104,7 @@ class DhcpAccess:
         return [a for a in self._flows_at(places) if a not in seen]
 
     def enforcement_reads(self, enforce: Enforcement, seen: SeenAll) -> Collection[Address]:
-        """Return what `judge` needs; all connections of the router last, and only where nothing else decides."""
+        """Return the needs of `judge`; all connections of the router last, and only where nothing else decides."""
         mac = self._key(enforce)
         wanted = [enforce.address, self._at(RouterResource.LEASE, mac)]
         if self._list:
@@ -203,7 +203,7 @@ class DhcpAccess:
     def _as_wanted(
         self, wanted: ServiceState, mac: str, seen: SeenAll, again: AccessPlan
     ) -> AccessPlan | CannotEnforce:
-        """Return what is to be done where the lease is as wanted: nothing, unless the client is not."""
+        """Return the steps where the lease is as wanted: none, unless the client is not."""
         lease, client = texts_of(seen[self._at(RouterResource.LEASE, mac)].value), self._bound(mac, seen)
         place = client.get("active-address", "")
         listed = self._listed(place, seen)
@@ -252,7 +252,8 @@ class DhcpAccess:
         return found
 
     def _at_large(self, places: Collection[str], seen: SeenAll) -> Mapping[str, int]:
-        """Return how many connections of each address pass by the firewall; of who is to have none, how many there are.
+        """Return how many connections of each address pass by the firewall; for a client that should have none, all of
+        them.
 
         Of an address that is not in the list also those that it opened: a lease that is not bound (the router has lost
         it, or never gave it) does not mean that nobody uses its address.
@@ -329,7 +330,7 @@ class DhcpAccess:
         )
 
     def _differs(self, enforce: Enforcement, value: Value) -> str:
-        """Return what the lease has that it should not have, or nothing."""
+        """Return the setting of the lease that it should not have, or nothing."""
         lease, expect = texts_of(value), enforce.expect
         if COPIES in lease or not lease:
             return f"there are {lease.get(COPIES, 'no')} leases of it now"
@@ -367,7 +368,7 @@ class DhcpAccess:
         return self._places({"address": enforce.expect[_PLACE]}, self._bound(self._key(enforce), seen))
 
     def _bound(self, mac: str, seen: SeenAll) -> Mapping[str, str]:
-        """Return what the client of a lease has, empty where it has no address now."""
+        """Return the state of a lease's client, empty where it has no address now."""
         for row in rows_of(seen[self._at(RouterResource.LEASED, mac)].value).values():
             if row.get("status") == "bound" and row.get("active-address"):
                 return row
@@ -410,7 +411,7 @@ class DhcpAccess:
         return after
 
     def _refuse(self, mac: str, value: Value) -> CannotEnforce | None:
-        """Refuse what is no static lease of one subscriber."""
+        """Refuse a row that is no static lease of one subscriber."""
         lease = texts_of(value)
         if COPIES in lease:
             return CannotEnforce(
@@ -425,7 +426,9 @@ class DhcpAccess:
         return None
 
     def _refuse_lease(self, wanted: ServiceState, service: Service, lease: Mapping[str, str]) -> CannotEnforce | None:
-        """Refuse what would lose a speed that nobody mapped, or would not let the subscriber in or keep it out."""
+        """Refuse a change that would lose a speed that nobody mapped, or would not let the subscriber in or keep it
+        out.
+        """
         tariffs = self._method.tariffs
         for tariff in (service.tariff, wanted.tariff):
             if tariff not in tariffs:
@@ -459,7 +462,7 @@ class DhcpAccess:
         return CannotEnforce(RouterReason.NO_FIXED_ADDRESS, why)
 
     def _kept_in(self, place: str, seen: SeenAll) -> str | CannotEnforce:
-        """Return what keeps the list's members in; nothing where there is no list."""
+        """Return the rules that keep the list's members in; nothing where there is no list."""
         if not self._list:
             return ""
         found = self._kept(place, seen)

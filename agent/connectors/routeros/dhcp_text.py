@@ -22,13 +22,13 @@ def now_text(client: Mapping[str, str], lease: Mapping[str, str], router: str) -
 
 
 def left_text(client: Mapping[str, str]) -> str:
-    """Return when what a client has ends at the latest: a client renews when half of it is over (RFC 2131, 4.4.5)."""
+    """Return when a client's lease ends at the latest: a client renews when half of it is over (RFC 2131, 4.4.5)."""
     left = client.get("expires-after")
     return f"its lease runs out in {left} unless it renews" if left else "its lease does not say when it runs out"
 
 
 def after_text(access: Access, method: DhcpMethod, rate: str, how: str) -> str:
-    """Return what the subscriber gets, and that it may take until the client renews."""
+    """Return the subscriber's service as text, and that it may take until the client renews."""
     renews = "may take hold only when the client renews its lease"
     if access is Access.ACTIVE:
         return f"{f'rate-limit {rate}' if rate else 'no rate-limit'} · {renews}"

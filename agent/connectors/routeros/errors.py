@@ -1,10 +1,10 @@
-"""The errors of a conversation with a router; what crosses to the main job are `agent.connectors.base`'s.
+"""The errors of a conversation with a router; only those of `agent.connectors.base` cross to the main job.
 
 * RouterError
   x LocalRouterError: we misused it; nothing was sent
   x RemoteRouterError: the router, or the way to it
     + UnreachableRouterError: no session came about, no command was sent; `reason` says why
-    + LoginRefusedError: wrong user or password, or a user who may not use the API
+    + LoginRefusedError: wrong user or password, or a user without the right to use the API
     + TrapError: the router refused a command in its own words; the conversation goes on
     + AnswerTooLongError: more came than we take; the command was cancelled
     + CarrierLostError: the connection is gone; `sent` says whether the command may have reached the router
@@ -12,7 +12,7 @@
     + MalformedRouterReplyError: what came is not the protocol; the connection is closed, the command's fate is unknown
 * FleetFileError: an operator's list of routers cannot be read; the text says the line
 
-No message holds what was sent, and a router's own words are in one only clipped and neutralised.
+No message quotes a sent command, and a router's own words are in one only clipped and neutralized.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ was answered, as it may for that same reason.
 
 
 NO_MENU: Final = "no such command"
-"""RouterOS' text for a menu that the release has not, or whose package is not installed: then nothing is in it."""
+"""RouterOS' text for a menu that the release has not, or without its package: then nothing is in it."""
 
 
 class RouterError(Exception):
@@ -64,8 +64,8 @@ class TrapError(RemoteRouterError):
     Not a proof that nothing happened: of a command on several items, those before the refused one are done.
 
     `message`: the router's own text, clipped, control characters neutralised, values of ours that are secret blotted
-    out. `category`: 0 to 7 as in the manual ("!trap message category"), None where it gave none. `rows`: what it had
-    answered before. `more`: the messages of further traps of the same command.
+    out. `category`: 0 to 7 as in the manual ("!trap message category"), None where it gave none. `rows`: those that it
+    had answered before. `more`: the messages of further traps of the same command.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class TrapError(RemoteRouterError):
 
 
 class AnswerTooLongError(RemoteRouterError):
-    """The answer has more rows or bytes than `limits` allows. What there was of it is dropped."""
+    """The answer has more rows or bytes than `limits` allows. The part that had come is dropped."""
 
 
 class CarrierLostError(RemoteRouterError):

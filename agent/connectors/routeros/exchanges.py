@@ -1,4 +1,4 @@
-"""Whose reply is whose: commands in flight on one connection, by tag, and what each was answered. Pure.
+"""Commands in flight on one connection, by tag, and the answer to each. Pure.
 
 A tag is used once. So a reply after `!done`, to a tag that was never sent, or without one is a desync, and whatever
 follows on the connection could be taken for another command's answer: the connection is given up.
@@ -18,7 +18,7 @@ from agent.connectors.routeros.words import presentable
 
 @dataclass(frozen=True, slots=True)
 class RouterAnswer:
-    """What a command was answered: its rows, and the attributes of its `!done` (`ret` of an `add` is the new `.id`).
+    """The answer to a command: its rows, and the attributes of its `!done` (`ret` of an `add` is the new `.id`).
 
     Values are the device's own strings; bytes that are no UTF-8 are lone surrogates in them.
     """
@@ -31,7 +31,7 @@ class Exchange:
     """One command in flight and its replies so far."""
 
     def __init__(self, tag: str, secrets: tuple[str, ...], heard: Callable[[], None]) -> None:
-        """Take its tag, what must not be repeated of it, and whom to tell that it ended or grew too long."""
+        """Take its tag, the secrets to keep out of messages, and the callback for its end or too long an answer."""
         self.tag = tag
         self.secrets, self._heard = secrets, heard
         self._rows: list[Mapping[str, str]] = []
@@ -46,7 +46,7 @@ class Exchange:
         return self._done is not None
 
     def take(self, reply: WireReply) -> None:
-        """Take one reply; what comes after the answer grew too long is counted out, not kept."""
+        """Take one reply; replies after the answer grew too long are counted, not kept."""
         if reply.word is ReplyWord.DONE:
             self._done = reply.values
             self._heard()

@@ -1,9 +1,9 @@
 """May FastTrack take a subscriber's connections? Pure: it is given the rules as they were read.
 
-A fasttracked connection passes by the simple queues, so a queue holds nobody to a speed whose connections a
-`fasttrack-connection` rule may match. A rule sees packets both ways, and one way is enough: only what surely matches
-neither the packets from the subscriber nor those to them, or stands below a rule that surely takes them, does not
-count.
+A fasttracked connection passes by the simple queues, so a queue does not limit connections that a
+`fasttrack-connection` rule may match. A rule sees packets both ways, and one way is enough: a rule does not count only
+where it surely matches neither the packets from the subscriber nor those to them, or stands below a rule that surely
+takes them.
 
 Source: RouterOS manual, "FastTrack" ("fasttracked packets bypass firewall, connection tracking, simple queues, …").
 """
@@ -36,7 +36,7 @@ def is_on(rules: Sequence[Rule]) -> bool:
 
 
 def lists_asked(rules: Sequence[Rule]) -> frozenset[str]:
-    """Return the address lists on whose members it may hang whether FastTrack takes a connection."""
+    """Return the address lists that may decide whether FastTrack takes a connection."""
     chains = {rule.get("chain") for rule in rules if _fasttracks(rule)}
     names = (rule.get(f"{side}-address-list", "") for rule in rules if rule.get("chain") in chains for side in _SIDES)
     return frozenset(name.removeprefix("!") for name in names if name)
@@ -64,7 +64,7 @@ def _fasttracks(rule: Rule) -> bool:
 
 
 def _spares(rule: Rule, side: str, mine: Collection[Network], holds: Holds) -> bool:
-    """Tell whether a rule surely matches no packet whose `side` address is one of these."""
+    """Tell whether a rule surely matches no packet with one of these as its `side` address."""
     name = rule.get(f"{side}-address-list", "")
     if name.startswith("!") and holds(name[1:]):
         return True
@@ -104,7 +104,7 @@ def _others(rule: Rule, side: str) -> dict[str, str]:
 
 
 def _no_narrower(prop: str, text: str, rule: Rule) -> bool:
-    """Tell whether what has the property of `rule` surely has this one too."""
+    """Tell whether a packet with the property of `rule` surely has this one too."""
     if prop == _STATES and "!" not in text + rule.get(prop, "!"):
         return set(rule[prop].split(",")) <= set(text.split(","))
     return rule.get(prop) == text

@@ -2,7 +2,7 @@
 
 Every packet that the subscriber may send to the internet goes down the rules, as sets (`packet_sets`): raw first, then
 filter, through jumps and returns. They are kept in where no set comes out. A rule drops only what it surely matches,
-and lets out all that it may match (`matching`). What cannot be told lets out.
+and lets out all that it may match (`matching`). A doubtful rule counts as letting out.
 
 A packet of a new connection may not come out by any rule. Where only packets of connections that were open before come
 out (an accept of established connections, or FastTrack, above the drop), it is a suspension once those are cut:
@@ -75,7 +75,7 @@ class KeptIn:
 class LetOut:
     """They are not, or that cannot be told. `text` says why.
 
-    `rule`: the place of the rule that lets them out ("rule 3"), "" where none does. `mend`: what to do, one sentence.
+    `rule`: the place of the rule that lets them out ("rule 3"), "" where none does. `mend`: the advice, one sentence.
     """
 
     text: str
@@ -84,12 +84,12 @@ class LetOut:
 
     @property
     def advice(self) -> str:
-        """Why, and what to do."""
+        """The cause, and the advice."""
         return f"{self.text}: {self.mend}" if self.mend else self.text
 
 
 def keeps_in(ruleset: Ruleset, confined: Confined) -> KeptIn | LetOut:
-    """Return whether the rules drop what a suspended subscriber sends to the internet."""
+    """Return whether the rules drop a suspended subscriber's packets to the internet."""
     if not confined.lists and not confined.addresses:
         return LetOut("it is in no address list, and its addresses are not known", mend="name a list or a prefix")
     found = _judge(ruleset, confined, _Budget())
@@ -133,10 +133,10 @@ def without_cuts(found: KeptIn | LetOut) -> KeptIn | LetOut:
 
 
 def keeps_out(rules: Sequence[Rule], members_of: str) -> KeptIn | LetOut:
-    """Return whether what the internet sends to members of a list is dropped: `keeps_in`, the other way round.
+    """Return whether packets from the internet to members of a list are dropped: `keeps_in`, the other way round.
 
-    A suspension does not hang on it: what they answer is dropped. But a connection from outside whose answer was seen
-    counts as established, and where FastTrack stands below, it may then carry on.
+    A suspension does not hang on it: the members' answers are dropped. But a connection from outside with an answer
+    seen counts as established, and where FastTrack stands below, it may then carry on.
     """
     turned = [{_TURNED.get(name, name): text for name, text in rule.items()} for rule in rules]
     return without_cuts(keeps_in(Ruleset(turned), Confined(frozenset((members_of,)))))
@@ -153,13 +153,13 @@ def source_lists(rules: Iterable[Rule]) -> frozenset[str]:
 
 
 def asks_source(ruleset: Ruleset, lists: Collection[str]) -> bool:
-    """Tell whether it may hang on the subscriber's address what the rules do, beside the lists that it is in."""
+    """Tell whether the rules may decide by the subscriber's address, beside the lists that it is in."""
     rules = [*ruleset.filter, *(ruleset.raw or ())]
     return any(rule.get("src-address") for rule in rules) or not source_lists(rules) <= {*lists}
 
 
 def shown(rule: Rule) -> str:
-    """Return what a rule does and matches, for people: `action=drop src-address-list=suspended`."""
+    """Return a rule's action and matchers, for people: `action=drop src-address-list=suspended`."""
     told = ["action", "jump-target", "src-address-list", *sorted(set(rule) - SILENT - {"src-address-list"})]
     return " ".join(f"{k}={rule[k]}" for k in told if rule.get(k) and not k.startswith("."))
 
@@ -180,7 +180,7 @@ class _Escape:
 
 @dataclass(slots=True)
 class _Walked:
-    """What became of the packets: those that came out, as new ones and as those of open connections."""
+    """The fate of the packets: those that came out, as new ones and as those of open connections."""
 
     leaks: list[_Escape]
     flows: list[_Escape]
@@ -188,7 +188,7 @@ class _Walked:
     """The last rule that dropped any, for people."""
 
     def narrow(self, ruleset: Ruleset, confined: Confined) -> str:
-        """Return the place of a rule that drops some of what this subscriber sends, and not all."""
+        """Return the place of a rule that drops some of this subscriber's packets, and not all."""
         for number, rule in enumerate(ruleset.filter):
             mine = rule.get("src-address-list", "") in confined.lists and bool(confined.lists)
             if rule.get("action") in _DROPS and is_on(rule) and mine:
@@ -277,7 +277,7 @@ class _Table:
 
 
 def _judge(ruleset: Ruleset, confined: Confined, budget: _Budget) -> _Walked | str:
-    """Return what becomes of the packets, or why that cannot be followed."""
+    """Return the fate of the packets, or why it cannot be followed."""
     matcher = Matcher(ruleset, confined)
     return _walked(ruleset, matcher, matcher.packets(_UNTRACKED if _untracks(ruleset) else _TRACKED), budget)
 
@@ -287,7 +287,7 @@ def _untracks(ruleset: Ruleset) -> bool:
 
 
 def _walked(ruleset: Ruleset, matcher: Matcher, packets: list[Box], budget: _Budget) -> _Walked | str:
-    """Return what becomes of these packets of a subscriber, or why that cannot be followed."""
+    """Return the fate of these packets of a subscriber, or why it cannot be followed."""
     tracking = ruleset.tracking or {}
     try:
         raw = _Table(ruleset.raw or (), matcher, "raw rule", budget)
@@ -319,7 +319,7 @@ def _untracked(box: Box) -> Box:
 
 
 def _pieces(boxes: Iterable[Box]) -> int:
-    """Return how many runs of numbers the boxes are made of: what comparing them costs."""
+    """Return how many runs of numbers the boxes are made of: comparing them costs as much."""
     return sum(len(axis) for box in boxes for axis in box)
 
 
@@ -331,7 +331,7 @@ def _within(box: Box, of_flows: tuple[tuple[int, int], ...]) -> bool:
 
 
 def _mend(ruleset: Ruleset, confined: Confined, found: _Walked | str) -> str:
-    """Return what to do, in a sentence: the first that was tried and makes the rules keep the subscriber in.
+    """Return the advice, a sentence: the first mend that was tried and makes the rules keep the subscriber in.
 
     A new rule at the top is not tried: it is told where nothing else helps.
     """
@@ -362,7 +362,7 @@ def _own_drops(ruleset: Ruleset, confined: Confined) -> Iterator[tuple[int, Rule
 
 
 def _widened(ruleset: Ruleset, confined: Confined) -> Iterator[tuple[str, Ruleset]]:
-    """Try the subscriber's drop rules enabled, and without what narrows them."""
+    """Try the subscriber's drop rules enabled, and without matchers that narrow them."""
     for number, rule in _own_drops(ruleset, confined):
         if not is_on(rule):
             text = f"enable rule {number}"

@@ -1,4 +1,4 @@
-"""The file of a fleet of routers: candidates from a list or from UISP, and what they add to it. Pure.
+"""The file of a fleet of routers: candidates from a list or from UISP, and the lines that they add to it. Pure.
 
 Source: UISP's `GET /nms/api/v2.1/devices`, of which `identification.name` (or `hostname`) and `ipAddress` are taken.
 """
@@ -37,7 +37,7 @@ class FleetRouter:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """A file with new routers: all lines, and what came of each candidate."""
+    """A file with new routers: all lines, and the result for each candidate."""
 
     routers: tuple[FleetRouter, ...]
     added: tuple[FleetRouter, ...]
@@ -83,7 +83,7 @@ def _router(number: int, row: Mapping[str | None, Any]) -> FleetRouter:
 
 
 def read_uisp_untrusted(data: bytes, match: str = "") -> tuple[FleetRouter, ...]:
-    """Return the devices of UISP's device list whose JSON holds `match` (whatever its case), with name and address.
+    """Return the devices of UISP's device list with `match` in their JSON (in any case), with name and address.
 
     Raises:
         FleetFileError: it is no such list.
@@ -117,7 +117,7 @@ def _host(address: object) -> str:
 
 
 def merged(now: Sequence[FleetRouter], candidates: Iterable[FleetRouter]) -> Merged:
-    """Return the file's routers and the candidates that are new to it. What stands in the file is never changed."""
+    """Return the file's routers and the candidates that are new to it. Lines of the file are never changed."""
     by_name = {router.name: router for router in now}
     by_place = {(router.host, router.port): router.name for router in now}
     added: list[FleetRouter] = []

@@ -38,7 +38,9 @@ def passes(row: Row) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """What a rule lets a suspended subscriber reach. `places` None: every place. Empty texts match everything."""
+    """The destinations that a rule lets a suspended subscriber reach. `places` None: every place. Empty texts match
+    everything.
+    """
 
     places: tuple[Network, ...] | None
     protocol: str
@@ -60,7 +62,7 @@ class Garden:
     def holds(self, key: str, row: Row, mine: Collection[Network] = ()) -> bool:
         """Tell whether a connection, known by its protocol and ends, goes there.
 
-        A rule about what comes *to* the subscriber names its address as a destination too, and says nothing of the
+        A rule about packets *to* the subscriber names its address as a destination too, and says nothing of the
         other end: so its own end, one of `mine` or of the members, does not count. Where neither is known, only the
         end that the connection was opened to does.
         """
@@ -89,7 +91,7 @@ def garden_of(ruleset: Ruleset, lists: Collection[str]) -> Garden:
 
 
 def _is_narrow(rule: Rule) -> bool:
-    """Tell whether a rule is about some place only, or about DNS or ICMP: what lets more out is refused before."""
+    """Tell whether a rule is about some place only, or about DNS or ICMP: one that lets more out is refused before."""
     narrow = any(rule.get(name) for name in _DESTINATION)
     return narrow or rule.get("protocol") in ("icmp", "icmpv6") or rule.get("dst-port") == "53"
 
@@ -138,7 +140,7 @@ def established(key: str, row: Row) -> bool:
 
 
 def left_text(many: int, whose: str) -> str:
-    """Return what is said of connections that a suspension left."""
+    """Return the sentence about connections that a suspension left."""
     return f"{many} connection(s) of {whose} carry on as before"
 
 

@@ -1,7 +1,7 @@
-"""From what a router printed to what people should know of it: facts, and findings. Pure.
+"""From a router's printed rows to facts and findings for people. Pure.
 
-A finding refuses nothing; what must be refused is refused where the connection is made (`line`). What a router does not
-print, because of its release or of our policies, is no finding: it is simply not among the facts.
+A finding refuses nothing; `line` refuses where the connection is made. A menu that a router does not print, because of
+its release or of our policies, is no finding: it is simply not among the facts.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ PRINTS: Final[Mapping[str, str]] = {
     SAFE_MODE: "enabled",
     HISTORY: f"by,{FLOATING}",
 }
-"""What is asked for: menu -> `.proplist`. RouterOS passes over names that a release does not have."""
+"""The queries: menu -> `.proplist`. RouterOS passes over names that a release does not have."""
 
 CLOCK_OFF_S: Final = 60
 """A clock that is further off makes logs and certificates lie."""
@@ -68,7 +68,9 @@ _MIB: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """What a router printed. `menus`: menu -> rows; None: it refused, or has no such menu. `at_s`: our clock then."""
+    """The printed rows of a router. `menus`: menu -> rows; None: it refused, or has no such menu. `at_s`: our clock
+    then.
+    """
 
     menus: Mapping[str, Rows | None]
     at_s: float
@@ -113,11 +115,11 @@ def sessions_max(printed: Printed, *, tls: bool) -> int | None:
 
 
 def examine(printed: Printed, config: RouterTarget, version: Version, rights: Mapping[Use, Rights]) -> Health:
-    """Return what is known and what is wrong.
+    """Return the facts and the findings.
 
     Args:
-        printed: what the router printed.
-        config: what we were told of it.
+        printed: the router's rows.
+        config: of this router.
         version: the release that it says it is.
         rights: our users there, those that were looked at.
     """

@@ -1,4 +1,4 @@
-"""A router as the host of sessions that another connector decides about. Pure: it is given what was read."""
+"""A router as the host of sessions that another connector decides about. Pure: it takes values that were read."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class RouterHost:
         return address(target, RouterResource.FILTER6 if version == 6 else RouterResource.FILTER, ALL)
 
     def let_out(self, rules: Value, kind: str, lists: Collection[str], addresses: Collection[str]) -> str:
-        """Return why the rules let a suspended session out, and what to do; empty when they keep it in."""
+        """Return why the rules let a suspended session out, and the advice; empty when they keep it in."""
         found = self._kept(rules, kind, lists, addresses)
         if any(":" in one for one in addresses):  # connections of IPv6 are not cut
             found = without_cuts(found)
@@ -53,7 +53,7 @@ class RouterHost:
         return address(target, _OWN[kind][0], login)
 
     def entry_noun(self, kind: str) -> str:
-        """Return what such an entry is called."""
+        """Return the name of such an entry."""
         return _OWN[kind][1]
 
     def sessions(self, target: str, kind: str, login: str) -> Address:
@@ -112,7 +112,7 @@ class RouterHost:
         return end_of(where, key, within_s)
 
     def ways(self, target: str, kind: str, lists: Collection[str], garden_most: int) -> Ways:
-        """Return the ways out of subscribers whom these address lists suspend."""
+        """Return the ways out of subscribers that these address lists suspend."""
         found = Suspended(target, SubscriberKind(kind), tuple(lists), garden_most=garden_most, written=False)
         return RouterWays(found)
 

@@ -1,10 +1,10 @@
 """How a service state becomes a hotspot user's profile, or its being disabled: the access method. Pure.
 
-As for PPP secrets (`access`), but for what a hotspot has beside a login. A cookie lets a client in again without
+As for PPP secrets (`access`), and for the ways of a hotspot beside a login. A cookie lets a client in again without
 asking, so the cookies are forgotten after the write and before the sessions end. An ip-binding that bypasses the
-hotspot makes everything that its user has say nothing: who may have one is refused. Where no suspended profile is
+hotspot makes all settings of its user void: a user that may have one is refused. Where no suspended profile is
 configured the user is disabled, and then whoever has no session and no cookie is out: nothing else lets anybody by.
-What FastTrack carries passes no rule of the hotspot's either, so connections from before are cut after the session.
+A fasttracked connection passes no rule of the hotspot's either, so connections from before are cut after the session.
 
 Not known here: whether a client that is not online has an ip-binding (a user is a name; the clients that are looked up
 are those of its sessions, of its cookies, and the one that it is pinned to), and whether RouterOS takes a user's name
@@ -63,14 +63,14 @@ class HotspotAccess(ProfileAccess):
         self._hotspot = method
 
     def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
-        """Return what a profile's access method needs; of one that is suspended then the connections, if online."""
+        """Return the needs of a profile's access method; of one that is suspended then the connections, if online."""
         missing = super().reads(service, seen)
         if missing or not self._holds(self._row(service, seen)):
             return missing
         return [a for a in self._flows_at(_macs(self._sessions(service, seen))) if a not in seen]
 
     def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
-        """Return what `judge` needs; all connections of the router last, and only where nothing else decides."""
+        """Return the needs of `judge`; all connections of the router last, and only where nothing else decides."""
         missing = list(super().enforcement_reads(enforce, seen))
         if missing or not _is_suspended(enforce) or self._judge_login(enforce, seen, ()).enforced is Enforced.NO:
             return missing
@@ -102,7 +102,7 @@ class HotspotAccess(ProfileAccess):
     # --- judging ---
 
     def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
-        """Judge by the sessions, and by what lets a client out without one: a binding, a cookie, a connection."""
+        """Judge by the sessions, and by the ways out without one: a binding, a cookie, a connection."""
         found = self._judge_login(enforce, seen, ended)
         if found.enforced is Enforced.NO or not _is_suspended(enforce):
             return found
@@ -171,7 +171,7 @@ class HotspotAccess(ProfileAccess):
     # --- parts ---
 
     def _watched(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> frozenset[str]:
-        """Return the clients whose connections count: those that had a session, and those that have one."""
+        """Return the clients with connections that count: those that had a session, and those that have one."""
         return _macs(rows_of(seen[enforce.address].value)) | frozenset(mac for mac, _ in _online(enforce))
 
     def _flows_at(self, macs: Collection[str]) -> list[Address]:

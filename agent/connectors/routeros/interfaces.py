@@ -1,6 +1,6 @@
-"""What rules mean by interfaces: the members of interface lists, and the interfaces of the default routes.
+"""The interfaces that rules mean: the members of interface lists, and the interfaces of the default routes.
 
-Both are read where rules name interfaces, and None is what cannot be told.
+Both are read where rules name interfaces, and None stands for doubt.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _interfaces(route: Row, places: Sequence[Row]) -> Iterator[str]:
 
 
 def _connected(gateway: str, places: Sequence[Row]) -> str:
-    """Return the interface on whose network a gateway is; "": on none."""
+    """Return the interface that has a gateway on its network; "": none has."""
     inside = networks(gateway)
     for place in places:
         net = networks(place.get("address", ""))

@@ -25,7 +25,7 @@ ANSWER_BYTES: Final = 128 << 20
 """Memory of one answer, as `WORD_COST_BYTES` counts it: 90,000 rows of ten short values."""
 
 WORD_COST_BYTES: Final = 100
-"""What a word takes besides its bytes once it is a value in a row (CPython 3.11: 70 to 100)."""
+"""The overhead of a word, bytes, once it is a value in a row (CPython 3.11: 70 to 100)."""
 
 NAMES_KNOWN: Final = 4096
 """Property names of which one copy is kept for a connection's rows. All recorded menus together have about 2,500."""

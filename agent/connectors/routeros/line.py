@@ -1,9 +1,10 @@
 """The way to one router: a connection for each user of ours, opened at first use and again after it broke.
 
-Before anything of the main job is asked, the router is recognised on each connection: its release, its serial number,
-what our user may. Another router than the configured one is refused; and where no serial number is configured, another
-than the one before, since what is read of one router must not be written to another. `device probe` takes a router that
-was exchanged. Those who wait while an attempt fails share its error, and `backoff` says when the next one may be made.
+Before anything of the main job is asked, the router is recognized on each connection: its release, its serial number,
+our user's rights. Another router than the configured one is refused; and where no serial number is configured, another
+than the one before, since rows read of one router must not be written to another. `device probe` takes a router that
+was exchanged. Callers that wait while an attempt fails share its error, and `backoff` says when the next one may be
+made.
 """
 
 from __future__ import annotations
@@ -61,9 +62,9 @@ _HUNG_UP: Final = {"busy": "too many API sessions", "hung-up": "perhaps too many
 _OF_A_USER: Final = (
     health.RESOURCE, health.BOARD, health.LICENSE, health.USERS, health.GROUPS, health.ONLINE,
 )  # fmt: skip
-"""What is read on a connection that is not for reading: which router it is, and what the user may."""
+"""The menus read on a connection that is not for reading: which router it is, and the user's rights."""
 _SPARING: Final = (health.RESOURCE, SAFE_MODE, HISTORY)
-"""What is read to know whether a router should be spared."""
+"""The menus read to know whether a router should be spared."""
 _NEIGHBOR: Final = ("identity", "address", "interface", "platform", "version", "mac-address")
 """Properties of /ip/neighbor, in the order of `Neighbor`'s fields."""
 NEIGHBORS_MAX: Final = 5000
@@ -89,7 +90,7 @@ class _Wire:
     opening: trio.Lock = field(default_factory=trio.Lock)
     reached: _Reached | None = None
     refused: UnreadableError | None = None
-    """With what the last attempt failed; None: it went well, or there was none."""
+    """The error of the last attempt; None: it went well, or there was none."""
     failures: int = 0
 
     def refuse(self, err: UnreadableError) -> None:
@@ -148,7 +149,7 @@ class RouterLine:
     async def writing(self, use: Use = Use.SERVICE) -> tuple[RouterApi, Version]:
         """Return the open connection for writes and for the look just before one, and the router's version.
 
-        `use`: what is written. Without a user of its own, the configuration is written by that of service changes.
+        `use`: the kind of writes. Without a user of its own, the configuration is written by that of service changes.
 
         Raises:
             UnreadableError: as `reading`; or our users may not write, which is known before anything was tried.
@@ -172,7 +173,7 @@ class RouterLine:
         return "" if see_alike(self._rights) else unlike_text(self._rights)
 
     def unreadable(self, err: RouterError) -> UnreadableError:
-        """Return what an error of the conversation is for the main job."""
+        """Return the main job's error for one of the conversation."""
         refused = isinstance(err, TrapError | LoginRefusedError)
         silent = TargetReason.TIMEOUT if isinstance(err, RouterTimeoutError) else TargetReason.UNREACHABLE
         reason = TargetReason.REFUSED if refused else silent
@@ -226,7 +227,7 @@ class RouterLine:
             raise self.unreadable(err) from err
 
     async def logins(self, secret: str = "") -> Mapping[str, str]:
-        """Log in anew by each user, or by those whose password is `secret`; return why it failed, by user, or ""."""
+        """Log in anew by each user, or by those with `secret` as password; return why it failed, by user, or ""."""
         found: dict[str, str] = {}
         for wire in self._wires.values():
             if secret in ("", wire.credential.secret):
@@ -263,7 +264,7 @@ class RouterLine:
     # --- what people are told ---
 
     def notes(self) -> tuple[str, ...]:
-        """Return what a preview says of the router, as far as it is known by now."""
+        """Return a preview's facts about the router, as far as they are known by now."""
         found = []
         if self._version is not None and not known(self._version):
             found.append(f"{not_known_text(self._version)}: only service changes")
@@ -272,7 +273,7 @@ class RouterLine:
         return tuple(f"{self.target.id}: {text}" for text in found)
 
     def report(self) -> DeviceReport:
-        """Return what is known of the router, without asking it."""
+        """Return the facts about the router, without asking it."""
         wire, printed = self._wires[self._read_use], self._printed
         state = DeviceState.NOT_ASKED if self._tried_s is None else DeviceState.REACHABLE
         if wire.refused is not None:
@@ -299,7 +300,7 @@ class RouterLine:
                 yield Finding(RouterFinding(f"{use.value}-login"), f"user {wire.credential.user}: {wire.refused}")
 
     async def probe(self) -> DeviceReport:
-        """Ask the router anew by each of our users, and return what is known then. Nothing is written.
+        """Ask the router anew by each of our users, and return the facts about it. Nothing is written.
 
         A person looks: an attempt that was to wait is made now, and a router that was exchanged is taken, unless its
         serial number is configured.
@@ -381,7 +382,7 @@ class RouterLine:
             raise
 
     def _no_session(self, err: RouterError) -> UnreadableError:
-        """Return the error for people; what was read of the router before may say more than it does now."""
+        """Return the error for people; earlier reads of the router may say more than it does now."""
         if not isinstance(err, UnreachableRouterError) or err.reason not in _HUNG_UP:
             return self.unreadable(err)
         most = None if self._printed is None else health.sessions_max(self._printed, tls=not self._config.insecure)
@@ -393,7 +394,7 @@ class RouterLine:
     # --- recognising ---
 
     async def _recognise(self, api: RouterApi, credential: Credential) -> _Reached:
-        """Read which router it is and what our user may; on the connection for reads, everything that is shown.
+        """Read which router it is and our user's rights; on the connection for reads, everything that is shown.
 
         Raises:
             RouterError: it cannot be read. UnreadableError: it is not used.
@@ -416,7 +417,7 @@ class RouterLine:
         return _Reached(api, version, found)
 
     async def _print(self, api: RouterApi, menus: Sequence[str]) -> Printed:
-        """Ask for menus, all at once. What is refused is None; so is what does not come, of a router that goes on."""
+        """Ask for menus, all at once. A refused menu is None; so is one without an answer, of a router that goes on."""
         found: dict[str, health.Rows | None] = {}
         failed: list[RouterError] = []
         began_s = self._clock.wall_s()

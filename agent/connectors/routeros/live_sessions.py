@@ -1,7 +1,7 @@
-"""What is running on a router and can be ended: sessions, hotspot cookies, connections. Pure.
+"""Running things on a router that can be ended: sessions, hotspot cookies, connections. Pure.
 
-Each is a row that nobody wrote and that an effect removes. It is known by what it is, never by its `.id`, which is
-somebody else's after a reboot: PPP has a session's own id; a hotspot's session is its user, address and beginning; a
+Each is a row that nobody wrote and that an effect removes. Each is known by its own fields, never by its `.id`, which
+is somebody else's after a reboot: PPP has a session's own id; a hotspot's session is its user, address and beginning; a
 connection its protocol and both ends.
 """
 
@@ -31,12 +31,12 @@ _UNKNOWN: Final = "?"
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A menu of what is running.
+    """A menu of running things.
 
     `one` is the resource of a single row; `verb` the effect that ends those of an owner. `props` are asked for,
-    `steady` are those that do not change while it runs. `owners` takes the keys that are asked for and says whose a row
-    is of them; `query` is the property by which a router is asked for one owner, `one_query` for one row ("": the whole
-    menu is read). `key_of` takes a row and unix seconds.
+    `steady` are those that do not change while it runs. `owners` takes the keys that are asked for and returns the
+    owners of a row among them; `query` is the property by which a router is asked for one owner, `one_query` for one
+    row ("": the whole menu is read). `key_of` takes a row and unix seconds.
     """
 
     path: str
@@ -51,7 +51,7 @@ class Running:
     shown_as: Mapping[str, str]
 
     def fields(self, row: Row) -> dict[str, str]:
-        """Return what is told of a row: the steady properties that it has, under our names."""
+        """Return the shown fields of a row: the steady properties that it has, under our names."""
         return {self.shown_as.get(name, name): row[name] for name in self.steady if row.get(name)}
 
     def is_it(self, row: Row, key: str, now_s: int) -> bool:
@@ -104,7 +104,7 @@ def _flow_key(row: Row, _: int) -> str:
 
 
 def _at_ends(keys: Collection[str]) -> Owners:
-    """Return what finds the addresses and networks among `keys` that are an end of a connection.
+    """Return a function that finds the addresses and networks among `keys` that are an end of a connection.
 
     Its opener's, or the one that it was opened to: there by its own address, or behind a dst-nat. A connection from
     outside carries a subscriber's data as well as one of their own. One look-up for each length of network there is,
@@ -230,7 +230,7 @@ RUNNING: Final[Mapping[RouterResource, Running]] = {
 """By the resource of an owner."""
 
 OF_SESSIONS: Final = frozenset({RouterResource.SESSION_FLOWS, RouterResource.LOGIN_FLOWS})
-"""Owners whose addresses are those that their sessions have at that time."""
+"""Owners with the addresses of their sessions at that time."""
 
 BY_ONE: Final[Mapping[RouterResource, RouterResource]] = {running.one: owner for owner, running in RUNNING.items()}
 
@@ -238,7 +238,7 @@ BY_ONE: Final[Mapping[RouterResource, RouterResource]] = {running.one: owner for
 def by_owner(
     running: Running, rows: Sequence[Row], keys: Collection[str], now_s: int
 ) -> dict[str, dict[str, dict[str, str]]]:
-    """Return the rows of each owner: owner -> key of a row -> what is told of it."""
+    """Return the rows of each owner: owner -> key of a row -> its shown fields."""
     found: dict[str, dict[str, dict[str, str]]] = {key: {} for key in keys}
     owners = running.owners(keys)
     for row in rows:
@@ -260,13 +260,13 @@ def names(running: Running, row: Row, keys: Collection[str], now_s: int) -> list
 def end_of(
     where: Address, key: str, within_s: int, *, now: str = "", proof: ProofKind | None = ProofKind.GONE
 ) -> Effect:
-    """Return the effect that ends what is running under an owner.
+    """Return the effect that ends everything that runs under an owner.
 
     Args:
         where: the owner's address, such as `TARGET/ppp/active/NAME`.
         key: the idempotency key.
         within_s: how long it may take until all of it is gone, seconds.
-        now: what it is at the moment, for people; what exactly is ended is found when it runs.
+        now: the present rows, for people; the rows to end are found when it runs.
         proof: None where the same may be there again at once.
 
     Raises:

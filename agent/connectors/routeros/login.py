@@ -37,7 +37,7 @@ class Login:
     """One login on a new connection. Its commands have no tag: the oldest routers are asked as every client does."""
 
     def __init__(self, user: str, password: bytes) -> None:
-        """Take who logs in; `password` may be empty, as it is on a router out of its box.
+        """Take the name to log in with; `password` may be empty, as it is on a router out of its box.
 
         Raises:
             LocalRouterError: there is no user.

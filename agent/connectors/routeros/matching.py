@@ -1,13 +1,14 @@
 """Which of a suspended subscriber's packets to the internet does a rule match: surely, and perhaps. Pure.
 
 A packet is its protocol, destination port, connection state, source address and the interface that it leaves by, each
-an axis of `packet_sets`. What is no axis matches none, all or some of the packets. DNS and ICMP are left out of
+an axis of `packet_sets`. A matcher that is no axis matches none, all or some of the packets. DNS and ICMP are left out
+of
 them: they pass in every suspension, and the preview names them as ways out. So are packets to a place: a pay page's
 address or list, which is not the internet.
 
-* What cannot be told matches perhaps, never surely.
+* A doubtful matcher matches perhaps, never surely.
 * A matcher that is not known here may match anything.
-* A list that a rule fills as packets come is not what it was when it was read.
+* A list that a rule fills as packets come changes after it was read.
 
 Source: RouterOS manual, "Common Firewall Matchers and Actions" and "Packet Flow".
 """
@@ -25,7 +26,7 @@ from agent.connectors.routeros.packet_sets import Box, Spans, both, less, spans
 Rule = Mapping[str, str]
 
 PPP: Final = "ppp"
-"""`Confined.interface` of a session whose interface is made at the login."""
+"""`Confined.interface` of a session with an interface made at the login."""
 ALL_PPP: Final = "all-ppp"
 """In a rule: any PPP interface. In `Ruleset.interface_lists`: those PPP servers' interfaces that always exist."""
 _ALL_OF_A_KIND: Final = "all-"
@@ -74,7 +75,7 @@ SILENT: Final = frozenset(
         HELD,
     }
 )
-"""Properties of a rule that do not say what it matches."""
+"""Properties of a rule that are no matchers."""
 _DROPS: Final = frozenset({"drop", "reject", "tarpit"})
 _ROUTED_6: Final = networks("2000::/3")[0]
 """All of IPv6 that the internet routes (RFC 4291 section 2.4)."""
@@ -156,7 +157,7 @@ class Confined:
 
 @dataclass(frozen=True, slots=True)
 class Ruleset:
-    """One family's rules as a router has them, and what they refer to. None: not read.
+    """One family's rules as a router has them, and the lists that they refer to. None: not read.
 
     `filter`, `raw`: all rules in their order, each with its properties as RouterOS prints them. `interface_lists`: the
     interfaces of each. `members`: entries of address lists, entry -> `dynamic` or `static`, of those that were read.
@@ -185,7 +186,7 @@ class Matched:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What one matcher says: of an axis, or of all packets alike."""
+    """The meaning of one matcher: for an axis, or for all packets alike."""
 
     axis: Axis | None
     may: Spans = ()
@@ -232,7 +233,7 @@ class Matcher:
     """Matches the rules of a ruleset with the packets of one subscriber."""
 
     def __init__(self, ruleset: Ruleset, confined: Confined) -> None:
-        """Take the rules with what they refer to, and the subscriber."""
+        """Take the rules with the lists that they refer to, and the subscriber."""
         self._ruleset, self._confined = ruleset, confined
         self._ways = tuple(sorted(ruleset.ways_out or ()))
         self._known = any(networks(text) for text in confined.addresses)
@@ -426,7 +427,7 @@ class Matcher:
     def _is_much(self) -> bool:
         """Tell whether all the places together are much of the internet that rules let the subscriber reach, perhaps.
 
-        Of a list whose entries were not read, as many addresses count as it holds.
+        Of a list without entries read, as many addresses count as it holds.
         """
         places, sizes = set[str](), dict[str, str]()
         for rule in self._rules:
@@ -465,7 +466,7 @@ class Matcher:
         return _Part(None, sure=Sure.ALL if "unicast" in text.split(",") else Sure.NONE)
 
     def _nat_state(self, text: str, rule: Rule) -> _Part:
-        """Judge the kind of NAT; a port forward takes what comes in from outside, where no subscriber is."""
+        """Judge the kind of NAT; a port forward takes packets from outside, where no subscriber is."""
         if text == "dstnat" and self._ways and self._from_outside(rule):
             return _Part(None, sure=Sure.NONE)
         return _SOME
@@ -476,10 +477,10 @@ class Matcher:
         return bool(held) and "!" not in name and held <= set(self._ways)
 
     def _ipsec(self, text: str, _: Rule) -> _Part:
-        """Judge by the networks at the other ends of the router's tunnels: what goes in by one goes to them.
+        """Judge by the networks at the other ends of the router's tunnels: packets into one go to them.
 
-        So nothing that goes to the internet does, unless they are much of it; and nothing of the subscriber's comes out
-        of one whose session is none, or whose addresses are not there.
+        So no packet to the internet does, unless they are much of it; and no packet of the subscriber comes out of one
+        that is not its session, or lacks its addresses.
         """
         way, kind = text.partition(",")[::2]
         part = _Part(None, sure=self._by_tunnel(way)) if kind in ("ipsec", "none") else _SOME

@@ -1,7 +1,8 @@
-"""The menus of RouterOS that we use, per release: what a row has, what of it is compared, shown and written.
+"""The menus of RouterOS that we use, per release: the properties of a row, and whether each is compared, shown and
+written.
 
-Two sources are put together at first use: tables/RELEASE.json, made from what was recorded of RouterOS (by
-tests/agent/connectors/routeros/make_tables.py), and tables/overlay.toml, by hand, for what the records do not say. A
+Two sources are put together at first use: tables/RELEASE.json, made from recordings of RouterOS (by
+tests/agent/connectors/routeros/make_tables.py), and tables/overlay.toml, by hand, for gaps in the recordings. A
 property that neither has is unknown: it is passed on apart when read, and refused when it is to be written.
 
 Errors:
@@ -30,11 +31,11 @@ from agent.connectors.routeros.versions import Version, table_above, table_of
 _TABLES: Final = Path(__file__).parent / "tables"
 
 _EMPTY_IS_A_VALUE: Final = frozenset({RouterKind.SWITCH, RouterKind.MATCH_LIST})
-"""Kinds whose empty text is something else than no value: a switch that is on, a set of nothing."""
+"""Kinds with an empty text that differs from no value: a switch that is on, a set of nothing."""
 
 
 class MenuError(Exception):
-    """What was asked of the tables is not in them."""
+    """The tables lack the menu or property that was asked for."""
 
 
 class UnknownMenuError(MenuError):
@@ -46,7 +47,7 @@ class UnwritableError(MenuError):
 
 
 class MenuRole(enum.StrEnum):
-    """What may be done with a property."""
+    """The uses of a property."""
 
     PLAIN = "plain"
     SECRET = "secret"
@@ -67,7 +68,7 @@ _COMPARED: Final = frozenset({MenuRole.PLAIN, MenuRole.SECRET, MenuRole.READ_ONL
 class Property:
     """A property of a menu's rows.
 
-    `default`: what RouterOS takes for it where nothing is set, normalised; None where it takes nothing, or that is not
+    `default`: the value that RouterOS takes where nothing is set, normalized; None where it takes none, or none is
     known. `can_unset`: a row may lose it again; RouterOS writes that `!name`, and a comment is lost by the empty text.
     `required`: RouterOS names it when an `add` lacks it.
     """
@@ -90,7 +91,9 @@ class Reading:
 
 
 _Compared = tuple[str, str | None, bool, Callable[[str], str] | None]
-"""A property that is compared: its name and default, whether an empty text is a value, and what normalises a text."""
+"""A property that is compared: its name and default, whether an empty text is a value, and the function that normalizes
+a text.
+"""
 
 
 def _as_compared(known: Property) -> _Compared:
@@ -132,17 +135,17 @@ class Menu:
         object.__setattr__(self, "proplist", (*(() if self.single else (".id",)), *self.keys, *names))
 
     def readable(self, row: Mapping[str, str]) -> Mapping[str, str]:
-        """Return what is compared of a row that was read with `proplist`, or with no proplist at all.
+        """Return the compared properties of a row that was read with `proplist`, or with no proplist at all.
 
         Each value is normalised. A property that is absent has its default, where one is known; else it is left out,
-        and so is one whose text is empty, which is RouterOS' other way to print that nothing is set. So two rows that
-        RouterOS treats alike are equal. A row that was read with fewer properties would be given defaults that it may
-        not have: do not bring one here.
+        and so is one with an empty text, RouterOS' other way to print that nothing is set. So two rows that RouterOS
+        treats alike are equal. A row that was read with fewer properties would be given defaults that it may not have:
+        do not bring one here.
         """
         return MappingProxyType(self._settled(row))
 
     def sort(self, row: Mapping[str, str]) -> Reading:
-        """Return every property of a row, normalised and sorted by what may be done with it; as `readable`, and all.
+        """Return every property of a row, normalized and sorted by its uses; as `readable`, and all.
 
         Words of the API itself, which begin with a dot (`.id`, `.nextid`), are no properties and are left out.
         """
@@ -196,8 +199,8 @@ def menu(path: str, version: Version) -> Menu:
 def unshown(path: str, version: Version, row: Mapping[str, str], words: Iterable[str]) -> tuple[str, ...]:
     """Return which properties may not be written to a row, since nothing shows that the release has them.
 
-    On a version that is not known those that the row does not show; but between two recorded releases what both have.
-    A comment is sure: rows have it in every recorded release, and show it only where it is not empty.
+    On a version that is not known those that the row does not show; but between two recorded releases those that both
+    have. A comment is sure: rows have it in every recorded release, and show it only where it is not empty.
 
     Args:
         path: the menu's.
@@ -241,7 +244,7 @@ class _RecordedMenu(TypedDict):
 
 
 class _ByHand(TypedDict, total=False):
-    """A menu of the overlay, and what it says of every menu: the file's head explains each."""
+    """A menu of the overlay, or its entry for every menu: the file's head explains each."""
 
     source: str
     keys: list[str]
@@ -305,7 +308,7 @@ def _menu(path: str, recorded: _RecordedMenu, overlay: _Overlay, release: Versio
 
 
 def _role(name: str, recorded: _RecordedProperty, by_hand: _ByHand, writable: frozenset[str]) -> MenuRole:
-    """Return a property's role: what was written by hand goes before what was recorded, a secret before all."""
+    """Return a property's role: an entry by hand goes before a recorded one, a secret before all."""
     if name in by_hand.get("secret", []):
         return MenuRole.SECRET
     if name in by_hand.get("write_only", []):

@@ -1,7 +1,7 @@
 """One access method on several routers: a subscriber may be served by any of them, so all of them must hold. Pure.
 
 Each router has rows of its own, and steps of its own. A router that does not know the login serves it nobody, and is
-left out; one that refuses for any other reason refuses all, since a subscriber who is suspended on one of two routers
+left out; one that refuses for any other reason refuses all, since a subscriber that is suspended on one of two routers
 is not suspended.
 """
 
@@ -55,7 +55,7 @@ class SeveralAccess:
         return SeveralAccess([part for target, part in self._parts.items() if target not in targets])
 
     def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
-        """Return what any of them needs."""
+        """Return the needs of all of them."""
         return [a for part in self._parts.values() for a in part.reads(service, seen)]
 
     def network_state(self, service: Service, seen: Mapping[Address, Seen]) -> NetworkState:
@@ -91,7 +91,7 @@ class SeveralAccess:
         return self._together(lambda part: part.disconnect(service, seen))
 
     def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
-        """Return what holds on all routers together."""
+        """Return the verdict on all routers together."""
         gone = sorted(_targets(enforce) - self._parts.keys())
         if gone:  # the configuration changed while the change ran
             text = f"its access method is no longer configured on {', '.join(map(_name, gone))}"
@@ -105,7 +105,7 @@ class SeveralAccess:
         return replace(worst, detail=" · ".join(told), again=again)
 
     def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
-        """Return what any of them needs to judge."""
+        """Return the needs of all of them to judge."""
         return [a for t, own in self._own(enforce).items() for a in self._parts[t].enforcement_reads(own, seen)]
 
     def _together(self, plan: Callable[[AccessMethod], AccessPlan | CannotEnforce]) -> AccessPlan | CannotEnforce:
@@ -171,7 +171,7 @@ def _enforcement(plans: Mapping[str, AccessPlan]) -> Enforcement | None:
 
 
 def _display(plans: Mapping[str, AccessPlan]) -> dict[str, str]:
-    """Return what is said of all routers: what differs with the router's name, where somebody is online as it is."""
+    """Return texts of all routers: differing ones with the router's name, or as they are where somebody is online."""
     every = {target: one.display for target, one in plans.items()}
     online = [display for display in every.values() if display.get("online") == "online"]
     display = dict(online[0] if online else next(iter(every.values())))

@@ -1,7 +1,8 @@
-"""What a router's administrator pastes into its terminal so that the agent may work there, and what it may then do.
+"""The text that a router's administrator pastes into its terminal so that the agent may work there, and the agent's
+rights then.
 
-Pure. Sources: RouterOS manual, "User" (groups and policies), "Services" (api-ssl), "Certificates". What each user needs
-is in `policies`.
+Pure. Sources: RouterOS manual, "User" (groups and policies), "Services" (api-ssl), "Certificates". The needs of each
+user are in `policies`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from agent.connectors.routeros.schema import Use
 
 NAME: Final = "ispagents"
 USERS: Final[Mapping[Use, str]] = {Use.READ: f"{NAME}-read", Use.SERVICE: NAME, Use.CONFIG: f"{NAME}-config"}
-"""What our users and their groups are called."""
+"""The names of our users and their groups."""
 _ORDER: Final = ("read", "write", "api")
 _PASSWORD: Final = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
 
@@ -36,7 +37,7 @@ class OnboardLine:
 
 
 def policies(use: Use) -> tuple[str, ...]:
-    """Return what a user gets: what it needs, and nothing else."""
+    """Return the policies that a user gets: its needs, and nothing else."""
     return tuple(policy for policy in _ORDER if policy in NEEDED[use])
 
 
@@ -60,7 +61,7 @@ def user_lines(use: Use, password: str, agent_address: str = "") -> tuple[Onboar
     """Return the lines that make one of our users, and its group.
 
     Args:
-        use: what it is for.
+        use: of the user.
         password: 16 to 64 of A-Z, a-z, 0-9, _ and -.
         agent_address: the only address or network from which it may come; empty: any.
 
@@ -79,7 +80,7 @@ def user_lines(use: Use, password: str, agent_address: str = "") -> tuple[Onboar
 
 
 def look_lines() -> tuple[OnboardLine, ...]:
-    """Return the lines that show what goes into the configuration: the certificate's fingerprint, and the serial."""
+    """Return the lines that print values for the configuration: the certificate's fingerprint, and the serial."""
     return (
         OnboardLine("/certificate", "print", (("", "detail"), ("", "where"), ("name", NAME))),
         OnboardLine("/system/license", "print", ()),

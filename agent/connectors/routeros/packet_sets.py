@@ -10,7 +10,7 @@ from collections.abc import Iterable
 Spans = tuple[tuple[int, int], ...]
 """A set of numbers: first and last of each run, in order, with a gap between two runs."""
 Box = tuple[Spans, ...]
-"""The packets whose number on each axis is in that axis' set; no axis is empty."""
+"""The packets that have their number on each axis in that axis' set; no axis is empty."""
 
 
 def spans(pairs: Iterable[tuple[int, int]]) -> Spans:

@@ -18,7 +18,7 @@ from agent.connectors.routeros.menus import Menu, UnwritableError
 from agent.model import ABSENT, Absent, Value
 
 OURS: Final = "ispagents: "
-"""How a comment of ours begins; the rest says what the rule does."""
+"""How a comment of ours begins; the rest names the rule's purpose."""
 ABOVE: Final = "above"
 COMMENT: Final = "comment"
 _COUNTERS: Final = frozenset({"bytes", "packets"})
@@ -44,7 +44,7 @@ def below(rows: Sequence[Rule], place: int, chain: str) -> int | None:
 
 
 def value_of(menu: Menu, rows: Sequence[Rule], key: str) -> Value:
-    """Return what the rule with a comment reads: its properties, and where it stands.
+    """Return the rule with a comment: its properties, and its place.
 
     Args:
         menu: the filter's as the router's release has it.
@@ -65,10 +65,10 @@ def value_of(menu: Menu, rows: Sequence[Rule], key: str) -> Value:
 
 
 def differences(now: Value, wanted: Mapping[str, str]) -> str:
-    """Return what somebody changed of a rule of ours, for people; "": nothing, its place left alone.
+    """Return somebody's changes to a rule of ours, for people, but for its place; "": none.
 
     Args:
-        now: what it reads, as `value_of` returns it.
+        now: the rule, as `value_of` returns it.
         wanted: its properties, without the place.
     """
     if isinstance(now, Absent):

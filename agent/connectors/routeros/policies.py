@@ -1,16 +1,16 @@
-"""What our users on a router may do, against what they must: too little is refused before a write, too much is said.
+"""The rights of our users on a router, against their needs: too few are refused before a write, too many are told.
 
 Pure. Source: RouterOS manual, "User", which has the policies by name:
 
 * `read`: every command that changes nothing. `write`: every setting of the router but its users; it does not bring
-  `read`. RouterOS has no narrower policy: who may change a PPP secret may change a route.
+  `read`. RouterOS has no narrower policy: a user that may change a PPP secret may change a route.
 * `api`: to log in here. `rest-api`, `ftp`, `ssh`, `telnet`, `winbox`, `web`, `local`, `romon`, `dude`, `tikapp`: other
   ways in.
 * `policy`: to change users and groups. A user with it can give itself any other policy, so ours have it not, that of
   configuration changes neither: nothing that we would configure is a user.
 * `test`: ping, traceroute and the like. A configuration change will ping from the router to see that it is still
   reached, so its user may have it; it needs it not.
-* `sensitive`: to see passwords. `password`: to change one's own. `reboot`, `sniff`: what they say.
+* `sensitive`: to see passwords. `password`: to change one's own. `reboot`, `sniff`: as their names say.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ NEEDED: Final[Mapping[Use, frozenset[str]]] = {
     Use.SERVICE: frozenset(("read", "write", "api")),
     Use.CONFIG: frozenset(("read", "write", "api")),
 }
-"""What each user must be able to do."""
+"""The rights that each user needs."""
 
 SENSITIVE: Final = "sensitive"
 _ALSO: Final[Mapping[Use, frozenset[str]]] = {Use.CONFIG: frozenset(("test",))}
-"""What a user may have besides without anybody being told."""
+"""Other rights that a user may have without anybody being told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Rights:
 
 
 def rights_of(user: str, users: Rows, groups: Rows, online: Rows) -> Rights:
-    """Return what a user may do.
+    """Return the rights of a user.
 
     Args:
         user: its name.
@@ -73,7 +73,7 @@ def superfluous(use: Use, rights: Rights) -> tuple[str, ...]:
 
 
 def see_alike(rights: Mapping[Use, Rights]) -> bool:
-    """Tell whether what is read and what is looked at before a write is seen alike, as far as is known.
+    """Tell whether the user for reads and the one for writes see alike, as far as is known.
 
     Without `sensitive` RouterOS shows no password. A row that one user reads with and another without it seems to have
     changed in between.
@@ -83,13 +83,13 @@ def see_alike(rights: Mapping[Use, Rights]) -> bool:
 
 
 def unlike_text(rights: Mapping[Use, Rights]) -> str:
-    """Return what a person is told of users that do not see alike, and what to do."""
+    """Return the sentence about users that do not see alike, with the advice."""
     sees = next(r for r in rights.values() if r.policies is not None and SENSITIVE in r.policies)
     return f"user {sees.user} sees passwords and the other does not: take policy sensitive from group {sees.group}"
 
 
 def missing_text(use: Use, rights: Rights) -> str:
-    """Return what a person is told of a user that may too little, and what to do."""
+    """Return the sentence about a user that lacks rights, with the advice."""
     lacks = ", ".join(missing(use, rights))
     return f"user {rights.user} (group {rights.group}) lacks policy {lacks}, which {_FOR[use]} needs"
 

@@ -1,13 +1,13 @@
-"""What a router lacks so that a suspension is kept: a profile with its list, and rules in their place. Pure.
+"""The parts that a router lacks to keep a suspension: a profile with its list, and rules in their place. Pure.
 
 * Only rows are added, and the address list of a suspended profile that has none is set. Nothing of anybody else's is
   touched, and no chain but `forward`: the agent's own connections are in `input`, and meet none of it.
 * The rules of a list stand together, as low as the judge of `firewall` allows: above FastTrack and every rule that lets
-  its members out, below what the operator accepts for them.
+  its members out, below the operator's accepts for them.
 * There is no guard: RouterOS has no confirmed commit for the API, and its safe mode undoes the changes of all sessions.
   In its place it is read, and again before the start, that no list holds an address from which the API is used.
-* In the order of the steps each state on the way is safe: first what suspended subscribers may reach, then the drop,
-  then the accept that keeps the answers to them out of FastTrack.
+* In the order of the steps each state on the way is safe: first the destinations that suspended subscribers may reach,
+  then the drop, then the accept that keeps the answers to them out of FastTrack.
 * No pool is made: a new profile takes its addresses as its tariffs' profiles do. A pool that a profile names, and that
   is not there, is told: its subscribers could not log in.
 * Hotspot profiles are left to people: the list of one holds only where its walled garden and its proxy do too.
@@ -42,7 +42,7 @@ from agent.model import ABSENT, Absent, Address, Effect, Field, Seen, Step, Tran
 from agent.reasons import MethodReason
 
 GARDEN: Final = "ispagents-garden"
-"""The address list of what suspended subscribers may reach."""
+"""The address list of the destinations that suspended subscribers may reach."""
 _CHAIN: Final = "forward"
 _EXCEPTED: Final = ("dst-address", "dst-address-list", "dst-port")
 """Matchers of a drop that leave a pay page open by exception."""
@@ -123,7 +123,7 @@ class _Draft:
     after: list[str] = field(default_factory=list)
     look: list[str] = field(default_factory=list)
     left: list[CannotEnforce] = field(default_factory=list)
-    """What is left to people, though all else can be prepared."""
+    """Work that is left to people, though all else can be prepared."""
     rests_on: list[Address] = field(default_factory=list)
 
     def before(self, resource: RouterResource, key: str) -> Seen:
@@ -138,7 +138,7 @@ class _Draft:
 
 
 def reads(target: str, needs: Sequence[DeviceNeeds], terms: PrepareTerms, seen: SeenAll) -> Collection[Address]:
-    """Return what `preparation` needs and `seen` lacks."""
+    """Return the needs of `preparation` that `seen` lacks."""
     families = _families(needs)
     wanted = [address(target, one, ALL) for family in families for one in (family.rules, family.order)]
     wanted += [where for need in needs for where in (need.profile, need.like) if where is not None]
@@ -358,7 +358,7 @@ def _block(
 
 
 def _changed(told: str, wanted: Sequence[Rule], now: Mapping[str, Value], kept: KeptIn | LetOut) -> CannotEnforce:
-    """Return what somebody changed of our rules of a list, which no longer keep it in; a person puts that right."""
+    """Return somebody's changes to our rules of a list, which no longer keep it in; a person puts that right."""
     changes = [(rule[COMMENT], differences(now[rule[COMMENT]], rule)) for rule in wanted]
     if changed := [f"{comment!r}: {text}" for comment, text in changes if text]:
         why = f"somebody changed the agent's rules of {told}: {'; '.join(changed)}"
@@ -384,8 +384,8 @@ def _hidden(rows: Sequence[Rule], place: int, name: str) -> list[str]:
 def _place(ruleset: Ruleset, wanted: Sequence[Rule], name: str) -> int | None:
     """Return the lowest index at which the rules keep a list in; None: there is none.
 
-    Not above a dynamic rule, which RouterOS keeps first, nor above one whose text another rule of the chain has too:
-    the place could not be told from that one's.
+    Not above a dynamic rule, which RouterOS keeps first, nor above one that has the same text as another rule of the
+    chain: the place could not be told from that one's.
     """
     rows = ruleset.filter
     texts = [text_of(row) for row in rows if row.get("chain") == _CHAIN]
@@ -408,7 +408,7 @@ def _place(ruleset: Ruleset, wanted: Sequence[Rule], name: str) -> int | None:
 
 
 def undo_reads(target: str, steps: Sequence[Step]) -> Collection[Address]:
-    """Return the members of the lists whose drop a preparation added."""
+    """Return the members of the lists with a drop that a preparation added."""
     return [address(target, family.members, name) for family, name in _dropped(target, steps)]
 
 

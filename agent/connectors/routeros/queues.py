@@ -1,8 +1,8 @@
 """Which simple queue shapes a subscriber, and whether it is the one that takes their traffic. Pure.
 
-"Simple queues have a strict order": a packet goes to the first queue whose conditions fit it, and what stands below
-never sees it. So a queue holds its subscriber to a speed only where no queue above it takes any of their traffic.
-What cannot be told counts as taking it: an interface, a time of day, marks.
+"Simple queues have a strict order": a packet goes to the first queue with conditions that fit it, and a queue below
+never sees it. So a queue holds its subscriber to a speed only where no queue above it takes any of their traffic. A
+doubtful condition counts as taking it: an interface, a time of day, marks.
 
 Source: RouterOS manual, "Queues" (simple queues: target, dst, parent, order).
 """
@@ -112,7 +112,7 @@ def _place(queues: Sequence[Queue], queue: Queue) -> int:
 
 
 def _in_line(named: Mapping[str, Queue], other: Queue, queue: Queue, above: Sequence[Queue]) -> bool:
-    """Tell whether a queue is a parent or a child of this one: what it takes, this one takes too."""
+    """Tell whether a queue is a parent or a child of this one: this one takes its packets too."""
     return any(other is one for one in above) or any(queue is one for one in _ancestors(named, other))
 
 

@@ -1,4 +1,4 @@
-"""What each resource reads: one command a menu, however many addresses are asked for."""
+"""Reads of each resource: one command a menu, however many addresses are asked for."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ KEY_MAX: Final = 4096
 """Characters of a name that is asked for; chosen arbitrarily, far above RouterOS's own limits."""
 
 BEGUN_MAX: Final = 50_000
-"""Sessions whose beginning is remembered; chosen arbitrarily, some megabytes."""
+"""Sessions to remember the beginning of; chosen arbitrarily, some megabytes."""
 
 OPEN_MAX: Final = 1000
-"""Owners of whom it is remembered which connections were open; chosen arbitrarily, above what is cut at a time."""
+"""Owners to remember the open connections of; chosen arbitrarily, above the most that is cut at a time."""
 
 _Row = Mapping[str, str]
 _Reader = Callable[["RouterApi", "Version", Sequence[str]], Awaitable[Mapping[str, "Value"]]]
@@ -77,7 +77,9 @@ _HELD: Final = {
     ),
     RouterResource.HELD6: (("/ipv6/dhcp-server/binding", "DHCPv6 binding", "duid", ("address",), "dynamic"),),
 }
-"""Menus of those who have an address for a while: what it is called, its owner, the addresses, what must be `true`."""
+"""Menus of temporary holders of addresses: the property of the name, of the owner, of the addresses, and the one that
+must be `true`.
+"""
 _LISTED: Final = {
     RouterResource.LISTED: "/ip/firewall/address-list",
     RouterResource.LISTED6: "/ipv6/firewall/address-list",
@@ -148,11 +150,11 @@ class Readers:
     async def read(
         self, api: RouterApi, version: Version, resource: RouterResource, keys: Sequence[str]
     ) -> Mapping[str, Value]:
-        """Return what each key of a resource reads; one that is left out is ABSENT.
+        """Return the value of each key of a resource; one that is left out is ABSENT.
 
         Raises:
             RouterError: the router cannot be asked.
-            UnreadableError: it answers what cannot be right.
+            UnreadableError: its answer cannot be right.
         """
         return await self._readers[resource](api, version, keys)
 
@@ -174,7 +176,9 @@ class Readers:
     async def print(
         self, api: RouterApi, path: str, proplist: Collection[str], key: str, wanted: Sequence[str]
     ) -> tuple[_Row, ...]:
-        """Return the rows whose `key` is one of `wanted`; a long list is looked up in the whole menu. None: all."""
+        """Return the rows that have one of `wanted` as their `key`; a long list is looked up in the whole menu. None:
+        all.
+        """
         # What cannot be sent is not there: nobody's name on a router has such bytes
         asked = [text for text in dict.fromkeys(wanted) if "\0" not in text and len(text) <= KEY_MAX]
         query = [f"?{key}={text}" for text in asked] + ["?#|"] * (len(asked) - 1)
@@ -484,7 +488,7 @@ class _Menus:
 
 
 def _size(entries: Collection[str]) -> dict[str, str]:
-    """Return what is told of a list that is a destination, as a property of the rule that names it."""
+    """Return a list that is a destination, as a property of the rule that names it."""
     if is_wide(entries):
         return {WIDE: "true"}
     held = held_by(entries)
@@ -492,7 +496,7 @@ def _size(entries: Collection[str]) -> dict[str, str]:
 
 
 async def _tunnels(menu: _Menus) -> frozenset[str]:
-    """Return the networks at the other ends of IPsec policies. A template is none: what is made of it is listed too."""
+    """Return the networks at the other ends of IPsec policies. A template is none: its rows are listed too."""
     rows = await menu.rows("/ip/ipsec/policy", ("dst-address", "disabled", "template", "action"))
     return frozenset(
         row.get("dst-address", "")

@@ -1,7 +1,7 @@
-"""Subscribers that do not exist, by which a router's readiness is tried: what each method's own entry would read. Pure.
+"""Subscribers that do not exist, by which a router's readiness is tried: each with the entry of its method. Pure.
 
-* An example is planned by the method itself, from the router's own profiles, lists and rules: what it says of a
-  suspension cannot differ from a preview's.
+* An example is planned by the method itself, from the router's own profiles, lists and rules: its words on a suspension
+  cannot differ from a preview's.
 * Only its own entry is assumed. Where the entry's address decides, as rules may name addresses, it is an address that
   is nobody's (RFC 5737, RFC 3849), and the example says that it was made up.
 """
@@ -34,5 +34,5 @@ def example(method: RouterMethod, login: str, assumed: Mapping[Address, Value], 
 
 
 def tariff_of(method: RouterMethod) -> str:
-    """Return what the method maps the example's tariff to."""
+    """Return the profile, rate or limit that the method maps the example's tariff to."""
     return next(iter(method.tariffs.values()), "")

@@ -1,7 +1,7 @@
-"""Rows of menus by their natural key: how one is found and read, and the words that make it what a plan wants. Pure.
+"""Rows of menus by their natural key: how one is found and read, and the words that make it as a plan wants it. Pure.
 
-A step changes one row: properties of one that is there, a new one, or one less. What is written are the properties that
-differ, each one that the release lets anybody write; the row as a whole is compared before, and read back after.
+A step changes one row: properties of one that is there, a new one, or one less. The differing properties are written,
+each one that the release lets anybody write; the row as a whole is compared before, and read back after.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _COMMENT: Final = "comment"
 
 @dataclass(frozen=True, slots=True)
 class KeptMenu:
-    """A menu whose rows have a key: `query` is the property that a router is asked by, `verbs` what we do with a row.
+    """A menu with a key for its rows: a router is asked by the property `query`; `verbs` are our commands on a row.
 
-    `key_of` gives a row's key; `queried` what `query` is for a key. Whoever a subscriber is (a secret, a lease, a
+    `key_of` gives a row's key; `queried` the value of `query` for a key. Whoever a subscriber is (a secret, a lease, a
     hotspot's user) is never made nor taken away.
     """
 
@@ -72,7 +72,7 @@ def by_key(kept: KeptMenu, rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def value_of(menu: Menu, where: Address, rows: Sequence[Row], commit: Commit) -> Value:
-    """Return what the rows of one key read: the row's properties, or how many there are.
+    """Return the value of one key's rows: the row's properties, or how many there are.
 
     Args:
         menu: the menu as the router's release has it.
@@ -89,7 +89,7 @@ def value_of(menu: Menu, where: Address, rows: Sequence[Row], commit: Commit) ->
 
 
 def verb_of(transition: Transition) -> str:
-    """Return what is done with the row: `set`, `add`, `remove`; `set` too where it is to stay away."""
+    """Return the verb for the row: `set`, `add`, `remove`; `set` too where it is to stay away."""
     gone, new = isinstance(transition.after, Absent), isinstance(transition.before.value, Absent)
     return "set" if gone is new else "remove" if gone else "add"
 
@@ -115,7 +115,7 @@ def words_of(menu: Menu, transition: Transition) -> list[str]:
 
 
 def _to_add(menu: Menu, name: str, text: Field) -> bool:
-    """Tell whether a new row's property is to be said: not what the router says of it by itself."""
+    """Tell whether a new row's property must be sent: not one that the router sets by itself."""
     known = menu.properties.get(name)
     return known is None or (known.role is not MenuRole.READ_ONLY and text != known.default)
 

@@ -1,6 +1,7 @@
-"""A router's rules and what they refer to as one value, `ip/filter/all`, so that both are of one moment. Pure.
+"""A router's rules and the lists that they refer to as one value, `ip/filter/all`, so that both are of one moment.
+Pure.
 
-Its rows: the filter rules first, by their numbers from 1; then by key what was read beside them:
+Its rows: the filter rules first, by their numbers from 1; then by key the other reads:
 
 * `raw N`: the raw rules; `interfaces LIST`: a list's interfaces; `members LIST`: an address list's entries, with
   `dynamic` or `static`; `ways`: the interfaces of the default routes; `tracking`: the settings of connection tracking;
@@ -103,7 +104,7 @@ class Rulesets:
         return known.outside[members_of]
 
     def _of(self, value: Value) -> _Known:
-        """Return what is known of a value, or of an equal one that was read before."""
+        """Return the cached work on a value, or on an equal one that was read before."""
         known = self._known.get(id(value))
         if known is not None and known.value is value:
             return known

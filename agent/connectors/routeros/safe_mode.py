@@ -1,7 +1,7 @@
 """Is a colleague's safe mode open on a router? Pure.
 
-What any session writes while it is open is undone when its session ends without releasing it, and a hundred writes put
-it out of force, whoever made them (MikroTik's manual, "Configuration Management"). Nothing of ours takes or ends one.
+Writes of any session while it is open are undone when its session ends without releasing it, and a hundred writes of
+anybody put it out of force (MikroTik's manual, "Configuration Management"). Nothing of ours takes or ends one.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ _Rows = Sequence[Mapping[str, str]]
 
 
 def open_safe_mode(modes: _Rows, history: _Rows) -> str | None:
-    """Return that a safe mode is open and who made changes in it, for people; "": none is; None: nobody knows.
+    """Return that a safe mode is open and the users that made changes in it, for people; "": none is; None: nobody
+    knows.
 
     Args:
-        modes: what `/safe-mode` prints; nothing where the release has no such menu.
+        modes: the rows of `/safe-mode`; none where the release has no such menu.
         history: rows of the history; those that are not marked count for nothing.
     """
     floating = [row for row in history if row.get(FLOATING) in ("true", "yes")]

@@ -1,4 +1,4 @@
-"""What a RouterOS target is configured with, and what a service state means on it."""
+"""The configuration of a RouterOS target, and the meaning of a service state on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from agent.connectors.base import GARDEN_MOST
 
 
 class Use(enum.StrEnum):
-    """What a user of the router is for. A connection belongs to one user, and is used for nothing else."""
+    """The use of a user of the router. A connection belongs to one user, and is used for nothing else."""
 
     READ = "read"
     """Previews, read-back, health."""
@@ -22,7 +22,7 @@ class Use(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """Who logs in. `secret` names the password in the vault."""
+    """A user that logs in. `secret` names the password in the vault."""
 
     use: Use
     user: str
@@ -67,7 +67,7 @@ class RouterTarget:
 
     @property
     def credentials(self) -> Mapping[Use, Credential]:
-        """Who logs in for what. Without a user of its own, reading is done by the service's user."""
+        """The user for each use. Without a user of its own, reading is done by the service's user."""
         found = {Use.SERVICE: Credential(Use.SERVICE, self.user, self.secret)}
         if self.read_user:
             found[Use.READ] = Credential(Use.READ, self.read_user, self.read_secret)
@@ -85,10 +85,10 @@ class RouterTarget:
 class PppMethod:
     """`[ppp.NAME]`: subscribers are PPP secrets, a login is a secret's name, and a service state is its profile.
 
-    `tariffs`: tariff -> PPP profile. `suspended_profile`: the profile of a suspended subscriber; its address lists
-    are what keeps them in, and what proves it. The two times are as for RADIUS. All methods have: `also_on`, other
-    routers that have secrets of the same subscribers; `only_these_routers`, that no other router serves them;
-    `garden_most`, how many public addresses a garden may hold.
+    `tariffs`: tariff -> PPP profile. `suspended_profile`: the profile of a suspended subscriber; its address lists keep
+    them in, and prove it. The two times are as for RADIUS. All methods have: `also_on`, other routers that have secrets
+    of the same subscribers; `only_these_routers`, that no other router serves them; `garden_most`, how many public
+    addresses a garden may hold.
     """
 
     name: str
@@ -127,8 +127,8 @@ class DhcpMethod:
     """`[dhcp.NAME]`: subscribers have a static DHCP lease; a login is its MAC address.
 
     `tariffs`: tariff -> the lease's `rate-limit`, "" where the lease has none. Suspended is `suspended_list` among the
-    lease's address lists; or, where that is empty, `block-access`. `renew_within_s`: how long to wait until what was
-    written is in effect.
+    lease's address lists; or, where that is empty, `block-access`. `renew_within_s`: how long to wait until a write is
+    in effect.
     """
 
     name: str

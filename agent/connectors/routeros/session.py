@@ -1,8 +1,8 @@
-"""A session to one router: bulk reads of its menus, a write to one row, and the end of what is running.
+"""A session to one router: bulk reads of its menus, a write to one row, and the end of running sessions.
 
 The commands of several steps are in flight at once on the connections that `line` opens. A row is found by its key at
-the moment of writing, exactly once, and compared with what the plan saw: a remembered `.id` may be another row by then.
-RouterOS has no conditional write, so between the look and the write another administrator may come
+the moment of writing, exactly once, and compared with the plan's *before*: a remembered `.id` may be another row by
+then. RouterOS has no conditional write, so between the look and the write another administrator may come
 (`Traits.conditional` is False, and the preview says so).
 """
 
@@ -54,13 +54,15 @@ if TYPE_CHECKING:
     from agent.runtime.clock import Clock
 
 SETTLE_S: Final = 2.0
-"""How long a command may still be under way, or at work in a busy router, whose connection is gone."""
+"""How long a command may still be under way, or at work in a busy router, after its connection is gone."""
 
 BOUND_MAX: Final = 1000
-"""What one effect ends at most, so that the journal stays readable; chosen arbitrarily, above what a home has open."""
+"""The most that one effect ends, so that the journal stays readable; chosen arbitrarily, above a home's open
+connections.
+"""
 
 _CONFIGURATION: Final = frozenset({*PLACED, RouterResource.PROFILE})
-"""What a change of the router's configuration writes, beside address lists."""
+"""The menus that a change of the router's configuration writes, beside address lists."""
 
 _GONE: Final = "no such item"
 """RouterOS's text for a row that is not there any more; anything else counts as a refusal."""
@@ -96,7 +98,7 @@ class RouterSession:
     # --- reading ---
 
     async def read(self, addresses: Collection[Address]) -> Mapping[Address, Seen]:
-        """Return what each address reads now, in one command a menu however many there are.
+        """Return the present value of each address, in one command a menu however many there are.
 
         Raises:
             UnreadableError: the router cannot be asked, or an address is not one of this target's.
@@ -126,9 +128,9 @@ class RouterSession:
         return {self.target.id: ""}
 
     async def check(self, secret: str = "") -> Sequence[Check]:
-        """Return whether each of our users can log in; `secret`: only those whose password it is.
+        """Return whether each of our users can log in; `secret`: only those with this password.
 
-        What the agent says of the router beside that is in its report (`device show`).
+        The agent's other facts about the router are in its report (`device show`).
         """
         found = []
         passwords = {credential.user: credential.secret for credential in self._config.credentials.values()}
@@ -141,10 +143,10 @@ class RouterSession:
         return found
 
     async def bind(self, effect: Effect, earlier: Earlier = NOTHING_EARLIER) -> Mapping[Address, Seen]:
-        """Return what `effect` would end (sessions, cookies, connections), each at its own address.
+        """Return the things that `effect` would end (sessions, cookies, connections), each at its own address.
 
-        A later attempt ends no session that began after the first one: it logged in under what was written before. Of
-        connections of whatever address a session has, those are ended that were read last: by the judgement, which
+        A later attempt ends no session that began after the first one: it logged in under the settings written before.
+        Of connections of whatever address a session has, those are ended that were read last: by the judgement, which
         looks for them once the session is there.
 
         Raises:
@@ -185,7 +187,7 @@ class RouterSession:
     # --- writing ---
 
     async def send(self, ticket: Ticket) -> Reply:
-        """Write the ticket's transition if the row still reads *before*, or end what is bound.
+        """Write the ticket's transition if the row still reads *before*, or end the bound sessions.
 
         Raises:
             NotSentError: nothing was sent. DriftedError: nor will it be, the row reads otherwise.
@@ -214,7 +216,7 @@ class RouterSession:
         return await self._line.busy()
 
     def notes(self) -> Sequence[str]:
-        """Return what a preview says of the router: a release that is not known, users that may not write."""
+        """Return a preview's warnings about the router: a release that is not known, users that may not write."""
         why = self._readers.connections.whole
         return (*self._line.notes(), *([f"{self.target.id}: all its connections are read: {why}"] if why else ()))
 
@@ -319,7 +321,7 @@ class RouterSession:
         return refused or Reply(True, TargetReason.DONE if ids else TargetReason.NO_SESSION, f"{len(ids)} ended")
 
     async def _command(self, api: RouterApi, ticket: Ticket, *words: str) -> Reply:
-        """Send what changes something, once; what a refusal of the router changed is read back by the main job."""
+        """Send a command that changes something, once; the main job reads back the effect of a refused one."""
         if self._clock.boot_s() >= ticket.deadline_s:
             raise NotSentError(f"{self.target.id}: the deadline passed before its turn", reason=TargetReason.EXPIRED)
         timeout_s = min(self._config.timeout_s, ticket.deadline_s - self._clock.boot_s())
@@ -339,7 +341,7 @@ class RouterSession:
         return Reply(True, TargetReason.DONE)
 
     async def _call(self, api: RouterApi, *words: str, timeout_s: float) -> None:
-        """Send a command whose fate, given up for whatever reason, is in doubt for a while."""
+        """Send a command; its fate, when it is given up for any reason, is in doubt for a while."""
         over = False
         try:
             await api.call(*words, timeout_s=timeout_s)

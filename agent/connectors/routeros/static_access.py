@@ -1,14 +1,14 @@
 """The access method for fixed addresses: a service state becomes a list's entries and a simple queue's limit.
 
-Pure: it is given what was read. A login is the subscriber's addresses. Suspended is an entry of each in a list that the
-firewall drops, for IPv4 and IPv6 alike (`static_lists`); or, where the operator says so, a limit of the subscriber's
-queue (`static_queue`), and then they stay online. A tariff is that queue's limit. Before anything is written it is
-looked up whether it would take effect: the list's rule above FastTrack, no queue above that takes the traffic, an
-address that is nobody else's tomorrow.
+Pure: it takes values that were read. A login is the subscriber's addresses. Suspended is an entry of each in a list
+that the firewall drops, for IPv4 and IPv6 alike (`static_lists`); or, where the operator says so, a limit of the
+subscriber's queue (`static_queue`), and then they stay online. A tariff is that queue's limit. Before anything is
+written it is looked up whether it would take effect: the list's rule above FastTrack, no queue above that takes the
+traffic, an address that is nobody else's tomorrow.
 
-What was open before a suspension is cut, since a fasttracked connection passes by the firewall (`static_flows`). After
-a restore what is open is cut too, since a connection that was redirected to a pay page stays redirected. Where
-FastTrack is on, a connection that it took before passes by a queue too: it is cut with a new limit.
+Connections from before a suspension are cut, since a fasttracked one passes by the firewall (`static_flows`). After a
+restore open connections are cut too, since one that was redirected to a pay page stays redirected. Where FastTrack is
+on, a connection that it took before passes by a queue too: it is cut with a new limit.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ class StaticAccess:
     # --- what is read ---
 
     def reads(self, service: Service, seen: SeenAll) -> Collection[Address]:
-        """Return pools, rules, lists and queues; then the subscriber's own queue, and what is open if suspended."""
+        """Return pools, rules, lists and queues; then the subscriber's own queue, and its open connections if
+        suspended.
+        """
         mine = addresses_of(service.login)
         if isinstance(mine, CannotEnforce):
             return []
@@ -86,7 +88,9 @@ class StaticAccess:
         return [a for a in (*self._queue.then_reads(mine, seen), *self._lists.then_reads(mine, seen)) if a not in seen]
 
     def enforcement_reads(self, enforce: Enforcement, seen: SeenAll) -> Collection[Address]:
-        """Return what `judge` needs: the lists, rules and queues again, and what is open of a suspended subscriber."""
+        """Return the needs of `judge`: the lists, rules and queues again, and the open connections of a suspended
+        subscriber.
+        """
         mine, expect = _mine(enforce), enforce.expect
         wanted = [enforce.address, *(address(self.target, family.rules, ALL) for family in families(mine))]
         if expect["list"]:
@@ -167,7 +171,7 @@ class StaticAccess:
         return AccessPlan(tuple(steps), enforce, display)
 
     def disconnect(self, service: Service, seen: SeenAll) -> AccessPlan | CannotEnforce:
-        """Return the cut of what is open. It cannot be proven: the next packet connects the same ends again."""
+        """Return the cut of open connections. It cannot be proven: the next packet connects the same ends again."""
         mine = self._mine_for_good(service, seen)
         if isinstance(mine, CannotEnforce):
             return mine
@@ -176,7 +180,7 @@ class StaticAccess:
         return AccessPlan(tuple(steps), None, display)
 
     def judge(self, enforce: Enforcement, seen: SeenAll, ended: Collection[Address]) -> Judgement:
-        """Judge from the lists, rules and queues as they are now; of what is in `ended`, none may pass by them."""
+        """Judge from the lists, rules and queues as they are now; no connection in `ended` may pass by them."""
         mine, expect = _mine(enforce), enforce.expect
         parts = []
         if mine and expect["queue"]:
@@ -212,7 +216,7 @@ class StaticAccess:
     def _after(
         self, wanted: ServiceState, mine: Collection[Network], seen: SeenAll, shaped: Shaped | None
     ) -> str | CannotEnforce:
-        """Return what holds afterwards: the list, and at what speed; or that the list keeps nobody in."""
+        """Return the state afterwards: the list, and the speed; or that the list keeps nobody in."""
         stays = self._queue.suspends and wanted.access is Access.SUSPENDED
         speed = queue_after(shaped.name, shaped.limit, stays=stays) if shaped else ""
         if self._queue.suspends:
@@ -243,7 +247,7 @@ class StaticAccess:
         after: int,
         proof: ProofKind | None = ProofKind.GONE,
     ) -> list[Step]:
-        """Return the effects that cut what is open, one for each address, once the last write is done."""
+        """Return the effects that cut open connections, one for each address, once the last write is done."""
         effects = [
             end_of(flows_of(self.target, one), f"{service.ref}:{what}:{spelt(one)}", within_s, proof=proof)
             for one in mine

@@ -26,7 +26,7 @@ _WIDEST: Final = {4: 24, 6: 32}
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """IPv4 or IPv6 on a router: what is read and written for it."""
+    """IPv4 or IPv6 on a router: the menus that are read and written for it."""
 
     version: int
     entry: RouterResource

@@ -1,9 +1,9 @@
-"""What is open of fixed addresses, and what of it passes by the firewall and the queues. Pure.
+"""Open connections of fixed addresses, and those of them that pass by the firewall and the queues. Pure.
 
 A fasttracked connection does. All others meet each rule with every packet, so where the rules hold they need no more
 proof; and they may be back at once with the same two ends, since somebody outside goes on sending. So only those that
-are fasttracked, or do not say that they are not, count: but where a rule accepts what was open before, `Passing` says
-which do.
+are fasttracked, or do not say that they are not, count: but where a rule accepts connections from before, `Passing`
+says which do.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ Passing = Callable[[Network, Value], tuple[Collection[str], bool]]
 
 
 def flows_of(target: str, one: Network) -> Address:
-    """Return the address of what is open from and to an address or prefix."""
+    """Return the address of the connections from and to an address or prefix."""
     return address(target, family_of(one).flows, spelt(one))
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """What is open: `many` in all; `loose` pass by, `left` of them are known to be from before, `of` these owners."""
+    """Open connections: `many` in all; `loose` pass by, `left` of them known to be from before, `of` these owners."""
 
     many: int
     loose: frozenset[Address]
@@ -48,12 +48,12 @@ def open_now(
     ended: Collection[Address] = (),
     passing: Passing = fasttracked,
 ) -> Open:
-    """Return what is open of the addresses whose connections were read.
+    """Return the open connections of the addresses that were read.
 
     Args:
         target: the router's id.
         mine: a subscriber's addresses.
-        seen: what was read.
+        seen: the values read.
         ended: the connections that were set out to be cut. A loose one of an address of which nothing is among them
             counts as from before: it may be that they could not be told, since there are too many.
         passing: which connections pass.

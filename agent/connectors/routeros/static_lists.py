@@ -2,7 +2,7 @@
 
 Each address is an entry of its own. An entry of ours is removed at the restore, one that was there disabled is disabled
 again, and one that somebody else made is removed too, since the list is the one that the operator named: the preview
-says whose it is. What cannot be lifted by an address' own entry (a wider one, one with a timeout) is refused.
+names its maker. A suspension that an address' own entry cannot lift (a wider entry, one with a timeout) is refused.
 """
 
 from __future__ import annotations
@@ -64,13 +64,13 @@ class StaticLists:
         return listed + members + self.entries(mine)
 
     def then_reads(self, mine: Collection[Network], seen: SeenAll) -> list[Address]:
-        """Return what is open of the addresses that are in the list already: is anything of it at large?"""
+        """Return the open connections of the addresses that are in the list already, as some may pass by."""
         if not self._name:
             return []
         return [flows_of(self._target, one) for one in mine if _is_on(texts_of(seen[self._entry(one)].value))]
 
     def judge_reads(self, mine: Collection[Network], access: Access) -> list[Address]:
-        """Return the list's members, the rules, and what is open."""
+        """Return the list's members, the rules, and the open connections."""
         wanted = []
         for family in families(mine):
             wanted += [rules_at(self._target, family), address(self._target, family.members, self._name)]
@@ -79,7 +79,7 @@ class StaticLists:
     # --- what is done ---
 
     def writes(self, access: Access, mine: Collection[Network], seen: SeenAll) -> list[Transition] | CannotEnforce:
-        """Return what makes the addresses members of the list, or of none of its entries."""
+        """Return the steps that make the addresses members of the list, or of none of its entries."""
         found: list[Transition] = []
         for one in mine if self._name else ():
             refusal = self._refuse(access, one, seen)
@@ -168,11 +168,11 @@ class StaticLists:
         return texts
 
     def open_now(self, mine: Collection[Network], seen: SeenAll, ended: Collection[Address] = ()) -> Open:
-        """Return what is open of the addresses, and which of it the list's rules do not hold."""
+        """Return the open connections of the addresses, and those of them that the list's rules do not hold."""
         return open_now(self._target, mine, seen, ended, partial(self._passing, seen))
 
     def _passing(self, seen: SeenAll, one: Network, connections: Value) -> tuple[Collection[str], bool]:
-        """Implements `static_flows.Passing`: where a rule accepts what is established, what opened later counts too."""
+        """Implements `static_flows.Passing`: where a rule accepts established connections, later ones count too."""
         rules = seen[rules_at(self._target, family_of(one))].value
         found = self._rulesets.kept(rules, _confined((one,), self._name))
         open_flows = found.open_flows if isinstance(found, KeptIn) else ""
@@ -191,7 +191,7 @@ class StaticLists:
         return [f"{spelt(one)} {entry_text(entry, self._name)}" for one, entry in entries.items()]
 
     def after(self, access: Access, mine: Collection[Network], seen: SeenAll) -> str | CannotEnforce:
-        """Return what holds afterwards, or that the list keeps nobody in."""
+        """Return the state afterwards, or that the list keeps nobody in."""
         if access is Access.ACTIVE:
             return f"in no entry of list {self._name}"
         kept = self.kept(mine, seen)
@@ -205,7 +205,7 @@ class StaticLists:
     # --- judging ---
 
     def judge(self, access: Access, mine: Collection[Network], seen: SeenAll, ended: Collection[Address]) -> Judgement:
-        """Judge from the list and the rules as they are now; of what is in `ended`, none may pass by them."""
+        """Judge from the list and the rules as they are now; no connection in `ended` may pass by them."""
         if access is Access.ACTIVE:
             return self._judge_out(mine, seen)
         told = f"{' · '.join(map(spelt, mine))} in list {self._name}"
@@ -252,7 +252,7 @@ def _is_on(entry: Mapping[str, str]) -> bool:
 
 
 def _left(entry: Mapping[str, Field]) -> Mapping[str, Field] | Absent:
-    """Return what becomes of an entry at the restore: disabled again if that is how we found it, else nothing."""
+    """Return the entry after the restore: disabled again if that is how we found it, else nothing."""
     comment = entry.get(COMMENT, "")
     if not isinstance(comment, str) or not {_ENABLED, SUSPENDED} <= {*marks_in(comment)}:
         return ABSENT

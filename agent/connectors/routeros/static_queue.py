@@ -1,9 +1,9 @@
 """The simple queue of fixed addresses: the half of the access method that says how fast somebody is. Pure.
 
-A tariff is the `max-limit` of the one queue whose target is exactly the subscriber's addresses; a suspension may be a
-limit too. Its limits are written only from one that the configuration maps to another, since what it had is nowhere
-else; and only where they hold: the queue is the one that takes the traffic, nothing lets more through, and FastTrack
-does not pass it by.
+A tariff is the `max-limit` of the one queue that has exactly the subscriber's addresses as its target; a suspension may
+be a limit too. Its limits are written only from one that the configuration maps to another, since its former limits are
+kept nowhere else; and only where they hold: the queue is the one that takes the traffic, nothing lets more through, and
+FastTrack does not pass it by.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Shaped:
     """The queue as it is to be.
 
     `write`: None where it is so already. `strictly`: it must hold its subscriber to the limit; a restore only gives
-    back what was there, and is not refused for what else is odd.
+    back the former limit, and is not refused for other oddities.
     """
 
     name: str
@@ -77,14 +77,15 @@ class StaticQueue:
         return [address(self._target, RouterResource.QUEUES, ALL)] if self._matters else []
 
     def then_reads(self, mine: Collection[Network], seen: SeenAll) -> list[Address]:
-        """Return the subscriber's own queue, and the lists on whose members it hangs whether FastTrack passes it by."""
+        """Return the subscriber's own queue, and the lists that decide whether FastTrack passes it by."""
         found = queues.own(self._queues(seen), mine) if self._matters else None
         if found is None or isinstance(found, queues.Unfit):
             return []
         return [address(self._target, RouterResource.QUEUE, found.get("name", "")), *self.judge_reads(mine, seen)]
 
     def judge_reads(self, mine: Collection[Network], seen: SeenAll) -> list[Address]:
-        """Return the lists that FastTrack's rules ask for; then, where it is on and spares the addresses, what is open.
+        """Return the lists that FastTrack's rules ask for; then, where it is on and spares the addresses, the open
+        connections.
 
         A connection that it took before it spared them passes by the queue for as long as it is open.
         """
@@ -102,7 +103,7 @@ class StaticQueue:
     def shape(
         self, wanted: ServiceState, service: Service, mine: Collection[Network], seen: SeenAll
     ) -> Shaped | CannotEnforce:
-        """Return the queue as wanted, or why its limit would not hold, or what it had would be lost."""
+        """Return the queue as wanted, or why its limit would not hold, or its former one would be lost."""
         for tariff in (service.tariff, wanted.tariff):
             if tariff not in self._limits:
                 return CannotEnforce(MethodReason.UNMAPPED_TARIFF, f"method {self._name} maps no limit to {tariff}")
@@ -176,7 +177,7 @@ class StaticQueue:
     # --- what is said ---
 
     def now(self, mine: Collection[Network], seen: SeenAll, tariff: str = "") -> str:
-        """Return at what limit somebody is; with a tariff, also where that is not the tariff's."""
+        """Return somebody's limit; with a tariff, also where it is not the tariff's."""
         limit = self._limits.get(tariff, "") if tariff else ""
         if not self._matters or (tariff and not limit):
             return ""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def entry_text(entry: Mapping[str, str], name: str) -> str:
-    """Return how an address stands in a list, and whose doing that is: `in list suspended, NOT made by us`."""
+    """Return how an address stands in a list, and whether we made it so: `in list suspended, NOT made by us`."""
     if not entry:
         return f"not in list {name}"
     if entry.get("disabled") == "true":
@@ -49,7 +49,7 @@ def _rate_text(bits: str) -> str:
 
 
 def list_after(kept: Sequence[str], mine: Collection[Network], *, from_outside: bool) -> str:
-    """Return what a suspension by list does: `pay page only: rule 0 (…) drops list suspended · IPv4 only: …`."""
+    """Return the effect of a suspension by list: `pay page only: rule 0 (…) drops list suspended · IPv4 only: …`."""
     versions = {one.version for one in mine}
     alone = "" if len(versions) > 1 else f"IPv{min(versions)} only: the login names no other address"
     outside = "connections from outside are not dropped (no rule of dst-address-list)" if from_outside else ""
@@ -57,7 +57,7 @@ def list_after(kept: Sequence[str], mine: Collection[Network], *, from_outside: 
 
 
 def queue_after(name: str, limit: str, *, stays: bool) -> str:
-    """Return what a queue's limit does; `stays`: it is the suspension, so the subscriber stays online."""
+    """Return the effect of a queue's limit; `stays`: it is the suspension, so the subscriber stays online."""
     return f"stays ONLINE at {rate_text(limit)} (queue {name})" if stays else queue_text(name, limit)
 
 
@@ -65,7 +65,7 @@ def proof_text(access: Access, name: str, *, queue: bool, within_s: int) -> str:
     """Return how enforcement will be judged.
 
     Args:
-        access: what is wanted.
+        access: the wanted one.
         name: the list that is judged; "" where only the queue is.
         queue: whether the queue is judged.
         within_s: how long a cut may take to show.

@@ -1,12 +1,12 @@
 """Values as RouterOS writes them, brought to one spelling, so that two texts of one value compare equal.
 
-A device's strings are kept as they are; only comparing goes through here. `normalise` is total and idempotent, and what
-it does not understand comes back unchanged: a spelling that is not folded costs a difference that is shown, one that is
-folded wrongly would hide a change. So a rule is here only where RouterOS is known to mean the same.
+A device's strings are kept as they are; only comparing goes through here. `normalise` is total and idempotent, and
+returns a text that it does not understand unchanged: a spelling that is not folded costs a difference that is shown,
+one that is folded wrongly would hide a change. So a rule is here only where RouterOS is known to mean the same.
 
 Sources, by name in the rules below: [cli] MikroTik's CLI reference (manual.mikrotik.com/docs/cli-reference), which
 types every property; [tree] the recorded /console/inspect trees, which describe some; [queue] the manual's page Queues;
-[radius] the manual's page RADIUS, for Mikrotik-Rate-Limit, whose format rate-limit has.
+[radius] the manual's page RADIUS, for Mikrotik-Rate-Limit; rate-limit has its format.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from agent.spelling import mac_digits
 
 
 class RouterKind(enum.StrEnum):
-    """What a property's text means, and so which texts are the same value."""
+    """The kind of a property's text, which decides which texts are the same value."""
 
     TEXT = "text"
-    """Compared to the letter: names, scripts, marks, what has a format of its own that nothing here needs."""
+    """Compared to the letter: names, scripts, marks, and other formats that nothing here needs to read."""
     REFERENCE = "reference"
     """The name of a row elsewhere (profile, pool, interface, list), or a word such as `none`. To the letter."""
     ENUM = "enum"
@@ -71,7 +71,7 @@ def normalise(kind: RouterKind, text: str) -> str:
 
 
 def rule_of(kind: RouterKind) -> Callable[[str], str] | None:
-    """Return what `normalise` does with a kind; None: it has one spelling."""
+    """Return the rule by which `normalise` treats a kind; None: it has one spelling."""
     return _RULES.get(kind)
 
 
@@ -212,7 +212,7 @@ def _rate_limit(text: str) -> str:
 
 
 def _rx_tx(is_one: Callable[[str], bool], one: Callable[[str], str]) -> Callable[[str], str | None]:
-    """Return the rule of `rx[/tx]`, which gives None for what it does not understand."""
+    """Return the rule of `rx[/tx]`, which gives None for a text that it does not understand."""
 
     def both(text: str) -> str | None:
         halves = text.split("/")

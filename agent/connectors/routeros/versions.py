@@ -58,7 +58,7 @@ _VERSION: Final = re.compile(
 )
 
 RECORDED: Final = (Version(6, 49, 18), Version(7, 15, 3), Version(7, 20, 8), Version(7, 24))
-"""The releases whose menus were recorded, oldest first; each has a file in tables/."""
+"""The releases with recorded menus, oldest first; each has a file in tables/."""
 
 SERVED_FROM: Final = Version(6, 43)
 """Older releases take no password at login, only a challenge's answer (RouterOS manual, "API", "Login")."""
@@ -75,7 +75,7 @@ def served(version: Version) -> bool:
 
 
 def not_known_text(version: Version) -> str:
-    """Return what people are told of a version that is served by a guess."""
+    """Return the sentence about a version that is served by a guess."""
     return f"RouterOS {version} is not known here (its menus are read as those of {table_of(version)})"
 
 
@@ -87,7 +87,7 @@ def table_above(version: Version) -> Version | None:
 
 
 def table_of(version: Version) -> Version:
-    """Return the recorded release whose table serves a version: of its line, else the nearest below in its major.
+    """Return the recorded release with the table for a version: of its line, else the nearest below in its major.
 
     Below the lowest of its major it is that one, and for a major that was not recorded the nearest at all.
     """

@@ -1,13 +1,13 @@
 """Ways out that no drop in the firewall's chain forward closes: the menus that tell of them, and their meaning. Pure.
 
-A suspension by list holds only what chain forward sees, and lets pass what the operator left open. The router itself
-may carry a subscriber past it: by its switch, a hotspot's walled garden, a proxy, a VPN server. Each such way is open
-(it was read, and lets them out), or it is not checked (it may). One that surely defeats the suspension refuses it; the
-others stand in the preview. A menu that a release or a board lacks is no way out; one that the router refuses to show
-is not checked.
+A suspension by list holds only packets that chain forward sees, and lets pass those that the operator left open. The
+router itself may carry a subscriber past it: by its switch, a hotspot's walled garden, a proxy, a VPN server. Each such
+way is open (it was read, and lets them out), or it is not checked (it may). One that surely defeats the suspension
+refuses it; the others stand in the preview. A menu that a release or a board lacks is no way out; one that the router
+refuses to show is not checked.
 
-Sources: MikroTik's manual, "L3 Hardware Offloading" (no rule of the IP firewall triggers for what the switch routes),
-"HotSpot" (walled garden), "Proxy", "DHCP Server" (`address-pool`), "ARP", "PPP AAA" (profiles), "Configuration
+Sources: MikroTik's manual, "L3 Hardware Offloading" (no rule of the IP firewall triggers for packets that the switch
+routes), "HotSpot" (walled garden), "Proxy", "DHCP Server" (`address-pool`), "ARP", "PPP AAA" (profiles), "Configuration
 Management" (safe mode; flag floating-undo). Not read: mangle, VRFs, IPsec, containers.
 """
 
@@ -40,7 +40,7 @@ Row = Mapping[str, str]
 GARDEN_NAMED: Final = 256
 """A garden of more public addresses is named in a preview; chosen arbitrarily."""
 _KNOWN_MAX: Final = 16
-"""Values whose rules are kept judged; chosen arbitrarily."""
+"""Values to keep judged rules of; chosen arbitrarily."""
 UNREAD: Final = "unread"
 """In a menu's row in place of its own: why the router did not show it."""
 
@@ -243,7 +243,7 @@ def ways_out(suspended: Suspended, seen: SeenAll, rules: RulesSeen, *, lease: Ro
 
     Args:
         suspended: how it is suspended.
-        seen: what was read.
+        seen: the values read.
         rules: those that were last seen.
         lease: a DHCP subscriber's; None: there is none.
     """
@@ -434,14 +434,14 @@ def _redirects(printed: _WayRows, suspended: Suspended) -> list[WayOut]:
 
 
 def _closes(row: Row) -> bool:
-    """Tell whether a proxy's access rule denies everything, but for what it names with a `!`."""
+    """Tell whether a proxy's access rule denies everything, but for names with a `!`."""
     but = [row.get(name, "") for name in ("dst-address", "dst-host")]
     other = [row.get(name, "") for name in ("src-address", "dst-port", "local-port", "path", "method")]
     return not any(other) and all(not text or text.startswith("!") for text in but)
 
 
 class RulesSeen:
-    """The rules that were last read, taken apart once, and what they let pass: alike for a whole batch."""
+    """The rules that were last read, taken apart once, and the packets that they let pass: alike for a whole batch."""
 
     def __init__(self) -> None:
         """Know none yet."""
@@ -569,7 +569,9 @@ def _held(row: Row, suspended: Suspended, seen: SeenAll) -> int | None:
 
 
 def _public(texts: Iterable[str]) -> int:
-    """Return how many addresses of the internet they hold. A name holds none: RouterOS lists what it found for it."""
+    """Return how many addresses of the internet they hold. A name holds none: RouterOS lists the addresses that it
+    found for it.
+    """
     return sum(one.num_addresses for text in texts for one in networks(text) if one.is_global or one.prefixlen == 0)
 
 

@@ -22,7 +22,7 @@ _Rows = Sequence[Mapping[str, str]]
 
 
 async def read_ways(ask: Ask, keys: Collection[str]) -> dict[str, Value]:
-    """Return what each way's address reads, by its last word: one command a menu.
+    """Return the value of each way's address, by its last word: one command a menu.
 
     Raises:
         RouterError: the router cannot be asked.

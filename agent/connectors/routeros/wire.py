@@ -12,8 +12,8 @@ length, and a length is written
 
 librouteros computes the long lengths. The rest of its codec is not for us: it drops bytes that are not ASCII, makes
 `comment=true` into True and `name=007` into 7, takes words of 256 MiB and logs passwords at DEBUG. Here a value stays
-the device's own string: UTF-8, and a byte that is none becomes a lone surrogate (PEP 383), so that what was read goes
-back as the same bytes.
+the device's own string: UTF-8, and a byte that is none becomes a lone surrogate (PEP 383), so that a value that was
+read goes back as the same bytes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class WireReply:
     """One sentence from the router.
 
     `tag`: of the command that it belongs to, None where it has none. `values`: its attributes; of two with one name
-    the last (as every client does). `text`: what a `!fatal` says. `size_bytes`: of its words.
+    the last (as every client does). `text`: of a `!fatal`. `size_bytes`: of its words.
     """
 
     word: ReplyWord
@@ -192,7 +192,9 @@ class ReplyReader:
 
 
 def _long_length_untrusted(data: bytes, at: int) -> tuple[int, int]:
-    """Return where the content of the word at `at` begins, and its length; what is not here yet counts as content."""
+    """Return where the content of the word at `at` begins, and its length; bytes that are not here yet count as
+    content.
+    """
     try:
         more = determine_length(data[at : at + 1])
         start = at + 1 + more

@@ -16,7 +16,7 @@ _BLOT: Final = "***"
 def presentable(text: str, secrets: Collection[str] = ()) -> str:
     """Return a router's text with `secrets` blotted out, neutralised, at most `limits.TEXT_CHARS` long.
 
-    A router that echoes what it refuses would otherwise bring a password into an error, and so into a digest.
+    A router that echoes a refused word would otherwise bring a password into an error, and so into a digest.
     """
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= limits.SECRET_CHARS:
