@@ -26,6 +26,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="the first seed; 0: from the clock")
     parser.add_argument("--rounds", type=int, default=0, help="how many rounds at most; 0: any number")
     parser.add_argument("--chaos", type=float, default=25.0, help="how long the faults of one change go on, seconds")
+    parser.add_argument("--faults", default="", help="of RADIUS, by name, in the place of those that a seed draws")
+    parser.add_argument("--until-false", action="store_true", help="end with the first round that finds something")
     parser.add_argument("--keep", type=Path, default=None, help="where the folders of failures go; else a new folder")
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)}; else all in turn")
     asked = parser.parse_args(argv)
@@ -44,7 +46,7 @@ def main(argv: list[str]) -> int:
                 break
             scenario, seed = names[n % len(names)], first + n // len(names)
             folder = Path(tempfile.mkdtemp(prefix="isp-torture-"))
-            about = Round(scenario, seed, folder, asked.chaos)
+            about = Round(scenario, seed, folder, asked.chaos, wanted=asked.faults.split(",") if asked.faults else ())
             run_round(about, servers)
             done, false = done + 1, false + bool(about.found)
             total += about.count
@@ -63,6 +65,8 @@ def main(argv: list[str]) -> int:
                 shutil.rmtree(asked.keep / f"{scenario}-{seed}", ignore_errors=True)
                 folder = Path(shutil.move(folder, asked.keep / f"{scenario}-{seed}"))
             print(f"  again: python -m tests.torture --seed {seed} --rounds 1 {scenario}; kept: {folder}", flush=True)
+            if asked.until_false:
+                break
     counted = ", ".join(f"{name} {number}" for name, number in sorted(total.items()))
     print(f"{done} rounds, {false} with something false; {counted}")
     return int(bool(false))

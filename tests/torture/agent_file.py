@@ -9,11 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import sqlite3
 from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -38,9 +40,13 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """A step of the log: about to be done at `about_s`, known what came of it at `outcome_s` (unix seconds)."""
+    """A step of the log: about to be done at `about_s`, known what came of it at `outcome_s` (unix seconds).
+
+    `after`: what it was to write, as text; an effect writes nothing.
+    """
 
     change: str
+    action: str
     service: str
     item: int
     n: int
@@ -49,7 +55,7 @@ class Announced:
     about_s: int
     outcome_s: float
     effect: bool
-    bound: str
+    after: str
     verdict: str
     leaf: int
 
@@ -138,28 +144,19 @@ class AgentFile:
     def steps(self) -> list[Announced]:
         """Return every step, in the order of the log."""
         (found,) = self._read(
-            "SELECT short, service, s.item, s.n, s.direction, s.attempt, a.at_s, o.at_s, s.do, s.bound,"
+            "SELECT short, action, service, s.item, s.n, s.direction, s.attempt, a.at_s, o.at_s, s.do,"
             " coalesce(s.verdict, ''), s.about_seq FROM step s JOIN plan USING (plan_id)"
             " JOIN item i ON i.plan_id = s.plan_id AND i.n = s.item JOIN event a ON a.seq = s.about_seq"
             " LEFT JOIN event o ON o.seq = s.outcome_seq ORDER BY s.about_seq"
         )
-        return [
-            Announced(
-                f"{change}{self._mark}",
-                str(service),
-                int(str(item)),
-                int(str(n)),
-                str(direction),
-                int(str(attempt)),
-                int(str(about)),
-                float("inf") if outcome is None else float(str(outcome)),
-                isinstance(json.loads(bytes(do) if isinstance(do, bytes) else str(do)), dict),
-                bound.decode() if isinstance(bound, bytes) else str(bound),
-                str(verdict),
-                int(str(leaf)),
-            )
-            for change, service, item, n, direction, attempt, about, outcome, do, bound, verdict, leaf in found
-        ]
+        return [self._step(row) for row in found]
+
+    def _step(self, row: tuple[Any, ...]) -> Announced:
+        change, action, service, item, n, direction, attempt, about_s, outcome_s, do, verdict, leaf = row
+        done, outcome_s = json.loads(do), math.inf if outcome_s is None else outcome_s
+        after = "" if isinstance(done, dict) else json.dumps([one["after"] for one in done])
+        where = f"{change}{self._mark}", action, service, item, n, direction, attempt
+        return Announced(*where, about_s, outcome_s, isinstance(done, dict), after, verdict, leaf)
 
     def items(self) -> list[ItemNow]:
         """Return every item."""

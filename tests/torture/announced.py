@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -21,7 +21,7 @@ class Announcements:
     def __init__(self, about: Round, steps: Sequence[Announced]) -> None:
         self._round = about
         self._wall_s = time.time() - trio.current_time()
-        self._used: set[tuple[object, ...]] = set()
+        self._used: set[tuple[str, int]] = set()
         self._steps: dict[str, list[Announced]] = {}
         for step in steps:
             self._steps.setdefault(step.service, []).append(step)
@@ -36,17 +36,20 @@ class Announcements:
             and step.about_s - SLACK_S <= wall <= step.outcome_s + SLACK_S
         ]
 
-    def write(self, service: str, at: float, key: tuple[str, ...], text: str, mark: str = "") -> Announced | None:
-        """Judge a write at an instant of trio's clock; return the step that announced it.
+    def write(
+        self, service: str, at: float, fits: Callable[[Announced], bool], text: str, mark: str = ""
+    ) -> Announced | None:
+        """Judge a write of a row at an instant of trio's clock; return the step that announced it.
 
-        `key`: the row and what became of it. By one step that happens once. `mark`: at the names of its author's
-        changes.
+        A step announces one such write. `fits`: whether it is that one. `mark`: at the names of its author's changes.
         """
-        if not (found := self._open(service, at, effect=False, mark=mark)):
+        found = [step for step in self._open(service, at, effect=False, mark=mark) if fits(step)]
+        if not found:
             self._round.wrong("unannounced", f"{text}: no step of the log announces it", service)
             return None
-        for step in reversed(found):
-            used = step.change, step.leaf, *key
+        # Of several, the one that is over first: a later write may still be another one's
+        for step in sorted(found, key=lambda step: (step.outcome_s, step.leaf)):
+            used = step.change, step.leaf
             if used not in self._used:
                 self._used.add(used)
                 return step
@@ -54,9 +57,9 @@ class Announcements:
         self._round.wrong("twice", said, service, leaf=found[0].leaf)
         return None
 
-    def effect(self, service: str, at: float, text: str) -> Announced | None:
-        """Judge the end of a session at an instant; return the step that announced it."""
-        if found := self._open(service, at, effect=True):
-            return found[-1]
-        self._round.wrong("unannounced", f"{text}: no step of the log announces it", service)
-        return None
+    def effects(self, service: str, at: float, text: str) -> list[Announced]:
+        """Judge the end of a session at an instant; return the steps of which one announced it."""
+        found = self._open(service, at, effect=True)
+        if not found:
+            self._round.wrong("unannounced", f"{text}: no step of the log announces it", service)
+        return found

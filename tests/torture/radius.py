@@ -10,7 +10,7 @@ import trio
 from tests.e2e.files import ref_of
 from tests.e2e.site import Json
 from tests.servers import MariaDB, PostgreSQL
-from tests.torture.radius_faults import SiteFault, drawn
+from tests.torture.radius_faults import SiteFault, drawn, named
 from tests.torture.radius_judge import judge_all, judge_rest
 from tests.torture.radius_site import RadiusSite, radius_site
 from tests.torture.rounds import Round, Servers
@@ -36,7 +36,7 @@ async def back_as_before(site: RadiusSite) -> None:
 
 async def play(kind: type[PostgreSQL | MariaDB], about: Round, servers: Servers) -> None:
     """Play a round on a kind of database server."""
-    faults = drawn(about.seed)
+    faults = named(about.wanted) or drawn(about.seed)
     about.faults = [fault.name for fault in faults]
     async with radius_site(about, servers.of(kind), services=about.services) as site:
         change = await changed(site, faults, "suspend", *[ref_of(s) for s in site.services])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
@@ -160,6 +160,12 @@ FAULTS: Final = (
 PAIRS: Final = tuple(combinations(range(len(FAULTS)), 2))
 OF_THE_SERVER = ("database-killed", "database-restarted", "database-stopped")
 """At most one of them at a time: one would start what another one stopped."""
+
+
+def named(names: Sequence[str]) -> tuple[SiteFault, ...]:
+    """Return faults by their names."""
+    by_name = {fault.name: fault for fault in FAULTS}
+    return tuple(by_name[name] for name in names)
 
 
 def drawn(seed: int) -> tuple[SiteFault, ...]:

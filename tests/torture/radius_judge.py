@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
@@ -77,9 +78,7 @@ class _Judge:
             if not service or change.table != "radusergroup" or MARKER_GROUP not in (change.was + change.now_is):
                 site.round.wrong("stranger", change.text(), service or change.login)
                 continue
-            step = self._log.write(
-                service, change.at, (change.op, change.was or change.now_is), change.text(), change.mark
-            )
+            step = self._log.write(service, change.at, partial(_fits, change), change.text(), change.mark)
             if step is not None:
                 written.setdefault((step.change, service), []).append(change)
         self._replay()
@@ -114,8 +113,8 @@ class _Judge:
         wrong = self.site.round.wrong
         for one in self._ended():
             service = self._service[one.login]
-            step = self._log.effect(service, one.at, f"session {one.session_id} was ended")
-            if step is None:
+            steps = self._log.effects(service, one.at, f"session {one.session_id} was ended")
+            if not steps or any(step.action == "disconnect" for step in steps):
                 continue
             writes = [c for c in self.site.audit.changes if c.by_agent and c.login == one.login and c.at <= one.at]
             if not writes or one.began <= writes[-1].at or self._foreign(one.login, writes[-1].at, one.at):
@@ -123,7 +122,7 @@ class _Judge:
             if one.walled is bool(writes[-1].now_is):
                 age_s = one.at - one.began
                 said = f"session {one.session_id} was ended although it was as wanted: it began {age_s:.2f} s before"
-                wrong("kicked", said, service, leaf=step.leaf)
+                wrong("kicked", said, service, leaf=steps[-1].leaf)
 
     # --- claims -------------------------------------------------------------------------------------------------------
 
@@ -184,6 +183,11 @@ class _Judge:
             if claim.state == "applied" and not wanted.sessions_fit(now):
                 said = f"{claim.change} is applied ({claim.reason}: {claim.detail})"
                 wrong("at-large", said, service, now.text(), claim.leaf)
+
+
+def _fits(change: RowChange, step: Announced) -> bool:
+    """Tell whether a step is to put the marker, or to take it away, as was done."""
+    return (f'"group:{MARKER_GROUP}"' in step.after) is bool(change.now_is)
 
 
 def _text(states: Iterable[LineState]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import re
+import shutil
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -27,6 +28,8 @@ T = TypeVar("T")
 WITH_US = ("setpriv", "--pdeathsig", "KILL")
 """Lets a program end when what started it ends, however that ends."""
 FAULT_WORDS = re.compile(r"Traceback|crash", re.IGNORECASE)
+GIVEN_UP = "the agent cannot go on"
+"""Words of a run that a fault of the agent's own ended; a restored copy gives up too, and says so otherwise."""
 LOOK_S = 0.03
 BEGUN_S = 2.0
 REST_S = 3.0
@@ -62,7 +65,7 @@ class Servers:
 class Round:
     """A round. `chaos_s`: how long faults go on; `settle_s`: how long after that everything may take to be over.
 
-    `services`: how many a batch on RADIUS has.
+    `services`: how many a batch on RADIUS has. `wanted`: the faults by name, in the place of those that the seed draws.
     """
 
     scenario: str
@@ -71,6 +74,7 @@ class Round:
     chaos_s: float
     settle_s: float = 90.0
     services: int = 24
+    wanted: Sequence[str] = ()
     count: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
     found: list[Verdict] = field(default_factory=list)
@@ -99,8 +103,6 @@ class Lives:
         self.files, self.office = files, Office(files)
         self.file = AgentFile(files.state / "agent.db", mark)
         self.kills = 0
-        self.blind = False
-        """Nobody looks at its file: SQLite's shared memory on a full disk ends who reads it (SIGBUS)."""
         self._round = about
         self._program: AgentProgram | None = None
 
@@ -136,6 +138,16 @@ class Lives:
         await trio.to_thread.run_sync(self.program.stop)
         self._program = None
 
+    def copy(self, what: Path, to: Path, *without: str) -> None:
+        """Copy a folder with its files; it must not live.
+
+        Whoever opens and closes SQLite's files beside SQLite loses its locks in this process, and dies (SIGBUS) when
+        the next agent cuts the shared memory short: so nobody looks at the file meanwhile.
+        """
+        assert self._program is None
+        self.file.close()
+        shutil.copytree(what, to, ignore=shutil.ignore_patterns("*.sock", *without))
+
     @property
     def file_is_there(self) -> bool:
         return (self.files.state / "agent.db").exists()
@@ -167,7 +179,7 @@ class Lives:
         """Look at its file until cancelled."""
         task_status.started()
         while True:
-            if self.file_is_there and not self.blind:
+            if self.file_is_there:
                 self.file.look()
             await trio.sleep(LOOK_S)
 
@@ -255,7 +267,7 @@ class Lives:
                 self._round.wrong("crashed", line[:400])
                 break
         for item in self.file.items():
-            if item.reason == "given-up":
+            if item.reason == "given-up" and item.detail.startswith(GIVEN_UP):
                 self._round.wrong("crashed", f"{item.change} is {item.state}: {item.detail}", item.service)
 
     def end(self) -> None:

@@ -22,6 +22,7 @@ from lab.router.table import Row
 from tests.e2e.files import Waits, make_files
 from tests.e2e.site import Json
 from tests.e2e.test_routers import PASSWORD, ROUTERS, billing_row, make_router, mapping, ref
+from tests.torture.agent_file import Announced
 from tests.torture.announced import Announcements
 from tests.torture.rounds import Lives, Round, Servers
 from tests.torture.ways import CuttingProxy
@@ -174,15 +175,19 @@ class RouterSite:
         log, ears = Announcements(self.round, self.lives.file.steps()), self.ears
         for write in ears.writes:
             text = f"profile of {write.login}: {write.was} > {write.now_is}"
-            log.write(ref(write.login), write.at, (write.now_is,), text)
+            log.write(ref(write.login), write.at, partial(_fits, write), text)
         for at, login, began, profile in ears.ended:
-            step = log.effect(ref(login), at, f"a session of {login} was ended")
+            steps = log.effects(ref(login), at, f"a session of {login} was ended")
             last = [w for w in ears.writes if w.login == login and w.at <= at]
-            if step is None or not last or login in ears.touched or began <= last[-1].at:
+            if not steps or not last or login in ears.touched or began <= last[-1].at:
                 continue
             if profile == last[-1].now_is:
                 said = f"a session of {login} was ended although it was as wanted: it began {at - began:.2f} s before"
-                self.round.wrong("kicked", said, ref(login), leaf=step.leaf)
+                self.round.wrong("kicked", said, ref(login), leaf=steps[-1].leaf)
+
+
+def _fits(write: SecretChange, step: Announced) -> bool:
+    return f'"{write.now_is}"' in step.after
 
 
 def _place(endpoint: Endpoint) -> tuple[str, int]:

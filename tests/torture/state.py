@@ -66,7 +66,7 @@ async def restored(about: Round, servers: Servers) -> None:
         await trio.sleep(2.5 * dice.random())
         await lives.kill()
         backup = about.folder / "backup"
-        shutil.copytree(lives.files.state, backup, ignore=shutil.ignore_patterns("*.sock"))
+        lives.copy(lives.files.state, backup)
         await lives.begin()
         await _begin(lives, unused)
         for change in (running, unused):
@@ -77,7 +77,7 @@ async def restored(about: Round, servers: Servers) -> None:
         await lives.kill()
         lives.file.forget()
         shutil.rmtree(lives.files.state)
-        shutil.copytree(backup, lives.files.state)
+        lives.copy(backup, lives.files.state)
         if mark_lost:
             shutil.rmtree(lives.files.state.with_name("state-mark"))
         await lives.begin()
@@ -145,7 +145,7 @@ async def cloned(about: Round, servers: Servers) -> None:
         lives, refs = site.lives, [ref_of(s) for s in site.services]
         change = await _held(site, refs)
         await lives.kill()
-        twin = Lives(about, _twin(lives.files), mark=TWIN_MARK)
+        twin = Lives(about, _twin(lives), mark=TWIN_MARK)
         try:
             await lives.begin()
             await twin.begin()
@@ -178,10 +178,11 @@ async def cloned(about: Round, servers: Servers) -> None:
             nursery.cancel_scope.cancel()
 
 
-def _twin(files: Files) -> Files:
+def _twin(lives: Lives) -> Files:
     """Copy an agent's whole folder; return the copy's files. It has a login of its own, for the triggers to tell."""
+    files = lives.files
     folder = files.folder.with_name("twin")
-    shutil.copytree(files.folder, folder, ignore=shutil.ignore_patterns("*.sock", "daemon.log"))
+    lives.copy(files.folder, folder, "daemon.log")
     config = folder / files.config.name
     config.write_text(config.read_text().replace(f'user = "{AGENT}"', f'user = "{TWIN}"'))
     return replace(files, folder=folder, config=config)
@@ -240,8 +241,6 @@ async def full_disk(about: Round, servers: Servers) -> None:
 async def _run_full(site: RadiusSite, disk: Path, dice: random.Random) -> None:
     about, lives = site.round, site.lives
     await trio.sleep(0.2 + 1.5 * dice.random())
-    lives.blind = True
-    lives.file.close()
     filler = await trio.to_thread.run_sync(_fill, disk)
     about.count["full"] += 1
     for _ in range(2):  # once in the midst of its work, and once at its start
@@ -261,4 +260,3 @@ async def _run_full(site: RadiusSite, disk: Path, dice: random.Random) -> None:
     await trio.to_thread.run_sync(lives.program.wait_exit)
     await trio.to_thread.run_sync(os.unlink, filler)
     await lives.begin()
-    lives.blind = False

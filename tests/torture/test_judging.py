@@ -24,7 +24,13 @@ from trust import merkle
 
 
 def step(about_s: float, outcome_s: float, *, effect: bool = False, leaf: int = 7) -> Announced:
-    return Announced("ABCDE", "C-1/home", 1, 1, "forward", 1, int(about_s), outcome_s, effect, "{}", "applied", leaf)
+    after = "" if effect else '[{"group:suspended": "-1"}]'
+    where = "ABCDE", "suspend", "C-1/home", 1, 1, "forward", 1
+    return Announced(*where, int(about_s), outcome_s, effect, after, "applied", leaf)
+
+
+def marks(announced: Announced) -> bool:
+    return "suspended" in announced.after
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 5, 8, 13])
@@ -37,14 +43,15 @@ async def test_a_write_needs_an_announced_step_and_happens_once_by_it(tmp_path: 
     about, now = Round("none", 1, tmp_path, 1.0), trio.current_time()
     wall = time.time()
     log = Announcements(about, [step(wall - 1, wall + 1), step(wall, wall + 1, effect=True, leaf=8)])
-    assert log.write("C-1/home", now, ("INSERT", "suspended"), "a write") is not None
-    assert log.effect("C-1/home", now, "an end") is not None
-    assert about.found == []
-    assert log.write("C-1/home", now, ("INSERT", "suspended"), "a write") is None
-    assert log.write("C-2/home", now, ("INSERT", "suspended"), "a write") is None
-    assert log.write("C-1/home", now + 60, ("DELETE", "suspended"), "a write") is None
-    assert log.effect("C-1/home", now - 60, "an end") is None
-    assert [v.rule for v in about.found] == ["twice", "unannounced", "unannounced", "unannounced"]
+    assert log.write("C-1/home", now, lambda step: not marks(step), "a write of something else") is None
+    assert log.write("C-1/home", now, marks, "a write") is not None
+    assert log.effects("C-1/home", now, "an end")
+    assert [v.rule for v in about.found] == ["unannounced"]
+    assert log.write("C-1/home", now, marks, "a write") is None
+    assert log.write("C-2/home", now, marks, "a write") is None
+    assert log.write("C-1/home", now + 60, marks, "a write") is None
+    assert not log.effects("C-1/home", now - 60, "an end")
+    assert [v.rule for v in about.found] == ["unannounced", "twice", *["unannounced"] * 3]
 
 
 async def test_the_triggers_tell_who_wrote_what(postgresql: PostgreSQL, mariadb: MariaDB) -> None:
