@@ -144,13 +144,14 @@ def test_links_lead_somewhere(path: Path) -> None:
     assert broken == []
 
 
-def test_architecture_names_files_and_functions_that_exist() -> None:
+@pytest.mark.parametrize(("page", "at_least"), [("ARCHITECTURE", 30), ("adding-a-verb", 15)])
+def test_files_and_functions_that_a_page_names_exist(page: str, at_least: int) -> None:
     """`agent/changes/worker.py` `Worker._consume`: each such pair is looked up."""
-    text = ARCHITECTURE.read_text(encoding="utf-8")
+    text = (tree.ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`((?:agent|trust|control_plane|lab|tests|docs)/[\w/.-]+)`", text))
     assert [n for n in named if not (tree.ROOT / n).exists()] == []
     pairs = re.findall(r"`([\w/]+\.py)` `([A-Za-z_][\w.]*)`", text)
-    assert len(pairs) > 30
+    assert len(pairs) > at_least
     missing = [f"{file} {name}" for file, name in pairs if not _defines(tree.ROOT / file, name)]
     assert missing == []
 
@@ -247,12 +248,7 @@ def test_commands_are_found_in_documents() -> None:
     ]
 
 
-def csv_rows() -> dict[str, tuple[str, str]]:
-    """Return what the README says of each column of the CSV: what it holds, and whether it may be empty."""
-    table = README.read_text(encoding="utf-8").partition("| column | what it holds | may be empty |\n")[2]
-    lines = table.partition("\n\n")[0].splitlines()[1:]
-    cells = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
-    return {name.strip("`"): (holds, empty) for name, holds, empty in cells}
+INVENTORY = tree.ROOT / "docs" / "inventory.md"
 
 
 def csv_with(**cells: str) -> subscribers_csv.Parsed:
@@ -264,18 +260,30 @@ def csv_with(**cells: str) -> subscribers_csv.Parsed:
     return subscribers_csv.parse_untrusted(f"{','.join(subscribers_csv.COLUMNS)}\n{','.join(values)}\n".encode())
 
 
-def test_readme_says_the_form_of_each_column_of_the_csv() -> None:
-    """Names, signs, dates and empty cells, as the parser has them."""
-    said = csv_rows()
-    assert tuple(said) == subscribers_csv.COLUMNS
-    for name, (holds, empty) in said.items():
-        assert (not csv_with(**{name: ""}).problems) is empty.startswith("yes"), name
-        if name in subscribers_csv.BILLING:
-            for example in re.findall(r"`([-0-9][^`]*)`", holds):
-                assert not csv_with(**{name: example}).problems, (name, example)
+def test_inventory_md_says_the_form_of_each_column_of_the_csv() -> None:
+    """Each column, whether it may be empty, and cells that are taken or refused, as the parser has them."""
+    table = rows(INVENTORY.read_text(encoding="utf-8"), "## Columns")
+    assert tuple(name.strip("`") for name, *_ in table) == subscribers_csv.COLUMNS
+    for name, _, empty, examples, refused, _ in table:
+        column = name.strip("`")
+        assert (not csv_with(**{column: ""}).problems) is empty.startswith("yes"), column
+        assert re.findall("`([^`]+)`", examples), column
+        for cell in re.findall("`([^`]+)`", examples):
+            assert not csv_with(**{column: cell}).problems, (column, cell)
+        for cell in re.findall("`([^`]+)`", refused):
+            assert csv_with(**{column: cell}).problems, (column, cell)
     assert not csv_with(balance="", due="", paid_at="", as_of="").problems
-    examples = re.findall(r"`(-?[0-9.]+)` is (debt|even|credit)", said["balance"][0])
-    assert len(examples) == 3
-    for example, meaning in examples:
-        (fact,) = csv_with(balance=example).facts.values()
+
+
+def test_inventory_md_says_what_the_sign_of_a_balance_means() -> None:
+    table = rows(INVENTORY.read_text(encoding="utf-8"), "## Sign of the balance")
+    assert {meaning for _, meaning in table} == {"debt", "even", "credit"}
+    for example, meaning in table:
+        (fact,) = csv_with(balance=example.strip("`")).facts.values()
         assert (fact.account.overdue(date(2026, 11, 20)) > 0) is (meaning == "debt"), example
+
+
+def test_the_example_of_inventory_md_is_read_without_a_problem() -> None:
+    example = INVENTORY.read_text(encoding="utf-8").partition("```csv\n")[2].partition("```")[0]
+    parsed = subscribers_csv.parse_untrusted(example.encode())
+    assert (len(parsed.rows), parsed.problems) == (4, ())

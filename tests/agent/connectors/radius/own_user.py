@@ -26,6 +26,13 @@ def shown_sql(kind: Database, user: str, dbname: str) -> list[str]:
     return [statement for statement in block.split(";\n") if statement.strip()]
 
 
+def marker_group_sql() -> list[str]:
+    """Return the statement that the document shows for the rows of the marker group."""
+    blocks = re.findall(r"```sql\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    (block,) = [b for b in blocks if b.startswith("INSERT INTO radgroupreply")]
+    return [block.strip().rstrip(";")]
+
+
 def as_superuser(server: Server, database: RadiusDatabase, *statements: str) -> None:
     """Execute statements in a database as its superuser."""
     if isinstance(server, PostgreSQL):

@@ -17,12 +17,14 @@ from agent.model import ABSENT, Access, Address, Service, ServiceState, Target
 from agent.reasons import TargetReason
 from agent.runtime.clock import SystemClock
 from tests.agent.connectors.radius.fakes import SECRET, UdpNas, error_cause, reply
-from tests.agent.connectors.radius.own_user import DOCUMENT, Server, as_superuser, own_user
+from tests.agent.connectors.radius.own_user import DOCUMENT, Server, as_superuser, marker_group_sql, own_user
 from tests.agent.connectors.radius.test_sql import amina
 from tests.servers import RadiusDatabase
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 OK, WARN, FAIL = CheckResult.OK, CheckResult.WARNING, CheckResult.FAILS
+SUSPENDED = {"Mikrotik-Address-List": "suspended", "Mikrotik-Rate-Limit": "64k/64k"}
+"""The replies of the marker group that the document shows."""
 MAIN = Target("radius/main", "radius")
 
 
@@ -44,7 +46,7 @@ async def session(
         config = RadiusConfig(
             (replace(database.target(secret="db"), timeout_s=20.0),),
             (Nas("bng-1", "10.0.0.1", "127.0.0.1", nas.port, "nas", profile="mikrotik"),),
-            (Method("pppoe", "radius/main", {"Mikrotik-Address-List": "suspended"}, {"Home 20M": "home20"}),),
+            (Method("pppoe", "radius/main", SUSPENDED, {"Home 20M": "home20"}),),
         )
         secrets = {"db": (password or database.password).encode(), "nas": SECRET}
         made = RadiusConnector(config, secrets.__getitem__, lambda label, value: "0" * 64, clock=SystemClock())
@@ -58,7 +60,7 @@ def ready(server: Server) -> tuple[RadiusDatabase, RadiusDatabase]:
     """Return a database with all that is needed, and as the agent's own user sees it."""
     full = server.fresh()
     amina(full)
-    full.add_group("suspended", [("Mikrotik-Address-List", ":=", "suspended")])
+    as_superuser(server, full, *marker_group_sql())
     full.add_group("home20", [("Mikrotik-Rate-Limit", ":=", "20M/20M")])
     least = own_user(server, full)
     as_superuser(server, full, *closing_sql(full, least))
@@ -155,7 +157,7 @@ async def plan(opened: RadiusSession, made: RadiusConnector) -> object:
 
 async def test_groups_columns_and_sessions_of_unknown_nas(server: Server) -> None:
     full, least = ready(server)
-    full.run("DELETE FROM radgroupreply WHERE groupname = 'suspended'")
+    full.run("DELETE FROM radgroupreply WHERE attribute = 'Mikrotik-Address-List'")
     full.run("DELETE FROM radgroupreply WHERE groupname = 'home20'")
     columns = "acctsessionid, acctuniqueid, username, nasipaddress, acctstarttime"
     full.run(f"INSERT INTO radacct ({columns}) VALUES ('s', 'u', 'amina.h', '10.9.9.9', now())")
@@ -168,7 +170,7 @@ async def test_groups_columns_and_sessions_of_unknown_nas(server: Server) -> Non
         ]
         assert "1 open in accounting at 10.9.9.9" in found[2].detail
         full.run(found[0].mend)
-        full.run("UPDATE radgroupreply SET value = 'other' WHERE groupname = 'suspended'")
+        full.run("UPDATE radgroupreply SET value = 'other' WHERE attribute = 'Mikrotik-Address-List'")
         (wrong, *_) = failing(list(await opened.check()))
         assert wrong.detail == "Mikrotik-Address-List is other, suspended expected"
         full.run(wrong.mend)
