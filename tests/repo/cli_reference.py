@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import get_args
 
@@ -17,6 +19,9 @@ from control_plane.cli import app as cloud_app
 
 ROOT = Path(__file__).resolve().parents[2]
 CLI_MD = ROOT / "docs" / "cli.md"
+COMMON = 8
+"""An option that so many commands of a program have alike is told once."""
+_TABLE = ("| what | default | meaning |", "|---|---|---|")
 
 PREFACE = """\
 # Command lines
@@ -145,23 +150,46 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "\\<")
 
 
+def _row(p: Parameter) -> str:
+    """Return the row of a table that tells of an argument or option."""
+    needed = f"required, or `{p.env}`" if p.env else "required"
+    default = needed if p.required else f"`{p.default}`" if p.default else f"`{p.env}`" if p.env else ""
+    more = "; may be given again" if p.option and p.repeats and "again" not in p.help else ""
+    return f"| {', '.join(f'`{n}`' for n in p.names)} | {default} | {_cell(p.help)}{more} |"
+
+
+def common_options(told: Iterable[Command]) -> list[Parameter]:
+    """Return the options that `COMMON` or more commands of a program have alike, the most frequent ones first.
+
+    Of options with the same names the one that most commands have is common; the others stay with their commands.
+    """
+    count = Counter(p for command in told for p in command.parameters if p.option)
+    found: dict[tuple[str, ...], Parameter] = {}
+    for parameter, times in count.most_common():
+        if times >= COMMON:
+            found.setdefault(parameter.names, parameter)
+    return list(found.values())
+
+
+def _section(command: Command, common: list[Parameter]) -> Iterator[str]:
+    yield from (f"## `{' '.join(command.words)}`", "", command.help, "", f"    {_usage(command)}", "")
+    own = [_row(p) for p in command.parameters if p not in common]
+    if own:
+        yield from (*_TABLE, *own, "")
+    shared = [p.names[0] for p in common if p in command.parameters]
+    if shared:
+        yield from (f"Common options: {', '.join(f'`{name}`' for name in shared)}.", "")
+
+
 def render() -> str:
     """Return docs/cli.md."""
     lines = [PREFACE]
-    program = ""
-    for command in commands():
-        if command.words[0] != program:
-            program = command.words[0]
-            lines += [f"# `{program}`", ""]
-        lines += [f"## `{' '.join(command.words)}`", "", command.help, "", f"    {_usage(command)}", ""]
-        if command.parameters:
-            lines += ["| what | default | meaning |", "|---|---|---|"]
-            for p in command.parameters:
-                needed = f"required, or `{p.env}`" if p.env else "required"
-                default = needed if p.required else f"`{p.default}`" if p.default else f"`{p.env}`" if p.env else ""
-                more = "; may be given again" if p.option and p.repeats and "again" not in p.help else ""
-                lines.append(f"| {', '.join(f'`{n}`' for n in p.names)} | {default} | {_cell(p.help)}{more} |")
-            lines.append("")
+    for program, group in groupby(commands(), lambda command: command.words[0]):
+        told = list(group)
+        common = common_options(told)
+        lines += [f"# `{program}`", "", "Common options: each command names those that it takes.", ""]
+        lines += [*_TABLE, *(_row(p) for p in common), ""]
+        lines += [line for command in told for line in _section(command, common)]
     return "\n".join(lines).rstrip() + "\n"
 
 
