@@ -14,11 +14,10 @@ import pytest
 
 from agent.api.changes import read_ask
 from agent.api.routes import ROUTES
-from agent.changes.journal.machine import TRANSITIONS
 from agent.changes.journal.request import Ask, RequestError
 from agent.config import documented_keys
 from agent.inventory import subscribers_csv
-from tests.repo import documented, tree
+from tests.repo import documented, life_drawing, tree
 from tests.repo.cli_reference import CLI_MD, commands, render
 from tests.repo.documented import rows, shown_keys
 from trust.errors import MalformedStatementError
@@ -198,16 +197,10 @@ def _defines(path: Path, name: str) -> bool:
     return re.search(rf"(?m)^{indent}(?:(?:async )?def |class )?{last}\b(?=[(:\[ =])", text) is not None
 
 
-def states_table() -> list[tuple[str, str, str]]:
-    """Return the machine's table, a row an event: event, states that it leaves, state that it leads to."""
-    left: dict[tuple[str, str], list[str]] = {}
-    for (old, event), new in TRANSITIONS.items():
-        left.setdefault((event.value, new.value), []).append(old.value)
-    return [(f"`{event}`", ", ".join(olds), new) for (event, new), olds in left.items()]
-
-
 def test_architecture_draws_the_states_of_the_table() -> None:
-    assert rows(ARCHITECTURE.read_text(encoding="utf-8"), "## States") == states_table()
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    assert rows(text, "## States") == life_drawing.states_table()
+    assert life_drawing.drawing() in text, "run: python -m tests.repo.life_drawing"
 
 
 def test_drawings_have_no_semicolon() -> None:
@@ -215,7 +208,7 @@ def test_drawings_have_no_semicolon() -> None:
     drawings = re.findall(
         r"```mermaid\n(.*?)```", (tree.ROOT / "docs" / "ARCHITECTURE.md").read_text("utf-8"), re.DOTALL
     )
-    assert len(drawings) == 2
+    assert len(drawings) == 5
     assert not [line for drawing in drawings for line in drawing.splitlines() if ";" in line]
 
 
