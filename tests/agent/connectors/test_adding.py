@@ -28,7 +28,8 @@ from agent.store.identity import create_identity
 from agent.store.vault import create_store_key, load_store_key
 from tests.agent.connectors.adding import write_package
 from tests.agent.connectors.contexts import ROLES, context
-from tests.repo.documented import shown_keys
+from tests.repo.documented import rows, shown_keys
+from tests.repo.tree import ROOT
 
 CONFIG = """
 [agent]
@@ -50,6 +51,11 @@ CONFIG_PAGE = """
 | `secret` | `""` | The name of its password in the vault; empty: none. |
 | `every_s` | `300.0` | How often it is polled, seconds. |
 """
+
+
+def test_the_page_lists_every_role() -> None:
+    table = rows((ROOT / "docs" / "adding-a-connector.md").read_text(encoding="utf-8"), "## 1. Choose the roles")
+    assert sorted(role.strip("`") for role, *_ in table) == sorted(role.__name__ for role in ROLES)
 
 
 @pytest.fixture
