@@ -30,7 +30,7 @@ import pytest
 from tests.servers import ServerMissingError, missing, program
 
 SUITE = "trixie"
-PACKAGES = ("dbus", "iproute2", "python3", "systemd", "systemd-sysv")
+PACKAGES = ("dbus", "iproute2", "passwd", "python3", "systemd", "systemd-sysv")
 """What is in the root beside Debian's essential packages and apt."""
 
 _FASTER = (

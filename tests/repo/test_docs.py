@@ -212,6 +212,22 @@ def test_drawings_have_no_semicolon() -> None:
     assert not [line for drawing in drawings for line in drawing.splitlines() if ";" in line]
 
 
+def test_readme_is_short_and_its_session_is_the_tutorials() -> None:
+    """What its session shows stands on the page that a test types (tests/systemd/test_life.py), but for numbers."""
+    text = README.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120
+    session = text.partition("## A session\n")[2].partition("```\n")[2].partition("```")[0]
+    page = (tree.ROOT / "docs" / "tutorial" / "3-first-suspension.md").read_text(encoding="utf-8")
+    session = re.sub(r"(?m)^\(the same preview.*\)$", "…", session)
+    shown = " ".join(session.replace(" yes: yes", " yes:").split())
+    there = " ".join(re.sub(r" ?\[yes\]", "", page).split())
+    numbers = re.compile(r"[0-9a-f]*[0-9][0-9a-f:]*")
+    assert shown.count("$ isp") == 5
+    for part in shown.split("…"):
+        for one in re.split(r"(?=\b(?:maria|joseph)\$ )", part):
+            assert numbers.sub("0", one.strip(" ·")) in numbers.sub("0", there), one
+
+
 def test_readme_says_the_licence() -> None:
     assert "GPL-3.0-or-later" in README.read_text(encoding="utf-8")
 

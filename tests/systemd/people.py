@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
+from subprocess import CompletedProcess
 
 from tests.systemd.booted import Booted
 
-PEOPLE = {"maria": 1001, "joseph": 1003, "lena": 1004}
-"""Maria works in the NOC and asks; Joseph and Lena own the place. Uids as in `[people]`."""
+PEOPLE = ("maria", "joseph", "lena")
+"""Maria works in the NOC and asks; Joseph and Lena own the place. The tutorial makes their users."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,30 +21,34 @@ class Staff:
 
     system: Booted
 
-    def arrive(self) -> None:
-        """Make the users, each with a home of mode 0700 and the passphrase of a key in it."""
-        lines = [f'u {who} {uid} "" /srv/{who} /bin/sh' for who, uid in PEOPLE.items()]
-        self.system.run("systemd-sysusers -", stdin="\n".join(lines))
-        for who in PEOPLE:
-            self.system.run(f"install -d -o {who} -g {who} -m 0700 /srv/{who}")
-            self.system.write(f"/srv/{who}/passphrase", f"correct horse of {who}\n", 0o600)
-            self.system.run(f"chown {who}:{who} /srv/{who}/passphrase")
+    def run(
+        self, who: str, command: str, *, stdin: str = "", env: Mapping[str, str] | None = None
+    ) -> CompletedProcess[str]:
+        """Run a command in somebody's home, as that user, whose key's passphrase is in a file there."""
+        home = home_of(who)
+        own = {} if who == "root" else {"ISPCLOUD_PASSPHRASE_FILE": f"{home}/passphrase"}
+        return self.system.run(
+            f"cd {home} && {command}",
+            user="" if who == "root" else who,
+            env={"HOME": home, "COLUMNS": "100", **own, **(env or {})},
+            stdin=stdin,
+            check=False,
+        )
 
-    def join(self, who: str, group: str) -> None:
-        """Make somebody a member of a group, as usermod does, which this small Debian lacks."""
-        self.system.run("systemd-sysusers -", stdin=f"m {who} {group}")
+    def choose_passphrases(self) -> None:
+        """Write the passphrase of each person's key into their home: in a test nobody types it."""
+        for who in PEOPLE:
+            path = f"{home_of(who)}/passphrase"
+            self.system.write(path, f"correct horse of {who}\n", 0o600)
+            self.system.run(f"chown {who}:{who} {path}")
 
     def type(self, who: str, command: str, *, exits: Sequence[int] = (0,), stdin: str = "") -> str:
-        """Type a command in somebody's home, as that user; return all that it prints.
+        """Type a command in somebody's home, as that user with their key; return all that it prints.
 
         Raises:
             AssertionError: it ended with another exit code.
         """
-        home = "/root" if who == "root" else f"/srv/{who}"
-        env = {"HOME": home, "ISPCLOUD_KEY": f"{who}.key", "ISPCLOUD_PASSPHRASE_FILE": f"{home}/passphrase"}
-        done = self.system.run(
-            f"cd {home} && {command}", user="" if who == "root" else who, env=env, stdin=stdin, check=False
-        )
+        done = self.run(who, command, stdin=stdin, env={"ISPCLOUD_KEY": f"{who}.key"})
         assert done.returncode in exits, f"{who}$ {command}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr
         return done.stdout + done.stderr
@@ -51,7 +57,7 @@ class Staff:
         """Carry a file or a folder, as root does, into the homes of others, under its own name."""
         name = path.rpartition("/")[2]
         for who in to:
-            there = f"/srv/{who}/{name}"
+            there = f"{home_of(who)}/{name}"
             self.system.run(f"rm -rf {there}; cp -r {shlex.quote(path)} {there}; chown -R {who}:{who} {there}")
 
     def approve(self, change: str, *who: str, count: int) -> str:
@@ -59,12 +65,17 @@ class Staff:
         said = ""
         self.type("maria", f"rm -rf {change} && ispagent change show {change} --export {change}")
         for one in who:
-            self.carry(f"/srv/maria/{change}", one)
+            self.carry(f"{home_of('maria')}/{change}", one)
             sign = f"ispcloud changes approve --file {change} --yes-i-read-it {count} --out {change}.{one}"
             self.type(one, sign)
-            self.carry(f"/srv/{one}/{change}.{one}", "maria")
+            self.carry(f"{home_of(one)}/{change}.{one}", "maria")
             said = self.type("maria", f"ispagent change approve {change} --file {change}.{one}")
         return said
+
+
+def home_of(who: str) -> str:
+    """Return the home of a person, or root's."""
+    return "/root" if who == "root" else str(PurePosixPath("/", "home", who))
 
 
 def find(pattern: str, text: str) -> str:

@@ -1,20 +1,22 @@
 """The life of an agent on an operator's machine, by dpkg, a real systemd and a real FreeRADIUS: one booted system.
 
-Everything is typed as README, docs/install.md and docs/operations.md say, by separate users. The BNG are the lab's;
-their own view of who is online, and of what was sent to them, is what the tests judge by. Each test goes on from a site
-that is set up; where one worker runs them all, in their order, it is one site.
+The tutorial's pages (docs/tutorial) are typed as they stand, by separate users, and their answers compared. The rest is
+typed as docs/install.md and docs/operations.md say. The BNG are the lab's; their own view of who is online, and of what
+was sent to them, is what the tests judge by. Each test goes on from a site that is set up; where one worker runs them
+all, in their order, it is one site.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -24,8 +26,9 @@ from tests.debian_packages import repacked
 from tests.debian_root import DebianRoot, kept_root, skipped_without_root
 from tests.systemd.booted import WAIT_S, Booted
 from tests.systemd.conftest import boot, install
-from tests.systemd.people import Staff, change_id, find
+from tests.systemd.people import Staff, change_id, find, home_of
 from tests.systemd.provider import ORDINARY, Provider, provider
+from tests.systemd.tutorial import Tutorial, tutorial
 
 pytestmark = pytest.mark.slow
 
@@ -35,13 +38,7 @@ BEGUN = 10
 """So many of the batch are done when the agent is restarted; at 10 a second the rest takes 19 s on a quiet machine."""
 NEWER = "0.1.1-0ispagents1"
 WITNESS = "joseph-desk"
-CONFIG = """\
-[agent]
-name = "noc-1"
-
-[people]
-1001 = "maria"
-
+HURRY = """\
 [policy]
 soak_s = 1
 pace = 5
@@ -50,11 +47,11 @@ pace = 5
 checkpoint_s = 1
 witness_wait_s = 90
 
-[billing]
-file = "/srv/billing/subscribers.csv"
-restore_paid = false
-
 """
+"""Sections that the tutorial's agent does not have: a batch and a restart then take seconds."""
+FIRST, FROM_ELSEWHERE = "C-10224/home", "C-10237/home"
+"""The services that pages 3 and 4 suspend."""
+PAGES = ("1-install.md", "2-trust.md", "3-first-suspension.md", "4-from-elsewhere.md", "5-cpe.md")
 
 
 # --- a version that never is ready ------------------------------------------------------------------------------------
@@ -97,6 +94,15 @@ class Site:
     isp: Provider
     clean: frozenset[str]
     """The paths that were there before the packages came."""
+    tutorial: Tutorial
+    typed: list[str] = field(default_factory=list)
+
+    def type_up_to(self, page: str, after: Callable[[str], None] = lambda command: None) -> None:
+        """Type the pages of the tutorial as far as this one, without those that were typed before."""
+        for name in PAGES[: PAGES.index(page) + 1]:
+            if name not in self.typed:
+                self.typed.append(name)
+                self.tutorial.type_page(name, after)
 
     def services(self) -> dict[str, str]:
         """Return the services that a suspension would change now: their logins by reference."""
@@ -122,46 +128,11 @@ class Site:
         return self.staff.type("maria", "ispagent status")
 
 
-def set_up(site: Site) -> None:
-    """Configure the agent and let people trust each other, as README says from step 2 to step 7."""
-    system, staff = site.system, site.staff
-    assert "this agent is not configured yet" in staff.type("root", "ispagent status", exits=(2,))
-    staff.arrive()
-    system.write("/srv/billing/subscribers.csv", site.isp.read("subscribers.csv"))
-    system.write("/etc/ispagent/agent.toml", CONFIG + site.isp.read("mapping.toml"))
-    staff.type("root", "chown root:ispagent /etc/ispagent/agent.toml && chmod 0640 /etc/ispagent/agent.toml")
-    staff.type("root", "runuser -u ispagent -- ispagent config check")
-    enrolled = staff.type("root", "runuser -u ispagent -- ispagent init --enroll /var/lib/ispagent/enroll.json")
-    words = find(r"words +(\S+)", enrolled)
-    staff.type("root", f"systemctl start {SOCKET} {AGENT}")
-    staff.join("maria", "ispagent-noc")
-
-    public = {}
-    for who in ("maria", "joseph", "lena"):
-        public[who] = find(r"\b([0-9a-f]{64})\b", staff.type(who, f"ispcloud keys new --out {who}.key --person {who}"))
-    owners = " ".join(f"--owner {who}={public[who]}" for who in ("lena", "joseph"))
-    staff.type("lena", f"ispcloud trust init --root-threshold 2 {owners} --policy-preset demo")
-    staff.type("lena", f"ispcloud trust add person maria --key {public['maria']} --role requester --sees-subscribers")
-    staff.carry("/var/lib/ispagent/enroll.json", "lena")
-    staff.type("lena", f"ispcloud trust add agent --enroll enroll.json --words {words}")
-    staff.type("lena", "ispcloud trust sign trust.draft.json --yes")
-    staff.carry("/srv/lena/trust.json", "joseph")
-    staff.type("joseph", "ispcloud trust sign trust.json --yes")
-    head = find(r"\b((?:[a-z]{5}-){7}[a-z]{5})\b", staff.type("joseph", "ispcloud trust show trust.json"))
-    staff.carry("/srv/joseph/trust.json", "lena")
-    for who in ("joseph", "lena"):
-        staff.type(who, "mkdir -p .config/ispcloud && cp trust.json .config/ispcloud/")
-    staff.type("root", f"ispagent trust install /srv/joseph/trust.json --words {head}")
-    for name, secret in json.loads(site.isp.read("lab.json"))["secrets"].items():
-        staff.type("root", f"ispagent secret set {name} --stdin", stdin=secret)
-    staff.type("maria", "ispagent subscriber import /srv/billing/subscribers.csv")
-
-
 def verified_log(site: Site, change: str) -> None:
     """Have the agent recompute its log, and the packaged `trust` judge a change's evidence, offline."""
     key = find(r"log key (\S+)", site.staff.type("maria", "ispagent audit verify"))
     site.staff.type("maria", f"rm -f evidence.jsonl; ispagent audit export {change} --out evidence.jsonl")
-    site.staff.carry("/srv/maria/evidence.jsonl", "joseph")
+    site.staff.carry(f"{home_of('maria')}/evidence.jsonl", "joseph")
     verify = f"PYTHONPATH=/usr/lib/ispagents/ispcloud python3 -m trust verify evidence.jsonl --vkey '{key}'"
     assert site.staff.type("joseph", verify).endswith("VERIFIED\n")
 
@@ -170,26 +141,19 @@ def verified_log(site: Site, change: str) -> None:
 
 
 def witnessed(site: Site) -> str:
-    """Let a control plane and a witness run by their units, and return the witness's. It must confirm each start."""
+    """Let a witness run by its unit, beside the tutorial's control plane, and return it. It must confirm each start."""
     system, staff = site.system, site.staff
+    site.type_up_to("4-from-elsewhere.md")
     cloud, home = "runuser -u ispcloud -- ispcloud", f"/var/lib/ispcloud-witness/{WITNESS}"
-    listen = "--public-host localhost --listen 127.0.0.1:7443 --enrolment-listen 127.0.0.1:7444"
-    staff.type("root", f"{cloud} init --dir /var/lib/ispcloud {listen}")
-    staff.type("root", f"{cloud} operators add hill-isp --dir /var/lib/ispcloud")
-    staff.type("root", "systemctl start ispcloud.service")
-    for kind, who in (("agents", "noc-1"), ("people", "joseph")):
-        staff.type(
-            "root",
-            f"{cloud} {kind} enroll {who} --operator hill-isp --out /var/lib/ispcloud/{who} --dir /var/lib/ispcloud",
-        )
-    staff.type("root", "install -o ispagent -m 0600 /var/lib/ispcloud/noc-1 /var/lib/ispagent/invite")
-    staff.type("root", "runuser -u ispagent -- ispagent cloud enroll --invite /var/lib/ispagent/invite")
+    invitation = "/var/lib/ispcloud/joseph-again.invite"
+    enroll = f"{cloud} people enroll joseph --operator hill-isp --out {invitation} --dir /var/lib/ispcloud"
+    staff.type("root", enroll)
 
     there = f"env HOME={home} ISPCLOUD_PASSPHRASE_FILE={home}/passphrase"
     user = f"runuser -u ispcloud-witness -- {there} ispcloud"
     staff.type("root", f"install -d -o ispcloud-witness -g ispcloud-witness -m 0700 {home} {home}/.config/ispcloud")
     system.write(f"{home}/passphrase", "a witness's own passphrase", 0o600)
-    staff.type("root", f"install -o ispcloud-witness -m 0600 /var/lib/ispcloud/joseph {home}/invite")
+    staff.type("root", f"install -o ispcloud-witness -m 0600 {invitation} {home}/invite")
     staff.type("root", f"chown ispcloud-witness:ispcloud-witness {home}/.config {home}/passphrase")
     staff.type("root", f"{user} keys new --out {home}/witness.key")
     vkey = find(r"vkey +(\S+)", staff.type("root", f"{user} keys show {home}/witness.key --witness-name {WITNESS}"))
@@ -199,13 +163,14 @@ def witnessed(site: Site) -> str:
     staff.type("lena", witness)
     staff.type("lena", "ispcloud trust policy --quorum 1 --draft next.draft.json")
     staff.type("lena", "ispcloud trust sign next.draft.json --previous trust.json --yes")
-    staff.carry("/srv/lena/next.json", "joseph")
+    staff.carry(f"{home_of('lena')}/next.json", "joseph")
     staff.type("joseph", "ispcloud trust sign next.json --previous trust.json --yes")
-    staff.carry("/srv/joseph/next.json", "lena")
+    staff.carry(f"{home_of('joseph')}/next.json", "lena")
     for who in ("joseph", "lena"):
         staff.type(who, "cp next.json .config/ispcloud/trust.json")
-    staff.type("root", f"install -o ispcloud-witness -m 0600 /srv/joseph/next.json {home}/.config/ispcloud/trust.json")
-    staff.type("root", "ispagent trust install /srv/joseph/next.json")
+    signed = f"{home_of('joseph')}/next.json"
+    staff.type("root", f"install -o ispcloud-witness -m 0600 {signed} {home}/.config/ispcloud/trust.json")
+    staff.type("root", f"ispagent trust install {signed}")
 
     staff.type("root", f"{user} desk enroll --invite {home}/invite")
     sealed = f"ispcloud-witness.{WITNESS}.passphrase"
@@ -262,7 +227,7 @@ def upgrade_during_a_batch(site: Site, new: Path, refs: dict[str, str]) -> str:
     system, staff = site.system, site.staff
     online, done = site.sessions(), site.ended()
     system.put(new, "/srv/new.deb")
-    system.write("/srv/maria/overdue.txt", "".join(f"{ref}\n" for ref in refs))
+    system.write(f"{home_of('maria')}/overdue.txt", "".join(f"{ref}\n" for ref in refs))
     change = change_id(staff.type("maria", "ispagent change suspend --file overdue.txt"))
     staff.approve(change, "joseph", count=len(refs))
     system.run("dpkg --unpack /srv/new.deb")  # files alone: the agent that runs goes on until the new one is configured
@@ -315,41 +280,63 @@ def waits_for_approval(site: Site, change: str) -> bool:
 # --- the life ---------------------------------------------------------------------------------------------------------
 
 STATE = ("/var/lib/ispagent", "/var/lib/ispcloud")
-OPERATORS_OWN = ("/home", "/srv", "/etc/credstore.encrypted", "/var/lib/systemd", "/var/log")
-"""What people put there themselves, and what systemd and dpkg keep for themselves."""
+OPERATORS_OWN = ("/home", "/srv", "/etc/credstore.encrypted")
+THEIR_OWN = ("/var/lib/systemd", "/var/log", "/var/lib/apt", "/var/cache/apt")
+"""What systemd, dpkg and apt keep for themselves."""
 
 
 def files_of(system: Booted) -> frozenset[str]:
     """Return the paths of the root's file system that a package may not leave behind."""
     paths = system.run("find / -xdev").stdout.splitlines()
-    return frozenset(path for path in paths if not path.startswith((*STATE, *OPERATORS_OWN)))
+    return frozenset(path for path in paths if not path.startswith((*STATE, *OPERATORS_OWN, *THEIR_OWN)))
 
 
 @pytest.fixture(scope="module")
 def site(
     bootable: None, debs: dict[str, Path], updating: Update, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
-    """A site after README's steps 1 to 7, on a bare Debian, by dpkg."""
+    """A site after the first two pages of the tutorial, on a bare Debian."""
     with skipped_without_root():
         root = kept_root()
         with Booted(root) as system, provider(system, tmp_path_factory.mktemp("isp"), SERVICES) as isp:
             clean = files_of(system)
-            install(system, *debs.values())
-            made = Site(system, Staff(system), isp, clean)
-            set_up(made)
-            yield made
+            for package in debs.values():
+                system.put(package, f"/srv/{package.name}")
+            system.write("/srv/isp/subscribers.csv", isp.read("subscribers.csv"))
+            system.write("/srv/isp/mapping.toml", HURRY + isp.read("mapping.toml"))
+            secrets = json.loads(isp.read("lab.json"))["secrets"]
+            hidden = {f"THE SECRET OF {name}": secret for name, secret in secrets.items()}
+            with tutorial(Staff(system), hidden) as typed:
+                made = Site(system, typed.staff, isp, clean, typed)
+                made.type_up_to("1-install.md")
+                made.staff.choose_passphrases()
+                made.type_up_to("2-trust.md")
+                yield made
 
 
 def test_the_first_suspension(site: Site) -> None:
-    """README's steps 8 and 9: FreeRADIUS gives the subscriber's router the walled garden, and the log says so."""
-    staff, (ref, login) = site.staff, next(iter(site.services().items()))
-    assert site.sessions()[login] is False
-    change = change_id(staff.type("maria", f"ispagent change suspend {ref}"))
-    assert login not in site.ended(), "asking changes nothing"
-    staff.approve(change, "joseph", count=1)
-    assert "enforced now: " in staff.type("maria", f"ispagent change watch {change}")
+    """The tutorial's own: FreeRADIUS gives the subscriber's router the walled garden, and service again at the end."""
+    login, seen = site.services()[FIRST], []
+
+    def look(command: str) -> None:
+        if verb := re.match(r"ispagent change (suspend|watch|revert)", command):
+            seen.append((verb[1], site.ended()[login], site.sessions()[login]))
+
+    site.type_up_to("3-first-suspension.md", look)
+    assert seen == [("suspend", 0, False), ("watch", 1, True), ("revert", 1, True), ("watch", 2, False)]
+
+
+def test_an_approval_from_a_desk(site: Site) -> None:
+    """The control plane carries plan and approval; the router has the subscriber in the walled garden."""
+    login = site.services()[FROM_ELSEWHERE]
+    site.type_up_to("4-from-elsewhere.md")
     assert (site.ended()[login], site.sessions()[login]) == (1, True)
-    verified_log(site, change)
+
+
+def test_a_cpe_is_accepted_and_set(site: Site) -> None:
+    site.type_up_to("5-cpe.md")
+    shown = site.staff.type("maria", "ispagent cpe show EF4D4654")
+    assert "accepted" in shown
 
 
 def test_the_witness_unit_confirms_a_start(site: Site) -> None:
