@@ -1,7 +1,7 @@
 """Acceptance of CPE by an approved plan: from then on secrets may go into them.
 
 Accepting a CPE for a service hands it that subscriber's password, and the agent's own secrets, as soon as a baseline or
-a person sends them. So it is a change: previewed, approved by somebody else who saw which CPE and whose service, and in
+a person sends them. So it is a change: previewed, approved by another person that saw the CPE and its service, and in
 the log. It has no steps: nothing is sent. Its record says which plan accepted the CPE (`Cpe.assured`).
 """
 
@@ -169,7 +169,7 @@ def _left(wanted: Cpe, now: Cpe, service: Service | None) -> Leave | None:
 
 
 def _look(wanted: Cpe, now: Cpe, others: list[str]) -> str:
-    """Return what is worth a second look before a CPE is given secrets."""
+    """Return the facts worth a second look before a CPE is given secrets."""
     parts = []
     if now.claimed:
         parts.append("IT HAD CREDENTIALS OF ITS OWN AND COMES WITHOUT: reset, or another device; accepted as it came")

@@ -1,4 +1,4 @@
-"""What a declared baseline wants of one CPE: its texts filled in, its secrets fetched from where they are kept."""
+"""The settings that a declared baseline wants of one CPE: its texts filled in, its secrets fetched from their store."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class SecretSources:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What a CPE is to have: name or path -> text. `secrets`: of those, what nobody is to see."""
+    """The wanted settings of a CPE: name or path -> text. `secrets`: those of them that nobody may see."""
 
     settings: Mapping[str, str]
     secrets: Mapping[str, str]
 
 
 async def declared(baseline: Baseline, cpe: Cpe, service: Service | None, sources: SecretSources) -> Declared | Leave:
-    """Return what a baseline wants of a CPE, or why that is not known. `service`: that it serves."""
+    """Return the settings that a baseline wants of a CPE, or why they are not known. `service`: that it serves."""
     settings: dict[str, str] = {}
     secrets: dict[str, str] = {}
     for name, text in baseline.values.items():

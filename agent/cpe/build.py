@@ -1,4 +1,4 @@
-"""Puts the CPE domain together: `build` gives the daemon what it runs, registers and shows."""
+"""Puts the CPE domain together: `build` gives the daemon the parts that it runs, registers and shows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from trust.policy import Action
 
 @dataclass(frozen=True, slots=True)
 class CpeContext:
-    """What the CPE domain is built on. `handle`: in whose name the agent asks for baselines.
+    """The parts that the CPE domain is built on. `handle`: the name in which the agent asks for baselines.
 
     `waiting_for` returns the short ids of the changes that wait for a target; `poke` has the worker look at approved
     plans.

@@ -1,7 +1,7 @@
-"""CPE as people ask for them: what is known of each and how old that is, a look at one now, whose it is.
+"""CPE as people ask for them: the known values of each with their age, a look at one now, its service.
 
 Reading a CPE changes nothing and needs no approval, as a probe of a router; letting one in gives the agent authority to
-read it and to set what is no secret, so it is in the log with who did it. Accepting it for a service is a change.
+read it and to set open values, so it is in the log with the person that did it. Accepting it for a service is a change.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SLICE: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class CpeDesk:
-    """What is known of CPE, for the local API."""
+    """The records of CPE, for the local API."""
 
     manager: CpeManager
     store: Store
@@ -60,7 +60,7 @@ class CpeDesk:
     """Which changes wait for a target, by their short ids."""
 
     def of_service(self, ref: str) -> list[dict[str, object]]:
-        """Return what support is told of the CPE of a service."""
+        """Return the facts for support about the CPE of a service."""
         return [self.shown(cpe) for cpe in self.cpes.of_service(ref)]
 
     def find(self, ref: str) -> Cpe:
@@ -136,7 +136,7 @@ class CpeDesk:
         }
 
     def shown(self, cpe: Cpe) -> dict[str, object]:
-        """Return all that is known of a CPE but its parameters without a name, and what is missing."""
+        """Return all known values of a CPE but its parameters without a name, and the missing ones."""
         subject = self.intake.subject(cpe)
         profile, now_s = subject.profile, int(self.clock.wall_s())
         every = self.cpes.values(cpe.name)
@@ -177,7 +177,7 @@ class CpeDesk:
         """Return a page of the last known parameters below a path, of a name or its beginning, or of a test.
 
         Args:
-            cpe: whose.
+            cpe: its name.
             prefix: the path, name or test; "": all of them.
             after: the path that the page begins behind; "": the first page. A page of fewer than `SHOWN` is the last.
         """
@@ -214,7 +214,7 @@ class CpeDesk:
         return found
 
     def matrix(self) -> list[dict[str, object]]:
-        """Return what each model was seen to do, a row for each workflow."""
+        """Return the workflows that each model was seen to do, a row for each."""
         evidence = [
             WorkflowEvidence(
                 Model(row["oui"], row["product_class"], row["software"]),
@@ -231,7 +231,7 @@ class CpeDesk:
     # --- a look now
 
     async def refresh(self, cpe: Cpe, wanted: Sequence[str], timeout_s: float = REFRESH_S) -> tuple[str, ...]:
-        """Read a CPE, having asked it to call in; return what could not be read.
+        """Read a CPE, having asked it to call in; return the failures.
 
         Raises:
             UnreadableError: it is not accepted, does not call in, or hung up.
@@ -322,7 +322,7 @@ class CpeDesk:
         return await self.store.run(TagCpe(cpe.name, tuple(add), tuple(remove), record))
 
     async def clear(self, cpe: Cpe, who: str) -> int:
-        """Let what was tripped be sent to a CPE again; return how much that was."""
+        """Let requests that tripped be sent to a CPE again; return how many there were."""
         breaker = self.manager.breaker(cpe.name)
         tripped: list[TaskSignature] = [each.signature for each in breaker.tripped()]
         for signature in tripped:
@@ -354,7 +354,7 @@ def _value(profile: CpeProfile | None, path: str, known: CachedParameter, now_s:
 
 
 def _named(profile: CpeProfile, values: Mapping[str, CachedParameter], now_s: int) -> list[dict[str, object]]:
-    """Return what is known of the vocabulary, tables' rows included."""
+    """Return the known values of the vocabulary, tables' rows included."""
     named = [(path, known) for path, known in values.items() if profile.mapped_at(path) is not None]
     return sorted((_value(profile, p, known, now_s) for p, known in named), key=lambda value: str(value["name"]))
 

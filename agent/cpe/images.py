@@ -58,7 +58,7 @@ class ModelImages:
     def in_turn(self, cpes: Sequence[Cpe]) -> list[Cpe]:
         """Return CPE in the order in which they get their images: one of each model first, then all models evenly.
 
-        So the first ring shows of each image what becomes of it, and no later ring is the first of a model.
+        So the first ring shows the result of each image, and no later ring is the first of a model.
         """
         groups: dict[str, list[Cpe]] = {}
         for cpe in cpes:

@@ -1,7 +1,7 @@
-"""Intake of changes on CPE: which CPE, and what is wanted of each, from what is last known of them.
+"""Intake of changes on CPE: which CPE, and the wanted settings of each, from their last known values.
 
-Nothing is asked of a CPE for a preview: it calls in when it likes. The plan says how old what it rests on is, waits for
-the CPE, and is checked against it then.
+Nothing is asked of a CPE for a preview: it calls in when it likes. The plan says the age of the values that it rests
+on, waits for the CPE, and is checked against it then.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _NO_UNDO: Mapping[Action, str] = {
 MODELS_NAMED = 8
 """Models that a note names; the others are counted."""
 _Given = ModelImages | Declared | Leave | None
-"""What an item needs besides the ask: the images of a campaign, or what a baseline wants of the CPE."""
+"""The needs of an item besides the ask: the images of a campaign, or the baseline's settings for the CPE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class CpeIntake:
     manager: CpeManager
     terms: CpeTerms
     standings: Standings | None = None
-    """Approves what a standing authority covers; None: everything waits for people."""
+    """Approves plans that a standing authority covers; None: everything waits for people."""
     sources: SecretSources | None = None
     """Where the secrets of baselines are kept; None: nowhere."""
 
@@ -192,7 +192,7 @@ class CpeIntake:
             raise RequestError(f"firmware: {err}") from err
 
     def subject(self, cpe: Cpe) -> CpeSubject:
-        """Return a CPE with what is known of it: what was read before it was reset, it no longer is."""
+        """Return a CPE with its known values: those from before its reset no longer hold."""
         values = {path: known for path, known in self.cpes.values(cpe.name).items() if not known.before_reset}
         taken = self.cpes.secrets_set(cpe.name)
         target, can_be_called = self.manager.target_id(cpe.name), self.manager.can_be_called(cpe.name)
@@ -207,7 +207,7 @@ class CpeIntake:
         )
 
     def profile(self, cpe: Cpe, values: Mapping[str, CachedParameter]) -> CpeProfile | None:
-        """Return the profile of a CPE, by its model and what was read of it; None: its data model is not known."""
+        """Return the profile of a CPE, by its model and known values; None: its data model is not known."""
         try:
             of_model = self.terms.profiles.of(cpe.oui, cpe.product_class, cpe.software, cpe.root) if cpe.root else None
         except ProfileError:
@@ -267,11 +267,11 @@ class CpeIntake:
         return commit
 
     def baseline(self, cpe: Cpe) -> Baseline | None:
-        """Return what the configuration declares of such a CPE, None: nothing."""
+        """Return the baseline that the configuration declares for such a CPE, None: none."""
         return next((b for b in self.terms.baselines if b.is_for(cpe.oui, cpe.product_class)), None)
 
     async def _declared(self, cpe: Cpe) -> Declared | Leave:
-        """Return what a CPE's declared baseline wants of it."""
+        """Return the settings that a CPE's declared baseline wants of it."""
         found = self.baseline(cpe)
         if found is None or self.sources is None:
             return Leave(
@@ -298,7 +298,7 @@ class CpeIntake:
     def _rotate(self, subject: CpeSubject, more: Declared, keep: dict[str, str], now_s: int) -> CpePlan | Leave:
         """Return the step that gives a CPE new credentials, both ways. Those before are taken until it used these.
 
-        `more`: what it is to have besides.
+        `more`: other wanted settings.
         """
         cpe = subject.cpe
         if (leave := cpe_verbs.withheld(cpe)) is not None:
@@ -355,7 +355,7 @@ class CpeIntake:
 
 
 def _image_notes(images: ModelImages, chosen: Sequence[Cpe]) -> str:
-    """Return what is worth a second look: one image for several models, models of which there is no CPE."""
+    """Return the facts worth a second look: one image for several models, models without a CPE."""
     models = sorted({model_name(cpe) for cpe in chosen})
     notes = [f"no CPE here is of the model {presentable(name)}" for name in images.unused(chosen)]
     if images.every is not None and len(models) > 1:

@@ -1,4 +1,4 @@
-"""By what the devices of the network may know a service's CPE: its serial number, and its own MAC addresses."""
+"""Hints by which the devices of the network may know a service's CPE: its serial number, and its own MAC addresses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agent.spelling import mac_digits
 
 
 def cpe_hints(query: Query, service: str | None) -> Mapping[str, Sequence[Hint]]:
-    """Return what accepted CPE tell of themselves, by the service that they serve; `service` None: of all.
+    """Return the hints that accepted CPE give, by the service that they serve; `service` None: of all.
 
     A CPE that nobody accepted may claim any serial number: it says nothing.
     """

@@ -36,7 +36,7 @@ class CpePlanner:
         return await intake.plan(request, pinned)
 
     async def revert(self, request: Request, loaded: Loaded, pinned: Pinned) -> bytes:
-        """Return the id of the plan that takes back what stands of a change.
+        """Return the id of the plan that takes back the standing writes of a change.
 
         Raises:
             RequestError: nothing of it stands, or nothing of it can be taken back.

@@ -1,10 +1,10 @@
-"""Provisioning: a CPE that is new, or was reset, is given what the configuration declares of such CPE.
+"""Provisioning: a CPE that is new, or was reset, is given the baseline that the configuration declares for such CPE.
 
-It is a change as any other: previewed, approved, sent when the CPE is on the line, read back. Who approves is people,
-or a standing authority that two of them signed for it: one CPE a plan, so many in an hour, until a date. The agent asks
-in its own name, and can approve nothing.
+It is a change as any other: previewed, approved, sent when the CPE is on the line, read back. People approve it, or a
+standing authority that two of them signed for it: one CPE a plan, so many in an hour, until a date. The agent asks in
+its own name, and can approve nothing.
 
-    called in new or reset  ->  read what the baseline names  ->  plan  ->  standing authority, or waits for people
+    called in new or reset -> read the baseline's parameters -> plan  ->  standing authority, or waits for people
                             ->  applied: it has its baseline, until its next reset
 """
 
@@ -59,7 +59,7 @@ _CREDENTIALS: Final = ("acs.username", "acs.password", "request.username", "requ
 
 @dataclass(slots=True)
 class _Try:
-    """How provisioning of one CPE stands, for what it was and could take. `plan`: that waits or runs.
+    """The state of provisioning one CPE, for its state and abilities then. `plan`: that waits or runs.
 
     `again_at`: boot-time clock.
     """
@@ -130,7 +130,7 @@ class Provisioner:
         attempt.pause_s = min(attempt.pause_s * 2, AGAIN_MAX_S)
 
     async def _ask(self, cpe: Cpe, attempt: _Try) -> None:
-        """Read what the baseline names, and make the plan."""
+        """Read the parameters that the baseline names, and make the plan."""
         baseline = self.intake.baseline(cpe)
         pinned = self.trust.current(self.clock.wall_s())
         if baseline is None:
@@ -180,8 +180,8 @@ class Provisioner:
         self.problems[cpe.name] = f"change {plans.find(self.desk.store.reader, attempt.plan.hex()).short}"
 
     async def _void_older(self, cpe: Cpe) -> None:
-        """End the plans that wait and rest on what the CPE was before it was reset or accepted again: nobody is to
-        look at two.
+        """End the plans that wait and rest on the CPE's state before it was reset or accepted again: nobody is to look
+        at two.
         """
         reason = requirements.baseline_reason(cpe)
         prefix = reason[: reason.rindex(":") + 1]
@@ -193,7 +193,7 @@ class Provisioner:
                 await self.desk.store.run(SetGate(bytes(row["plan_id"]), Gate.EXPIRED, LeafKind.PLAN_VOID, sealed))
 
     async def _look(self, cpe: Cpe, attempt: _Try) -> None:
-        """See what became of the plan."""
+        """Look at the fate of the plan."""
         await trio.lowlevel.checkpoint()
         row = plans.find(self.desk.store.reader, (attempt.plan or b"").hex())
         states = plans.counts(self.desk.store.reader, row)

@@ -33,7 +33,7 @@ FIELDS: Final = (
     "name", "serial", "oui", "model", "manufacturer", "firmware", "hardware", "state", "service", "address",
     LOGIN, TAG, MAC, ANY,
 )  # fmt: skip
-"""What a condition may name besides parameters. `any`: any of the others, but `state`."""
+"""The names that a condition may have besides parameters. `any`: any of the others, but `state`."""
 _CONDITION: Final = re.compile(r"(?P<field>[^=!~<>]+?)\s*(?P<op>!=|=|~|<|>)\s*(?P<text>.*)", re.DOTALL)
 _TAG: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}", re.ASCII)
 _OTHERS_MACS: Final = re.compile(r"\.(Hosts|AssociatedDevice|DHCPv4|LANHosts)\.", re.ASCII)

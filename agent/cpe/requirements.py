@@ -1,4 +1,4 @@
-"""What plans on CPE rest on: that a CPE is the same as in the preview, that its baseline is still due.
+"""The conditions that plans on CPE rest on: that a CPE is the same as in the preview, that its baseline is still due.
 
 The rooms of `agent.changes` know no CPE: they look such tests up by name in tables that are given to them.
 """
@@ -22,12 +22,12 @@ from trust.statements import StandingEvidence
 _REQUIRED = "inventory/cpe/"
 SAME_CPE: Final = "same-cpe"
 SAME_PROOF: Final = "same-proof"
-"""What a CPE's name rests on is as the preview showed it: an acceptance accepts it by that."""
+"""The proof of a CPE's name is as the preview showed it: an acceptance accepts it by that."""
 _BASELINE: Final = "baseline"
 
 
 def previewed_text(cpe: Cpe) -> str:
-    """Return what a plan rests on of a CPE: which it is, whose, and how often it was reset."""
+    """Return the facts of a CPE that a plan rests on: its identity, its service, and the number of its resets."""
     whose = f"serves {cpe.service}" if cpe.service else "serves nobody"
     by = f" by log entry {cpe.accepted_seq}" if cpe.trust is Acceptance.ACCEPTED and cpe.accepted_seq else ""
     trust = f"{cpe.trust.value}{by}"
@@ -35,12 +35,12 @@ def previewed_text(cpe: Cpe) -> str:
 
 
 def same_cpe(cpe: Cpe) -> Requirement:
-    """Return the requirement that a CPE is still what the preview rested on."""
+    """Return the requirement that a CPE is still as the preview showed it."""
     return Requirement(Address(f"{_REQUIRED}{cpe.name}"), SAME_CPE, previewed_text(cpe))
 
 
 def changed_since(tx: Tx, requirement: Requirement) -> str | None:
-    """Return what changed of a CPE since the preview: replaced, reset, refused, another's; or None."""
+    """Return the change of a CPE since the preview: replaced, reset, refused, another's; or None."""
     cpe = store.find(tx.all, requirement.address.removeprefix(_REQUIRED))
     if cpe is None:
         return "the CPE is no longer in the inventory"
@@ -60,13 +60,13 @@ def _still_same(tx: Tx, item: Item, requirement: Requirement, _begun: bool) -> B
 
 
 def proof_text(cpe: Cpe) -> str:
-    """Return what a CPE's name rests on, and whether somebody claims it with less."""
+    """Return the proof of a CPE's name, and whether somebody claims it with less."""
     claimed = " · claimed by somebody with credentials that many share" if cpe.claimed else ""
     return f"proven by {verbs.proven_text(cpe)}{claimed}"
 
 
 def same_proof(cpe: Cpe) -> Requirement:
-    """Return the requirement that a CPE's name still rests on what the preview showed."""
+    """Return the requirement that a CPE's name still rests on the proof that the preview showed."""
     return Requirement(Address(f"{_REQUIRED}{cpe.name}"), SAME_PROOF, proof_text(cpe))
 
 
@@ -88,7 +88,7 @@ def baseline_reason(cpe: Cpe) -> str:
 
 
 def baseline_due(query: Query, reason: str) -> bool:
-    """Return whether what a plan's reason says still holds: the CPE was not given its baseline since that reset."""
+    """Return whether a plan's reason still holds: the CPE was not given its baseline since that reset."""
     kind, _, rest = reason.partition(":")
     cpe = store.find(query, rest.rpartition(":")[0]) if kind == _BASELINE else None
     if cpe is None or cpe.trust is not Acceptance.ACCEPTED:

@@ -1,4 +1,4 @@
-"""Reverts of changes on CPE: what takes back what stands of a change, all of it or half."""
+"""Reverts of changes on CPE: the steps that take back the standing writes of a change, all of it or half."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _MAY_STAND = (*TOUCHED, ItemState.NEEDS_A_PERSON, ItemState.DIVERGED)
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What is known of a step that was sent, and since when (unix seconds)."""
+    """The known result of a step that was sent, and since when (unix seconds)."""
 
     verdict: Verdict
     at_s: int
@@ -59,7 +59,7 @@ class CpeReverts:
     """Which knows the CPE, and makes the items."""
 
     async def revert(self, request: Request, loaded: Loaded, pinned: Pinned) -> bytes:
-        """Return the id of the plan that takes back what a change set and nobody changed since.
+        """Return the id of the plan that takes back the settings of a change that nobody changed since.
 
         Raises:
             RequestError: nothing of it stands, or nothing of it can be taken back.
@@ -87,7 +87,7 @@ class CpeReverts:
         return await self.intake.previewer.propose(request, made, scope, pinned)
 
     def _fates(self, plan_id: bytes) -> Mapping[tuple[int, int], Fate]:
-        """Return what stands of each step of a plan that was sent, by item and step: it may have taken some back."""
+        """Return the standing part of each sent step of a plan, by item and step: it may have taken some back."""
         rows = self.intake.previewer.store.query(
             "SELECT s.item, s.n, s.direction, s.verdict, e.at_s FROM step s"
             " JOIN event e ON e.seq = coalesce(s.outcome_seq, s.about_seq)"
@@ -113,7 +113,7 @@ class CpeReverts:
         return self.intake.made(subject, cpe_verbs.usable(subject) or self.inverse(subject, item, fates), now_s)
 
     def inverse(self, subject: CpeSubject, item: Item, fates: Mapping[int, Fate]) -> CpePlan | Leave:
-        """Return what takes an item back, the last step first, or why it is left alone."""
+        """Return the steps that take an item back, the last step first, or why it is left alone."""
         steps: list[Step] = []
         for step in reversed(item.steps):
             if isinstance(step.do, Effect):
@@ -137,11 +137,11 @@ class CpeReverts:
         return CpePlan(tuple(steps), {"after": "as before the change"}, management=False)
 
     def _standing(self, subject: CpeSubject, writes: Sequence[Transition], fate: Fate) -> Sequence[Transition] | Leave:
-        """Return what stands of a step of unknown outcome, by what was read since.
+        """Return the standing part of a step of unknown outcome, by values read since.
 
-        A CPE takes all of a step or nothing of it (TR-069 A.3.2.1). So what was seen to be set tells of what cannot be
-        read, and where all that was seen is as before, nothing was set. What reads as before beside something that was
-        set is left alone: the CPE took it and let it be.
+        A CPE takes all of a step or nothing of it (TR-069 A.3.2.1). So a value that is seen to be set tells of those
+        that cannot be read, and where all seen values are as before, nothing was set. A value that reads as before
+        beside one that was set is left alone: the CPE took it and let it be.
         """
         says = [self._says(subject, write, fate) for write in writes]
         if True in says:
@@ -149,7 +149,8 @@ class CpeReverts:
         return () if False in says else _unknown(subject, writes[0])
 
     def _says(self, subject: CpeSubject, write: Transition, fate: Fate) -> bool | None:
-        """Tell whether what was read of an address since a step was sent says that it was taken; None: it says nothing.
+        """Tell whether the value read of an address since a step was sent says that it was taken; None: it says
+        nothing.
 
         Of a secret nothing can be read: that the CPE took it is known (by its answer, or its ParameterKey), or is not.
         """
@@ -164,7 +165,7 @@ class CpeReverts:
         return None if read_s <= fate.at_s else now.value != write.before.value
 
     def _unwrite(self, subject: CpeSubject, write: Transition, fate: Fate) -> Transition | Leave:
-        """Return what takes a write back that was taken, as its outcome says or what was read since."""
+        """Return the step that takes a write back that was taken, by its outcome or by values read since."""
         now = last_known(subject, write.address)
         if now is None or now.value != write.after:
             if fate.verdict is not Verdict.APPLIED and self._says(subject, write, fate) is None:
@@ -192,7 +193,7 @@ def _unknown(subject: CpeSubject, write: Transition) -> Leave:
 
 
 def _after(forward: Fate, back: Fate | None) -> Fate:
-    """Return what stands of a step that the change itself took back, or tried to."""
+    """Return the standing part of a step that the change itself took back, or tried to."""
     if back is None or back.verdict is Verdict.NOT_APPLIED:
         return forward
     return replace(back, verdict=Verdict.NOT_APPLIED if back.verdict is Verdict.APPLIED else Verdict.UNKNOWN)
@@ -203,7 +204,7 @@ def _field(value: Value) -> object:
 
 
 def last_known(subject: CpeSubject, addr: Address) -> Seen | None:
-    """Return what an address was when it was last read; None: it never was, or it names nothing that is read."""
+    """Return the value of an address when it was last read; None: it never was, or it names nothing that is read."""
     try:
         what = what_of(addr)
     except BadAddressError:

@@ -1,6 +1,6 @@
-"""CPE in the database: implements `cpe_model.known.CpeBook`, and what people decide about a CPE.
+"""CPE in the database: implements `cpe_model.known.CpeBook`, and people's decisions about a CPE.
 
-What a CPE says is kept as the last known value, with its age; secrets are kept sealed, and only those that a change is
+A CPE's values are kept as the last known ones, with their age; secrets are kept sealed, and only those that a change is
 to set or has set. Nothing here sends anything.
 """
 
@@ -43,7 +43,9 @@ _OURS = "M Reboot"
 """The event of a boot that an ACS asked for (TR-069 section 3.7.1.5)."""
 _TOO_MANY = "more CPE wait to be accepted than are remembered"
 _LOOK_EVERY: Final = 100
-"""CPE in quarantine between two looks at who has been there too long; as many parts of `limits.NEW_CPE` go at once."""
+"""CPE in quarantine between two looks for those that have been there too long; as many parts of `limits.NEW_CPE` go at
+once.
+"""
 _SHARED = "it came with credentials that many share, having had its own: it was reset, or is another"
 _AT_ONCE: Final = 500
 """Paths in one query: SQLite takes 32,766 parameters, older ones 999."""
@@ -98,7 +100,7 @@ def find(query: Callable[[str, Sequence[object]], list[sqlite3.Row]], name: str)
 def values(
     query: Callable[[str, Sequence[object]], list[sqlite3.Row]], name: str, paths: Sequence[str] | None = None
 ) -> dict[str, CachedParameter]:
-    """Return what is known of a CPE's parameters, of all or of some."""
+    """Return the known values of a CPE's parameters, of all or of some."""
     if paths is None:
         rows = query("SELECT * FROM cpe_value WHERE name = ? ORDER BY path", (name,))
     else:
@@ -210,7 +212,7 @@ class CpeCalled:
         return not called.retry or called.at_s - before.last_s > retried_within_s(called.retry)
 
     def _keep_values(self, tx: Tx, trust: Acceptance) -> None:
-        """Keep what its Inform says; of one that nobody accepted, only that, so that it cannot fill the database."""
+        """Keep its Inform; of one that nobody accepted, only that, so that it cannot fill the database."""
         name, found = self.called.name, self.called.values
         if trust is not Acceptance.ACCEPTED:
             tx.run("DELETE FROM cpe_value WHERE name = ?", (name,))
@@ -271,8 +273,8 @@ class CpeCalled:
     def _only_claims(self, tx: Tx, before: Cpe) -> bool:
         """Tell whether the name is only claimed: by credentials that many share, of a CPE that has had its own.
 
-        Nothing of it is believed then, and the CPE that has the name stays what it is: else whoever knows what all
-        share could put a town into quarantine.
+        Nothing of it is believed then, and the CPE that has the name stays as it is: else anybody with the shared
+        credentials could put a town into quarantine.
         """
         return self._regressed(before) and not self.called.trust_shared and not self._reset_by_us(tx)
 
@@ -291,7 +293,7 @@ def forget_all(tx: Tx, names: Sequence[str]) -> None:
 
 
 def forget_secrets(tx: Tx, name: str) -> None:
-    """Take note that nothing is known of a CPE's secrets any more, nor as whom it calls: it was reset."""
+    """Take note that a CPE's secrets and its user name are unknown now: it was reset."""
     let_go(tx, "name = ?", (name,))
     for table in ("cpe_secret_set", "cpe_pending"):
         tx.run(f"DELETE FROM {table} WHERE name = ?", (name,))  # noqa: S608  a name of the line above
@@ -299,7 +301,7 @@ def forget_secrets(tx: Tx, name: str) -> None:
 
 
 def outdate(tx: Tx, name: str) -> None:
-    """Take note that a CPE was reset: it no longer is what was read of it."""
+    """Take note that a CPE was reset: its known values no longer hold."""
     tx.run("DELETE FROM cpe_read WHERE name = ?", (name,))
     tx.run("UPDATE cpe_value SET before_reset = 1 WHERE name = ?", (name,))
 
@@ -392,7 +394,7 @@ class CpeSet:
     secrets: Mapping[str, str]
 
     def run(self, tx: Tx) -> None:
-        """Do it; what was pending is over."""
+        """Do it; a pending one is over."""
         rows = [(self.name, path, commit) for path, commit in self.secrets.items()]
         for _, path, _ in rows:
             let_go(tx, "name = ? AND path = ?", (self.name, path))
@@ -427,8 +429,8 @@ class CpeEvidence:
 class DecideCpe:
     """A person lets a CPE in, refuses or forgets it, or (`unbind`) says that it serves nobody. `trust` None: as it is.
 
-    It takes trust away, or gives as much as needs no second person: what it was assured of by an approved plan holds
-    only while nothing of it changes.
+    It takes trust away, or gives as much as needs no second person: the assurance of an approved plan holds only while
+    nothing of it changes.
     """
 
     name: str
@@ -461,7 +463,9 @@ class DecideCpe:
 
 
 def accept(tx: Tx, before: Cpe, seq: int) -> None:
-    """Accept a CPE by what it came with. `before`: as it is now; `seq`: the entry in the log of the decision."""
+    """Accept a CPE by the credentials that it came with. `before`: as it is now; `seq`: the entry in the log of the
+    decision.
+    """
     tx.run("UPDATE cpe SET trust = ?, why = '' WHERE name = ?", (Acceptance.ACCEPTED.value, before.name))
     if before.claimed:
         forget_secrets(tx, before.name)
@@ -525,7 +529,7 @@ class Provisioned:
 
 @dataclass(frozen=True, slots=True)
 class PutCpeSecrets:
-    """Keep secrets that a change is to set: (commitment, sealed). What nobody took in a long time goes."""
+    """Keep secrets that a change is to set: (commitment, sealed). An entry that nobody took in a long time goes."""
 
     secrets: tuple[tuple[str, bytes], ...]
 
@@ -544,7 +548,7 @@ class PutCpeSecrets:
 
 @dataclass(frozen=True, slots=True)
 class KeepBreaker:
-    """Keep what the circuit breaker of a CPE knows. `sealed`: a person cleared it, and the log says so."""
+    """Keep the state of a CPE's circuit breaker. `sealed`: a person cleared it, and the log says so."""
 
     name: str
     rows: tuple[BreakerRow, ...]
@@ -564,7 +568,7 @@ OfFields = Callable[[Cpe, Mapping[str, CachedParameter]], Mapping[str, CachedPar
 def _known_after(
     reader: sqlite3.Connection, name: str, count: int, of_fields: OfFields | None, *, macs: bool
 ) -> list[KnownCpe]:
-    """Return the next CPE by name, with what queries need of them."""
+    """Return the next CPE by name, with the values that queries need of them."""
     rows = reader.execute(
         "SELECT cpe.*, coalesce(s.login, '') AS login,"
         " (SELECT json_group_array(tag) FROM cpe_tag t WHERE t.name = cpe.name) AS tags"
@@ -685,7 +689,7 @@ class CpeStore:
         return [_cpe(row) for row in self._store.query("SELECT * FROM cpe WHERE service = ? ORDER BY name", (ref,))]
 
     def values(self, name: str, paths: Sequence[str] | None = None) -> Mapping[str, CachedParameter]:
-        """Return what is known of a CPE's parameters."""
+        """Return the known values of a CPE's parameters."""
         return values(self._store.query, name, paths)
 
     def _login(self, user: str) -> sqlite3.Row | None:
@@ -693,7 +697,7 @@ class CpeStore:
         return rows[0] if rows else None
 
     def below(self, name: str, path: str) -> Mapping[str, CachedParameter]:
-        """Return what is known of a CPE's parameters whose paths begin so."""
+        """Return the known values of a CPE's parameters with paths that begin so."""
         query = "SELECT * FROM cpe_value WHERE name = ? AND path >= ? AND path < ? ORDER BY path"
         rows = self._store.query(query, (name, path, path + _LAST))
         return {r["path"]: _known(r) for r in rows}
@@ -709,7 +713,7 @@ class CpeStore:
         return None if row is None else self.secret(row["commitment"])
 
     def owner(self, user: str) -> str | None:
-        """Return whose own user it is."""
+        """Return the CPE that has this user as its own."""
         row = self._login(user)
         return None if row is None else row["name"]
 
@@ -744,7 +748,7 @@ class CpeStore:
         return cpe
 
     async def learned(self, name: str, values: Mapping[str, CachedParameter], *, below: str = "") -> None:
-        """Take note of what was read of a CPE."""
+        """Take note of values read of a CPE."""
         await self._store.run(CpeLearned(name, values, below))
 
     async def forget(self, name: str, path: str) -> None:
@@ -775,7 +779,7 @@ class CpeStore:
         return {r["path"]: r["commitment"] for r in rows}
 
     def pending(self, name: str) -> Sequence[Pending]:
-        """Return what was about to be set, and is not known to have been taken."""
+        """Return the settings that were about to be set, and are not known to have been taken."""
         rows = self._store.query("SELECT key, secrets FROM cpe_pending WHERE name = ?", (name,))
         return [Pending(r["key"], json.loads(r["secrets"])) for r in rows]
 
@@ -814,12 +818,12 @@ class CpeStore:
         await self._store.run(CpeEvidence(cpe, workflow, worked, detail))
 
     def breaker(self, name: str) -> Sequence[BreakerRow]:
-        """Return what the breaker of a CPE knows."""
+        """Return the state of a CPE's breaker."""
         rows = self._store.query("SELECT rows FROM cpe_breaker WHERE name = ?", (name,))
         return [tuple(row) for row in json.loads(rows[0]["rows"])] if rows else []
 
     async def keep_breaker(self, name: str, rows: Sequence[BreakerRow]) -> None:
-        """Keep what the breaker of a CPE knows."""
+        """Keep the state of a CPE's breaker."""
         await self._store.run(KeepBreaker(name, tuple(rows)))
 
     def evidence_rows(self) -> list[sqlite3.Row]:

@@ -1,7 +1,8 @@
-"""What a verb wants of one CPE: steps from what is known of it, or why it is left alone. Pure.
+"""The plan of a verb for one CPE: steps from its known values, or why it is left alone. Pure.
 
-A CPE is planned for from its last known values, each with its age: it calls in when it likes. What was never read is
-not written, since nothing could tell whether somebody else changed it: `ispagent cpe refresh` reads it first.
+A CPE is planned for from its last known values, each with its age: it calls in when it likes. A parameter that was
+never read is not written, since nothing could tell whether somebody else changed it: `ispagent cpe refresh` reads it
+first.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ MANAGEMENT: Final = "ManagementServer."
 NO_UNDO: Final = "cannot be undone"
 _ROW: Final = re.compile(r"(?P<table>[^\[\]]+\.)\[(?P<key>[^\]]+)\]")
 _CLIPPED: Final = re.compile(r"\([0-9]+ characters\)")
-"""What stands for a value that is too long to be kept (`line_session.known`)."""
+"""The word for a value that is too long to be kept (`line_session.known`)."""
 _REQUEST_USER: Final = frozenset({"ConnectionRequestUsername", "ConnectionRequestPassword"})
 _KEEPS_US: Final = _REQUEST_USER | {"URL", "Username", "Password", "EnableCWMP", "PeriodicInformEnable"}
-"""Below ManagementServer: what a CPE needs to find us and to be let in, and what we need to call it."""
+"""Below ManagementServer: the parameters that a CPE needs to find us and to be let in, and that we need to call it."""
 _INTERVAL: Final = "PeriodicInformInterval"
 _SELDOM_S: Final = 86_400
 """A CPE that calls in less often than once a day is as good as lost."""
@@ -45,7 +46,7 @@ _SELDOM_S: Final = 86_400
 
 @dataclass(frozen=True, slots=True)
 class CpeSubject:
-    """A CPE, its target's id, and what is known of it. `profile` None: nothing is known of such a model."""
+    """A CPE, its target's id, and its known values. `profile` None: nothing is known of such a model."""
 
     cpe: Cpe
     target: str
@@ -61,12 +62,12 @@ class CpeSubject:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked of each CPE.
+    """The settings asked of each CPE.
 
     `settings`: name or path -> text, `+TABLE[field=text,…]` -> `field=text,…`, `-TABLE[field=text,…]` -> "".
     `commit`: (name or path, path) -> a new commitment to the secret to set, None: none was given. `secrets`: the names
-    of those that were given. `image`: of a firmware, and
-    `version` what it makes SoftwareVersion read. `diagnostic`: its name, `arguments` by their words.
+    of those that were given. `image`: of a firmware, and `version` the SoftwareVersion that it then reports.
+    `diagnostic`: its name, `arguments` by their words.
     """
 
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -80,7 +81,9 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class CpePlan:
-    """Steps for one CPE. `management`: they touch what the CPE needs to find us. `display`: texts for its preview."""
+    """Steps for one CPE. `management`: they touch parameters that the CPE needs to find us. `display`: texts for its
+    preview.
+    """
 
     steps: tuple[Step, ...]
     display: Mapping[str, str]
@@ -197,7 +200,7 @@ def _proof(steps: Sequence[Sequence[Transition]]) -> Mapping[str, str]:
 
 
 def _undo(subject: CpeSubject, steps: Sequence[Sequence[Transition]]) -> Mapping[str, str]:
-    """Return what an undo cannot put back: secrets that are not known, rows that are deleted."""
+    """Return the settings that an undo cannot put back: secrets that are not known, rows that are deleted."""
     lost: list[str] = []
     if unknown := [path_of(t) for s in steps for t in s if _from_unknown_secret(t)]:
         lost.append(f"{NO_UNDO}: what was before is not known of {', '.join(unknown)}")
@@ -226,7 +229,9 @@ def path_of(write: Transition) -> str:
 
 
 def loses_us(write: Transition) -> bool:
-    """Return whether a write is of what a CPE needs to find us, to be let in and to be called; a mistake loses it."""
+    """Return whether a write is to a parameter that a CPE needs to find us, to be let in and to be called; a mistake
+    loses it.
+    """
     before, _, last = path_of(write).rpartition(".")
     if not f"{before}.".endswith(MANAGEMENT):
         return False
@@ -239,7 +244,7 @@ def loses_us(write: Transition) -> bool:
 def _parameter(
     subject: CpeSubject, profile: CpeProfile, name: str, text: str, wanted: Wanted
 ) -> Transition | Leave | None:
-    """Return what sets one parameter, None where it reads so already."""
+    """Return the step that sets one parameter, None where it reads so already."""
     try:
         path = profile.resolve(name)
     except UnplacedNameError as err:
@@ -290,7 +295,7 @@ def _parameter(
 
 
 def _out_of_bounds(subject: CpeSubject, profile: CpeProfile, path: str, text: str) -> str:
-    """Return what the vocabulary expects of a value, "" where it fits or has no bounds."""
+    """Return the vocabulary's bounds that a value breaks, "" where it fits or has no bounds."""
     name = profile.name_of(path) or ""
     band = subject.values.get(profile.path(f"{name.rpartition('.')[0]}.band") or "")
     return bounds.problem(name, text, (band.value or "") if band is not None else "")
@@ -311,7 +316,7 @@ def _since_reset(cpe: Cpe) -> str:
 
 
 def _row(subject: CpeSubject, name: str, text: str, now_s: int) -> Transition | Leave | None:
-    """Return what makes, changes or deletes a row."""
+    """Return the step that makes, changes or deletes a row."""
     found = _ROW.fullmatch(name[1:])
     if found is None:
         wanted = "expected +TABLE.[field=value,…] or -TABLE.[field=value,…]"
@@ -354,7 +359,7 @@ def _row(subject: CpeSubject, name: str, text: str, now_s: int) -> Transition | 
 
 
 def _counted(subject: CpeSubject, table: str) -> bool:
-    """Return whether an empty table is known to be one: by what counts its rows (TR-106 section 3.7.1)."""
+    """Return whether an empty table is known to be one: by the count of its rows (TR-106 section 3.7.1)."""
     parent, _, last = table.rstrip(".").rpartition(".")
     return f"{parent}.{last}NumberOfEntries" in subject.values
 
@@ -494,7 +499,7 @@ def title(cpe: Cpe) -> str:
 
 
 def now_text(cpe: Cpe, now_s: int) -> str:
-    """Return how a CPE stands: its firmware, when it called in, what its name rests on."""
+    """Return the state of a CPE: its firmware, its last call, the proof of its name."""
     seen = f"called in {age_text(now_s - cpe.last_s)} ago" if cpe.last_s else "never called in"
     return " · ".join(
         filter(None, (cpe.software and f"firmware {cpe.software}", seen, f"proven by {proven_text(cpe)}"))
@@ -502,7 +507,7 @@ def now_text(cpe: Cpe, now_s: int) -> str:
 
 
 def proven_text(cpe: Cpe) -> str:
-    """Return what a CPE's name rests on."""
+    """Return the proof of a CPE's name."""
     if not cpe.own:
         return "credentials that many share"
     return "a password of its own" if cpe.own_password else "a certificate with its name"

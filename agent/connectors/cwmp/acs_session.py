@@ -1,6 +1,6 @@
 """One session of a CPE with an ACS, the ACS' side (TR-069 section 3.7). Pure: POSTs in, events and replies out.
 
-For each POST, `receive_untrusted` says what it means and `respond` gives the HTTP response, in this order:
+For each POST, `receive_untrusted` returns its events and `respond` gives the HTTP response, in this order:
 
     CPE                                     ACS
     POST Inform                      ->     `Informed`     200 InformResponse
@@ -9,13 +9,13 @@ For each POST, `receive_untrusted` says what it means and `respond` gives the HT
     POST its response or a fault     ->     `Answered`     200 the next request
     POST its response                ->     `Answered`     204: nothing more; `Ended`
 
-**`respond` is the acknowledgement.** A CPE forgets a TransferComplete once that is answered, so what an event says must
-be durable before `respond` is called. Requests are sent one at a time; one that was sent and not answered when the
-session ends stands in `Ended.unanswered`: whether it took effect is *unknown*, never "failed".
+**`respond` is the acknowledgement.** A CPE forgets a TransferComplete once that is answered, so an event must be
+durable before `respond` is called. Requests are sent one at a time; one that was sent and not answered when the session
+ends stands in `Ended.unanswered`: whether it took effect is *unknown*, never "failed".
 
-**The same POST twice is handled once.** A CPE whose connection broke sends its POST again: it is given the same bytes
-again, without an event. An answer is told from a repetition by its ID. A CPE that does not repeat our IDs leaves only
-HTTP's order to tell by (`Answered.id_echoed` is False): its answer counts for the request that was sent last.
+**The same POST twice is handled once.** A CPE sends its POST again when its connection broke: it is given the same
+bytes again, without an event. An answer is told from a repetition by its ID. A CPE that does not repeat our IDs leaves
+only HTTP's order to tell by (`Answered.id_echoed` is False): its answer counts for the request that was sent last.
 
 A request that cannot be read is refused by a fault, and the session goes on, up to `limits.STRIKES` in a row. An
 *answer* that cannot be read ends it with HTTP 400, since no fault answers an answer (TR-069 section 3.5).
@@ -71,7 +71,7 @@ from agent.connectors.cwmp.versions import PROTOCOL_VERSIONS, CwmpVersion
 
 @dataclass(frozen=True, slots=True)
 class Informed:
-    """A session begins. What the CPE says of itself is not proven by it. `misread`: why some values are unreadable."""
+    """A session begins. It proves nothing that the CPE says of itself. `misread`: why some values are unreadable."""
 
     inform: Inform
     header: Header
@@ -128,7 +128,7 @@ class EndReason(enum.Enum):
 class Ended:
     """A session is over.
 
-    `unanswered`: was sent, and what became of it is unknown. `unsent`: never left. `error`: what could not be read.
+    `unanswered`: was sent, and its fate is unknown. `unsent`: never left. `error`: the part that could not be read.
     INFORMED_AGAIN is followed by `Informed`: the next session, in the same object.
     """
 
@@ -143,7 +143,7 @@ SessionEvent = Informed | CpeAsks | Answered | Misread | Ended
 
 @dataclass(frozen=True, slots=True)
 class AcsReply:
-    """What the HTTP response is: 200 with an envelope, 204, or 400. `ended`: the session ended by giving it."""
+    """The HTTP response: 200 with an envelope, 204, or 400. `ended`: the session ended by giving it."""
 
     status: int
     body: bytes = b""
@@ -171,7 +171,7 @@ class _Asked:
 
 
 class _Last(enum.Enum):
-    """What the POST before this one was, for telling a repetition from a new one."""
+    """The POST before this one, for telling a repetition from a new one."""
 
     NOTHING = enum.auto()
     REQUEST = enum.auto()
@@ -297,11 +297,11 @@ class AcsSession:
     # --- what comes
 
     def receive_untrusted(self, body: bytes, read: BodyRead | None = None) -> tuple[SessionEvent, ...]:
-        """Take a POST and return what it means; `respond` is to follow.
+        """Take a POST and return its events; `respond` is to follow.
 
         Args:
             body: of the POST, decompressed; empty for an empty POST.
-            read: what was read of it; None: it is read now, in one go.
+            read: the result of reading it; None: it is read now, in one go.
 
         Raises:
             LocalCwmpError: the POST before was not responded to.
@@ -467,7 +467,7 @@ class AcsSession:
     # --- what goes out
 
     def respond(self, now: float) -> AcsReply:
-        """Return the response to the POST that was received: the acknowledgement of what it said.
+        """Return the response to the POST that was received: its acknowledgement.
 
         Args:
             now: from when on silence counts.

@@ -1,15 +1,15 @@
 """Shares of connections, sessions, bytes and work, for strangers and for accepted CPE. Pure.
 
-A peer is a network: an IPv4 address, or a /64 of IPv6, which one customer has whole. Whoever wants more than there is
-displaces another one, so that nobody shuts the ACS by holding what was free:
+A peer is a network: an IPv4 address, or a /64 of IPv6, which one customer has whole. A peer that wants more than there
+is displaces another one, so that nobody shuts the ACS by holding the free rest:
 
 * `Guests`: of one network, the one that has been silent longest goes; of all, the oldest of the network with most.
-* `Holdings`: bytes; who holds most goes.
-* `Allowances`: work, or connections, in time; who used up its own waits.
+* `Holdings`: bytes; the largest holder goes.
+* `Allowances`: work, or connections, in time; a peer that used up its own waits.
 * `Regulars`: networks that accepted CPE called from. The places of strangers are not theirs.
 
-Many CPE may share one address (carrier-grade NAT), so the shares of an address bind only those who have not proved
-to be an accepted CPE; from then on a CPE has what it has by its own name.
+Many CPE may share one address (carrier-grade NAT), so the shares of an address bind only peers that have not proved to
+be an accepted CPE; from then on a CPE has a share by its own name.
 """
 
 from __future__ import annotations
@@ -50,8 +50,7 @@ class Guests(Generic[_T]):
     def enter(self, guest: _T, network: str, now: float) -> tuple[bool, _T | None]:
         """Let a guest in, or not.
 
-        Returns:
-            whether it is in, and who has to go for it.
+        Returns: whether it is in, and the peers that have to go for it.
         """
         goes: _T | None = None
         own = self._networks.get(network)
@@ -93,7 +92,7 @@ class Guests(Generic[_T]):
 
 
 class Holdings(Generic[_T]):
-    """Bytes of bodies in memory, and whose they are."""
+    """Bytes of bodies in memory, and their holders."""
 
     def __init__(self, most: int) -> None:
         """Take how many bytes there may be, of all together."""
@@ -101,7 +100,7 @@ class Holdings(Generic[_T]):
         self._held: dict[_T, int] = {}
 
     def take(self, holder: _T, size: int) -> list[_T]:
-        """Have a holder hold so many bytes more; return who has to go for it: itself, if it holds most."""
+        """Have a holder hold so many bytes more; return the holders that have to go: itself, if it holds most."""
         self._held[holder] = self._held.get(holder, 0) + size
         self.total += size
         go: list[_T] = []
@@ -126,7 +125,7 @@ class Allowances:
     """Work that each peer may cause: so much at once, and so much in a second after that."""
 
     def __init__(self, burst: float, per_s: float) -> None:
-        """Take what a peer has at first, which is the most it can have, and what it is given in a second."""
+        """Take a peer's allowance at first, which is the most it can have, and its gain in a second."""
         self._burst, self._per_s = burst, per_s
         self._accounts: OrderedDict[str, _Account] = OrderedDict()
 

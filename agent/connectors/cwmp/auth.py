@@ -3,8 +3,8 @@
     challenge   = auth-scheme [ 1*SP ( token68 / #auth-param ) ]
     auth-param  = token BWS "=" BWS ( token / quoted-string )
 
-Read liberally: CPE quote what must not be quoted (`nc="00000001"`, `algorithm="MD5"`) and leave out quotes that must be
-there (`qop=auth`, `realm=acs`).
+Read liberally: CPE quote values that must not be quoted (`nc="00000001"`, `algorithm="MD5"`) and leave out quotes that
+must be there (`qop=auth`, `realm=acs`).
 """
 
 from __future__ import annotations

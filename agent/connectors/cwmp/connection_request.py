@@ -74,7 +74,7 @@ class RequestOutcome(enum.Enum):
 
 
 HOPELESS: Final = frozenset({RequestOutcome.BEHIND_NAT, RequestOutcome.ELSEWHERE, RequestOutcome.NO_WAY})
-"""What another attempt cannot change: something must be learned of the CPE, or configured, first."""
+"""Results that another attempt cannot change: something must be learned of the CPE, or configured, first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +131,8 @@ def _inside(address: IpAddress) -> bool:
 class HttpTarget:
     """A ConnectionRequestURL that may be asked. Made by `http_target_untrusted`.
 
-    `address`: None where `host` is a name; then `reach` judges what it leads to, and that address is connected to.
-    `resource`: of the request line, which starts with a slash.
+    `address`: None where `host` is a name; then `reach` judges the address that it leads to, and that one is connected
+    to. `resource`: of the request line, which starts with a slash.
     """
 
     scheme: str
@@ -172,7 +172,7 @@ def _place(host: str, port: int) -> str:
 
 
 def http_target_untrusted(url: str, reach: RequestReach) -> HttpTarget | RequestResult:
-    """Return what a ConnectionRequestURL leads to, or why it is not asked. Total.
+    """Return the place that a ConnectionRequestURL leads to, or why it is not asked. Total.
 
     Args:
         url: the parameter's value, as the CPE gave it.
@@ -246,7 +246,7 @@ def judge_untrusted(
     answered: bool,
     basic: bool = False,
 ) -> RequestResult | str:
-    """Return what an answer means, or the Authorization field to ask once more with. Total.
+    """Return the result that an answer means, or the Authorization field to ask once more with. Total.
 
     Args:
         target: that was asked.
@@ -303,7 +303,7 @@ def udp_message(target: UdpTarget, credentials: Credentials, *, at_s: int, numbe
     Args:
         target: where the CPE listens.
         credentials: for this CPE, the same as for HTTP.
-        at_s: seconds since the epoch; the CPE refuses what is older than the last one that it took.
+        at_s: seconds since the epoch; the CPE refuses one older than the last that it took.
         number: 0 <= number < 2**32, another for each request: by it the CPE knows copies.
         cnonce: random, ASCII letters and digits.
 

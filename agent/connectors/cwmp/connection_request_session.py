@@ -1,7 +1,7 @@
 """Connection requests over sockets: one TCP connection and at most two exchanges, or a few datagrams. trio and h11.
 
-What is asked, and what an answer means, is `connection_request`. A result is no error: that a CPE is away, refuses or
-talks nonsense is what is asked for. Nothing here logs.
+The request, and the meaning of an answer, are in `connection_request`. A result is no error: the caller asks whether a
+CPE is away, refuses or talks nonsense. Nothing here logs.
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ _READ_BYTES: Final = 4096
 _CNONCE_BYTES: Final = 16
 
 Send = Callable[[bytes, tuple[str, int]], Awaitable[None]]
-"""Sends a datagram; `stun_listener.StunSocket.send`: a NAT lets pass what comes from where its CPE sent to."""
+"""Sends a datagram; `stun_listener.StunSocket.send`: a NAT lets datagrams pass from the address that its CPE sent to.
+"""
 
 
 class _NoAnswerError(Exception):
-    """There is a connection, and what came over it is no answer; the message says how."""
+    """There is a connection, and the bytes over it are no answer; the message says how."""
 
 
 # --- HTTP -------------------------------------------------------------------------------------------------------------
@@ -128,7 +129,7 @@ class _Asking:
                 await connection.close()
 
     async def _addresses(self) -> tuple[str, ...] | RequestResult:
-        """Return what may be connected to: the address that was checked, or those of a name, checked now."""
+        """Return the addresses that may be connected to: the one that was checked, or those of a name, checked now."""
         target = self.target
         if target.address is not None:
             return (str(target.address),)
@@ -200,7 +201,7 @@ class _Connection:
         """Send a request and return the head of its answer.
 
         Raises:
-            _NoAnswerError: it hung up, or what it sent is no such head.
+            _NoAnswerError: it hung up, or sent no such head.
         """
         if self._http.our_state is h11.DONE:
             self._http.start_next_cycle()

@@ -57,7 +57,7 @@ class CwmpConnector:
             config: of the ACS.
             secrets: the vault: name -> secret, or UnreadableError.
             commit: keyed commitment (label, value) -> 64 hex digits.
-            book: what is known of CPE.
+            book: the record of CPE.
             clock: of all that takes time.
         """
         self.traits = Traits(
@@ -123,7 +123,7 @@ class CwmpConnector:
     # --- as the manager of CPE
 
     def terms(self) -> CpeTerms | None:
-        """Return what changes on CPE go by; None: there is no ACS."""
+        """Return the settings for changes on CPE; None: there is no ACS."""
         return self.config.terms if self.config.enabled else None
 
     def target_id(self, name: str) -> str:
@@ -170,7 +170,7 @@ class CwmpConnector:
             call.hang_up()
 
     async def refresh(self, name: str, wanted: Sequence[str]) -> tuple[str, ...]:
-        """Read a CPE once it calls in; return what could not be read, a sentence each.
+        """Read a CPE once it calls in; return the failures, a sentence each.
 
         Raises:
             UnreadableError: the CPE did not call in, or hung up, or a name is unknown.
@@ -179,7 +179,7 @@ class CwmpConnector:
         return await refresh(line, await line.wait(), wanted)
 
     async def image(self, name: str) -> ImageFile:
-        """Return what a firmware image of this file name is now.
+        """Return the firmware image that has this file name now.
 
         Raises:
             NotSentError: there is no such file, or none is served.
@@ -200,7 +200,7 @@ class CwmpConnector:
         return None if credentials is None else credentials.password
 
     def _shared_request(self) -> Credentials | None:
-        """Return what connection requests need to CPE that were not given credentials of their own for it."""
+        """Return the credentials of connection requests to CPE that were not given their own."""
         if not self.config.request_user:
             return None
         try:

@@ -53,7 +53,7 @@ class CpeSession(CpeLine):
         self._told: dict[str, Reply] = {}
         self._doubt: CwmpSession | None = None
         self._later: CwmpSession | None = None
-        """The session after which what was set takes effect: the CPE said that it applies it later."""
+        """The session after which a setting takes effect: the CPE said that it applies it later."""
         self._written: dict[Address, Value] = {}
         self._settled = False
         self._heard = 0
@@ -93,7 +93,7 @@ class CpeSession(CpeLine):
         return seen
 
     def _what(self, addr: Address) -> str | TableRow:
-        """Return what an address names at this CPE."""
+        """Return the parameter or row that an address names at this CPE."""
         if target_of(addr) != self.target.id:
             raise UnreadableError(
                 f"{addr}: expected an address of {self.target.id}", reason=TargetReason.UNKNOWN_TARGET
@@ -104,7 +104,7 @@ class CpeSession(CpeLine):
             raise UnreadableError(f"{addr}: {err}", reason=TargetReason.UNKNOWN_TARGET) from err
 
     async def _judge_written(self, seen: Mapping[Address, Seen]) -> None:
-        """Take note of whether setting works with this model, once what was set last is read back."""
+        """Take note of whether setting works with this model, once the last setting is read back."""
         if not self._written or not self._written.keys() <= seen.keys():
             return
         works = all(seen[a].value == value for a, value in self._written.items())
@@ -150,7 +150,7 @@ class CpeSession(CpeLine):
 
         Raises:
             NotSentError, DriftedError: nothing was changed.
-            LostError: the CPE hung up, and what became of it is unknown.
+            LostError: the CPE hung up, and the fate of the call is unknown.
         """
         call = self.live
         if call is None:
@@ -231,7 +231,7 @@ class CpeSession(CpeLine):
         return reply
 
     def _user_after(self, values: Sequence[ParameterValue]) -> str:
-        """Return as whom the CPE calls in once values are set: by a new name, or by the one that it has."""
+        """Return the name by which the CPE calls in once values are set: a new one, or the one that it has."""
         path = f"{self.cpe().root}{_USERNAME}"
         if (set_ := next((v.value.text for v in values if v.name == path), None)) is not None:
             return set_
@@ -241,7 +241,7 @@ class CpeSession(CpeLine):
     async def settle(self) -> None:
         """Hang up if a request is in doubt: nothing of a session that is over takes effect later.
 
-        What the CPE said that it applies later, it has applied when it calls in again: its session is let go.
+        A CPE that calls in again has applied the settings that it put off: its session is let go.
         """
         if self._doubt is not None:
             self._doubt.hang_up()
@@ -261,7 +261,7 @@ class CpeSession(CpeLine):
         return None
 
     def notes(self) -> Sequence[str]:
-        """Return nothing: what a preview says of a CPE is in its item."""
+        """Return nothing: a preview's words on a CPE are in its item."""
         return ()
 
     # --- proofs, and late results
@@ -275,19 +275,19 @@ class CpeSession(CpeLine):
         return proof_text(effect)
 
     def tell(self, key: str, reply: Reply) -> None:
-        """Take note of what a CPE says of something that it was asked to do, by its CommandKey."""
+        """Take note of a CPE's report on something that it was asked to do, by its CommandKey."""
         self._told[key] = reply
         self.told()
         if len(self._told) > limits.TOLD:
             del self._told[next(iter(self._told))]
 
     def late_result(self, ticket: Ticket) -> Reply | None:
-        """Return what the CPE said later of an effect that it had accepted; None: nothing yet."""
+        """Return the CPE's later report on an effect that it had accepted; None: none yet."""
         return self._told.get(ticket.do.key) if isinstance(ticket.do, Effect) else None
 
 
 def _provable(writes: Sequence[Transition]) -> dict[Address, Value]:
-    """Return what is to be read back of writes; of a secret it says nothing that it reads as it was set."""
+    """Return the addresses to read back after writes; that a secret reads as it was set proves nothing."""
     return {
         w.address: w.after
         for w in writes
@@ -296,7 +296,7 @@ def _provable(writes: Sequence[Transition]) -> dict[Address, Value]:
 
 
 def _is_unreadable(value: Value) -> bool:
-    """Return whether some of what was read cannot be decoded."""
+    """Return whether some value that was read cannot be decoded."""
     return value is not ABSENT and any(isinstance(field, str) and UNREADABLE in field for field in value.values())
 
 

@@ -23,7 +23,7 @@ from agent.connectors.cwmp.reading import BodyRead
 from agent.reasons import TargetReason
 
 Take = Callable[[SessionEvent], Awaitable[None]]
-"""What the listener does with an event before it is acknowledged."""
+"""The listener's handler of an event, before it is acknowledged."""
 Gone = Callable[[], Awaitable[None]]
 """Returns when the CPE dropped the connection on which it waits for a response."""
 
@@ -48,13 +48,13 @@ class CwmpSession:
         """Begin with a session that waits for an Inform, or has just received one. `address`: that it comes from."""
         self.session, self.address = session, address
         self.name = ""
-        """Whose session it is, once an Inform said so."""
+        """The CPE of the session, once an Inform named it."""
         self.accepted = False
         """Whether it proved to be an accepted CPE: until then little is taken from it."""
         self.begun = False
         """Whether its first POST was answered."""
         self.ended: Ended | None = None
-        """How it ended, where it did so by what was said in it, or by time."""
+        """How it ended, where it did so by a message in it, or by time."""
         self.over = trio.Event()
         self.held = False
         self.anew: CwmpSession | None = None
@@ -114,7 +114,7 @@ class CwmpSession:
         self.changed()
 
     def hang_up(self, ended: Ended | None = None) -> None:
-        """End the session now: what was asked and not answered is unknown. `ended`: how, where the session says so."""
+        """End the session now: the fate of an unanswered call is unknown. `ended`: how, where the session says so."""
         self.ended = self.ended or ended
         self.over.set()
         if self._asked is not None:
@@ -137,14 +137,14 @@ class CwmpSession:
         gone: Gone = trio.sleep_forever,
         read: BodyRead | None = None,
     ) -> AcsReply:
-        """Take one POST and return the response to it; what it says is durable by then.
+        """Take one POST and return the response to it; its events are durable by then.
 
         Args:
             body: of the POST, in clear.
-            now: what time it is, when it is asked: on the clock of the session.
+            now: the time when it is called: on the clock of the session.
             take: is given each event.
             gone: returns when the CPE is no longer there to be answered.
-            read: what was read of the body; None: it is read now.
+            read: the result of reading the body; None: it is read now.
         """
         if self.over.is_set() and not self.session.ended:
             return AcsReply(400)

@@ -40,7 +40,7 @@ KEY_BYTES: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class DigestInput:
-    """What a response is computed over, besides the password.
+    """The input of a response, besides the password.
 
     `algorithm`: `MD5`, `SHA-256`, or one of them with `-sess`. `qop`: `auth`, `auth-int`, None as in RFC 2069.
     `count`: nc, eight hexadecimal digits, as sent. `body`: for auth-int.
@@ -88,7 +88,9 @@ def response_of(user: str, password: str, asked: DigestInput) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DigestAccepted:
-    """Who it is. `nonce`, `count`: for a caller who looks for replays; count is 0 without qop, and for Basic."""
+    """The proven identity. `nonce`, `count`: for a caller that looks for replays; count is 0 without qop, and for
+    Basic.
+    """
 
     user: str
     nonce: str = ""
@@ -103,7 +105,7 @@ class DigestRejected:
 
 
 class DigestGate:
-    """What a CPE must pass at our HTTP server."""
+    """The check that a CPE must pass at our HTTP server."""
 
     def __init__(
         self,
@@ -115,7 +117,7 @@ class DigestGate:
         without_qop: bool = True,
         life_s: float = limits.NONCE_LIFE_S,
     ) -> None:
-        """Take what is asked of every CPE.
+        """Take the settings for every CPE.
 
         Args:
             realm: shown to the CPE.
@@ -163,7 +165,7 @@ class DigestGate:
         now: float,
         body: bytes = b"",
     ) -> DigestAccepted | DigestRejected:
-        """Return who a request is from. Total: what is no credentials is rejected.
+        """Return the sender of a request. Total: a field that is no credentials is rejected.
 
         Args:
             header: its Authorization field.
@@ -218,7 +220,7 @@ class DigestGate:
         return DigestAccepted(user, asked.nonce, int(asked.count, 16) if asked.qop else 0)
 
     def _asked(self, given: Mapping[str, str], method: str, target: str, body: bytes) -> DigestInput | None:
-        """Return what the response must be over, None where credentials are none that could be right."""
+        """Return the input that the response must be over, None where the credentials cannot be right."""
         if not {"username", "realm", "nonce", "uri", "response"} <= given.keys() or given["realm"] != self._realm:
             return None
         algorithm = _algorithm(given.get("algorithm", "MD5"))

@@ -43,7 +43,7 @@ async def take_connections(
 
     Args:
         sock: listens, and does not block.
-        let_in: peer's address -> what `serve` is given of it; None: its connection is closed without a word.
+        let_in: peer's address -> the argument of `serve` for it; None: its connection is closed without a word.
         serve: has a task of its own for each connection that is let in; closes it.
         nursery: of these tasks.
 

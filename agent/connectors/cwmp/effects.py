@@ -1,4 +1,4 @@
-"""What CWMP adds to the effects on a CPE (`agent.cpe_model.effects`): a firmware's way, a test's state. Pure."""
+"""CWMP's additions to the effects on a CPE (`agent.cpe_model.effects`): a firmware's way, a test's state. Pure."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""What cannot be taken back at a CPE: reboot, factory reset, firmware, diagnostics. How each is sent, and proven.
+"""Effects at a CPE that cannot be taken back: reboot, factory reset, firmware, diagnostics. How each is sent, and
+proven.
 
 * reboot: Reboot; it says `1 BOOT` again (TR-069 annex A.3.2.9).
 * factory-reset: FactoryReset; it says `0 BOOTSTRAP` again (A.4.1.6).
-* firmware: Download; its SoftwareVersion is the wanted one (A.3.2.8). What TransferComplete says is no proof; a fault
-  in it ends the waiting.
+* firmware: Download; its SoftwareVersion is the wanted one (A.3.2.8). A TransferComplete is no proof; a fault in it
+  ends the waiting.
 * diagnose: SetParameterValues of a diagnostic's object; the run has our ParameterKey, and its state is over.
 """
 
@@ -31,7 +32,7 @@ from agent.reasons import TargetReason
 _WORKFLOWS: Final[Mapping[str, str]] = {"download": "download-test", "upload": "upload-test"}
 """The workflow of the matrix that a test is, where it has another name."""
 _FAILED: Final = frozenset({"Error", "Error_Internal", "Error_Other"})
-"""States that say something of the CPE. What others say is of the host, or of its name."""
+"""States that say something of the CPE. The states of other diagnostics are of the host, or of its name."""
 _NOT_OVER: Final = frozenset({"", "None", "Requested"})
 
 

@@ -1,6 +1,6 @@
 """Messages of CWMP out of bytes and into bytes. Pure.
 
-Reading is liberal, writing exact: docs/connectors/cwmp.md has the list of what CPE get wrong and is taken.
+Reading is liberal, writing exact: docs/connectors/cwmp.md lists the mistakes of CPE that are accepted.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def write(message: Message, header: Header, version: CwmpVersion) -> bytes:
 
 
 def element_of(message: Message, version: CwmpVersion) -> Element:
-    """Return a message's element: what `write` puts into an envelope.
+    """Return a message's element: `write` puts it into an envelope.
 
     Raises:
         LocalCwmpError: as of `write`.

@@ -46,7 +46,7 @@ class UnknownMethodError(RemoteCwmpError):
 
 
 class MalformedMessageError(RemoteCwmpError):
-    """A method whose arguments are not those of the schema."""
+    """A method with other arguments than those of the schema."""
 
 
 class MalformedAuthError(RemoteCwmpError):

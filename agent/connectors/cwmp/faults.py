@@ -1,4 +1,4 @@
-"""The fault codes of TR-069 (annex A.5), with who is at fault in SOAP's words."""
+"""The fault codes of TR-069 (annex A.5), with the party at fault in SOAP's words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agent.reasons import TargetReason
 
 
 class AcsFault(enum.IntEnum):
-    """What an ACS refuses a CPE's request with (A.5.2). 8800 to 8899 are a vendor's."""
+    """Codes by which an ACS refuses a CPE's request (A.5.2). 8800 to 8899 are a vendor's."""
 
     METHOD_NOT_SUPPORTED = 8000
     REQUEST_DENIED = 8001
@@ -25,7 +25,7 @@ class AcsFault(enum.IntEnum):
 
 
 class CpeFault(enum.IntEnum):
-    """What a CPE refuses an ACS' request with (A.5.1). 9800 to 9899 are a vendor's."""
+    """Codes by which a CPE refuses an ACS' request (A.5.1). 9800 to 9899 are a vendor's."""
 
     METHOD_NOT_SUPPORTED = 9000
     REQUEST_DENIED = 9001
@@ -69,7 +69,7 @@ def refusal(code: AcsFault, text: str) -> Fault:
 
 
 def fault_text(fault: Fault, asked: Collection[str] | None = None) -> str:
-    """Return what a CPE refused something with, for people: `9007 Invalid parameter value: Device.X.Y 9007`.
+    """Return a CPE's refusal, for people: `9007 Invalid parameter value: Device.X.Y 9007`.
 
     `asked`: the parameters that were to be set, perhaps to secrets; nothing but these and codes is said then, since
     texts of the CPE's own may repeat a value. Else they are made safe, and clipped.
@@ -88,7 +88,7 @@ def _parameter(name: str, asked: Collection[str] | None) -> str:
 
 
 def refused(fault: Fault, asked: Collection[str] | None = None) -> Reply:
-    """Return a fault as the reply to what was to be done: its code, and what it says of each parameter.
+    """Return a fault as the reply to a step: its code, and its entry for each parameter.
 
     `asked`: as of `fault_text`.
     """

@@ -1,12 +1,12 @@
 """How a message's fields stand in XML: read liberally, written exactly. Pure.
 
-A message is a frozen dataclass whose fields are annotated with their kind, so that the dataclass *is* the schema:
+A message is a frozen dataclass with fields that are annotated with their kind, so that the dataclass *is* the schema:
 
     command_key: Annotated[str, Text(32)]
 
 stands for `<CommandKey>`, a string of at most 32 characters. Reading takes fields in any order, in any namespace, and
-passes over what it does not know (TR-069 section 3.5 allows it). A number out of its range and a text that is too long
-are what the device said, and are kept. Writing refuses both: what we send is of the schema.
+passes over unknown ones (TR-069 section 3.5 allows it). A number out of its range and a text that is too long are the
+device's words, and are kept. Writing refuses both: our messages follow the schema.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ACRONYMS: Final = {"url": "URL", "uuid": "UUID", "oui": "OUI", "sn": "SN", "du"
 
 
 class _Required:
-    """What an absent field reads as, where it may not be absent."""
+    """The value of an absent field, where it may not be absent."""
 
 
 REQUIRED: Final = _Required()
@@ -41,7 +41,7 @@ class FieldKind(Protocol):
 
     @property
     def absent(self) -> object:
-        """What is read where its element is not there; REQUIRED where that is an error."""
+        """The value where its element is not there; REQUIRED where that is an error."""
         ...
 
     def read_untrusted(self, element: Element) -> object:
@@ -160,7 +160,7 @@ class Time:
 class Value:
     """A parameter's value: the device's own string, and its type (`values.TYPES`; another's spelling where unknown).
 
-    What could not be decoded stands in it as `values.UNREADABLE`.
+    A value that could not be decoded stands in it as `values.UNREADABLE`.
     """
 
     text: str
@@ -230,7 +230,7 @@ class OneOf:
 class Array:
     """A SOAP array (SOAP 1.1 section 5.4.2): `least` to `most` elements `item` of one kind.
 
-    Read by what is there: neither the names of its elements mean anything by that section, nor does the count of
+    Read by the elements that are there: neither their names mean anything by that section, nor does the count of
     `arrayType`, which CPE get wrong, leave out, or write as `[0008]`. `type`: of an element, prefixed.
     """
 
@@ -304,7 +304,7 @@ def element_name(attribute: str) -> str:
 
 
 def read_struct_untrusted(cls: type[T], element: Element) -> T:
-    """Return a message or structure; of its fields the order does not matter, and what is unknown is passed over.
+    """Return a message or structure; the order of its fields does not matter, and unknown ones are passed over.
 
     Raises:
         MalformedMessageError: a field is missing, is there twice, or is not of its kind.
@@ -353,7 +353,7 @@ def write_fields(value: object, version: CwmpVersion) -> tuple[Element, ...]:
 
 
 def _is_writable(text: str) -> bool:
-    """Return whether a text may go out: XML has its characters, and none stands for what could not be decoded."""
+    """Return whether a text may go out: XML has its characters, and none stands for an undecoded value."""
     return is_char_data(text) and values.UNREADABLE not in text
 
 

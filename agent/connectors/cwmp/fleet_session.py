@@ -1,8 +1,8 @@
-"""CPE that call in: who they are, whether they are worked on, what they say; and how one is called for.
+"""CPE that call in: their identity, whether they are worked on, their reports; and how one is called for.
 
 A name is not proven by saying it. A CPE is worked on (`Acceptance.ACCEPTED`) after a person accepted it, as long as it
-proves itself by what it did then: its own password, or a certificate with its name in it. Credentials that many share
-prove only that it is one of many; `CpeBook.called` decides what that is enough for.
+proves itself as it did then: by its own password, or a certificate with its name in it. Credentials that many share
+prove only that it is one of many; `CpeBook.called` decides whether that is enough.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _ROOTS = ("Device.", "InternetGatewayDevice.")
 
 @dataclass(slots=True)
 class _Trace:
-    """Somebody who wants to see what a CPE says. `call`: the session that is shown now."""
+    """A watcher of a CPE's messages. `call`: the session that is shown now."""
 
     name: str
     sessions: int
@@ -78,7 +78,7 @@ REQUEST_TIMEOUT_S = 10.0
 REQUESTS_AT_ONCE = 32
 """Connection requests that are under way at once: a campaign waits for thousands of CPE, and sockets are for all."""
 _LOOK_S = 1.0
-"""Between two looks at who is waited for, where nobody is new: each goes through all of them."""
+"""Between two looks at the CPE that are waited for, where none is new: each goes through all of them."""
 _MOST_BINDINGS = 100_000
 _CAME = frozenset({RequestOutcome.ACCEPTED, RequestOutcome.SENT})
 """A CPE that calls in after these came because it was asked: if it is waited for again, the pauses go on growing."""
@@ -99,7 +99,7 @@ class CpeFleet:
 
         Args:
             config: of the ACS.
-            book: what is known of CPE.
+            book: the record of CPE.
             clock: of all that takes time.
             offer: makes a firmware image ready to be fetched.
             shared_request: credentials for connection requests to CPE that have none of their own; None: not known.
@@ -117,7 +117,7 @@ class CpeFleet:
         """A sentence on the trouble in the last session of a CPE, by its name; of no more than `limits.TROUBLES`."""
         self._traces: list[_Trace] = []
         self._ended_well: set[str] = set()
-        """CPE whose last session was not cut off: what they say when they try again, they have not said before."""
+        """CPE with a last session that was not cut off: their words on the next try are new."""
         self._sampled: dict[str, float] = {}
         """When CPE were read for their history, by their names, boot-time seconds."""
         self._sampling = 0
@@ -227,7 +227,7 @@ class CpeFleet:
         )
 
     async def _noted(self, cpe: Cpe, inform: m.Inform) -> None:
-        """Take note of what an Inform proves."""
+        """Take note of the facts that an Inform proves."""
         codes = {event.code for event in inform.event}
         await self._book.evidence(cpe.name, "inform", True, "")
         if EventCode.CONNECTION_REQUEST in codes and cpe.name in self._requests:
@@ -308,7 +308,7 @@ class CpeFleet:
             self._sampling -= 1
 
     async def event(self, call: CwmpSession, event: SessionEvent) -> None:
-        """Take note of what else a session says."""
+        """Take note of the other events of a session."""
         match event:
             case CpeAsks(request=m.TransferComplete() as done, misread=misread):
                 if misread is not None:

@@ -1,4 +1,6 @@
-"""What an ACS reads of HTTP besides its body: cookies, coding of the body, the name in a client's certificate. Pure."""
+"""The parts of HTTP that an ACS reads besides the body: cookies, coding of the body, the name in a client's
+certificate. Pure.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +84,7 @@ def names_cpe(common_name: str, oui: str, product_class: str, serial: str) -> bo
     """Return whether a certificate's common name is a CPE's: `OUI-Class-Serial` or `OUI-Serial` (TR-069 3.3, 3.4.4).
 
     A hyphen in a part must be percent-encoded there, as all but letters, digits and `_` should be: else one CPE's
-    certificate could be that of another, whose class ends elsewhere.
+    certificate could be that of another with a class that ends elsewhere.
     """
     parts = [unquote(part).casefold() for part in common_name.strip().split("-")]
     oui, product_class, serial = oui.casefold(), product_class.casefold(), serial.casefold()

@@ -1,4 +1,4 @@
-"""What a CPE is called: `00259E-HG8245-48575443`, of its OUI, product class and serial number (TR-069 section 3.4.4).
+"""The name of a CPE: `00259E-HG8245-48575443`, of its OUI, product class and serial number (TR-069 section 3.4.4).
 
 A part's bytes but letters, digits, `_` and `.` are percent-encoded, so that a hyphen divides, a slash never stands in
 it, and two CPE never have one name. Without a product class it is `OUI-SERIAL`.

@@ -1,7 +1,7 @@
 """Firmware images that CPE fetch from the agent itself: by a name of their own that nobody guesses, for a while. Pure.
 
-An image is offered when a change is about to have a CPE fetch it, and only if the file is still the one whose SHA-256
-was previewed. TR-069 has no way to tell a CPE what a file's digest must be: what arrives is the vendor's business.
+An image is offered when a change is about to have a CPE fetch it, and only if the file still has the SHA-256 that was
+previewed. TR-069 has no way to tell a CPE a file's digest: the vendor's firmware alone checks the file that arrives.
 """
 
 from __future__ import annotations

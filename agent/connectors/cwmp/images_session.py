@@ -36,12 +36,12 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 
 _Stamp = tuple[int, int, int, int, int]
-"""What tells that a file is not the one that was looked at, without reading it again: see `_stamp`."""
+"""Tells that a file is not the one that was looked at, without reading it again: see `_stamp`."""
 _SIZE: Final = 2
 
 
 class Images:
-    """The folder, and what is offered of it."""
+    """The folder, and the offered files."""
 
     def __init__(self, folder: Path | None, base_url: str, clock: Clock, commit: Callable[[str, str], str]) -> None:
         """Serve a folder, None: no images.
@@ -55,7 +55,7 @@ class Images:
         self._folder, self.base_url, self._clock, self._commit = folder, base_url, clock, commit
 
     async def look(self, name: str) -> ImageFile:
-        """Return what a file is now.
+        """Return the present version of a file.
 
         Raises:
             NotSentError: there is no such file, or none is served.
@@ -104,7 +104,7 @@ class Images:
         return self._commit(f"cwmp/image/{name}", f"{terms} {stamp}")[:32]
 
     def _offered(self, target: str) -> tuple[Path, str, str] | None:
-        """Return which file a target names, by what terms it was offered, and their MAC; None: that is no offer."""
+        """Return the file that a target names, the terms of its offer, and their MAC; None: that is no offer."""
         token, _, name = target.removeprefix(PATH).partition("/")
         found = _TOKEN.fullmatch(token)
         if found is None or not _NAME.fullmatch(name) or int(found[1], 16) <= self._clock.wall_s():

@@ -1,6 +1,6 @@
 """Every limit of CWMP, each with its reason or "chosen arbitrarily".
 
-A CPE is in the customer's house: what it sends must not be able to fill the agent's memory or hold its processor.
+A CPE is in the customer's house: its messages must not be able to fill the agent's memory or hold its processor.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ HEAD_BYTES: Final = 16_384
 """The head of one HTTP request. Chosen arbitrarily."""
 
 FIRST_HEAD_S: Final = 20.0
-"""From connecting to the first whole head: who says nothing holds one of few connections."""
+"""From connecting to the first whole head: a silent peer holds one of few connections."""
 
 IDLE_S: Final = 90.0
 """From an answer to the next request on a connection of a session: longer than a session's silence. On any other
@@ -126,10 +126,10 @@ WRITE_S: Final = 30.0
 """For one answer to be taken."""
 
 TROUBLES: Final = 2000
-"""CPE whose last session's trouble is remembered, each a sentence. Chosen arbitrarily."""
+"""CPE to remember the last session's trouble of, each a sentence. Chosen arbitrarily."""
 
 RETRY_AFTER_S: Final = 60
-"""What a CPE that is not let in is told to wait at least, and as much again at random: not all are to come at once."""
+"""The least wait that a CPE is told when it is not let in, and as much again at random: not all are to come at once."""
 
 # --- shares. A stranger is a peer that has not proved to be an accepted CPE ---
 
@@ -156,7 +156,7 @@ SMALL_BYTES: Final = 8 << 20
 """Bodies of accepted CPE that are no answers to requests of ours."""
 
 LARGE_BYTES: Final = 24 << 20
-"""Bodies of accepted CPE that are, in memory, with what they inflate to: three of the largest."""
+"""Bodies of accepted CPE in memory, inflated: three of the largest."""
 
 PASS_WORK: Final = 16.0
 """Begun in one pass of the event loop for accepted CPE, in units of 0.1 ms: an API call needs some 15 passes."""
@@ -181,7 +181,7 @@ ARRIVALS_PER_S: Final = 2.0
 """And in a second after that. Each costs 0.3 to 1 ms: 200 networks together two fifths of a core at most."""
 
 REGULAR_ARRIVAL: Final = 0.1
-"""What one counts that comes from a network that accepted CPE called from: there are 300 at once and 20 in a second."""
+"""The cost of one connection from a network that accepted CPE called from: there are 300 at once and 20 in a second."""
 
 REGULARS: Final = 20_000
 """Networks that accepted CPE called from which are remembered: the fleet that this is made for. Some 3 MB."""
@@ -202,7 +202,7 @@ CPE_WORK_PER_S: Final = 500.0
 """And in a second after that: a twentieth of a core, some 100 POSTs, more than CPE answer."""
 
 PEERS: Final = 10_000
-"""Peers whose work is remembered. Chosen arbitrarily."""
+"""Peers to remember the work of. Chosen arbitrarily."""
 
 # --- traces ---
 
@@ -241,7 +241,7 @@ CONNECTION_BODY_BYTES: Final = 65_536
 """Of the body of an answer, which is read and dropped; then the connection is closed. TR-069 has no body there."""
 
 CONNECTION_DRAIN_S: Final = 1.0
-"""For that body, once the answer is known: a slow body must not hold what is already decided."""
+"""For that body, once the answer is known: a slow body must not hold up a decided answer."""
 
 CONNECTION_ADDRESSES: Final = 4
 """Addresses that are tried where a CPE's URL has a name. Chosen arbitrarily."""
@@ -283,7 +283,7 @@ READ_BATCH: Final = 64
 many is asked for halves."""
 
 TOLD: Final = 64
-"""Transfers of one CPE whose end is remembered. One is under way at a time."""
+"""Ended transfers to remember of one CPE. One is under way at a time."""
 
 RESET_S: Final = 3600
 """How long after we asked for a factory reset a CPE may come with credentials that many share and still be the same."""

@@ -3,7 +3,7 @@
 A CPE is on the line while a session of it is open. It comes and goes (it reboots in the middle of a firmware upgrade),
 and the line stays: a read waits for the CPE to call in again. Every request passes its model's profile and its circuit
 breaker, and every parameter that was read is kept. Secrets are not: CPEs return them empty, so that the ParameterKey
-must prove a setting whose answer was lost.
+must prove a setting after a lost answer.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ class CpeLine:
         self._book, self._clock, self.offer, self._profiles = book, clock, offer, profiles
         self._came = trio.Event()
         self.news = 0
-        """How often it told something by itself: its Informs, and what became of its transfers."""
+        """How often it told something by itself: its Informs, and the ends of its transfers."""
         self.awaits_reset = False
         """Whether it was told to reset itself."""
         self.flash: Flash | None = None
-        """The firmware that it accepted, and whose version it does not say yet."""
+        """The firmware that it accepted, as long as it does not report that version."""
         self.breaker = Breaker.of(book.breaker(name))
 
     # --- who is on the line
@@ -70,7 +70,7 @@ class CpeLine:
         self.told()
 
     def told(self) -> None:
-        """Wake everybody who waits for the CPE: it told something by itself."""
+        """Wake all tasks that wait for the CPE: it told something by itself."""
         self.news += 1
         self._came.set()
         self._came = trio.Event()
@@ -116,7 +116,7 @@ class CpeLine:
         return Seen(value, int(self._clock.wall_s()))
 
     def cpe(self) -> Cpe:
-        """Return what is known of the CPE.
+        """Return the record of the CPE.
 
         Raises:
             UnreadableError: nothing is (any more).
@@ -127,7 +127,7 @@ class CpeLine:
         return found
 
     def profile(self) -> CpeProfile:
-        """Return the profile of the CPE's model and firmware, whose names at places stand nowhere yet.
+        """Return the profile of the CPE's model and firmware, with names at places that stand nowhere yet.
 
         Raises:
             UnreadableError: its data model has another root than those that are known.
@@ -139,7 +139,7 @@ class CpeLine:
             raise UnreadableError(f"{self.name}: {err}", reason=CwmpReason.UNKNOWN_MODEL) from err
 
     def bound(self) -> CpeProfile:
-        """Return the profile with its names at the places that are known by what was read since the last reset.
+        """Return the profile with its names at the places that are known from reads since the last reset.
 
         Raises:
             UnreadableError: its data model has another root than those that are known.
@@ -165,14 +165,14 @@ class CpeLine:
     # --- reading
 
     def value_of(self, path: str, known: CachedParameter) -> Value:
-        """Return what a parameter that was read is, as changes see it."""
+        """Return the value of a parameter that was read, as changes see it."""
         if known.value is not None:
             return {addresses.VALUE: normalise(known.type, known.value)}
         commit = self._book.secrets_set(self.name).get(path)
         return {addresses.VALUE: SecretRef(commit) if commit else ""}
 
     async def _values_and_key(self, call: CwmpSession, paths: Sequence[str]) -> dict[str, CachedParameter]:
-        """Return parameters, having found out which secrets the CPE took whose answer was lost."""
+        """Return parameters, having found out which secrets the CPE took in spite of a lost answer."""
         pending = self._book.pending(self.name) if any(classify(p) is Sensitivity.SECRET for p in paths) else ()
         key_path = self.parameter_key_path()
         found = await self.values(call, [*paths, *([key_path] if pending else [])])
@@ -196,11 +196,12 @@ class CpeLine:
             await self._values_and_key(call, [self._pending_path()])
 
     def parameter_key_path(self) -> str:
-        """Return where the CPE keeps the ParameterKey of what was set last."""
+        """Return where the CPE keeps the ParameterKey of the last setting."""
         return f"{self.cpe().root}ManagementServer.ParameterKey"
 
     async def values(self, call: CwmpSession, paths: Sequence[str]) -> dict[str, CachedParameter]:
-        """Return parameters by their full names; what the CPE does not have is left out. What was read is kept.
+        """Return parameters by their full names; those that the CPE does not have are left out. Values that were read
+        are kept.
 
         Raises:
             UnreadableError: the CPE hung up, or refused for another reason.
@@ -305,7 +306,7 @@ class CpeLine:
         """Return the answer to a request, if the CPE's profile and its breaker let it out.
 
         Raises:
-            NotSentError: it was not sent. LostError: what became of it is unknown.
+            NotSentError: it was not sent. LostError: its fate is unknown.
         """
         signature = signature_of(request)
         self._refuse_unsafe(request)
@@ -327,7 +328,7 @@ class CpeLine:
                 raise NotSentError(f"{method} {path} is not asked of this model: {why}", reason=CwmpReason.UNSAFE)
 
     async def booted(self) -> None:
-        """Take note that the CPE booted: what was sent last may be why."""
+        """Take note that the CPE booted: the last request may be why."""
         before = self.breaker.rows()
         tripped = self.breaker.boot(self._clock.wall_s())
         if tripped is not None:
@@ -350,7 +351,7 @@ class CpeLine:
         """Set parameters in one request.
 
         Raises:
-            NotSentError: it was not sent. LostError: what became of it is unknown.
+            NotSentError: it was not sent. LostError: its fate is unknown.
         """
         answer = await self.ask(call, m.SetParameterValues(tuple(values), key))
         if isinstance(answer, m.Fault):
@@ -382,7 +383,7 @@ class CpeLine:
         await self._book.evidence(self.name, workflow, worked, detail, software)
 
     async def look_at_flash(self, cpe: Cpe) -> None:
-        """Take note of what became of the firmware that it accepted, from what it says now."""
+        """Take note of the fate of the firmware that it accepted, from its present report."""
         if self.flash is None:
             return
         if cpe.software == self.flash.version:
@@ -395,7 +396,7 @@ class CpeLine:
 
 
 def told_value(what: str, cpe: Cpe) -> Value:
-    """Return what a CPE said of itself: one of `addresses.TOLD`."""
+    """Return a CPE's word on itself: one of `addresses.TOLD`."""
     match what:
         case addresses.BOOTS:
             return {"count": str(cpe.boots)}
@@ -416,7 +417,7 @@ def known(parameter: ParameterValue, now_s: int) -> CachedParameter:
 
 
 def signature_of(request: AcsRequest) -> TaskSignature:
-    """Return what makes two requests the same to the breaker: the method, and what it is called for."""
+    """Return the key by which two requests are the same to the breaker: the method, and its subject."""
     match request:
         case m.GetParameterValues(parameter_names=names):
             what = _first(names)
@@ -436,7 +437,7 @@ def _first(names: Sequence[str]) -> str:
 
 
 def paths_of(request: AcsRequest) -> Sequence[str]:
-    """Return what a request is for: full names, or paths; "" where it is for nothing in particular."""
+    """Return the subject of a request: full names, or paths; "" where it has none."""
     match request:
         case m.GetParameterValues(parameter_names=names):
             return names

@@ -1,4 +1,4 @@
-"""The ACS' HTTP server: CPE post, prove who they are, and are told what to do (TR-069 section 3.4).
+"""The ACS' HTTP server: CPE post, prove their identity, and get their orders (TR-069 section 3.4).
 
     POST without credentials  ->  401 with challenges; nothing of the body is looked at. Where no user is configured, a
                                   certificate that names who informs is the credentials
@@ -7,14 +7,14 @@
     GET /files/…              ->  a firmware image that is offered to a CPE (`images_session`)
 
 Admission: more sessions than `CwmpConfig.sessions` are told 503 with Retry-After, each another number of seconds, so
-that a town whose power comes back does not come at once.
+    that a town does not come at once when its power is back.
 
 * Until a CPE proved to be an accepted one, it is a stranger: little is taken from it, its network (`admission`) has few
-  connections and sessions, and others of its network take its place when it is silent. Nothing is parsed of who has
-  not proved to know a password. A network that connects too often is hung up on at the door (`door_listener`).
+  connections and sessions, and others of its network take its place when it is silent. Nothing is parsed of a peer that
+  has not proved to know a password. A network that connects too often is hung up on at the door (`door_listener`).
 * A network that accepted CPE called from has places apart from all other strangers', and does not wait behind them.
 * An accepted CPE has one session, whatever its address; a large body is taken from it in answer to a request of ours.
-* What is read takes its turn on the event loop (`turns_listener`), and is charged to the network or the CPE.
+* Reading takes its turn on the event loop (`turns_listener`), and is charged to the network or the CPE.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _ALGORITHMS: Final = ("MD5",)
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What a connection proved: a user of Digest or Basic, a certificate's common name; where it comes from.
+    """The proof of a connection: a user of Digest or Basic, a certificate's common name; where it comes from.
 
     `user`: "" where the certificate alone let it in.
     """
@@ -80,7 +80,7 @@ class Proof:
 
 
 class Visit(Protocol):
-    """Who works on a CPE that called in (`connector`)."""
+    """The worker on a CPE that called in (`connector`)."""
 
     def is_accepted(self, user: str) -> bool:
         """Tell whether a user is an accepted CPE's own."""
@@ -116,7 +116,7 @@ class _Client:
     turns: Turns
     """The line in which its work waits."""
     arrival: float
-    """What it counted of its network's connections; 0: it was given back."""
+    """Its count among its network's connections; 0: it was given back."""
     hang_up: Callable[[], None] = lambda: None
     is_member: bool = False
     """Whether its last POST was of an accepted CPE."""
@@ -124,7 +124,7 @@ class _Client:
 
 @dataclass(slots=True, eq=False)
 class _Open:
-    """A session that is open: the call, its cookie, who it was."""
+    """A session that is open: the call, its cookie, its CPE."""
 
     call: CwmpSession
     token: str
@@ -139,7 +139,7 @@ class _Open:
     gone_at: float | None = None
     """Since when it has no connection: the CPE may come back on another one."""
     seated: CwmpSession | None = None
-    """The call of which it is settled whose share it is in."""
+    """The call, once its share is settled."""
 
     @property
     def peer(self) -> str:
@@ -149,7 +149,7 @@ class _Open:
 
 @dataclass(frozen=True, slots=True)
 class _Post:
-    """The POST that begins a session. `read`: what was read of it; `work`: what that took."""
+    """The POST that begins a session. `read`: the result of reading it; `work`: its cost."""
 
     body: bytes
     read: BodyRead
@@ -176,7 +176,7 @@ class Acs:
             config: of the ACS.
             clock: of nonces and of sessions' silence.
             password_of: user -> password of Digest and Basic, None: there is no such user.
-            visit: is told what sessions say.
+            visit: is told the events of sessions.
             files: answers a GET below `/files/`.
         """
         self._config, self._clock, self._password_of = config, clock, password_of
@@ -376,7 +376,7 @@ class Acs:
 
     @contextlib.contextmanager
     def _holding(self, bytes_: Holdings[_Client], client: _Client, size: int) -> Iterator[None]:
-        """Have a client hold so many bytes inside the block, for which who holds most may have to go."""
+        """Have a client hold so many bytes inside the block; the largest holder may have to go for it."""
         for goes in bytes_.take(client, size):
             goes.hang_up()
         try:
@@ -436,7 +436,7 @@ class Acs:
     async def _first(
         self, wire: Wire, headers: Mapping[str, str], target: str, client: _Client, proof: Proof
     ) -> _Open | None:
-        """Answer who is not in a session: by a challenge, by 503, or by beginning one."""
+        """Answer a peer without a session: by a challenge, by 503, or by beginning one."""
         with self._holding(self._stranger_bytes, client, http_text.size_untrusted(headers, limits.STRANGER_BODY_BYTES)):
             body = await wire.body(limits.STRANGER_BODY_BYTES, limits.STRANGER_BODY_S)
             if len(self._open) >= self._config.sessions and self._visitors.oldest() is None:
@@ -493,7 +493,7 @@ class Acs:
 
     @staticmethod
     async def _read(body: bytes, most: int, turns: Turns) -> tuple[BodyRead, float]:
-        """Return what was read of a body in clear, and the work that it took; others have their turn meanwhile."""
+        """Return the result of reading a body in clear, and its work; others have their turn meanwhile."""
         slices, work = reading.read_in_slices_untrusted(body, most), 1.0
         while True:
             try:
@@ -650,7 +650,7 @@ class Acs:
 
 
 def tls_context(config: CwmpConfig) -> ssl.SSLContext | None:
-    """Return what the server speaks TLS with, None where it does not. Old CPE have TLS 1.2 at best.
+    """Return the server's TLS context, None where it speaks none. Old CPE have TLS 1.2 at best.
 
     Raises:
         OSError, ssl.SSLError: a file cannot be read or used.

@@ -1,6 +1,6 @@
 """Every message of CWMP 1.0 to 1.4, a frozen dataclass each, named as its element is.
 
-Who may send which, and what answers it, is in `methods`. Times are the device's own strings, in dateTime; lengths are
+The sender and the answer of each are in `methods`. Times are the device's own strings, in dateTime; lengths are
 in characters. Sections are those of TR-069's annex A.
 """
 
@@ -84,7 +84,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class FaultDetail:
-    """What stands in a SOAP fault's detail."""
+    """The content of a SOAP fault's detail."""
 
     fault_code: FaultCode
     fault_string: Annotated[str | None, Text(absent=None, for_people=True)]
@@ -469,7 +469,7 @@ class AutonomousTransferCompleteResponse:
 
 @dataclass(frozen=True, slots=True)
 class DUStateChangeComplete:
-    """What a ChangeDUState came to (A.4.2.3, since 1.2)."""
+    """The result of a ChangeDUState (A.4.2.3, since 1.2)."""
 
     results: Annotated[tuple[OperationResult, ...], Repeated(Struct(OperationResult))]
     command_key: Annotated[str | None, Text(32, absent=None)]

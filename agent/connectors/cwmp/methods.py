@@ -1,4 +1,4 @@
-"""Who sends which message, since which version, and what answers it: tables over `messages`."""
+"""The sender, first version and answer of each message: tables over `messages`."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ ANSWERS_OF_CPE: Final[Mapping[type[AcsRequest], type[CpeResponse]]] = {
     m.SetVouchers: m.SetVouchersResponse,
     m.GetOptions: m.GetOptionsResponse,
 }
-"""What the ACS may ask, and what a CPE answers when it does not refuse."""
+"""Requests of the ACS, and a CPE's answers when it does not refuse."""
 
 ANSWERS_OF_ACS: Final[Mapping[type[CpeRequest], type[AcsResponse]]] = {
     m.Inform: m.InformResponse,
@@ -108,7 +108,7 @@ ANSWERS_OF_ACS: Final[Mapping[type[CpeRequest], type[AcsResponse]]] = {
     m.RequestDownload: m.RequestDownloadResponse,
     m.Kicked: m.KickedResponse,
 }
-"""What a CPE may ask, and what the ACS answers when it does not refuse."""
+"""Requests of a CPE, and the ACS' answers when it does not refuse."""
 
 MESSAGES: Final[Mapping[str, type[Message]]] = {
     cls.__name__: cls for table in (ANSWERS_OF_CPE, ANSWERS_OF_ACS) for pair in table.items() for cls in pair
@@ -134,7 +134,7 @@ _SINCE: Final[Mapping[type[Message], CwmpVersion]] = {
 
 
 def since(cls: type[Message]) -> CwmpVersion:
-    """Return the first version whose schema has a message."""
+    """Return the first version with a message in its schema."""
     return _SINCE.get(cls, CwmpVersion.V1_0)
 
 
@@ -144,7 +144,7 @@ def is_in(cls: type[Message], version: CwmpVersion) -> bool:
 
 
 def standard_answer(request: CpeRequest, version: CwmpVersion) -> AcsResponse:
-    """Return what an ACS answers that has nothing against a request.
+    """Return the answer of an ACS that grants a request.
 
     A Kicked browser goes on to where it was going: we kick none.
     """

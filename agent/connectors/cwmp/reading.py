@@ -16,9 +16,9 @@ from agent.connectors.cwmp.xml_tree import Slices, in_one_go
 
 @dataclass(frozen=True, slots=True)
 class BodyRead:
-    """What was read of a body. `opened`, `message`: None where `error` says why not.
+    """The result of reading a body. `opened`, `message`: None where `error` says why not.
 
-    `salvaged`: the same without the values that cannot be decoded; whether that may be taken depends on what it is.
+    `salvaged`: the same without the values that cannot be decoded; whether that may be taken depends on its message.
     """
 
     opened: soap.Opened | None = None
@@ -28,12 +28,12 @@ class BodyRead:
 
 
 def read_untrusted(body: bytes) -> BodyRead:
-    """Return what was read of a body, in one go. Total."""
+    """Return the result of reading a body, in one go. Total."""
     return in_one_go(read_in_slices_untrusted(body))
 
 
 def read_in_slices_untrusted(body: bytes, most: int = limits.ELEMENTS) -> Slices[BodyRead]:
-    """Return what was read of a body, after some slices of work. Total.
+    """Return the result of reading a body, after some slices of work. Total.
 
     Args:
         body: of a POST, in clear.

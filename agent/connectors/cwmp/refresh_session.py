@@ -1,4 +1,4 @@
-"""Reading a CPE for people: what its profile has names for, a path, or all of it. Nothing is written.
+"""Reading a CPE for people: the parameters that its profile names, a path, or all of it. Nothing is written.
 
 A look at a CPE asks which parameters there are (GetParameterNames), then for the references by which its WAN, its LAN
 and its networks are found, and then for those that have a name in its profile: a CPE that lacks one of many refuses
@@ -21,16 +21,16 @@ from agent.cpe_model.tracked import is_tracked
 from agent.cpe_model.vocabulary import INSTANCE, TABLE, UnknownNameError, UnplacedNameError
 
 ALL: Final = "all"
-"""What stands for everything that a CPE has."""
+"""The word for everything that a CPE has."""
 
 
 async def refresh(line: CpeLine, call: CwmpSession, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Read what is wanted of a CPE on the line; return what could not be read, a sentence each.
+    """Read the wanted parameters of a CPE on the line; return the failures, a sentence each.
 
     Args:
         line: of the CPE.
         call: its session.
-        wanted: names, paths, objects' paths, or `all`; empty: what its profile has names for.
+        wanted: names, paths, objects' paths, or `all`; empty: those that its profile names.
 
     Raises:
         UnreadableError: the CPE hung up, or a name is unknown.
@@ -81,7 +81,7 @@ async def _path(line: CpeLine, call: CwmpSession, name: str) -> str:
     """Return the path of a name or a path; the references by which a name is found are read before.
 
     Raises:
-        UnknownNameError: neither, or a name whose place is not known of this CPE.
+        UnknownNameError: neither, or a name with no known place at this CPE.
     """
     before = line.bound()
     path = before.path(name)
@@ -132,7 +132,7 @@ async def _each(line: CpeLine, call: CwmpSession, paths: Sequence[str], problems
 
 
 async def _vocabulary(line: CpeLine, call: CwmpSession, profile: CpeProfile) -> tuple[str, ...]:
-    """Read what the profile has names for and the CPE has; tables whole."""
+    """Read the parameters that the profile names and the CPE has; tables whole."""
     problems: list[str] = []
     there = await _structure(line, call, profile, problems)
     asked = profile.unsafe_call("GetParameterNames", profile.root) is None
@@ -156,7 +156,7 @@ async def _vocabulary(line: CpeLine, call: CwmpSession, profile: CpeProfile) -> 
 
 
 async def _evidence(line: CpeLine) -> None:
-    """Take note of what this model shows: its values at all, its Wi-Fi, who is in the house."""
+    """Take note of the workflows that this model shows: its values at all, its Wi-Fi, the hosts in the house."""
     known = line.named()
     await line.evidence("read", True, "")
     if any(name.startswith("wifi.") for name in known):

@@ -40,7 +40,7 @@ _REPLACEMENT: Final = "\ufffd"
 
 
 def read_in_slices_untrusted(data: bytes, most: int = limits.ELEMENTS) -> Slices[tuple[soap.Opened, Message]]:
-    """Return the envelope and the message of a body whose values are not all readable, after some slices of work.
+    """Return the envelope and the message of a body with unreadable values, after some slices of work.
 
     Args:
         data: the body.

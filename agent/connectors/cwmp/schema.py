@@ -1,4 +1,4 @@
-"""What the ACS is configured with: section `[cwmp]`. Secrets stand in the vault, by name."""
+"""The configuration of the ACS: section `[cwmp]`. Secrets stand in the vault, by name."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ class CwmpConfig:
     """The ACS. `listen` "": there is none.
 
     `listen`, `port`: where it listens. `url`: how CPE reach it, without a path; "": where it listens. `path`: of CPE's
-    posts. `certificate`, `key`: files in PEM; None: no TLS. `client_ca`: of whom a CPE's certificate must be; None:
-    none is asked for. `user`, `secret`: what CPE prove themselves with that have no password of their own yet; "": they
-    cannot call in, but by a certificate with their name. `request_user`, `request_secret`: what connection requests
-    need to CPE that have no credentials of their own for it yet; "": they cannot be called. `basic`: whether Basic is
-    taken where the connection is in clear. `request_networks`: where a connection request may go besides to where the
-    CPE called from. `files`: folder of firmware images; None: none. `sessions`: at once, more are told to come again.
-    `wait_s`: how long a change waits for its CPE. `trust_shared`: whether a CPE that was reset, and comes with what
-    many share, is acted on before a person accepts it again. `baselines`: what new CPE get, the first that is for one.
-    `history_s`: how often a CPE that calls in is read for the history of a few parameters, seconds; 0: never for that.
-    `profiles`: those in force, shipped and own; `own_profiles`: the folder of the operator's own, None: there is none.
+    posts. `certificate`, `key`: files in PEM; None: no TLS. `client_ca`: the authority that must have issued a CPE's
+    certificate; None: none is asked for. `user`, `secret`: the credentials of CPE that have no password of their own
+    yet; "": they cannot call in, but by a certificate with their name. `request_user`, `request_secret`: the
+    credentials of connection requests to CPE that have none of their own yet; "": they cannot be called. `basic`:
+    whether Basic is taken where the connection is in clear. `request_networks`: where a connection request may go
+    besides to where the CPE called from. `files`: folder of firmware images; None: none. `sessions`: at once, more are
+    told to come again. `wait_s`: how long a change waits for its CPE. `trust_shared`: whether a CPE that was reset, and
+    comes with shared credentials, is acted on before a person accepts it again. `baselines`: the settings of new CPE,
+    the first that is for one. `history_s`: how often a CPE that calls in is read for the history of a few parameters,
+    seconds; 0: never for that. `profiles`: those in force, shipped and own; `own_profiles`: the folder of the
+    operator's own, None: there is none.
     """
 
     listen: str = ""
@@ -66,7 +67,7 @@ class CwmpConfig:
 
     @property
     def terms(self) -> CpeTerms:
-        """What changes on CPE go by."""
+        """The settings for changes on CPE."""
         return CpeTerms(self.wait_s, self.baselines, self.stun, self.profiles)
 
     @property

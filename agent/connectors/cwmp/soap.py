@@ -28,7 +28,7 @@ _PREFIXES: Final = {SOAP: "soapenv", ENCODING: "soapenc", XSD: "xsd", XSI: "xsi"
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What stands in an envelope's header.
+    """The content of an envelope's header.
 
     `id`: as it came, blanks and all, since it is to be repeated so; None where there is none. `no_more_requests`: from
     a CPE of 1.0, it has none; nothing rests on it. `session_timeout_s`: from a CPE since 1.3. `supported_versions`:
@@ -60,7 +60,7 @@ class Opened:
 
 
 def opened_untrusted(root: Element) -> Opened:
-    """Return what the envelope of a tree holds.
+    """Return the content of a tree's envelope.
 
     Raises:
         MalformedSoapError: no envelope, or not one message in its body, or a header that is none.

@@ -1,7 +1,7 @@
 """The structures inside CWMP's messages, and the kinds of field that several have. Lengths are in characters.
 
-Source: the schemas cwmp-1-0.xsd to cwmp-1-4.xsd and TR-069 annex A. What a class documents as a range is what is
-*written*; what a CPE sends is kept as it is (`fields`).
+Source: the schemas cwmp-1-0.xsd to cwmp-1-4.xsd and TR-069 annex A. A documented range holds for *written* values; a
+    CPE's own values are kept as they are (`fields`).
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ TransferType = Annotated[
         f"1 Firmware Upgrade Image|2 Web Content|3 Vendor Configuration File|4 Vendor Log File|{_OLD_VENDOR}",
     ),
 ]
-"""What a transfer that the CPE began by itself, or has queued, is of."""
+"""The kind of a transfer that the CPE began by itself, or has queued."""
 Notification = Annotated[int, Number(((0, 6),), {CwmpVersion.V1_0: ((0, 2),), CwmpVersion.V1_1: ((0, 2),)})]
 """0 off · 1 passive · 2 active · 3 to 6 lightweight forms (since 1.2; TR-069 annex A.3.2.4)."""
 AccessList = Annotated[tuple[str, ...], Array("string", Text(64, "Subscriber"), "xsd:string", absent=())]
-"""Who besides the ACS may write: `Subscriber`, or nobody."""
+"""Writers besides the ACS: `Subscriber`, or nobody."""
 ParameterNames = Annotated[tuple[str, ...], Array("string", Text(256), "xsd:string", least=1)]
 """Full names, or paths that end in a dot for all below; the empty path for all there is."""
 Uuid = Annotated[str, Text(None, _UUID)]
@@ -88,7 +88,9 @@ FaultCode = Annotated[int, Number(_FAULTS, {CwmpVersion.V1_0: _OLD_FAULTS})]
 
 @dataclass(frozen=True, slots=True)
 class DeviceId:
-    """Who a CPE says that it is (TR-069 annex A.3.3.1). `oui`: six hexadecimal digits; some CPE send small letters."""
+    """A CPE's own word on its identity (TR-069 annex A.3.3.1). `oui`: six hexadecimal digits; some CPE send small
+    letters.
+    """
 
     manufacturer: Annotated[str, Text(64, for_people=True)]
     oui: Annotated[str, Text(6, "[0-9A-F]{6}")]
@@ -97,7 +99,7 @@ class DeviceId:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """OUI in capitals, product class, serial number: what tells CPE apart (TR-069 section 3.4.4)."""
+        """OUI in capitals, product class, serial number: they tell CPE apart (TR-069 section 3.4.4)."""
         return self.oui.strip().upper(), self.product_class.strip(), self.serial_number.strip()
 
 
@@ -135,7 +137,7 @@ class ParameterInfo:
 
 @dataclass(frozen=True, slots=True)
 class ParameterAttribute:
-    """Whether changes of a parameter are reported, and who may write it."""
+    """Whether changes of a parameter are reported, and its writers."""
 
     name: Text256
     notification: Notification
@@ -144,7 +146,7 @@ class ParameterAttribute:
 
 @dataclass(frozen=True, slots=True)
 class SetParameterAttribute:
-    """New attributes of a parameter, or of all below a path; one whose flag is False stays as it is."""
+    """New attributes of a parameter, or of all below a path; one with a False flag stays as it is."""
 
     name: Text256
     notification_change: Flag
@@ -269,7 +271,7 @@ class DeploymentFault:
 
 @dataclass(frozen=True, slots=True)
 class OperationResult:
-    """What became of a deployment unit. `current_state`: `Installed`, `Uninstalled` or `Failed`."""
+    """The result for a deployment unit. `current_state`: `Installed`, `Uninstalled` or `Failed`."""
 
     uuid: Uuid
     deployment_unit_ref: Annotated[str, Text()]
@@ -284,7 +286,7 @@ class OperationResult:
 
 @dataclass(frozen=True, slots=True)
 class AutonomousResult(OperationResult):
-    """The same, of what the CPE did by itself. `operation_performed`: `Install`, `Update`, `Uninstall`, or another."""
+    """The same, for the CPE's own doing. `operation_performed`: `Install`, `Update`, `Uninstall`, or another."""
 
     operation_performed: Annotated[str, Text()]
 

@@ -9,9 +9,10 @@ a request gives a `Binding`. BINDING-CHANGE says that its address is another tha
 
 Where the server knows passwords, that request must prove itself: it is answered with 401, and the CPE comes again with
 USERNAME and MESSAGE-INTEGRITY (STUNUsername, STUNPassword). Without, anybody can claim a CPE's name: its wake-up calls
-then go astray, which is all that is lost. What is proven can still be played again from another address by who can read
-it off the wire; a wake-up call is signed, so that who draws it to himself learns nothing but a user name. The source of
-a datagram can be forged, so a binding is used only within the CPE's reach (`connection_request.way`).
+then go astray, which is all that is lost. A proven message can still be replayed from another address by somebody that
+reads it off the wire; a wake-up call is signed, so that an attacker that draws it to himself learns nothing but a user
+name. The source of a datagram can be forged, so a binding is used only within the CPE's reach
+(`connection_request.way`).
 
 Nothing is remembered. A reply is at most `limits.STUN_AMPLIFICATION` times its request and goes to where that came
 from: RESPONSE-ADDRESS, by which a classic server could be made to send to anyone, is ignored. So a CPE cannot measure
@@ -86,7 +87,7 @@ class StunAttribute:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message. `attributes`: up to MESSAGE-INTEGRITY, itself included: what follows is not covered by it."""
+    """A message. `attributes`: up to MESSAGE-INTEGRITY, itself included: it covers nothing after it."""
 
     data: bytes
     type: int
@@ -167,7 +168,7 @@ class Form:
 MODERN: Final = Form(counted=True, padded=False)
 """RFC 5389 section 15.4; CPE with classic STUN do it as well."""
 CLASSIC: Final = (MODERN, Form(counted=True, padded=True), Form(counted=False, padded=True), Form(False, False))
-"""Those that are taken without a cookie: RFC 3489 does not say what the length is, and CPE differ."""
+"""Those that are taken without a cookie: RFC 3489 does not say the length, and CPE differ."""
 
 
 def integrity(message: bytes, key: bytes, form: Form = MODERN) -> bytes:
@@ -219,7 +220,7 @@ class StunServer:
     """Answers Binding Requests. Remembers nothing."""
 
     def __init__(self, password_of: Callable[[str], str | None] | None = None) -> None:
-        """Take who may say where a CPE is.
+        """Take the credentials of peers that may report a CPE's place.
 
         Args:
             password_of: STUNUsername -> STUNPassword, None where there is no such user; its time should not depend on
@@ -228,7 +229,7 @@ class StunServer:
         self._password_of = password_of
 
     def receive_untrusted(self, data: bytes, source: Source, now: float) -> tuple[bytes | None, Binding | None]:
-        """Return the reply to a datagram, and what it says of a CPE's place.
+        """Return the reply to a datagram, and its report on a CPE's place.
 
         Args:
             data: the datagram.

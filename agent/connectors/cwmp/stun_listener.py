@@ -1,6 +1,6 @@
-"""The STUN server's socket: UDP on trio. What it says is `stun`'s.
+"""The STUN server's socket: UDP on trio. The messages are in `stun`.
 
-UDP connection requests are sent from this same socket (`StunSocket.send`): most NAT let pass only what comes from the
+UDP connection requests are sent from this same socket (`StunSocket.send`): most NAT let pass only datagrams from the
 address and port that the CPE itself sent to.
 """
 
@@ -17,7 +17,7 @@ from agent.connectors.cwmp.stun import Binding, MalformedStunError, StunServer
 
 
 class StunSocket:
-    """The socket, for those who send through it."""
+    """The socket, for tasks that send through it."""
 
     def __init__(self, sock: trio.socket.SocketType) -> None:
         self._sock = sock
@@ -45,10 +45,10 @@ async def serve_stun(
     *,
     task_status: trio.TaskStatus[StunSocket] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Answer STUN until cancelled. What is no STUN is dropped without an answer.
+    """Answer STUN until cancelled. A datagram that is no STUN is dropped without an answer.
 
     Args:
-        server: that says what is answered, and who must prove himself.
+        server: that decides the answers and verifies the senders.
         host: IP address to listen on; `::` is both kinds where the system is set so.
         port: to listen on, 3478 by RFC 5389; 0 for any.
         on_binding: told of each place that a CPE says it listens at; must not block. `Binding.at` is trio's clock.

@@ -1,4 +1,4 @@
-"""Messages of a CPE's session as text for a person who looks for a fault, without secrets. Pure.
+"""Messages of a CPE's session as text for a person that looks for a fault, without secrets. Pure.
 
 * A text is shown only where its element is known to hold no secret. All others are a count of characters.
 * A value is shown by the name before it. A name that cannot be read hides its value.

@@ -1,4 +1,4 @@
-"""Turns on the one event loop: what peers send is worked on so that everybody else gets their turn in between.
+"""Turns on the one event loop: peers' messages are worked on so that everybody else gets their turn in between.
 
 All of the agent runs on one loop: two hundred POSTs that are ready at once would be two hundred pieces of work in one
 pass of it, and a freeze waits for several passes. So in each pass so much work is begun and no more; whoever comes
@@ -48,7 +48,7 @@ class Turns(trio.abc.Instrument):
         self._left -= work
 
     async def go_on(self, work: float) -> None:
-        """Take note of a piece of work beyond what was said in `take`; return once this pass has room for another."""
+        """Take note of a piece of work beyond the amount in `take`; return once this pass has room for another."""
         self._left -= work
         if self._left <= 0:
             await self.take(0.0)

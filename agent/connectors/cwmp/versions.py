@@ -1,4 +1,4 @@
-"""The namespaces of CWMP, and what else an envelope's names belong to."""
+"""The namespaces of CWMP, and the others of an envelope's names."""
 
 from __future__ import annotations
 
@@ -39,4 +39,4 @@ def version_of(namespace: str) -> CwmpVersion | None:
 
 
 PROTOCOL_VERSIONS: Final = ("1.0", "1.1", "1.2", "1.3", "1.4")
-"""What an ACS of ours speaks; in the header UseCWMPVersion (TR-069 section 3.7.2.1, since 1.4)."""
+"""The versions that our ACS speaks; in the header UseCWMPVersion (TR-069 section 3.7.2.1, since 1.4)."""

@@ -1,6 +1,6 @@
 """Bytes to a small tree of elements, and back. Pure; the standard library's expat does the reading.
 
-What is taken is what SOAP 1.1 section 3 allows: no document type declaration, and so no entities but the five and
+It takes documents that SOAP 1.1 section 3 allows: no document type declaration, and so no entities but the five and
 character references. A tree is bounded in bytes, elements, depth, attributes and text (`limits`), and takes time in
 proportion to its bytes. An element has text or children: blanks between children are layout, and other text beside
 children is passed over.
@@ -65,7 +65,7 @@ class Element:
 
 _T = TypeVar("_T")
 Slices = Generator[float, None, _T]
-"""Reading in slices: gives the work of each slice once it is done, and returns what was read."""
+"""Reading in slices: gives the work of each slice once it is done, and returns the tree."""
 
 
 def work_of(size: int, things: int) -> float:
@@ -74,7 +74,7 @@ def work_of(size: int, things: int) -> float:
 
 
 def in_one_go(slices: Slices[_T]) -> _T:
-    """Return what is read by slices, without a pause between them."""
+    """Return the tree that slices read, without a pause between them."""
     while True:
         try:
             next(slices)
@@ -88,7 +88,7 @@ _NO_ATTRIBUTES: Final[Mapping[Name, str]] = MappingProxyType({})
 
 
 class _Builder:
-    """What expat calls. It knows nothing of the parser, so that neither keeps the other alive."""
+    """The handlers that expat calls. It knows nothing of the parser, so that neither keeps the other alive."""
 
     def __init__(self, most: int) -> None:
         self.root: Element | None = None
