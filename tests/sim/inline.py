@@ -5,6 +5,7 @@ The time that it takes is the world's to say: before the work and after it, so t
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,14 @@ class ThreadPace:
     after_s: Callable[[], float] = lambda: 0.0
 
 
+class Waiting(ABC):
+    """Something for which a thread waits: what it waits for is waited for in the task that asks, before the work."""
+
+    @abstractmethod
+    async def ready(self) -> None:
+        """Return when the work would not wait any more."""
+
+
 @contextmanager
 def inline_threads(pace: ThreadPace) -> Iterator[None]:
     """Let `trio.to_thread.run_sync` run in the calling task, for the block."""
@@ -40,6 +49,8 @@ def inline_threads(pace: ThreadPace) -> Iterator[None]:
         process = PROCESS.get()
         if process is not None:
             process.check_alive()
+        if args and isinstance(args[0], Waiting):
+            await args[0].ready()
         if limiter is None:
             done = work(*args)
             await trio.lowlevel.cancel_shielded_checkpoint()

@@ -60,6 +60,8 @@ class Asked:
     approved_at: list[float] = field(default_factory=list)
     cancelled_at: float = float("inf")
     """When a cancel was taken: nothing is announced after it."""
+    unsure: int = 0
+    """How many of those approvals may not have arrived."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,39 @@ MUTANTS: Final = (
         "after a crash nobody goes on with the changes that were begun",
     ),
     Mutant(
+        "rollback-is-not-seen",
+        "agent/uplink/receiving.py",
+        "            if epoch != known_epoch or hello.newest < after:\n",
+        "            if epoch != known_epoch:\n",
+        "what a control plane takes after a rollback, an owner's freeze too, never reaches the agent (finding D4)",
+        "cloud-rolled-back",
+    ),
+    Mutant(
+        "lift-lifts-all",
+        "agent/changes/authority/stops.py",
+        "        named = [bytes.fromhex(sha256) for sha256 in self.unfreeze.freezes]\n",
+        '        named = [bytes(row["digest"]) for row in tx.all("SELECT digest FROM freeze")]\n',
+        "a lift that comes again ends the freezes that came after it",
+        "cloud-replays",
+    ),
+    Mutant(
+        "freeze-comes-back",
+        "agent/changes/authority/stops.py",
+        "        freeze_id = bytes.fromhex(self.freeze.freeze_id)\n",
+        "        freeze_id = bytes.fromhex(self.freeze.freeze_id)\n"
+        '        tx.run("DELETE FROM freeze WHERE freeze_id = ? AND lifted_seq IS NOT NULL", (freeze_id,))\n',
+        "a freeze that was lifted and comes again stops the agent for good",
+        "cloud-replays",
+    ),
+    Mutant(
+        "receipt-is-lost",
+        "agent/changes/remote/inbox_handler.py",
+        '        done = Done(row.id, tuple(Post("receipt", a.receipt) for a in answers if a.receipt))\n',
+        "        done = Done(row.id)\n",
+        "a statement takes effect, and its receipt is not sent",
+        "cloud-killed",
+    ),
+    Mutant(
         "over-is-not-seen",
         "agent/changes/journal/item_commands.py",
         '        if (state := ItemState(row["state"])) in FINAL:\n'

@@ -18,6 +18,8 @@ from agent.changes.remote import inbox_handler, sealing
 from agent.lines import desk
 from agent.polling import series
 from agent.runtime import host_state
+from agent.uplink import link, sending
+from control_plane import limits as cloud_limits
 
 LOOKS: Final[tuple[tuple[ModuleType, str], ...]] = (
     (daemon, "BILLING_S"),
@@ -31,6 +33,11 @@ LOOKS: Final[tuple[tuple[ModuleType, str], ...]] = (
     (sealing, "LOOK_S"),
     (series, "FLUSH_S"),
     (desk, "VIEW_S"),
+    (link, "FILE_S"),
+    (sending, "LOOK_S"),
+    (cloud_limits, "REVOKED_EVERY_S"),
+    (cloud_limits, "HEALTH_EVERY_S"),
+    (cloud_limits, "FORGET_EVERY_S"),
 )
 TIMES: Final = 60
 """How many times longer each pause is."""

@@ -156,5 +156,7 @@ async def _gather(world: World, desk: Desk) -> Evidence:
 def _goes_on(asked: Asked, plan: tuple[str, str, int | None, int | None]) -> bool:
     """Tell whether a change that was begun, or has all its approvals, is not over."""
     _, gate, consumed, finished = plan
-    begun = consumed is not None or (len(asked.approved_at) >= asked.need and gate in ("open", "approved"))
+    begun = consumed is not None or (
+        len(asked.approved_at) - asked.unsure >= asked.need and gate in ("open", "approved")
+    )
     return begun and finished is None and bool(asked.subjects)

@@ -77,6 +77,9 @@ class CrashingStore(Store):
         job = Job(command, trio.lowlevel.current_task())
         self._commit([job])
         self._tell_failure()
+        posted, self._posted = self._posted and self.failed is None, False
+        if posted:
+            self.on_post()
         if job.error is not None:
             raise job.error
         return job.value

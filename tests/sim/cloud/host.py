@@ -18,8 +18,10 @@ from unittest import mock
 
 import grpc.aio
 import trio
+from pyrage import x25519
 
-from control_plane import calls, certificates
+from backups.sealing import Recipients
+from control_plane import backup, calls, certificates
 from control_plane import server as servers
 from control_plane.clock import SYSTEM, CloudClock
 from control_plane.config import DataDir
@@ -112,6 +114,7 @@ class CloudHost:
         self.life: CloudLife | None = None
         self.past: list[CloudLife] = []
         """Held, so that Python cleans up behind no dead process while the world lasts."""
+        self._identity = x25519.Identity.generate()
         self.configure: Callable[[InlineCloudStore], None] = lambda store: None
 
     @property
@@ -187,6 +190,18 @@ class CloudHost:
         for old in self.data.path.glob(f"{self.data.database.name}-*"):
             old.unlink()
         shutil.copyfile(self.data.path / name, self.data.database)
+
+    def back_up(self, name: str) -> None:
+        """Write a backup beside the data directory, as `ispcloud backup` does."""
+        identity = self._identity.to_public()
+        recipients = Recipients((str(identity),), (identity,))
+        backup.write(self.data, self.data.path.with_name(name), recipients, int(self.clock.wall_s()))
+
+    def restore(self, name: str) -> None:
+        """Make a new data directory of a backup, as `ispcloud restore` does; the process must not run."""
+        assert self.life is None
+        archive = self.data.path.with_name(name)
+        self.data = backup.restore(archive, [self._identity], self.data.path.with_name(f"{name}-restored")).data
 
     def change(self, command: Command[T]) -> T:
         """Change its database from outside, as an administrator's commands do."""

@@ -10,9 +10,10 @@ keepalive's time is over).
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
@@ -24,6 +25,7 @@ from protos.limits import MESSAGE_BYTES
 from tests.sim.cloud import program
 from tests.sim.cloud.virtual_loop import VirtualLoop
 from tests.sim.cloud.wire_server import CallFailedError, ServerCall, SimulatedServer
+from tests.sim.inline import Waiting
 
 DIAL_S: Final = 20.0
 """After how long a connection that nobody answers is given up."""
@@ -36,6 +38,7 @@ class Passed:
     """A message that arrived at its other end: `to_server`, or from it. `who`: the member, as the path is called."""
 
     at: float
+    call: int
     who: str
     method: str
     to_server: bool
@@ -112,11 +115,12 @@ class _Connection:
         self.calls.clear()
 
 
-class SimulatedCall:
+class SimulatedCall(Waiting):
     """A call at its client: a future, or an iterator of what comes."""
 
     def __init__(self, channel: SimulatedChannel, method: _Method, request: Any, timeout: float | None) -> None:
         self._channel, self._method, self._path = channel, method, channel.path
+        self.number, self.who, self.method = next(channel.wire.numbers), channel.path.who, method.name
         self._deadline = math.inf if timeout is None else trio.current_time() + timeout
         self._got: deque[bytes] = deque()
         self._failed: CallFailedError | None = None
@@ -150,9 +154,9 @@ class SimulatedCall:
         await self._path.carry(len(data))
         if connection.dead or connection.server.stopped:
             raise CallFailedError(grpc.StatusCode.UNAVAILABLE, "gone")
-        wire, path, name = self._channel.wire, self._path, self._method.name
-        wire.passed(path.who, name, True, data)
-        call = connection.server.begin(name, data, self._channel.pem)
+        wire, path = self._channel.wire, self._path
+        wire.passed(self, True, data)
+        call = connection.server.begin(self.method, data, self._channel.pem)
         self._at_server = call
         while True:
             while (message := call.take()) is not None:
@@ -230,7 +234,7 @@ class SimulatedCall:
         data = self._got.popleft()
         if self._at_server is not None:
             self._at_server.was_read(len(data))
-        self._channel.wire.passed(self._path.who, self._method.name, False, data)
+        self._channel.wire.passed(self, False, data)
         return data
 
     async def ready(self) -> None:
@@ -350,10 +354,11 @@ class Wire:
 
     nursery: trio.Nursery
     name_of: Callable[[bytes], str] = lambda pem: ""
-    on_passed: Callable[[Passed], Awaitable[None] | None] = lambda passed: None
+    on_passed: Callable[[Passed], None] = lambda passed: None
     loop: VirtualLoop = field(default_factory=VirtualLoop)
     servers: dict[str, SimulatedServer] = field(default_factory=dict)
     paths: dict[str, Path] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def server(self, *, interceptors: Sequence[Any] = (), options: Sequence[tuple[str, int]] = ()) -> SimulatedServer:
         """Stand for `grpc.aio.server`."""
@@ -386,6 +391,6 @@ class Wire:
         for server in servers:
             server.calls.clear()
 
-    def passed(self, who: str, method: str, to_server: bool, data: bytes) -> None:
+    def passed(self, call: SimulatedCall, to_server: bool, data: bytes) -> None:
         """Take note of a message that arrived."""
-        self.on_passed(Passed(trio.current_time(), who, method, to_server, data))
+        self.on_passed(Passed(trio.current_time(), call.number, call.who, call.method, to_server, data))

@@ -1,0 +1,212 @@
+"""What must hold of mail through a control plane, judged by the wire, by its file, and by what people did.
+
+| rule | what must hold |
+|---|---|
+| `undelivered` | at rest, the agent's program has read every message that the control plane holds for it |
+| `unanswered` | a statement that reached the agent has its receipt at the control plane |
+| `unread` | at rest, nothing waits in the agent's outbox or inbox |
+| `untold` | at its desk, a person sees the receipt of what they sent, or that there is none |
+| `again` | an intent makes one plan, however often it comes |
+| `expired` | an intent that holds no more makes no plan |
+| `frozen` | nothing is announced while a freeze is in force that reached the agent |
+| `lifted` | a freeze ends only by an envelope that two people signed for it |
+| `egress` | no name, login, reference or secret is in what the control plane is given, its file, log and metrics |
+| `broken` | no call and no task of the control plane ends by a fault of its own |
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import generate_latest
+
+from control_plane import queues
+from protos import message_pb2 as pb
+from tests.e2e.sweep import TOKEN_CHARS, Sweep
+from tests.sim.cloud.ledger import Ledger, word
+from tests.sim.judge import Evidence, Verdict
+from tests.sim.world import World
+from trust import envelope as envelopes
+from trust import statements
+from trust.errors import TrustError
+from trust.statements import ReceiptResult, Unfreeze
+
+if TYPE_CHECKING:
+    from tests.sim.parts.cloud import CloudPart
+    from tests.sim.parts.cloud_people import FreezeAsked
+
+BINDS_S: Final = 120.0
+"""How long after its arrival a freeze may not bind yet: the agent may be dead, or its threads slow."""
+ANSWERS_S: Final = 300.0
+"""How long before the end something may arrive and have no receipt."""
+KILLED_S: Final = 5.0
+"""An agent that dies so soon after it read a message may not have kept it."""
+EGRESS_EVERY: Final = 4
+"""Of so many seeds one is searched for names: that takes as long as half of the rest."""
+TOLD: Final = frozenset({pb.KIND_INTENT, pb.KIND_APPROVAL, pb.KIND_CANCEL, pb.KIND_FREEZE, pb.KIND_UNFREEZE})
+"""What is answered by receipts."""
+
+
+def judge(e: Evidence, part: CloudPart, world: World) -> Iterable[Verdict]:
+    """Return everything that must not be."""
+    if not e.lost:  # of what an agent's older copy does not know, nothing can be asked
+        yield from _mail(e, part, world)
+        yield from _intents(e, part, world)
+        yield from _frozen(e, part, world)
+        yield from _lifted(e, part, world)
+    if world.options.seed % EGRESS_EVERY == 0:
+        yield from _egress(e, part, world)
+    yield from _broken(e, part)
+
+
+# --- mail -------------------------------------------------------------------------------------------------------------
+
+
+def _mail(e: Evidence, part: CloudPart, world: World) -> Iterator[Verdict]:
+    ledger = part.ledger
+    held = part.host.rows(
+        "SELECT number, message FROM message JOIN letter ON letter.id = letter WHERE box = ? ORDER BY number",
+        queues.agent_queue(part.operator, part.agent),
+    )
+    for row in held:
+        message = pb.Message.FromString(row["message"])
+        if message.body not in ledger.delivered:
+            said = f"{word(message.kind)} number {row['number']} is at the control plane, and never reached the agent"
+            yield Verdict("undelivered", e.ended_at, "agent", said)
+    for taken in ledger.taken:
+        message = taken.message
+        if taken.who == "agent" or message.kind not in TOLD:
+            continue
+        times = ledger.delivered.get(message.body, [])
+        sha256 = _digest(message, part)
+        reached = [at for at in times if at < e.ended_at - ANSWERS_S and not _died_after(world, at)]
+        if reached and sha256 and sha256 not in ledger.receipts:
+            said = f"{word(message.kind)} of {taken.who} reached the agent, which never answered"
+            yield Verdict("unanswered", reached[-1], "agent", said)
+    state = world.files.state / "agent.db"
+    with closing(sqlite3.connect(f"file:{state}?mode=ro", uri=True)) as agent:
+        for table, where in (("outbox", ""), ("inbox", " WHERE done_s IS NULL")):
+            for kind, n in agent.execute(f"SELECT kind, count(*) FROM {table}{where} GROUP BY kind"):  # ours
+                yield Verdict("unread", e.ended_at, "agent", f"{n} of {kind} wait in the {table}")
+    yield from _untold(e, part)
+
+
+def _untold(e: Evidence, part: CloudPart) -> Iterator[Verdict]:
+    """A desk knows each receipt that the control plane took and has; of others it says that there is none."""
+    for who, feed in part.last_seen.items():
+        for sent in part.sent[who]:
+            receipts = part.ledger.receipts.get(sent.sha256, [])
+            kept = [at for at, _ in receipts if at < part.looked_at and not part.may_be_lost(at)]
+            shown = any((agent, sent.sha256) in feed.receipts for agent in sent.agents)
+            missed = any(missing.sent == sent for missing in feed.missing)
+            if kept and not shown:
+                said = f"{who} is not shown the receipt of their {sent.what}"
+                yield Verdict("untold", kept[0], who, said)
+            if not shown and not missed:
+                yield Verdict("untold", e.ended_at, who, f"{who} is not told that their {sent.what} has no receipt")
+
+
+def _digest(message: pb.Message, part: CloudPart) -> str:
+    if message.kind == pb.KIND_INTENT:
+        found = part.intents.get(message.body)
+        return "" if found is None else found.sha256
+    try:
+        return envelopes.digest(envelopes.decode_untrusted(message.body)).hex()
+    except TrustError:
+        return ""
+
+
+def _died_after(world: World, at: float) -> bool:
+    return any(at - 1 <= kill <= at + KILLED_S for kill in world.kills)
+
+
+# --- intents ----------------------------------------------------------------------------------------------------------
+
+
+def _intents(e: Evidence, part: CloudPart, world: World) -> Iterator[Verdict]:
+    plans = Counter(plan.intent_sha256 for _, plan in part.ledger.plans.values())
+    intents = {intent.sha256: intent for intent in part.intents.values()}
+    for sha256, n in plans.items():
+        if sha256 in intents and n > 1:
+            yield Verdict("again", e.ended_at, "agent", f"intent {sha256[:6]} made {n} plans")
+    made = {move.plan: move.at for move in reversed(e.seen.moves)}
+    for _, plan in part.ledger.plans.values():
+        intent = intents.get(plan.intent_sha256)
+        at = made.get(plan.plan_id)
+        if intent is not None and at is not None and at > intent.expires_at and not world.machine.clock.wrong_by_s():
+            said = f"plan {plan.plan_id[:6]} of an intent that held until {intent.expires_at:.0f}"
+            yield Verdict("expired", at, "agent", said)
+
+
+# --- freezes ----------------------------------------------------------------------------------------------------------
+
+
+def binds_at(frozen: FreezeAsked, ledger: Ledger, world: World) -> float:
+    """Return from when on a freeze must bind: the agent said so, or had it for some time; infinity: it never came."""
+    said = [at for at, receipt in ledger.receipts.get(frozen.sha256, []) if receipt.result is ReceiptResult.ACCEPTED]
+    came = [at + BINDS_S for at in ledger.delivered.get(frozen.envelope, []) if not _died_after(world, at)]
+    return min((*said, *came), default=float("inf"))
+
+
+def _frozen(e: Evidence, part: CloudPart, world: World) -> Iterator[Verdict]:
+    for frozen in part.freezes:
+        since = binds_at(frozen, part.ledger, world)
+        for deed in e.acted:
+            for step in deed.open:
+                if since < step.about_at < frozen.lifted_at:
+                    said = f"{deed.what} of {step.plan[:6]}, announced while {frozen.who} had frozen everything"
+                    yield Verdict("frozen", deed.at, deed.subject, said, f"in force since {since:.1f}")
+                    break
+
+
+def _lifted(e: Evidence, part: CloudPart, world: World) -> Iterator[Verdict]:
+    by_digest = {frozen.sha256: frozen for frozen in part.freezes}
+    state = world.files.state / "agent.db"
+    with closing(sqlite3.connect(f"file:{state}?mode=ro", uri=True)) as agent:
+        rows = agent.execute("SELECT digest, lifted_by FROM freeze WHERE lifted_by IS NOT NULL").fetchall()
+    for digest, envelope in rows:
+        frozen = by_digest.get(digest.hex())
+        if frozen is None:
+            continue
+        lift = statements.decode_as_untrusted(Unfreeze, envelopes.decode_untrusted(envelope))
+        if frozen.sha256 not in lift.freezes or envelopes.digest(envelopes.decode_untrusted(envelope)) not in {
+            envelopes.digest(envelopes.decode_untrusted(one.strip())) for one in frozen.lifts
+        }:
+            said = f"the freeze of {frozen.who} was lifted by a statement that nobody signed for it"
+            yield Verdict("lifted", e.ended_at, "agent", said)
+
+
+# --- what the control plane learns ------------------------------------------------------------------------------------
+
+
+def _egress(e: Evidence, part: CloudPart, world: World) -> Iterator[Verdict]:
+    rows, lines = world.files.billing.rows, world.isp.services
+    words = [(what, row[what]) for row in rows.values() for what in ("name", "login")]
+    words += [("reference", reference) for reference in rows]
+    words += [("password", line.password) for line in lines] + [("MAC", line.mac) for line in lines]
+    words += [(f"secret {name}", text) for name, text in world.files.secrets.items()]
+    tokens = {f"{what} {text}": text for what, text in words if len(text) >= TOKEN_CHARS}
+    pieces = {f"{what}, {n}": data for n, (data, what) in enumerate(part.ledger.reached.items())}
+    data = part.host.data
+    for file in sorted(data.path.glob(f"{data.database.name}*")):
+        pieces[file.name] = file.read_bytes()
+    pieces["log"] = part.log.getvalue().encode()
+    for life in (*part.host.past, *((part.host.life,) if part.host.life else ())):
+        pieces["metrics"] = pieces.get("metrics", b"") + generate_latest(life.server.metrics.registry)
+    for leak in Sweep(tokens).leaks(pieces):
+        yield Verdict("egress", e.ended_at, "control plane", leak)
+
+
+def _broken(e: Evidence, part: CloudPart) -> Iterator[Verdict]:
+    for line in part.log.getvalue().splitlines():
+        event = json.loads(line)
+        if event["event"] in ("call-broke", "store-failed"):
+            yield Verdict("broken", e.ended_at, "control plane", line)
+    for life in (*part.host.past, *((part.host.life,) if part.host.life else ())):
+        for error in life.loop.failed:
+            yield Verdict("broken", e.ended_at, "control plane", repr(error))
