@@ -33,7 +33,7 @@ TARGET_S: Final = 60.0
 GREETED: Final = 5
 """Devices of a credential that are asked when its secret is set: they tell whether it is right. Chosen arbitrarily."""
 SAMPLE: Final = 20
-"""Services of an access method whose suspension is planned: enough for each tariff, and quickly read."""
+"""Services of an access method to plan a suspension of: enough for each tariff, and quickly read."""
 EXAMPLES: Final = 3
 """Services that are named for one reason."""
 
@@ -150,7 +150,7 @@ class Checkup:
     async def sample(self, services: Iterable[Service]) -> Sequence[Check]:
         """Return, for each access method, whether a suspension of some of its services would hold.
 
-        Of a method whose services are all suspended, whether it still does.
+        Of a method with all its services suspended, whether it still does.
         """
         by_method: dict[str, list[Service]] = {}
         for service in services:

@@ -45,7 +45,7 @@ FIRST_S: Final = 60.0
 """How soon after a start the first round may begin: routers and databases are being reached then."""
 
 SeenSessions = Callable[[Iterable[tuple[str, LiveSession]]], Awaitable[None]]
-"""Takes the sessions that a round saw, each with the service whose it is."""
+"""Takes the sessions that a round saw, each with its service."""
 Source = Callable[[], Awaitable["SourceFindings"]]
 """Compares something else than services (CPE) with its record."""
 
@@ -305,7 +305,7 @@ def _unknown_login(login: str, target: str, read_s: int) -> Difference:
 
 
 def counts_json(done: DriftRound | None, *, running: bool) -> Mapping[str, object] | None:
-    """Return the counts of a round for people who may see no names; None: there was none yet."""
+    """Return the counts of a round for people that may see no names; None: there was none yet."""
     if done is None:
         return None
     return {

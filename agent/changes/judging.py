@@ -1,10 +1,10 @@
 """Judges items again after their run: those that are set and not proven yet, until true, false, or out of time.
 
-* An item that waits for a next login, or whose sessions carried on, is judged at a steady pace by the reads and the
+* An item that waits for a next login, or with sessions that carried on, is judged at a steady pace by the reads and the
   access method of its run. Each move is one of `machine.TRANSITIONS`, with its leaf; the change's state follows.
 * Nothing is sent, and nothing here lasts in memory only: a restart goes on with the items that the database has.
 * An item on which another change acted since is left: reads of today say nothing of it.
-* A change whose items moved owes its later outcome (`plan.outcome_due`) until that is posted, through any crash.
+* A change with moved items owes its later outcome (`plan.outcome_due`) until that is posted, through any crash.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ _log = logging.getLogger("agent.changes")
 SLICE: Final = 100
 """Items that are read together; between two slices everything else of the agent has its turn."""
 ROUNDS_MAX: Final = 8
-"""Reads of an access method in a row; each may name what the last one made necessary."""
+"""Reads of an access method in a row; each may name resources that the last one made necessary."""
 SOON_S: Final = 10.0
-"""How often an item is judged whose sessions were ended a short while ago: their CPE come back one after the other."""
+"""How often an item is judged after its sessions were ended a short while ago: their CPE come back one after the other.
+"""
 DAY_S: Final = 86_400
 _LEFT: Final = (ItemReason.OVERTAKEN, ItemReason.NOT_PROVEN_IN_TIME)
 
@@ -121,7 +122,8 @@ class JudgeAgain:
         """Judge every item that waits once, and tell the later outcomes that are due.
 
         Args:
-            redialling: judge only items whose sessions were ended less than `every_s` ago, so that they may be back.
+            redialling: judge only items with sessions that were ended less than `every_s` ago, so that they may be
+                back.
         """
         total = JudgedItems()
         if self._parts.store.query("SELECT 1 FROM meta WHERE key = ?", (commands.HALT,)):

@@ -1,7 +1,7 @@
 """Paid restores: a service that is suspended for debt comes back by itself once a payment is settled.
 
 * It is a change as any other: the agent asks in its own name and can approve nothing. A standing authority that two
-  people signed approves it; over its rate, or without one, people may. A person who asks by hand takes it over.
+  people signed approves it; over its rate, or without one, people may. A person that asks by hand takes it over.
 * The evidence is that of `facts.paid_since`: nothing is overdue now, and a payment that the suspension did not know of.
   The order of payment and suspension does not matter. Other reasons for a suspension stay.
 * A service has one open restore. One that fails or expires is asked for again, later each time, up to an hour. Beyond
@@ -85,7 +85,7 @@ class WaitingPayer:
 
 @dataclass(frozen=True, slots=True)
 class DoubtfulPayer:
-    """A suspended service on whose account something happened that no standing authority covers."""
+    """A suspended service with an event on its account that no standing authority covers."""
 
     service: str
     why: str
@@ -126,7 +126,7 @@ class PaidRestores:
     waiting: Mapping[bytes, str]
     """Why plans have not started yet."""
     asks: bool = True
-    """Whether it asks at all; otherwise it only says who paid."""
+    """Whether it asks at all; otherwise it only names the payers."""
     _payers: dict[str, _Payer] = field(default_factory=dict)
     _asking: int = 0
 

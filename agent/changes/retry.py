@@ -59,7 +59,7 @@ class ReopenRun:
 
 
 def _nothing(row: PlanRow, loaded: Loaded) -> str:
-    """Return why there is nothing to retry, and the command for what was not applied."""
+    """Return why there is nothing to retry, and the command for items that were not applied."""
     action = loaded.plan.action
     again = row.finished_seq is not None and not action.on_cpe and action is not Action.REVERT
     if again and any(one.state in RETURNS for one in loaded.rows.values()):

@@ -3,7 +3,7 @@
 A target that nobody needed yet has its turn too, so an outage is known before a change meets it; but not at once, since
 a look opens its session.
 
-What it finds goes to `Outages`: for `status`, for the log, for monitoring. Nothing is decided by it: a change finds out
+Its findings go to `Outages`: for `status`, for the log, for monitoring. Nothing is decided by it: a change finds out
 for itself.
 """
 

@@ -1,4 +1,4 @@
-"""The worker: starts what is approved when its window is open, and goes on with what a restart interrupted.
+"""The worker: starts approved plans when their window is open, and goes on with those that a restart interrupted.
 
 One task a run; runs of different changes go side by side, kept apart by the address locks.
 """
@@ -50,7 +50,7 @@ LOOK_S = 1.0
 class Supersede:
     """A restore supersedes the unsent suspensions of its services for the same reason, whether or not started.
 
-    `services`: those that it would change. `reason`: what it lifts; suspensions for another one stay.
+    `services`: those that it would change. `reason`: the one that it lifts; suspensions for another one stay.
     """
 
     services: tuple[str, ...]
@@ -60,7 +60,7 @@ class Supersede:
     seals: Mapping[str, Sealed]
 
     def run(self, tx: Tx) -> list[tuple[str, int]]:
-        """Return what was superseded: (short id, item number)."""
+        """Return the superseded items: (short id, item number)."""
         done = []
         for service in self.services:
             rows = tx.all(
@@ -109,7 +109,7 @@ class Worker:
         self.waiting: dict[bytes, str] = approvals.standings.waiting
         """Why a plan has not started yet, or waits for a person."""
         self._trust_version: int | None = None
-        """Under which what is approved was judged last."""
+        """Under which approved plans were judged last."""
         self._running: set[bytes] = set()
         self._runs: dict[str, Run] = {}
         """Those that are being applied, by the short id of their plan."""
@@ -125,7 +125,7 @@ class Worker:
         return sorted(short for short, run in self._runs.items() if run.waits_for(target))
 
     def accepted(self, short: str) -> frozenset[tuple[int, int]]:
-        """Return the steps of a running change, by item and number, whose effect its target accepted."""
+        """Return the steps of a running change, by item and number, with an effect that its target accepted."""
         run = self._runs.get(short)
         return frozenset() if run is None else run.accepted()
 
@@ -161,7 +161,7 @@ class Worker:
                 self._poked = trio.Event()
 
     def _go_on(self, nursery: trio.Nursery) -> None:
-        """Go on with what was opened again, each in one task: it may have been begun with the rest already."""
+        """Go on with runs that were opened again, each in one task: it may have been begun with the rest already."""
         asked, self._resumed = self._resumed, []
         for plan_id in asked:
             row = plans.find(self._parts.store.reader, plan_id.hex())
@@ -193,7 +193,7 @@ class Worker:
         await self._finish(row, await self._parts.store.run(command), "given up")
 
     async def _alone(self, row: PlanRow, work: Callable[[], Awaitable[T]]) -> T | None:
-        """Return what work on one plan returns; None where it raised: then this plan is left, and the others go on."""
+        """Return the result of work on one plan; None where it raised: then this plan is left, and the others go on."""
         done = await contain(f"change {row.short}", work, log=_log, fatal=(StoreFailedError,))
         if not isinstance(done, Crash):
             return done
@@ -231,7 +231,7 @@ class Worker:
                 self._start(nursery, row)
 
     async def _conclude(self) -> None:
-        """Say of what was over before it started that it is over: an approver elsewhere would see it wait."""
+        """Tell the end of plans that were over before they started: an approver elsewhere would see them wait."""
         rows = self._parts.store.reader.execute(
             "SELECT * FROM plan WHERE outcome IS NULL AND consumed_seq IS NULL AND gate NOT IN (?, ?)",
             (Gate.OPEN.value, Gate.APPROVED.value),
@@ -302,7 +302,7 @@ class Worker:
         return tuple(r["service"] for r in self._parts.store.query(query, (row.plan_id, ItemState.PLANNED.value)))
 
     def _supersede(self, row: PlanRow) -> Callable[[Tx], object]:
-        """Return what happens in the transaction of the start: a restore takes the place of unsent suspensions."""
+        """Return the command in the transaction of the start: a restore takes the place of unsent suspensions."""
         lifted = row.lifts
         if lifted is None:
             return lambda _: None
@@ -319,7 +319,7 @@ class Worker:
         await self._finish(loaded.row, run.tickets.states, stopped)
 
     async def _finish(self, row: PlanRow, states: Mapping[int, ItemState], stopped: str) -> None:
-        """Sign and store what became of a run; a run that was opened again has a later outcome."""
+        """Sign and store the outcome of a run; a run that was opened again has a later one."""
         state = fold(Gate.CONSUMED, Counter(states.values()))
         number = outcome_number(self._parts.store.query, row.plan_id)
         envelope = self._signer().outcome(row.digest, number, state, states, self._parts.clock.wall_s())

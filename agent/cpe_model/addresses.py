@@ -1,11 +1,11 @@
-"""Addresses of what a CPE has, below its target `KIND/NAME/`. Natural keys: instance numbers may change.
+"""Addresses of a CPE's parameters and rows, below its target `KIND/NAME/`. Natural keys: instance numbers may change.
 
     Device.WiFi.SSID.1.SSID                                     a parameter: {"value": text}
     Device.NAT.PortMapping.[ExternalPort=8080](Enable,InternalPort)
                                                                 a row of a table, by the fields that tell it apart, and
                                                                 the other fields that matter: {field: text}
     @run:Device.IP.Diagnostics.IPPing.                          a diagnostic: {"key": of the run, "over": yes or no}
-    @boots, @resets, @firmware                                  what the CPE said of itself when it called in: nothing
+    @boots, @resets, @firmware                                  the CPE's word on itself when it called in: nothing
                                                                 is asked of it to read these
 
 Instance numbers that a data model fixes (radio 1, WAN interface 1) stand in a parameter's path as the CPE has them.
@@ -84,7 +84,7 @@ def row_address(target: str, row: TableRow) -> Address:
 
 
 def what_of(addr: Address) -> str | TableRow:
-    """Return what an address names at its CPE: a path, one of `TOLD`, or a row.
+    """Return the thing that an address names at its CPE: a path, one of `TOLD`, or a row.
 
     Raises:
         BadAddressError: it names nothing that a CPE has.

@@ -1,4 +1,4 @@
-"""Baselines: what the configuration declares of CPE that are new or were reset (`[baseline.NAME]`). Pure."""
+"""Baselines: the settings that the configuration declares for new and reset CPE (`[baseline.NAME]`). Pure."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def is_misplaced(name: str, text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What CPE of a kind are to have when they are new, or were reset. `values`: name or path -> text.
+    """The settings of CPE of a kind when they are new, or were reset. `values`: name or path -> text.
 
-    `oui`: of them, empty: any; `product_class`: what theirs begins with. `rotate`: each gets credentials of its own.
+    `oui`: of them, empty: any; `product_class`: the beginning of theirs. `rotate`: each gets credentials of its own.
     """
 
     name: str

@@ -22,11 +22,11 @@ _HEX_KEY: Final = re.compile("[0-9A-Fa-f]{64}")
 _URL: Final = re.compile(r"(?:https?|ftp)://[!-~]+", re.IGNORECASE)
 
 Check = Callable[[str, str], str]
-"""Returns what is expected of a value, "" where it fits. Its arguments: the value, and the band of its radio."""
+"""Returns the bounds that a value breaks, "" where it fits. Its arguments: the value, and the band of its radio."""
 
 
 def problem(name: str, text: str, band: str = "") -> str:
-    """Return what is expected of a value of a name; "": it fits, or the name has no bounds.
+    """Return the bounds that a value of a name breaks; "": it fits, or the name has no bounds.
 
     Args:
         name: of the vocabulary: `wifi.1.channel`.

@@ -1,12 +1,12 @@
 """The circuit breaker: a task that a CPE answers by a boot, time after time, is not sent to it again. Pure.
 
 A refresh of the whole object reboots a Vigor 2860; the ACS sends it again after the boot, and so for ever (genieacs-gui
-issue 78). No profile knows every such CPE. So each CPE has a breaker, which is told what is sent and when the CPE
-booted: a task that is followed by a boot, times in a row, is tripped until a person clears it.
+issue 78). No profile knows every such CPE. So each CPE has a breaker, which is told each request and each boot: a task
+that is followed by a boot, times in a row, is tripped until a person clears it.
 
 A boot is laid to the last task that was sent before it, and to that one alone: a CPE that dies of a task answers
 nothing after it. If it dies late, the one after is suspected first; without that, boots come after the right one,
-which is tripped in turn. What is meant to boot (Reboot, a firmware) is never suspected, and takes its boot.
+which is tripped in turn. A task that is meant to boot (Reboot, a firmware) is never suspected, and takes its boot.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BreakerRow = tuple[str, str, int, float, bool, float | None]
 
 @dataclass(frozen=True, slots=True)
 class TaskSignature:
-    """What makes two tasks the same: the method and what it is called for, a path or a name."""
+    """The key by which two tasks are the same: the method and its subject, a path or a name."""
 
     method: str
     path: str
@@ -58,7 +58,7 @@ class Tripped:
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """What is known of a signature. `booted`: within the time after it was last sent."""
+    """The state of a signature. `booted`: within the time after it was last sent."""
 
     in_a_row: int
     sent_at_s: float
@@ -85,7 +85,7 @@ class Breaker:
         """Return a breaker as `rows` left it.
 
         Args:
-            rows: in any order, but of what was sent at one moment.
+            rows: in any order, but for tasks sent at one moment.
             times: boots in a row that trip a task, at least 1.
             within_s: the longest from a task to its boot.
         """
@@ -95,14 +95,14 @@ class Breaker:
         return breaker
 
     def rows(self) -> tuple[BreakerRow, ...]:
-        """Return what is known, for a database, in the order of sending."""
+        """Return the state, for a database, in the order of sending."""
         return tuple(
             (known.method, known.path, record.in_a_row, record.sent_at_s, record.booted, record.tripped_at_s)
             for known, record in self._records.items()
         )
 
     def task(self, signature: TaskSignature, at_s: float) -> None:
-        """Note that a task is being sent. A run before it that no boot followed in time ends what came in a row."""
+        """Note that a task is being sent. A run before it that no boot followed in time ends the row."""
         before = self._records.pop(signature, _Record(0, at_s))
         survived = not before.booted and at_s - before.sent_at_s > self._within_s
         in_a_row = 0 if survived and before.tripped_at_s is None else before.in_a_row
@@ -110,7 +110,7 @@ class Breaker:
         self._forget()
 
     def boot(self, at_s: float) -> Tripped | None:
-        """Note that the CPE booted; return what that trips, None where nothing.
+        """Note that the CPE booted; return the signature that this trips, None where none.
 
         Args:
             at_s: when it informed of it. One boot is told once: an Inform with `1 BOOT` and a RetryCount above 0
@@ -154,7 +154,7 @@ class Breaker:
         return 0 <= boot_at_s - record.sent_at_s <= self._within_s
 
     def _forget(self) -> None:
-        """Forget what was sent longest ago and is not tripped, down to what is remembered."""
+        """Forget the tasks sent longest ago that are not tripped, down to the number that is remembered."""
         harmless = [known for known, record in self._records.items() if record.tripped_at_s is None]
         for known in harmless[: max(0, len(harmless) - REMEMBERED)]:
             del self._records[known]

@@ -1,4 +1,4 @@
-"""What a CPE can be told to do that cannot be taken back: verbs of effects, and how long each may take. Pure."""
+"""Effects on a CPE that cannot be taken back: their verbs, and how long each may take. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FACTORY_RESET: Final = "factory-reset"
 FIRMWARE: Final = "firmware"
 DIAGNOSE: Final = "diagnose"
 UNKNOWN_VERSION: Final = "an unknown version"
-"""What a firmware is upgraded from, of a CPE that does not say."""
+"""The former version in a firmware upgrade of a CPE that reports none."""
 
 METHODS: Final[Mapping[str, str]] = {
     REBOOT: "Reboot",
@@ -39,5 +39,5 @@ _PROOFS: Final[Mapping[str, str]] = {
 
 
 def proof_text(effect: Effect) -> str:
-    """Return by what an effect is proven, once it is: `version 2.0.0 read back`."""
+    """Return the proof of an effect, once there is one: `version 2.0.0 read back`."""
     return _PROOFS[effect.verb].format_map(effect.args)

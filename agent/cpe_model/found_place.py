@@ -1,4 +1,4 @@
-"""A place that was found: an object of a CPE, and what says that it is the one. Pure."""
+"""A place that was found: an object of a CPE, and the evidence for it. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What is known of a CPE, and where it is kept: the connector says what it learned, an inventory keeps it.
+"""The record of a CPE, and its store: the connector reports, an inventory keeps it.
 
-A connector does not know the database: `CpeBook` is what it asks of whoever does. What a CPE says of itself is not
-proven by its saying so; `Acceptance` says what its name rests on.
+A connector does not know the database: `CpeBook` is its interface to the part that does. A CPE's own word proves
+nothing; `Acceptance` names the proof of its name.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Credentials:
     password: str = field(repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse what no header can hold.
+        """Refuse a text that no header can hold.
 
         Raises:
             BadCredentialsError: a control character in the user, or one of either that is no UTF-8.
@@ -53,7 +53,8 @@ class Acceptance(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class CachedParameter:
-    """A parameter as it was last read. `value` None: a secret, or what reads as one: only that it is there is kept.
+    """A parameter as it was last read. `value` None: a secret, or a value that reads as one: only that it is there is
+    kept.
 
     `at_s`: unix seconds. `writable` None: never asked. `before_reset`: the CPE was reset since, and no longer is that.
     """
@@ -74,10 +75,9 @@ class CachedParameter:
 class Cpe:
     """A CPE. Times are unix seconds, 0: never. `service`: the subscriber's service that it serves, "": none.
 
-    `user`: whose password it proved itself with last, "": a certificate alone; `own`: that password or a certificate is
-    its own, not one that many share.
-    `boots`, `resets`: how often it said so; `provisioned`: how many resets it had when it got its
-    baseline, -1: it never did. `why`: why it is quarantined, for people.
+    `user`: the name with the password that it proved itself with last, "": a certificate alone; `own`: that password or
+    a certificate is its own, not one that many share. `boots`, `resets`: how often it said so; `provisioned`: how many
+    resets it had when it got its baseline, -1: it never did. `why`: why it is quarantined, for people.
     """
 
     name: str
@@ -122,7 +122,7 @@ class Cpe:
     def takes_secrets(self) -> bool:
         """Whether secrets may go into it: it was accepted by an approved plan, or its certificate proves its name.
 
-        A certificate says which device it is, not in whose house it stands: for a service an approved plan is needed.
+        A certificate says which device it is, not the house where it stands: for a service an approved plan is needed.
         """
         return bool(self.assured) or (self.certified and not self.service)
 
@@ -144,7 +144,7 @@ def says(events: Sequence[str], code: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """A CPE calls in: what its Inform says, and what its name rests on."""
+    """A CPE calls in: its Inform, and the proof of its name."""
 
     name: str
     oui: str
@@ -162,7 +162,7 @@ class Called:
     events: tuple[str, ...]
     at_s: int
     retry: int = 0
-    """How often it tried again since a session that failed: what it says then it may have said before."""
+    """How often it tried again since a session that failed: its words then may be a repetition."""
     values: Mapping[str, CachedParameter] = field(default_factory=dict)
     trust_shared: bool = False
     """Whether credentials that many share are enough for a CPE that had its own, as the operator decided."""
@@ -203,7 +203,7 @@ class Pending:
 
 
 class CpeBook(Protocol):
-    """Where what is known of CPE is kept."""
+    """The store of records about CPE."""
 
     def find(self, name: str) -> Cpe | None:
         """Return a CPE by its name."""
@@ -214,7 +214,7 @@ class CpeBook(Protocol):
         ...
 
     def values(self, name: str, paths: Sequence[str] | None = None) -> Mapping[str, CachedParameter]:
-        """Return what is known of a CPE's parameters, of all or of some."""
+        """Return the known values of a CPE's parameters, of all or of some."""
         ...
 
     def own_password(self, user: str) -> str | None:
@@ -222,7 +222,7 @@ class CpeBook(Protocol):
         ...
 
     def owner(self, user: str) -> str | None:
-        """Return whose own user it is: a CPE's name."""
+        """Return the name of the CPE that has this user as its own."""
         ...
 
     def request_owner(self, user: str) -> str | None:
@@ -234,11 +234,11 @@ class CpeBook(Protocol):
         ...
 
     async def called(self, called: Called) -> Cpe:
-        """Take note that a CPE calls in, durably; return what is known of it then."""
+        """Take note that a CPE calls in, durably; return the record of it then."""
         ...
 
     async def learned(self, name: str, values: Mapping[str, CachedParameter], *, below: str = "") -> None:
-        """Take note of what was read of a CPE. `below`: all that is there below this path; the rest of it is gone."""
+        """Take note of values read of a CPE. `below`: all that is there below this path; the rest of it is gone."""
         ...
 
     async def forget(self, name: str, path: str) -> None:
@@ -250,7 +250,7 @@ class CpeBook(Protocol):
         ...
 
     async def setting(self, name: str, pending: Pending, user: str = "") -> None:
-        """Take note, durably, that secrets are about to be set. `user`: whose password is among them, of its own."""
+        """Take note, durably, that secrets are about to be set. `user`: its own user, with a password among them."""
         ...
 
     async def expect_reset(self, name: str, until_s: int) -> None:
@@ -266,15 +266,15 @@ class CpeBook(Protocol):
         ...
 
     def pending(self, name: str) -> Sequence[Pending]:
-        """Return what was about to be set, and is not known to have been taken."""
+        """Return the settings that were about to be set, and are not known to have been taken."""
         ...
 
     def breaker(self, name: str) -> Sequence[BreakerRow]:
-        """Return what the circuit breaker of a CPE knows."""
+        """Return the state of a CPE's circuit breaker."""
         ...
 
     async def keep_breaker(self, name: str, rows: Sequence[BreakerRow]) -> None:
-        """Keep what the circuit breaker of a CPE knows."""
+        """Keep the state of a CPE's circuit breaker."""
         ...
 
     async def evidence(self, name: str, workflow: str, worked: bool, detail: str, software: str | None = None) -> None:

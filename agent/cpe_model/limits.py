@@ -1,4 +1,4 @@
-"""Limits on what is stored and shown of a CPE, each with its reason or "chosen arbitrarily"."""
+"""Limits on the stored and shown values of a CPE, each with its reason or "chosen arbitrarily"."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VALUES: Final = 20_000
 """Parameters that are remembered of one CPE: more than twice the largest recorded tree (9,000)."""
 
 STRANGER_VALUES: Final = 64
-"""Of one that nobody accepted: what an Inform must have (TR-106 appendix, a dozen), and a few more."""
+"""Of one that nobody accepted: the parameters that an Inform must have (TR-106 appendix, a dozen), and a few more."""
 
 NEW_CPE: Final = 5000
 """CPE in quarantine that are remembered; with more, the oldest of the network with most are forgotten for new ones."""

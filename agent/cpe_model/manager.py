@@ -27,10 +27,10 @@ class ImageFile:
 
 @dataclass(frozen=True, slots=True)
 class CpeTerms:
-    """What the configuration says of changes on CPE.
+    """The configuration of changes on CPE.
 
-    `wait_s`: how long a change waits for its CPE. `baselines`: what new CPE get, the first that is for one. `stun`:
-    where the STUN server is, as CPE see it; None: there is none. `profiles`: those in force.
+    `wait_s`: how long a change waits for its CPE. `baselines`: the settings of new CPE, the first that is for one.
+    `stun`: where the STUN server is, as CPE see it; None: there is none. `profiles`: those in force.
     """
 
     wait_s: int
@@ -44,7 +44,7 @@ class CpeManager(Protocol):
     """A connector that manages CPE, which call in. A CPE goes by its name, as the inventory has it."""
 
     def terms(self) -> CpeTerms | None:
-        """Return what changes on CPE go by; None: the configuration says that no CPE is managed."""
+        """Return the settings for changes on CPE; None: the configuration manages no CPE."""
         ...
 
     def target_id(self, name: str) -> str:
@@ -92,11 +92,11 @@ class CpeManager(Protocol):
         ...
 
     async def refresh(self, name: str, wanted: Sequence[str]) -> tuple[str, ...]:
-        """Read a CPE once it calls in; return what could not be read, a sentence each.
+        """Read a CPE once it calls in; return the failures, a sentence each.
 
         Args:
             name: of the CPE.
-            wanted: names, paths, objects' paths, or `all`; empty: what its profile has names for.
+            wanted: names, paths, objects' paths, or `all`; empty: those that its profile names.
 
         Raises:
             UnreadableError: the CPE hung up, or a name is unknown.
@@ -104,7 +104,7 @@ class CpeManager(Protocol):
         ...
 
     async def image(self, name: str) -> ImageFile:
-        """Return what a firmware image of this file name is now.
+        """Return the firmware image that has this file name now.
 
         Raises:
             NotSentError: there is no such file, or none is served.

@@ -1,8 +1,8 @@
-"""The compatibility matrix: what each model and firmware was seen to do, from evidence alone. Pure.
+"""The compatibility matrix: the workflows that each model and firmware was seen to do, from evidence alone. Pure.
 
-"Every CPE behaves the same" is what no row here says: a workflow is proven for a model and a firmware when it was seen
-to work there, failed when it was seen to fail, and otherwise never tried. Both seen is `mixed`, with how often and what
-came last: a firmware that upgrades two of three CPE is neither proven nor failed.
+No row here says "every CPE behaves the same": a workflow is proven for a model and a firmware when it was seen to work
+there, failed when it was seen to fail, and otherwise never tried. Both seen is `mixed`, with the counts and the last
+result: a firmware that upgrades two of three CPE is neither proven nor failed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from trust.terminal import neutralise
 
 
 class Workflow(enum.Enum):
-    """What an operator wants of a CPE, in the order that the table shows it."""
+    """The workflows that an operator wants of a CPE, in the order of the table."""
 
     INFORM = "inform"
     READ = "read"
@@ -43,7 +43,7 @@ class WorkflowResult(enum.Enum):
 
 
 class State(enum.Enum):
-    """What is known of a workflow on a model."""
+    """The state of a workflow on a model."""
 
     PROVEN = "proven"
     FAILED = "failed"
@@ -73,7 +73,7 @@ class WorkflowEvidence:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What is known of a workflow on a model: how often it worked and failed, and what came last."""
+    """The evidence for a workflow on a model: how often it worked and failed, and the last result."""
 
     model: Model
     workflow: Workflow
@@ -130,7 +130,7 @@ class Matrix:
         return tuple(sorted({model for model, _ in self.cells}))
 
     def cell(self, model: Model, workflow: Workflow) -> Cell:
-        """Return what is known of a workflow on a model, which is nothing where there is no evidence."""
+        """Return the evidence for a workflow on a model, empty where there is none."""
         return self.cells.get((model, workflow), Cell(model, workflow))
 
     def of_model(self, model: Model) -> tuple[Cell, ...]:
@@ -142,8 +142,8 @@ def render(matrix: Matrix, *, tried_only: bool = False) -> tuple[MatrixRow, ...]
     """Return the rows of a table: by model, and in each the workflows in their order.
 
     Args:
-        matrix: what is known.
-        tried_only: leave out what was never tried.
+        matrix: the evidence.
+        tried_only: leave out workflows that were never tried.
     """
     return tuple(_rows(matrix, tried_only))
 

@@ -12,7 +12,7 @@ def network_of(address: str) -> str:
     """Return the network that one customer has: an IPv4 address itself, of an IPv6 address its /64.
 
     Args:
-        address: as a socket gives it; what is no address stands for itself.
+        address: as a socket gives it; a text that is no address stands for itself.
     """
     if ":" not in address:
         return address

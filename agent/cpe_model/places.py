@@ -1,4 +1,4 @@
-"""Where a CPE has its WAN, its LAN and its Wi-Fi networks, by what was read of it: never by instance number. Pure.
+"""The places of a CPE's WAN, LAN and Wi-Fi networks, by the values read of it: never by instance number. Pure.
 
 A place is an object that a name of the vocabulary lies below: `wan`, `lan.dhcp`, `wifi.2.radio`. Which object that is
 differs from CPE to CPE, so it is looked for by references; where they do not tell, the place is unknown, with a reason,
@@ -47,7 +47,7 @@ def find(root: str, values: Mapping[str, CachedParameter], fixed: Mapping[str, s
 
     Args:
         root: `Device.` or `InternetGatewayDevice.`.
-        values: what was read of it.
+        values: read of it.
         fixed: places that its profile fixes: place -> full path of an object.
     """
     if root not in _FIND:

@@ -1,6 +1,6 @@
 """The places of a TR-098 CPE: WAN connections, the default connection, LAN devices. Pure.
 
-The WAN is, by what is known in this order:
+The WAN is, by known values in this order:
 
 1. the connection that `Layer3Forwarding.DefaultConnectionService` names, unless it is a bridge;
 2. the only connection that routes (`ConnectionType` is no bridge); of several the only one that is enabled, then the
@@ -24,7 +24,7 @@ _DEFAULT: Final = f"{_L3}DefaultConnectionService"
 _KINDS: Final = ("WANPPPConnection", "WANIPConnection")
 _ANY: Final = frozenset({"", "0.0.0.0"})  # noqa: S104  a destination of a route, not an address to listen on
 _BRIDGES: Final = ("Bridged", "Relay")
-"""What the types of connections that do not route have in their names: `IP_Bridged`, `PPPoE_Relay`."""
+"""Words in the types of connections that do not route: `IP_Bridged`, `PPPoE_Relay`."""
 
 STRUCTURE: Final = frozenset(
     {

@@ -1,13 +1,13 @@
 """The places of a TR-181 CPE: interface stacks (`LowerLayers`), the default route, references of Wi-Fi. Pure.
 
-The WAN is, by what is known in this order:
+The WAN is, by known values in this order:
 
-1. the IP interface that the default route names, unless what it stands on is the LAN;
+1. the IP interface that the default route names, unless it stands on the LAN;
 2. the only IP interface that stands on an upstream interface: `Upstream` is true, or a DSL line, an optical or a
    cellular interface that does not deny it;
 3. the only IP interface that stands on a PPP interface, which is a client of the network.
 
-An interface is of the LAN when a Wi-Fi network or an interface whose `Upstream` is false is below it.
+An interface is of the LAN when a Wi-Fi network or an interface with a false `Upstream` is below it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _VOICE: Final = f"{_ROOT}Services.VoiceService."
 _OUTWARD: Final = (_DSL, _OPTICAL, _CELLULAR)
 _ANY: Final = frozenset({"", "0.0.0.0"})  # noqa: S104  a destination of a route, not an address to listen on
 _DEEP: Final = 64
-"""Objects below one IP interface that are looked at; chosen arbitrarily, far above what CPE stack."""
+"""Objects below one IP interface that are looked at; chosen arbitrarily, far above the stacks of CPE."""
 
 STRUCTURE: Final = frozenset(
     {
@@ -71,7 +71,7 @@ class _Side(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Stack:
-    """What an interface stands on, itself first. `rests_on`: the parameters that say so."""
+    """The interfaces that one stands on, itself first. `rests_on`: the parameters that say so."""
 
     objects: tuple[str, ...]
     rests_on: tuple[str, ...]
@@ -227,7 +227,9 @@ def _pool(s: Structure, wan: Place | str) -> Place | str:
 
 
 def _lan(s: Structure, pool: Place | str, wan: Place | str) -> Place | str:
-    """Return the IP interface that the DHCP pool serves: the one it names, or whose address it gives out as router."""
+    """Return the IP interface that the DHCP pool serves: the one it names, or the one with the address that it gives
+    out as router.
+    """
     if isinstance(pool, str):
         return f"the DHCP pool is not known: {pool}"
     path, outside = f"{pool.path}Interface", wan.path if isinstance(wan, Place) else ""

@@ -1,9 +1,10 @@
 """Profile files: those that are shipped (`profiles/*.toml`) and an operator's own, each on top of the one it extends.
 
-A file has `extends`, a `[match]` (which CPE it is for), and of `[quirks]`, `[places]`, `[parameters]` and
-`[diagnostics]` what is different from what it extends: a parameter may be given in part, or as `false` where this CPE
-has no such thing. A generic file has a `root` instead of the first two, and everything. `profiles/tr098.toml` explains
-each key. Own files extend a shipped one or one another; where an own one matches a CPE, no shipped one is asked.
+A file has `extends`, a `[match]` (which CPE it is for), and in `[quirks]`, `[places]`, `[parameters]` and
+`[diagnostics]` the differences from the file that it extends: a parameter may be given in part, or as `false` where
+this CPE has no such thing. A generic file has a `root` instead of the first two, and everything. `profiles/tr098.toml`
+explains each key. Own files extend a shipped one or one another; where an own one matches a CPE, no shipped one is
+asked.
 
 * CpeModelError
   x ProfileError: a profile file that is wrong, or no profile of that name or root
@@ -45,7 +46,7 @@ _COUNTED: Final = re.compile(r"(?<=\.)[1-9][0-9]*(?=\.|$)", re.ASCII)
 
 
 class ProfileError(CpeModelError):
-    """A profile file that is wrong (it says file, key, what was expected and got); or no such profile."""
+    """A profile file that is wrong (it says file, key, expected and actual value); or no such profile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,8 @@ class Match:
     def score(self, oui: str, product_class: str, software: str) -> tuple[bool, int, int, bool] | None:
         """Return how specific a match is, the larger the more, or None where it is none.
 
-        What decides, in this order: the whole product class, the longer beginning of it, the longer beginning of the
-        software version, a named OUI.
+        The deciding matches, in this order: the whole product class, the longer beginning of it, the longer beginning
+        of the software version, a named OUI.
         """
         oui, product_class, software = oui.strip().upper(), product_class.strip().lower(), software.strip().lower()
         exact = product_class in (name.lower() for name in self.classes)
@@ -126,7 +127,7 @@ def read(texts: Mapping[str, str]) -> tuple[ProfileEntry, ...]:
 
 
 def read_own(texts: Mapping[str, str]) -> tuple[tuple[ProfileEntry, ...], tuple[str, ...]]:
-    """Return an operator's profiles, and what is wrong with his files, a sentence each: those are left out.
+    """Return an operator's profiles, and the faults of their files, a sentence each: those are left out.
 
     Args:
         texts: a file's name without `.toml` -> its content.
@@ -168,7 +169,7 @@ def _parsed(name: str, text: str) -> _Table:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """A table of a file; each of its methods gives a key's value as what it must be, or says what is wrong."""
+    """A table of a file; each of its methods gives a key's value in its type, or tells the fault."""
 
     file: str
     where: str
@@ -272,7 +273,7 @@ def _entry(name: str, tables: Mapping[str, _Table]) -> ProfileEntry:
 
 
 def _chain(name: str, tables: Mapping[str, _Table]) -> list[_Table]:
-    """Return a file and what it extends, the generic one first."""
+    """Return a file and those that it extends, the generic one first."""
     chain: list[_Table] = []
     at = name
     while True:
@@ -424,7 +425,7 @@ def _spot(table: _Table, name: str) -> Spot:
 
 
 def _mapped(one: _Table, name: str, below: str) -> Mapped:
-    """Return a name with its path, kind and unit. `below`: what the path lies below."""
+    """Return a name with its path, kind and unit. `below`: the object above the path."""
     kind, path = one.text("kind", KINDS), one.text("path")
     if path.endswith(".") != (kind == TABLE) or not path:
         raise one.error("path", _OBJECT if kind == TABLE else "a path that does not end in a dot", path)

@@ -1,4 +1,4 @@
-"""A profile tried on what was read of a CPE: where each name stands, what is missing, what could be written. Pure."""
+"""A profile tried on the values read of a CPE: the place of each name, missing ones, writable ones. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from agent.cpe_model.vocabulary import INSTANCE, TABLE, CpeProfile, Mapped
 class TriedName:
     """A name. `path` "": its place is not known, and `why` says why. `shown` None: nothing was read there.
 
-    `written`: whether a change may write it, by the profile and by what the CPE said of it.
+    `written`: whether a change may write it, by the profile and by the CPE's own word.
     """
 
     name: str
@@ -28,7 +28,7 @@ class TriedName:
 
 @dataclass(frozen=True, slots=True)
 class ProfileTrial:
-    """What a profile makes of a CPE. `foreign`: parameters below another root."""
+    """The result of a profile on a CPE. `foreign`: parameters below another root."""
 
     places: Places
     names: tuple[TriedName, ...]
@@ -46,12 +46,12 @@ class ProfileTrial:
 
     @property
     def unplaced(self) -> tuple[TriedName, ...]:
-        """The names whose place is not known."""
+        """The names without a known place."""
         return tuple(name for name in self.names if name.why)
 
 
 def trial(profile: CpeProfile, values: Mapping[str, CachedParameter]) -> ProfileTrial:
-    """Return what a profile makes of what was read of a CPE. Columns of tables are left out, tables are counted."""
+    """Return the result of a profile on values read of a CPE. Columns of tables are left out, tables are counted."""
     found = places.find(profile.root, values, profile.fixed)
     made = profile.bound(found)
     names = [_tried(mapped, values) for mapped in made.parameters if INSTANCE not in mapped.path]

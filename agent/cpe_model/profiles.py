@@ -1,7 +1,7 @@
 """Which profile a CPE has: the most specific that matches its OUI, product class and software version. Pure.
 
-What a profile can say is in `vocabulary`, how its file is read in `profile_files`; this module gives the words of both
-that the rest of the connector needs. An operator's own profile goes before any that is shipped.
+The content of a profile is in `vocabulary`, the reading of its file in `profile_files`; this module gives the words of
+both that the rest of the connector needs. An operator's own profile goes before any that is shipped.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 _REMEMBERED: Final = 4096
-"""Kinds of CPE whose profile is remembered; chosen arbitrarily."""
+"""Kinds of CPE to remember the profile of; chosen arbitrarily."""
 
 
 class ProfileBook:
@@ -105,5 +105,5 @@ SHIPPED: Final = ProfileBook()
 
 
 def bound(profile: CpeProfile, values: Mapping[str, CachedParameter]) -> CpeProfile:
-    """Return the profile of one CPE: its names stand where what was read of it says."""
+    """Return the profile of one CPE: its names stand where the values read of it say."""
     return profile.bound(places.find(profile.root, values, profile.fixed))

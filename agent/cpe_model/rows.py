@@ -12,7 +12,7 @@ from agent.model import ABSENT, SecretRef, Value
 
 
 def instances(table: str, found: Mapping[str, CachedParameter]) -> dict[int, dict[str, CachedParameter]]:
-    """Return the rows of a table by their number: field -> what is known of it. `table` ends in a dot."""
+    """Return the rows of a table by their number: field -> known value. `table` ends in a dot."""
     rows: dict[int, dict[str, CachedParameter]] = {}
     for path, known in found.items():
         number, dot, field = path.removeprefix(table).partition(".")
@@ -56,7 +56,7 @@ def unreadable(row: TableRow, found: Mapping[str, CachedParameter], *, whole: bo
 
     Args:
         row: that is to be written.
-        found: what is known below its table.
+        found: the known values below its table.
         whole: all of its fields are lost by the write, not only those that it names.
     """
     number = number_of(row, found)
@@ -69,7 +69,7 @@ def unreadable(row: TableRow, found: Mapping[str, CachedParameter], *, whole: bo
 
 
 def value(row: TableRow, found: Mapping[str, CachedParameter]) -> Value:
-    """Return what a row reads, in the fields that matter; ABSENT where there is none with its key."""
+    """Return the value of a row, in the fields that matter; ABSENT where there is none with its key."""
     number = number_of(row, found)
     if number is None:
         return ABSENT

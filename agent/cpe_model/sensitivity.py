@@ -1,4 +1,5 @@
-"""The privacy class of every parameter, from its path alone: what is shown, stored in clear, compared, written. Pure.
+"""The privacy class of every parameter, from its path alone: whether it is shown, stored in clear, compared, written.
+Pure.
 
 Paths are sorted by how their last word ends, under both roots and below vendors' own objects alike. Where a name
 could be either, it is taken for the more guarded one: a flag that is hidden costs a look, a key that is shown costs a
@@ -16,7 +17,7 @@ from typing import Final
 
 
 class Sensitivity(enum.Enum):
-    """What a parameter's value is, most guarded first."""
+    """The class of a parameter's value, most guarded first."""
 
     SECRET = "secret"
     """Never shown, stored sealed: passwords, keys, PIN, whole configurations."""
@@ -25,7 +26,7 @@ class Sensitivity(enum.Enum):
     VOLATILE = "volatile"
     """Changes by itself: uptimes, counters, levels. Not compared."""
     READ_ONLY = "read-only"
-    """Part of what the CPE is; nobody sets it."""
+    """Part of the CPE's nature; nobody sets it."""
     PLAIN = "plain"
     """Everything else."""
 
@@ -87,9 +88,9 @@ _PERSONAL_PAIRS: Final = frozenset({"location.dataobject", "ipv6prefix.prefix", 
 _STATISTICS: Final = frozenset(
     {"stats", "statistics", "extendedstats", "currentday", "quarterhour", "showtime", "total"}
 )
-"""Objects all of whose read-only parts are counters."""
+"""Objects with counters as all their read-only parts."""
 _SETTINGS: Final = frozenset({"enable", "alias", "reset", "forcesample"})
-"""What is written in an object of statistics."""
+"""The writable parts of an object of statistics."""
 _VOLATILE: Final = re.compile(
     r"(?:uptime|leasetimeremaining|currentlocaltime|lastchange|responsetime(detailed)?|[bre]omtime"
     r"|tcpopenre(quest|sponse)time"
@@ -107,7 +108,7 @@ _VENDOR: Final = re.compile(r"x_", re.IGNORECASE)
 
 @lru_cache(maxsize=65_536)
 def classify(path: str) -> Sensitivity:
-    """Return the class of a parameter. Any text has one; an object, whose path ends in a dot, is plain.
+    """Return the class of a parameter. Any text has one; an object, with a path that ends in a dot, is plain.
 
     Args:
         path: a full name, with instance numbers or `{i}` in their place. A name that is none is classified all the

@@ -40,7 +40,7 @@ class Structure:
 
         Args:
             root: `Device.` or `InternetGatewayDevice.`.
-            values: what was read of it.
+            values: read of it.
             wanted: which parameters are references, flags or counters: below the root, with `{i}` for instances.
         """
         texts: dict[str, str] = {}

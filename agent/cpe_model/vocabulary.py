@@ -3,12 +3,12 @@
 A profile says, for one kind of CPE, where each name stands, and how that CPE must be spoken to (its quirks). Profiles
 are data: `profiles/*.toml`, read by `profile_files`, chosen by `profiles.ProfileBook`.
 
-Objects whose instance numbers are a CPE's own choice have no path there but a place (`places`): `CpeProfile.bound`
-gives the profile of one CPE, with the names whose places are known.
+Objects with instance numbers of a CPE's own choice have no path there but a place (`places`): `CpeProfile.bound` gives
+the profile of one CPE, with the names at known places.
 
 * CpeModelError
   x UnknownNameError: neither a name of the vocabulary nor a path below the root
-    x UnplacedNameError: a name whose place is not known of this CPE
+    x UnplacedNameError: a name without a known place at this CPE
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ UNITS: Final[Mapping[str, tuple[Decimal, str]]] = {
     "0.1 dB": (Decimal("0.1"), "dB"),
     "kbit/s": (Decimal(1), "kbit/s"),
 }
-"""What a number counts: unit -> (what to multiply by, the unit that people are shown)."""
+"""The unit of a number: unit -> (factor, the unit that people are shown)."""
 
 _NUMBERS: Final = frozenset({"int", "unsignedInt", "long", "unsignedLong"})
 _NUMBER: Final = re.compile(r"([+-]?)0*([0-9]+)", re.ASCII)
@@ -59,7 +59,7 @@ class UnknownNameError(CpeModelError):
 
 
 class UnplacedNameError(UnknownNameError):
-    """A name whose place is not known of this CPE: nothing of it can be shown or written."""
+    """A name without a known place at this CPE: nothing of it can be shown or written."""
 
 
 class BooleanStyle(enum.Enum):
@@ -93,7 +93,7 @@ class Mapped:
     def shown(self, text: str) -> str:
         """Return a value for people, with its unit: `-21500` of a thousandth of a dBm is `-21.5 dBm`.
 
-        A boolean is `true` or `false`; what is no number of this unit stays as it came.
+        A boolean is `true` or `false`; a text that is no number of this unit stays as it came.
 
         Args:
             text: the device's own string. Not for secrets.
@@ -130,7 +130,7 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class PlacedName:
-    """A name that stands at the first of some spots whose place is known.
+    """A name that stands at the first of some spots with a known place.
 
     `name`, and each spot's place, have `{n}` where the number of a counted place goes.
     """
@@ -170,8 +170,8 @@ class PlacedName:
 class Diagnostic:
     """A test that a CPE runs when its state is written to `Requested`.
 
-    `path`: its object. `state`: its DiagnosticsState. `complete`: what that says at the end (an error begins with
-    `Error`). `arguments` are written, `results` read; their names begin with the diagnostic's: `ping.host`.
+    `path`: its object. `state`: its DiagnosticsState. `complete`: its value at the end (an error begins with `Error`).
+    `arguments` are written, `results` read; their names begin with the diagnostic's: `ping.host`.
     """
 
     name: str
@@ -188,7 +188,7 @@ class Diagnostic:
 
 @dataclass(frozen=True, slots=True)
 class Unsafe:
-    """A call that is not made. `path`: what must not be asked for as a whole, None where no path matters."""
+    """A call that is not made. `path`: an object that must not be asked for as a whole, None where no path matters."""
 
     method: str
     path: str | None
@@ -197,7 +197,7 @@ class Unsafe:
 
 @dataclass(frozen=True, slots=True)
 class CpeProfile:
-    """Where a kind of CPE has what, and how it must be spoken to.
+    """The places of values in a kind of CPE, and its quirks.
 
     Attributes:
         name: of its file, without `.toml`.
@@ -209,9 +209,9 @@ class CpeProfile:
         unsafe: calls that are not made.
         firmware_types: the FileType of a firmware download, best first.
         download_reports: whether TransferComplete means anything. SoftwareVersion decides in any case.
-        parameters: the vocabulary whose paths are the same on each CPE, without the diagnostics'. Of a bound profile
+        parameters: the vocabulary with the same paths on each CPE, without the diagnostics'. Of a bound profile
             the names that were placed, too.
-        diagnostics: what tests there are.
+        diagnostics: the tests.
         placed: the vocabulary that stands at places.
         fixed: places that this profile fixes: place -> full path of its object.
         unplaced: of a bound profile, name -> why its place is not known.
@@ -310,8 +310,8 @@ class CpeProfile:
         """Return the path of a name, or a path below the root as it is.
 
         Raises:
-            UnplacedNameError: a name whose place is not known of this CPE; it says why.
-            UnknownNameError: neither; it says what is near.
+            UnplacedNameError: a name without a known place at this CPE; it says why.
+            UnknownNameError: neither; it names near ones.
         """
         if (found := self.path(name_or_path)) is not None:
             return found
@@ -342,7 +342,7 @@ class CpeProfile:
 
         Args:
             method: `Reboot`, `GetParameterValues` …
-            path: what it is called for: a full name, a path that ends in a dot, or empty for the whole tree. A call
+            path: of its subject: a full name, a path that ends in a dot, or empty for the whole tree. A call
                 for a path is a call for all that lies below it.
         """
         for unsafe in self.unsafe:
@@ -357,7 +357,7 @@ def normalise(type_name: str, text: str) -> str:
     """Return a value in the one form that it is compared in; idempotent.
 
     Booleans are `true` and `false`; whole numbers have no plus, no leading zeros and no minus before 0; hexBinary is in
-    capitals, a dateTime with a zone in UTC. What is none of these, and every other type, stays as it came.
+    capitals, a dateTime with a zone in UTC. Any other text, and every other type, stays as it came.
 
     Args:
         type_name: with or without a prefix: `boolean`, `xsd:unsignedInt`.
@@ -377,7 +377,7 @@ def normalise(type_name: str, text: str) -> str:
 
 
 def _instance_of(known: Mapping[str, Mapped], text: str) -> Mapped | None:
-    """Return what stands under a name or path, with the last number in it taken for a row where it must be."""
+    """Return the parameter under a name or path, with the last number in it taken for a row where it must be."""
     if INSTANCE in text:  # a column, and of no row
         return None
     if (found := known.get(text)) is not None:

@@ -1,4 +1,4 @@
-"""Who last changed a field of a service's inventory entry, when, and how.
+"""The last author of each field of a service's inventory entry, with time and way.
 
 Approvers see it in previews: a name or login that changed yesterday may be a mistake, or somebody's trick. A row is
 written in the transaction that changes the entry, and goes with the entry.
@@ -48,7 +48,7 @@ class Authorship:
 
 
 def note(tx: Tx, found: Sequence[Authorship]) -> None:
-    """Record changes of entries, replacing what was recorded of the same fields."""
+    """Record changes of entries, replacing the records of the same fields."""
     tx.many(
         "INSERT OR REPLACE INTO authorship (ref, field, before, by, via, at_s) VALUES (?,?,?,?,?,?)",
         [(a.ref, a.field, a.before, a.by, a.via, a.at_s) for a in found],
@@ -78,13 +78,13 @@ def unlooked(
 ) -> dict[str, str]:
     """Return, by service, the fields of known services that these people changed by an import and nobody else saw.
 
-    A plan that covers the service, was made after that and started ends it: its preview said who changed the field, and
-    another person asked for it. What started by a standing authority was seen by nobody.
+    A plan that covers the service, was made after that and started ends it: its preview named the author of the field,
+    and another person asked for it. Nobody saw a plan that started by a standing authority.
 
     Args:
         query: reads the database.
         refs: services.
-        who: handles; None: whoever it was.
+        who: handles; None: any author.
     """
     found: dict[str, str] = {}
     people = None if who is None else json.dumps(sorted(who))

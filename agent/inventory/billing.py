@@ -1,4 +1,4 @@
-"""Reading the ledger by the operator's terms: which account is a subscriber's, and what puts it in doubt."""
+"""Reading the ledger by the operator's terms: which account is a subscriber's, and doubts about it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _LATELY_S: Final = 3 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class BillingReader:
-    """Reads what billing says of subscribers.
+    """Reads billing's facts on subscribers.
 
-    The accounts of one source decide. Only where that is the file, a subscriber whom it does not name is judged by the
+    The accounts of one source decide. Only where that is the file, a subscriber that it does not name is judged by the
     list that a person imported; and where no source is configured, by whichever of the two is newer.
     """
 
@@ -31,7 +31,7 @@ class BillingReader:
     """Why nothing may be concluded of a subscriber by the billing file; "": it may."""
 
     def of(self, query: Query, subscriber: str, now_s: float) -> Billing:
-        """Return what is known of a subscriber. `now_s`: unix seconds."""
+        """Return the facts on a subscriber. `now_s`: unix seconds."""
         found = [ledger.account_of(query, source, subscriber) for source in self._sources()]
         payments = tuple(ledger.payments_of(query, subscriber))
         return Billing(
@@ -39,7 +39,7 @@ class BillingReader:
         )
 
     def of_many(self, query: Query, subscribers: Iterable[str], now_s: float) -> dict[str, Billing]:
-        """Return what is known of subscribers, by subscriber; payments that all accounts counted are left out."""
+        """Return the facts on subscribers, by subscriber; payments that all accounts counted are left out."""
         wanted = list(dict.fromkeys(subscribers))
         if len(wanted) < MANY:
             return {subscriber: self.of(query, subscriber, now_s) for subscriber in wanted}
@@ -74,7 +74,7 @@ class BillingReader:
         return there[0] if there else None
 
     def _source_doubt(self, query: Query) -> str:
-        """Return why a configured source does not count now. What puts the billing file in doubt, `doubt` knows."""
+        """Return why a configured source does not count now. `doubt` knows the doubts about the billing file."""
         source = self.terms.authority
         if source == FILE:
             return ""
@@ -85,7 +85,7 @@ class BillingReader:
 
 
 def billing_json(billing: Billing) -> dict[str, object] | None:
-    """Return what billing says of a subscriber for the API; None: nothing."""
+    """Return billing's facts on a subscriber for the API; None: there are none."""
     kept = billing.kept
     if kept is None:
         return None

@@ -42,14 +42,14 @@ AS_READ = "as-read"
 PAID = "paid"
 """The subscriber paid since it was suspended for debt: a restore of many, without office hours, rests on it."""
 RUN_DAY = "suspension-day"
-"""It is no holiday, and a weekday on which all who are overdue may be suspended."""
+"""It is no holiday, and a weekday on which all overdue subscribers may be suspended."""
 OF_SUBJECTS: Final = frozenset({OWES, AS_PREVIEWED, PAID, RUN_DAY})
 """Requirements on the service and its subscriber; the others are on the device that is changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A fact that an item requires no longer holds. `stale`: what it is about changed, so nothing may be said of it."""
+    """A fact that an item requires no longer holds. `stale`: its subject changed, so nothing may be said of it."""
 
     why: str
     stale: bool = False
@@ -105,7 +105,7 @@ def inventory_address(ref: str) -> Address:
 
 
 def previewed_text(service: Service) -> str:
-    """Return what a plan rests on of a service's entry; compared with the entry at each about-to."""
+    """Return the fields of a service's entry that a plan rests on; compared with the entry at each about-to."""
     reasons = ", ".join(sorted(service.reasons)) or "nothing"
     protected = " · ".join(filter(None, (service.protected, f"feeds {service.feeds}" if service.feeds else "")))
     return (
@@ -123,7 +123,7 @@ def not_there(ref: str) -> Requirement:
 
 
 def as_previewed(service: Service) -> Requirement:
-    """Return the requirement that a service's entry still is what the preview rested on."""
+    """Return the requirement that a service's entry still is as the preview showed it."""
     return Requirement(inventory_address(service.ref), AS_PREVIEWED, previewed_text(service))
 
 
@@ -174,7 +174,7 @@ def _with_field(service: Service, name: str, text: str) -> Service:
 
 
 def field_changes(now: Service, wanted: Service) -> tuple[EntryFieldChange, ...]:
-    """Return the changes that give a service the fields of another that decide whom a change reaches."""
+    """Return the changes that give a service those fields of another that decide whether a change reaches it."""
     texts = ((name, field_text(now, name), field_text(wanted, name)) for name in ENTRY_FIELDS)
     return tuple(EntryFieldChange(*text) for text in texts if text[1] != text[2])
 
@@ -223,9 +223,9 @@ def record_desired(tx: Tx, ref: str, change: DesiredChange, plan_id: bytes, seq:
 
 
 def _looked_s(tx: Tx, ref: str, plan_id: bytes) -> float | None:
-    """Return when what a plan's item rests on was looked at last; None: nothing of it was sent.
+    """Return when the facts under a plan's item were looked at last; None: nothing of it was sent.
 
-    Once something of it stands, it is finished without another look at what billing says.
+    Once something of it stands, it is finished without another look at billing.
     """
     # +: the plan's id must not be searched by, or SQLite reads all steps of the plan for each of its items
     row = tx.one(
@@ -245,7 +245,7 @@ def _note_author(tx: Tx, ref: str, field: str, before: str, plan_id: bytes) -> N
 
 
 def requirement_tests(billing: BillingReader) -> Mapping[str, RequirementTest]:
-    """Return the tests of requirements on services and subscribers, by their names. `billing`: says who owes."""
+    """Return the tests of requirements on services and subscribers, by their names. `billing`: the facts on debts."""
 
     def owing(tx: Tx, item: Item, requirement: Requirement, begun: bool) -> Broken | None:
         if begun and _half_done(tx, item.subject or ""):
@@ -318,7 +318,7 @@ def opposite(desired: tuple[DesiredChange, ...]) -> tuple[DesiredChange, ...]:
 
 
 def stands(query: Query, ref: str, desired: tuple[DesiredChange, ...]) -> bool:
-    """Return whether what an item recorded of a service is still recorded. `query`: in a command or outside of one."""
+    """Return whether an item's record on a service still stands. `query`: in a command or outside of one."""
     service = _service(query, ref)
     if any(isinstance(change, EntryChange) and not change.added for change in desired):
         return service is None
@@ -344,9 +344,9 @@ def service_json(service: Service) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class ImportServices:
-    """Store merged services and the facts of the same file; what the file leaves out stays.
+    """Store merged services and the facts of the same file; services that the file leaves out stay.
 
-    `who`: the person who imported it. What the configured billing source says of a subscriber is not replaced.
+    `who`: the person that imported it. Facts of the configured billing source on a subscriber are not replaced.
     """
 
     merged: MergeResult

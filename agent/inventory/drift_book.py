@@ -18,7 +18,7 @@ Query = Callable[[str, Sequence[object]], Sequence[sqlite3.Row]]
 
 @dataclass(frozen=True, slots=True)
 class RecordedReason:
-    """A suspension that is recorded: since when (unix seconds), by the change of whom. `change` "": by none."""
+    """A suspension that is recorded: since when (unix seconds), by the change of which person. `change` "": by none."""
 
     reason: SuspensionReason
     at_s: int
@@ -31,8 +31,8 @@ class Difference:
     """One difference between the record and the network.
 
     `subject`: a service's ref, or a login that no service has. `code`: a `DriftReason`. `wanted`, `reads`, `known`:
-    sentences on the record, on the network, and on who is right as far as is known. `where`: the source of the reading,
-    at `read_s` (unix seconds). `asks`: commands that settle it, each with its meaning.
+    sentences on the record, on the network, and on the right one of both as far as is known. `where`: the source of the
+    reading, at `read_s` (unix seconds). `asks`: commands that settle it, each with its meaning.
     """
 
     subject: str
@@ -60,7 +60,7 @@ class DriftRound:
     `checked`: services, logins that no service has, and CPE. `differ`: those of them that differ.
 
     `alarm`: more services differ than the configuration allows. `notes`: parts of the network that no service was
-    checked by. `ways_out`: what was read and may let suspended subscribers out.
+    checked by. `ways_out`: settings that were read and may let suspended subscribers out.
     """
 
     began_s: int
@@ -160,7 +160,7 @@ def unread(query: Query) -> list[Unread]:
 
 
 def recorded_reasons(query: Query, service: str) -> list[RecordedReason]:
-    """Return the recorded suspensions of a service, with their time and the person who asked for each."""
+    """Return the recorded suspensions of a service, with their time and the person that asked for each."""
     rows = query(
         "SELECT r.reason, e.at_s, p.short, p.requester FROM reason r JOIN event e ON e.seq = r.seq"
         " LEFT JOIN plan p ON p.plan_id = r.plan_id WHERE r.service = ? ORDER BY r.reason",

@@ -1,4 +1,4 @@
-"""Billing facts: what is known of one subscriber's account now, and the two rules that decide by it.
+"""Billing facts: the present state of one subscriber's account, and the two rules that decide by it.
 
 * `debt` says whether a subscriber may be suspended for debt, `paid_since` whether a payment lifts such a suspension
   without a person. Both are asked at the preview and again at each about-to.
@@ -28,15 +28,15 @@ _AHEAD_S: Final = 2 * 86_400
 """Beyond this a payment's own time is a mistake: more than zones and a wrong clock explain."""
 _DAY_S: Final = 86_400
 _FILES: Final = frozenset({FILE, BY_HAND})
-"""Sources whose payments are told together with the account that counts them."""
+"""Sources that tell payments together with the account that counts them."""
 
 
 @dataclass(frozen=True, slots=True)
 class BillingTerms:
     """The operator's terms by which accounts are judged.
 
-    `authority`: the source whose accounts decide. `zone`: of the operator's days. `max_age_s`: older data is doubt.
-    `minimum`: nobody is suspended for less. `own_rules`: those of the source that are honored.
+    `authority`: the source with the accounts that decide. `zone`: of the operator's days. `max_age_s`: older data is
+    doubt. `minimum`: nobody is suspended for less. `own_rules`: those of the source that are honored.
     """
 
     authority: str = FILE
@@ -51,7 +51,7 @@ class BillingTerms:
 
 @dataclass(frozen=True, slots=True)
 class Billing:
-    """What billing says of a subscriber now.
+    """Billing's present facts on a subscriber.
 
     `kept`: the account; None: there is none. `payments`: at least those that the account may not have counted, and
     those that were heard of lately. `doubt`: why nothing may be concluded; "": it may.
@@ -95,7 +95,7 @@ def debt(billing: Billing, promise: str = "") -> Decimal | NotOwing:
     """Return the overdue sum for which a subscriber may be suspended now, or why it may not be.
 
     Args:
-        billing: what is known.
+        billing: the facts.
         promise: of the subscriber list: the last day of a promise to pay, `YYYY-MM-DD`; "": none was made.
     """
     kept = billing.kept
@@ -205,10 +205,10 @@ def _not_counted(payment: KeptPayment, kept: KeptAccount, now_s: float) -> bool:
 def paid_since(billing: Billing, looked_s: float) -> bool:
     """Return whether nothing is late now and a payment was settled of which a suspension for debt did not know.
 
-    An invoice within its days of grace is not late: nobody is suspended for it, so it keeps nobody suspended.
-    When it was made does not matter: one that was made before the suspension and heard of after it shows that the
-    suspension was a mistake. It stands for a person's look at night, so in doubt it is not: neither by what lies in the
-    future, nor by a file that somebody who asks for changes could have written.
+    An invoice within its days of grace is not late: nobody is suspended for it, so it keeps nobody suspended. When it
+    was made does not matter: one that was made before the suspension and heard of after it shows that the suspension
+    was a mistake. It stands for a person's look at night, so in doubt it is not: neither by facts that lie in the
+    future, nor by a file that a requester of changes could have written.
 
     Args:
         billing: of the subscriber, now.

@@ -31,7 +31,7 @@ Seal = Callable[[Mapping[str, int | str]], Sealed]
 LONG_BYTES = 20_000
 """A file from some 200 lines on: reading it takes longer than other tasks should wait."""
 KEYS_AT_ONCE = 500
-"""Subscribers whose keys are made between two turns of other tasks."""
+"""Subscribers to make keys for between two turns of other tasks."""
 SHOWN = 50
 """Problems and changes that one answer spells out; the counts are always exact."""
 
@@ -42,7 +42,7 @@ class ImportRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import did, or would do: the answer for the API, and the services that people must approve first.
+    """The result of an import, done or tried: the answer for the API, and the services that people must approve first.
 
     Of each of these the list gives another login, access method or protection, or it claims a known service's login.
     """
@@ -53,7 +53,7 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What the billing file was found to be: `fresh` are the subscribers with a fact on a good line."""
+    """The state of the billing file: `fresh` are the subscribers with a fact on a good line."""
 
     problem: str
     state: BillingState = BillingState.FRESH
@@ -89,8 +89,8 @@ class Importer:
             billing: the billing file; None: none is configured.
             access: the access methods that the configuration declares.
             wall_s: unix seconds.
-            note: is told each time what is wrong with the billing file, "" when nothing is.
-            people: local users by uid, who may ask for changes: a billing file that they can write is no evidence.
+            note: is told the fault of the billing file each time, "" when there is none.
+            people: local users by uid, which may ask for changes: a billing file that they can write is no evidence.
             zone: of the days in lists and in the billing file.
         """
         self._people = {} if people is None else people
@@ -112,7 +112,7 @@ class Importer:
         return self._view.doubtful
 
     def billing_problem(self) -> str:
-        """Return what is wrong with the billing file as it is now, in a line without any of its data; "": nothing."""
+        """Return the fault of the billing file as it is now, in a line without any of its data; "": none."""
         return self._view.problem
 
     def doubt(self, subscriber: str) -> str:
@@ -125,7 +125,7 @@ class Importer:
         return "" if subscriber in view.fresh and subscriber not in view.doubtful else view.problem
 
     async def run(self, data: bytes, who: str, *, dry_run: bool) -> Imported:
-        """Merge a CSV into the inventory, but for edits, which people approve; return what it did (or would do).
+        """Merge a CSV into the inventory, but for edits, which people approve; return the result, done or tried.
 
         Raises:
             ImportRefusedError: broken lines; nothing was stored.
@@ -180,7 +180,7 @@ class Importer:
         """Read the billing file again if it changed; return whether facts of it were stored.
 
         The facts of good lines are taken also where others are broken; see `doubt` for those that were not refreshed.
-        Who calls while another call reads waits for it: afterwards the facts are those of the file as it is.
+        A caller waits while another call reads: afterwards the facts are those of the file as it is.
         """
         if self._billing is None:
             return False
@@ -271,7 +271,7 @@ def _missing_by(report: MappingReport, services: Mapping[str, Service]) -> list[
 
 
 def _read_unless(file: Path, known: Stamp | None, people: Mapping[int, str]) -> tuple[Stamp, bytes | None, str | None]:
-    """Return a file's stamp, taken before it is read, its bytes, and a requester who can write it (None: nobody).
+    """Return a file's stamp, taken before it is read, its bytes, and a requester that can write it (None: nobody).
 
     The bytes are None if the stamp is the known one.
 
@@ -291,7 +291,7 @@ def _read_unless(file: Path, known: Stamp | None, people: Mapping[int, str]) -> 
 
 
 def _file_problem(parsed: Parsed, facts: int) -> str:
-    """Return what is wrong with a billing file. Of a broken line only its number is told: anybody may read this."""
+    """Return the fault of a billing file. Of a broken line only its number is told: anybody may read this."""
     if not parsed.problems:
         return "" if facts else "the billing file holds no billing data"
     first, count = parsed.problems[0].line, len(parsed.problems)

@@ -5,7 +5,7 @@
 * An account is kept as it was told last. Readings end in any order: of two words on one account the one of the later
   moment stands, unless that moment lies in the future.
 * A payment is kept once for each source and id. A reversed one stays reversed; a settled one is never pending again.
-* The ledger says nothing of who is to be cut off or put back: `agent.services.verbs` does.
+* The ledger does not decide on suspensions or restores: `agent.services.verbs` does.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CLOCK_SLACK_S: Final = 300
 HEARD_KEPT_S: Final = 40 * 86_400
 """How long a webhook that was dealt with is known, so that it counts once. Senders repeat for three days at most."""
 BY_SOURCE: Final = "source"
-"""`matched_by` of a payment whose source names the subscriber itself."""
+"""`matched_by` of a payment with the subscriber named by the source itself."""
 
 Query = Callable[[str, Sequence[object]], Sequence[sqlite3.Row]]
 """Returns all rows of a query: `Tx.all` inside a command, `Store.query` outside of one."""
@@ -46,7 +46,7 @@ class KeptAccount:
     """An account as the ledger holds it.
 
     `read_s`: the latest moment of which the source's word can be, unix seconds: when it was read; of a file, when the
-    file was exported. `author`: who imported it by hand, "" for all other sources.
+    file was exported. `author`: the person that imported it by hand, "" for all other sources.
     """
 
     source: str
@@ -61,7 +61,7 @@ class KeptPayment:
 
     `learned_s`: when the agent first heard of it. `settled_s`: when the agent first heard that it is settled; 0: never.
     Both are unix seconds. Of a payment from before the agent knew its source neither is later than the payment
-    itself: a first reading tells nothing new. `subscriber`: whose it is, "" while it is not matched. `matched_by`:
+    itself: a first reading tells nothing new. `subscriber`: the payer, "" while it is not matched. `matched_by`:
     `BY_SOURCE`, a rule of matching, or a person's handle; "" while it is not matched.
     """
 
@@ -220,8 +220,8 @@ def heard_open(query: Query) -> list[OpenHeard]:
 class RecordReading:
     """Replace all accounts of a source by a full reading that was whole, and note the source's state.
 
-    What was told by itself after the reading began stands, and so does an account that the reading does not have yet.
-    `read_s` of each account is `status.read_s`. `sealed`: the record for the log; None: no event.
+    A fact that was told by itself after the reading began stands, and so does an account that the reading does not have
+    yet. `read_s` of each account is `status.read_s`. `sealed`: the record for the log; None: no event.
     """
 
     source: str
@@ -277,7 +277,8 @@ class RecordPayments:
 class RecordFile:
     """Store the accounts and payments of the billing file, which may hold some of the subscribers only.
 
-    `author`: who can write the file and may ask for changes; "": nobody. Its payments are then as if imported by hand.
+    `author`: a person that can write the file and may ask for changes; "": nobody. Its payments are then as if imported
+    by hand.
     """
 
     accounts: Sequence[KeptAccount]
@@ -307,7 +308,7 @@ class SetStatus:
 
 @dataclass(frozen=True, slots=True)
 class MatchPayment:
-    """Say whose a payment is. `by`: a person's handle, or the name of a rule of matching."""
+    """Name the payer of a payment. `by`: a person's handle, or the name of a rule of matching."""
 
     source: str
     id: str
@@ -360,13 +361,15 @@ class KeepHeard:
 
 @dataclass(frozen=True, slots=True)
 class HeardDone:
-    """Note that webhooks were dealt with: that which they rang for was read, and is durable."""
+    """Note that webhooks were dealt with: the facts that they rang for were read, and are durable."""
 
     source: str
     event_ids: Collection[str]
 
     def run(self, tx: Tx) -> None:
-        """Note it, and forget what was dealt with long ago. What a payment's body said is forgotten at once."""
+        """Note it, and forget those that were dealt with long ago. The content of a payment's body is forgotten at
+        once.
+        """
         tx.many(
             "UPDATE heard SET done_s = ?, payment = NULL WHERE source = ? AND event_id = ? AND done_s IS NULL",
             [(tx.now_s, self.source, event_id) for event_id in self.event_ids],
@@ -437,7 +440,7 @@ def _heard_of(source: str, told: Payment, now_s: float, began_s: float) -> KeptP
 
 
 def _again(before: KeptPayment, told: Payment, now_s: float) -> KeptPayment:
-    """Return a kept payment with what its source says of it now."""
+    """Return a kept payment with its source's present facts on it."""
     was = before.payment.state
     back = was is PaymentState.REVERSED or (was is PaymentState.SETTLED and told.state is PaymentState.PENDING)
     state = was if back else told.state

@@ -17,7 +17,7 @@ _NEW: Final = "\0"
 
 @dataclass(frozen=True, slots=True)
 class SharedLogin:
-    """One login of one target that several services claim: whose session it is, nobody can say."""
+    """One login of one target that several services claim: nobody can tell the service of its session."""
 
     target: str
     login: str
@@ -26,7 +26,7 @@ class SharedLogin:
 
 @dataclass(frozen=True, slots=True)
 class MappingReport:
-    """Refs of services by what is missing. A service stands in one of the first three; any may share a login."""
+    """Refs of services by the missing part. A service stands in one of the first three; any may share a login."""
 
     mapped: tuple[str, ...]
     no_method: tuple[str, ...]
@@ -119,7 +119,7 @@ def _overlaps(target: str, services: Iterable[Service]) -> Iterator[SharedLogin]
 
 @lru_cache(maxsize=65_536)
 def networks(login: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    """Return the networks of a login, without what is none: its access method refuses that."""
+    """Return the networks of a login, without texts that are none: its access method refuses those."""
     found = []
     for text in login.split(","):
         try:

@@ -3,7 +3,7 @@
 * The source's own word comes first: its account, or another source that tells of the same payment. Only then counts the
   text that the payer typed: the number of an open invoice, or a name, and only if it fits exactly one subscriber.
 * In doubt a payment is nobody's: it waits for a person (`ispagent billing match`). A wrong match restores nobody by
-  itself, for that the account must have nothing overdue; but the one who paid would wait.
+  itself, for that the account must have nothing overdue; but the payer would wait.
 * A payment of which several sources tell is one: they give the same reference of the provider. It was learned when the
   first of them told of it.
 """
@@ -28,7 +28,7 @@ _DIGITS_MIN: Final = 4
 """Shorter numbers, and words as invoice numbers, are house numbers and amounts."""
 _TYPED_CHARS: Final = 200
 _WORDS_MOST: Final = 20
-"""What a payer types is read so far."""
+"""Characters of a payer's text that are read."""
 
 
 class MatchedBy(enum.Enum):
@@ -38,7 +38,7 @@ class MatchedBy(enum.Enum):
     """The source names the account, or the subscriber."""
     INVOICE = "invoice"
     PROVIDER = "provider-reference"
-    """Another source tells of the same payment, and knows whose it is."""
+    """Another source tells of the same payment, and knows the payer."""
     TYPED = "typed"
     PERSON = "person"
 
@@ -53,7 +53,7 @@ class PaymentCase(enum.Enum):
     PART = "part"
     """Settled, and something is overdue still: nobody is restored by it."""
     FOREIGN = "foreign-currency"
-    """In another currency than the account: the source decides by its account what it is worth."""
+    """In another currency than the account: the source decides its worth by its account."""
     PENDING = "pending"
     REVERSED = "reversed"
     """Taken back, refunded, or deleted in the source."""
@@ -62,7 +62,7 @@ class PaymentCase(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class PaymentMatch:
-    """Whose a payment is. `subscriber` "": nobody knows; `why` says it in a line without data of any subscriber."""
+    """The payer of a payment. `subscriber` "": nobody knows; `why` says it in a line without data of any subscriber."""
 
     subscriber: str
     by: MatchedBy | None = None
@@ -70,7 +70,7 @@ class PaymentMatch:
 
 
 class PayerIndex:
-    """Finds subscribers by what sources and payers say. Made once for many payments."""
+    """Finds subscribers by the texts of sources and payers. Made once for many payments."""
 
     def __init__(self, services: Iterable[Service], accounts: Mapping[str, Sequence[Account]]) -> None:
         """Read the names.
@@ -107,7 +107,7 @@ class PayerIndex:
                 self._digits.setdefault(digits, set()).add(subscriber)
 
     def of(self, source: str, payment: Payment, told: Iterable[str] = ()) -> PaymentMatch:
-        """Return whose a payment is.
+        """Return the payer of a payment.
 
         Args:
             source: that told of it.
@@ -145,7 +145,7 @@ class PayerIndex:
         return PaymentMatch("", why="its reference fits no subscriber")
 
     def _named(self, texts: Sequence[str], wholes: Sequence[str], words: Sequence[str]) -> set[str]:
-        """Return whom texts name: as a whole before by their words, by names before by mere digits.
+        """Return the subscribers that texts name: as a whole before by their words, by names before by mere digits.
 
         `10482` may be a name, and a part of another one.
         """
@@ -173,7 +173,7 @@ def case_of(payment: Payment, subscriber: str, account: Account | None, overdue:
 
     Args:
         payment: as its source told it last.
-        subscriber: whose it is; "": nobody knows.
+        subscriber: the payer; "": nobody knows.
         account: of that subscriber at the authority, as kept; None: there is none.
         overdue: of that account on the operator's day.
     """

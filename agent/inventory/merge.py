@@ -1,7 +1,7 @@
 """A list of services into those that are known: new ones are added, known ones changed, none removed.
 
-What a list leaves out stays: half a file, or one district's, must not delete the rest. Reasons of suspension are ours
-and never come from a list.
+A service that a list leaves out stays: half a file, or one district's, must not delete the rest. Reasons of suspension
+are ours and never come from a list.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Changed:
 class Edit:
     """A service that a list gives other fields out of `ENTRY_FIELDS`, or a new one with the login of a known one.
 
-    Either decides whom a change reaches, so it is a change of its own, with a preview and an approval. `service`: as
-    the list has it.
+    Either decides whether a change reaches the service, so it is a change of its own, with a preview and an approval.
+    `service`: as the list has it.
     """
 
     service: Service
@@ -49,7 +49,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class MergeResult:
-    """What a list would do. `unchanged` and `untouched_by_omission` are refs; the latter stand in no line.
+    """The effect of a list. `unchanged` and `untouched_by_omission` are refs; the latter stand in no line.
 
     `added` and `changed` are stored by the import, `edits` by a change that people approve.
     """
@@ -67,7 +67,7 @@ class MergeResult:
 
 
 def merge(existing: Mapping[str, Service], rows: Iterable[SubscriberRow]) -> MergeResult:
-    """Return what the rows add to and change in `existing` (by ref); reasons and columns left out are kept."""
+    """Return the additions and changes of the rows to `existing` (by ref); reasons and columns left out are kept."""
     added: list[Service] = []
     changed: list[Changed] = []
     edits: list[Edit] = []
@@ -95,10 +95,10 @@ def merge(existing: Mapping[str, Service], rows: Iterable[SubscriberRow]) -> Mer
 
 
 def with_claims(merged: MergeResult, claiming: Mapping[str, Sequence[str]]) -> MergeResult:
-    """Return what a list would do where some of the services that it adds are edits: their login is a known service's.
+    """Return the effect of a list where some of the services that it adds are edits: their login is a known service's.
 
     Args:
-        merged: what the list would do.
+        merged: the effect of the list.
         claiming: new services by ref, each with the known ones that have its login.
     """
     found = [s for s in merged.added if s.ref in claiming]

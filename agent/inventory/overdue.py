@@ -1,8 +1,9 @@
-"""Whom `change suspend --overdue` proposes: the rules of the configuration, over what billing says. Pure.
+"""The proposal of `change suspend --overdue`: the rules of the configuration, over billing's facts. Pure.
 
-* Listed is every service whose subscriber has something overdue, with the reason why it is left out, if it is. Whoever
+* Every service with a subscriber that has something overdue is listed, with the reason why it is left out, if it is.
+  Whoever
   owes nothing overdue is counted, and so is whoever is suspended for debt already.
-* Who has been overdue for the longest comes first: where only so many a day are suspended, the others come another day.
+* The one overdue for the longest comes first: where only so many a day are suspended, the others come another day.
 * A day without suspensions is one of the operator's zone. It is looked at again before anything is sent.
 """
 
@@ -58,7 +59,7 @@ def closed(rules: OverdueRules, day: date) -> str:
 
 
 def candidates(services: Iterable[Service], billing: Mapping[str, Billing], rules: OverdueRules) -> Candidates:
-    """Return the services to look at, who is overdue for the longest first. `billing`: by subscriber, of all."""
+    """Return the services to look at, the one overdue for the longest first. `billing`: by subscriber, of all."""
     found: list[tuple[date, Decimal, Candidate]] = []
     counts = {"paid": 0, "unknown": 0, "suspended": 0}
     for service in services:

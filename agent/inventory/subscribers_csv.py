@@ -47,14 +47,14 @@ _BALANCE: Final = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,4})?", re.ASCII)
 _FEEDS: Final = re.compile(r"[0-9]{1,6}", re.ASCII)
 _NOT_PROTECTED: Final = frozenset({"", "0", "no", "false", "none", "-"})
 _BIDI: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Overrides and isolates reorder what a person reads. Joiners and marks stay: names are written with them."""
+"""Overrides and isolates reorder text for a reader. Joiners and marks stay: names are written with them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong on a line, numbered from 1. Line 0 is the file as a whole.
+    """The fault of a line, numbered from 1. Line 0 is the file as a whole.
 
-    `subscriber`: whose line it is, where that can be read: as many fields as the header has.
+    `subscriber`: of the line, where that can be read: as many fields as the header has.
     """
 
     line: int
@@ -79,7 +79,7 @@ class ToldAccount:
 
 @dataclass(frozen=True, slots=True)
 class SubscriberRow:
-    """One good line: a service (without reasons: those are ours), and what billing says if it says anything."""
+    """One good line: a service (without reasons: those are ours), and billing's facts, if there are any."""
 
     line: int
     service: Service
@@ -95,7 +95,7 @@ class Parsed:
 
     @property
     def facts(self) -> Mapping[str, ToldAccount]:
-        """What billing says, by subscriber; a subscriber's lines agree, else they are a problem."""
+        """Billing's facts, by subscriber; a subscriber's lines agree, else they are a problem."""
         return {row.service.subscriber: row.fact for row in self.rows if row.fact is not None}
 
 
@@ -131,11 +131,11 @@ class _Reading:
 
 
 def parse_untrusted(text: bytes, now_s: float | None = None, zone: tzinfo = UTC) -> Parsed:
-    """Return what the file says; total: any bytes give rows and problems.
+    """Return the content of the file; total: any bytes give rows and problems.
 
     Args:
         text: the file.
-        now_s: unix seconds; with it, a line whose `as_of` lies in the future is a broken one.
+        now_s: unix seconds; with it, a line with an `as_of` in the future is a broken one.
         zone: of the billing system, in which days, and times without an offset, are meant.
     """
     if len(text) > MAX_BYTES:

@@ -15,7 +15,7 @@ from agent.changes.journal.signing import Signer, signer_now
 
 @dataclass(frozen=True, slots=True)
 class AuditLog:
-    """The log's proofs, and who may contradict it: witnesses and the control plane's board.
+    """The log's proofs, and the parties that may contradict it: witnesses and the control plane's board.
 
     `signer` signs by the trust in force, with the log's newest head.
     """

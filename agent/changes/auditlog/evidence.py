@@ -44,16 +44,18 @@ NODES_KEPT = 1 << 16
 
 
 def padded(grown: int) -> int:
-    """Return what a growth of the log is padded to before it is signed: tree sizes would tell how much goes on."""
+    """Return the size that a growth of the log is padded to before it is signed: tree sizes would tell how much goes
+    on.
+    """
     return max(PAD_SMALLEST, 1 << (grown - 1).bit_length()) if grown else 0
 
 
 @dataclass(frozen=True, slots=True)
 class SignHead:
-    """Pad the log and sign what it holds, in one transaction: a checkpoint is stored before it is shown to anybody.
+    """Pad the log and sign its state, in one transaction: a checkpoint is stored before it is shown to anybody.
 
-    A padding leaf holds 16 random bytes where others say who: its hash cannot be guessed in a proof. `grow`: pad even
-    if nothing happened since the last checkpoint.
+    A padding leaf holds 16 random bytes where others have the actor: its hash cannot be guessed in a proof. `grow`: pad
+    even if nothing happened since the last checkpoint.
     """
 
     origin: str
@@ -180,7 +182,7 @@ class Evidence:
     def published(self) -> tuple[int, bytes]:
         """Return size and root of the newest signed checkpoint; before the first, of the empty log.
 
-        It is what leaves the agent of its log: sizes there are padded.
+        Only this part of the log leaves the agent: sizes there are padded.
         """
         row = self._store.reader.execute("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1").fetchone()
         return (0, merkle.EMPTY_ROOT) if row is None else _said(bytes(row["note"]))
@@ -244,10 +246,10 @@ class Evidence:
     def verify(self) -> int:
         """Recompute every leaf, node and commitment from the events; return how many leaves there are. For threads.
 
-        What stands beside the log, plans, items, approvals and verdicts, is compared with it.
+        Plans, items, approvals and verdicts, which stand beside the log, are compared with it.
 
         Raises:
-            LogCorruptError: something does not add up; the message says what.
+            LogCorruptError: something does not add up; the message names it.
         """
         with self._store.snapshot() as reader:  # one moment of the log: the writer goes on meanwhile
             size = self._verify(reader)
@@ -268,7 +270,7 @@ class Evidence:
         return tail.size
 
     def _check_event(self, r: sqlite3.Row) -> None:
-        """Compare an event's columns and its record with what its leaf says."""
+        """Compare an event's columns and its record with its leaf."""
         seq, leaf = r["seq"], self._leaf(r["seq"], bytes(r["leaf"]))
         columns = (r["kind"], r["item"], r["step"], r["code"], r["at_s"] // 60)
         if (leaf.kind, leaf.item, leaf.step, leaf.code, leaf.minute) != columns:

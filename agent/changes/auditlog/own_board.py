@@ -1,11 +1,13 @@
 """The agent's own receipts and outcomes on the control plane's board: they may contradict its log, and confirm nothing.
 
 A copy of the whole machine brings the mark file along, and without witnesses nothing here says how old the copy is. The
-control plane holds what this agent signed since. On each connection the newest of that are compared with the log:
+control plane holds documents that this agent signed since. On each connection the newest of that are compared with the
+log:
 
 * A receipt that names a newer trust version than the pinned one, a log that is longer than ours or another, or an
   outcome that our log does not have: this agent had come further. Unused plans are void, and the trust is in doubt.
-* Only statements under this agent's own keys count. What is forged, another agent's or malformed is passed over.
+* Only statements under this agent's own keys count. A document that is forged, another agent's or malformed is passed
+  over.
 * Silence, and statements that fit, mean nothing: a control plane can withhold the newest and show the oldest. So a
   doubt that the board raised ends by typed words alone: neither a version that it named nor witnesses end it.
 * A statement is judged once: of those signed until then a log that is gone has no more to say.
@@ -40,7 +42,7 @@ STATEMENTS_MAX: Final = 100
 STATEMENT_BYTES: Final = 4096
 """A receipt or an outcome in its envelope has some 1 KiB; no control plane keeps a larger one."""
 WAIT_S: Final = 10.0
-"""How long a start waits for the board. An agent whose control plane is away starts after it."""
+"""How long a start waits for the board. An agent starts after it when its control plane is away."""
 
 _log = logging.getLogger("agent.board")
 
@@ -115,7 +117,7 @@ class OwnBoard:
         self._asked.set()
 
     async def compare_untrusted(self, answered: Sequence[bytes]) -> int | None:
-        """Compare what the control plane answered, newest first; return how many plans became void.
+        """Compare the control plane's answer, newest first; return how many plans became void.
 
         None: nothing speaks against the log.
 

@@ -1,7 +1,8 @@
 """At start: is this log ours and whole, was the database restored, which runs are unfinished.
 
-A database that is older than a mark was restored from a backup: what it believes to be unused may have been used, so
-every plan that it has not consumed is void and is previewed again, and no run that it believes to be unfinished goes
+A database that is older than a mark was restored from a backup: a plan that it believes to be unused may have been
+used, so every plan that it has not consumed is void and is previewed again, and no run that it believes to be
+unfinished goes
 on: its unsent items are cancelled, its begun ones need a person. There are two marks: in `keys.db`, which a copy of the
 state directory brings along, and in the mark file, which it does not.
 
@@ -49,7 +50,7 @@ def void_unconsumed(tx: Tx) -> int:
 
 
 def give_up_unfinished(tx: Tx, record: Sealed) -> int:
-    """Give up what was consumed and is not finished; return how many.
+    """Give up plans that were consumed and are not finished; return how many.
 
     When the log lost its end, they may have run to their own end, and been taken back, since.
     """
@@ -102,7 +103,7 @@ class VoidUnconsumed:
 
 
 def refuse_without_keys(store: Store, vault: Vault) -> None:
-    """Refuse a log whose keys are gone: no record in it could be read, and whether it is old could not be told.
+    """Refuse a log without its keys: no record in it could be read, and whether it is old could not be told.
 
     Raises:
         MissingKeyError: `keys.db` is missing or empty, or its mark of the log is, and the log is not.
@@ -146,7 +147,8 @@ def older_than(store: Store, size: int, root: bytes) -> tuple[int, int] | None:
 
 
 def judge(store: Store, vault: Vault, mark_file: MarkFile | None, *, witnessed: bool) -> MarksVerdict:
-    """Return what the marks say of the log. `witnessed`: witnesses will say whether it is old, where the file cannot.
+    """Return the verdict of the marks on the log. `witnessed`: witnesses will say whether it is old, where the file
+    cannot.
 
     Raises:
         LogCorruptError: the tree lacks nodes.
@@ -177,7 +179,7 @@ def _was_marked(store: Store) -> bool:
 async def void_if_restored(
     store: Store, vault: Vault, recorder: Recorder, mark_file: MarkFile | None = None, *, witnessed: bool = False
 ) -> int | None:
-    """Void what a restored database believes to be unused; return how many plans, or None when it is not restored.
+    """Void the plans that a restored database believes to be unused; return how many, or None when it is not restored.
 
     `mark_file`, `witnessed`: as in `judge`.
     """
@@ -225,9 +227,9 @@ class NoteLeavesKept:
 async def keep_leaves(store: Store, vault: Vault) -> int:
     """Keep the leaf hashes of the items that a version before V14 stored; return how many.
 
-    By its hash an item proves the others of its plan once its subscriber is erased. Of one who is erased already it
-    cannot be computed any more: such a plan ends whole. It is done once: to look again reads every item, and all
-    programs that may write to this database keep the hash with the item.
+    By its hash an item proves the others of its plan once its subscriber is erased. For an erased subscriber it cannot
+    be computed any more: such a plan ends whole. It is done once: to look again reads every item, and all programs that
+    may write to this database keep the hash with the item.
     """
     if store.query("SELECT 1 FROM meta WHERE key = ?", (LEAVES_KEPT,)):
         return 0

@@ -93,7 +93,7 @@ def payers_restored(reader: sqlite3.Connection, requester: str, period: Period) 
 
     Args:
         reader: of the agent's database.
-        requester: the handle of who asked, such as the agent's own.
+        requester: its handle, such as the agent's own.
         period: of the items' ends.
     """
     where, args = period.sql("e.at_s")
@@ -131,6 +131,6 @@ def _column(vault: Vault, r: sqlite3.Row) -> ReportColumn:
 
 
 def _shown(vault: Vault, r: sqlite3.Row) -> Mapping[str, str]:
-    """Return what the preview showed of an item, such as the tariff that the service had then."""
+    """Return the preview's view of an item, such as the tariff that the service had then."""
     opened = vault.open_record(bytes(r["subject"]), bytes(r["doc"]))
     return {"tariff": ERASED} if opened is None else dict(json.loads(opened[1])["display"])

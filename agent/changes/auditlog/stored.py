@@ -1,7 +1,8 @@
 """Checks that the rows beside the log agree with it: plans and their items, approvals, states, verdicts.
 
 A leaf commits to its own record and to its plan's digest, and to nothing else of the database. A flipped page may hit
-an item or an approval and leave every leaf whole; so they are compared here with what was signed, and with the leaves.
+an item or an approval and leave every leaf whole; so they are compared here with the signed documents, and with the
+leaves.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def check_stored(reader: sqlite3.Connection, vault: Vault) -> None:
     The items of an erased subscriber cannot be read: of such a plan only the envelope is compared.
 
     Raises:
-        LogCorruptError: something does not add up; the message says what.
+        LogCorruptError: something does not add up; the message names it.
     """
     try:
         found = [str(row[0]) for row in reader.execute("PRAGMA quick_check(1)")]

@@ -1,12 +1,12 @@
 """Witnesses of this agent's log: they are asked for cosignatures on a fixed cadence, and their quorum starts the agent.
 
-A witness remembers the largest tree of this log that it has seen and cosigns only what extends it (C2SP tlog-witness).
-So a database that was restored from a backup, or a second agent on the same state, meets a witness that has seen more
-or other leaves than these: a contradiction. Then what was not consumed is void, and nothing starts until that witness
-cosigns what comes after. At start a fresh answer of the quorum must cover the leaf of that very start, since an older
-cosignature can be replayed by whoever carries it; without it every unconsumed plan is void as well.
+A witness remembers the largest tree of this log that it has seen and cosigns only trees that extend it (C2SP
+tlog-witness). So a database that was restored from a backup, or a second agent on the same state, meets a witness that
+has seen more or other leaves than these: a contradiction. Then unconsumed plans are void, and nothing starts until that
+witness cosigns a later tree. At start a fresh answer of the quorum must cover the leaf of that very start, since an
+older cosignature can be replayed by whoever carries it; without it every unconsumed plan is void as well.
 
-What a witness answers comes by others' hands. A cosignature speaks for itself; that there is a conflict is only said,
+A witness's answer comes by others' hands. A cosignature speaks for itself; that there is a conflict is only said,
 and whoever carries it can say it too: it stops, it starts nothing.
 
 With quorum 0 nobody is asked, the rule is off, and everything says "not witnessed".
@@ -53,7 +53,7 @@ UNFIT_MAX: Final = 30
 AGAIN_MAX: Final = 8
 """How often a witness is asked again between two checkpoints: whoever carries answers could have us ask without end."""
 REPEATED: Final = 3
-"""So many conflicts in a row that say what was asked from, and the witness has another tree of that size than ours.
+"""So many conflicts in a row that name the size asked from, and the witness has another tree of that size than ours.
 
 One or two may be answers to older requests: which request an answer belongs to it does not say, and after an outage the
 same was asked several times.
@@ -100,7 +100,7 @@ class KeepCosignature:
 
 @dataclass(frozen=True, slots=True)
 class Contradict:
-    """A witness has seen another log of ours: what was not consumed is void, and nothing is while this stands."""
+    """A witness has seen another log of ours: unconsumed plans are void, and none is consumed while this stands."""
 
     name: str
     size: int
@@ -136,7 +136,7 @@ class NoteAnomaly:
 
 @dataclass(frozen=True, slots=True)
 class UnwitnessedStart:
-    """No quorum confirmed this start: what was not consumed is void. `lost`: another log than ours was witnessed."""
+    """No quorum confirmed this start: unconsumed plans are void. `lost`: another log than ours was witnessed."""
 
     lost: bool
     sealed: Sealed
@@ -148,7 +148,7 @@ class UnwitnessedStart:
 
 
 class Witnesses:
-    """Asks witnesses, takes their answers. `bell` is rung when what they say changed something."""
+    """Asks witnesses, takes their answers. `bell` is rung when their word changed something."""
 
     def __init__(
         self,
@@ -174,7 +174,7 @@ class Witnesses:
         self._asked: dict[bytes, tuple[int, int]] = {}
         """Of the last request to each witness key, `old` and the new size."""
         self._repeated: dict[bytes, int] = {}
-        """Conflicts in a row of each witness key that say what was asked from."""
+        """Conflicts in a row of each witness key that name the size asked from."""
         self._again: Counter[bytes] = Counter()
         self._unfit: Counter[bytes] = Counter()
         self._floor: dict[str, int] = {}
@@ -231,12 +231,12 @@ class Witnesses:
         return len(names) >= trust.quorum.n and non_cloud >= trust.quorum.non_cloud
 
     def contradicted_by(self) -> list[str]:
-        """Return the witnesses whose contradiction stands."""
+        """Return the witnesses with a standing contradiction."""
         rows = self._store.reader.execute("SELECT name FROM witness_seen WHERE conflict <> 0 ORDER BY name")
         return [r["name"] for r in rows]
 
     def witnessed_text(self, seq: int = 1) -> str:
-        """Return who has witnessed the log up to event `seq`, for people.
+        """Return the witnesses of the log up to event `seq`, for people.
 
         It is said only with a witness that the cloud does not run.
         """
@@ -274,7 +274,7 @@ class Witnesses:
     # --- answers ---
 
     async def take(self, witness_key_id: bytes, body: bytes) -> None:
-        """Take what a witness answered: signature lines, or `conflict N`, the size that it last cosigned.
+        """Take a witness's answer: signature lines, or `conflict N`, the size that it last cosigned.
 
         Conflicts with the very size that the proof began at, again and again, say that the proof is bad: its tree of
         that size is another one than ours.
@@ -360,7 +360,7 @@ class Witnesses:
     # --- the start ---
 
     async def start_rule(self, wait_s: float) -> None:
-        """Return once the quorum has confirmed this start; after `wait_s`, or a contradiction, void what is unconsumed.
+        """Return once the quorum has confirmed this start; after `wait_s`, or a contradiction, void unconsumed plans.
 
         To be called after the start's leaf was written and before anything is consumed, while answers can come in.
         """

@@ -1,4 +1,4 @@
-"""Authority: whether a plan may start, and what stops one.
+"""Authority: whether a plan may start, and the stops.
 
 Takes: signed approvals (`approval`), standing authorities (`standings`), cancels and freezes (`stops`).
 Gives: policy met, or the approvals that are missing.

@@ -1,4 +1,4 @@
-"""Approval: has policy been met, by people and keys that this agent's trust document knows? And what stops a change.
+"""Approval: has policy been met, by people and keys that this agent's trust document knows? And the stops of a change.
 
 Whatever arrives is an envelope, by file or by the cloud; this file never holds a person's key. Each approval is judged
 under today's trust (which the links that it carries may bring up to date), kept, judged again when a new trust version
@@ -60,23 +60,23 @@ from trust.statements import (
 from trust.verify import VerificationResult
 
 LOST = (Reason.THRESHOLD, Reason.OWNER_MISSING, Reason.NO_STANDING, Reason.OVER_BUDGET)
-"""Why an approved plan is open again: those who approved it do not suffice any more."""
+"""Why an approved plan is open again: its approvers do not suffice any more."""
 CLOSED = {
     Gate.REJECTED: Reason.REJECTED,
     Gate.CANCELLED: Reason.CANCELLED,
     Gate.EXPIRED: Reason.EXPIRED,
     Gate.VOID: Reason.VOID,
 }
-"""What an approval is told that comes too late, where the plan was not used: it never will be."""
+"""The answer to an approval that comes too late, where the plan was not used: it never will be."""
 WINDOWS_KEPT = 256
-"""Plans whose windows are remembered at once. Chosen arbitrarily."""
+"""Plans to remember the windows of. Chosen arbitrarily."""
 LINKS_MAX = 100
 """Trust documents that one statement may carry. Chosen arbitrarily."""
 
 
 @dataclass(frozen=True, slots=True)
 class StatementAnswer:
-    """What became of a statement that was handed in. `receipt` is signed by this agent."""
+    """The result of a statement that was handed in. `receipt` is signed by this agent."""
 
     short: str
     accepted: bool
@@ -159,7 +159,7 @@ class Approvals:
         return answers
 
     async def follow(self, links: Sequence[bytes]) -> str:
-        """Pin what a message carries of the chain; return what is wrong with it: the statement may do without."""
+        """Pin a message's part of the chain; return its fault: the statement may do without."""
         if len(links) > LINKS_MAX:
             return f"expected at most {LINKS_MAX} trust documents with it, got {len(links)}"
         before = self._trust.pinned
@@ -206,7 +206,7 @@ class Approvals:
     async def _stated(
         self, kind: type[Statement], envelope: Envelope, data: bytes, pinned: Pinned, only: PlanRow | None
     ) -> str:
-        """Do what a statement says that is no approval; return what to say."""
+        """Carry out a statement that is no approval; return the answer."""
         now_s = int(self._clock.wall_s())
         if kind is Trust:
             return await self._new_trust(data)
@@ -348,7 +348,7 @@ class Approvals:
         return self._answer(row, None, judged[-1].message, judged[-1], envelope, gate.value)
 
     def _closed(self, row: PlanRow) -> Reason:
-        """Return why a plan takes no approvals any more: who approved in vain must not think that it was done."""
+        """Return why a plan takes no approvals any more: an approver in vain must not think that it was done."""
         return CLOSED.get(plans.find(self._store.reader, row.plan_id.hex()).gate, Reason.CONSUMED)
 
     def _key_of(self, handle: str, envelope: Envelope, pinned: Pinned) -> str:
@@ -396,7 +396,7 @@ class Approvals:
     def _count(
         self, plan: Plan, row: PlanRow, approvals: Sequence[Kept], pinned: Pinned, query: Query
     ) -> VerificationResult:
-        """Return what these people's approvals come to."""
+        """Return the verdict on these people's approvals."""
         now_s = self._clock.wall_s()
         by_cloud = frozenset(n for n, kept in enumerate(approvals) if kept.from_cloud)
         return verify.get_approval_result(
@@ -438,12 +438,12 @@ class Approvals:
             raise RefusedCommandError(result.reason, result.message)
 
     async def rejudge(self) -> None:
-        """Judge what is approved under the trust that is pinned now: whom a new version removed does not count."""
+        """Judge approved plans under the trust that is pinned now: people that a new version removed do not count."""
         for row in self._store.query("SELECT * FROM plan WHERE gate = ?", (Gate.APPROVED.value,)):
             await self.reopen(commands.read_plan_row(row))
 
     async def reopen(self, row: PlanRow) -> bool:
-        """Have an approved plan wait for people again if those who approved it do not suffice any more."""
+        """Have an approved plan wait for people again if its approvers do not suffice any more."""
         result = self._judge(row, self._kept(row), self._store.query)
         if result.reason not in LOST:
             return False

@@ -25,7 +25,7 @@ def build(
     Args:
         ground: of the main job.
         signer: signs receipts.
-        billing: says who paid.
+        billing: the facts on payments.
         evidence: tests of the evidence that a standing authority wants, by its kind.
         timezone: the operator's, in which policy windows are.
     """

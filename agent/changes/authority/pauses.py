@@ -1,10 +1,10 @@
 """Pause and resume of one change, by a person at the agent's socket or by a statement that they signed.
 
 * While a change is paused nothing of it begins: `Consume` and the first "about to" of each item are refused.
-* What was begun goes on to its end, as declared: a pause leaves nothing half done.
+* A begun item goes on to its end, as declared: a pause leaves nothing half done.
 * A pause takes nothing from the approval and adds nothing to it: the plan's deadline stays as it was signed.
-* Whoever may ask for changes of this agent or decide them may pause one. It goes on by who paused it, an approver or an
-  owner (`trust.verify.pause_problem`, `resume_problem`).
+* Whoever may ask for changes of this agent or decide them may pause one. The person that paused it lets it go on, an
+  approver or an owner (`trust.verify.pause_problem`, `resume_problem`).
 * A statement acts once: it may come by file and by the control plane, now and again later.
 """
 

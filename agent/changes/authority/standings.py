@@ -1,8 +1,8 @@
-"""Standing authority: what two people allowed by day for the night, and its use.
+"""Standing authority: a permission by two people by day for the night, and its use.
 
 A standing authority approves one kind of plan: the verb on one subject, where the evidence is there (a payment matched
 after the suspension), so many in any hour. It is judged when the plan is made and again when it is consumed, each time
-under today's trust, billing data and freezes. What it does not cover waits for a person.
+under today's trust, billing data and freezes. A plan that it does not cover waits for a person.
 
 There is no revocation of its own: a freeze of one of its signers, or a trust document without them, stops it, and it
 ends by its date.
@@ -44,7 +44,7 @@ EvidenceTest = Callable[[Query, PlanRow], bool]
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """A standing authority that holds now, and who signed it."""
+    """A standing authority that holds now, and its signers."""
 
     standing: Standing
     people: tuple[str, ...]
@@ -72,7 +72,7 @@ class KeepStanding:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What came of judging a plan by the standing authorities; `standing_id` is of the one that covers it."""
+    """The verdict on a plan by the standing authorities; `standing_id` is of the one that covers it."""
 
     result: VerificationResult
     standing_id: bytes | None = None
@@ -118,14 +118,14 @@ class Standings:
         billing: BillingReader,
         evidence: Mapping[StandingEvidence, EvidenceTest] = MappingProxyType({}),
     ) -> None:
-        """Judge by what the store holds.
+        """Judge by the store's content.
 
         Args:
             store: of the agent.
-            recorder: of what is refused and kept.
-            trust: whose keys and policy count.
+            recorder: of refusals and kept authorities.
+            trust: with the keys and policy that count.
             clock: of dates and rates.
-            billing: says who paid.
+            billing: the facts on payments.
             evidence: tests of evidence beside that of payments, which others know.
         """
         self._store = store
@@ -140,10 +140,10 @@ class Standings:
         """Plans that wait until the rate of a standing authority leaves room, the first to come first."""
 
     async def take(self, envelope: Envelope, data: bytes) -> str:
-        """Keep a standing authority that two people signed; return what to say.
+        """Keep a standing authority that two people signed; return the answer.
 
         Raises:
-            RefusedError: not signed by two people who count, for other agents, past its date.
+            RefusedError: not signed by two people that count, for other agents, past its date.
         """
         standing, people = verify.verify_standing(envelope, self._pinned().trust, int(self._clock.wall_s()))
         if EVERYWHERE not in standing.scope and self._trust.agent not in standing.scope:
@@ -158,7 +158,7 @@ class Standings:
         return f"standing authority for {standing.verb.value}, {rate}, by {', '.join(handles)}"
 
     def in_force(self, now_s: float) -> list[InForce]:
-        """Return what holds now: enough people of today's trust document signed it, none of them frozen."""
+        """Return the authorities in force: enough people of today's trust document signed each, none of them frozen."""
         pinned = self._trust.pinned
         if pinned is None:
             return []
@@ -229,7 +229,7 @@ class Standings:
         self.waiting[plan_id] = f"it waits its turn, or for a person: {message}"
 
     async def use_queued(self) -> bool:
-        """Approve what waits for its turn, as far as rates leave room; return whether any was."""
+        """Approve plans that wait for their turn, as far as rates leave room; return whether any was."""
         used = False
         for plan_id in list(self._queued):
             if await self.use(plan_id):
@@ -312,7 +312,7 @@ def has_matched_payment(query: Query, service: str, now_s: float, billing: Billi
 
 
 def requirement_tests(billing: BillingReader) -> Mapping[str, RequirementTest]:
-    """Return the test of the requirement that a payment is matched. `billing`: says who paid."""
+    """Return the test of the requirement that a payment is matched. `billing`: the facts on payments."""
 
     def paid(tx: Tx, item: Item, _requirement: Requirement, begun: bool) -> Broken | None:
         if begun or has_matched_payment(tx.all, item.subject or "", tx.now_s, billing):

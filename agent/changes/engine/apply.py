@@ -2,9 +2,9 @@
 
 * The run can be started again at any point (a crash, a restart): it begins by finding the fate of every step that was
   about to be sent, and goes on from the states in the database. Nothing that was applied is sent again.
-* An item whose target does not answer, and of which nothing was sent, waits until the plan's deadline. The others go
+* An unsent item waits until the plan's deadline for a target that does not answer. The others go
   on; it is tried again when they are through, and counts as no failure.
-* What one item raises ends no other.
+* An error of one item ends no other.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ CANCEL_S = 1.0
 HEALTH_S = 5.0
 """How often, while a wave runs, it is looked whether sessions were lost that are not on the list."""
 AWAY_S = 5.0
-"""How soon items are tried again whose target does not answer; then twice as long each time, up to `AWAY_MAX_S`."""
+"""How soon items are tried again when their target does not answer; then twice as long each time, up to `AWAY_MAX_S`.
+"""
 AWAY_MAX_S = 30.0
 
 
@@ -77,7 +78,7 @@ class Run:
         self._stopping = Stopping()
         self._recent = RecentReads()
         self._away: dict[int, Stopped] = {}
-        """Why each item waits whose target does not answer, or whose plan may not send now."""
+        """Why each item waits: its target does not answer, or its plan may not send now."""
         self._reopened = plans.reopened(parts.store.reader, loaded.row)
         self._undoing: dict[int, Undo] = {}
         self._changed = changed
@@ -95,7 +96,7 @@ class Run:
         )
 
     def accepted(self) -> frozenset[tuple[int, int]]:
-        """Return the steps, by item and number, whose effect its target accepted in this run."""
+        """Return the steps, by item and number, with an effect that their target accepted in this run."""
         return frozenset((n, step) for n, steps in self._steps.items() for step in steps.accepted)
 
     def spared(self) -> Mapping[int, str]:
@@ -131,7 +132,7 @@ class Run:
         return self._stopping.why
 
     async def _end_erased(self) -> None:
-        """End the items whose subscriber was erased: nothing can be read or recorded of them. The others go on."""
+        """End the items of erased subscribers: nothing can be read or recorded of them. The others go on."""
         for item in self._loaded.items.items:
             if item.n in self._loaded.items.erased and not self._ended(item):
                 event = Event.CANCEL if self.tickets.unsent(item) else Event.ESCALATE
@@ -182,7 +183,7 @@ class Run:
     async def _wait_until_open(self, wave: Wave) -> None:
         """Keep a wave back while the plan may not send: else all waves would be sent at once when it may again.
 
-        Items of the waves before go first, then: what they show is the reason for having waves.
+        Items of the waves before go first, then: their results are the reason for having waves.
         """
         closed = False
         while self.tickets.window().closed and not self.tickets.cancelled() and not self._stopping.why:
@@ -222,7 +223,7 @@ class Run:
             await self._run_items(again)
 
     async def _wait_for_away(self) -> None:
-        """Try the items again whose target does not answer, until the plan's deadline; then they expire."""
+        """Try items again when their target does not answer, until the plan's deadline; then they expire."""
         pause_s = AWAY_S
         while not self._stopping.why and (left := [i for i in self._loaded.items.items if i.n in self._away]):
             if not await self._pause(pause_s):
@@ -379,9 +380,9 @@ class Run:
             self._check_stop()
 
     async def _give_up(self, item: Item) -> None:
-        """End an item whose run crashed: a fault of ours in one item ends no other.
+        """End an item after its run crashed: a fault of ours in one item ends no other.
 
-        Its addresses stay its own until it is known what its steps did, or that nobody can say.
+        Its addresses stay its own until the effect of its steps is known, or known to be unknowable.
         """
         steps, state = self._steps[item.n], self.tickets.states[item.n]
         if steps.in_doubt():

@@ -45,7 +45,7 @@ def build(
         check_clock: halts applying if the clock jumped.
         refresh_facts: reads billing data of services again, by their refs.
         send_window: tells whether the policy of a plan lets it send now.
-        recorders: by kind, who records desired changes that are not of a service's entry.
+        recorders: by kind, for desired changes that are not of a service's entry.
     """
     return RunParts(
         store=ground.store,

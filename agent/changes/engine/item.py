@@ -90,12 +90,12 @@ KEPT_OUT: Mapping[str, Stopped] = {
         (RefusalReason.PAUSED, "the change was paused until its deadline"),
     )
 }
-"""How an item ends whose plan might not send, by the reason, once the deadline has passed."""
+"""How an item ends when its plan might not send, by the reason, once the deadline has passed."""
 CANCELLED = Stopped(Event.CANCEL, RefusalReason.CANCELLED, "cancelled while it waited")
 
 
 def away(why: str) -> Stopped:
-    """Return how an item goes on of which nothing was sent, and whose target does not answer."""
+    """Return how an unsent item goes on when its target does not answer."""
     return Stopped(Event.WAIT, ItemReason.TARGET_AWAY, why, Then.TRY_AGAIN)
 
 
@@ -232,7 +232,7 @@ class ItemRun:
             self.away = stopped
 
     def _may_try_again(self) -> bool:
-        """Tell whether nothing was sent of an item whose targets we dial: it can wait for them."""
+        """Tell whether nothing was sent of an item with targets that we dial: it can wait for them."""
         waits = self._unsent() or (self._state is S.RUNNING and self._steps.nothing_sent())
         return waits and not self._steps.arrives()
 
@@ -526,7 +526,7 @@ class ItemRun:
     async def _perform_again(self, wanted: Collection[Address], sessions: ItemSessions) -> bool:
         """Perform the item's effects at these addresses once more; return whether any is, and may be, performed.
 
-        Only those that were proven: what a device refused or did not answer was tried as often as it may be.
+        Only those that were proven: a step that a device refused or did not answer was tried as often as it may be.
         """
         proven = [step for step in self._item.steps if self._steps.stands(step.n)]
         steps = [step for step in proven if isinstance(step.do, Effect) and step.do.address in wanted]
@@ -598,7 +598,7 @@ class ItemRun:
         return judgement.detail
 
     async def _finish_reason_only(self) -> None:
-        """Record a reason for a service whose network state is as wanted, if it still reads so."""
+        """Record a reason for a service with a network state as wanted, if it still reads so."""
         while self._unsent():
             try:
                 if (changed := await self._changed_since(ItemSessions(self._parts.sessions))) is not None:

@@ -69,7 +69,7 @@ class OutcomeKind(enum.Enum):
     LOST = enum.auto()
     """It was sent, and is proven to have had no effect: it may be sent once more."""
     NONE = enum.auto()
-    """It ended nothing: there was nothing to act on, or the device denied what seemed to be there."""
+    """It ended nothing: there was nothing to act on, or the device denied the session that seemed to be there."""
     CRASHED = enum.auto()
     """As LOST, where the agent died: that attempt is not counted."""
 
@@ -93,7 +93,7 @@ def kind_of(outcome: StepOutcome) -> OutcomeKind:
 
 @dataclass(frozen=True, slots=True)
 class _InDoubt:
-    """Why it is not known what became of a step that may have been sent; `text` is for people."""
+    """Why the fate of a step that may have been sent is unknown; `text` is for people."""
 
     reason: AnyReason
     text: str = "no reply"
@@ -125,7 +125,9 @@ class OutcomeJournal(Protocol):
         ...
 
     async def outcome(self, ticket: Ticket, outcome: StepOutcome) -> None:
-        """Take the outcome; the ticket is used up. It is durable before any step whose `after` names the ticket's."""
+        """Take the outcome; the ticket is used up. It is durable before any step that names the ticket's in its
+        `after`.
+        """
         ...
 
 
@@ -227,7 +229,7 @@ async def _send(
 
 
 def _asked(ticket: Ticket) -> str:
-    """Return what a step asked: its target, and the NAS of the sessions that it was bound to, as they were read."""
+    """Return the devices that a step asked: its target, and the NAS of the sessions that it was bound to, as read."""
     values = [seen.value for seen in ticket.bound.values()]
     nas = sorted({str(value["nas"]) for value in values if not isinstance(value, Absent) and value.get("nas")})
     return f"{ticket.target} (NAS {', '.join(nas)})" if nas else ticket.target
@@ -261,7 +263,7 @@ def same(value: Value, wanted: Value, unprovable: frozenset[str]) -> bool:
 
 
 def still_written(value: Value, write: Transition) -> bool:
-    """Return whether the fields that a write changed read as it left them; what others changed beside is theirs."""
+    """Return whether the fields that a write changed read as it left them; others' changes beside are theirs."""
     before, after = write.before.value, write.after
     if isinstance(value, Absent) or isinstance(before, Absent) or isinstance(after, Absent):
         return same(value, after, write.unprovable)

@@ -60,7 +60,7 @@ async def _no_facts(_: Collection[str]) -> None:
 
 
 def subjects(item: Item) -> tuple[str, ...]:
-    """Return the services whose billing data an item rests on."""
+    """Return the services with billing data that an item rests on."""
     return (item.subject,) if item.subject is not None else ()
 
 
@@ -116,7 +116,7 @@ class Steps:
         self.locked = False
         """Whether the item holds its addresses."""
         self.accepted: set[int] = set()
-        """Steps whose effect the target accepted in this run: what came of it may not be known yet."""
+        """Steps with an effect that the target accepted in this run: its result may not be known yet."""
         self.spared = ""
         """Why the target is spared now, and since when: the item waits for it. "": it does not."""
         self._attempts: dict[_Key, int] = {}
@@ -158,7 +158,7 @@ class Steps:
             self.ended.update(bound)
 
     def earlier(self, step: Step, way: Direction) -> Earlier:
-        """Return what earlier attempts at a step were bound to, also those before a retry, as first read."""
+        """Return the sessions that earlier attempts at a step were bound to, also before a retry, as first read."""
         return self._earlier.get((step.n, way), NOTHING_EARLIER)
 
     def note_earlier(self, step: Step, way: Direction, bound: Earlier) -> None:
@@ -411,7 +411,7 @@ class Steps:
         self._note_recorded((row.n, row.direction), outcome)
 
     def _action(self, row: StepRow) -> StepAction:
-        """Return what an attempt that the journal has was about to do."""
+        """Return the action that a journaled attempt was about to do."""
         step = self.item.steps[row.n - 1]
         do = step.do if row.direction is Direction.FORWARD else inverse_of(step)
         if do is None:
@@ -437,7 +437,9 @@ class Steps:
 
 
 def _asked_again(step: Step, outcome: StepOutcome) -> bool:
-    """Tell whether a device is to be asked once more for what it said to have ended: it may deny having it by now."""
+    """Tell whether a device is to be asked once more for a session that it said to have ended: it may deny having it by
+    now.
+    """
     gone = isinstance(step.do, Effect) and step.do.proof is ProofKind.GONE
     return gone and outcome.verdict is Verdict.NOT_APPLIED and outcome.reason == TargetReason.ACK_WITHOUT_EFFECT
 

@@ -63,7 +63,7 @@ class Undo:
     async def _revert_steps(self) -> Stopped | None:
         """Revert the steps that are not reverted yet; return None, or why it stopped.
 
-        The item's addresses stay its own: nobody may act on what was taken back before that is recorded.
+        The item's addresses stay its own: nobody may act on a resource that was taken back before that is recorded.
         """
         sessions, within_s = self._steps.parts.sessions, self._within_s()
         self.waiting = True

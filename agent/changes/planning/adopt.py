@@ -1,6 +1,6 @@
-"""Adopting: the record is made to say what the network reads, as a change with its author. Nothing is sent.
+"""Adopting: the record is made to agree with the network, as a change with its author. Nothing is sent.
 
-* It is planned from a reading of now, and each item names it: an approver signs for what is recorded. The resources
+* It is planned from a reading of now, and each item names it: an approver signs for the new record. The resources
   that it was read from must still read so when it is recorded.
 * A revert of it takes the record back and leaves the network alone, too.
 """

@@ -106,7 +106,7 @@ def command_of(short: str, state: ItemState, diverged: str) -> str:
     Args:
         short: of the change.
         state: of the item.
-        diverged: what is typed where somebody else wrote there since.
+        diverged: the typed consent where somebody else wrote there since.
     """
     match state:
         case S.SET_NOT_ENFORCED:

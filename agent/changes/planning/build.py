@@ -53,8 +53,8 @@ def build_intake(
         ground: of the main job.
         previewer: makes its plans.
         access: the access methods that the configuration declares.
-        billing: says who owes and who paid.
-        overdue: the operator's rules for suspending all who are overdue.
+        billing: the facts on debts and payments.
+        overdue: the operator's rules for suspending all overdue subscribers.
         standings: approve by themselves where a standing authority covers a plan.
         planners: of actions that are not on services.
     """

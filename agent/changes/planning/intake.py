@@ -1,4 +1,4 @@
-"""Intake: from a verified request to a plan: which services, what is wanted of each, what it is judged by.
+"""Intake: from a verified request to a plan: its services, the wish for each, and the facts that it is judged by.
 
 A restore is never lost: when a suspension of the same service is being applied right now, the intake waits for it to
 come to rest; when one is planned and unsent, the restore is a change even if the network needs nothing, since starting
@@ -92,7 +92,7 @@ class Planner(Protocol):
         ...
 
     async def revert(self, request: Request, loaded: Loaded, pinned: Pinned) -> bytes:
-        """Return the id of the plan that takes back what stands of a change.
+        """Return the id of the plan that takes back the standing writes of a change.
 
         Raises:
             RequestError: nothing of it stands, or nothing of it can be taken back.
@@ -102,7 +102,7 @@ class Planner(Protocol):
 
 @runtime_checkable
 class RestPlanner(Planner, Protocol):
-    """A planner whose changes can be asked for again, as far as nothing was sent or nothing stands."""
+    """A planner of changes that can be asked for again, as far as nothing was sent or nothing stands."""
 
     def rest(self, loaded: Loaded) -> RestOfChange:
         """Return the items of a change that can be asked for again.
@@ -133,11 +133,11 @@ class Intake:
     access: Sequence[AccessMap]
     clock: Clock
     billing: BillingReader = field(default_factory=BillingReader)
-    """Says who owes and who paid."""
+    """The facts on debts and payments."""
     overdue: OverdueRules = field(default_factory=OverdueRules)
-    """The operator's rules for suspending all who are overdue."""
+    """The operator's rules for suspending all overdue subscribers."""
     standings: Standings | None = None
-    """Approves what a standing authority covers; None: everything waits for people."""
+    """Approves plans that a standing authority covers; None: everything waits for people."""
     planners: Mapping[Action, Planner] = field(default_factory=dict)
     """Answer requests for other actions than those on services."""
 
@@ -222,7 +222,7 @@ class Intake:
     # --- all who are overdue ---
 
     async def _overdue(self, services: Mapping[str, Service]) -> Candidates:
-        """Return who has something overdue now.
+        """Return the subscribers with something overdue now.
 
         Raises:
             RequestError: it is no day for suspensions, or nobody has.
@@ -349,7 +349,7 @@ class Intake:
         return action
 
     async def _now(self, items: Sequence[Item]) -> Mapping[Address, Seen | UnreadableError]:
-        """Return what the resources that the items wrote read now, or why that cannot be read.
+        """Return the present values of the resources that the items wrote, or why they cannot be read.
 
         Raises:
             UnreadableError: nothing could be read.
@@ -484,7 +484,8 @@ def select(ask: Ask, services: Mapping[str, Service]) -> list[Service]:
 def suspensions(
     reader: sqlite3.Connection, service: str, states: Sequence[ItemState], reason: SuspensionReason | None = None
 ) -> list[str]:
-    """Return the short ids of what suspends a service (reverts of restores too) and has its item in one of `states`.
+    """Return the short ids of changes that suspend a service (reverts of restores too), with its item in one of
+    `states`.
 
     `reason`: only those for it; None: for any.
     """
@@ -523,7 +524,7 @@ def _cautions(chosen: Sequence[Chosen]) -> str:
 
 
 def _look(chosen: Sequence[Chosen], billing: Mapping[str, Billing]) -> str:
-    """Return what is worth a second look in a batch: the smallest debt, subscribers with several services."""
+    """Return the facts worth a second look in a batch: the smallest debt, subscribers with several services."""
     changing = [c for c in chosen if isinstance(c.wish, Wish)]
     if len(changing) < LOOK_FROM:
         return ""

@@ -1,10 +1,10 @@
 """Planner of changes of the inventory itself: a service that is taken out, fields that are written otherwise.
 
-Login, access method and protection decide whom a change reaches, so a list that gives a known service others asks for
-a change, as does one that gives a new service the login of a known one. Nothing is sent to the network by them. They
-are previewed, approved, logged and taken back as any other change, since the facts of a plan have an author. A
-suspended service keeps its mark in the network, so it is refused; with one exception, a service with a login that
-another one claims: it cannot be restored, and it must be possible to remove it.
+Login, access method and protection decide whether a change reaches a service, so a list that gives a known service
+others asks for a change, as does one that gives a new service the login of a known one. Nothing is sent to the network
+by them. They are previewed, approved, logged and taken back as any other change, since the facts of a plan have an
+author. A suspended service keeps its mark in the network, so it is refused; with one exception, a service with a login
+that another one claims: it cannot be restored, and it must be possible to remove it.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class InventoryPlanner:
         return chosen
 
     def _edit(self, now: Service | None, wanted: Service, told: str | Leave, others: str, had: str) -> Wish | Leave:
-        """Return what one edit does. `others`: services that share its login afterwards; `had`: that have it now."""
+        """Return the effect of one edit. `others`: services with its login afterwards; `had`: with it now."""
         if isinstance(told, Leave):
             return told
         if (left := self._busy(wanted)) is not None:
@@ -203,7 +203,7 @@ class InventoryPlanner:
 
 
 def _told(state: NetworkState | UnreadableError, login: str) -> str | Leave:
-    """Return what the network says of a login that a service is to get; it is left where there is no such login."""
+    """Return the network's state of a login that a service is to get; it is left where there is no such login."""
     if isinstance(state, UnreadableError):
         return f"not checked whether the network has that login: {state}"
     if state.absent:
@@ -214,7 +214,7 @@ def _told(state: NetworkState | UnreadableError, login: str) -> str | Leave:
 
 
 def _taken_back(item: Item, now: Service, desired: tuple[DesiredChange, ...]) -> Wish | Leave:
-    """Return what takes the fields, or the entry, back that an item wrote, unless they read otherwise today."""
+    """Return the edits that take back the fields, or entry, that an item wrote, unless they read otherwise today."""
     if any(isinstance(d, EntryChange) for d in desired):
         if now.reasons:
             return Leave(SkipReason.CHANGED_SINCE, "it is suspended now")

@@ -1,7 +1,7 @@
 """Planner of a device's own configuration: the rows that a device lacks so that a suspension on it is kept.
 
-* Its subject is a device. Which rows it lacks, its connector says; access methods say what they rest on.
-* Only the difference is planned, from what is read now, and it is a change like any other: preview, approvals of class
+* Its subject is a device. Its connector names the rows that it lacks; access methods name the rows that they rest on.
+* Only the difference is planned, from present reads, and it is a change like any other: preview, approvals of class
   *config*, read-back, revert.
 * A revert removes the rows that still read as they were written, last first, and is refused while somebody is kept in
   by them.
@@ -174,7 +174,7 @@ class PreparationPlanner:
         return await previewer.propose(request, [item], scope, pinned)
 
     async def revert(self, request: Request, loaded: Loaded, pinned: Pinned) -> bytes:
-        """Return the id of the plan that removes what a preparation added and nobody changed since.
+        """Return the id of the plan that removes the rows that a preparation added and nobody changed since.
 
         Raises:
             RequestError: nothing of it stands, or somebody is kept in by it.

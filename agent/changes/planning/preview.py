@@ -1,4 +1,4 @@
-"""Preview: what would happen to whom, from live reads, as a plan that the agent signs.
+"""Preview: the effect on each subject, from live reads, as a plan that the agent signs.
 
 Preview, apply and read-back use the same readers and the same access methods. The approver signs this plan; it stands
 for the item documents under `items_root`, and those very documents are run.
@@ -126,9 +126,9 @@ class PlanTerms:
     config_sha256: str
     build_sha256: str
     facts_age_max_s: int
-    """At what age billing data counts as old."""
+    """The age from which billing data counts as old."""
     billing_source: str
-    """The source whose accounts decide."""
+    """The source with the accounts that decide."""
 
 
 CutOff = Callable[[], Awaitable[Collection[str]]]
@@ -137,7 +137,7 @@ CutOff = Callable[[], Awaitable[Collection[str]]]
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A service that was asked for, what is wanted of it, and the logins of its subscriber's other services."""
+    """A service that was asked for, the wish for it, and the logins of its subscriber's other services."""
 
     service: Service
     wish: Wish | Leave
@@ -146,14 +146,14 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What the risk class is judged by, beside the items. Ages in seconds; None: not known or not used.
+    """The facts that decide the risk class, beside the items. Ages in seconds; None: not known or not used.
 
-    `matched_payment`: of each subject, since its suspension; `standing`: an authority for that is in force, whose rate
-    leaves room from `standing_turn_s` on (unix seconds). `notes`: of the targets' sessions.
-    `device_config`, `guarded`, `baseline_due`: see `trust.policy.risk_class`. `reason`: what the plan is for, where its
-    items do not say. `run_for_s`: how long it may run once it started, seconds; None: as configured. `undo`: how it is
-    taken back; "": by `change revert`. `again_of`: the change of which it is the rest. `staged`: a tenth of the items,
-    at least one, goes first. `rings`: percents of the items that have had their turn after each wave; none: as above.
+    `matched_payment`: of each subject, since its suspension; `standing`: an authority for that is in force, with a rate
+    that leaves room from `standing_turn_s` on (unix seconds). `notes`: of the targets' sessions. `device_config`,
+    `guarded`, `baseline_due`: see `trust.policy.risk_class`. `reason`: of the plan, where its items have none.
+    `run_for_s`: how long it may run once it started, seconds; None: as configured. `undo`: how it is taken back; "": by
+    `change revert`. `again_of`: the change of which it is the rest. `staged`: a tenth of the items, at least one, goes
+    first. `rings`: percents of the items that have had their turn after each wave; none: as above.
     """
 
     active_services: int
@@ -195,7 +195,7 @@ class Previewer:
     log_head: Callable[[], tuple[int, bytes]]
     """Size and root of the log as they may leave the agent (`Evidence.published`)."""
     cut_off: CutOff
-    """Services whose lines are down, as the devices were read last."""
+    """Services with lines that are down, by the last reads of the devices."""
 
     @property
     def pacing(self) -> Pacing:
@@ -208,9 +208,9 @@ class Previewer:
         return self.terms().timezone
 
     async def preview(self, request: Request, chosen: Sequence[Chosen], scope: Scope, pinned: Pinned) -> bytes:
-        """Read what the services' resources are now, plan the items, sign and save the plan; return its id.
+        """Read the present values of the services' resources, plan the items, sign and save the plan; return its id.
 
-        A service is blocked whose target could not be read; others go on.
+        A service with a target that could not be read is blocked; others go on.
 
         Raises:
             NothingToDoError: no service would change.
@@ -246,7 +246,7 @@ class Previewer:
         return await self.propose(request, items, scope, pinned)
 
     async def propose(self, request: Request, found: Sequence[Item], scope: Scope, pinned: Pinned) -> bytes:
-        """Sign and save a plan of items, whose numbers it gives them; return its id.
+        """Number the items, sign and save their plan; return its id.
 
         Raises:
             NothingToDoError: none of them would change anything.
@@ -286,7 +286,9 @@ class Previewer:
     # --- items ---
 
     def _own_edits(self, request: Request, chosen: Sequence[Chosen], trust: Trust) -> Mapping[str, str]:
-        """Return, by service, what the requester changed of its entry alone; of nobody known, it may be anybody's."""
+        """Return, by service, the fields of its entry that the requester changed alone; for an unknown requester,
+        anybody's.
+        """
         if request.ask.action is Action.EDIT:  # it is there to be looked at
             return {}
         asks = None if request.requester == UNKNOWN else {request.requester, runs(request.requester, trust)}
@@ -490,7 +492,7 @@ class Previewer:
         return datetime.fromtimestamp(unix_s, UTC).astimezone(self.timezone).strftime("%H:%M")
 
     def _times(self, policy: PolicyClass, start: StartTimes, run_until: int) -> Mapping[str, str]:
-        """Return what a preview says of a plan's times, in unix minutes, on the operator's own clock."""
+        """Return a preview's text on a plan's times, in unix minutes, on the operator's own clock."""
         now_s, zone = self.clock.wall_s(), self.timezone
         return {
             "asked_at": self._local(now_s),
@@ -545,7 +547,7 @@ class Previewer:
     def _waves(self, changing: int, canary: int | None, scope: Scope) -> tuple[Wave, ...]:
         """Return the waves.
 
-        Where the scope is staged a tenth goes first, at least one: what fails on one, as a bad image, fails on all of
+        Where the scope is staged a tenth goes first, at least one: a fault on one, as a bad image, is a fault on all of
         its kind.
         """
         pacing = self.pacing
@@ -590,7 +592,7 @@ def _short_id(tries: int) -> str:
 
 
 def _reason(ask: Ask, items: Sequence[Item]) -> str:
-    """Return the reason that a plan adds (`+debt`) or lifts (`-debt`), or "": what supersedes what goes by it.
+    """Return the reason that a plan adds (`+debt`) or lifts (`-debt`), or "": it decides which changes supersede which.
 
     A restore lifts its reason also of services that do not have it yet, since a suspension may be on its way. The items
     of a revert have one in common: that of the change which they revert.
@@ -665,7 +667,7 @@ def _leave(service: Service, leave: Leave, display: Mapping[str, str]) -> Item:
 def _planned(
     method: AccessMethod, wish: Wish, service: Service, seen: Mapping[Address, Seen]
 ) -> AccessPlan | CannotEnforce:
-    """Return what an access method does for a wish on the network."""
+    """Return the steps of an access method for a wish on the network."""
     if wish.undo:
         steps = (Step(n, target_of(write.address), (write,)) for n, write in enumerate(wish.undo, start=1))
         return AccessPlan(tuple(steps), None, {})
@@ -692,7 +694,7 @@ def _not_by_who_asks(chosen: Chosen, own: Mapping[str, str]) -> Wish | Leave:
 
 
 def _as_new(service: Service) -> Service:
-    """Return a service whose suspension the network lost, as its access method is asked to suspend it once more."""
+    """Return a service after the network lost its suspension, as its access method is asked to suspend it once more."""
     return replace(service, reasons=frozenset())
 
 
@@ -741,7 +743,7 @@ def _other_tariff(service: Service, state: NetworkState | UnreadableError) -> st
 
 
 def _authored(items: Sequence[Item], authors: Mapping[str, Sequence[Authorship]]) -> list[str]:
-    """Return who changed the entries of a batch lately, without what they read before: that is in each item."""
+    """Return the recent authors of the entries of a batch, without the former values: those are in each item."""
     changing = [item for item in items if item.listed is Listed.CHANGE and item.subject in authors]
     if len(items) == 1 or not changing:
         return []
