@@ -143,8 +143,10 @@ async def test_what_was_read_before_a_reset_is_not_taken_for_what_it_is(tmp_path
         assert [v["before_reset"] for v in shown["named"] if v["name"] == "wifi.1.ssid"] == [False]
 
 
-async def test_a_test_runs_and_its_results_are_there(at: CpeSite) -> None:
-    cpe = await at_home(at)
+@pytest.mark.parametrize("quirks", [Quirks(), Quirks(names_max=3)])
+async def test_a_test_runs_and_its_results_are_there(at: CpeSite, quirks: Quirks) -> None:
+    """Also of a CPE that gives few parameters at once: its results are read in parts."""
+    cpe = await at_home(at, quirks=quirks)
     await at.refresh("LAB0001", "Device.IP.Diagnostics.")
     cpe.device.diagnostics_s = 0.1
     asked = await at.site.ask("cpe-diagnose", ref(WHO), settings={"test": "ping", "host": "192.0.2.1", "count": "3"})

@@ -420,5 +420,5 @@ async def _wait_for_proof(
             return last, later
         if now >= give_up:
             return None, later
-        await clock.sleep(min(pause, max(until - now, patience.poll_s)))
+        await clock.sleep(min(pause, max(until - now, patience.poll_s)) if now < until else pause)
         pause = min(pause * 2, patience.poll_max_s)

@@ -151,7 +151,9 @@ async def _ran(line: CpeLine, path: str, state: str) -> None:
 
 
 async def run_seen(line: CpeLine, what: str) -> Seen:
-    """Return how a diagnostic stands: under which key it was begun, and whether it is over; then its results are kept.
+    """Return how a diagnostic stands: under which key it was begun, and whether it is over.
+
+    The results of one that is over are kept, if the CPE gives them.
 
     Raises:
         UnreadableError: the CPE is not on the line, or hung up.
@@ -163,6 +165,10 @@ async def run_seen(line: CpeLine, what: str) -> Seen:
     state, key = found.get(path + STATE), found.get(key_path)
     over = state is not None and (state.value or "") not in _NOT_OVER
     if over:
-        await line.below(call, path)
+        try:
+            await line.below(call, path)
+        except UnreadableError:  # that it ran is proven, whether or not the CPE gives its results
+            if call.over.is_set():
+                raise
         await _ran(line, path, state.value or "" if state is not None else "")
     return line.seen({"key": (key.value or "") if key else "", "over": "yes" if over else "no"})

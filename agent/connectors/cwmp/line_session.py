@@ -242,10 +242,7 @@ class CpeLine:
         if (why := profile.unsafe_call("GetParameterValues", path)) is not None:
             raise UnreadableError(f"{path} is not read of this model: {why}", reason=CwmpReason.UNSAFE)
         if not profile.get_by_path:
-            listed = await self.names(call, path)
-            found = await self.values(call, [name for name in listed if not name.endswith(".")])
-            await self._keep(found, below=path)
-            return found
+            return await self._each_below(call, path)
         answer = await self.asked(call, m.GetParameterValues((path,)))
         if isinstance(answer, m.GetParameterValuesResponse):
             found, said = self._known(answer), len(answer.parameter_list)
@@ -258,7 +255,16 @@ class CpeLine:
         if isinstance(answer, m.Fault) and answer.fault_code == _NOT_THERE:
             await self._keep({}, below=path)
             return {}
+        if isinstance(answer, m.Fault) and answer.fault_code == CpeFault.RESOURCES_EXCEEDED:  # it gives few at once
+            return await self._each_below(call, path)
         raise UnreadableError(f"{path}: {_said(answer)}", reason=TargetReason.REFUSED)
+
+    async def _each_below(self, call: CwmpSession, path: str) -> dict[str, CachedParameter]:
+        """Return all parameters below a path, asked for by their full names."""
+        listed = await self.names(call, path)
+        found = await self.values(call, [name for name in listed if not name.endswith(".")])
+        await self._keep(found, below=path)
+        return found
 
     async def names(self, call: CwmpSession, path: str) -> dict[str, bool]:
         """Return name -> writable of all below a path; nothing where the CPE does not have it.

@@ -358,6 +358,17 @@ async def test_an_effect_is_waited_for_no_longer_than_it_may_take(autojump_clock
     assert 5 <= trio.current_time() - started < 8
 
 
+async def test_an_effect_whose_proof_cannot_be_read_is_not_asked_for_faster_after_its_time(
+    autojump_clock: MockClock,
+) -> None:
+    """It may stay so for days, and each look is a request to the device."""
+    unreadable = Play([UNREADABLE], OK)
+    patience = replace(PATIENCE, reread_s=3600)
+    done = await perform_step(unreadable, ticket(effect()), Notes(), FakeClock(), patience)
+    assert (done.verdict, done.reason) == (V.UNKNOWN, "unreadable")
+    assert unreadable.read_times < 3600 / patience.poll_max_s + 100
+
+
 async def test_an_effect_that_comes_while_it_settles_is_applied(autojump_clock: MockClock) -> None:
     play = Play([BEFORE], LOST, after_settle=ABSENT)
     outcome, _ = await perform(play, ticket(effect()))
