@@ -126,6 +126,45 @@ MUTANTS: Final = (
         "        refuse_if_held(tx, plan_id, self.addresses)\n",
         "a restore that supersedes an item which only records crashes the run of others",
     ),
+    Mutant(
+        "cpe-yes-is-believed",
+        "agent/connectors/cwmp/cpe_session.py",
+        "        whats = {a: self._what(a) for a in addresses_}\n",
+        "        whats = {a: self._what(a) for a in addresses_}\n"
+        "        if self._written.keys() >= whats.keys() and whats:\n"
+        "            return {a: self.seen(self._written[a]) for a in whats}\n",
+        "a CPE that said OK is not read back",
+        "cpe-ignores-writes",
+    ),
+    Mutant(
+        "cpe-asked-again",
+        "agent/connectors/cwmp/line_session.py",
+        "        answer = await self.ask(call, m.SetParameterValues(tuple(values), key))\n",
+        "        try:\n"
+        "            answer = await self.ask(call, m.SetParameterValues(tuple(values), key))\n"
+        "        except LostError:\n"
+        "            answer = await self.ask(await self.wait(), m.SetParameterValues(tuple(values), key))\n",
+        "values are set again after a lost answer, without a look at the CPE",
+        "cpe-loses-answers",
+    ),
+    Mutant(
+        "cpe-old-boot-counts",
+        "agent/connectors/cwmp/effects_session.py",
+        "            return {address(line.target.id, addresses.BOOTS): await line.read_told(addresses.BOOTS)}\n",
+        "            await line.read_told(addresses.BOOTS)\n"
+        '            before = line.seen({"count": str(line.cpe().boots - 1)})\n'
+        "            return {address(line.target.id, addresses.BOOTS): before}\n",
+        "a boot from before counts as the one that was asked for",
+        "cpe-boots",
+    ),
+    Mutant(
+        "cpe-refused-secret-counts",
+        "agent/connectors/cwmp/cpe_session.py",
+        "        if reply.accepted and secrets:\n",
+        "        if secrets:\n",
+        "a secret that the CPE refused counts as taken",
+        "cpe-refuses",
+    ),
 )
 
 

@@ -103,7 +103,7 @@ class Desk:
         world.sign_now()
         statement = world.office.approval(change, who)
         at, away = trio.current_time(), self.away
-        if who != REQUESTER:
+        if who != change["requester"]:
             asked.approved_at.append(at)  # where the agent dies over it, it may have been taken
         try:
             answers = await self.patiently(lambda: world.office.hand_in(statement, change["id"]))

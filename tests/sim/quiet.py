@@ -15,6 +15,7 @@ from unittest import mock
 from agent import daemon
 from agent.changes import clock_watch, judging, target_watch, worker
 from agent.changes.remote import inbox_handler, sealing
+from agent.connectors.cwmp import listener
 from agent.lines import desk
 from agent.polling import series
 from agent.runtime import host_state
@@ -31,6 +32,7 @@ LOOKS: Final[tuple[tuple[ModuleType, str], ...]] = (
     (target_watch, "EVERY_S"),
     (inbox_handler, "LOOK_S"),
     (sealing, "LOOK_S"),
+    (listener, "_SWEEP_S"),
     (series, "FLUSH_S"),
     (desk, "VIEW_S"),
     (link, "FILE_S"),

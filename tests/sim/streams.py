@@ -6,6 +6,7 @@ Not modeled: congestion, keepalives, TIME_WAIT, and the order in which two tasks
 from __future__ import annotations
 
 import errno
+import os
 import socket as stdlib
 import struct
 from collections import deque
@@ -119,16 +120,41 @@ class StreamSocket(SimulatedSocket):
 
     async def accept(self) -> tuple[StreamSocket, Any]:
         await trio.lowlevel.checkpoint_if_cancelled()
-        while True:
-            self._check_open()
-            if not self.listening:
-                raise fault(errno.EINVAL)
-            if self._waiting:
-                break
-            await self._wait(self.readable)
-        made = self._waiting.popleft()
+        await self._connection()
+        made = self.accept_now()
         await trio.lowlevel.cancel_shielded_checkpoint()
+        return made
+
+    def accept_now(self) -> tuple[StreamSocket, Any]:
+        """Return a connection that waits, and its peer, as accept(2) of a socket that does not block.
+
+        Raises:
+            BlockingIOError: none waits. OSError: the socket does not listen.
+        """
+        self._check_listening()
+        if not self._waiting:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        made = self._waiting.popleft()
         return made, self._address(made.other)
+
+    async def wait_connection(self) -> None:
+        """Return once a connection waits."""
+        await trio.lowlevel.checkpoint()
+        await self._connection()
+
+    async def _connection(self) -> None:
+        self._check_listening()
+        while not self._waiting:
+            await self._wait(self.readable)
+            self._check_listening()
+
+    def _check_listening(self) -> None:
+        self._check_open()
+        if not self.listening:
+            raise fault(errno.EINVAL)
+
+    def setblocking(self, flag: bool) -> None:
+        """Do nothing: it never blocks."""
 
     def greet(self, client: StreamSocket, target: Place) -> StreamSocket | None:
         """Return a new end for a client that asks for a connection; None: too many wait already."""

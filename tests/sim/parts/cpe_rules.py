@@ -1,0 +1,319 @@
+"""Judges CPE by their own records. It imports nothing of the agent.
+
+| rule | what must hold |
+|---|---|
+| `claim` | what is said of a step was true between its announcement and its leaf; what is read back was read |
+| `blind` | nothing is sent again to a device that took it, before it was read and found to be otherwise |
+| `foreign` | a device is told nothing but what an announced step says: that key, those parameters, those values |
+| `secret` | no secret is in the log, in the agent's messages, or in what its API shows |
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.sim.judge import Evidence, Verdict
+from tests.sim.parts.cpe_device import DOES, WRITES, Done, WatchedDevice, plain
+
+if TYPE_CHECKING:
+    from tests.sim.parts.cpe import CpePart
+
+NOTHING_SENT: Final = frozenset({"expired", "drifted", "session-ended", "not-on-the-line"})
+"""Reasons of an outcome that says that nothing was sent."""
+SECRET_REASON: Final = "accepted-not-provable"
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """A step as the log has it. `about`, `outcome`: by trio's time; None: it has no outcome. `cpe`: whose it is."""
+
+    plan: str
+    item: int
+    n: int
+    direction: str
+    attempt: int
+    about: float
+    outcome: float | None
+    do: Any
+    cpe: str
+    verdict: str
+    reason: str
+    detail: str
+    seq: int
+
+    @property
+    def stem(self) -> str:
+        """Return how the ParameterKeys of all attempts begin."""
+        return f"{self.plan[:12]}-{self.item}-{self.n}{self.direction[0]}"
+
+    @property
+    def key(self) -> str:
+        """Return the ParameterKey or CommandKey."""
+        return str(self.do["key"]) if self.is_effect else f"{self.stem}{self.attempt}"
+
+    @property
+    def is_effect(self) -> bool:
+        return isinstance(self.do, dict)
+
+    def writes(self) -> Iterator[tuple[str, Any, Any]]:
+        """Yield each write: what, its value before, its value after (a text, or None: a secret)."""
+        for write in self.do:
+            yield _what(write["address"]), _field(write["before"]["value"]), _field(write["after"])
+
+    @property
+    def rows(self) -> bool:
+        """Whether it writes a row of a table."""
+        return not self.is_effect and any("[" in what for what, _, _ in self.writes())
+
+
+def _what(address: str) -> str:
+    return address.split("/", 2)[2]
+
+
+def _field(value: Any) -> str | None:
+    text = value.get("value") if isinstance(value, dict) else None
+    return plain(text) if isinstance(text, str) else None
+
+
+def steps_of(log: sqlite3.Connection, ahead_s: float) -> list[StepRow]:
+    """Return the steps on CPE in the log. `ahead_s`: of unix time before trio's."""
+    found = log.execute(
+        "SELECT s.plan_id, s.item, s.n, s.direction, s.attempt, a.at_s, o.at_s, s.do, s.verdict, s.reason, s.detail,"
+        " coalesce(s.outcome_seq, s.about_seq) FROM step s JOIN event a ON a.seq = s.about_seq"
+        " LEFT JOIN event o ON o.seq = s.outcome_seq ORDER BY s.about_seq"
+    )
+    steps = []
+    for plan, item, n, way, attempt, about, outcome, text, verdict, reason, detail, seq in found:
+        do = json.loads(text)
+        address = do["address"] if isinstance(do, dict) else do[0]["address"]
+        if not address.startswith("cwmp/"):
+            continue
+        over = None if outcome is None else outcome - ahead_s + 1.0  # leaves have whole seconds
+        rest = (do, address.split("/")[1], verdict or "", reason or "", detail or "", seq)
+        steps.append(StepRow(plan.hex(), item, n, way, attempt, about - ahead_s, over, *rest))
+    return steps
+
+
+def judge(evidence: Evidence, part: CpePart, steps: Sequence[StepRow]) -> Iterable[Verdict]:
+    """Return everything that must not be."""
+    for step in steps:
+        if step.outcome is not None:
+            yield from _outcome(step, part)
+    yield from _blind(part, steps)
+    yield from _foreign(evidence, part, steps)
+    yield from _items(evidence, steps)
+    for found in part.shown + part.logged.found:
+        yield Verdict("secret", evidence.ended_at, "", f"a secret is in {found}")
+
+
+# --- outcomes ---------------------------------------------------------------------------------------------------------
+
+
+def _outcome(step: StepRow, part: CpePart) -> Iterable[Verdict]:
+    devices = part.devices(step.cpe)
+    taken = [(d, done) for d in devices for done in d.done if done.key == step.key and step.about <= done.at]
+    if step.verdict == "not-applied" and step.reason in NOTHING_SENT and taken and not step.is_effect:
+        yield _false(step, f"nothing was sent, as it says: {taken[0][1].method} came to the device")
+    if step.is_effect:
+        why = _effect(step, devices)
+    elif step.rows:
+        why = _row(step, devices)
+    elif step.verdict == "applied":
+        why = _applied(step, devices, part)
+    elif step.verdict == "not-applied":
+        why = _not_applied(step, devices)
+    else:
+        why = ""
+    if why:
+        yield _false(step, why)
+
+
+def _false(step: StepRow, why: str, rule: str = "claim") -> Verdict:
+    said = f"step {step.plan[:6]}/{step.item}.{step.n}{step.direction[0]}#{step.attempt}"
+    told = f"{said}: {step.verdict} {step.reason} {step.detail}".strip()
+    return Verdict(rule, step.outcome or step.about, step.cpe, told, why, step.seq)
+
+
+def _reads(step: StepRow, device: WatchedDevice, name: str) -> Iterator[Done]:
+    """Yield the device's answers in the time of the step that gave a parameter."""
+    for done in device.done:
+        if step.about <= done.at <= (step.outcome or 0) and done.reads(name):
+            yield done
+
+
+def _applied(step: StepRow, devices: Sequence[WatchedDevice], part: CpePart) -> str:
+    """Return what is false about writes that are said to be applied; "": nothing."""
+    for name, _, after in step.writes():
+        if after is not None:
+            found = [d.at(done.state, name) for d in devices for done in _reads(step, d, name)]
+            if after not in found:
+                return f"{name} was never read as {after!r} in its time, but as {found or 'nothing'}"
+        else:
+            took = [done for d in devices for done in d.done if done.key.startswith(step.stem) and name in done.values]
+            if not any(not done.fault for done in took):
+                return f"no device took {name}"
+            if (given := part.given.get(step.plan)) and any(done.values[name] != given for done in took):
+                return f"{name} was set to another secret than the one that was given"
+            if step.reason != SECRET_REASON:
+                return f"{name} is a secret, and {step.reason} is said of it"
+    return ""
+
+
+def _not_applied(step: StepRow, devices: Sequence[WatchedDevice]) -> str:
+    """Return what is false about writes that are said not to be applied, "" where they once were not."""
+    wanted = {name: after for name, _, after in step.writes() if after is not None}
+    for device in devices:
+        since = [done.at for done in device.done if done.key == step.key and not done.fault and done.is_write]
+        if not since:
+            continue
+        states = list(device.numbers(since[-1], step.outcome or 0))
+        key = device.tree.model.prefix + "ManagementServer.ParameterKey"
+        if all(all(device.at(n, name) == text for name, text in wanted.items()) for n in states) and all(
+            device.at(n, key) == step.key for n in states
+        ):
+            return "the device took it, and it stood all the time"
+    return ""
+
+
+def _row(step: StepRow, devices: Sequence[WatchedDevice]) -> str:
+    """Return what is false about a row that is said to be there, or gone."""
+    if step.verdict != "applied":
+        return ""
+    for what, _, _ in step.writes():
+        table, _, rest = what.partition("[")
+        column, _, text = rest.rstrip("]").partition("=")
+        is_there = step.do[0]["after"] is not None
+        seen = []
+        for device in devices:
+            for done in device.done:
+                if step.about <= done.at <= (step.outcome or 0) and done.reads(table):
+                    rows = device.states[done.state].instances.get(table, device.tree.model.instances.get(table, ()))
+                    seen.append(any(device.at(done.state, f"{table}{n}.{column}") == text for n in rows))
+        if is_there not in seen:
+            return f"{what} was never read {'with' if is_there else 'without'} that row"
+    return ""
+
+
+def _effect(step: StepRow, devices: Sequence[WatchedDevice]) -> str:
+    """Return what is false about an effect's outcome."""
+    verb, until = step.do["effect"], step.outcome or 0
+    if step.verdict not in ("applied", "not-applied"):
+        return ""
+    took = [done for d in devices for done in d.done if done.key == step.key and not done.fault]
+    if verb == "reboot":
+        happened = [at for d in devices for at in d.boot_times if step.about <= at <= until]
+        known = any(
+            at < t < until - 2 for d in devices for at in d.boot_times for t in d.informed if took and at > took[0].at
+        )
+    elif verb == "factory-reset":
+        happened = [at for d in devices for at in d.resets if step.about <= at <= until]
+        known = False
+    elif verb == "firmware":
+        wanted = step.do["args"]["version"]
+        names = [(d, d.tree.model.prefix + "DeviceInfo.SoftwareVersion") for d in devices]
+        happened = [
+            d.states[n].at for d, name in names for n in d.numbers(step.about, until) if d.at(n, name) == wanted
+        ]
+        known = any(at < t < until - 2 for at in happened for d in devices for t in d.informed) and bool(took)
+    else:
+        return "" if step.verdict != "applied" or took else "no device took it"
+    if step.verdict == "applied" and not happened:
+        return "it did not happen in its time"
+    if step.verdict == "not-applied" and known:
+        return "it happened, and the device said so in time"
+    return ""
+
+
+# --- what was sent ----------------------------------------------------------------------------------------------------
+
+
+def _blind(part: CpePart, steps: Sequence[StepRow]) -> Iterable[Verdict]:
+    """A step that a device took is not sent again, unless it was read in between and was not so."""
+    by_stem = {step.stem: step for step in steps if not step.is_effect and not step.rows}
+    by_key = {step.key: step for step in steps if step.is_effect}
+    taken: dict[str, list[tuple[WatchedDevice, Done]]] = defaultdict(list)
+    for home in (*part.homes.values(), *part.clones):
+        for done in home.device.done:
+            if done.fault or done.method not in (*WRITES, *DOES):
+                continue
+            if done.key in by_key:
+                taken[done.key].append((home.device, done))
+            elif done.method == "SetParameterValues" and (stem := done.key.rstrip("0123456789")) in by_stem:
+                taken[stem].append((home.device, done))
+    for key, times in taken.items():
+        times.sort(key=lambda each: each[1].at)
+        step = by_key.get(key) or by_stem[key]
+        for (_, first), (_, again) in itertools.pairwise(times):
+            if step.is_effect and again.method in DOES:
+                yield Verdict("blind", again.at, step.cpe, f"{again.method} {key} was sent twice")
+            elif not _read_otherwise(step, part.devices(step.cpe), first.at, again.at):
+                yield Verdict("blind", again.at, step.cpe, f"{again.method} {again.key} again, and nobody had read it")
+
+
+def _read_otherwise(step: StepRow, devices: Sequence[WatchedDevice], since: float, until: float) -> bool:
+    for device in devices:
+        for done in device.done:
+            if not since < done.at <= until:
+                continue
+            if step.is_effect:  # a test: its ParameterKey tells whose it is
+                if done.reads(device.tree.model.prefix + "ManagementServer.ParameterKey"):
+                    return True
+                continue
+            for name, _, after in step.writes():
+                if after is not None and done.reads(name) and device.at(done.state, name) != after:
+                    return True
+                key = device.tree.model.prefix + "ManagementServer.ParameterKey"
+                if after is None and done.reads(key) and not (device.at(done.state, key) or "").startswith(step.stem):
+                    return True
+    return False
+
+
+def _foreign(evidence: Evidence, part: CpePart, steps: Sequence[StepRow]) -> Iterable[Verdict]:
+    """A device is told what a step of its own says, and nothing else."""
+    by_key = {(step.cpe, step.key): step for step in steps}
+    for home in (*part.homes.values(), *part.clones):
+        name = home.device.name
+        for done in home.device.done:
+            if done.fault or done.method not in (*WRITES, *DOES) or done.method == "FactoryReset":
+                continue
+            step = by_key.get((name, done.key))
+            if step is None and any(lost.since <= done.at <= lost.found_at for lost in evidence.lost):
+                continue  # the log that told of it is lost
+            if step is None:
+                yield Verdict("foreign", done.at, name, f"{done.method} {done.key!r} is of no step of its own")
+            elif done.method == "SetParameterValues" and not step.is_effect and not step.rows:
+                wanted: Mapping[str, str | None] = {what: after for what, _, after in step.writes()}
+                if done.values.keys() != wanted.keys():
+                    yield Verdict("foreign", done.at, name, f"{done.key} set {sorted(done.values)}")
+                for what, after in wanted.items():
+                    if after is not None and done.values.get(what) != after:
+                        said = f"{done.key} set {what} to {done.values.get(what)!r}, not {after!r}"
+                        yield Verdict("foreign", done.at, name, said)
+
+
+def _items(evidence: Evidence, steps: Sequence[StepRow]) -> Iterable[Verdict]:
+    """An item is what its steps are: done where all are, and nothing where none is."""
+    last: dict[tuple[str, int], dict[tuple[int, str], StepRow]] = defaultdict(dict)
+    for step in steps:
+        last[step.plan, step.item][step.n, step.direction] = step
+    for move in evidence.seen.moves:
+        found = last.get((move.plan, move.item))
+        if not found:
+            continue
+        forward = [step for (_, way), step in found.items() if way == "forward" and step.about <= move.at]
+        if move.state in ("applied", "accepted") and any(step.verdict != "applied" for step in forward):
+            yield Verdict(
+                "claim", move.at, forward[0].cpe, f"the item is {move.state}, and not all its steps are", "", move.seq
+            )
+        if move.state == "accepted" and not any(step.reason == SECRET_REASON for step in forward):
+            yield Verdict(
+                "claim", move.at, forward[0].cpe, "accepted, not provable: all of it was provable", "", move.seq
+            )
+        if move.state == "applied" and any(step.reason == SECRET_REASON for step in forward):
+            yield Verdict("claim", move.at, forward[0].cpe, "applied, though a secret cannot be proven", "", move.seq)
