@@ -168,19 +168,23 @@ MUTANTS: Final = (
 )
 
 
+def put(mutant: Mutant, place: Path) -> None:
+    """Copy the programs to an empty folder, and put a mistake into the copy."""
+    for name in ("agent", "trust", "tests"):
+        shutil.copytree(ROOT / name, place / name)
+    for name in ("backups", "durable", "protos", "lab", "control_plane"):
+        (place / name).symlink_to(ROOT / name)
+    file = place / mutant.file
+    text = file.read_text(encoding="utf-8")
+    if text.count(mutant.old) != 1:
+        raise SystemExit(f"{mutant.name}: expected its text once in {mutant.file}, got {text.count(mutant.old)}")
+    file.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+
+
 def run(mutant: Mutant, cpu_s: float) -> tuple[str, str]:
     """Return what the simulation says of a mutant: its line of the table, and what it saw."""
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        for name in ("agent", "trust", "tests"):
-            shutil.copytree(ROOT / name, place / name)
-        for name in ("backups", "durable", "protos", "lab", "control_plane"):
-            (place / name).symlink_to(ROOT / name)
-        file = place / mutant.file
-        text = file.read_text(encoding="utf-8")
-        if text.count(mutant.old) != 1:
-            raise SystemExit(f"{mutant.name}: expected its text once in {mutant.file}, got {text.count(mutant.old)}")
-        file.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+        put(mutant, Path(folder))
         # -P keeps the tree itself from coming before the copy, by way of the working directory
         code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from tests.sim.__main__ import main; sys.exit(main())"
         command = [sys.executable, "-P", "-c", code, folder]

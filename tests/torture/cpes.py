@@ -80,6 +80,7 @@ class CpeFleet:
                 ask = partial(office.ask, "cpe-set", who, settings={"wifi.1.ssid": value})
                 change = await lives.patiently(ask)
                 self.asked.append(SetAsk(change["id"], serial, value))
+                self.round.say(f"{change['id']} ({value}) is asked for")
                 for person in ("joseph", "lena")[: max(1, change["need"])]:
                     await lives.patiently(partial(office.hand_in, office.approval(change, person), change["id"]))
             except ApiRefusedError as err:
@@ -88,6 +89,7 @@ class CpeFleet:
             with trio.move_on_after(25):
                 while not lives.file.finished(change["id"]):  # noqa: ASYNC110  of another process
                     await trio.sleep(0.2)
+            self.round.say(f"{change['id']} ({value}) is over: {lives.file.finished(change['id'])}")
 
     # --- faults -------------------------------------------------------------------------------------------------------
 

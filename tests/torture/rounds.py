@@ -32,6 +32,8 @@ GIVEN_UP = "the agent cannot go on"
 """Words of a run that a fault of the agent's own ended; a restored copy gives up too, and says so otherwise."""
 LOOK_S = 0.03
 BEGUN_S = 2.0
+QUICK_START_S = 1.5
+"""How long a start takes on a machine that has nothing else to do."""
 REST_S = 3.0
 """A CPE redials, accounting is written, an item is judged once more."""
 
@@ -105,10 +107,14 @@ class Lives:
         self.kills = 0
         self._round = about
         self._program: AgentProgram | None = None
+        self._start_s = QUICK_START_S
 
     async def begin(self, *, prefix: Sequence[str] = ()) -> None:
         """Start it, and return once it listens."""
+        began = trio.current_time()
         await trio.to_thread.run_sync(self.spawn(prefix=prefix).wait_ready)
+        self._start_s = trio.current_time() - began
+        self._round.say(f"the agent listens after {self._start_s:.1f} s")
 
     def spawn(self, *, prefix: Sequence[str] = ()) -> AgentProgram:
         """Start it, and do not wait."""
@@ -130,6 +136,7 @@ class Lives:
         self._program = None
         self.kills += 1
         self._round.count["kills"] += 1
+        self._round.say("killed")
         for wrong in await trio.to_thread.run_sync(self.file.wrong_log) if self.file_is_there else []:
             self._round.wrong("log", wrong)
 
@@ -162,7 +169,9 @@ class Lives:
         longest = dice.choice((0.5, 1.5, 4.0))
         try:
             while True:
-                await trio.sleep(dice.choice((0.1 + 0.3 * dice.random(), longest * dice.random())))
+                # On a busy machine it starts slowly and works slowly: it would never come to anything
+                slow = max(1.0, self._start_s / QUICK_START_S)
+                await trio.sleep(slow * dice.choice((0.1 + 0.3 * dice.random(), longest * dice.random())))
                 with trio.CancelScope(shield=True):
                     await self.kill()
                     while dice.random() < 0.2:
