@@ -346,7 +346,7 @@ class ConfigUnreadableError(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class PolicyConfig:
-    """`[policy]`: how plans are cut and when they stop by themselves. Who must approve is the trust document's."""
+    """`[policy]`: how plans are cut and when they stop by themselves. The trust document names the approvers."""
 
     ttl_s: int
     run_for_s: int
@@ -363,8 +363,8 @@ class PolicyConfig:
 class HooksConfig:
     """`[hooks]`: where billing and payment systems call.
 
-    `certificate` and `key`: paths, "": no TLS. `proxy`: the only machine that may connect, "": any. `url`: what callers
-    put before the path, "": made of the others. `turn`: of the secret paths.
+    `certificate` and `key`: paths, "": no TLS. `proxy`: the only machine that may connect, "": any. `url`: the part
+    that callers put before the path, "": made of the others. `turn`: of the secret paths.
     """
 
     host: str
@@ -440,7 +440,7 @@ class AgentConfig:
 
     @property
     def access(self) -> tuple[AccessMap, ...]:
-        """What each access method is for the inventory, whichever system decides it."""
+        """The inventory's view of each access method, whichever system decides it."""
         return tuple(one for connector in self.connectors for one in connector.access)
 
     @property
@@ -454,7 +454,7 @@ class AgentConfig:
         return frozenset(name for connector in self.connectors for name in connector.secrets)
 
     def of(self, spec: ConnectorSpec[C]) -> C:
-        """Return what a connector of the registry is configured with."""
+        """Return the configuration of a connector of the registry."""
         (found,) = (one.config for one in self.connectors if one.spec is spec)
         return cast("C", found)
 

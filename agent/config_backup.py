@@ -1,4 +1,4 @@
-"""`[backup]`: to whom backups are sealed, where they go, and how many are kept."""
+"""`[backup]`: the recipients that backups are sealed to, where they go, and how many are kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`[billing]`: which source says who owes, and the operator's rules for suspensions for debt."""
+"""`[billing]`: the source for debts, and the operator's rules for suspensions for debt."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ class BillingConfig:
 def billing_of(
     reader: ConfigReader, values: Mapping[str, Any], zone: ZoneInfo, sources: Iterable[SourceTerms]
 ) -> BillingConfig:
-    """Return the section as the agent keeps it; what is wrong with `authority` is noted as a problem.
+    """Return the section as the agent keeps it; a fault of `authority` is noted as a problem.
 
     Args:
         reader: of the file.

@@ -149,7 +149,7 @@ class _Expansion:
         self.made: dict[str, str] = {}
 
     def document(self) -> Mapping[str, Any]:
-        """Return the document without fleets and templates, with what comes of them."""
+        """Return the document without fleets and templates, with the sections made of them."""
         found: dict[str, Any] = {}
         for section, value in self._reader.document.items():
             if section != SECTION:

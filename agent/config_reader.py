@@ -80,7 +80,7 @@ class ConfigReader:
         return values
 
     def free(self, schema: str, where: str, table: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a section whose keys the operator chooses (attributes, tariffs), checked by the schema's one key."""
+        """Return a section with keys of the operator's own (attributes, tariffs), checked by the schema's one key."""
         (key,) = self.keys_of(schema).values()
         values: dict[str, Any] = {}
         for name, value in table.items():

@@ -145,7 +145,7 @@ def build_sha256() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """What is open on disk, and who this agent is. `mark_file` None: the configuration wants none."""
+    """The open files, and the agent's identity. `mark_file` None: the configuration wants none."""
 
     store: Store
     vault: Vault
@@ -158,7 +158,7 @@ class Files:
 async def open_files(
     config: AgentConfig, clock: Clock, make_store: Callable[..., Store] = Store
 ) -> AsyncIterator[Files]:
-    """Open the state directory and the mark file; closes them at the end. `make_store` takes what `Store` takes.
+    """Open the state directory and the mark file; closes them at the end. `make_store` takes the arguments of `Store`.
 
     Raises:
         StoreError: the directory is not whole, keys are missing, keys.db is not that of the log, another daemon runs,
@@ -423,15 +423,15 @@ class Daemon:
             await trio.sleep(STATUS_S)
 
     def status_line(self) -> str:
-        """Return in one line how the agent is: what `ispagent status` begins with. It names no subscriber."""
+        """Return the agent's condition in one line: `ispagent status` begins with it. It names no subscriber."""
         return status_line(overview(self.api.parts))
 
     async def _end_with_the_store(self) -> None:
-        """A failed commit stops the daemon: what cannot be recorded must not be done."""
+        """A failed commit stops the daemon: an act that cannot be recorded must not be done."""
         raise StoreFailedError(await self.files.store.failure())
 
     async def _work(self) -> None:
-        """Start what is approved, once the storage was checked and those who may know a newer log were asked.
+        """Start approved plans, once the storage was checked and the witnesses of a newer log were asked.
 
         Raises:
             LogCorruptError: the storage is damaged: the daemon ends before it sends anything.
@@ -635,7 +635,7 @@ def _lent(secrets: SecretStore) -> Callable[[str], bytes]:
 
 
 BILLING, DISK, CONFIGURATION = "billing", "disk", "configuration"
-"""What they are called among the things that the agent depends on."""
+"""Their name among the things that the agent depends on."""
 
 
 def _importer(live: LiveConfig, ground: Ground, outages: Outages) -> Importer:

@@ -84,7 +84,7 @@ def problems(config: AgentConfig, uid: int, *, socket_passed: bool = False) -> I
 
 
 def _uid_problems(people: Iterable[int], uid_map: str) -> Iterator[str]:
-    """Give the people whose uids this process cannot see: every peer of another uid would look like nobody (65534).
+    """Give the people with uids that this process cannot see: every peer of another uid would look like nobody (65534).
 
     Args:
         people: their uids.
@@ -154,7 +154,7 @@ def backup_check(config: AgentConfig) -> InstallationCheck:
 
 
 def socket_check(path: Path) -> InstallationCheck:
-    """Return who may connect to the local API."""
+    """Return the users that may connect to the local API."""
     try:
         info = path.stat()
     except PermissionError as err:

@@ -1,7 +1,8 @@
 """The configuration in force, and its reload while the agent runs (SIGHUP).
 
-A file is taken whole or not at all: a plan names the digest of the file that it was made under. What the running parts
-were built from (targets, access methods, paths) needs a restart, and a file that changes it is refused by name.
+A file is taken whole or not at all: a plan names the digest of the file that it was made under. Settings that the
+running parts were built from (targets, access methods, paths) need a restart, and a file that changes one is refused by
+name.
 """
 
 from __future__ import annotations

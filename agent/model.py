@@ -1,7 +1,8 @@
-"""The words of the main job: what a change is made of.
+"""The words of the main job: the parts of a change.
 
-The signed half (transitions, effects, steps, items, waves) lives in `trust.items`, since what is approved is what is
-run; this module re-exports it and adds what never leaves the agent: services, targets, verdicts, item states.
+The signed half (transitions, effects, steps, items, waves) lives in `trust.items`, since the approved document is the
+one that runs; this module re-exports it and adds parts that never leave the agent: services, targets, verdicts, item
+states.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ def by_target(addresses: Collection[Address]) -> Mapping[str, list[Address]]:
 
 
 class Access(enum.Enum):
-    """What a subscriber's service may do."""
+    """The wanted state of a subscriber's service."""
 
     ACTIVE = "active"
     SUSPENDED = "suspended"
@@ -149,7 +150,7 @@ class Service:
 
 
 class Verdict(enum.Enum):
-    """What is known of a step, from reading the device again."""
+    """The verdict on a step, from reading the device again."""
 
     APPLIED = "applied"
     NOT_APPLIED = "not-applied"
@@ -168,8 +169,8 @@ class Direction(enum.Enum):
 class Ticket:
     """Leave to perform one step once: given by the journal when "about to" is durable, void after its outcome.
 
-    `do` is what is sent: the step's transitions (inverted for a revert), or its effect. `bound` is what the effect was
-    found to act on just before (address of each session -> what was read); empty for transitions.
+    `do` is sent: the step's transitions (inverted for a revert), or its effect. `bound` holds the sessions that the
+    effect was found to act on just before (address of each -> value read); empty for transitions.
     """
 
     plan_id: str
@@ -186,7 +187,7 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class StepOutcome:
-    """What came of a ticket. `observed` is what was read back, by address."""
+    """The result of a ticket. `observed` holds the values read back, by address."""
 
     verdict: Verdict
     reason: str

@@ -9,11 +9,11 @@ from agent.cpe_model.profile_files import ProfileEntry, read_own
 
 _FILES: Final = 500
 _FILE_BYTES: Final = 256 * 1024
-"""Chosen arbitrarily, far above what a profile needs."""
+"""Chosen arbitrarily, far above the needs of a profile."""
 
 
 def read_folder(folder: Path) -> tuple[tuple[ProfileEntry, ...], tuple[str, ...]]:
-    """Return the profiles of a folder's `*.toml`, and what is wrong with it, a sentence each."""
+    """Return the profiles of a folder's `*.toml`, and its faults, a sentence each."""
     texts: dict[str, str] = {}
     problems: list[str] = []
     try:

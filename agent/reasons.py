@@ -1,4 +1,4 @@
-"""Reason codes: short texts for programs that stay the same, each with its meaning and what a person can do about it.
+"""Reason codes: short texts for programs that stay the same, each with its meaning and advice for a person.
 
 A reason code stands in journals, events, API answers and `--json` output. `docs/reasons.md` is generated from these
 enums; the command line takes its texts from them. Codes of one connector stand in that connector's folder.
@@ -14,7 +14,7 @@ LETS_OUT: Final = True
 
 
 class ExplainedReason(enum.StrEnum):
-    """A code, equal to its text. `meaning`: one sentence; `remedy`: what to do about it, "" where nothing helps.
+    """A code, equal to its text. `meaning`: one sentence; `remedy`: the advice, "" where nothing helps.
 
     `lets_out`: a suspension that is refused for this reason would keep nobody in. Other refusals say nothing of that.
     """

@@ -29,7 +29,7 @@ def socket_of(folder: Path, socket: str, state_dir: Path) -> Path:
 
 
 def find_socket(config: Path) -> Path | None:
-    """Return the socket that a configuration file names; None: read the file as a whole, which says what is wrong."""
+    """Return the socket that a configuration file names; None: read the file as a whole, which tells the fault."""
     try:
         with config.open("rb") as file:
             data = file.read(MAX_BYTES + 1)

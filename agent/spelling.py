@@ -81,7 +81,7 @@ def search_key(service: Service) -> str:
 
 
 def handle_of(text: str) -> str:
-    """Return what a device is called in the configuration: its name in a-z, 0-9 and -, at most 32 characters."""
+    """Return the name of a device in the configuration: in a-z, 0-9 and -, at most 32 characters."""
     return _NOT_IN_HANDLES.sub("-", text.casefold()).strip("-")[:_HANDLE_CHARS].strip("-") or "device"
 
 

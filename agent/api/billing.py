@@ -247,7 +247,7 @@ async def _check(call: ApiCall) -> Response:
 
 
 async def try_secret(p: ApiParts, name: str) -> list[Check]:
-    """Return what came of using a secret at the billing sources that have it as their credential."""
+    """Return the result of using a secret at the billing sources that have it as their credential."""
     return [await _tried(p, reader) for reader in p.billing.readers.values() if reader.terms.secret == name]
 
 

@@ -57,7 +57,7 @@ class CallerRole(enum.Enum):
     ANYONE = "anyone"
     OPERATOR = "operator"
     VIEWER = "viewer"
-    """An operator who may see subscribers."""
+    """An operator that may see subscribers."""
     ADMIN = "admin"
 
 
@@ -146,7 +146,7 @@ class ApiCall:
         return not self.problem(role)
 
     def require(self, role: CallerRole) -> None:
-        """Refuse a caller who may not use routes of a role.
+        """Refuse a caller that may not use routes of a role.
 
         Raises:
             HttpError: they may not; the message says why.
@@ -200,8 +200,8 @@ _LOOKS = ": who reads needs a line there, and a role such as auditor in the trus
 def role_problem(role: CallerRole, uid: int, parts: ApiParts) -> str:
     """Return why a uid may not use routes of a role; "": it may.
 
-    Once there is a trust document it decides who is a person, and who sees subscribers: whom a version leaves out is
-    out here too.
+    Once there is a trust document it decides on people, and on their sight of subscribers: a person that a version
+    leaves out is out here too.
     """
     if role is CallerRole.ANYONE or is_admin(uid):
         return ""

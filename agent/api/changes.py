@@ -206,7 +206,9 @@ async def _retry(call: ApiCall) -> Response:
 
 
 async def _rest(call: ApiCall) -> Response:
-    """Return what an ask for the rest of a change would name, and what it would leave out and why."""
+    """Return the items that an ask for the rest of a change would name, and those that it would leave out, with the
+    reason.
+    """
     rest = await call.parts.intake.rest(call.values[0])
     return Response(200, {**asdict(rest), "action": rest.action.value, "reason": rest.reason.value})
 
@@ -278,7 +280,7 @@ def _lists(
 
 
 def _verb(loaded: plans.Loaded, row: plans.StepRow) -> str:
-    """Return what a step does: the verb of its effect, "set" for one that writes."""
+    """Return the verb of a step: that of its effect, "set" for one that writes."""
     do = plans.item_by_number(loaded.items, row.item).steps[row.n - 1].do
     return do.verb if isinstance(do, Effect) else "set"
 
@@ -290,7 +292,7 @@ def _row(loaded: plans.Loaded, row: plans.StepRow) -> str:
 
 
 def _witnessed(call: ApiCall, seq: int | None) -> str:
-    """Return who has witnessed the log up to an event; a cosignature comes a while after it."""
+    """Return the witnesses of the log up to an event; a cosignature comes a while after it."""
     if seq is None:
         return ""
     text = call.parts.witnessed(seq)

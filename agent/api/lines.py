@@ -32,7 +32,7 @@ def line_of(call: ApiCall, service: Service) -> dict[str, object] | None:
 def device_lines(call: ApiCall, target: str) -> dict[str, object] | None:
     """Return a device's parts and notifications for its page; None: it was never read, or the caller may not see them.
 
-    Descriptions and serial numbers name subscribers: they are for those who may see these.
+    Descriptions and serial numbers name subscribers: only people that may see subscribers get them.
     """
     if not call.may(CallerRole.VIEWER) or (found := call.parts.lines.device(target)) is None:
         return None

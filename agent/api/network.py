@@ -36,7 +36,7 @@ async def read_network(call: ApiCall, services: Iterable[Service]) -> dict[str, 
 
 
 def session_macs(network: Mapping[str, dict[str, object]]) -> Iterator[tuple[str, str, str]]:
-    """Yield the MAC addresses of CPE that sessions show: service, twelve hex digits, by what."""
+    """Yield the MAC addresses of CPE that sessions show: service, twelve hex digits, the source."""
     for ref, state in network.items():
         for session in cast("list[dict[str, object]]", state.get("sessions", [])):
             for text in cast("dict[str, str]", session["facts"]).values():

@@ -30,7 +30,7 @@ async def _report(call: ApiCall) -> Response:
 
 
 async def _billing(call: ApiCall) -> dict[str, object] | None:
-    """Return the payers that were restored in the period, and what billing waits for now; None: it has no source."""
+    """Return the payers that were restored in the period, and billing's pending work; None: it has no source."""
     p = call.parts
     if not p.billing.names:
         return None

@@ -32,7 +32,7 @@ async def _submit(call: ApiCall) -> Response:
 async def _submitted(
     call: ApiCall, data: bytes, only: PlanRow | None, links: Sequence[bytes], *, known: bool
 ) -> list[StatementAnswer]:
-    """Hand a statement in; what unknown users had refused counts: each leaves a leaf. A stop is always taken."""
+    """Hand a statement in; refusals of unknown users count: each leaves a leaf. A stop is always taken."""
     p, now_s = call.parts, call.parts.clock.wall_s()
     if not known and not (p.trust.pinned and is_stop(data, p.trust.pinned.trust, int(now_s))):
         call.strangers.admit(now_s)

@@ -56,7 +56,7 @@ def build_hooks(
         sources: the terms of all configured sources.
         made: the connectors, which verify the calls of their systems.
         commit: keyed commitment: (label, value) -> 64 hexadecimal digits. The secret paths are made with it.
-        billing: reads what is rung for.
+        billing: reads the accounts that webhooks ring for.
     """
     ways = []
     for terms in sources:

@@ -14,11 +14,11 @@ from agent.reasons import HookReason
 _T = TypeVar("_T")
 
 PEERS_MOST: Final = 10_000
-"""Peers whose calls are remembered, the last ones."""
+"""Peers to remember the calls of, the last ones."""
 
 
 class RefusedCalls:
-    """Counts of refused calls by source and reason. A call whose source is not known counts under ""."""
+    """Counts of refused calls by source and reason. A call of an unknown source counts under ""."""
 
     def __init__(self) -> None:
         """Begin with none."""
@@ -49,7 +49,7 @@ class CallBudget:
     """So many calls of each peer: `most` at first, and `per_s` more with time, up to that many."""
 
     def __init__(self, most: float, per_s: float) -> None:
-        """Take what a peer has at first, which is the most it can have, and what it is given in a second."""
+        """Take a peer's allowance at first, which is the most it can have, and its gain in a second."""
         self._most, self._per_s = most, per_s
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 

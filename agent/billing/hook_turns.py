@@ -2,7 +2,7 @@
 
 Many calls cost one reading, and one call that cannot be read fails it for all of them: a UISP that answers with an
 error for one event is enough. So the calls of a failed reading go behind the others, and the next reading has half as
-many. A call that failed again and again for a day is given up: the regular readings find what it rang for.
+many. A call that failed again and again for a day is given up: the regular readings find its facts.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@
                                  200: verified, and durable before this answer; heard before: 200 as well
                                  503 with Retry-After: not now; every sender calls again
 
-* A call is a bell. What counts is what is then read from the source; nothing here changes an account or a payment.
+* A call is a bell. Only facts that are then read from the source count; nothing here changes an account or a payment.
 * The cheap comes first: address, path and token are looked at before a byte of the body, and the body is verified
-  before it is parsed. Only who knows a source's token makes the agent take a body.
+  before it is parsed. Only a caller with a source's token makes the agent take a body.
 * An answer says nothing of the reason. Reasons are counted by source (`refused`), and logged once a minute at most.
 """
 
@@ -53,7 +53,7 @@ BODIES_BYTES: Final = 8 * 1024 * 1024
 """Of all bodies at once."""
 HANDSHAKE_S: Final = 10.0
 VAIN, VAIN_PER_S = 20.0, 0.2
-"""Refused calls of a peer that is on no list: somebody who enters a new secret tries a few times."""
+"""Refused calls of a peer that is on no list: somebody that enters a new secret tries a few times."""
 STRANGERS, STRANGERS_PER_S = 200.0, 75.0
 """Connections of all such peers together that sent no verified call yet: with TLS some 2 ms of a core each."""
 REGULARS: Final = 1000
@@ -133,7 +133,7 @@ class HooksListener:
             config: where to listen.
             ways: of all sources that are called.
             keep: makes a call durable.
-            ring: wakes the task that reads what was rung for.
+            ring: wakes the task that reads the accounts.
             clock: of signed times.
         """
         self._config, self._keep, self._ring, self._clock = config, keep, ring, clock
@@ -357,7 +357,7 @@ class HooksListener:
 
 
 def _tls(config: HooksConfig) -> ssl.SSLContext | None:
-    """Return what the listener speaks TLS with; None: it does not.
+    """Return the listener's TLS context; None: it speaks none.
 
     Raises:
         OSError: a file cannot be read or used.
@@ -371,7 +371,7 @@ def _tls(config: HooksConfig) -> ssl.SSLContext | None:
 
 
 def _stamp(config: HooksConfig) -> tuple[int, ...]:
-    """Return what tells one state of certificate and key from another; empty: they cannot be looked at."""
+    """Return a stamp that tells one state of certificate and key from another; empty: they cannot be looked at."""
     try:
         return tuple(os.stat(name).st_mtime_ns for name in (config.certificate, config.key) if name)
     except OSError:

@@ -1,9 +1,9 @@
 """Reads one billing source into the ledger: all accounts in its time, payments more often, some accounts at once.
 
-* A full reading is stored only when it is whole and of a likely size; else what is kept stays, and the source's state
+* A full reading is stored only when it is whole and of a likely size; else the kept one stays, and the source's state
   says why. Nothing that fails here ends the agent.
 * Two lanes: full readings and payments, one at a time each; beside them questions for some accounts, one at a time.
-  Whoever asks while one question is under way joins the next, so that many who ask at once cost one call.
+  A caller that asks while one question is under way joins the next, so that many at once cost one call.
 * A source that says for how long it wants to be left alone is left alone, by all of them.
 """
 
@@ -42,7 +42,7 @@ SOME_S: Final = 30.0
 OVERLAP_S: Final = 3600.0
 """Payments are read again from so long before the last reading on: clocks differ, and books are written late."""
 LATE_S: Final = 48 * 3600.0
-"""As `OVERLAP_S`, once in each `every_s` and at a start: for what webhooks lost, and payments that were dated back."""
+"""As `OVERLAP_S`, once in each `every_s` and at a start: for lost webhooks, and payments that were dated back."""
 FIRST_S: Final = 35 * 86_400.0
 """How far back the payments of a new source are read."""
 ALONE_MOST_S: Final = 86_400.0

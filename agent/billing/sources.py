@@ -1,8 +1,8 @@
 """All billing sources of an agent: their loops, webhooks, questions at the last moment, and doubt.
 
-* One source is the authority for accounts; its state, and how old an account is, decide what may be concluded.
-* A webhook is a bell: it has accounts or payments read at once. It is done when what was read is durable; until then it
-  is tried again, also after a restart.
+* One source is the authority for accounts; its state, and the age of an account, decide which conclusions are allowed.
+* A webhook is a bell: it has accounts or payments read at once. It is done when the facts are durable; until then it is
+  tried again, also after a restart.
 * A payment has the account of its subscriber read at the authority, at once and again a little later while something is
   overdue there: the authority may learn of it later than the source of the payment.
 """
@@ -51,7 +51,8 @@ HEARD_PAUSES: Final = Backoff(1.0, 300.0)
 
 @dataclass(frozen=True, slots=True)
 class SourceRules:
-    """`authority`: name of the source whose accounts decide. `recheck_s`: a younger account is not asked for again.
+    """`authority`: name of the source with the accounts that decide. `recheck_s`: a younger account is not asked for
+    again.
 
     `file_age_s`: the age limit of the billing file; 0: none is configured.
     """
@@ -63,7 +64,7 @@ class SourceRules:
 
 @dataclass(slots=True)
 class _Follow:
-    """A payer whose account is read again. `due_s`: boot-time clock."""
+    """A payer with an account to read again. `due_s`: boot-time clock."""
 
     due_s: float
     tries: int = 0
@@ -117,7 +118,7 @@ class BillingSources:
 
     @property
     def authority(self) -> SourceReader | None:
-        """The source whose accounts decide; None: it is the file, or none is configured."""
+        """The source with the accounts that decide; None: it is the file, or none is configured."""
         return self.readers.get(self.rules.authority)
 
     async def run(self) -> None:
@@ -213,7 +214,9 @@ class BillingSources:
                     await self.heard.wait()
 
     async def _deal(self, reader: SourceReader, calls: Sequence[OpenHeard]) -> None:
-        """Read what webhooks rang for, as many as have their turn; they are done when it is durable."""
+        """Read the accounts that webhooks rang for, as many as have their turn; they are done when the facts are
+        durable.
+        """
         state = self._calls[reader.name]
         try:
             if gone := state.turns.given_up(calls, self.ground.clock.wall_s()):
@@ -269,7 +272,7 @@ class BillingSources:
     async def refresh(self, services: Collection[str]) -> None:
         """Read the billing file again if it changed, and accounts of services' subscribers unless that was just done.
 
-        It returns within `WAIT_S`. What could not be read is in doubt from then on, until it can be read.
+        It returns within `WAIT_S`. An account that could not be read is in doubt from then on, until it can be read.
 
         Args:
             services: refs of the inventory.
@@ -358,7 +361,7 @@ class BillingSources:
         return states.at(judged, status.read_s or None, max_age_s, self.ground.clock.wall_s())
 
     def doubt(self, subscriber: str) -> str:
-        """Return why nothing may be concluded from what the authority says of a subscriber; "": it may."""
+        """Return why nothing may be concluded from the authority's facts on a subscriber; "": it may."""
         name, reader = self.rules.authority, self.authority
         if reader is None:
             return self.importer.doubt(subscriber)

@@ -1,9 +1,9 @@
-"""How far a source's word counts, from what a reading gave. Pure.
+"""How far a source's word counts, from the result of a reading. Pure.
 
 * Only FRESH lets anybody be suspended or restored without a person. Everything else is doubt.
 * A full reading of which a person should look at the size is not stored: the reading before stays. It is compared with
   the kept accounts as of the same day, so that a due day that passed for many swells nothing.
-* A person who accepts a size accepts that size: the next reading is compared with it.
+* A person that accepts a size accepts that size: the next reading is compared with it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def of_reading(before: ReadingSize | None, now: ReadingSize, nameless: int = 0) 
     """Return how far a whole reading counts.
 
     Args:
-        before: of what is kept, counted for the same day, or a size that a person accepted; None: nothing is kept.
+        before: of the kept facts, counted for the same day, or a size that a person accepted; None: nothing is kept.
         now: of the reading.
         nameless: accounts that were left out, since their field for the subscriber is empty.
     """

@@ -30,7 +30,7 @@ class When:
     first_s: float
     last_s: float
     day: date
-    """In the source's zone. Of a moment whose own offset gives another day, the later one."""
+    """In the source's zone. For a moment that its own offset puts on another day, the later one."""
 
 
 def when_untrusted(text: str, zone: tzinfo) -> When:

@@ -60,8 +60,8 @@ class BillingState(enum.Enum):
 class SourceError(BillingError):
     """A source could not be read whole; the agent discards the partial reading.
 
-    `state`: PARTIAL, EMPTY, REFUSED or UNREACHABLE. The message names the source, what was expected and what came, and
-    holds no data of any subscriber. `retry_after_s`: how long the source asked to be left alone; 0: it did not.
+    `state`: PARTIAL, EMPTY, REFUSED or UNREACHABLE. The message names the source, the expected form and the actual one,
+    and holds no data of any subscriber. `retry_after_s`: how long the source asked to be left alone; 0: it did not.
     """
 
     def __init__(self, message: str, *, state: BillingState, retry_after_s: float = 0.0) -> None:
@@ -71,7 +71,7 @@ class SourceError(BillingError):
 
 
 class ForgedHookError(BillingError):
-    """A webhook whose signature, token, sender address or time is not that of its sender. It counts for nothing."""
+    """A webhook with a signature, token, sender address or time other than its sender's. It counts for nothing."""
 
 
 class MalformedHookError(BillingError):

@@ -28,7 +28,7 @@ _DEPTH: Final = 32
 
 
 class HookHash(enum.Enum):
-    """The hash of an HMAC. SHA-1 is still sound in it, and is what Splynx uses."""
+    """The hash of an HMAC. SHA-1 is still sound in it, and Splynx uses it."""
 
     SHA1 = "sha1"
     SHA256 = "sha256"
@@ -83,7 +83,7 @@ def verify_hmac(style: HmacStyle, secrets: Sequence[bytes], call: HookCall) -> N
 
 
 def event_of(body: bytes) -> str:
-    """Return an event id for a call whose sender gives none: the same bytes are the same event."""
+    """Return an event id for a call without one: the same bytes are the same event."""
     return "sha256/" + hashlib.sha256(body).hexdigest()[:40]
 
 
@@ -134,7 +134,7 @@ def text_at(found: Mapping[str, object], *names: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class HmacScheme:
-    """Calls of a system of any kind that signs their body and whose body is not read: they only ring.
+    """Calls of a system of any kind that signs their body; the body is not read: they only ring.
 
     Implements `agent.billing_model.hooks.HookScheme`. Such a call has no time: one that comes again costs a reading.
     """

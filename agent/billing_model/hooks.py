@@ -1,7 +1,7 @@
 """Webhooks: a call from a billing or payment system that something changed there.
 
-A webhook is a bell. Its scheme verifies it over the raw bytes and says which accounts or payments to read again; what
-counts is what is then read. `payment` is set only where the source cannot be asked and the configuration lets a signed
+A webhook is a bell. Its scheme verifies it over the raw bytes and says which accounts or payments to read again; only
+the facts then read count. `payment` is set only where the source cannot be asked and the configuration lets a signed
 body count.
 """
 
@@ -51,7 +51,7 @@ class HookScheme(Protocol):
         ...
 
     def hear_untrusted(self, call: HookCall, now_s: float) -> Heard:
-        """Return what a call says, once its sender is proven.
+        """Return the content of a call, once its sender is proven.
 
         Args:
             call: as it came.

@@ -29,7 +29,7 @@ def amount_untrusted(value: object) -> Decimal:
     """Return an amount from text, a decimal or a whole number.
 
     Args:
-        value: `-34.00`, `Decimal("34.00")` or `34`. A float is refused: it is not what the source wrote.
+        value: `-34.00`, `Decimal("34.00")` or `34`. A float is refused: the source wrote no such number.
 
     Raises:
         MalformedAmountError: anything else, over twelve digits before the point or six after it.

@@ -68,7 +68,7 @@ class TriesSource(Protocol):
     """Can say more of its credentials than that a reading works."""
 
     async def rights(self, target: str) -> Sequence[str]:
-        """Return sentences on what the credentials may do beyond reading, and on settings of the source.
+        """Return sentences on rights of the credentials beyond reading, and on settings of the source.
 
         Raises:
             SourceError: it could not be asked.

@@ -159,7 +159,7 @@ def accounts_untrusted(
         columns: their names.
         rows: their cells.
         zone: in which days are meant, and times without a zone.
-        read_s: when reading began, unix seconds: what is told without `as_of` was true then or later.
+        read_s: when reading began, unix seconds: a fact without `as_of` was true then or later.
 
     Raises:
         MalformedTableError: a column or a cell is not as expected, or rows of one account contradict each other.

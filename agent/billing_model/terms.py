@@ -1,6 +1,6 @@
-"""The keys that all billing sources have in the configuration file, and what they mean.
+"""The keys that all billing sources have in the configuration file, and their meanings.
 
-A connector adds them to its own keys with `source_keys`, and takes them out of what was read with `terms_of`.
+A connector adds them to its own keys with `source_keys`, and takes them out of the section with `terms_of`.
 """
 
 from __future__ import annotations
@@ -103,12 +103,12 @@ def source_keys(
 
     Args:
         section: `uisp-crm.NAME`.
-        secret: what the credential is, for people, such as "API key".
+        secret: the kind of the credential, for people, such as "API key".
         open_too: whether there are such systems that want no credential.
         accounts: whether it tells accounts.
         payments: whether it tells payments.
         hook: how its calls are known to be its own, a sentence for people; "": its system never calls.
-        hook_secret: what secret its calls are signed with, for people; "": none of their own.
+        hook_secret: the kind of the secret that signs its calls, for people; "": none of their own.
     """
     doc = f"The name of the {secret} in the vault (`ispagent secret set`){'; empty: none' if open_too else ''}."
     keys = [

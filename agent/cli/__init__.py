@@ -58,7 +58,7 @@ NOUNS: Final = (
 
 
 def make(connectors: Sequence[str] | None = None) -> typer.Typer:
-    """Return the command line. `connectors`: packages of those whose commands it has; None: of the registry."""
+    """Return the command line. `connectors`: packages with the commands to take; None: those of the registry."""
 
     class Root(RootGroup):
         nouns = NOUNS

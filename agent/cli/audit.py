@@ -1,4 +1,4 @@
-"""`ispagent audit`: the log, its proofs, and evidence for people who trust nobody."""
+"""`ispagent audit`: the log, its proofs, and evidence for people that trust nobody."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ Keys = Annotated[
 ]
 OlderKeys = Annotated[
     bool,
-    typer.Option("--older-keys", help="Take keys that are older than the data: who came since can never be read"),
+    typer.Option("--older-keys", help="Take keys that are older than the data: later subscribers can never be read"),
 ]
 NICE: Final = 10
 """Subscribers come first."""
@@ -55,7 +55,9 @@ def backup(
     ] = None,
     recipients: Annotated[
         list[str] | None,
-        typer.Option("--recipient", help="To whom it is sealed, age1…; may be repeated. Else [backup] recipients"),
+        typer.Option(
+            "--recipient", help="A recipient that it is sealed to, age1…; may be repeated. Else [backup] recipients"
+        ),
     ] = None,
     config: Config = None,
     as_json: AsJson = False,

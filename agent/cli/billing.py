@@ -186,7 +186,7 @@ def payments(
 def match(
     source: Source,
     payment: Annotated[str, typer.Argument(help="Its id, as `billing payments` shows it", metavar="PAYMENT")],
-    subscriber: Annotated[str, typer.Argument(help="The subscriber who paid: C-10482", metavar="SUBSCRIBER")],
+    subscriber: Annotated[str, typer.Argument(help="The subscriber that paid: C-10482", metavar="SUBSCRIBER")],
     as_json: AsJson = False,
 ) -> None:
     """Match a payment to a subscriber; the log keeps your name."""

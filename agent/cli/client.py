@@ -45,7 +45,7 @@ _REFUSED_STATUSES = {403}
 
 
 def fail(message: str, code: int, reason: str = "") -> NoReturn:
-    """Print what is wrong on standard error, as JSON under `--json`, and leave with the exit code.
+    """Print the error on standard error, as JSON under `--json`, and leave with the exit code.
 
     Args:
         message: for people; it need not be safe to print.
@@ -107,9 +107,9 @@ def load_own_settings(config: Path | None) -> AgentConfig:
 
 
 def socket_path() -> Path:
-    """Return the daemon's socket: ISPAGENT_SOCKET, what the configuration says, or the usual one.
+    """Return the daemon's socket: ISPAGENT_SOCKET, the configured one, or the usual one.
 
-    People who ask need not be able to read the configuration: the usual socket is tried then. An agent that runs on
+    Requesters need not be able to read the configuration: the usual socket is tried then. An agent that runs on
     while its file has a mistake can be asked.
     """
     if "ISPAGENT_SOCKET" in os.environ:

@@ -75,7 +75,7 @@ def _use(invitation: Invitation, agent: str, statement: bytes) -> CloudIdentity:
 
 @app.command()
 def show(as_json: AsJson = False) -> None:
-    """Show the connection to the control plane: since when, and what waits on either side."""
+    """Show the connection to the control plane: since when, and the waiting messages on either side."""
     found = call_object("GET", "/v1/cloud")
     if as_json:
         print_json(found)
@@ -104,7 +104,7 @@ def leave(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask")] = False,
     config: Config = None,
 ) -> None:
-    """Leave the control plane: the certificate is deleted here, what waits to be sent is dropped. Changes go on."""
+    """Leave the control plane: the certificate is deleted here, waiting messages are dropped. Changes go on."""
     from agent.uplink import identity as identities
     from agent.uplink.errors import LocalUplinkError
 

@@ -1,4 +1,4 @@
-"""`ispagent cpe`: subscribers' CPE (TR-069): what is known of them, whose they are, and changes on them."""
+"""`ispagent cpe`: subscribers' CPE (TR-069): their known values, their services, and changes on them."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def show(cpe: Ref, as_json: AsJson = False) -> None:
 @app.command()
 def get(
     cpe: Ref,
-    name: Annotated[str, typer.Argument(help="A name such as wifi.1.ssid, a path, or what begins it")] = "",
+    name: Annotated[str, typer.Argument(help="A name such as wifi.1.ssid, a path, or the beginning of one")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Print the last known parameters of a CPE, with the age of each."""
@@ -278,7 +278,7 @@ def _plain_number(value: Json) -> float:
 
 @app.command()
 def matrix(as_json: AsJson = False) -> None:
-    """Show what each model and firmware was seen to do: proven, failed, or never tried."""
+    """Show the workflows that each model and firmware was seen to do: proven, failed, or never tried."""
     found = call_list("GET", "/v1/cpe-matrix")
     if as_json:
         print_json(found)
@@ -304,7 +304,7 @@ def _state(c: Json) -> str:
 
 
 def _read(value: Json) -> str:
-    """Return when a value was read, and what else is to be known of it."""
+    """Return when a value was read, and other remarks on it."""
     unreadable = ", unreadable: some of it cannot be decoded" if value["unreadable"] else ""
     return f"{_ago(value['age_s'])}{', before it was reset' if value['before_reset'] else ''}{unreadable}"
 
@@ -367,7 +367,7 @@ def _print_cpe(c: Json) -> None:
 
 
 def support_lines(c: Json) -> list[str]:
-    """Return what support reads of a CPE: who it is, when it called, the line and the Wi-Fi, each with its age."""
+    """Return the text on a CPE for support: its identity, its last call, the line and the Wi-Fi, each with its age."""
     line = "on the line now" if c["online"] else f"called in {_ago(c['age_s'])}"
     runs = f"firmware {c['software']}" if c["software"] else "firmware unknown"
     lines = [f"  CPE {c['name']} · {c['product_class']} · {runs} · {line} · {_state(c)}"]
@@ -411,7 +411,7 @@ def _decide(cpe: str, as_json: bool, **fields: object) -> None:
 
 
 def _decided(c: Json) -> list[str]:
-    """Return the state of a CPE after a decision in one line, and what to do next in another."""
+    """Return the state of a CPE after a decision in one line, and the next command in another."""
     name, serves = c["name"], f"serves {c['service']}" if c["service"] else "serves nobody"
     why = f" · {c['why']}" if c["why"] and not str(c["why"]).startswith(str(c["trust"])) else ""
     next_ = ""
@@ -514,7 +514,7 @@ def _ask(
 def _wait_for(asked: Json, as_json: bool, test: str = "") -> None:
     """Follow a change that a standing authority approved, and print a test's results; the exit code says how it ended.
 
-    What waits for a person is not waited for.
+    A change that waits for a person is not waited for.
     """
     if as_json or asked["gate"] not in ("approved", "consumed"):
         return
@@ -534,7 +534,7 @@ def set_(
         typer.Option("--value", "-v", help="wifi.1.ssid=Home, or a path; may be given again: all or none is set"),
     ] = None,
     secret: Annotated[
-        list[str] | None, typer.Option("--secret", help="A name whose secret is asked for, or read from standard input")
+        list[str] | None, typer.Option("--secret", help="A name; its secret is asked for, or read from standard input")
     ] = None,
     row: Annotated[
         list[str] | None,
@@ -629,7 +629,7 @@ def factory_reset(
     hold: Hold = False,
     as_json: AsJson = False,
 ) -> None:
-    """Reset CPE to their factory's settings. Cannot be undone: what was set on them is lost."""
+    """Reset CPE to their factory's settings. Cannot be undone: their settings are lost."""
     _ask("cpe-factory-reset", refs, file, exclude, on_failure, hold, as_json, where=where)
 
 
@@ -637,7 +637,7 @@ def factory_reset(
 def firmware(
     refs: Refs = None,
     image: Annotated[str, typer.Option("--image", help="A file in the agent's folder of images")] = "",
-    version: Annotated[str, typer.Option("--version", help="What SoftwareVersion reads once it runs")] = "",
+    version: Annotated[str, typer.Option("--version", help="The value of SoftwareVersion once it runs")] = "",
     for_: Annotated[
         list[str] | None,
         typer.Option(

@@ -23,7 +23,7 @@ from trust.terminal import Column, neutralise
 app = typer.Typer()
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
-Name = Annotated[str, typer.Argument(help="What the device is called in the configuration, such as edge-1")]
+Name = Annotated[str, typer.Argument(help="The device's name in the configuration, such as edge-1")]
 
 PROBE_S: Final = 180.0
 """Three users log in one after the other, and each may have to be waited for."""
@@ -51,7 +51,7 @@ _READY_COLUMNS: Final = (*map(Column, ("ROUTER", "METHOD", "READY", "TRIED")), C
 
 @app.command("list")
 def list_(output: ListOutput = None, as_json: AsJson = False) -> None:
-    """List the devices: what is known of each, and how old that is. Nothing is asked of them."""
+    """List the devices: the facts on each, with their age. Nothing is asked of them."""
     found = call_list("GET", "/v1/devices")
     if not print_list(found, output, as_json, _COLUMNS, _row):
         return
@@ -86,7 +86,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
 
 @app.command()
 def probe(name: Name, as_json: AsJson = False) -> None:
-    """Connect to a device now and show what is found. Nothing is written on it, so nobody has to approve."""
+    """Connect to a device now and show its state. Nothing is written on it, so nobody has to approve."""
     found = call_object("POST", f"/v1/devices/{quote(name, safe='')}/probe", {}, timeout_s=PROBE_S)
     if as_json:
         print_json(found)
@@ -102,9 +102,11 @@ def neighbors(
     name: Name,
     output: ListOutput = None,
     as_json: AsJson = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print what `device import` reads: name,host")] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print the list in the form that `device import` reads: name,host")
+    ] = False,
 ) -> None:
-    """List the devices that a device hears now (LLDP, MNDP, CDP). What they say of themselves proves nothing."""
+    """List the devices that a device hears now (LLDP, MNDP, CDP). Their own words prove nothing."""
     found = cast("list[Json]", call("GET", f"/v1/devices/{quote(name, safe='')}/neighbors", timeout_s=PROBE_S))
     if as_csv:
         print("name,host")
@@ -239,7 +241,7 @@ def _ready_row(one: Json) -> tuple[str, ...]:
 
 
 def _print_trials(one: Json) -> None:
-    """Print each refusal once with what mends it, and every way out."""
+    """Print each refusal once with its mend, and every way out."""
     where = f"{one['device'] or '-'} {one['method']}"
     refused: dict[str, list[str]] = {}
     ways: dict[str, None] = {}

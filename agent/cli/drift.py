@@ -50,7 +50,7 @@ def came_since(counts: Json, services: object) -> int:
 
 
 def _round(before: Json) -> Json:
-    """Have the agent run a round, and return what it found."""
+    """Have the agent run a round, and return its findings."""
     call_object("POST", "/v1/drift", {})
     until = time.monotonic() + ROUND_S
     while (found := call_object("GET", "/v1/drift"))["running"]:

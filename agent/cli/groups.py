@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ConnectorGroup(LazyGroup):
-    """A group with the commands of the connectors whose specs name it."""
+    """A group with the commands of the connectors that name it in their specs."""
 
     packages: Sequence[str] | None = None
     """Packages of the connectors; None: those of the registry."""
@@ -38,7 +38,7 @@ class ConnectorGroup(LazyGroup):
         return {name: command for name, command in found.items() if name not in known}
 
     def declared(self) -> Iterator[Commands]:
-        """Yield what connectors say of their commands."""
+        """Yield the connectors' own specs of their commands."""
         from agent.connectors import registry
 
         for spec in registry.specs(self.packages or registry.DEFAULT):

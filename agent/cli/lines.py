@@ -121,7 +121,9 @@ def _read_ago(cause: Json) -> str:
 
 
 def _silent_text(cause: Json, since: str) -> str:
-    """Return that a device is silent; where another system says so, by what, and how old its last poll is."""
+    """Return that a device is silent; where another system says so, the name of that system and the age of its last
+    poll.
+    """
     if not cause["source"]:
         return f"{SILENT} since {since}{_own_why(cause)}"
     read = "" if cause["age_s"] is None else f"; it polled it last {age_text(cast('int', cause['age_s']))} ago"

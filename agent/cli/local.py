@@ -146,7 +146,7 @@ def _run(config: Path | None, manager: ServiceManager) -> None:
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """Show the agent: its condition, trust and log, what waits. Exit code 5: degraded, 6: frozen, 7: halted."""
+    """Show the agent: its condition, trust and log, pending work. Exit code 5: degraded, 6: frozen, 7: halted."""
     found = call_object("GET", "/v1/status")
     if as_json:
         print_json(found)
@@ -301,7 +301,7 @@ def _cpes(counts: dict[str, int]) -> str:
 
 
 def _crowded(one: Json) -> str:
-    """Return what became of the series of a device that has too many."""
+    """Return the fate of the series of a device that has too many."""
     lost = f"{one['dropped']} ended series were dropped since the start" if one["dropped"] else ""
     refused = "new ones are not kept" if one["refused"] else ""
     return f"{one['device']} has more than are kept of a device: {', '.join(filter(None, (lost, refused)))}"
@@ -322,7 +322,7 @@ def _devices(counts: dict[str, int]) -> str:
 
 
 def _standing_and_cloud(found: Json) -> list[str]:
-    """Return who may have what done without being asked, and how the way to the control plane stands."""
+    """Return the standing authorities, and the state of the way to the control plane."""
     lines = []
     for s in cast("list[Json]", found["standings"]):
         until = _since(s["not_after"])

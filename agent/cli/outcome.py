@@ -114,7 +114,7 @@ def _recorded(item: Json) -> bool:
 def _applied_words(item: Json) -> str:
     """Return the words for an applied item that is not to be called enforced; "" for all others.
 
-    Only what a subscriber may do is enforced: of a CPE it is said what was done, and what was seen of it.
+    Only a subscriber's service is enforced: for a CPE the text tells the act and the proof.
     """
     if item["state"] != "applied":
         return ""
@@ -123,7 +123,9 @@ def _applied_words(item: Json) -> str:
 
 
 def _since(change: Json, item: Json) -> str:
-    """Return what a later change did to an item: did what this one left out, or took it back; "": nothing."""
+    """Return the effect of a later change on an item: it did the part that this one left out, or took it back; "":
+    none.
+    """
     n = str(item["n"])
     done, reverted = (cast("Json", change[name]).get(n, "") for name in ("done_again", "reverted_by"))
     return f"reverted by {reverted}" if reverted else f"done since by {done}" if done else ""
@@ -210,7 +212,7 @@ def _cpe_step(step: Json) -> str:
 
 
 def _bound(address: str) -> str:
-    """Return what of a bound address is shown: an id of many digits by its beginning, a login or a name whole."""
+    """Return the shown part of a bound address: the beginning of an id of many digits, a login or a name whole."""
     key = neutralise(address.split("/", 3)[-1])
     return key[:8] if _LONG_ID.fullmatch(key) else key
 
@@ -236,7 +238,7 @@ def _joined(word: str, why: str, between: str = " · ") -> str:
 
 
 def _remedy(item: Json) -> str:
-    """Return what a person can do about an open item, as a line of its own; "" where nothing is known."""
+    """Return the advice on an open item, as a line of its own; "" where there is none."""
     known = explain(str(item["reason"]), *_LAYERS)
     return f"\n    > {known.remedy}" if known and known.remedy else ""
 
@@ -265,7 +267,7 @@ def _groups(change: Json, items: Sequence[Json]) -> list[str]:
 
 
 def _retry_hint(change: Json, items: Sequence[Json]) -> list[str]:
-    """Return the commands that go on with a change: with what is set, and with what was not sent."""
+    """Return the commands that go on with a change: with set items, and with unsent ones."""
     states = {str(i["state"]) for i in items if not _since(change, i)}
     over = change["finished_seq"] is not None and not str(change["action"]).startswith(("cpe-", "revert"))
     hints = [f"     > ispagent change retry {change['id']}"] if "set-not-enforced" in states else []

@@ -13,7 +13,7 @@ _RATES: Final = {"in_bps": "bit/s", "out_bps": "bit/s"}
 
 
 def plot_bytes(of: Plotted, file: Path) -> bytes:
-    """Return the content of a file whose name ends in .png or .svg."""
+    """Return the content of a file with a name that ends in .png or .svg."""
     drawn = shapes(of)
     if file.suffix.lower() == ".svg":
         return svg(drawn).encode()

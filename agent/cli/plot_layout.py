@@ -68,7 +68,7 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """A text whose base line is at a spot. `anchor`: `start`, `middle` or `end` of it is there."""
+    """A text with its base line at a spot. `anchor`: `start`, `middle` or `end` of it is there."""
 
     spot: Spot
     text: str

@@ -1,4 +1,4 @@
-"""A change as its plan says it, out of the bytes that the agent signed: what a person approves, and nothing else."""
+"""A change as its plan says it, out of the bytes that the agent signed: a person approves this, and nothing else."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def close_stale(
     hold: Hold = False,
     as_json: AsJson = False,
 ) -> None:
-    """Close rows of accounting whose session is over: its NAS denies it, or is configured no more.
+    """Close rows of accounting after their session is over: its NAS denies it, or is configured no more.
 
     Each NAS is asked about each session by a Disconnect-Request: one that it still has ends by it, and is not closed
     here. A row is closed at the time when accounting last heard of it, with the cause Stale-Session.

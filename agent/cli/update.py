@@ -59,7 +59,7 @@ def apply(
     to: To = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask")] = False,
 ) -> None:
-    """Verify what was fetched once more, as root, and install it. If it does not start in 60 s, put the old one back.
+    """Verify the fetched update once more, as root, and install it. If it does not start in 60 s, put the old one back.
 
     Exit code 1: the version from before runs, since nothing was changed or it was put back. Exit code 4: neither runs.
     """
@@ -119,7 +119,7 @@ def _difference(here: Package, offered: Package) -> str:
 
 
 def _done(work: Callable[[], T]) -> T:
-    """Return what `work` returns, or leave with the exit code of its error."""
+    """Return the result of `work`, or leave with the exit code of its error."""
     from agent.update import errors
 
     try:

@@ -21,7 +21,7 @@ A connector is one folder. It plays any of these roles, each a protocol here, an
 None of them knows plans, trust or the journal. Systems that are dialed (`Reach.DIAL`: databases, routers) and devices
 that call in (`Reach.ARRIVE`: CPE) have the same session; only how it comes about differs.
 
-Errors (what is known of the device decides the class):
+Errors (the knowledge about the device decides the class):
 
 * ConnectorError
   x NotSentError: nothing was sent; the device is as before
@@ -78,7 +78,7 @@ class DriftedError(NotSentError):
 
 
 class LostError(ConnectorError):
-    """What was sent may or may not have taken effect. `reason` is a short code for the journal."""
+    """The sent command may or may not have taken effect. `reason` is a short code for the journal."""
 
     def __init__(self, message: str, *, reason: AnyReason) -> None:
         super().__init__(message)
@@ -94,12 +94,12 @@ class UnreadableError(ConnectorError):
 
 
 Earlier = Mapping[Address, Seen]
-"""What earlier attempts at a step were bound to, as it was read before the first of them."""
+"""The sessions that earlier attempts at a step were bound to, as read before the first of them."""
 NOTHING_EARLIER: Earlier = MappingProxyType({})
 
 
 class Reach(enum.Enum):
-    """Who opens the connection: we (DIAL), or the device when it likes (ARRIVE)."""
+    """The side that opens the connection: we (DIAL), or the device when it likes (ARRIVE)."""
 
     DIAL = "dial"
     ARRIVE = "arrive"
@@ -111,10 +111,10 @@ class Traits:
 
     `conditional`: a write happens only if the resource still reads *before*, atomically; otherwise it is checked, then
     written, and the preview says so. `settle_s`: how long after its carrier was closed a command may still take effect.
-    `window`: steps in flight per target. `send_s`: how long one command may take, `reread_s`: for how long what became
-    of it is asked for, before it is left unknown; None: as for every target (`changes.perform.Patience`).
-    `census`: the resource of each target that lists everybody who is online, below the target's id; empty: none does.
-    `effects`: every verb of an effect that its sessions accept, with the kinds under which a plan lists it.
+    `window`: steps in flight per target. `send_s`: how long one command may take, `reread_s`: for how long its fate is
+    asked for, before it is left unknown; None: as for every target (`changes.perform.Patience`). `census`: the resource
+    of each target that lists all online subscribers, below the target's id; empty: none does. `effects`: every verb of
+    an effect that its sessions accept, with the kinds under which a plan lists it.
     """
 
     conditional: bool
@@ -133,7 +133,7 @@ class Traits:
 class Busy:
     """Why a target should be spared for now. `reason` is a short code for the journal, `detail` one sentence.
 
-    `undoes`: what is written on the target meanwhile may be undone afterwards.
+    `undoes`: writes on the target meanwhile may be undone afterwards.
     """
 
     reason: AnyReason
@@ -162,7 +162,7 @@ class DeviceState(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class DeviceReport:
-    """What is known of one device.
+    """The facts on one device.
 
     `problem`: why the state is not REACHABLE. `tried_s`: when it was last connected to, or that was tried; `read_s`:
     when facts and findings were read, which may be longer ago (unix seconds, None: never). `facts`: label -> text.
@@ -181,7 +181,7 @@ class DeviceReport:
 
     @property
     def name(self) -> str:
-        """What the configuration calls it."""
+        """Its name in the configuration."""
         return self.target.partition("/")[2]
 
 
@@ -197,11 +197,11 @@ class DeviceFacts(Connector, Protocol):
     """Role: it reports the state of its devices."""
 
     def reports(self) -> Sequence[DeviceReport]:
-        """Return what is known of each device, as it was last read; nothing is sent."""
+        """Return the facts on each device, as last read; nothing is sent."""
         ...
 
     async def probe(self, target: str) -> DeviceReport:
-        """Ask a device that is dialled now, and return what is known then. It writes nothing.
+        """Ask a device that is dialled now, and return the facts on it. It writes nothing.
 
         A device that cannot be asked is no error here: the report says so.
         """
@@ -223,7 +223,7 @@ class SeesNeighbors(Connector, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the device said; evidence, never the verdict. `reason` is a code (`ack`, `nak-503`), `detail` for people."""
+    """The device's word; evidence, never the verdict. `reason` is a code (`ack`, `nak-503`), `detail` for people."""
 
     accepted: bool
     reason: AnyReason
@@ -236,7 +236,7 @@ class ReadSession(Protocol):
     target: Target
 
     async def read(self, addresses: Collection[Address]) -> Mapping[Address, Seen]:
-        """Return what each address reads now: the same reader for preview, apply and read-back.
+        """Return the present value of each address: the same reader for preview, apply and read-back.
 
         Raises:
             UnreadableError: the target could not be asked.
@@ -254,8 +254,8 @@ class Session(ReadSession, Protocol):
     async def bind(self, effect: Effect, earlier: Earlier = NOTHING_EARLIER) -> Mapping[Address, Seen]:
         """Return the resources that `effect` would act on now (each open session), to be journalled before it is sent.
 
-        `earlier`: what earlier attempts at this very step were bound to. What began after the first of them is the
-        change's own result: a later attempt leaves it alone, unless it is seen to be wrong.
+        `earlier`: the sessions that earlier attempts at this very step were bound to. A session that began after the
+        first of them is the change's own result: a later attempt leaves it alone, unless it is seen to be wrong.
 
         Raises:
             UnreadableError: the target could not be asked.
@@ -278,14 +278,14 @@ class Session(ReadSession, Protocol):
     async def busy(self) -> Busy | None:
         """Return why the target should be spared changes for now, or None; asked before each one. Reads are not held.
 
-        What cannot be asked is not busy: the change itself will find out.
+        A device that cannot be asked is not busy: the change itself will find out.
         """
         ...
 
 
 @runtime_checkable
 class LateResult(Protocol):
-    """A session whose device says later what became of an effect that it had accepted."""
+    """A session with a device that reports later on an effect that it had accepted."""
 
     def late_result(self, ticket: Ticket) -> Reply | None:
         """Return that later reply: a refusal ends the waiting for proof. None: nothing was said yet."""
@@ -319,7 +319,7 @@ class TellsByItself(Protocol):
 
 @runtime_checkable
 class NamesProof(Protocol):
-    """Role of a session: it says in the words of its devices by what an effect is proven."""
+    """Role of a session: it names the proof of an effect in the words of its devices."""
 
     def proof_of(self, effect: Effect) -> str:
         """Return the proof of an effect in the words of its device, such as `boot seen`."""
@@ -334,15 +334,15 @@ class Answers(Protocol):
         """Return why the target, and each thing behind it, does not answer; "" for those that do.
 
         Returns:
-            By name: the target's id, or what stands behind it (`nas/bng-1`). What was not asked is left out. Causes are
-            logged, so none says anything about a subscriber.
+            By name: the target's id, or that of a device behind it (`nas/bng-1`). A device that was not asked is left
+            out. Causes are logged, so none says anything about a subscriber.
         """
         ...
 
 
 @runtime_checkable
 class KnowsAbsence(Protocol):
-    """A session whose effects go to devices behind its target, each of which may be away while the target answers."""
+    """A session with effects that go to devices behind its target; each may be away while the target answers."""
 
     async def missing(self, effect: Effect) -> Busy | None:
         """Return which device does not answer that `effect` would need now, or None; nothing about anybody is sent.
@@ -367,7 +367,7 @@ class CheckResult(enum.Enum):
 class Check:
     """One thing that was checked.
 
-    `about`: the target or what stands behind it; `what`: the thing, in a word or two; `detail`: what was found, one
+    `about`: the target or the device behind it; `what`: the thing, in a word or two; `detail`: the finding, one
     sentence; `mend`: the command, the statement or the setting that mends it, "" where there is nothing to mend.
     """
 
@@ -450,7 +450,7 @@ WARNING: Final = "warning"
 class WayOut:
     """Something beside the rules that were judged by which a suspended subscriber may get out.
 
-    `text` names it, in a few words. `refuses`: it surely defeats the suspension. `mend`: one sentence, what to do; "":
+    `text` names it, in a few words. `refuses`: it surely defeats the suspension. `mend`: the advice, one sentence; "":
     nothing is known. `known`: it was read and is open; False: nobody looked.
     """
 
@@ -468,7 +468,7 @@ class WayOut:
 GARDEN_MOST: Final = 1 << 24
 """How many public addresses a suspended subscriber's garden may hold where the configuration does not say."""
 OPEN: Final = "open"
-"""In an access plan's `display`: what may let a suspended subscriber out, each told way after a `; `."""
+"""In an access plan's `display`: the ways out of a suspended subscriber, each told way after a `; `."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -512,17 +512,16 @@ class LiveSession:
 class NetworkState:
     """The state of a service that the network reads now. It never comes from the agent's memory.
 
-    `access`: of the next login: ACTIVE, or SUSPENDED by our marker; None: neither, or it cannot be told.
-    `refused`: why something that is not ours (staff, an expiry) rejects today's login; "": nothing does. `unknown`: why
-    `access` cannot be told. `tariff`: the one that the rows map to; "": none, or ambiguous. `reply`: a login's
-    reply now, for people. `groups`: groups, lists or profiles in their order. `not_checked`: neither read nor judged.
-    `ways_out`: of a suspended one, what was read and may let it out, though it does not defeat the suspension.
-    `absent`: the target has no entry of the login. `sessions_by`: by what there are no others than `sessions`;
-    `unasked`: names of the devices that may hold another one all the same.
-    `sessionless`: what is known of a subscriber who never has a session, as nobody logs in; "": they log in.
-    `not_held`: why a suspension that is in the network keeps nobody in; `mend`: what to do about it; `unjudged`: why
-    that is not known, at all or of some devices. Their reader fills them in (`agent.services.network`): by the access
-    method's own plan, so no access method judges a suspension twice.
+    `access`: of the next login: ACTIVE, or SUSPENDED by our marker; None: neither, or it cannot be told. `refused`: why
+    something that is not ours (staff, an expiry) rejects today's login; "": nothing does. `unknown`: why `access`
+    cannot be told. `tariff`: the one that the rows map to; "": none, or ambiguous. `reply`: a login's reply now, for
+    people. `groups`: groups, lists or profiles in their order. `not_checked`: neither read nor judged. `ways_out`: of a
+    suspended one, settings that were read and may let it out, though they do not defeat the suspension. `absent`: the
+    target has no entry of the login. `sessions_by`: the evidence that there are no others than `sessions`; `unasked`:
+    names of the devices that may hold another one all the same. `sessionless`: the state of a subscriber that never has
+    a session, as nobody logs in; "": they log in. `not_held`: why a suspension that is in the network keeps nobody in;
+    `mend`: the advice; `unjudged`: why that is not known, at all or of some devices. Their reader fills them in
+    (`agent.services.network`): by the access method's own plan, so no access method judges a suspension twice.
     """
 
     access: Access | None
@@ -559,8 +558,8 @@ class Enforced(enum.Enum):
 class Judgement:
     """`how` says how it is known: `seen`, `garden`, `inferred`, `offline`, `none-known`; or why not: `still-online`,
     `outside-garden`, `old-session`, `not-in-effect`, `not-proven`, `unreadable`, `unmapped-method`. `detail` is for
-    people. `again`: addresses of effects of the item that find more to end now than when they ran: what they end comes
-    with a session that began since, or its end was forgotten.
+    people. `again`: addresses of effects of the item that find more to end now than when they ran: the sessions to end
+    began since, or their end was forgotten.
     """
 
     enforced: Enforced
@@ -570,7 +569,7 @@ class Judgement:
 
 
 class AccessMethod(Protocol):
-    """How one access method makes a service state real. Pure: it is given what was read."""
+    """How one access method makes a service state real. Pure: it takes values that were read."""
 
     target: str
 
@@ -579,7 +578,7 @@ class AccessMethod(Protocol):
         ...
 
     def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
-        """Return the steps from what was seen to what is wanted; steps are numbered from 1."""
+        """Return the steps from the seen state to the wanted one; steps are numbered from 1."""
         ...
 
     def network_state(self, service: Service, seen: Mapping[Address, Seen]) -> NetworkState:
@@ -594,7 +593,7 @@ class AccessMethod(Protocol):
         ...
 
     def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
-        """Judge enforcement from what is read now. `ended`: the sessions that the item set out to end."""
+        """Judge enforcement from present values. `ended`: the sessions that the item set out to end."""
         ...
 
     def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
@@ -619,8 +618,8 @@ class Example:
 class DeviceNeeds:
     """Configuration of a device that a suspension by an access method rests on.
 
-    `lists`: address lists of suspended subscribers, whom rules must keep in. `profile`: a profile of suspended
-    subscribers, whose lists these are then; `like`: one of active subscribers. `six`: some have IPv6 in those lists.
+    `lists`: address lists of suspended subscribers, which rules must keep in. `profile`: a profile of suspended
+    subscribers, which then has these lists; `like`: one of active subscribers. `six`: some have IPv6 in those lists.
     """
 
     lists: tuple[str, ...] = ()
@@ -644,7 +643,7 @@ class PrepareTerms:
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """The steps that make a device ready; none: it is. `look`: people whom it cuts off at once.
+    """The steps that make a device ready; none: it is. `look`: people that it cuts off at once.
 
     `display` and `rests_on`: see `AccessPlan`.
     """
@@ -692,7 +691,7 @@ class Ways(Protocol):
         ...
 
     def undoing(self, seen: Mapping[Address, Seen]) -> Sequence[WayOut]:
-        """Return what would undo any change that is made now, as far as it is known."""
+        """Return the state that would undo any change made now, as far as it is known."""
         ...
 
     def defeat_reads(self, seen: Mapping[Address, Seen]) -> Collection[Address]:
@@ -707,7 +706,7 @@ class ClosesGhosts(Protocol):
     def close_ghosts(self, service: Service, seen: Mapping[Address, Seen], silent_h: int) -> AccessPlan | CannotEnforce:
         """Return the steps that close the rows of a service's sessions on which accounting is silent for `silent_h`.
 
-        Only those of sessions that their NAS denies when it is asked, or whose NAS is not configured.
+        Only those of sessions that their NAS denies when it is asked, or without a configured NAS.
         """
         ...
 
@@ -980,7 +979,7 @@ Rows = Mapping[str, Mapping[str, str]]
 
 
 class SessionHost(Protocol):
-    """A kind of device on which sessions run that another connector decides about. Pure: it is given what was read.
+    """A kind of device on which sessions run that another connector decides about. Pure: it takes read values.
 
     A connector that hands out policies (a RADIUS server) cannot see whether they take effect; the device on which the
     session runs can. `target` is the id of such a device; `kind` is `ppp` or `hotspot`.
@@ -991,7 +990,7 @@ class SessionHost(Protocol):
         ...
 
     def let_out(self, rules: Value, kind: str, lists: Collection[str], addresses: Collection[str]) -> str:
-        """Return why its rules let a suspended session out, and what to do; empty when they keep it in.
+        """Return why its rules let a suspended session out, and the advice; empty when they keep it in.
 
         Args:
             rules: as they were read.
@@ -1006,7 +1005,7 @@ class SessionHost(Protocol):
         ...
 
     def entry_noun(self, kind: str) -> str:
-        """Return what such an entry is called."""
+        """Return the name of such an entry."""
         ...
 
     def sessions(self, target: str, kind: str, login: str) -> Address:
@@ -1060,11 +1059,11 @@ class SessionHost(Protocol):
         ...
 
     def end_of(self, where: Address, key: str, within_s: int) -> Effect:
-        """Return the effect that ends what runs at an address of `sessions`, `connections`, `session_connections`."""
+        """Return the effect that ends everything at an address of `sessions`, `connections`, `session_connections`."""
         ...
 
     def ways(self, target: str, kind: str, lists: Collection[str], garden_most: int) -> Ways:
-        """Return the ways out of subscribers whom these address lists suspend.
+        """Return the ways out of subscribers that these address lists suspend.
 
         Args:
             target: the device.

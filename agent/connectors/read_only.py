@@ -1,4 +1,4 @@
-"""A connector without a write half, handed out like any other: what would change something is refused unsent."""
+"""A connector without a write half, handed out like any other: a command that changes something is refused unsent."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class ReadOnlySession:
         self._session = session
 
     async def read(self, addresses: Collection[Address]) -> Mapping[Address, Seen]:
-        """Return what each address reads now.
+        """Return the present value of each address.
 
         Raises:
             UnreadableError: the target could not be asked.

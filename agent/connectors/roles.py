@@ -33,7 +33,7 @@ class Connectors:
 
     @property
     def in_sessions(self) -> Mapping[str, Changes]:
-        """Those whose targets have sessions. One that only reads refuses to send."""
+        """Those with targets that have sessions. One that only reads refuses to send."""
         found: dict[str, Changes] = {}
         for name, connector in self.by_name.items():
             if isinstance(connector, Changes):
@@ -49,7 +49,7 @@ class Connectors:
 
     @property
     def census(self) -> Mapping[str, Address]:
-        """Where everybody who is online is listed, by target; without the targets that list nobody."""
+        """The resource that lists all online subscribers, by target; without the targets that list nobody."""
         return {
             target.id: Address(f"{target.id}/{connector.traits.census}")
             for connector in self.in_sessions.values()

@@ -26,7 +26,7 @@ C = TypeVar("C")
 
 @dataclass(frozen=True, slots=True)
 class AccessMap:
-    """An access method as the inventory sees it: who decides it, and for which tariffs.
+    """An access method as the inventory sees it: the target that decides it, and its tariffs.
 
     `same`: brings a login to the one spelling in which the target compares it, as where that ignores case. `also_on`:
     other targets on which the same login is the subscriber's. `addressed`: a login is addresses and networks, comma
@@ -52,7 +52,7 @@ class ConnectorContext:
         clock: the clocks of everything that takes time.
         cpes: the store of CPE, for connectors by which CPE are managed.
         answers: keeps answers of devices over a restart.
-        hosts: what each kind of device knows of other connectors' sessions, by the first word of a target's id.
+        hosts: each kind of device that knows other connectors' sessions, by the first word of a target's id.
     """
 
     secrets: Callable[[str], bytes]
@@ -71,7 +71,7 @@ class Commands:
     Args:
         group: the group of `ispagent` that they join; one that does not exist is made.
         app: `MODULE:NAME` of a `typer.Typer`.
-        about: what a group that is made is for, in one line.
+        about: the purpose of a group that is made, in one line.
     """
 
     group: str
@@ -127,10 +127,10 @@ class ConnectorSpec(Generic[C]):
         roles: the protocols of `base` that it plays.
         access: the access methods that a configuration declares.
         method_sections: the sections that declare them. A name stands in one of all connectors' sections only.
-        host: what it knows of sessions on its targets that other connectors decide about.
+        host: its knowledge of sessions on its targets that other connectors decide about.
         commands: its own commands, a `typer.Typer` named as MODULE:NAME, and the group that they join or make.
         sources: the billing sources that a configuration declares.
-        reload: takes over from a configuration that was read anew what needs no restart: (running, read anew).
+        reload: takes over the settings that need no restart from a new configuration: (running, read anew).
         idle: says that it has nothing to do under a configuration: the agent does not make it, and imports none of it.
     """
 
@@ -173,7 +173,7 @@ class Configured(Generic[C]):
         return self.spec.sources(self.config)
 
     def reload(self, fresh: Configured[C]) -> None:
-        """Take over from a configuration that was read anew what needs no restart."""
+        """Take over the settings that need no restart from a configuration that was read anew."""
         if self.spec.reload is not None:
             self.spec.reload(self.config, fresh.config)
 
@@ -191,5 +191,5 @@ class Configured(Generic[C]):
 
 
 def configured(spec: ConnectorSpec[C], reader: ConfigReader) -> Configured[C]:
-    """Return a connector with what stands in the configuration file for it."""
+    """Return a connector with its part of the configuration file."""
     return Configured(spec, spec.parse(reader))

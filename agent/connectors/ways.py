@@ -101,7 +101,7 @@ def _refusing(found: Collection[WayOut]) -> WayOut | None:
 
 
 def _with(planned: AccessPlan, found: Sequence[WayOut]) -> AccessPlan:
-    """Return a plan whose preview names the ways out."""
+    """Return a plan with a preview that names the ways out."""
     if not found:
         return planned
     told = "; ".join(filter(None, (planned.display.get(OPEN, ""), *(way.told for way in found))))

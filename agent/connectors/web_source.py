@@ -1,4 +1,4 @@
-"""The keys that sources behind a web API have in the configuration file, and what they mean. Pure."""
+"""The keys that sources behind a web API have in the configuration file, and their meanings. Pure."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class WebSource(Protocol):
 
     @property
     def terms(self) -> SourceTerms:
-        """What every source is configured with."""
+        """The settings that every source has."""
         ...
 
 
@@ -128,5 +128,5 @@ def secrets_of(config: WebSources[S]) -> frozenset[str]:
 
 
 def source_terms(config: WebSources[S]) -> tuple[SourceTerms, ...]:
-    """Return what every source is configured with."""
+    """Return the settings that every source has."""
     return tuple(source.terms for source in config.sources)

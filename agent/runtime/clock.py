@@ -25,7 +25,7 @@ _MAX_NAP_S: Final = 30.0
 
 
 class Clock(Protocol):
-    """What time it is, and sleeping. Everything below `daemon` is given one."""
+    """The time, and sleeping. Everything below `daemon` is given one."""
 
     @property
     def boot_id(self) -> str:
@@ -102,7 +102,7 @@ async def sleep_or(clock: Clock, seconds: float, event: trio.Event) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ClockMark:
-    """What both clocks read at one moment, to be kept across restarts.
+    """The values of both clocks at one moment, to be kept across restarts.
 
     `step_s` is the disagreement seen so far and not yet forgiven, seconds, positive when the wall clock ran ahead.
     """
@@ -114,11 +114,11 @@ class ClockMark:
 
 
 class ClockGuard:
-    """Notices that somebody set the wall clock. Pure: it is told what the clocks read.
+    """Notices that somebody set the wall clock. Pure: it takes the values of the clocks.
 
-    A jump is latched: it stands, whatever the clocks read next, until a person accepts the present time. `mark` is
-    what to persist after each check; it does not move while halted, so a restart does not forget. Small steps add up
-    (ten of a minute are a jump), less what NTP may have slewed in the meantime.
+    A jump is latched: it stands, whatever the clocks read next, until a person accepts the present time. Persist `mark`
+    after each check; it does not move while halted, so a restart does not forget. Small steps add up (ten of a minute
+    are a jump), less the most that NTP may have slewed in the meantime.
     """
 
     def __init__(self, mark: ClockMark | None = None, *, halted_by_s: float | None = None) -> None:

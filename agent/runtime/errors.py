@@ -52,7 +52,7 @@ class HttpError(AgentRuntimeError):
 
 
 class MalformedRequestError(HttpError):
-    """The client sent what is not the HTTP, JSON or query that was expected."""
+    """The client sent other HTTP, JSON or query than expected."""
 
     def __init__(self, message: str, *, status: int = 400, code: str = HttpReason.MALFORMED) -> None:
         super().__init__(status, code, message)
@@ -71,7 +71,7 @@ class MayNotConnectError(ClientError):
 
 
 class NoAnswerError(ClientError):
-    """The request was sent and no whole answer came: what became of it is unknown."""
+    """The request was sent and no whole answer came: its fate is unknown."""
 
 
 class MalformedAnswerError(ClientError):

@@ -37,7 +37,7 @@ DRAIN_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Limits(WireLimits):
-    """What one client may cost, and how many there may be."""
+    """The cost of one client, and the number of clients, at most."""
 
     connections: int = 64
     connections_per_uid: int = 24
@@ -152,7 +152,7 @@ async def serve_http(
 
 
 def peer_of_stream(stream: trio.SocketStream) -> Peer:
-    """Return who is at the other end of the stream."""
+    """Return the user at the other end of the stream."""
     return peer_of(stream.socket)
 
 
@@ -227,7 +227,7 @@ class _Connection:
             nursery.cancel_scope.cancel()
 
     async def _until_gone(self, scope: trio.CancelScope) -> None:
-        """Cancel when the client closes (also only its sending half); what it still sends is dropped."""
+        """Cancel when the client closes (also only its sending half); its later bytes are dropped."""
         with suppress(trio.BrokenResourceError):
             while await self.wire.stream.receive_some(_READ_BYTES):
                 pass

@@ -106,7 +106,7 @@ def _json(data: bytes) -> object:
 
 
 def _who_may(socket_path: Path) -> str:
-    """Return why a socket refuses this user, and what to do about it."""
+    """Return why a socket refuses this user, and the advice."""
     try:
         gid = socket_path.stat().st_gid
     except OSError:

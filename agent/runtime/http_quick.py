@@ -46,7 +46,7 @@ class QuickHead:
 
 
 def quick_head(data: bytes, most: int) -> QuickHead | Quick:
-    """Return the head at the beginning of what a client sent, or why there is none.
+    """Return the head at the beginning of a client's bytes, or why there is none.
 
     Args:
         data: not empty, and begins with no empty line.

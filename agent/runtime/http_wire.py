@@ -1,11 +1,11 @@
 """One HTTP/1.1 connection, the server's side: h11 on a trio stream. Requests one after another, each read whole.
 
-What comes is bounded in size and time: a client that is slow, silent or writes nonsense costs its own connection and
-nothing else. Who answers, and in what form, is the caller's: `http` has JSON on a unix socket, the ACS SOAP over TCP.
+Input is bounded in size and time: a client that is slow, silent or writes nonsense costs its own connection and
+nothing else. The caller decides the answer and its form: `http` has JSON on a unix socket, the ACS SOAP over TCP.
 
 * A plain request is read and answered without h11 (`http_quick`), which costs a tenth. Any other goes to h11 from its
   first byte on, and so does an answer in parts.
-* Inside `one_deadline` a connection has one cancel scope, whose deadline is moved; outside, each wait has its own.
+* Inside `one_deadline` a connection has one cancel scope with a deadline that is moved; outside, each wait has its own.
 * A request with both Content-Length and Transfer-Encoding is refused and its connection closed: a proxy in between may
   have taken the other one (RFC 9112 section 6.1). Where `strict_lines` is set, so is a head with lines that end in LF
   alone, which RFC 9112 section 2.2 lets a server take and which two servers in a row may take for different heads.
@@ -35,7 +35,7 @@ _READ_BYTES: Final = 65_536
 
 @dataclass(frozen=True, slots=True)
 class WireLimits:
-    """What one client may cost. Sizes in bytes, times in seconds."""
+    """The cost of one client, at most. Sizes in bytes, times in seconds."""
 
     head_bytes: int = 16_384
     """Held while a head is incomplete (h11's rule: one that arrives whole in one read may be larger)."""
@@ -52,7 +52,7 @@ class WireLimits:
 
 
 GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError, SlowError)
-"""What ends a connection without a word: the client is gone, or too slow to be told so."""
+"""Errors that end a connection without a word: the client is gone, or too slow to be told so."""
 
 Headers = Sequence[tuple[str, str]]
 RequestHead = h11.Request | QuickHead
@@ -61,7 +61,7 @@ RequestHead = h11.Request | QuickHead
 
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 _NO_FIELD: Final = re.compile(r"[^\t -~]")
-"""What no field of ours has: it would end the field, and begin another."""
+"""Characters that no field of ours has: they would end the field, and begin another."""
 _STATUS_LINES: Final = {s.value: f"HTTP/1.1 {s.value} \r\n".encode() for s in http.HTTPStatus if s.value >= 200}
 
 
@@ -77,7 +77,7 @@ class _State(enum.Enum):
 
 
 class Wire:
-    """One connection. Methods raise what is in `GONE`, and h11.RemoteProtocolError for what is no HTTP."""
+    """One connection. Methods raise the errors in `GONE`, and h11.RemoteProtocolError for bytes that are no HTTP."""
 
     def __init__(self, stream: trio.abc.Stream, limits: WireLimits) -> None:
         """Take a stream that was just accepted; closing it is the caller's."""
@@ -107,7 +107,7 @@ class Wire:
     def one_deadline(self) -> Iterator[None]:
         """Have one cancel scope for all waits inside the block, which ends with SlowError when a client is too slow.
 
-        What the block does between reading and answering is under no deadline.
+        Work of the block between reading and answering is under no deadline.
         """
         with trio.CancelScope() as scope:
             self._scope = scope
@@ -125,7 +125,7 @@ class Wire:
             self._scope.cancel()
 
     def go_on(self) -> None:
-        """Return unless the connection was hung up. For use before work whose answer would not be sent.
+        """Return unless the connection was hung up. For use before work with an answer that would not be sent.
 
         Raises:
             SlowError: it was hung up.
@@ -211,7 +211,7 @@ class Wire:
         return head
 
     async def body(self, most: int | None = None, within_s: float | None = None) -> bytes:
-        """Return the whole body of the request whose head was read.
+        """Return the whole body of the request, after its head.
 
         Args:
             most: bytes; None: as the limits say.
@@ -259,7 +259,7 @@ class Wire:
     async def gone(self) -> None:
         """Return once the client closed, also only its sending half, while its request is worked on.
 
-        What it sends meanwhile is kept for the next request; cancelled, nothing is lost.
+        Its bytes meanwhile are kept for the next request; cancelled, nothing is lost.
         """
         kept = 0
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
@@ -275,7 +275,7 @@ class Wire:
                 await trio.sleep_forever()  # it sends without end: it will be seen to be gone by the answer
 
     async def linger(self, most: int) -> None:
-        """Drop what a client that was refused still sends, up to so many bytes, before its connection is closed.
+        """Drop the later bytes of a refused client, up to so many, before its connection is closed.
 
         A socket that is closed with something unread is reset, and the client may never read why (RFC 9112 9.6). Nor
         one that sent an empty line too many after its request, as old clients do: so each is waited for.
@@ -301,7 +301,7 @@ class Wire:
         await self._send(b"%b%b\r\n%b" % (first, fields.encode("ascii"), body))
 
     async def send(self, *events: h11.Event) -> None:
-        """Send what h11 makes of some events, in one piece."""
+        """Send h11's bytes for some events, in one piece."""
         http_ = self._h11()
         await self._send(b"".join(part for event in events if (part := http_.send(event))))
 

@@ -1,6 +1,6 @@
 """Long answers as JSON, encoded in slices: other tasks run in between.
 
-A module of its own: who only reads JSON, as the command line does, imports no event loop.
+A module of its own: the command line, which only reads JSON, imports no event loop.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ LONG: Final = 1 << 20
 
 
 async def encode_in_slices(value: object) -> bytes:
-    """Return what `encode` returns; long lists and texts of it in slices: other tasks run in between."""
+    """Return the same as `encode`; long lists and texts of it in slices: other tasks run in between."""
     if isinstance(value, dict) and value:
         parts: list[bytes] = []
         for name, inner in value.items():

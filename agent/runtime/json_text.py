@@ -1,4 +1,4 @@
-"""Strict JSON: what one reader would understand otherwise than another is refused."""
+"""Strict JSON: a text that two readers would understand differently is refused."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def decode_untrusted(data: bytes) -> object:
 
 
 def decode_exact_untrusted(data: bytes) -> object:
-    """Return what `decode_untrusted` returns, with each number that has a fraction as the exact `Decimal`.
+    """Return the same as `decode_untrusted`, with each number that has a fraction as the exact `Decimal`.
 
     It is made for megabytes: depth and surrogates are looked for in the bytes.
 

@@ -1,4 +1,4 @@
-"""A bell: wakes those who wait now, and is forgotten by those who come later."""
+"""A bell: wakes the tasks that wait now, and means nothing to later ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import trio
 
 
 class Notifier:
-    """Wakes all who wait. Whoever waits must look again at what it waits for: a ring carries nothing."""
+    """Wakes all waiting tasks. A woken task must look again at its condition: a ring carries nothing."""
 
     def __init__(self) -> None:
         self._event = trio.Event()

@@ -1,6 +1,6 @@
 """Everything that the agent depends on, and whether it answers: each outage has a first and a last log line.
 
-A dependency is a target, what stands behind one (a NAS), or the billing file. Its causes are composed of the
+A dependency is a target, a device behind one (a NAS), or the billing file. Its causes are composed of the
 configuration and of codes, so they may be logged: whoever reports one names no subscriber in it.
 """
 

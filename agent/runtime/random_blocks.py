@@ -7,7 +7,7 @@ until the thread that writes the database lets it go on. Rules:
 * A block lives for `BLOCK_S` seconds: a snapshot of a virtual machine that is started twice repeats no older bytes.
 * Salts, nonces and references only. Keys are drawn one by one (`trust.chance`), so that no key lies in memory before
   it is needed.
-* Where a source was lent (`trust.chance.lend`), it is asked each time: its order of bytes is what a test wants.
+* Where a source was lent (`trust.chance.lend`), it is asked each time: a test wants its order of bytes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The only log handler: JSON lines on stderr, from which nothing about a subscriber or a secret can be read.
 
-What is printed is decided by name, not by searching: the message's own text (a constant: ruff forbids building it),
+Names decide which fields are printed, not a search: the message's own text (a constant: ruff forbids building it),
 fields that stand in `ALLOWED`, and numbers. Everything else prints as `***`, so a new field is silent until
 somebody thought about it. Exceptions print as their types and places, never their messages. Registered secrets are
 replaced wherever they still appear. Loggers of other packages are dropped below WARNING (librouteros prints passwords

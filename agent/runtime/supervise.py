@@ -1,8 +1,8 @@
 """Tasks that may crash without taking the daemon along. The one place, with codecs' borders, that may catch everything.
 
-A crash is logged (its type and where, never its message: that may hold what a subscriber is called) and the task starts
-again after a pause that grows and is jittered, so that many do not come back at once. `trio.Cancelled` always passes,
-as does what stands in `fatal` (a failed commit stops the daemon).
+A crash is logged (its type and where, never its message: that may hold a subscriber's name) and the task starts again
+after a pause that grows and is jittered, so that many do not come back at once. `trio.Cancelled` always passes, as do
+the errors in `fatal` (a failed commit stops the daemon).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """What a contained task raised: an `Exception`, or a group of them."""
+    """The error of a contained task: an `Exception`, or a group of them."""
 
     error: Exception
 
@@ -50,7 +50,7 @@ async def contain(
     log: logging.Logger,
     fatal: tuple[type[Exception], ...] = (),
 ) -> T | Crash:
-    """Return what `fn` returns, or the `Crash`, logged, if it raises an Exception that is not `fatal`.
+    """Return the result of `fn`, or the `Crash`, logged, if it raises an Exception that is not `fatal`.
 
     Of a group (a nursery's) with something `fatal` in it, all is raised; else the crashes are logged and the rest
     (Cancelled, KeyboardInterrupt) is raised.

@@ -34,14 +34,14 @@ _NOT_STARTED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who connected, as the kernel saw it at connect (SO_PEERCRED, unix(7))."""
+    """The peer, as the kernel saw it at connect (SO_PEERCRED, unix(7))."""
 
     uid: int
     pid: int
 
 
 def peer_of(sock: socket.socket | trio.socket.SocketType) -> Peer:
-    """Return who is at the other end of a connected unix socket."""
+    """Return the peer at the other end of a connected unix socket."""
     pid, uid, _gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
     return Peer(uid=uid, pid=pid)
 
@@ -54,7 +54,7 @@ def bind_unix(path: Path, mode: int = 0o660, group: str | None = None) -> trio.S
 
     Args:
         path: at most 107 bytes, in a directory that exists.
-        mode: who may connect (connecting takes write permission).
+        mode: of the socket's file (connecting takes write permission).
         group: the group that owns the socket; None leaves it.
 
     Raises:
@@ -83,11 +83,11 @@ def bind_unix(path: Path, mode: int = 0o660, group: str | None = None) -> trio.S
 def adopt(passed: Sequence[PassedSocket], path: Path, group: str | None = None) -> socket.socket | None:
     """Return a duplicate of the listening socket that systemd opened (`ispagent.socket`), or None: there is none.
 
-    Systemd decides who may connect (SocketGroup, SocketMode). The path must be the configured one, which the commands
-    of people use.
+    Systemd decides on the users that may connect (SocketGroup, SocketMode). The path must be the configured one, which
+    the commands of people use.
 
     Args:
-        passed: what systemd opened.
+        passed: the socket that systemd opened.
         path: the configured socket.
         group: the configured group; None: none is configured.
 

@@ -99,7 +99,7 @@ class WebPeer:
 class WebAnswer:
     """A whole answer. `headers`: names in small letters. `json`: numbers with a fraction are `Decimal`.
 
-    `began_s`: when the attempt that it answers began, unix seconds: what it tells was true then or later.
+    `began_s`: when the attempt that it answers began, unix seconds: its facts were true then or later.
     """
 
     status: int
@@ -172,7 +172,7 @@ class WebClient:
 
 @dataclass(slots=True)
 class _Allowance:
-    """What is left of a reading's limits."""
+    """The rest of a reading's limits."""
 
     calls: int
     bytes: int
@@ -183,7 +183,7 @@ class WebReading:
     """Calls that belong together, within one allowance. May be used by several tasks."""
 
     def __init__(self, client: WebClient, transport: httpx.AsyncBaseTransport) -> None:
-        """Take the client whose limits hold, and the connections."""
+        """Take the client with the limits, and the connections."""
         self._client = client
         self._transport = transport
         limits = client.limits

@@ -65,7 +65,7 @@ def _take_authorities_of_system(context: ssl.SSLContext) -> None:
 
 
 class _PinnedObject(ssl.SSLObject):
-    """A connection whose handshake ends only with the pinned certificate."""
+    """A connection with a handshake that ends only with the pinned certificate."""
 
     def do_handshake(self) -> None:
         super().do_handshake()

@@ -1,1 +1,1 @@
-"""The verbs of an ISP: what suspend, restore, set-plan and disconnect mean for a service and its reasons. Pure."""
+"""The verbs of an ISP: the meaning of suspend, restore, set-plan and disconnect for a service and its reasons. Pure."""

@@ -1,6 +1,6 @@
 """Differences of a service between the record and the network, with the commands that settle them. Pure.
 
-* The network's word is a `NetworkState`, never the agent's memory; what it cannot tell is no difference.
+* The network's word is a `NetworkState`, never the agent's memory; an unknown is no difference.
 * Nothing here mends anything: each difference has the commands by which a person may ask for it.
 """
 
@@ -206,7 +206,7 @@ _POLICY = {Access.ACTIVE: "full service", Access.SUSPENDED: "the suspended servi
 
 
 def adopt(service: Service, reading: ServiceReading, reason: SuspensionReason) -> tuple[DesiredChange, ...] | Leave:
-    """Return the changes of the record that make it say what the network reads, or why there are none.
+    """Return the changes of the record that make it agree with the network, or why there are none.
 
     Args:
         service: as the inventory has it.

@@ -28,7 +28,7 @@ from agent.runtime.slices import InSlices
 from trust.items import encode_value
 
 ROUNDS_MAX = 8
-"""Read rounds of an access method; each may name what the last one made necessary."""
+"""Read rounds of an access method; each may name resources that the last one made necessary."""
 
 
 class Targets(Protocol):
@@ -75,7 +75,7 @@ class Readings:
         return self.states[service.ref]
 
     def held(self, service: Service, *, suspended: bool) -> NetworkState | UnreadableError:
-        """Return the state of a service, judged whether anybody who is suspended by it is kept in.
+        """Return the state of a service, judged whether it keeps a suspended subscriber in.
 
         The judge is the access method's plan of a suspension, as in a preview. It judges the devices that were read;
         the state names the others.

@@ -1,6 +1,6 @@
 """Would a suspension be kept? Each access method is tried on each of its devices, before anybody has to be suspended.
 
-* A trial is the access method's own plan, from what is read now: it cannot say anything else than a preview would.
+* A trial is the access method's own plan, from present reads: it cannot say anything else than a preview would.
 * Tried are a few subscribers of the inventory, and one that does not exist (`agent.connectors.base.Example`).
 * Nothing is written, and no session is ended.
 """
@@ -77,7 +77,7 @@ class ReadinessReader:
     """Tries the access methods of a network reader."""
 
     def __init__(self, network: NetworkReader, clock: Clock) -> None:
-        """Take the reader of previews, and the clock of what is assumed."""
+        """Take the reader of previews, and the clock of assumed values."""
         self._network, self._clock = network, clock
 
     async def read(self, services: Iterable[Service], device: str = "") -> tuple[Readiness, ...]:
@@ -139,7 +139,7 @@ def sample(services: Iterable[Service], most: int) -> Sequence[Service]:
 async def try_suspensions(
     network: NetworkReader, services: Sequence[Service], known: Readings | None = None
 ) -> list[Trial]:
-    """Return what a preview of each service's suspension would say, by the network reader's access methods.
+    """Return the preview of each service's suspension, by the network reader's access methods.
 
     Args:
         network: reads, and knows the access method of each of the services.
@@ -166,7 +166,7 @@ def _trial(method: AccessMethod, service: Service, read: Readings) -> Trial:
 
 
 def _weighed(trials: Collection[Trial], example: Example | None) -> tuple[Trial, ...]:
-    """Return the trials that count: an example whose address was made up says nothing beside a subscriber."""
+    """Return the trials that count: an example with a made-up address says nothing beside a subscriber."""
     if example is None or not example.made_up:
         return tuple(trials)
     real = tuple(trial for trial in trials if trial.ref)

@@ -1,4 +1,4 @@
-"""What a verb wants of one service: pure decisions from what the inventory and billing say.
+"""The decision of a verb on one service: pure, from the facts of inventory and billing.
 
 A suspension is a *reason* in a set (debt, abuse, request). Suspending a suspended service for another reason adds it
 and touches nothing; lifting one leaves the others; service returns when the set is empty.
@@ -29,7 +29,7 @@ _STAYS = "stays suspended"
 
 @dataclass(frozen=True, slots=True)
 class Params:
-    """What a verb was asked with. `reason` for suspend and restore, `tariff` for set-plan; `now_s` unix seconds.
+    """The arguments of a verb. `reason` for suspend and restore, `tariff` for set-plan; `now_s` unix seconds.
 
     `silent_h`: for disconnect: only rows of sessions on which accounting is silent for so many hours, to close them.
     """
@@ -52,9 +52,10 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is wanted. `state` None: only end its sessions. Whether the network already is so is read, never remembered.
+    """The wanted state. `state` None: only end its sessions. Whether the network already is so is read, never
+    remembered.
 
-    `already`: what is said where it reads so, and nothing is to be recorded either. `network` False: an entry of the
+    `already`: the sentence where it reads so, and nothing is to be recorded either. `network` False: an entry of the
     inventory changes and nothing else; never of a suspension or a tariff. `silent_h`: only close the rows of sessions
     on which accounting is silent for so many hours. `undo`: these writes.
     """
@@ -74,7 +75,7 @@ class Wish:
 
 
 def decide(params: Params, service: Service, billing: Billing) -> Wish | Leave:
-    """Return what the verb wants of the service, or why it leaves it alone. `billing`: of its subscriber, now."""
+    """Return the verb's wish for the service, or why it leaves it alone. `billing`: of its subscriber, now."""
     match params.action:
         case Action.SUSPEND:
             return _suspend(params.reason, service, billing)
@@ -120,7 +121,7 @@ def _suspend(reason: SuspensionReason, service: Service, billing: Billing) -> Wi
 
 
 def may_suspend(reason: SuspensionReason, service: Service, billing: Billing) -> tuple[Requirement, ...] | Leave:
-    """Return what must still hold when the service is suspended for `reason`, or why it is left alone.
+    """Return the conditions that must still hold when the service is suspended for `reason`, or why it is left alone.
 
     All that suspends asks here: the verb itself, and a revert that ends in a suspension.
     """
@@ -169,12 +170,12 @@ def _set_plan(params: Params, service: Service) -> Wish | Leave:
 
 
 def take_back(desired: tuple[DesiredChange, ...], service: Service, billing: Billing) -> Wish | Leave:
-    """Return what reverting an applied item wants: today's desired state decides, not an old pre-image.
+    """Return the wish of reverting an applied item: today's desired state decides, not an old pre-image.
 
-    Where it ends in a suspension, all holds that holds of a suspension: protection, what hangs on it, the debt.
+    Where it ends in a suspension, all conditions of a suspension hold: protection, dependents, the debt.
 
     Args:
-        desired: the inverse of what the item recorded.
+        desired: the inverse of the item's record.
         service: as it is now.
         billing: of its subscriber, now.
     """
@@ -204,7 +205,7 @@ def take_back(desired: tuple[DesiredChange, ...], service: Service, billing: Bil
 
 
 def as_recorded(service: Service) -> Wish:
-    """Return what takes back writes that stand although nothing was recorded of them: the state that is recorded."""
+    """Return the wish that takes back standing writes without a record: the recorded state."""
     access = Access.SUSPENDED if service.reasons else Access.ACTIVE
     return Wish(ServiceState(access, service.tariff), (), (), why="its writes stand, and nothing was recorded of them")
 

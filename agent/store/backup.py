@@ -56,7 +56,7 @@ _TRIES: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class BackupSource:
-    """Where an agent's files are. `origin`: what the configuration calls its log; `series`: back it up, too."""
+    """Where an agent's files are. `origin`: the log's name in the configuration; `series`: back it up, too."""
 
     state_dir: Path
     key_file: Path
@@ -193,6 +193,6 @@ def _refuse_without_room(path: Path, needed: int) -> None:
 
 
 def _take_in_the_journal(database: Path) -> None:
-    """Write what came meanwhile into the database: its journal grew, and the daemon's next commit would have to."""
+    """Write the later commits into the database: its journal grew, and the daemon's next commit would have to."""
     with suppress(sqlite3.Error), closing(files.connect(database, readonly=False)) as con:  # the backup is made
         con.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()

@@ -40,7 +40,7 @@ class Tx(Transaction):
         self.now_s = now_s
         self.trust_version = trust_version
         self.raise_high_water = False
-        """Set by a command after whose commit the log head must be durable in a file of its own as well."""
+        """Set by a command that needs the log head durable in a file of its own as well, after its commit."""
         self.posted = False
         """Set when something was put into the outbox; `on_post` is called once it is durable."""
 
@@ -122,7 +122,7 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
             yield reader
 
     async def aside(self, read: Callable[[sqlite3.Connection], T]) -> T:
-        """Return what `read` makes of one moment of the database, in a thread: heavy reading keeps no task waiting."""
+        """Return the result of `read` on one moment of the database, in a thread: no task waits for heavy reading."""
 
         def work() -> T:
             with self.snapshot() as reader:
@@ -143,7 +143,7 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
         return cast("T", await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED))
 
     def close(self) -> None:
-        """Stop the writer after what is queued, close the connections, give the lock back."""
+        """Stop the writer after the queued commands, close the connections, give the lock back."""
         super().close()
         os.close(self._lock)
 

@@ -1,4 +1,4 @@
-"""What the store raises.
+"""The errors of the store.
 
 * StoreError
   x StoreFailedError: a commit failed (disk full, I/O error); the writer has stopped and so must the daemon
@@ -36,7 +36,7 @@ class StoreInUseError(StoreError):
 
 
 class MissingKeyError(StoreError):
-    """The store key is absent, readable by others, or does not open what it should."""
+    """The store key is absent, readable by others, or not the one of these files."""
 
 
 class ErasedSubjectError(StoreError):

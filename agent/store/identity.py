@@ -1,4 +1,4 @@
-"""Who this agent is: its random id and its two signing keys (plans; log), in one file sealed under the store key."""
+"""The agent's identity: its random id and its two signing keys (plans; log), in one file sealed under the store key."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Identity:
     log_n: int = 1
 
     def origin(self, configured: str) -> str:
-        """Return what the log calls itself, given the configuration's name for it."""
+        """Return the log's own name, given the configuration's name for it."""
         return configured if self.log_n == 1 else f"{configured}/{self.log_n}"
 
     def enrolment(self, handle: str, configured_origin: str) -> Envelope:

@@ -20,7 +20,7 @@ AHEAD_S: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class LastBackup:
-    """The newest backup that was made here. `pair`: what its two files have in common; times are unix seconds."""
+    """The newest backup that was made here. `pair`: the common id of its two files; times are unix seconds."""
 
     made_s: int
     pair: str
@@ -74,7 +74,7 @@ class BackupAge:
         return read_last(self._state_dir)
 
     def check(self) -> tuple[str, str, str]:
-        """Return the result of a check (ok, warning, fails or not-checked), its detail, and what mends it."""
+        """Return the result of a check (ok, warning, fails or not-checked), its detail, and its mend."""
         last = self.last()
         if problem := self.problem():
             if self.wanted:

@@ -1,8 +1,8 @@
 """Mail between the main job and the uplink: the outbox and the inbox, two tables in which the two meet.
 
-What leaves is written in the transaction of the event that it tells of (`post`), and only while this agent is enrolled
-with a control plane. What comes is written together with the cursor that says how far was read (`TakeIn`), so that
-nothing is lost or taken twice; a `ref` seen before is passed over, whatever the cursor says.
+A message that leaves is written in the transaction of the event that it tells of (`post`), and only while this agent is
+enrolled with a control plane. A message that comes is written together with the cursor that says how far was read
+(`TakeIn`), so that nothing is lost or taken twice; a `ref` seen before is passed over, whatever the cursor says.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ INBOX_MAX: Final = 1000
 LIVES_S: Final = {"checkpoint": 3600, "receipt": 7 * 86_400, "sealkey": 7 * 86_400}
 """How long some kinds wait to be sent: later nobody would read them."""
 ASKS_MAX: Final = 400
-"""Intents, and views, that wait: more are passed over, so that those who ask too much never hold up a stop."""
+"""Intents, and views, that wait: more are passed over, so that a sender of too many never holds up a stop."""
 _ASKS: Final = ("intent", "view")
 RECEIPTS_MAX: Final = 10_000
 """Length of the outbox at which receipts are not posted any more: a control plane that asks the same thing again and
 again, and takes no answer, fills no disk. Chosen arbitrarily."""
 REFS_KEPT: Final = 100_000
-"""Handled messages whose refs are remembered; a ref that is forgotten costs a second look, nothing more."""
+"""Handled messages to remember the refs of; a ref that is forgotten costs a second look, nothing more."""
 REFS_KEPT_S: Final = 100 * 86_400
 """How long a handled message's ref is remembered: the control plane keeps none for more than 90 days."""
 
@@ -50,7 +50,7 @@ REFS_KEPT_S: Final = 100 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """What is to leave. `kind` is the word of a `Kind`: `plan`, `receipt`, `outcome`, `sealkey`, `checkpoint`,
+    """A message to send. `kind` is the word of a `Kind`: `plan`, `receipt`, `outcome`, `sealkey`, `checkpoint`,
     `view-page`.
 
     `answers`, `last`: of a view's page, the view's ref, and whether no more follow. `witness`: the key id (4 bytes)
@@ -107,7 +107,7 @@ class Outgoing:
 
 
 def next_out(reader: sqlite3.Connection, now_s: float, limit: int) -> list[Outgoing]:
-    """Return what is to be sent next, oldest first; what has expired is passed over."""
+    """Return the next messages to send, oldest first; expired ones are passed over."""
     rows = reader.execute(
         "SELECT * FROM outbox WHERE coalesce(expires_s > ?, 1) ORDER BY id LIMIT ?", (int(now_s), limit)
     ).fetchall()
@@ -210,7 +210,7 @@ class PassOver:
 
 @dataclass(frozen=True, slots=True)
 class NewEpoch:
-    """The control plane was restored from a backup: its numbers begin again; refs tell what was seen before.
+    """The control plane was restored from a backup: its numbers begin again; refs tell seen messages from new ones.
 
     `newest`: its highest number now. Where that is below ours its data directory was put back as it was, by a snapshot
     of the machine or a copied file, with the epoch that it had.
@@ -279,7 +279,7 @@ def next_in(
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A message is handled: it waits no more, its body is forgotten, and what answers it is posted."""
+    """A message is handled: it waits no more, its body is forgotten, and its answer is posted."""
 
     id: int
     posts: Sequence[Post] = ()
@@ -298,7 +298,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class PostAll:
-    """Post what answers something that came by another way than the control plane."""
+    """Post the answer to a message that came by another way than the control plane."""
 
     posts: Sequence[Post]
 
@@ -330,7 +330,7 @@ class JoinCloud:
 
 @dataclass(frozen=True, slots=True)
 class LeaveCloud:
-    """This agent has no control plane (any more): what was to be sent is dropped."""
+    """This agent has no control plane (any more): messages to send are dropped."""
 
     def run(self, tx: Tx) -> None:
         """Do it."""

@@ -33,12 +33,12 @@ TRUST_ACCEPTED: Final = "trust-accepted"
 MARKED: Final = "mark_file"
 """Key in `meta`, once this agent has a mark file: from then on, one without a mark was lost."""
 SLOT_BYTES: Final = 512
-"""More than any slot needs, and what every disk writes whole."""
+"""More than any slot needs, and a size that every disk writes whole."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogMark:
-    """How far an agent has come. `size` and `root`: its log; `trust_version`: what it has pinned, 0 for none.
+    """How far an agent has come. `size` and `root`: its log; `trust_version`: the pinned one, 0 for none.
 
     `doubt`: the trust version that it should have, 0 where nobody knows; None: there is no doubt.
     """

@@ -1,8 +1,8 @@
 """Opens a backup, proves it, and makes a state directory of it that counts as one that was put back.
 
 Nothing is used before all of it was checked: age's own integrity, the SHA-256 of each file, the MAC under the store
-key, the database's own check, and the log, whose tree is computed anew from its leaves. Who made the backup is told by
-the agent's words alone: a person compares them with those in the trust document.
+key, the database's own check, and the log, with its tree computed anew from its leaves. Only the agent's words tell the
+maker of the backup: a person compares them with those in the trust document.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def _unpack_data(paths: BackupPaths, folder: Path, since_s: int) -> Unpacked:
 
 
 def _prove_keys(folder: Path, keys: Unpacked, data: Unpacked) -> Identity:
-    """Check that the holder of the store key made both files; return who that is."""
+    """Check that the holder of the store key made both files; return its identity."""
     try:
         key = load_store_key(folder / backup.STORE_KEY)
         identity = load_identity(folder, key)

@@ -1,6 +1,6 @@
 """The database, version by version. Migrations only go forward.
 
-What the triggers hold, whatever the code above does: events are append-only; an item's state changes only along
+The triggers hold, in spite of any code above: events are append-only; an item's state changes only along
 `machine.TRANSITIONS`, and only together with the event row that says so.
 """
 
@@ -554,7 +554,7 @@ MIGRATIONS: tuple[str, ...] = (
 """Migration `i` takes version `i` to `i + 1`. A landed one is never edited."""
 
 WRITERS_FROM: Final = 21
-"""The oldest version whose program may write to the newest one (ADR 41).
+"""The oldest version with a program that may write to the newest one (ADR 41).
 
 A migration that only adds (a table, a column with a default, an index) leaves it as it is; any other raises it.
 """

@@ -41,7 +41,7 @@ class SecretStore:
         wanted: Collection[str],
         learn: Callable[[bytes], None],
     ) -> None:
-        """`record(name, who)` seals the audit record; `learn` tells the log handler what it must never print."""
+        """`record(name, who)` seals the audit record; `learn` tells the log handler a value never to print."""
         self._vault = vault
         self._store = store
         self._record = record

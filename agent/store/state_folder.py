@@ -1,7 +1,7 @@
 """Refuses a state directory that is not whole: by its names, kinds and owners, before anything in it is opened or made.
 
-What lies in it belongs together: `identity` and `store.key` open `keys.db`, `keys.db` opens `agent.db`. A daemon that
-made anew what is missing would go on as another agent, or with a log that forgot everything.
+Its files belong together: `identity` and `store.key` open `keys.db`, `keys.db` opens `agent.db`. A daemon that made a
+missing file anew would go on as another agent, or with a log that forgot everything.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ UNPACKING: Final = ".restoring"
 """Folder inside a new state directory, until all of a backup was proven and has its place."""
 
 PUT_BACK: Final = "put the state directory back from a backup (docs/operations.md, Back up and restore)"
-"""Of an error: what a person does about a damaged file."""
+"""Advice of an error: what to do about a damaged file."""
 
 _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
@@ -29,7 +29,7 @@ def refuse_half_written(folder: Path) -> None:
     """Refuse a directory in which files are missing, are no files, or belong to another user than the directory.
 
     Raises:
-        DamagedStateError: it is not whole; the message says what a person does about it.
+        DamagedStateError: it is not whole; the message has the advice.
     """
     try:
         owner = folder.stat().st_uid

@@ -155,7 +155,7 @@ class Vault:
         return bytes(self._box.encrypt(secret, chance.token_bytes(SecretBox.NONCE_SIZE)))
 
     def open(self, sealed: bytes) -> bytes:
-        """Return what was sealed under the store key.
+        """Return the content that was sealed under the store key.
 
         Raises:
             MissingKeyError: another store key sealed it, or it was damaged.
@@ -263,7 +263,7 @@ class Vault:
         return [StoredSealing(bytes(public), self.open(bytes(key)), *dates) for public, key, *dates in rows]
 
     def drop_sealing(self, before_s: float) -> int:
-        """Delete the keys whose last moment is before `before_s`; return how many. Nothing of them stays on disk.
+        """Delete the keys with a last moment before `before_s`; return how many. Nothing of them stays on disk.
 
         Raises:
             StoreFailedError: it could not be written.

@@ -7,9 +7,9 @@
     room.py -> an error with sizes                             where the disk has no room for it
 
 * Nothing is trusted but the root document that the operator put in place; the control plane has no part in it.
-* What is installed is verified by the user that installs it, from a copy that only this user can write.
-* An update that is older than what was seen before, expired, of another product, release or architecture, or signed by
-  too few keys is refused, and what is installed stays as it is.
+* The installing user verifies each package, from a copy that only this user can write.
+* An update that is older than one seen before, expired, of another product, release or architecture, or signed by too
+  few keys is refused, and the installed one stays as it is.
 
 Source: The Update Framework, specification 1.0.34, by python-tuf.
 """

@@ -66,7 +66,7 @@ KEYS: Final[tuple[Key, ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class UpdateChannel:
-    """Where updates come from. `source`: a web address, or the absolute path of a folder; `file`: what says so."""
+    """Where updates come from. `source`: a web address, or the absolute path of a folder; `file`: its origin."""
 
     source: str
     name: str

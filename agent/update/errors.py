@@ -1,4 +1,4 @@
-"""What an update can fail of.
+"""The errors of an update.
 
 * UpdateError
   x ChannelConfigError: update.toml is missing or wrong
@@ -27,4 +27,4 @@ class ChannelRefusedError(UpdateError):
 
 
 class HostError(UpdateError):
-    """This machine cannot be updated: it says why and what to do."""
+    """This machine cannot be updated: it tells the reason and the advice."""

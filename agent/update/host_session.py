@@ -16,7 +16,7 @@ PRODUCT: Final = "ispagent"
 OS_RELEASE: Final = Path("/etc/os-release")
 APPLY: Final = Path("/usr/lib/ispagents/apply-update")
 UNDER_WAY: Final = Path("/var/lib/ispagent-update-applied/under-way")
-"""Where the script notes what it does, wherever the channel's own folders are."""
+"""The place of the script's notes, for any folders of the channel."""
 DPKG_S: Final = 60.0
 """How long dpkg may take to say something. Chosen arbitrarily."""
 
@@ -50,7 +50,7 @@ def newer(a: str, b: str) -> bool:
 
 
 def check_package(path: Path, expected: Package) -> None:
-    """Compare what a package says of itself with what it was signed as.
+    """Compare a package's own fields with its signed ones.
 
     Raises:
         ChannelRefusedError: it is no package, or another one.
@@ -99,7 +99,7 @@ def _os_release() -> Mapping[str, str]:
 
 
 def _dpkg(*command: str) -> str | None:
-    """Return what a command of dpkg prints, None where it says that it does not know."""
+    """Return the output of a command of dpkg, None where it says that it does not know."""
     done = _run(*command)
     return done.stdout.strip() if done.returncode == 0 else None
 

@@ -80,10 +80,10 @@ def read_offer_untrusted(data: bytes, here: Package) -> Package:
 
 
 def read_lowest_untrusted(custom: object, target: str) -> str:
-    """Return the oldest version that a package may be installed over, by what is signed of it.
+    """Return the oldest version that a package may be installed over, by its signed fields.
 
     Args:
-        custom: what the signers added to the package's length and hash.
+        custom: the signers' addition to the package's length and hash.
         target: its path, for the message.
 
     Raises:

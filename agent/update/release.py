@@ -10,7 +10,8 @@ person after another on their own machines, and published with the two online ke
 * A publication shows in one step: `metadata` is made whole in a folder beside it, and the two change places. So a
   machine that reads, and a power cut, find the old repository or the new one.
 * A file in `targets` is written before a published document names it, and never a second time.
-* A cut can leave a staged document whose version is published already. It is dropped: no version has two contents.
+* A cut can leave a staged document with a version that is published already. It is dropped: no version has two
+  contents.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ KeyFile = Annotated[Path, typer.Option(help="The role's key")]
 
 
 class ReleaseProblem(typer.BadParameter):
-    """What was expected, and what came."""
+    """The expected form, and the actual one."""
 
 
 @app.command()
@@ -104,7 +105,7 @@ def add(
     channel: Annotated[str, typer.Argument(help="The channel that offers them from now on")],
     packages: Annotated[list[Path], typer.Argument(help="Packages")],
 ) -> None:
-    """Stage packages as what a channel offers."""
+    """Stage packages as the offer of a channel."""
     if not CHANNEL.fullmatch(channel):
         raise ReleaseProblem(f"channel: expected {CHANNEL.pattern}, got {channel}")
     staged = _staged(repo, Targets)
@@ -141,7 +142,7 @@ def sign(
     role: Annotated[str, typer.Argument(help="root or targets")],
     file: Annotated[Path, typer.Argument(help="Your private key")],
 ) -> None:
-    """Sign what is staged for a role, after you have read it."""
+    """Sign the staged document of a role, after you have read it."""
     path = repo / "staged" / f"{role}.json"
     if not path.exists():
         raise ReleaseProblem(f"nothing is staged for {role}")
@@ -159,7 +160,7 @@ def sign(
 
 @app.command()
 def publish(repo: Repo, snapshot: KeyFile, timestamp: KeyFile) -> None:
-    """Publish what is staged and signed, with a new snapshot and timestamp; with nothing staged, renew the two."""
+    """Publish staged and signed documents, with a new snapshot and timestamp; with nothing staged, renew the two."""
     new_root, new_targets = _leftover_dropped(repo, Root), _leftover_dropped(repo, Targets)
     old_root = _newest(repo / "metadata", Root)
     root, targets = new_root or old_root, new_targets or _newest(repo / "metadata", Targets)
@@ -216,7 +217,7 @@ def _show(repo: Path, files: Mapping[str, bytes]) -> None:
 
 
 def described(file: Path) -> tuple[Package, str]:
-    """Return what a package says of itself, and the oldest version that it may be installed over.
+    """Return a package's own fields, and the oldest version that it may be installed over.
 
     Raises:
         ReleaseProblem: it is none of ours.
@@ -245,7 +246,7 @@ def _keep(repo: Path, targets: Targets, path: str, data: bytes, custom: Mapping[
 
 
 def _staged(repo: Path, kind: type[T]) -> Metadata[T]:
-    """Return what is staged for a role, without signatures, or else a copy of what is published, one version on."""
+    """Return the staged document of a role, without signatures, or else a copy of the published one, one version on."""
     staged = _leftover_dropped(repo, kind)
     if staged is not None:
         staged.signatures.clear()
@@ -282,7 +283,7 @@ def _newest(metadata: Path, kind: type[T]) -> Metadata[T] | None:
 
 
 def _missing(judges: Sequence[Root], staged: Metadata[Root] | Metadata[Targets]) -> str:
-    """Return what a staged document still needs, by each of the root documents that count; "": nothing."""
+    """Return the signatures that a staged document still needs, by each of the root documents that count; "": none."""
     role = staged.signed.type
     found = [judge.get_verification_result(role, staged.signed_bytes, staged.signatures) for judge in judges]
     return "; ".join(
@@ -309,7 +310,7 @@ def _encoded(made: Metadata[Root] | Metadata[Targets] | Metadata[Snapshot] | Met
 
 
 def _save(path: Path, data: bytes) -> None:
-    """Write a file so that its name leads to the whole of it or to what was there before, after a power cut too."""
+    """Write a file so that its name leads to the whole of it or to the former file, after a power cut too."""
     part = path.with_name(f"{path.name}.part")
     with part.open("wb") as file:
         file.write(data)

@@ -1,7 +1,7 @@
-"""Reading a TUF repository: what the channel offers, fetched by one user and verified once more by another.
+"""Reading a TUF repository: the channel's offer, fetched by one user and verified once more by another.
 
 A fetch leaves a repository of its own in `folder/mirror`, made of verified documents and packages only. Root verifies
-that one again, with root's own memory of what it saw last, and copies the packages to where nobody else can write. So
+that one again, with root's own memory of the last one, and copies the packages to where nobody else can write. So
 the user that fetches, and whatever talks to it, can withhold an update and do nothing else.
 
 * In a folder that is read, no symbolic link is followed and only regular files are opened: no FIFO holds root up.
@@ -75,7 +75,7 @@ class Verified:
 
 
 class Repository:
-    """A repository with verified documents. `trusted`: the folder with what this user saw last."""
+    """A repository with verified documents. `trusted`: the folder with the documents that this user saw last."""
 
     def __init__(self, channel: UpdateChannel, source: str, trusted: Path, within_s: float = FETCH_S) -> None:
         """Refresh the documents.
@@ -103,7 +103,7 @@ class Repository:
         self._source = source
 
     def offer(self, here: Package) -> Package:
-        """Return what the channel offers to the machine on which `here` is installed.
+        """Return the channel's offer to the machine on which `here` is installed.
 
         Raises:
             ChannelAwayError, ChannelRefusedError: as above, or the channel has nothing for this machine.
@@ -176,7 +176,7 @@ class Repository:
         return spot
 
     def mirror(self, here: Package, wanted: Package, folder: Path) -> None:
-        """Make a repository in `folder` with what is needed to install `wanted`, and to put `here` back.
+        """Make a repository in `folder` with the files that are needed to install `wanted`, and to put `here` back.
 
         Raises:
             ChannelAwayError, ChannelRefusedError: as above.
@@ -293,7 +293,7 @@ def _replace(folder: Path, made: Path) -> None:
 
 
 def check(channel: UpdateChannel, here: Package) -> Package:
-    """Return what the channel offers, from its source. Nothing is fetched but documents.
+    """Return the channel's offer, from its source. Nothing is fetched but documents.
 
     Raises:
         UpdateError: see `Repository`.
@@ -317,7 +317,8 @@ def fetch(channel: UpdateChannel, here: Package, version: str = "") -> Package:
 
 
 def prepare(channel: UpdateChannel, here: Package, version: str = "") -> Verified:
-    """Verify what was fetched once more, as the user that installs it, and copy it to where only that user can write.
+    """Verify the fetched files once more, as the user that installs them, and copy them to where only that user can
+    write.
 
     To be called inside `applying`. Packages of other versions that were kept there are deleted.
 
@@ -350,7 +351,7 @@ def applying(channel: UpdateChannel) -> Iterator[None]:
     """Keep other installations out, also while the script that takes this process's place runs: it inherits the lock.
 
     Raises:
-        HostError: one runs, or another user than this one and root could change what is trusted here.
+        HostError: one runs, or another user than this one and root could change the trusted documents here.
     """
     for path in (channel.file, channel.root, channel.applied):
         _refuse_if_others_may_change(path)
@@ -360,7 +361,7 @@ def applying(channel: UpdateChannel) -> Iterator[None]:
 
 
 def _resolved(source: str) -> str:
-    """Return a source without links in its own path: it is what the operator named, wherever that leads."""
+    """Return a source without links in its own path: the operator named it, wherever that leads."""
     return source if "://" in source else os.path.realpath(source)
 
 
@@ -369,7 +370,7 @@ def _alone(folder: Path) -> Iterator[int]:
     """Keep other commands out of a folder of this user; gives the descriptor that holds the lock.
 
     Raises:
-        HostError: another command works there, or it belongs to another user, whose links could lead anywhere.
+        HostError: another command works there, or it belongs to another user, and its links could lead anywhere.
     """
     with _told(str(folder)):
         folder.mkdir(parents=True, exist_ok=True)
@@ -424,7 +425,7 @@ def _wanted(offered: Package, version: str) -> Package:
 
 @contextmanager
 def _told(source: str) -> Iterator[None]:
-    """Turn what python-tuf and the file system raise into our errors."""
+    """Turn the errors of python-tuf and the file system into ours."""
     try:
         yield
     except SlowRetrievalError as err:

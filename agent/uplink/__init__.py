@@ -1,7 +1,7 @@
 """The only way out: one mTLS connection to the control plane, dialled by the agent. The agent works without it.
 
-It moves messages between the store's outbox and inbox and the control plane, and understands none of them: what comes
-in is judged in `changes` by its signatures, whoever carried it.
+It moves messages between the store's outbox and inbox and the control plane, and understands none of them: `changes`
+judges a message by its signatures, whoever carried it.
 
 * `link.Uplink`: the connection's life: reconnects, receives, sends, renews its certificate.
 * `client.CloudClient`: the calls; the one file that imports grpc.

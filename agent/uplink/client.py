@@ -1,9 +1,9 @@
 """The calls to the control plane over mTLS: gRPC's synchronous stubs driven by trio. The one file that speaks gRPC.
 
 gRPC runs in threads of its own. A unary call is a future that wakes its task; a stream is read by a thread that asks
-for one message at a time, so that what is not asked for stays with the sender (HTTP/2 flow control) and nothing piles
-up here. Every call has a deadline. The connection and its hardening are `protos.channel`'s; so is reading a status: no
-text that a peer wrote into it goes further.
+for one message at a time, so that messages that are not asked for stay with the sender (HTTP/2 flow control) and
+nothing piles up here. Every call has a deadline. The connection and its hardening are `protos.channel`'s; so is reading
+a status: no text that a peer wrote into it goes further.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ async def _call(method: grpc.UnaryUnaryMultiCallable[object, T], request: object
 
 
 class Stream:
-    """What comes in, one event at a time. `expired`: it ended because it was open for as long as it may be.
+    """Incoming messages, one event at a time. `expired`: it ended because it was open for as long as it may be.
 
     That is known by our own clock: the status which gRPC then gives is one that a server can send at any time.
     """
@@ -118,7 +118,7 @@ class CloudClient:
         self._stub = agent_pb2_grpc.AgentCloudStub(self._channel)
 
     def close(self) -> None:
-        """Close the connection; what is in flight is cancelled."""
+        """Close the connection; calls in flight are cancelled."""
         self._channel.close()
 
     async def submit(self, message: pb.Message) -> bool:
@@ -167,7 +167,7 @@ class CloudClient:
 
     @asynccontextmanager
     async def watch(self, epoch: bytes, after: int) -> AsyncGenerator[Stream]:
-        """Open the stream of what comes after a cursor; it is closed at the block's end."""
+        """Open the stream of messages after a cursor; it is closed at the block's end."""
         request = pb.WatchRequest(cursor=pb.Cursor(epoch=epoch, after=after))
         # Jittered, so that agents which came together (after an outage) do not come together each hour.
         open_s = limits.WATCH_S * (0.75 + chance.fraction() / 4)

@@ -1,7 +1,7 @@
 """How an agent gets its certificate: the first with an invitation, the next ones by the one it has.
 
-The invitation came by a way that the operator trusts, and brings the authority that the server must show. What comes
-back is checked as any other bytes: it must be ours (our key, our name) and of that authority.
+The invitation came by a way that the operator trusts, and brings the authority that the server must show. The answer is
+checked as any other bytes: it must be ours (our key, our name) and of that authority.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def certificate_untrusted(der: bytes, identity: CloudIdentity, agent: str, now_s
     """Return a certificate that came, PEM, when it is one for us.
 
     Args:
-        der: what came.
-        identity: whose key, operator and authority it must fit; its own certificate does not matter.
+        der: as it came.
+        identity: with the key, operator and authority that it must fit; its own certificate does not matter.
         agent: this agent's id, hex.
         now_s: unix seconds.
 
@@ -96,7 +96,7 @@ def lifetime(identity: CloudIdentity) -> tuple[float, float]:
 
 
 async def enroll(invitation: Invitation, agent: str, statement: bytes, now_s: float) -> CloudIdentity:
-    """Use an invitation: return what is to be saved.
+    """Use an invitation: return the identity to save.
 
     Args:
         invitation: it is used up by this.

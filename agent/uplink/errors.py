@@ -54,7 +54,7 @@ class RemoteRefusedError(RemoteUplinkError):
 
 
 class RemoteMisbehavedError(RemoteUplinkError):
-    """The control plane said what the protocol does not allow."""
+    """The control plane broke the protocol."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(code, f"the control plane broke the protocol: {message}")

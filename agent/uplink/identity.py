@@ -25,7 +25,7 @@ FILE_NAME: Final = "cloud.json"
 
 @dataclass(frozen=True, slots=True)
 class CloudIdentity:
-    """Who this agent is to a control plane.
+    """The agent's identity to a control plane.
 
     `operator` (16 bytes) and `enrolment` (32 random bytes, new with each enrolment) are hex; `name` is the agent's
     handle; `server` is `host:port`. `ca` and `certificate` are PEM, as is `key`, in clear.
@@ -41,7 +41,7 @@ class CloudIdentity:
 
 
 def stamp(state_dir: Path) -> tuple[int, int] | None:
-    """Return what changes whenever the file is replaced; None: there is none."""
+    """Return a stamp that changes whenever the file is replaced; None: there is none."""
     try:
         info = (state_dir / FILE_NAME).stat()
     except OSError:
@@ -50,7 +50,7 @@ def stamp(state_dir: Path) -> tuple[int, int] | None:
 
 
 def load(state_dir: Path, vault: Vault) -> CloudIdentity | None:
-    """Return what was saved; None: this agent is not enrolled.
+    """Return the saved identity; None: this agent is not enrolled.
 
     Raises:
         CredentialsError: the file cannot be read, is not one of ours, or another store key sealed it.

@@ -7,7 +7,7 @@ from typing import Final
 from trust import limits as trust_limits
 
 OVERHEAD_BYTES: Final = 4096
-"""What a message's other fields need at most."""
+"""The most that a message's other fields need."""
 
 BODY_BYTES: Final = trust_limits.ENVELOPE_BYTES
 """A body that comes in: a DSSE envelope, or an intent sealed around one."""
@@ -20,7 +20,7 @@ EPOCH_BYTES: Final = 16
 WITNESS_BYTES: Final = 4
 
 COSIGNATURE_BYTES: Final = trust_limits.NOTE_BYTES
-"""What a witness answers to a checkpoint."""
+"""The largest answer of a witness to a checkpoint."""
 
 CERTIFICATE_BYTES: Final = 16_384
 """A certificate, DER; ours have under 1 KiB. Chosen arbitrarily."""
@@ -46,7 +46,7 @@ CALL_S: Final = 20.0
 """One call: 4 MiB at 2 Mbit/s."""
 
 BOARD_S: Final = 10.0
-"""The board: some 100 KiB, while what came waits. Without an answer the connection goes on."""
+"""The board: some 100 KiB, while messages wait. Without an answer the connection goes on."""
 
 WATCH_S: Final = 3600.0
 """A stream ends after this long and is opened again, so that one that trickles or wedged is not for ever."""

@@ -1,4 +1,4 @@
-"""The connection's life: who we are, dialling, backing off, renewing, and starting anew when the enrolment changes.
+"""The connection's life: identity, dialling, backing off, renewing, and starting anew when the enrolment changes.
 
 Everything here may fail for ever without harm: the agent works without a control plane.
 """
@@ -91,12 +91,12 @@ class Uplink:
 
         Args:
             store: where outbox and inbox are.
-            bells: rung when something came; listened to for what is to leave.
+            bells: rung when something came; listened to for messages to send.
             state_dir: where `cloud.json` is, if this agent is enrolled.
             vault: opens its private key.
             clock: the wall clock says when to renew.
             agent: this agent's id, 32 hex digits.
-            board: told what the control plane has of this agent's own statements.
+            board: told the control plane's copies of this agent's own statements.
             cloud_witnesses: gives the key ids (4 bytes) of witnesses that the control plane runs.
             dial: makes a connection.
             backoff: pauses between attempts.
@@ -219,7 +219,7 @@ class Uplink:
         return error
 
     async def _ask_board(self, connection: CloudClient) -> None:
-        """Have the log compared with what the control plane has of it; an answer that does not come stops nothing."""
+        """Have the log compared with the control plane's copy of it; an answer that does not come stops nothing."""
         try:
             answered = await connection.board()
         except RemoteUplinkError as err:

@@ -2,7 +2,7 @@
 
 A control plane that is hostile can at most waste a little: events are taken at a bounded pace, nothing is taken while
 too much waits to be handled (the stream then stands still, and flow control holds the sender), and whoever breaks the
-stream's order is hung up on. What is taken is durable, with the cursor, before the next event is asked for.
+stream's order is hung up on. An accepted message is durable, with the cursor, before the next event is asked for.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _log = logging.getLogger("agent.uplink")
 
 
 class ReceivePace:
-    """A token bucket. Pure: it is told what time it is.
+    """A token bucket. Pure: it takes the time.
 
     `burst` may be spent at once; `per_s` come back each second.
     """
@@ -43,7 +43,7 @@ class ReceivePace:
         self._at = 0.0
 
     def wait_s(self, cost: float, now: float) -> float:
-        """Spend `cost`; return how many seconds to wait before what it was spent on. `now`: monotonic seconds."""
+        """Spend `cost`; return how many seconds to wait first. `now`: monotonic seconds."""
         if self._at:
             self._left = min(self._burst, self._left + (now - self._at) * self._per_s)
         self._at = now
@@ -81,7 +81,7 @@ def _has_room(store: Store) -> bool:
 
 @dataclass(slots=True)
 class Receiver:
-    """Reads the stream into the inbox. `passed_over` counts what was of no use since the start."""
+    """Reads the stream into the inbox. `passed_over` counts useless messages since the start."""
 
     store: Store
     bells: MailBells

@@ -1,7 +1,7 @@
 """From the outbox to the control plane: in order, one at a time, each until it is taken. Once in effect: by its ref.
 
 An answer that got lost changes nothing: the same bytes go again under the same ref, and the control plane says that
-it has them. What it refuses for good is dropped with a line in the log, so that it does not hold up the rest.
+it has them. A message that it refuses for good is dropped with a line in the log, so that it does not hold up the rest.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Sender:
     dropped: int = 0
 
     async def run(self, connection: CloudClient) -> None:
-        """Send until cancelled. What goes wrong is tried again after a pause.
+        """Send until cancelled. A failed call is tried again after a pause.
 
         Raises:
             StoreFailedError: the store cannot be written.

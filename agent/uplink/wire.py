@@ -1,7 +1,7 @@
-"""Messages of the protocol, checked field by field: what the store keeps, from and to what travels. Pure.
+"""Messages of the protocol, checked field by field: from the store's form to the one that travels, and back. Pure.
 
-Nothing that comes in is believed: a message that is not what its kind demands is passed over and counted
-(`Unusable`), so that one of them cannot hold up those that follow. Order and numbering are `link`'s.
+Nothing that comes in is believed: a message that does not fit its kind is passed over and counted (`Unusable`), so that
+it cannot hold up later ones. Order and numbering are `link`'s.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ KINDS_IN: Final = {
     pb.KIND_RESUME: "resume",
     pb.KIND_COSIGNATURE: "cosignature",
 }
-"""What an agent is sent and keeps."""
+"""Messages that an agent is sent and keeps."""
 
 LIVE_KINDS: Final = {pb.KIND_VIEW: "view"}
-"""What is passed on while both sides are there, without a number."""
+"""Messages that are passed on while both sides are there, without a number."""
 
 KINDS_OUT: Final = {
     "plan": pb.KIND_PLAN,
@@ -39,7 +39,7 @@ KINDS_OUT: Final = {
     "checkpoint": pb.KIND_CHECKPOINT,
     "view-page": pb.KIND_VIEW_PAGE,
 }
-"""What an agent sends."""
+"""Messages that an agent sends."""
 
 _TO_ALL: Final = frozenset({pb.KIND_FREEZE, pb.KIND_UNFREEZE, pb.KIND_TRUST, pb.KIND_STANDING})
 
@@ -88,7 +88,7 @@ def incoming_untrusted(message: pb.Message, number: int, agent: bytes) -> Incomi
 
 
 def outgoing(out: Outgoing, agent: bytes) -> pb.Message | None:
-    """Return what is sent for a row of the outbox; None: no control plane takes it (its kind, or its size)."""
+    """Return the message for a row of the outbox; None: no control plane takes it (its kind, or its size)."""
     kind = KINDS_OUT.get(out.kind)
     if kind is None or len(out.body) > MESSAGE_BYTES - limits.OVERHEAD_BYTES:
         return None

@@ -1,4 +1,4 @@
-"""Records of the audit log: what stands beside a leaf, sealed under its subject's key.
+"""Records of the audit log, beside their leaves, sealed under their subjects' keys.
 
 The leaf says *that* something of a kind happened to item n of a plan, and commits to the record; the record says it in
 full. Secrets of devices are `SecretRef`s by the time they come here.
@@ -23,7 +23,7 @@ _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def subject_of(service: str | None) -> str:
-    """Return whose key seals records about this service: its subscriber's (`C-10482/home` -> `C-10482`)."""
+    """Return the subscriber with the key that seals records about this service (`C-10482/home` -> `C-10482`)."""
     return NOBODY if service is None else service.split("/", 1)[0]
 
 
@@ -32,12 +32,12 @@ def _seen_json(seen: Seen) -> Json:
 
 
 def seen_json(seen: Mapping[Address, Seen]) -> Json:
-    """Return what was seen, by address, for a record."""
+    """Return the seen values, by address, for a record."""
     return {address: _seen_json(s) for address, s in seen.items()}
 
 
 def do_json(do: tuple[Transition, ...] | Effect) -> Json:
-    """Return what a step does, for a record and for the journal."""
+    """Return the action of a step, for a record and for the journal."""
     if isinstance(do, Effect):
         return {"effect": do.verb, "address": do.address, "args": dict(do.args), "key": do.key}
     return [{"address": t.address, "before": _seen_json(t.before), "after": value_json(t.after)} for t in do]
@@ -76,14 +76,14 @@ class Recorder:
         """Return the record of a leaf that an outcome has, for the number of its plan's leaves.
 
         Args:
-            fields: what else it says; it names no subscriber, since exports always open it.
+            fields: its other content; it names no subscriber, since exports always open it.
             outcome: the signed outcome, as it leaves the agent.
         """
         said = {**fields, STATEMENT: envelopes.digest(envelopes.decode_untrusted(outcome)).hex()}
         return lambda leaves: self.record(None, {**said, PLAN_LEAVES: leaves})
 
     def move_record(self, service: str | None, fields: Mapping[str, Json]) -> Sealed:
-        """Return the record of an item's move, which must be possible to the end: of an erased one, only what moved."""
+        """Return the record of an item's move, which must be possible to the end: for an erased one, only the move."""
         try:
             return self.record(service, fields)
         except ErasedSubjectError:

@@ -276,7 +276,7 @@ class PlanRow:
     consumed_seq: int | None
     finished_seq: int | None
     paused_by: str | None = None
-    """The handle of the person who paused it; None: it is not paused."""
+    """The handle of the person that paused it; None: it is not paused."""
     paused_s: int | None = None
 
     @property
@@ -324,7 +324,7 @@ def plan_row(tx: Tx, plan_id: bytes) -> PlanRow:
 
 
 def frozen_by(tx: Tx, plan_id: bytes, requester: str) -> str | None:
-    """Return the person who froze a part of this plan, or None. A freeze of another agent is never stored."""
+    """Return the person that froze a part of this plan, or None. A freeze of another agent is never stored."""
     approvals = tx.all("SELECT person, key FROM approval WHERE plan_id = ?", (plan_id,))
     people = {requester, *(r["person"] for r in approvals)}
     keys = {r["key"] for r in approvals}
@@ -445,7 +445,7 @@ class Consume:
 
 
 def append_ending(tx: Tx, plan_id: bytes, digest: bytes, record: Callable[[int], Sealed]) -> int:
-    """Append the leaf of an outcome, whose record says how many leaves the plan has, this one included.
+    """Append the leaf of an outcome; its record says how many leaves the plan has, this one included.
 
     Whoever leaves a line out of an export is found by that number. It stands in the record and not in the outcome: the
     control plane sees outcomes, and it would tell how many services a change was about.

@@ -3,7 +3,7 @@
 * `AboutTo` is durable before the step's first byte. It checks, in its own transaction, everything that may have changed
   since: cancel, freeze, clock halt, deadlines, addresses that another change holds, the facts that the item requires.
   It refuses before it writes. The first one of an item takes the item's addresses.
-* `StepDone` is durable before any step whose `after` names it: before the next `AboutTo`, or with it (`NextStep`).
+* `StepDone` is durable before any step that names it in `after`: before the next `AboutTo`, or with it (`NextStep`).
 * The item's addresses are given back with its last move (`EndItem`), which brings the outcome that is still owed.
 """
 
@@ -86,7 +86,7 @@ def move_item(tx: Tx, move: MoveItem) -> ItemState:
 
 
 def overtaken_by(query: Query, plan_id: bytes, n: int, service: str, wrote: Sequence[Address]) -> str:
-    """Return the short id of the newest other change that acted on what an item wrote since it did; "": none.
+    """Return the short id of the newest other change that acted on an item's resources since its write; "": none.
 
     Args:
         query: reads the database.
@@ -110,7 +110,7 @@ def overtaken_by(query: Query, plan_id: bytes, n: int, service: str, wrote: Sequ
 
 @dataclass(frozen=True, slots=True)
 class MoveStanding:
-    """Move an item whose writes stand to the state that the last read shows, unless another change acted on it since.
+    """Move an item with standing writes to the state that the last read shows, unless another change acted on it since.
 
     `seq`: of the item's state when it was read. `wrote`: the addresses that it wrote, or judges by. `over`: its run is
     over, so that the change owes a later outcome.

@@ -1,8 +1,8 @@
-"""Every state of an item, every way from one to another, and what a change is as a fold over its items.
+"""Every state of an item, every way from one to another, and the state of a change as a fold over its items.
 
-Rule 1: nobody else assigns a state. The journal asks `next_state`, the database refuses what this table does not have
-(its triggers are made from `TRANSITIONS`), the docs draw it, the property tests walk it.
-Rule 2: this file does no I/O and knows no connector.
+Rule 1: nobody else assigns a state. The journal asks `next_state`, the database refuses moves that this table does not
+have (its triggers are made from `TRANSITIONS`), the docs draw it, the property tests walk it. Rule 2: this file does no
+I/O and knows no connector.
 
 The life of an item::
 
@@ -10,11 +10,11 @@ The life of an item::
        │  └─wait─▶ waiting ◀─▶ ─────┤ └─lose──▶ unknown ─(re-read)─▶ applied, not-applied, diverged …
        └─skip, drift, supersede, cancel, expire, fail ─▶ skipped, stale, superseded, cancelled, expired, not-applied
 
-What is half applied needs a person, or is reverted by the plan's own declaration.
+A half applied item needs a person, or is reverted by the plan's own declaration.
 
-What a target accepted and nobody can read back (a secret) ends as `accepted`, never as `applied`.
+A value that a target accepted and nobody can read back (a secret) ends as `accepted`, never as `applied`.
 
-After its run an item that stands is judged again until what it set is proven to be so or not (`LATER`), and read once
+After its run an item that stands is judged again until its settings are proven to be so or not (`LATER`), and read once
 more at the end of a batch (`diverge`). `leave` ends the judging; the state stays as it was judged last.
 """
 
@@ -33,7 +33,7 @@ S = ItemState
 
 
 class Event(enum.Enum):
-    """What can happen to an item."""
+    """The events of an item."""
 
     WAIT = "wait"
     BEGIN = "begin"
@@ -63,7 +63,7 @@ TOUCHED = (S.APPLIED, S.ACCEPTED, S.SET_AT_NEXT_LOGIN, S.SET_NOT_ENFORCED)
 MAY_STAND = (*TOUCHED, S.NEEDS_A_PERSON)
 """States in which the item's writes may stand: a revert reads which of them do."""
 LATER = (S.SET_AT_NEXT_LOGIN, S.SET_NOT_ENFORCED)
-"""States of an item whose writes stand, and of which it is not known yet whether they are enforced."""
+"""States of an item with standing writes, while it is not known yet whether they are enforced."""
 
 TRANSITIONS: Mapping[tuple[ItemState, Event], ItemState] = {
     **dict.fromkeys([(s, Event.WAIT) for s in (S.PLANNED, S.RUNNING)], S.WAITING),
@@ -121,10 +121,10 @@ def first_state(listed: Listed) -> ItemState:
 
 @dataclass(frozen=True, slots=True)
 class StepFact:
-    """What is known of one step of an item: None when it was never sent; `effect` tells a disconnect from a write.
+    """The verdict on one step of an item: None when it was never sent; `effect` tells a disconnect from a write.
 
     `fallback_for`: numbers of the earlier steps that it is a fallback for. `provable`: it can be read back.
-    `acted`: an effect that did something, such as end a session: it found what it was to act on. `accepted`: only the
+    `acted`: an effect that did something, such as end a session: it found its object. `accepted`: only the
     target's word says that it was applied, of a secret or of an effect without a proof.
     """
 
@@ -138,7 +138,7 @@ class StepFact:
 
 
 def settle(steps: Sequence[StepFact], judgement: Judgement | None, stopped: Event | None) -> Event:
-    """Return the event that ends an item's run, from what is known of its steps and of enforcement.
+    """Return the event that ends an item's run, from the verdicts on its steps and on enforcement.
 
     Args:
         steps: the item's steps in order, as far as known.
@@ -201,7 +201,7 @@ def settle_later(state: ItemState, judgement: Judgement) -> Event | None:
 
     Args:
         state: of the item, one of `LATER`.
-        judgement: of its enforcement now; what could not be read proves nothing.
+        judgement: of its enforcement now; a failed read proves nothing.
     """
     match judgement.enforced:
         case Enforced.YES:
@@ -289,7 +289,7 @@ _OPEN = FAILED - {S.UNKNOWN}
 
 
 def fold(gate: Gate, items: Counter[ItemState]) -> ChangeState:
-    """Return what a change is, from its gate and the number of its items in each state.
+    """Return the state of a change, from its gate and the number of its items in each state.
 
     A change needs a person where one of its items does; where some are done and nothing was sent of the others, or they
     were taken back, it is done in part.

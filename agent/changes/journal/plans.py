@@ -85,8 +85,8 @@ class Loaded:
 class DoneAgain:
     """An item that a later change did or took back. `state`: the item's own still.
 
-    `change`: the later one. `reverted`: it took back what stood of the item; else nothing was sent of the item, and the
-    later change did its service, or its part of a device.
+    `change`: the later one. `reverted`: it took back the standing writes of the item; else nothing was sent of the
+    item, and the later change did its service, or its part of a device.
     """
 
     state: ItemState
@@ -223,7 +223,7 @@ def load(reader: sqlite3.Connection, vault: Vault, row: PlanRow) -> Loaded:
 
 
 async def load_aside(store: Store, vault: Vault, row: PlanRow) -> Loaded:
-    """Return what `load` returns; a plan of many items is opened in a thread, while other tasks go on.
+    """Return the same as `load`; a plan of many items is opened in a thread, while other tasks go on.
 
     Raises:
         LogCorruptError: as for `load`.
@@ -232,7 +232,7 @@ async def load_aside(store: Store, vault: Vault, row: PlanRow) -> Loaded:
 
 
 async def with_items(store: Store, row: PlanRow, read: Callable[[sqlite3.Connection], T]) -> T:
-    """Return what `read` makes of the database; of a plan with many items it does so in a thread."""
+    """Return the result of `read` on the database; for a plan with many items it runs in a thread."""
     count = store.reader.execute("SELECT count(*) FROM item WHERE plan_id = ?", (row.plan_id,)).fetchone()[0]
     return read(store.reader) if count <= MANY else await store.aside(read)
 

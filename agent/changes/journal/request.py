@@ -1,7 +1,7 @@
-"""Request: what a person asked for, and who asked. It gives no authority.
+"""Request: a person's ask, and the person. It gives no authority.
 
 A local uid is mapped to a person by the configuration; a signed intent wins over the uid; neither is an unknown
-requester, whom policy refuses or asks one more approver for.
+requester, which policy refuses or asks one more approver for.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SILENT_H = "silent-h"
 """Setting of a disconnect that only closes rows of sessions that are over: how long accounting is silent on them."""
 SILENT_H_MAX = 8760
 OVERDUE = "overdue"
-"""Setting of a suspension: of all services whose subscribers have something overdue, by the agent's own rules."""
+"""Setting of a suspension: of all services of subscribers with something overdue, by the agent's own rules."""
 LIST_NAME, GARDEN, RESOLVERS = "list", "garden", "resolvers"
 DEVICE_SETTINGS = frozenset({LIST_NAME, GARDEN, RESOLVERS})
 """Settings of a device's preparation: the address list of a profile that has none; addresses, comma separated."""
@@ -43,7 +43,7 @@ SECRET = "(a secret)"
 
 
 class RequestError(Exception):
-    """A request that cannot be understood or is not taken; the message says what was expected and what came."""
+    """A request that cannot be understood or is not taken; the message tells the expected form and the actual one."""
 
     def __init__(self, message: str, *, refused: bool = False) -> None:
         super().__init__(message)
@@ -55,7 +55,7 @@ PROBLEMS_MAX = 500
 
 
 def refusal(problems: Sequence[str]) -> RequestError:
-    """Return the refusal that names what is wrong, a line each, and how many more there are."""
+    """Return the refusal that names the faults, a line each, and how many more there are."""
     left = len(problems) - PROBLEMS_MAX
     return RequestError("\n".join([*problems[:PROBLEMS_MAX], *([f"… and {left} more"] if left > 0 else [])]))
 
@@ -65,7 +65,7 @@ _WITH_REASON = frozenset({Action.SUSPEND, Action.RESTORE, Action.ADOPT})
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What was asked, before anybody looked whether such subscribers exist.
+    """An ask, before anybody looked whether such subscribers exist.
 
     `refs`: services or subscribers, of which `all_services` takes every service; `on_tariff`: all services on it;
     `exclude`: refs taken out again. `change`: the plan (hex) to revert; with another verb, the one to ask the rest of
@@ -119,7 +119,7 @@ def reason_of(action: Action, text: str) -> SuspensionReason:
 
 
 def check_ask(ask: Ask) -> None:
-    """Refuse what no inventory could make sense of.
+    """Refuse an ask that no inventory could make sense of.
 
     Raises:
         RequestError: nothing selected, too many, set-plan without a tariff.
@@ -173,7 +173,7 @@ def is_overdue(ask: Ask) -> bool:
 
 
 def silent_h_of(ask: Ask) -> int | None:
-    """Return for how many hours accounting must be silent on sessions whose rows are to be closed; None: no such ask.
+    """Return for how many hours accounting must be silent on sessions to close the rows of; None: no such ask.
 
     Raises:
         RequestError: other settings than that, or no number of hours.
@@ -192,7 +192,7 @@ def local(ask: Ask, uid: int, people: Mapping[int, str], trust: Trust, agent: st
     """Return the request of a local user.
 
     Args:
-        ask: what was asked.
+        ask: as it came.
         uid: the peer's uid on the local socket.
         people: uid -> handle, from the configuration.
         trust: the trust in force; a handle that it lacks is unknown.

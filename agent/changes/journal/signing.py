@@ -1,4 +1,4 @@
-"""What leaves the agent: signed outcomes and receipts, in enums and buckets; the per-item results stay here.
+"""Signed outcomes and receipts, in enums and buckets; they leave the agent, the per-item results stay here.
 
 Each says where the log stood at its last signed checkpoint: those sizes are padded, so that they tell no volume.
 """
@@ -25,7 +25,7 @@ from trust.statements import Outcome, OutcomeBucket, OutcomeState, Receipt, Rece
 S = ItemState
 
 BUCKETS: Mapping[ItemState, OutcomeBucket] = {S(word): bucket for word, bucket in life.BUCKETS.items()}
-"""Blocked and excluded items were never part of what would be done."""
+"""Blocked and excluded items were never part of the work."""
 
 STATES: Mapping[ChangeState, OutcomeState] = {
     ChangeState.DONE: OutcomeState.DONE,
@@ -119,6 +119,6 @@ class Signer:
 
 
 def signer_now(trust: TrustState, identity: Identity, log_head: Callable[[], tuple[int, bytes]]) -> Signer:
-    """Return what signs by the trust in force. `log_head`: as in `Signer`."""
+    """Return the signer by the trust in force. `log_head`: as in `Signer`."""
     trust_id = trust.pinned.trust.trust_id if trust.pinned else "0" * 32
     return Signer(trust_id, identity.agent, identity.plan_key, log_head)

@@ -83,7 +83,7 @@ class InstallTrust:
         return seq
 
     def _lapse(self, tx: Tx, seq: int) -> None:
-        """End the freezes of people who are not in the document any more: whoever they were, they stop nothing."""
+        """End the freezes of people that are not in the document any more: they stop nothing."""
         for row in tx.all("SELECT freeze_id, person FROM freeze WHERE lifted_seq IS NULL"):
             if row["person"] not in self.people:
                 lapsed = (seq, self.envelope, row["freeze_id"])
@@ -123,7 +123,7 @@ class NoteRefusal:
 
 
 class TrustState:
-    """Holds what is pinned. `agent` is our id (hex), `plan_key` our public plan key."""
+    """Holds the pinned trust document. `agent` is our id (hex), `plan_key` our public plan key."""
 
     def __init__(self, store: Store, recorder: Recorder, agent: str, plan_key: bytes) -> None:
         self._store = store
@@ -144,7 +144,7 @@ class TrustState:
         return "" if self.pinned is None else doubt_text(stored_doubt(self._store.query), self.pinned.trust.version)
 
     def refuse_in_doubt(self) -> None:
-        """Refuse what people of the pinned version may do, while a newer one may have removed them.
+        """Refuse the acts of people of the pinned version, while a newer one may have removed them.
 
         Raises:
             RequestError: the trust is in doubt.
@@ -186,7 +186,7 @@ class TrustState:
         return self.pinned
 
     def warning(self, now_s: float) -> str | None:
-        """Return what to say of the document's end, when it is near or past; None: nothing."""
+        """Return the sentence on the document's end, when it is near or past; None: neither."""
         if self.pinned is None:
             return None
         left_s = self.pinned.trust.expires - now_s
@@ -203,7 +203,7 @@ class TrustState:
         `data` may hold several later versions, one a line, oldest first.
 
         Raises:
-            RequestError: malformed, wrong words, does not follow from what is pinned, expired, or names another key
+            RequestError: malformed, wrong words, does not follow from the pinned one, expired, or names another key
                 for this agent.
         """
         async with self._lock:
@@ -259,7 +259,7 @@ class TrustState:
         return None if row is None else int(row["version"])
 
     async def _alarm(self, envelope: Envelope, reason: Reason) -> None:
-        """Record that enough of our owners signed another chain, unless it is older than what was pinned first."""
+        """Record that enough of our owners signed another chain, unless it is older than the first pin."""
         version = getattr(statements.decode_untrusted(envelope.payload_type, envelope.payload), "version", 0)
         first = self._store.reader.execute("SELECT min(version) FROM trust").fetchone()[0]
         if version >= first:
@@ -364,7 +364,7 @@ def _trust_in(envelope: bytes) -> Trust:
 
 @dataclass(frozen=True, slots=True)
 class Freezes:
-    """The freezes that hold. `rows`: (scope, target, who froze) of each; `people`: handles; `keys`: public keys."""
+    """The freezes that hold. `rows`: (scope, target, author) of each; `people`: handles; `keys`: public keys."""
 
     rows: tuple[tuple[str, str, str], ...]
     people: frozenset[str]
@@ -372,7 +372,9 @@ class Freezes:
 
 
 def cannot_lift(query: Query, freezes_sha256: Sequence[str], now_s: float) -> CannotLift:
-    """Return who cannot help to lift freezes, named by their digests; those that do not hold bear on nobody."""
+    """Return the people that cannot help to lift freezes, named by their digests; those that do not hold bear on
+    nobody.
+    """
     held = "SELECT digest, scope, target FROM freeze WHERE lifted_seq IS NULL AND coalesce(expires_s > ?, 1)"
     found = {bytes(r["digest"]).hex(): (FreezeScope(r["scope"]), r["target"]) for r in query(held, (now_s,))}
     return verify.cannot_lift([found[sha256] for sha256 in freezes_sha256 if sha256 in found], found.values())
@@ -390,7 +392,7 @@ def freezes(query: Query, now_s: float) -> Freezes:
 
 
 def circumstances(plan: Plan, plan_id: bytes, pinned: Pinned, query: Query, now_s: float) -> Circumstances:
-    """Return what the agent's own state has to do with whether a plan is approved."""
+    """Return the agent's own circumstances for approvals of a plan."""
     quiet = (ItemState.BLOCKED.value, ItemState.EXCLUDED.value)
     counted = "SELECT count(*) FROM item WHERE plan_id = ? AND state NOT IN (?, ?)"
     frozen = freezes(query, now_s)

@@ -1,4 +1,4 @@
-"""Puts together what answers the control plane."""
+"""Puts together the parts that answer the control plane."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""Handles what came through the cloud, in order, exactly once in effect.
+"""Handles messages through the cloud, in order, exactly once in effect.
 
 Whoever carried a message is nobody: it is judged by the signature inside, as if it had come by file. A message is done
-in the transaction that posts its receipt; a crash before that handles it again, and then what took effect already is
-accepted again without a second effect.
+in the transaction that posts its receipt; a crash before that handles it again, and then an effect that it had already
+is accepted again without a second one.
 
 Three lanes, so that a stop never waits for a preview: statements; intents, some at once, since a restore may wait for a
 suspension to come to rest; views. An intent's refusal says nothing of
 subscribers: unknown, ambiguous, nothing to do, too many, unreadable are one answer, `not-taken`; each leaves a leaf,
-and a requester who is refused too often is not looked at for a while.
+    and a requester that is refused too often is not looked at for a while.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class InboxHandler:
         self._p = parts
 
     async def run(self) -> None:
-        """Handle what comes until cancelled.
+        """Handle messages until cancelled.
 
         Raises:
             StoreFailedError: nothing can be recorded any more.
@@ -156,7 +156,7 @@ class InboxHandler:
                 nursery.start_soon(one, row)
 
     def _next(self, only: tuple[str, ...], but: tuple[str, ...], after: int) -> Inbox | None:
-        """Return the next message; before there is a trust document nobody can be believed: what comes waits."""
+        """Return the next message; before there is a trust document nobody can be believed: messages wait."""
         return None if self._p.trust.pinned is None else mail.next_in(self._p.store.reader, only, but, after)
 
     async def _contained(self, row: Inbox, handle: Handle) -> None:
@@ -295,7 +295,7 @@ class InboxHandler:
         return None if row is None else bytes(row["digest"])
 
     async def _unopened(self, row: Inbox, reason: Reason) -> None:
-        """Refuse what opens with no key, or holds no envelope; its receipt names the digest of the sealed bytes."""
+        """Refuse a body that opens with no key, or holds no envelope; its receipt has the sealed digest."""
         digest = hashlib.sha256(row.body).digest()
         if self._limited(STRANGER, "intent", digest):
             await self._end(row)
@@ -337,7 +337,7 @@ class InboxHandler:
         await self._p.store.run(Refuse(who, what, envelopes.digest(envelope), sealed, Done(row.id, (receipt,))))
 
     async def _limit(self, row: Inbox, who: str, envelope: Envelope) -> None:
-        """Pass it over; who signs with a key that we know is told so."""
+        """Pass it over; a signer with a key that we know is told so."""
         posts = (self._receipt(envelope, row.kind, Reason.RATE_LIMITED, self._pinned()),) if who else ()
         await self._end(row, *posts)
 
@@ -383,7 +383,7 @@ class InboxHandler:
 
 
 def signer_of(envelope: Envelope, trust: Trust) -> str:
-    """Return the handle of the person or service whose key signed, in force or not; `STRANGER`: nobody's did."""
+    """Return the handle of the person or service with the key that signed, in force or not; `STRANGER`: none has it."""
     owners = {bytes.fromhex(k.pub): s.service for s in trust.services for k in s.keys if k.kind == ED25519}
     owners |= {bytes.fromhex(k.pub): k.person for k in trust.root.keys}
     owners |= {public: person.handle for public, person in trust.people_by_key().items()}

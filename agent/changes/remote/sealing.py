@@ -1,4 +1,4 @@
-"""The agent's sealing keys: what intents through the cloud are sealed to.
+"""The agent's sealing keys: intents through the cloud are sealed to them.
 
 A key lives for a week; the next one is made and posted a day before. Its private half stands in `keys.db` under the
 store key and is deleted a day after its last minute, so that a blob kept longer than that opens nowhere. The public
@@ -28,7 +28,7 @@ from trust.seal import SealingKey
 DAY_S: Final = 86_400
 LIFE_S: Final = 7 * DAY_S
 BACKDATED_S: Final = 300
-"""A new key is valid from five minutes ago, for desks whose clocks are behind."""
+"""A new key is valid from five minutes ago, for desks with clocks that are behind."""
 LOOK_S: Final = 5.0
 """How often it is looked whether a key must be made, posted or deleted."""
 
@@ -49,7 +49,7 @@ class PostSealKey:
 
 
 class Sealing:
-    """Makes, posts and deletes sealing keys, and opens what was sealed to those that live."""
+    """Makes, posts and deletes sealing keys, and opens bodies that were sealed to living ones."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Sealing:
             await self._clock.sleep(LOOK_S)
 
     async def refresh(self) -> None:
-        """Delete what is over, make the next key in time, post it where it was not posted yet."""
+        """Delete expired keys, make the next key in time, post it where it was not posted yet."""
         now_s = int(self._clock.wall_s())
         if any(k.not_after_s < now_s - DAY_S for k in self._keys):
             self._vault.drop_sealing(now_s - DAY_S)
@@ -109,7 +109,7 @@ class Sealing:
         return stored
 
     def open_untrusted(self, data: bytes) -> bytes:
-        """Return what was sealed to one of the keys, those of the last day included.
+        """Return the content of a body sealed to one of the keys, those of the last day included.
 
         Raises:
             MalformedSealError: it was sealed to no key that still lives, or was altered.

@@ -40,7 +40,7 @@ _RECEIPTS: Final[Mapping[str, Reason]] = {
 }
 """The receipt's reason for each refusal of a view."""
 CONTENT_BYTES: Final = 64 << 20
-"""The documents of one view: what one transaction writes into the outbox in under a second."""
+"""The most documents of one view: one transaction writes them into the outbox in under a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +91,11 @@ class Views:
     agent: str
 
     async def answer(self, envelope: Envelope, ref: bytes, row_id: int, pinned: Pinned) -> None:
-        """Disclose the plan's items to who may see them now; the message `row_id`, whose ref is `ref`, is then done.
+        """Disclose the plan's items to a person that may see them now; the message `row_id` with the ref `ref` is then
+        done.
 
         Raises:
-            RefusedError: not a person who may see, too late, of another agent or plan, answered already, too many.
+            RefusedError: not a person that may see, too late, of another agent or plan, answered already, too many.
         """
         view, person = verify.verify_view(envelope, pinned.trust, int(self.clock.wall_s()))
         if view.agent != self.agent:
