@@ -143,6 +143,23 @@ def test_links_lead_somewhere(path: Path) -> None:
     assert broken == []
 
 
+def anchors(path: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"(?m)^#+ (.*)$", re.sub(r"(?ms)^```.*?^```$", "", path.read_text(encoding="utf-8")))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCS, ids=tree.name)
+def test_links_to_a_heading_find_it(path: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]*)#([^)\s]+)\)", path.read_text(encoding="utf-8"))
+    lost = [
+        f"{page}#{anchor}"
+        for page, anchor in links
+        if "://" not in page and anchor not in anchors(path.parent / page if page else path)
+    ]
+    assert lost == []
+
+
 @pytest.mark.parametrize(("page", "at_least"), [("ARCHITECTURE", 30), ("adding-a-verb", 15)])
 def test_files_and_functions_that_a_page_names_exist(page: str, at_least: int) -> None:
     """`agent/changes/worker.py` `Worker._consume`: each such pair is looked up."""
