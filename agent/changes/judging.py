@@ -276,4 +276,4 @@ def _needed(method: AccessMethod, later: _Later, seen: Mapping[Address, Seen]) -
         return []
     if enforce.address not in seen:
         return [enforce.address]
-    return [a for a in method.enforcement_reads(enforce, seen) if a not in seen]
+    return [a for a in method.enforcement_reads(enforce, seen, later.watched.ended) if a not in seen]

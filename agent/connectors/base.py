@@ -596,8 +596,10 @@ class AccessMethod(Protocol):
         """Judge enforcement from present values. `ended`: the sessions that the item set out to end."""
         ...
 
-    def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
-        """Return the addresses that `judge` needs and that `seen` lacks."""
+    def enforcement_reads(
+        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address] = ()
+    ) -> Collection[Address]:
+        """Return the addresses that `judge` needs and that `seen` lacks; with fewer `ended`, maybe more of them."""
         ...
 
 

@@ -86,10 +86,12 @@ class WaysAccess:
         told = " · ".join((found.detail, *(way.text for way in self._ways.undoing(seen))))
         return replace(found, detail=told)
 
-    def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
+    def enforcement_reads(
+        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address] = ()
+    ) -> Collection[Address]:
         """Return the addresses that the access method needs to judge, and those of ways that defeat a suspension."""
         more = self._ways.defeat_reads(seen) if _suspends(enforce) else ()
-        return [*self._inner.enforcement_reads(enforce, seen), *more]
+        return [*self._inner.enforcement_reads(enforce, seen, ended), *more]
 
 
 def _suspends(enforce: Enforcement) -> bool:

@@ -499,13 +499,13 @@ class ItemRun:
         pause = self._parts.patience.poll_s
         while True:
             seen: dict[Address, Seen] = {}
-            unread = False
+            unread, ended = False, list(self._steps.ended)
             try:
-                first = [a for a in method.enforcement_reads(enforce, seen) if target_of(a) == enforce.target]
+                first = [a for a in method.enforcement_reads(enforce, seen, ended) if target_of(a) == enforce.target]
                 seen.update(await sessions.read([enforce.address, *first]))
-                while missing := [a for a in method.enforcement_reads(enforce, seen) if a not in seen]:
+                while missing := [a for a in method.enforcement_reads(enforce, seen, ended) if a not in seen]:
                     seen.update(await sessions.read(missing))
-                judgement = method.judge(enforce, seen, list(self._steps.ended))
+                judgement = method.judge(enforce, seen, ended)
             except UnreadableError as err:
                 unread, judgement = True, Judgement(Enforced.NO, err.reason, str(err))
                 if seen and self._tickets.plan.action in _FOLLOW:  # no router that is away makes a restore a failure

@@ -207,12 +207,15 @@ class RadiusAccess:
             missing += [a for a in (*map(self._group, sorted(names)), *allowed) if a not in seen]
         return missing
 
-    def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
-        """Return the sessions and the rows of now, the answers of NAS if there is no session, and the groups."""
+    def enforcement_reads(
+        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address] = ()
+    ) -> Collection[Address]:
+        """Return the sessions and the rows of now, the answers of NAS if there never was a session, and the groups."""
         user = self._user(self._login(enforce))
         if enforce.address not in seen:
             return [a for a in (enforce.address, user) if a not in seen]
-        if not self._judged(enforce, seen[enforce.address]):
+        where = seen[enforce.address]
+        if not self._judged(enforce, where) and not self._ended_known_one(where, ended):
             missing = [where for where in self._held(enforce).values() if where not in seen]
             if missing:
                 return missing
@@ -433,11 +436,8 @@ class RadiusAccess:
         Nobody says that no session began since: its Start may be lost. The detail names the evidence, and no more:
         a NAS that ended the session which accounting knew was not asked for others, since a good one may follow it.
         """
-        ghosts = sessions_of(seen[enforce.address].value)
-        known = [parsed for one in ended if (parsed := parse(self.target, one)) is not None]
         asked = self._held(enforce)
-        by_name = any(what is RadiusResource.HELD for what, _ in known)
-        if not by_name and any(what is RadiusResource.SESSION and uid not in ghosts for what, uid in known):
+        if self._ended_known_one(seen[enforce.address], ended):
             unasked = (*asked, *filter(None, enforce.expect.get(_NOT_ASKED, "").split(",")))
             return Judgement(Enforced.PENDING, ProofReason.NONE_KNOWN, none_known_text({}, unasked))
         since_s = int(enforce.expect.get(_READ_AT, "0"))
@@ -450,6 +450,19 @@ class RadiusAccess:
         now_s = seen[enforce.address].at_s
         ages = {nas: now_s - seen[where].at_s for nas, where in asked.items()}
         return Judgement(Enforced.PENDING, ProofReason.NONE_KNOWN, none_known_text(ages))
+
+    def _ended_known_one(self, where: Seen, ended: Collection[Address]) -> bool:
+        """Tell whether a session that accounting knew has ended, and no NAS was asked by User-Name.
+
+        Args:
+            where: the sessions of the login now.
+            ended: those that the item set out to end.
+        """
+        ghosts = sessions_of(where.value)
+        known = [parsed for one in ended if (parsed := parse(self.target, one)) is not None]
+        if any(what is RadiusResource.HELD for what, _ in known):
+            return False
+        return any(what is RadiusResource.SESSION and uid not in ghosts for what, uid in known)
 
     def _with_next_login(self, enforce: Enforcement, seen: Mapping[Address, Seen], found: Judgement) -> Judgement:
         """Return a judgement by sessions, corrected by the rows of now: staff may have edited them."""

@@ -32,26 +32,37 @@ class NasPresence:
         """The reason of its silence by the name of each NAS that was asked; "": it answered last."""
         self._at: dict[str, float] = {}
         self._asking: dict[str, trio.Event] = {}
+        self._missing: Mapping[str, str] = {}
+        self._missing_until = float("-inf")
+        """Until when `_missing` holds: an item asks for it, and there may be hundreds of NAS."""
 
     def note(self, name: str, why: str) -> None:
         """Take note of what came of a request to the NAS of a name: why no answer came, or ""."""
+        if why or self.silent.get(name):
+            self._missing_until = float("-inf")
         self.silent[name], self._at[name] = why, trio.current_time()
 
     async def missing(self) -> Mapping[str, str]:
         """Return why each NAS is taken to be away that does not answer, by accounting address."""
         now = trio.current_time()
+        if now < self._missing_until:
+            return self._missing
         asked = [nas for nas in self._nas.values() if self._must_ask(nas, now)]
         if asked:
             async with trio.open_nursery() as nursery:
                 for nas in asked:
                     nursery.start_soon(self._ask_once, nas)
-        return {accounting: why for accounting, nas in self._nas.items() if (why := self.silent.get(nas.name))}
+        self._missing = {ip: why for ip, nas in self._nas.items() if (why := self.silent.get(nas.name))}
+        self._missing_until = min(map(self._due, self._nas.values()), default=float("-inf"))
+        return self._missing
+
+    def _due(self, nas: Nas) -> float:
+        return self._at.get(nas.name, float("-inf")) + (AGAIN_S if self.silent.get(nas.name) else HEARD_S)
 
     def _must_ask(self, nas: Nas, now: float) -> bool:
         """Tell whether nothing is known of a NAS of late; one that is known to be silent is asked by one at a time."""
         known = self.silent.get(nas.name)
-        due = self._at.get(nas.name, float("-inf")) + (AGAIN_S if known else HEARD_S)
-        return now >= due and not (known and nas.name in self._asking)
+        return now >= self._due(nas) and not (known and nas.name in self._asking)
 
     async def _ask_once(self, nas: Nas) -> None:
         """Ask a NAS, or wait for the answer that somebody else asked for."""

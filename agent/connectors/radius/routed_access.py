@@ -121,9 +121,11 @@ class RoutedAccess:
             ]
         return missing
 
-    def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
+    def enforcement_reads(
+        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address] = ()
+    ) -> Collection[Address]:
         """Return what RADIUS needs to judge; then the lists and queues of the routers that have a session."""
-        missing = list(self._inner.enforcement_reads(enforce, seen))
+        missing = list(self._inner.enforcement_reads(enforce, seen, ended))
         if missing:
             return missing
         sessions = self._sessions(enforce, seen)
@@ -136,7 +138,7 @@ class RoutedAccess:
             return missing
         flows = [a for a in self._flows(enforce, seen).values() if a not in seen]
         # A router's connections are many: they are looked at last, and only where nothing else decides
-        return flows if flows and self._judge_policy(enforce, seen, ()).enforced is not Enforced.NO else []
+        return flows if flows and self._judge_policy(enforce, seen, ended).enforced is not Enforced.NO else []
 
     def _ips(self, target: str, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[str]:
         """Return the addresses of the sessions that a login has on a router."""

@@ -149,7 +149,12 @@ class ProfileAccess:
         """Return the other needs of a plan, once the rules were read."""
         return ()
 
-    def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
+    def enforcement_reads(
+        self,
+        enforce: Enforcement,
+        seen: Mapping[Address, Seen],
+        ended: Collection[Address] = (),  # noqa: ARG002  its sessions end on the same device
+    ) -> Collection[Address]:
         """Return the needs of `judge`: the sessions, and when there are any all rules about them."""
         if enforce.address not in seen:
             return [enforce.address]
@@ -617,11 +622,13 @@ class PppAccess(ProfileAccess):
         whose = self._own_address(service.login, seen) or _OF_SESSIONS
         return replace(enforce, expect={**enforce.expect, _FLOWS: whose})
 
-    def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
+    def enforcement_reads(
+        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address] = ()
+    ) -> Collection[Address]:
         """Return the needs of a profile's access method; then connections, and only where nothing else decides."""
-        missing = list(super().enforcement_reads(enforce, seen))
+        missing = list(super().enforcement_reads(enforce, seen, ended))
         where = self._flows_of(enforce, seen) if not missing else None
-        if where is None or super().judge(enforce, seen, ()).enforced is Enforced.NO:
+        if where is None or super().judge(enforce, seen, ended).enforced is Enforced.NO:
             return missing
         return [where] if where not in seen else []
 

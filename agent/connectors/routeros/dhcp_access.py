@@ -103,7 +103,12 @@ class DhcpAccess:
         places = self._places(lease, self._bound(mac, seen)) if self._holds(lease) else ()
         return [a for a in self._flows_at(places) if a not in seen]
 
-    def enforcement_reads(self, enforce: Enforcement, seen: SeenAll) -> Collection[Address]:
+    def enforcement_reads(
+        self,
+        enforce: Enforcement,
+        seen: SeenAll,
+        ended: Collection[Address] = (),  # noqa: ARG002  its sessions end on the same device
+    ) -> Collection[Address]:
         """Return the needs of `judge`; all connections of the router last, and only where nothing else decides."""
         mac = self._key(enforce)
         wanted = [enforce.address, self._at(RouterResource.LEASE, mac)]

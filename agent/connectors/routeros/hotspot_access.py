@@ -69,10 +69,12 @@ class HotspotAccess(ProfileAccess):
             return missing
         return [a for a in self._flows_at(_macs(self._sessions(service, seen))) if a not in seen]
 
-    def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
+    def enforcement_reads(
+        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address] = ()
+    ) -> Collection[Address]:
         """Return the needs of `judge`; all connections of the router last, and only where nothing else decides."""
-        missing = list(super().enforcement_reads(enforce, seen))
-        if missing or not _is_suspended(enforce) or self._judge_login(enforce, seen, ()).enforced is Enforced.NO:
+        missing = list(super().enforcement_reads(enforce, seen, ended))
+        if missing or not _is_suspended(enforce) or self._judge_login(enforce, seen, ended).enforced is Enforced.NO:
             return missing
         return [a for a in self._flows_at(self._watched(enforce, seen)) if a not in seen]
 

@@ -104,9 +104,11 @@ class SeveralAccess:
         again = tuple(where for judgement in found.values() for where in judgement.again)
         return replace(worst, detail=" · ".join(told), again=again)
 
-    def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
+    def enforcement_reads(
+        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address] = ()
+    ) -> Collection[Address]:
         """Return the needs of all of them to judge."""
-        return [a for t, own in self._own(enforce).items() for a in self._parts[t].enforcement_reads(own, seen)]
+        return [a for t, own in self._own(enforce).items() for a in self._parts[t].enforcement_reads(own, seen, ended)]
 
     def _together(self, plan: Callable[[AccessMethod], AccessPlan | CannotEnforce]) -> AccessPlan | CannotEnforce:
         found = {target: plan(part) for target, part in self._parts.items()}

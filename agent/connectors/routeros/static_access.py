@@ -87,7 +87,12 @@ class StaticAccess:
             return missing
         return [a for a in (*self._queue.then_reads(mine, seen), *self._lists.then_reads(mine, seen)) if a not in seen]
 
-    def enforcement_reads(self, enforce: Enforcement, seen: SeenAll) -> Collection[Address]:
+    def enforcement_reads(
+        self,
+        enforce: Enforcement,
+        seen: SeenAll,
+        ended: Collection[Address] = (),  # noqa: ARG002  its sessions end on the same device
+    ) -> Collection[Address]:
         """Return the needs of `judge`: the lists, rules and queues again, and the open connections of a suspended
         subscriber.
         """

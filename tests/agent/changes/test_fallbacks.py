@@ -54,7 +54,9 @@ def with_fallback(login: str, world: World) -> Item:
 class SeenRecipe(FakeMethod):
     """Judges an old session too: by the policy that it is seen to have."""
 
-    def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
+    def enforcement_reads(
+        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address] = ()
+    ) -> Collection[Address]:
         policy = Address(f"fake/r/policy/{enforce.address.rsplit('/', 1)[1]}")
         return [] if policy in seen else [policy]
 

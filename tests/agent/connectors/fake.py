@@ -290,7 +290,9 @@ class FakeMethod:
             return Judgement(Enforced.NO, "still-online")
         return Judgement(Enforced.YES, "seen")
 
-    def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
+    def enforcement_reads(
+        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address] = ()
+    ) -> Collection[Address]:
         return []
 
 

@@ -884,17 +884,21 @@ def placed(places: NasPlaces = PLACES) -> RadiusAccess:
 def judged_none(
     *said: str | None, sessions: Value = ABSENT, places: NasPlaces = PLACES, ended: Collection[str] = ()
 ) -> Judgement:
-    """Judge a suspension where accounting has no session. `said`: why it is not known of each NAS; None: it said so."""
+    """Judge a suspension where accounting has no session, by no more than is asked for.
+
+    `said`: why it is not known of each NAS, None where it said so; nothing: no NAS is asked for.
+    """
     made = placed(places)
     plan = made.plan(SUSPEND, SERVICE, seen_of(USER, sessions))
     assert isinstance(plan, AccessPlan)
     assert plan.enforce is not None
     seen = seen_of({**fields(USER), "group:suspended": "-1"}, sessions)  # type: ignore[dict-item]  # dict is invariant in its values
-    wanted = [a for a in made.enforcement_reads(plan.enforce, seen) if a in HELD]
-    assert wanted == HELD[: len(places.asked)]
-    for where, why in zip(HELD, said, strict=False):
+    over = [Address(a) for a in ended]
+    wanted = [a for a in made.enforcement_reads(plan.enforce, seen, over) if a in HELD]
+    assert wanted == (HELD[: len(places.asked)] if said else [])
+    for where, why in zip(wanted, said, strict=True):
         seen[where] = Seen(ABSENT if why is None else {"why": why}, NOW_S + 1)
-    return made.judge(plan.enforce, seen, [Address(a) for a in ended])
+    return made.judge(plan.enforce, seen, over)
 
 
 def test_the_preview_names_the_nas_that_are_asked() -> None:
@@ -940,7 +944,7 @@ def test_a_nas_that_nobody_asks_leaves_it_unproven() -> None:
 
 
 def test_a_session_of_accounting_that_ended_needs_no_nas() -> None:
-    got = judged_none("was not asked", "was not asked", ended=[at("session", "u1")])
+    got = judged_none(ended=[at("session", "u1")])
     text = (
         "its old session is gone, and accounting has no other: it holds at the next login; "
         "not proven: bng-1, bng-2 were not asked"

@@ -92,7 +92,9 @@ class Inner:
     def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
         return self.verdict
 
-    def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
+    def enforcement_reads(
+        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address] = ()
+    ) -> Collection[Address]:
         return [a for a in (WHERE,) if a not in seen]
 
 
