@@ -172,11 +172,11 @@ class Vault:
     def commit(self, context: str, secret: str) -> str:
         """Return a keyed commitment to a device's secret, 64 hex digits: equal secrets in one context compare equal."""
         message = context.encode() + b"\x00" + secret.encode()
-        return hmac.new(self._commit_key, message, hashlib.sha256).hexdigest()
+        return hmac.digest(self._commit_key, message, "sha256").hex()
 
     def authenticate(self, data: bytes) -> str:
         """Return a MAC, 64 hex digits, of a mark that stands outside the state directory."""
-        return hmac.new(self._mark_key, data, hashlib.sha256).hexdigest()
+        return hmac.digest(self._mark_key, data, "sha256").hex()
 
     # --- under subjects' keys ---
 

@@ -215,7 +215,7 @@ class RadiusAccess:
         if enforce.address not in seen:
             return [a for a in (enforce.address, user) if a not in seen]
         where = seen[enforce.address]
-        if not self._judged(enforce, where) and not self._ended_known_one(where, ended):
+        if not self._ended_known_one(where, ended) and not self._judged(enforce, where):
             missing = [where for where in self._held(enforce).values() if where not in seen]
             if missing:
                 return missing

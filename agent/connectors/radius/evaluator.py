@@ -21,6 +21,7 @@ Simultaneous-Use is left out, and so is anything outside of SQL (the `users` fil
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import re
@@ -33,7 +34,7 @@ from agent.connectors.radius import attributes
 from agent.connectors.radius.attributes import Attribute, AttributeKind
 from agent.connectors.radius.rowset import Table, UserRow, fields_of, holds_secret, rows_of
 from agent.connectors.radius.schema import SECRET_CHECKS
-from agent.model import SecretRef, Value
+from agent.model import Field, SecretRef, Value
 
 SECRET: Final = "***"
 """Stands for a secret's value in a reply."""
@@ -228,6 +229,16 @@ def _pairs(value: Value, table: Table, source: str) -> list[_Pair]:
             found += [_pair(row, source) for row in rows_of(key, rows)]
     _forbid_lost_order(found, source)
     return found
+
+
+def _group_pairs(value: Value, table: Table, source: str) -> Sequence[_Pair]:
+    """Return the pairs of a group: thousands of logins are in it, and its rows are read anew for each."""
+    return _kept_pairs(tuple(fields_of(value).items()), table, source)
+
+
+@functools.lru_cache(maxsize=256)
+def _kept_pairs(fields: tuple[tuple[str, Field], ...], table: Table, source: str) -> Sequence[_Pair]:
+    return _pairs(dict(fields), table, source)
 
 
 def _forbid_lost_order(batch: Sequence[_Pair], source: str) -> None:
@@ -484,13 +495,13 @@ def _groups(
     for name in order:
         if name not in groups:
             raise _UndecidedError(f"the rows of group {name} are not known here")
-        check = _pairs(groups[name], Table.CHECK, f"group {name}")
+        check = _group_pairs(groups[name], Table.CHECK, f"group {name}")
         if not _match(check, request, now):
             continue
         if any(pair.secret for pair in check):
             raise _UndecidedError(f"group {name} sets a password")
         lists.control = _merge(lists.control, check)
-        reply = _pairs(groups[name], Table.REPLY, f"group {name}")
+        reply = _group_pairs(groups[name], Table.REPLY, f"group {name}")
         fall_through = _fall_through(reply)
         lists.reply = _merge(lists.reply, reply)
         lists.applied.append(name)

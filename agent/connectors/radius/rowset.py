@@ -71,6 +71,7 @@ class Table(enum.StrEnum):
 
 
 _PLACE = {table: place for place, table in enumerate(Table)}
+_BY_WORD = {table.value: table for table in Table}
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +183,8 @@ def rows_of(key: str, field: Field) -> tuple[UserRow, ...]:
         MalformedRowSetError: not a row set's field, or a secret, whose rows are not known.
     """
     kind, _, name = key.partition(":")
-    try:
-        table = Table(kind)
-    except ValueError as err:
-        raise MalformedRowSetError(f"row set: expected check:, reply: or group:, got field {key!r}") from err
+    if (table := _BY_WORD.get(kind)) is None:
+        raise MalformedRowSetError(f"row set: expected check:, reply: or group:, got field {key!r}")
     if not name or isinstance(field, SecretRef) or (isinstance(field, str) and table is not Table.GROUP):
         raise MalformedRowSetError(f"row set: expected a name, and rows as text, in field {key!r}")
     texts = (field,) if isinstance(field, str) else field
