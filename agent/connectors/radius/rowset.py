@@ -143,8 +143,12 @@ def is_secret(attribute: str) -> bool:
 
 def holds_secret(attribute: str, value: str) -> bool:
     """Tell whether a row has a secret: by its attribute, or inside the value of a vendor's AVPair."""
-    pairs = untagged(attribute).replace("-", "").endswith("avpair")
-    return is_secret(attribute) or (pairs and _SECRET_IN_PAIR.search(value) is not None)
+    return is_secret(attribute) or (_is_avpair(attribute) and _SECRET_IN_PAIR.search(value) is not None)
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_avpair(attribute: str) -> bool:
+    return untagged(attribute).replace("-", "").endswith("avpair")
 
 
 def to_value(rows: Iterable[UserRow], commit: Commit) -> Value:
@@ -161,6 +165,8 @@ def to_value(rows: Iterable[UserRow], commit: Commit) -> Value:
 
 
 def _field(key: str, rows: Sequence[UserRow], commit: Commit) -> Field:
+    if len(rows) == 1 and not holds_secret((row := rows[0]).name, row.value):  # nearly always
+        return row.value if row.table is Table.GROUP else (f"{row.op.strip()} {row.value}",)
     if rows[0].table is Table.GROUP:
         priorities = tuple(row.value for row in rows)
         return priorities[0] if len(priorities) == 1 else priorities

@@ -97,6 +97,8 @@ OPEN: Final = {
 
 def text_of(value: Any) -> str:
     """Return a column as text; binary collations give bytes, inet and numbers their own types."""
+    if type(value) is str:  # nearly always
+        return value
     if value is None:
         return ""
     return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
