@@ -21,6 +21,7 @@ from agent.config import load
 from agent.connectors.radius import SPEC
 from agent.runtime import redacting_log
 from agent.runtime.clock import SystemClock
+from durable.process import exempt_loaded_objects
 
 
 async def serve(config_path: Path) -> None:
@@ -38,6 +39,7 @@ async def serve(config_path: Path) -> None:
         with trio.open_signal_receiver(signal.SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
                 await nursery.start(built.run)
+                exempt_loaded_objects()
                 async for _ in signals:
                     break
                 nursery.cancel_scope.cancel()

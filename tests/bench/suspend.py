@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import os
+import socket
 import sqlite3
 import subprocess
 import tempfile
@@ -209,12 +210,22 @@ def finished(database: Path) -> bool:
         return bool(reader.execute("SELECT count(*) FROM plan WHERE finished_seq IS NOT NULL").fetchone()[0])
 
 
+def _listens(path: Path) -> bool:
+    """Tell whether an agent takes connections: its socket is there a moment before."""
+    with closing(socket.socket(socket.AF_UNIX)) as client:
+        try:
+            client.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
 @contextmanager
 def running_agent(network: Network, profile: Path | None = None) -> Iterator[tuple[_Site, int, SeenHeads]]:
     """Run an agent for the block, set up; give its site, its process id and the trust that approvers have seen."""
     site = _make_site(network)
     arguments = ["-m", "tests.bench.agent_process", str(site.config), *([str(profile)] if profile else [])]
-    with running(arguments, site.socket.exists, site.config.with_suffix(".log")) as pid:
+    with running(arguments, lambda: _listens(site.socket), site.config.with_suffix(".log")) as pid:
         seen = _set_up(site, network)
         yield site, pid, seen
 
