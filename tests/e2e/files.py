@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -273,12 +273,18 @@ DEFAULT_POLICY: Mapping[str, int] = {
 }
 
 
-def config_text(mapping: str, policy: Mapping[str, int] | None = None, agent: str = "") -> str:
-    """Return an agent's configuration around an access mapping."""
+FILE_DECIDES: Final = "restore_paid = false"
+"""What `[billing]` says beside its file, where that alone tells who owes."""
+
+
+def config_text(
+    mapping: str, policy: Mapping[str, int] | None = None, agent: str = "", billing: str = FILE_DECIDES
+) -> str:
+    """Return an agent's configuration around an access mapping. `billing`: more lines of that section."""
     rules = "".join(f"{k} = {v}\n" for k, v in {**DEFAULT_POLICY, **(policy or {})}.items())
     people = f'[people]\n{os.getuid()} = "maria"\n\n'
     head = f'[agent]\nname = "noc-1"\nstate_dir = "state"\n{agent}\n'
-    return f'{head}{people}[policy]\n{rules}\n[billing]\nfile = "billing.csv"\nrestore_paid = false\n\n{mapping}'
+    return f'{head}{people}[policy]\n{rules}\n[billing]\nfile = "billing.csv"\n{billing}\n\n{mapping}'
 
 
 def dead_database_mapping(port: int) -> str:
@@ -313,6 +319,7 @@ def make_files(
     *,
     policy: Mapping[str, int] | None = None,
     agent: str = "",
+    billing: str = FILE_DECIDES,
     trust_days: int = 30,
 ) -> Files:
     """Write a site's files and make the agent's keys as `ispagent init` does."""
@@ -320,7 +327,7 @@ def make_files(
     home.mkdir(mode=0o700)
     (home / "state").mkdir(mode=0o700)  # as root makes it for the daemon's user
     config = home / "agent.toml"
-    config.write_text(config_text(mapping, policy, agent), encoding="utf-8")
+    config.write_text(config_text(mapping, policy, agent, billing), encoding="utf-8")
     now = datetime.now(UTC)
     billing = Billing(home / "billing.csv", {ref_of(s): row_of(s, now) for s in services})
     billing.write()

@@ -50,20 +50,21 @@ FAULTS: Final[tuple[WorldFault, ...]] = (
     WorldFault("answers-late", _late_answers),
     *(fault for part in PARTS for fault in part.faults),
 )
-PAIRS: Final = tuple(itertools.combinations(range(len(FAULTS)), 2))
-STRIDE: Final = next(n for n in itertools.count(61) if math.gcd(n, len(PAIRS)) == 1)
-"""By which consecutive seeds go through all pairs."""
+PAIRS: Final = tuple(itertools.combinations(FAULTS, 2))
 
 
-def drawn(seed: int) -> tuple[WorldFault, ...]:
-    """Return the faults of a seed, one to four."""
+def drawn(seed: int, parts: Sequence[type[Part]] = PARTS) -> tuple[WorldFault, ...]:
+    """Return the faults of a seed, one to four, that a world of these parts can have."""
     dice = random.Random(f"faults {seed}")
-    first, second = PAIRS[seed * STRIDE % len(PAIRS)]
+    names = {"", *(part.name for part in parts)}
+    faults = [fault for fault in FAULTS if fault.part in names]
+    pairs = tuple(itertools.combinations(faults, 2))
+    stride = next(n for n in itertools.count(61) if math.gcd(n, len(pairs)) == 1)  # goes through all pairs
+    first, second = pairs[seed * stride % len(pairs)]
     if dice.randrange(100) < ALONE_PERCENT:
-        return (FAULTS[dice.choice((first, second))],)
-    others = [n for n in range(len(FAULTS)) if n not in (first, second)]
-    more = dice.sample(others, dice.choice((0, 0, 1, 2)))
-    return tuple(FAULTS[n] for n in (first, second, *more))
+        return (dice.choice((first, second)),)
+    others = [fault for fault in faults if fault not in (first, second)]
+    return (first, second, *dice.sample(others, dice.choice((0, 0, 1, 2))))
 
 
 def parts_of(seed: int, faults: Sequence[WorldFault]) -> tuple[type[Part], ...]:

@@ -62,6 +62,8 @@ class Asked:
     """When a cancel was taken: nothing is announced after it."""
     unsure: int = 0
     """How many of those approvals may not have arrived."""
+    reason: str = ""
+    """Why a service is to be suspended or restored; "": it was not said."""
 
 
 @dataclass(frozen=True, slots=True)

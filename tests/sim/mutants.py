@@ -165,6 +165,22 @@ MUTANTS: Final = (
         "a secret that the CPE refused counts as taken",
         "cpe-refuses",
     ),
+    Mutant(
+        "old-account-cuts",
+        "agent/billing/sources.py",
+        "            if self._why_unread(subscriber) or kept is None or now_s - kept.read_s >= self.rules.recheck_s:\n",
+        "            if kept is None:\n",
+        "an account is not read again before a cut",
+        "billing-clock-wrong",
+    ),
+    Mutant(
+        "payer-is-not-looked-for",
+        "agent/changes/paid.py",
+        "                await self._look(nursery)\n",
+        "                await trio.lowlevel.checkpoint()\n",
+        "nobody asks for the restore of a payer",
+        "billing-clock-wrong",
+    ),
 )
 
 

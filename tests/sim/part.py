@@ -8,6 +8,7 @@ parts are in its world.
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from agent.connectors.spec import ConnectorSpec
     from lab.database import Database
     from lab.isp import LabOptions
-    from tests.sim.judge import Evidence, Verdict
+    from tests.sim.judge import Asked, Evidence, Verdict
     from tests.sim.machine import Machine
     from tests.sim.people import Desk
     from tests.sim.world import World
@@ -46,11 +47,13 @@ class Declared:
     """What a part adds to the agent's files before they are written.
 
     `config`: sections of agent.toml. `secrets`: values by name. `billing`: rows of the subscriber file, by service.
+    `billing_terms`: the line of `[billing]` that says which source decides; "": the file does.
     """
 
     config: str = ""
     secrets: Mapping[str, str] = field(default_factory=dict)
     billing: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    billing_terms: str = ""
 
 
 class Part:
@@ -94,6 +97,10 @@ class Part:
 
     def look(self, process: Process | None) -> None:
         """Look at what the last step of a task changed. `process`: whose task it was; None: the world's."""
+
+    def own_asks(self, log: sqlite3.Connection) -> Iterable[Asked]:
+        """Return the changes that the agent asked for by itself, from its file."""
+        return ()
 
     def judge(self, evidence: Evidence) -> Iterable[Verdict]:
         """Return what must not be, by the rules of this part."""

@@ -53,14 +53,17 @@ class Desk:
         if change is None:
             return
         subjects = frozenset(item["service"] for item in change["items"] if item["state"] == "planned")
-        await self.see_through(change, action, subjects, dice)
+        await self.see_through(change, action, subjects, dice, reason)
 
-    async def see_through(self, change: Json, action: str, subjects: frozenset[str], dice: random.Random) -> Asked:
+    async def see_through(
+        self, change: Json, action: str, subjects: frozenset[str], dice: random.Random, reason: str = ""
+    ) -> Asked:
         """Approve a previewed change, as its policy needs; now and then cancel it, or retry what is not enforced.
 
         Returns it as the judge is told of it. `subjects`: as in `Asked`.
         """
         asked = self._note(change, action, subjects)
+        asked.reason = reason
         self.world.trace(f"people: {action} {' '.join(sorted(subjects))}: {asked.plan[:6]}")
         await trio.sleep(dice.uniform(0, 20))
         if dice.random() < 0.15:

@@ -16,6 +16,7 @@ import trio._core._run as scheduler
 from trio.testing import MockClock
 
 from tests.sim import faults as table
+from tests.sim.all_parts import PARTS
 from tests.sim.judge import Asked, Evidence, Verdict, judge
 from tests.sim.part import Part, WorldFault
 from tests.sim.people import Desk
@@ -81,7 +82,7 @@ def run_seed(
     began = time.process_time()
     scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # no public name
     scheduler._r.seed(seed)
-    drawn = table.drawn(seed) if faults is None else tuple(faults)
+    drawn = table.drawn(seed, parts or PARTS) if faults is None else tuple(faults)
     kinds = table.parts_of(seed, drawn) if parts is None else tuple(parts)
     options = WorldOptions(folder, seed, trace=trace or (lambda text: None))
 
@@ -140,12 +141,13 @@ async def _gather(world: World, desk: Desk) -> Evidence:
         recorded = dict.fromkeys((row[0] for row in log.execute("SELECT ref FROM service")), False)
         recorded |= {row[0]: True for row in log.execute("SELECT DISTINCT service FROM reason")}
         (leaves,) = log.execute("SELECT count(*) FROM event").fetchone()
+        asked = desk.asked | {one.plan: one for part in world.parts for one in part.own_asks(log)}
     said = "" if await world.office.verify_log() >= leaves else "the log has fewer leaves than its file"
     return Evidence(
         world.witness.seen,
-        desk.asked,
+        asked,
         held,
-        [f"{plans[p][0]} ({plans[p][1]})" for p in desk.asked if p in plans and _goes_on(desk.asked[p], plans[p])],
+        [f"{plans[p][0]} ({plans[p][1]})" for p in asked if p in plans and _goes_on(asked[p], plans[p])],
         recorded,
         said,
         trio.current_time(),

@@ -34,7 +34,7 @@ from agent.runtime.http import HttpRequest, Response
 from lab.isp import Isp, LabOptions, open_lab
 from lab.staff import Staff, write_disabled_group
 from tests.agent.changes.rig import CrashingStore
-from tests.e2e.files import Files, lab_mapping, lab_secrets, make_files, ref_of
+from tests.e2e.files import FILE_DECIDES, Files, lab_mapping, lab_secrets, make_files, ref_of
 from tests.e2e.site import ApiRefusedError, Json, Office
 from tests.fakes import FakeClock
 from tests.seeded import SeededChance
@@ -351,7 +351,8 @@ def _files(world: World, declared: Sequence[Declared]) -> Files:
     secrets = lab_secrets(world.isp)
     for one in declared:
         secrets |= one.secrets
-    files = make_files(world.options.folder, mapping, world.isp.services, secrets)
+    terms = next((one.billing_terms for one in declared if one.billing_terms), FILE_DECIDES)
+    files = make_files(world.options.folder, mapping, world.isp.services, secrets, billing=terms)
     for one in declared:
         files.billing.rows |= {service: dict(row) for service, row in one.billing.items()}
     return files

@@ -1,0 +1,73 @@
+"""Judges by the books of the billing system. It imports nothing of the agent.
+
+| rule | what must hold |
+|---|---|
+| `unpaid` | the agent restores by itself only a service of somebody who owed nothing at some instant shortly before |
+| `cut-payer` | nobody is cut off for a debt who owed nothing for some time before |
+| `payer-waits` | whoever owes nothing, and has paid since, is no longer on record as cut off for a debt |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from tests.sim.judge import Evidence, Verdict
+
+KNOWN_S = 180.0
+"""How old the agent's word on an account may be when it cuts or restores: `recheck_s`, and a slow reading."""
+READ_S = 900.0
+"""How long a payer may wait to be seen: all accounts are read so often."""
+
+
+@dataclass
+class Books:
+    """Who owed when, by subscriber: (trio's time, whether they owe), in order. `subscribers`: of each service."""
+
+    subscribers: Mapping[str, str]
+    _moments: dict[str, list[tuple[float, bool]]] = field(default_factory=dict)
+
+    def note(self, at: float, subscriber: str, *, owes: bool) -> None:
+        """Take note of an account that changed."""
+        self._moments.setdefault(subscriber, []).append((at, owes))
+
+    def during(self, service: str, since: float, until: float) -> Iterator[bool]:
+        """Yield whether the subscriber owed, for each stretch of that time."""
+        moments = self._moments.get(self.subscribers.get(service, ""), [])
+        for n, (at, owes) in enumerate(moments):
+            ends = moments[n + 1][0] if n + 1 < len(moments) else float("inf")
+            if at <= until and ends >= since:
+                yield owes
+
+    def changed_at(self, service: str) -> float:
+        """Return when the account changed last."""
+        return self._moments[self.subscribers[service]][-1][0]
+
+
+def judge(evidence: Evidence, books: Books, own: set[str], debts: set[str]) -> Iterable[Verdict]:
+    """Return everything that must not be.
+
+    Args:
+        evidence: of the world.
+        books: of the billing system.
+        own: plans that the agent asked for by itself.
+        debts: services on record as cut off for a debt.
+    """
+    for deed in (w for w in evidence.seen.writes if w.by):
+        if deed.subject not in books.subscribers:
+            continue
+        plans = {step.plan for step in deed.open if not step.effect}
+        if plans & own and all(books.during(deed.subject, deed.at - KNOWN_S, deed.at)):
+            yield Verdict("unpaid", deed.at, deed.subject, f"{deed.what} for a payer who owed all the time before")
+        asked = [evidence.asked[plan] for plan in plans & evidence.asked.keys()]
+        cut = any(one.action == "suspend" and one.reason == "debt" for one in asked)
+        if cut and not any(books.during(deed.subject, deed.at - KNOWN_S, deed.at)):
+            yield Verdict(
+                "cut-payer", deed.at, deed.subject, f"{deed.what} for a debt that was paid {KNOWN_S:.0f} s before"
+            )
+    for service in sorted(debts & books.subscribers.keys()):
+        owes = list(books.during(service, evidence.ended_at - READ_S, evidence.ended_at))
+        cuts = [w.at for w in evidence.seen.writes if w.by and w.subject == service]
+        if not any(owes) and cuts and books.changed_at(service) > cuts[-1]:
+            said = f"still on record as cut off for a debt, paid at {books.changed_at(service):.0f}"
+            yield Verdict("payer-waits", evidence.ended_at, service, said)

@@ -1,0 +1,66 @@
+"""The billing system in the simulated world: its rules of judgement, and some seeds."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from tests.sim.all_parts import PARTS
+from tests.sim.judge import Asked, Evidence
+from tests.sim.parts import billing_rules
+from tests.sim.parts.billing_rules import Books
+from tests.sim.run import run_seed
+from tests.sim.witness import Deed, OpenStep, Seen
+
+SERVICE, SUBSCRIBER, PLAN = "C-1/home", "C-1", "aa"
+WITH_BILLING = tuple(part for part in PARTS if part.name in ("radius", "sql", "billing"))
+
+
+def books(*moments: tuple[float, bool]) -> Books:
+    """Return books in which a subscriber owed from each of these times on, or no longer."""
+    made = Books({SERVICE: SUBSCRIBER})
+    for at, owes in moments:
+        made.note(at, SUBSCRIBER, owes=owes)
+    return made
+
+
+def rules_seen(kept: Books, action: str, at: float, *, own: bool = False, debt: bool = False) -> list[str]:
+    """Return the rules that a write at a time breaks, for a change of debt; the world ends at 5,000."""
+    step = OpenStep(PLAN, 1, 1, 1, 0, False, SERVICE, "", None)
+    seen = Seen(writes=[Deed(at, SERVICE, "agent 1", "rows", (step,))])
+    asked = {PLAN: Asked(PLAN, action, frozenset({SERVICE}), 0, reason="debt")}
+    evidence = Evidence(seen, asked, (), (), {}, "", 5000.0)
+    found = billing_rules.judge(evidence, kept, {PLAN} if own else set(), {SERVICE} if debt else set())
+    return [verdict.rule for verdict in found]
+
+
+def test_a_debtor_may_be_cut_and_a_payer_may_not() -> None:
+    assert rules_seen(books((0, True)), "suspend", 1000) == []
+    assert rules_seen(books((0, True), (900, False)), "suspend", 1000) == [], "paid a moment ago: nobody could know"
+    assert rules_seen(books((0, True), (500, False)), "suspend", 1000) == ["cut-payer"]
+    assert rules_seen(books((0, True), (500, False)), "restore", 1000) == []
+
+
+def test_the_agent_restores_payers_only() -> None:
+    assert rules_seen(books((0, True)), "restore", 1000, own=True) == ["unpaid"]
+    assert rules_seen(books((0, True)), "restore", 1000) == [], "people may restore whom they like"
+    assert rules_seen(books((0, True), (950, False)), "restore", 1000, own=True) == []
+    assert rules_seen(books((0, False), (950, True)), "restore", 1000, own=True) == [], "bounced a moment ago"
+
+
+def test_a_payer_does_not_wait_for_ever() -> None:
+    assert rules_seen(books((0, True), (2000, False)), "suspend", 1000, debt=True) == ["payer-waits"]
+    assert rules_seen(books((0, True)), "suspend", 1000, debt=True) == []
+    assert rules_seen(books((0, True), (4500, False)), "suspend", 1000, debt=True) == [], "paid just now"
+
+
+@pytest.mark.parametrize("seed", [20, 21])
+def test_nothing_false_is_seen_of_payers(seed: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)
+    lines: list[str] = []
+    found = run_seed(seed, tmp_path, parts=WITH_BILLING, trace=lines.append)
+    assert not found.wrong, "\n".join([*(v.text() for v in found.wrong), *lines[-40:]])
+    assert found.writes > 2, "a world in which nothing is done shows nothing"
+    assert any("books: " in line and "owes nothing" in line for line in lines)
