@@ -48,7 +48,7 @@ def small(name: str, data: bytes) -> ArchivedFile:
 
 
 def pack(manifest: Mapping[str, object], files: Iterable[ArchivedFile], authenticate: Authenticate) -> Iterator[bytes]:
-    """Give the bytes of the archive. `manifest`: what it says beside the names and sizes of the files.
+    """Give the bytes of the archive. `manifest`: its content beside the names and sizes of the files.
 
     Raises:
         BackupStorageError: a file gave more or fewer bytes than its size.

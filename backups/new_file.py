@@ -1,7 +1,7 @@
 """A file that appears under its name whole and durable, or not at all.
 
-* It is written beside its name, as `NAME.part`, and locked: two runs never write the same one. What a run that was
-  killed left there is written over by the next.
+* It is written beside its name, as `NAME.part`, and locked: two runs never write the same one. The next run writes over
+  the rest of a killed one.
 * Nothing is overwritten: a file of that name is refused.
 * It is made durable in small pieces: one large fsync at the end would hold up the commits of a database on the disk.
 """

@@ -1,7 +1,7 @@
 """Files in age's format (C2SP age v1), to X25519 recipients: written and read as streams, by pyrage.
 
 * The `age` program alone opens them: `age --decrypt --identity KEYFILE FILE`.
-* age says nothing of who wrote a file: anybody who knows the recipient can make one. The archive inside is bound to
+* age proves no author of a file: anybody with the recipient can make one. The archive inside is bound to
   its program's keys, and people compare words.
 * A file that was cut or altered gives its first chunks before the error: its reader uses nothing before the end.
 """
@@ -34,7 +34,7 @@ _ARMOR: Final = b"-----BEGIN AGE"
 
 @dataclass(frozen=True, slots=True)
 class Recipients:
-    """Those who can open a file. `texts`: as they are written, `age1…`."""
+    """The recipients that can open a file. `texts`: as they are written, `age1…`."""
 
     texts: tuple[str, ...]
     keys: tuple[x25519.Recipient, ...]
@@ -106,7 +106,7 @@ def recipient_of(identity: str) -> Recipients:
 
 
 class _Pulled(BufferedIOBase):
-    """Chunks as a file that pyrage reads. `error` is what the chunks raised: pyrage makes a text of it."""
+    """Chunks as a file that pyrage reads. `error` is that of the chunks: pyrage makes a text of it."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
@@ -127,7 +127,7 @@ class _Pulled(BufferedIOBase):
 
 
 class _Written(BufferedIOBase):
-    """A file that pyrage writes. `error` is what it raised."""
+    """A file that pyrage writes. `error` is its own."""
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
@@ -142,7 +142,7 @@ class _Written(BufferedIOBase):
 
 
 def encrypt(chunks: Iterable[bytes], out: BinaryIO, recipients: Recipients) -> None:
-    """Write chunks, sealed to the recipients. What the chunks or the file raise is raised here."""
+    """Write chunks, sealed to the recipients. Errors of the chunks or the file are raised here."""
     source, target = _Pulled(chunks), _Written(out)
     try:
         pyrage.encrypt_io(source, target, recipients.keys)

@@ -43,7 +43,8 @@ def connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
 
 
 def damage(path: Path) -> str:
-    """Return what `PRAGMA quick_check` finds first in a database that is in use; "": its pages and rows are in order.
+    """Return the first finding of `PRAGMA quick_check` in a database that is in use; "": its pages and rows are in
+    order.
 
     It reads the whole file, so it is for a thread; indexes are not compared with their tables.
     """
@@ -85,7 +86,7 @@ def open_database(path: Path, migrations: Sequence[str], writers_from: int) -> s
 
 
 def versions(path: Path) -> tuple[int, int]:
-    """Return the version of a database, and the oldest version whose program may write to it.
+    """Return the version of a database, and the oldest version with a program that may write to it.
 
     Raises:
         OSError: there is none, or this user may not read it.
@@ -102,7 +103,7 @@ def _writers_are(oldest: int) -> str:
 
 
 def _oldest_writer(con: sqlite3.Connection, version: int) -> int:
-    """Return the oldest version whose program may write to a database; one that does not say takes its own only."""
+    """Return the oldest version with a program that may write to a database; a silent one takes its own only."""
     if con.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_writers'").fetchone() is None:
         return version
     row = con.execute("SELECT max(oldest) FROM schema_writers").fetchone()

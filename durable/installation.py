@@ -48,7 +48,7 @@ OK, WARN, FAIL, NOT_CHECKED = "ok", "warning", "fails", "not-checked"
 
 
 def unit_checks(unit: str, package: str) -> Iterator[InstallationCheck]:
-    """Give what systemd says of a unit, such as `ispagent.service`, and dpkg of the files of its package."""
+    """Give systemd's facts on a unit, such as `ispagent.service`, and dpkg's on the files of its package."""
     shown = _tool("systemctl", "show", unit, "--property=LoadState,ActiveState,UnitFileState,FragmentPath,DropInPaths")
     if shown is None:
         yield InstallationCheck(unit, "unit", NOT_CHECKED, "systemd does not answer here")
@@ -119,7 +119,7 @@ def key_check(what: str, clear: Path, credential: str) -> InstallationCheck:
     """Return whether a key is sealed, or lies about in a file.
 
     Args:
-        what: the key, for people.
+        what: the name of the key, for people.
         clear: the file in which it stands where it is not sealed.
         credential: the name under which `systemd-creds` seals it.
     """
@@ -210,12 +210,12 @@ def clock_check() -> InstallationCheck:
 
 
 def database_check(path: Path, known: int, writers_from: int) -> InstallationCheck:
-    """Return whether this program may write to a database, and what an upgrade of it would mean.
+    """Return whether this program may write to a database, and the meaning of an upgrade of it.
 
     Args:
         path: the database.
         known: the version that this program makes of it.
-        writers_from: the oldest version whose program may write to that.
+        writers_from: the oldest version with a program that may write to that.
     """
     try:
         version, oldest = files.versions(path)
@@ -243,7 +243,7 @@ def database_check(path: Path, known: int, writers_from: int) -> InstallationChe
 
 
 def _tool(*command: str) -> str | None:
-    """Return what a tool of the system prints; None: it is missing, fails or hangs."""
+    """Return the output of a tool of the system; None: it is missing, fails or hangs."""
     program = shutil.which(command[0])
     if program is None:
         return None

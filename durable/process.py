@@ -11,7 +11,7 @@ from typing import Final
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_NAME: Final = 15
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
-"""prctl(2) and mlockall(2), from Linux' headers. On fault: what is never touched takes no memory."""
+"""prctl(2) and mlockall(2), from Linux' headers. On fault: untouched pages take no memory."""
 
 THREAD_NAME_BYTES: Final = 15
 """TASK_COMM_LEN less its NUL: Linux cuts a longer name off."""
@@ -24,7 +24,7 @@ def keep_memory_private() -> None:
     where no limit holds (root, or systemd's LimitMEMLOCK=infinity): under a limit a later allocation would fail.
 
     Raises:
-        OSError: the system refuses what needs no privilege.
+        OSError: the system refuses a call that needs no privilege.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     libc = ctypes.CDLL(None, use_errno=True)

@@ -4,10 +4,10 @@ The writer is one thread that owns one connection and takes typed commands. Comm
 commit (group commit). A caller resumes only when its command is durable. A program subclasses `SqliteWriter`: it wakes
 the callers, makes the transaction object of each command, and names the error for a failed store.
 
-A batch first runs without savepoints: under one, SQLite copies each page that a command touches, which is a fifth of
-what a small command costs. When a command fails after it wrote something, the whole batch is rolled back and runs once
-more, each command inside a savepoint of its own. So a command may run twice before its commit: its `run` must change
-nothing but the database.
+A batch first runs without savepoints: under one, SQLite copies each page that a command touches, which is a fifth of a
+small command's cost. When a command fails after it wrote something, the whole batch is rolled back and runs once more,
+each command inside a savepoint of its own. So a command may run twice before its commit: its `run` must change nothing
+but the database.
 
 The error policy, the same for both programs:
 

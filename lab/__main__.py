@@ -8,9 +8,9 @@
 
 `python -m lab snmp --recordings DIR`: SNMP devices until SIGINT or SIGTERM.
 
-`python -m lab librenms`: a LibreNMS with what it polls, until SIGINT or SIGTERM.
+`python -m lab librenms`: a LibreNMS with the devices that it polls, until SIGINT or SIGTERM.
 
-`python -m lab script FILE`: what RouterOS would say to a script.
+`python -m lab script FILE`: RouterOS' answer to a script.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from lab.snmp import command as snmp_command
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m lab", description="A small ISP on loopback to rehearse with.")
     commands = parser.add_subparsers(dest="command", required=True)
-    isp = commands.add_parser("isp", help="RADIUS, BNG and subscribers who redial")
+    isp = commands.add_parser("isp", help="RADIUS, BNG and subscribers that redial")
     isp.add_argument("--dir", type=Path, required=True, help="where its files go; made if missing")
     isp.add_argument("--subscribers", type=int, default=900, help="services in the list; some people have two")
     isp.add_argument("--nas", type=int, default=3, help="BNG, 1 to 16")
@@ -59,13 +59,13 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     router_command.add_arguments(router)
     cpe = commands.add_parser("cpe", help="CPE (TR-069) that call an ACS on this machine")
     cpe_command.add_arguments(cpe)
-    billing = commands.add_parser("billing", help="a UISP CRM or a Splynx, with people who owe and pay")
+    billing = commands.add_parser("billing", help="a UISP CRM or a Splynx, with people that owe and pay")
     billing_command.add_arguments(billing)
     snmp = commands.add_parser("snmp", help="SNMP devices from recordings, or a small network of them")
     snmp_command.add_arguments(snmp)
     librenms = commands.add_parser("librenms", help="a LibreNMS with the devices that it polls")
     librenms_command.add_arguments(librenms)
-    script = commands.add_parser("script", help="what RouterOS says to a script: its listing, or what is wrong where")
+    script = commands.add_parser("script", help="RouterOS' answer to a script: its listing, or a fault and its place")
     script.add_argument("file", type=Path, help="the script")
     return parser.parse_args(argv)
 

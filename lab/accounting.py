@@ -21,7 +21,9 @@ _COLUMNS: Final = (
 
 
 def unique_id(packet: Packet) -> str:
-    """Return Acct-Unique-Session-Id: MD5 in hex over what tells one session from all others (policy acct_unique)."""
+    """Return Acct-Unique-Session-Id: MD5 in hex over the attributes that tell one session from all others (policy
+    acct_unique).
+    """
     klass = packet.data("Class") or b""
     session = packet.text("Acct-Session-Id") or ""
     if len(klass) >= 35 and klass.startswith(b"ai:") and all(c in b"0123456789abcdefABCDEF" for c in klass[3:35]):
@@ -43,7 +45,7 @@ def _octets(packet: Packet, direction: str) -> int:
 
 
 def _or_empty(cursor: Cursor, text: str | None) -> str | None:
-    """What stands for nothing: NULL in PostgreSQL's stock queries (its addresses are inet), '' in the others'."""
+    """The empty value: NULL in PostgreSQL's stock queries (its addresses are inet), '' in the others'."""
     return text or (None if cursor.engine is Engine.POSTGRESQL else "")
 
 

@@ -23,11 +23,11 @@ from lab.stage import DemoError, Lab, Stage, change_id, expect, find, owing, pay
 SERVICES = 900
 BATCH = 30
 CLOSED = "bng-3"
-"""The router whose API is not open to the agent: of it, RADIUS alone tells."""
+"""The router with an API that is not open to the agent: of it, RADIUS alone tells."""
 
 
 def set_up(stage: Stage) -> Lab:
-    """A network, an agent, three people who trust each other and nobody else."""
+    """A network, an agent, three people that trust each other and nobody else."""
     stage.say(f"A small ISP on loopback: {SERVICES} services, a RADIUS server, three routers as BNG.")
     stage.start("lab", f"python -m lab isp --dir isp --subscribers {SERVICES} --nas 3 --routers", "lab ready")
     lab = Lab(stage.folder / "isp")
@@ -126,7 +126,7 @@ def one_service(stage: Stage, lab: Lab, row: dict[str, str]) -> str:
 
 
 def pick_batch(lab: Lab, rows: list[dict[str, str]], all_rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Return a batch: debtors, among them offline, unmapped and protected ones, and one who does not owe."""
+    """Return a batch: debtors, among them offline, unmapped and protected ones, and one without a debt."""
     kinds: dict[str, list[dict[str, str]]] = {"online": [], "offline": [], "unmapped": [], "protected": []}
     for row in rows:
         about = lab.about(row)
@@ -184,7 +184,9 @@ def batch(stage: Stage, lab: Lab, kept: list[dict[str, str]]) -> str:
 
 
 def refusals(stage: Stage, row: dict[str, str], other: str) -> None:
-    """What is not as it was previewed is not sent; what is not signed by the right person does not count."""
+    """A service that is not as it was previewed is left alone; a statement that the right person did not sign does not
+    count.
+    """
     ref, login = f"{row['subscriber']}/{row['service']}", row["login"]
     stage.say("Between preview and approval somebody edits the row: the plan is stale, and nothing is sent.")
     change = change_id(stage.type("maria", f"ispagent change suspend {ref} --reason request", show=False))
@@ -216,7 +218,7 @@ def refusals(stage: Stage, row: dict[str, str], other: str) -> None:
 
 
 def evidence(stage: Stage, change: str) -> None:
-    """The log adds up, and somebody who trusts nobody can check it."""
+    """The log adds up, and a reader that trusts nobody can check it."""
     stage.say("Everything above is in an append-only log; the agent recomputes it, an auditor needs only `trust`.")
     verified = stage.type("maria", "ispagent audit verify")
     key = find(r"log key (\S+)", verified, "the log's key")

@@ -134,7 +134,7 @@ def from_the_site(stage: Stage, lab: Lab, watch: Program, row: Row) -> None:
 
 
 def _approve(stage: Stage, named: str, count: int) -> None:
-    """Have Joseph approve at his desk; of what it prints, the preview is left out here."""
+    """Have Joseph approve at his desk; the preview is left out of its output here."""
     said = stage.type("joseph", f"ispcloud changes approve {named} --yes-i-read-it {count}", show=False)
     print("(the same preview, from the bytes that his desk has just verified)")
     print(
@@ -201,7 +201,7 @@ def _show_lines(watch: Program, text: str, *names: str) -> None:
 
 
 def at_night(stage: Stage, lab: Lab, row: Row) -> None:
-    """Two people allow by day what billing may have done at night."""
+    """Two people allow by day the restores that billing may ask for at night."""
     stage.say("By day Lena and Joseph allow for the night: restores, one at a time, where billing shows the payment.")
     stage.type("lena", "ispcloud standing new --rate 30 --days 7 --out night.json --yes")
     stage.type("joseph", "ispcloud standing sign night.json --yes")
@@ -288,7 +288,7 @@ def forge(stage: Stage, requester: str) -> str:
 
 
 def what_it_knows(stage: Stage, rows: list[Row]) -> None:
-    """Search everything that the control plane has, decoded where it can be, for those whom it was all about."""
+    """Search everything that the control plane has, decoded where it can be, for the subscribers."""
     stage.say("What does the control plane know? All its files, and every message as far as anybody can decode it:")
     dump, counts = stage.folder / "dump.txt", Counter[str]()
     with closing(sqlite3.connect(stage.folder / "cloud" / "cloud.db", timeout=10)) as con, dump.open("wb") as out:

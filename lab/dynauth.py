@@ -1,4 +1,4 @@
-"""The judging half of a Dynamic Authorization Server: what a Disconnect- or CoA-Request means. RFC 5176, pure.
+"""The judging half of a Dynamic Authorization Server: the meaning of a Disconnect- or CoA-Request. RFC 5176, pure.
 
 All attributes are mandatory to understand (section 3.3): one that is not supported makes a NAK 401. All identifying
 ones must match (section 3): a session that differs in one is another session. Several that match are all meant.
@@ -36,7 +36,7 @@ CHANGEABLE: Final = ("Mikrotik-Rate-Limit", "Mikrotik-Group", "Session-Timeout",
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The meaning of a request: a NAK's Error-Cause, or the sessions meant and what to change in them."""
+    """The meaning of a request: a NAK's Error-Cause, or the sessions meant and the changes in them."""
 
     error_cause: int = 0
     sessions: tuple[Session, ...] = ()
@@ -60,7 +60,7 @@ def _supported(request: Packet, changeable: Collection[str]) -> bool:
 def judge(
     request: Packet, nas: Mapping[str, str], sessions: Iterable[Session], changeable: Collection[str] = CHANGEABLE
 ) -> Judged:
-    """Return what a verified request means on a NAS that is called `nas` (NAS-IP-Address, NAS-Identifier)."""
+    """Return the meaning of a verified request on a NAS that is called `nas` (NAS-IP-Address, NAS-Identifier)."""
     if not _supported(request, changeable):
         return Judged(UNSUPPORTED_ATTRIBUTE)
     try:

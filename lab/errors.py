@@ -1,4 +1,4 @@
-"""What goes wrong in the lab.
+"""The errors of the lab.
 
 LabError
 ├── MalformedPacketError    bytes from a peer are not a RADIUS packet, or not the one expected

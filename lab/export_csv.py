@@ -1,6 +1,6 @@
 """Writes the file that a billing system exports: one line a subscriber, as different systems write days and moments.
 
-Its balance is what is late, where anything is, and else all that is owed: credit stands on the oldest invoice first.
+Its balance is the late part, where there is one, and else the whole debt: credit stands on the oldest invoice first.
 Its payment is the one that was entered last.
 """
 

@@ -1,4 +1,4 @@
-"""What a NAS can be told to get wrong, by name, for one login or for all.
+"""Faults of a NAS, by name, for one login or for all.
 
 nak:CAUSE               answer with a NAK of that Error-Cause, do nothing
 silence                 neither answer nor do anything

@@ -81,8 +81,8 @@ def _radius_section(dsn: Dsn) -> str:
 
 
 def mapping_toml(isp: Isp) -> str:
-    """Return the agent's access mapping: the RADIUS database, every BNG (and its API, where it is a router), and what
-    the method `pppoe` means here.
+    """Return the agent's access mapping: the RADIUS database, every BNG (and its API, where it is a router), and the
+    meaning of the method `pppoe` here.
 
     Secrets are named, not written; lab.json has them.
     """

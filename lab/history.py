@@ -1,7 +1,7 @@
-"""What a billing system wrote down about its subscribers, and what it holds of them at any moment.
+"""A billing system's records about its subscribers, and its accounts at any moment.
 
 A history is a list of documents, each with the moments at which something happened to it; `books_at` gives the state in
-between. Nothing here says who is to be cut off: that is for the tests to know. Moments are unix seconds; a due day is
+between. Nothing here decides on suspensions: that is for the tests to know. Moments are unix seconds; a due day is
 one in the billing system's zone. Amounts are exact.
 
 * An invoice asks for money from `opened_s` on, until it is void or uncollectible. A draft is one that is not opened
@@ -60,7 +60,7 @@ class PastCover:
 class PastPayment:
     """A payment from its making to its end.
 
-    `worth`: what the books count, in the account's currency. `day_only`: the system keeps its day and no time.
+    `worth`: the amount in the books, in the account's currency. `day_only`: the system keeps its day and no time.
     `deleted`: taken back means that the system does not hold it any more.
     """
 
@@ -131,7 +131,7 @@ class PayerLife:
 
 
 class HeldStatus(enum.Enum):
-    """What an invoice is at a moment."""
+    """The state of an invoice at a moment."""
 
     DRAFT = "draft"
     PROFORMA = "proforma"
@@ -159,7 +159,7 @@ class HeldInvoice:
 
 @dataclass(frozen=True, slots=True)
 class HeldPayment:
-    """A payment as the system holds it at a moment. `free`: what stands on no invoice."""
+    """A payment as the system holds it at a moment. `free`: the part on no invoice."""
 
     past: PastPayment
     state: str
@@ -170,7 +170,7 @@ class HeldPayment:
 
 @dataclass(frozen=True, slots=True)
 class HeldNote:
-    """A credit note as the system holds it at a moment. `free`: what stands on no invoice."""
+    """A credit note as the system holds it at a moment. `free`: the part on no invoice."""
 
     past: PastCreditNote
     covers: Sequence[PastCover]
@@ -197,7 +197,7 @@ class Books:
 
 
 def books_at(life: PayerLife, at_s: float) -> Books:
-    """Return what the system holds of a subscriber at a moment."""
+    """Return the account of a subscriber at a moment."""
     gone = {i.number for i in life.invoices if i.void_s <= at_s}
     covered: dict[str, Decimal] = {}
     payments, notes = [], []

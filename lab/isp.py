@@ -44,7 +44,7 @@ class LabOptions:
     """An ISP to open.
 
     `services`: how many lines the subscriber file has (some subscribers have two); `dsn` None: SQLite in `directory`;
-    `database`: one that is open, in place of what `dsn` says.
+    `database`: one that is open, in place of `dsn`.
     `radius`: somebody else's server on the same tables (a real FreeRADIUS) in place of ours; `dial`: log everybody in.
     `routers`: the BNG are routers of `router_version`, with an API each. `snmp`: an access network that speaks SNMP.
     `clock`: unix seconds, of BNG, RADIUS and SNMP devices.
@@ -261,7 +261,7 @@ async def _start_router(isp: Isp, options: NasOptions, boot: int, nursery: trio.
 
 @asynccontextmanager
 async def open_lab(options: LabOptions) -> AsyncIterator[Isp]:
-    """Run an ISP for the block: by then everybody who is to be online is, and radacct says so.
+    """Run an ISP for the block: by then every wanted session is online, and radacct says so.
 
     Raises:
         LabError: more BNG than the address plan has room for.

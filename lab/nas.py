@@ -1,6 +1,6 @@
 """A NAS (a PPPoE BNG) and the CPE behind it: sessions by RADIUS, accounting, CoA and Disconnect, CPE that redial.
 
-What a subscriber may reach follows from the Access-Accept: an address list or a pool that means the walled garden puts
+A subscriber's reach follows from the Access-Accept: an address list or a pool that means the walled garden puts
 it there, with an address and prefixes of the garden's.
 """
 
@@ -31,7 +31,7 @@ _LOSSES: Final = {
     "Interim-Update": FaultKind.INTERIM_LOST,
     "Stop": FaultKind.STOP_LOST,
 }
-"""What gets lost on its way to accounting, by Acct-Status-Type."""
+"""The packets that get lost on their way to accounting, by Acct-Status-Type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class NasOptions:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One datagram at the CoA port and what came of it: `ack`, `nak:CAUSE`, or why it was dropped."""
+    """One datagram at the CoA port and its result: `ack`, `nak:CAUSE`, or why it was dropped."""
 
     at: float
     code: int
@@ -133,7 +133,7 @@ class Nas:
                 task_status.started()
 
     def _ready(self) -> None:
-        """Do what is to be done once the CoA port is known."""
+        """Do the work that needs the CoA port, once it is known."""
 
     def subscribe(self, subscriptions: Iterable[Subscription]) -> None:
         """Connect CPE to this NAS; they dial when told to."""
@@ -181,14 +181,14 @@ class Nas:
             self._lose(session)
 
     def _lose(self, session: Session) -> None:
-        """End a session that nobody is told of, and whose CPE stays away."""
+        """End a session that nobody is told of; its CPE stays away."""
         self._away.add(session.login)
         self._remove(session)
 
     async def reboot(self, *, announced: bool) -> tuple[str, ...]:
-        """Lose every session without a word to accounting, as in a power cut; return the logins, whose CPE stay away.
+        """Lose every session without a word to accounting, as in a power cut; return the logins; their CPE stay away.
 
-        `announced`: it says Accounting-On when it is back, by which accounting closes what it had of it.
+        `announced`: it says Accounting-On when it is back, by which accounting closes its open rows.
 
         Raises:
             NoAnswerError: the accounting server does not answer an Accounting-On.
@@ -227,7 +227,7 @@ class Nas:
     async def dial_all(self, logins: Iterable[str]) -> None:
         """Let many CPE dial, some at a time, as after a power cut; those rejected or not answered try again later.
 
-        One that has dialled in by itself meanwhile is online: a CPE has one session. One whose login was changed dials
+        One that has dialled in by itself meanwhile is online: a CPE has one session. One with a changed login dials
         with the new one.
         """
         limit = trio.CapacityLimiter(DIALS_AT_ONCE)
@@ -302,7 +302,7 @@ class Nas:
         return client
 
     def _is_walled(self, session: Session) -> bool:
-        """What the lists and the pool of a session's policy mean here."""
+        """The meaning of the lists and the pool of a session's policy here."""
         return self.walls(session.policy)
 
     def _admit(self, subscription: Subscription, policy: Policy, session_id: str, port: int) -> Session:
@@ -367,7 +367,7 @@ class Nas:
     # --- accounting ---------------------------------------------------------------------------------------------------
 
     def _names(self) -> dict[str, str]:
-        """What the NAS calls itself."""
+        """The NAS' own name."""
         return {"NAS-IP-Address": self.options.accounting, "NAS-Identifier": self.options.name}
 
     def _me(self) -> list[Attribute]:
@@ -480,7 +480,7 @@ class Nas:
                     await udp.sendto(again, peer)
 
     def _coa_secret(self, request: Packet, peer: Peer) -> bytes:
-        """The secret shared with who sends CoA and Disconnect from there; empty: there is none."""
+        """The secret shared with the sender of CoA and Disconnect there; empty: there is none."""
         return self.options.secret
 
     def _why_dropped(self, request: Packet, secret: bytes) -> str:
@@ -553,7 +553,7 @@ class Nas:
                 self._throw_out(session)
 
     def _throw_out(self, session: Session) -> None:
-        """Do what a Disconnect-Request asks."""
+        """Carry out a Disconnect-Request."""
         self._remove(session)
         if self._nursery is not None:
             self._nursery.start_soon(self._stop, session, "Admin-Reset")

@@ -1,5 +1,5 @@
-"""Makes up two years of people who pay, or do not: early, on the last minute, late, in parts, too much, in cash that is
-entered days later, by bank debits that bounce, in another currency, or by a promise.
+"""Makes up two years of people that pay, or do not: early, on the last minute, late, in parts, too much, in cash that
+is entered days later, by bank debits that bounce, in another currency, or by a promise.
 
 Everything follows from the seed. The moments lie where mistakes are made: the last and the first minutes of a local
 day, the days on which clocks change, the minute of the next one's invoice.
@@ -50,7 +50,7 @@ _HABITS: Final[tuple[tuple[str, int], ...]] = (
     ("promises", 6),
     ("postpones", 4),
 )
-"""What somebody does about an invoice, and how often of 153."""
+"""The ways to treat an invoice, and how often of 153."""
 
 
 @dataclass(slots=True)

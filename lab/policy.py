@@ -1,10 +1,10 @@
-"""What a user's rows come to: check items, operators, groups by priority, Fall-Through, as FreeRADIUS 3.2 reads them.
+"""The reply from a user's rows: check items, operators, groups by priority, Fall-Through, as FreeRADIUS 3.2 reads them.
 
 The walk (rlm_sql, in its documentation's words): the user's check items are compared; where they match, the assigning
 ones are merged into the control list and the user's reply items into the reply. Then the groups follow, by priority, as
-long as the last reply rows said `Fall-Through = Yes` (the first group is read unless the user's said No). A group whose
-check items do not match is passed over. At each merge: `:=` replaces the first one that was there before, `=` adds only
-what is missing, `+=` always adds, `-=` takes out, `==` removes what differs; `<=` and `>=` replace the first value
+long as the last reply rows said `Fall-Through = Yes` (the first group is read unless the user's said No). A group with
+check items that do not match is passed over. At each merge: `:=` replaces the first one that was there before, `=` adds
+only missing ones, `+=` always adds, `-=` takes out, `==` removes differing ones; `<=` and `>=` replace the first value
 that is beyond theirs, and where none is, add it (seen in 3.2.7; its documentation says otherwise).
 
 Not done: expansions (`%{...}`), profiles, Simultaneous-Use, MS-CHAP, hashed passwords.
@@ -62,7 +62,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the rows come to. `found`: the user is in the tables; `groups`: those that were merged, in order."""
+    """The reply from the rows. `found`: the user is in the tables; `groups`: those that were merged, in order."""
 
     found: bool
     control: tuple[Pair, ...]
@@ -157,7 +157,7 @@ def _matches(item: _Item, request: Sequence[Pair], now: datetime) -> bool:
 
 @dataclass(slots=True)
 class _Merge:
-    """One merge of rows into a list. Only what stood in the list before can be replaced, each once."""
+    """One merge of rows into a list. Only former entries of the list can be replaced, each once."""
 
     before: list[Pair | None]
     added: list[Pair] = field(default_factory=list)
@@ -240,14 +240,14 @@ class _Walk:
         return True
 
     def answer(self, rows: Sequence[Row]) -> _FallThrough:
-        """Merge reply rows; returns what they say about falling through."""
+        """Merge reply rows; returns their word on falling through."""
         items = [_parse(r) for r in rows]
         self.reply = _merged(self.reply, items)
         return _fall_through(items)
 
 
 def decide(rows: UserRows, request: Sequence[Pair], now_s: float) -> Decision:
-    """Return what the rows come to for a request at `now_s` (unix seconds).
+    """Return the reply from the rows to a request at `now_s` (unix seconds).
 
     Raises:
         UnknownAttributeError: a row names an attribute that the dictionary lacks (FreeRADIUS fails the request too).

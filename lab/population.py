@@ -1,4 +1,4 @@
-"""Who lives in the lab's network: subscribers, services, tariffs, bills; and the rows that RADIUS has of them.
+"""The people of the lab's network: subscribers, services, tariffs, bills; and the rows that RADIUS has of them.
 
 Everything follows from the seed. Names are made up of common ones in several scripts; logins are as operators have
 them: names with numbers, realms, MAC addresses.

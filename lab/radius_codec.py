@@ -75,7 +75,7 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """A packet; `authenticator` is 16 octets. `wire` is what was received, over which signatures are checked."""
+    """A packet; `authenticator` is 16 octets. `wire` holds the received bytes, over which signatures are checked."""
 
     code: int
     id: int

@@ -1,8 +1,8 @@
-"""A NAS that is a RouterOS router: its sessions are the router's, and its API shows what RADIUS said.
+"""A NAS that is a RouterOS router: its sessions are the router's, and its API shows RADIUS' replies.
 
-The router (`lab.router.ppp`) owns the CPE, their sessions and what a session brings; this side asks its /radius servers
-for it, accounts, and answers Disconnect and CoA as /radius incoming says. A session whose login has a local secret is
-the router's alone: RADIUS is neither asked nor told, and no Disconnect finds it.
+The router (`lab.router.ppp`) owns the CPE, their sessions and the rows of a session; this side asks its /radius servers
+for it, accounts, and answers Disconnect and CoA as /radius incoming says. A session with a local secret for its login
+is the router's alone: RADIUS is neither asked nor told, and no Disconnect finds it.
 
 After a restart every session that was is stopped; where a Stop is lost, Accounting-On goes before the first login.
 """
@@ -46,7 +46,7 @@ _FROM_POOL: Final = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv4Network
 
 
 def accepted_of(policy: Policy) -> Accepted:
-    """What of an Access-Accept the router acts on."""
+    """The attributes of an Access-Accept that the router acts on."""
     address = policy.static4
     own = address is not None and not any(address in net for net in _FROM_POOL)
     return Accepted(
@@ -275,7 +275,7 @@ class RouterNas(Nas):
     # --- sessions that go on ------------------------------------------------------------------------------------------
 
     def _is_walled(self, session: Session) -> bool:
-        """What the router's firewall does with a new connection of the session's."""
+        """The verdict of the router's firewall on a new connection of the session's."""
         if (found := self._online.get(session.session_id)) is None:
             return True
         return not self.router.access.gets_out_of(*found).out

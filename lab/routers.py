@@ -18,14 +18,14 @@ _FILTER: Final = "/ip/firewall/filter"
 
 
 def _ranges(network: IPv4Network) -> str:
-    """What a pool gives out: the first address is the router's own."""
+    """The addresses that a pool gives out: the first one is the router's own."""
     return f"{network[2]}-{network[-2]}"
 
 
 def make_router(options: NasOptions, radius: Endpoint, password: str, version: str) -> Router:
-    """Make the router of a BNG: who is on the list `suspended` reaches the pay page and nothing else.
+    """Make the router of a BNG: members of the list `suspended` reach the pay page and nothing else.
 
-    Its serial number is `LAB-` and its name. `admin`, who has no password, is disabled.
+    Its serial number is `LAB-` and its name. `admin`, without a password, is disabled.
 
     Raises:
         UnknownVersionError: there is no such version.

@@ -13,7 +13,7 @@ from lab.radius_codec import Packet
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A CPE's own settings: what it dials in with, from where."""
+    """A CPE's own settings: its credentials, and its place."""
 
     login: str
     password: str
@@ -33,7 +33,9 @@ class PoolPlan:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What a session got from a pool. `address4` may be RADIUS' own instead (Framed-IP-Address); IPv6 may be absent."""
+    """The addresses that a session got from a pool. `address4` may be RADIUS' own instead (Framed-IP-Address); IPv6 may
+    be absent.
+    """
 
     pool: str
     number: int
@@ -73,7 +75,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the Access-Accept, or a CoA since, says about a session."""
+    """The policy of a session, by the Access-Accept or a later CoA."""
 
     rate_limit: str = ""
     address_lists: tuple[str, ...] = ()
@@ -91,7 +93,7 @@ class Policy:
 
 
 def policy_of(accept: Packet) -> Policy:
-    """Read what a NAS acts on; raises AttributeValueError where an attribute does not fit its format."""
+    """Read the attributes that a NAS acts on; raises AttributeValueError where one does not fit its format."""
     static = accept.text("Framed-IP-Address")
     # RFC 2865 section 5.8: these two mean "from the NAS's pool"
     address = IPv4Address(static) if static and static not in ("255.255.255.254", "255.255.255.255") else None
@@ -137,7 +139,7 @@ class Session:
         return self.wall(self)
 
     def reaches_internet(self) -> bool:
-        """Who gets out: the view from the subscriber's side."""
+        """The way out: the view from the subscriber's side."""
         return not self.walled
 
     def count(self, now: float) -> tuple[int, int]:

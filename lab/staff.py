@@ -42,7 +42,7 @@ async def write_disabled_group(isp: Isp) -> None:
 
 
 class Staff:
-    """People, CPE and NAS that change the network beside the agent. `deeds` is what they did, in order.
+    """People, CPE and NAS that change the network beside the agent. `deeds` are theirs, in order.
 
     `current`: first login of a line -> the login that its CPE dials in with now. `rates`: of each tariff's group now;
     `former_rates`: those that it had before, which sessions of then still have.
@@ -57,7 +57,7 @@ class Staff:
         self._dice: dict[str, random.Random] = {}
 
     def _dice_of(self, login: str) -> random.Random:
-        """Return a line's own dice: what is done to it depends on no other line."""
+        """Return a line's own dice: its deeds depend on no other line."""
         return self._dice.setdefault(login, random.Random(f"{self._seed} {login}"))
 
     async def act(self, login: str) -> Deed:
@@ -259,4 +259,4 @@ ACTS: Final[tuple[tuple[Callable[[Staff, str], Awaitable[str]], int], ...]] = (
     (Staff.leave, 4),
     (Staff.vanish, 8),
 )
-"""What may be done to a line, with weights."""
+"""The deeds on a line, with weights."""

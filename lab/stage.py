@@ -1,4 +1,4 @@
-"""A stage for `make demo`: a folder, people who type commands in it, programs that run, and what must be answered."""
+"""A stage for `make demo`: a folder, people that type commands in it, programs that run, and the expected answers."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ class DemoError(Exception):
 
 @dataclass(slots=True)
 class Program:
-    """A program that stays, and the file that has what it prints."""
+    """A program that stays, and the file with its output."""
 
     command: str
     process: subprocess.Popen[bytes]
     log: Path
 
     def said(self) -> str:
-        """Return what it printed so far."""
+        """Return its output so far."""
         return self.log.read_text(errors="replace")
 
     def wait(self, text: str) -> str:
-        """Return what it printed, once `text` is among it.
+        """Return its output, once `text` is in it.
 
         Raises:
             DemoError: it ended, or does not say so.
@@ -63,14 +63,16 @@ class Program:
 
 @dataclass(slots=True)
 class Stage:
-    """A folder, the programs that run in it, and the people who type. `unlocked`: whose key is, for a shift."""
+    """A folder, the programs that run in it, and the people that type. `unlocked`: the person with an unlocked key, for
+    a shift.
+    """
 
     folder: Path
     running: list[Program] = field(default_factory=list)
     unlocked: set[str] = field(default_factory=set)
 
     def say(self, text: str) -> None:
-        """Explain what comes."""
+        """Explain the next part."""
         print(f"\n\033[1m# {text}\033[0m" if sys.stdout.isatty() else f"\n# {text}")
 
     def home(self, who: str) -> Path:
@@ -100,7 +102,7 @@ class Stage:
         return [home + word[2:] if word.startswith("~/") else word for word in shlex.split(command)]
 
     def type(self, who: str, command: str, *, exits: Sequence[int] = (0,), text: str = "", show: bool = True) -> str:
-        """Type a command as `who`; print what it prints; return it.
+        """Type a command as `who`; print its output; return it.
 
         Raises:
             DemoError: it ended with another exit code.
@@ -117,7 +119,7 @@ class Stage:
         return out
 
     def ask(self, who: str, command: str) -> str:
-        """Return what a command prints on standard output, without telling: to wait for a state."""
+        """Return a command's standard output, without telling: to wait for a state."""
         return self._run(who, command, "").stdout
 
     def _run(self, who: str, command: str, text: str) -> subprocess.CompletedProcess[str]:
@@ -156,7 +158,7 @@ class Stage:
         return program
 
     def stop(self) -> None:
-        """End what was started, last first, and lock what was unlocked."""
+        """End the started programs, last first, and lock unlocked keys."""
         for who in sorted(self.unlocked):
             self.ask(who, "ispcloud keys lock")
         for program in reversed(self.running):
@@ -164,7 +166,7 @@ class Stage:
 
 
 class Lab:
-    """The lab's own view: who is online with what, and its faults. Not the agent's."""
+    """The lab's own view: the sessions online, and its faults. Not the agent's."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -192,12 +194,12 @@ class Lab:
         return json.dumps(found[0]) if isinstance(found, list) and found else "offline"
 
     def about(self, row: dict[str, str]) -> dict[str, object]:
-        """Return what the lab knows of a row's service."""
+        """Return the lab's view of a row's service."""
         return next(s for s in self.services if s["login"] == row["login"])
 
 
 def find(pattern: str, text: str, what: str) -> str:
-    """Return what a pattern's group finds in a text.
+    """Return the match of a pattern's group in a text.
 
     Raises:
         DemoError: nothing.
@@ -214,7 +216,7 @@ def change_id(preview: str) -> str:
 
 
 def expect(text: str, *wanted: str) -> None:
-    """Stop the demo when a text lacks what it must say.
+    """Stop the demo when a text lacks an expected part.
 
     Raises:
         DemoError: it lacks it.
@@ -247,13 +249,13 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def owing(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Return the rows of those who are overdue."""
+    """Return the rows of overdue subscribers."""
     today = time.strftime("%Y-%m-%d", time.gmtime())
     return [r for r in rows if float(r["balance"]) > 0 and r["due"] < today]
 
 
 def pays(path: Path, subscriber: str) -> str:
-    """Have a subscriber pay what they owe; return when."""
+    """Have a subscriber pay their debt; return when."""
     rows, now = read_rows(path), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     # Replaced whole: the agent may be reading it
     new = path.with_suffix(".new")

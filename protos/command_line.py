@@ -1,8 +1,8 @@
-"""What both command lines are made of: commands that are imported when they are called.
+"""The parts of both command lines: commands that are imported when they are called.
 
 `ispagent status` must not pay for previews, profiles of CPE and connectors, nor `ispcloud keys` for gRPC. So a program
 has a table of nouns in place of their modules: a module is imported when its noun is called, or when a help lists its
-commands. tests/repo/test_startup.py holds what a command may import.
+commands. tests/repo/test_startup.py bounds the imports of a command.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Noun:
     Args:
         name: the word.
         at: `MODULE:NAME` of the `typer.Typer` with that command, or with the commands of the group.
-        about: what the group is for, in one line; "": it is a command, whose docstring says that.
+        about: the purpose of the group, in one line; "": it is a command, and its docstring says that.
         nouns: the groups inside the group.
     """
 
@@ -108,7 +108,7 @@ def _spare(command: Any, ctx: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Sparing:
-    """Converts what was typed where that needs conversion. typer's own way imports pydantic, a third of a command."""
+    """Converts a typed word where that needs conversion. typer's own way imports pydantic, a third of a command."""
 
     typers: Callable[[], Any]
 

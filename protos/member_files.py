@@ -50,7 +50,7 @@ class Invitation:
 class MemberCredentials:
     """A member's certificate and key. `ca` and `certificate` (with its issuer) are PEM.
 
-    `key` is the private key: PEM, or what an agent's vault made of it, base64. `enrolment` is 32 random bytes, hex, new
+    `key` is the private key: PEM, or sealed by an agent's vault, base64. `enrolment` is 32 random bytes, hex, new
     with each enrolment of an agent; desks have none.
     """
 
@@ -85,7 +85,7 @@ def read_invitation_untrusted(data: bytes, kinds: frozenset[str]) -> Invitation:
 
     Args:
         data: the file's bytes.
-        kinds: whom it may be for: `AGENTS` or `AT_DESKS`.
+        kinds: of its owners: `AGENTS` or `AT_DESKS`.
 
     Raises:
         MalformedStatementError: not an invitation, or one for another kind of member.
@@ -127,7 +127,7 @@ def read_credentials_untrusted(data: bytes, kinds: frozenset[str], what: str) ->
 
     Args:
         data: the file's bytes.
-        kinds: whose they may be: `AGENTS` or `AT_DESKS`.
+        kinds: of their owners: `AGENTS` or `AT_DESKS`.
         what: the name of the file, for messages.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`python -m lab billing`: a UISP CRM or a Splynx with people who owe and pay, until SIGINT or SIGTERM."""
+"""`python -m lab billing`: a UISP CRM or a Splynx with people that owe and pay, until SIGINT or SIGTERM."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--payments", type=float, default=0.0, metavar="SECONDS", help="somebody pays this often; 0: never"
     )
-    parser.add_argument("--fault", choices=FAULTS, default="none", help="what every answer suffers from")
+    parser.add_argument("--fault", choices=FAULTS, default="none", help="the fault of every answer")
 
 
 def filled_uisp(count: int, seed: int, now: datetime, zone: str = "UTC") -> Uisp:
-    """Return the books of people with two or three invoices each, of whom some 15 % owe an overdue one."""
+    """Return the books of people with two or three invoices each; some 15 % owe an overdue one."""
     dice, books = random.Random(seed), Uisp(zone)
     for number in range(1, count + 1):
         client = books.add_client(f"C-{number}")
@@ -60,7 +60,7 @@ def filled_splynx(count: int, seed: int, now: datetime) -> Splynx:
 
 
 async def run(args: argparse.Namespace) -> None:
-    """Serve until cancelled; print what an agent needs first."""
+    """Serve until cancelled; print the settings for an agent first."""
     now = datetime.now(UTC)
     made: Uisp | Splynx = (
         filled_uisp(args.subscribers, args.seed, now, args.timezone)

@@ -107,7 +107,7 @@ class Splynx:
         return made
 
     def delete_payment(self, number: int) -> None:
-        """Delete a payment: what it paid is unpaid again."""
+        """Delete a payment: its invoices are unpaid again."""
         receipt = self.receipts.pop(number)
         self.customers[receipt.customer].deposit -= receipt.amount
         for bill, part in receipt.bills.items():

@@ -1,7 +1,7 @@
 """The books of a UISP CRM, and its API as Ubiquiti's blueprint describes it. No I/O.
 
 Amounts are floats in JSON, as in the original. Payments go to the oldest unpaid invoices unless they are unattached;
-what is left of them, and of credit notes, is credit.
+the rest of them, and of credit notes, is credit.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class LabInvoice:
 
     @property
     def to_pay(self) -> Decimal:
-        """What is unpaid."""
+        """The unpaid part."""
         return Decimal(0) if self.status in (PAID, VOID, PROCESSED) else self.total - self.paid
 
 
@@ -59,7 +59,7 @@ class LabPayment:
 
     @property
     def credit(self) -> Decimal:
-        """What covers nothing."""
+        """The part that covers nothing."""
         return self.amount - sum(self.covers.values(), Decimal(0)) - self.refunded
 
 
@@ -144,7 +144,7 @@ class Uisp:
         invoice.status = PAID if invoice.paid >= invoice.total else PARTLY if invoice.paid > 0 else UNPAID
 
     def delete_payment(self, payment: int) -> None:
-        """Delete a payment: what it covered is unpaid again."""
+        """Delete a payment: the invoices that it covered are unpaid again."""
         for invoice, part in self.payments.pop(payment).covers.items():
             self._cover(self.invoices[invoice], -part)
 
@@ -155,7 +155,7 @@ class Uisp:
         return {**self.events[key], "eventName": name, "extraData": {}}
 
     def balance(self, client: int) -> tuple[Decimal, Decimal]:
-        """Return what is outstanding and what is credit."""
+        """Return the outstanding amount and the credit."""
         mine = [i for i in self.invoices.values() if i.client == client]
         outstanding = sum((i.to_pay for i in mine if i.status != DRAFT and not i.proforma), Decimal(0))
         credit = sum((p.credit for p in self.payments.values() if p.client == client), Decimal(0))
@@ -203,7 +203,7 @@ class Uisp:
         return WebReply(404, {"code": 404, "message": "Not found"})
 
     def _balances(self) -> dict[int, tuple[Decimal, Decimal]]:
-        """Return what `balance` returns, of everybody in one walk."""
+        """Return the same as `balance`, of everybody in one walk."""
         found = {c.id: (Decimal(0), c.credit_notes) for c in self.clients.values()}
         for i in self.invoices.values():
             if i.status != DRAFT and not i.proforma and i.client in found:

@@ -1,4 +1,4 @@
-"""A TR-069 CPE to rehearse on: sessions, transfers, reboots, connection requests, and what real ones get wrong.
+"""A TR-069 CPE to rehearse on: sessions, transfers, reboots, connection requests, and the mistakes of real ones.
 
 Written from TR-069 amendment 6, TR-098 and TR-181. It imports none of the project's other packages.
 

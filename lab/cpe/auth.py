@@ -22,7 +22,9 @@ _NONCES_MAX: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """One challenge of WWW-Authenticate, or what Authorization says. Names of schemes and fields are in lower case."""
+    """One challenge of WWW-Authenticate, or the content of Authorization. Names of schemes and fields are in lower
+    case.
+    """
 
     scheme: str
     fields: Mapping[str, str]

@@ -20,7 +20,7 @@ _NETWORK: Final = Network()
 
 
 class _News:
-    """Something happened: everybody who waits looks again."""
+    """Something happened: every waiting task looks again."""
 
     def __init__(self) -> None:
         self._event = trio.Event()
@@ -70,7 +70,7 @@ class Cpe:
 
     @property
     def log(self) -> deque[Record]:
-        """What happened, the last thousand records."""
+        """The last thousand records."""
         return self.device.log
 
     def executed(self, method: str = "") -> list[Executed]:

@@ -1,8 +1,8 @@
 """The CPE: its tree, its events, its sessions, its boots. Pure: bytes in, bytes out, the clock from outside.
 
-Whoever runs it (`lab.cpe.client` does) asks `wants_session`, then writes what `begin_session` gives, hands every answer
-of the ACS to `receive` and sends what that gives, until it gives None; then calls `finish`. Between sessions it boots
-the CPE when `rebooting` is so, does the transfers of `take_transfers`, and calls `handle_timer` when `get_timer` says.
+Its runner (`lab.cpe.client`) asks `wants_session`, then writes the bytes of `begin_session`, hands every answer of the
+ACS to `receive` and sends its bytes, until it gives None; then calls `finish`. Between sessions it boots the CPE when
+`rebooting` is so, does the transfers of `take_transfers`, and calls `handle_timer` when `get_timer` says.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Device(CpeState):
         return min((at for at in due if at is not None), default=None)
 
     def handle_timer(self) -> None:
-        """Do what is due: periodic and scheduled informs, diagnostics."""
+        """Do due work: periodic and scheduled informs, diagnostics."""
         for act in self._timers.take(self.now()):
             act()
         if self._periodic.take(self.now()):
@@ -59,7 +59,7 @@ class Device(CpeState):
         return [] if self.in_session or self.rebooting else self.transfers.take(self.now())
 
     def upload_content(self, transfer: Transfer) -> bytes:
-        """What an upload sends."""
+        """The content of an upload."""
         if "Log" in transfer.file_type:
             return f"lab CPE {self.identity.serial}, {self.boots} boots\n".encode()
         return configuration_of(self.tree)
@@ -84,7 +84,7 @@ class Device(CpeState):
         self.note(Booted(self.now(), self.boots, self.software))
 
     def power_cut(self) -> None:
-        """Lose power at once; `rebooting` until it is back. What was told to be done later stays to be done."""
+        """Lose power at once; `rebooting` until it is back. Work that was put off stays to be done."""
         self.rebooting = True
         self._requested.clear()
         self._changed()
@@ -114,7 +114,7 @@ class Device(CpeState):
         """Take the body of an ACS's answer, and give the body of the next POST; None when the session is over.
 
         Raises:
-            HangUp: the CPE drops the connection: what came makes no sense here, or it was told to.
+            HangUp: the CPE drops the connection: the message makes no sense here, or it was told to.
         """
         if self._session is None:
             raise HangUp("expected a session, got an answer without one")

@@ -1,4 +1,4 @@
-"""Diagnostics: what becomes of `DiagnosticsState` = Requested. Nothing leaves the machine; results are made up.
+"""Diagnostics: the effect of `DiagnosticsState` = Requested. Nothing leaves the machine; results are made up.
 
 A host that ends in `.invalid` has no address; one of `unreachable` does not answer.
 """

@@ -1,4 +1,4 @@
-"""What follows when a parameter is set: a radio that is switched off is down, a connection that is reset comes back."""
+"""Effects of setting a parameter: a radio that is switched off is down, a connection that is reset comes back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PATTERNS: Final = tuple((re.compile(pattern), status, on, off) for pattern, sta
 
 
 def follow(tree: Tree, name: str) -> None:
-    """Make true what follows from a parameter that was just set."""
+    """Carry out the effects of a parameter that was just set."""
     path, _, last = name.rpartition(".")
     if last == "Enable":
         for pattern, status, on, off in _PATTERNS:

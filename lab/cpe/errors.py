@@ -1,4 +1,4 @@
-"""What goes wrong in the lab's CPE.
+"""The errors of the lab's CPE.
 
 LabError
 └── CpeError
@@ -8,8 +8,8 @@ LabError
     ├── MalformedStunError   a datagram that is no STUN message
     └── NotLoopbackError     an address outside this machine: a lab calls nobody there
 
-CwmpFault and HangUp are no LabErrors: the first is the CPE's own refusal, an answer to the ACS; the second is what the
-ACS got wrong, or the CPE was told to get wrong.
+CwmpFault and HangUp are no LabErrors: the first is the CPE's own refusal, an answer to the ACS; the second is a mistake
+of the ACS, or one that the CPE was told to make.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class CpeModelError(CpeError):
 
 
 class HttpError(CpeError):
-    """The connection failed, or what came is no HTTP. `connected`: whether there was a connection at all."""
+    """The connection failed, or the bytes are no HTTP. `connected`: whether there was a connection at all."""
 
     def __init__(self, text: str, *, connected: bool = True) -> None:
         super().__init__(text)

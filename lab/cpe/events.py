@@ -26,13 +26,13 @@ _INFORM_MAX: Final = 64
 
 
 def _place(event: Event) -> int:
-    """The order of events in an Inform: by number, then what methods brought about."""
+    """The order of events in an Inform: by number, then those of methods."""
     number = event[0].partition(" ")[0]
     return int(number) if number.isdecimal() else 99
 
 
 class Events:
-    """What is to be said in the next Inform. An event is said once, `M ...` as often as it happened."""
+    """The events of the next Inform. An event is said once, `M ...` as often as it happened."""
 
     __slots__ = ("_waiting",)
 
@@ -78,5 +78,5 @@ class Events:
         self._waiting.clear()
 
     def after_boot(self) -> None:
-        """Forget what a boot makes pointless."""
+        """Forget events that a boot makes pointless."""
         self._waiting = [event for event in self._waiting if event[0] not in _GONE_AT_BOOT]

@@ -1,7 +1,7 @@
-"""Thousands of CPE in one process: one heap of what is due, one listener, a bounded number of sessions at once.
+"""Thousands of CPE in one process: one heap of due work, one listener, a bounded number of sessions at once.
 
-The CPE of a fleet share their models, and each keeps only what differs. No task waits for any of them: the fleet sleeps
-until the first one has something to do.
+The CPE of a fleet share their models, and each keeps only its differences. No task waits for any of them: the fleet
+sleeps until the first one has something to do.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def make_devices(
         count: how many.
         url: of their ACS.
         seed: of serial numbers, kinds and dice.
-        kinds: what they are.
+        kinds: of the CPE.
         interval_s: PeriodicInformInterval, 1 or more; 0 switches periodic informs off.
         username: for the ACS, `{serial}` in it is replaced.
         password: for the ACS.
@@ -203,7 +203,7 @@ class Fleet:
             await news.wait()
 
     async def _serve(self, number: int) -> None:
-        """Let one CPE do what is due."""
+        """Let one CPE do its due work."""
         device, caller = self.devices[number], self._callers[number]
         try:
             if device.rebooting:

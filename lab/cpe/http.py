@@ -56,7 +56,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server answered."""
+    """The answer of a server."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -85,7 +85,7 @@ class _Connection:
         """Send a request and read its answer.
 
         Raises:
-            HttpError: the connection ended, or what came is no HTTP.
+            HttpError: the connection ended, or the bytes are no HTTP.
         """
         try:
             if self._h11.our_state is not h11.IDLE:

@@ -1,4 +1,6 @@
-"""What each method of TR-069 annex A does to a CPE. A method takes the request and gives the inside of its response."""
+"""The effect of each method of TR-069 annex A on a CPE. A method takes the request and gives the inside of its
+response.
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ A model is read from text. A line that ends in a dot is an object, the lines bel
       HostName *string[0:64] =tv |tv|pc volatile
 
 `{i}` is an instance number; `+`: the ACS may add and delete instances. `*`: writable; `[low:high]`: the length of a
-string or the range of a number; `=`: what it is in a new instance; `|`: the only values it can have. Words:
+string or the range of a number; `=`: its value in a new instance; `|`: the only values it can have. Words:
 
 secret      reads back as nothing (TR-106: hidden)
 volatile    active notification is refused (canDeny)

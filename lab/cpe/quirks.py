@@ -1,4 +1,4 @@
-"""What a CPE gets wrong, as real ones do. Each is off unless it is said.
+"""Mistakes of a CPE, as real ones make them. Each is off unless it is said.
 
 Where a request is meant it is written `Method` or `Method:path`: `GetParameterValues:Device.Hosts.` is met by every
 GetParameterValues that reads something below Device.Hosts., one of the whole tree too.
@@ -23,7 +23,7 @@ class Quirks:
             and never ends; `faults`: it fails to write the image and says so (9018).
         reboots_on: after a session with such a request it boots, `reboots` times.
         reboots: see `reboots_on`.
-        unsafe_reboot: Reboot loses what was set, as a factory reset does.
+        unsafe_reboot: Reboot loses settings, as a factory reset does.
         empty_tables: tables shown without instances.
         cut_on: it drops the connection at such a request, nothing done.
         fails_on: it answers such a request with fault 9002, nothing done.

@@ -1,4 +1,4 @@
-"""What happened to a CPE, for tests: small frozen records in `Cpe.log`. `at` is seconds since 1970 on its own clock."""
+"""Events of a CPE, for tests: small frozen records in `Cpe.log`. `at` is seconds since 1970 on its own clock."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Transferred:
 
 @dataclass(frozen=True, slots=True)
 class Woken:
-    """A connection request. `how`: `http` or `udp`; `status`: what it was answered, 0 for UDP that was ignored."""
+    """A connection request. `how`: `http` or `udp`; `status`: of the answer, 0 for UDP that was ignored."""
 
     at: float
     how: str

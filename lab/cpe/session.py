@@ -1,4 +1,4 @@
-"""One session with an ACS (TR-069 3.7): who speaks when, what is delivered by what, and what quirks make of it."""
+"""One session with an ACS (TR-069 3.7): its turns, its deliveries, and the effects of quirks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NAMES_LOGGED: Final = 8
 
 @dataclass(slots=True)
 class _Own:
-    """A request of the CPE to the ACS. `done`: what to do when it was answered."""
+    """A request of the CPE to the ACS. `done`: called when it was answered."""
 
     method: str
     body: str
@@ -61,7 +61,7 @@ class Session:
         cpe.note(SessionBegun(cpe.now(), self.sent, cpe.retry_count))
 
     def _requests(self) -> list[_Own]:
-        """What the CPE itself has to ask the ACS in this session."""
+        """The CPE's own requests to the ACS in this session."""
         cpe, found = self._cpe, []
         for finished in cpe.transfers.finished:
             done = functools.partial(self._told_of, finished)
@@ -102,7 +102,7 @@ class Session:
         """Take the body of an ACS's answer, and give the body of the next POST; None when the session is over.
 
         Raises:
-            HangUp: the CPE drops the connection: what came makes no sense here, or it was told to.
+            HangUp: the CPE drops the connection: the message makes no sense here, or it was told to.
         """
         if not data:
             if self._waits_for:
@@ -140,7 +140,7 @@ class Session:
         return self._speak(hold=envelope.hold)
 
     def _delivered(self, envelope: Envelope) -> None:
-        """The Inform was answered: the ACS knows what it says, but for what another answer delivers."""
+        """The Inform was answered: the ACS knows its content, but for the parts that another answer delivers."""
         cpe = self._cpe
         self.informed = True
         cpe.being_said = ()

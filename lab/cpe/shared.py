@@ -1,4 +1,4 @@
-"""What TR-098 and TR-181 have in common: DeviceInfo and ManagementServer, with `ROOT.` for the root."""
+"""The common part of TR-098 and TR-181: DeviceInfo and ManagementServer, with `ROOT.` for the root."""
 
 from __future__ import annotations
 

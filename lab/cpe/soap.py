@@ -1,4 +1,4 @@
-"""SOAP of the CPE's side: reads what an ACS sends, liberal; writes what a CPE sends, as the schemas have it.
+"""SOAP of the CPE's side: reads an ACS' messages, liberal; writes a CPE's messages, as the schemas have it.
 
 Namespaces are dropped when reading: ACS mix versions and prefixes. CWMP 1.2 to 1.4 share one namespace (TR-069 A.1).
 """
@@ -45,7 +45,7 @@ _CLIENTS: Final = frozenset((9000, 9003, 9005, 9006, 9007, 9008))
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What an ACS sent. `method`: the element's name, `Fault` for a fault; `version`: of CWMP, by the namespace."""
+    """A message of an ACS. `method`: the element's name, `Fault` for a fault; `version`: of CWMP, by the namespace."""
 
     method: str
     body: ET.Element
@@ -104,7 +104,7 @@ def _version(body: ET.Element) -> str:
 
 
 def read_untrusted(data: bytes) -> Envelope:
-    """What an ACS sent.
+    """A message of an ACS.
 
     Raises:
         MalformedSoapError: it is no envelope with one method in its body.

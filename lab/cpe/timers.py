@@ -27,7 +27,7 @@ class Timers:
         return self._heap[0][0] if self._heap else None
 
     def take(self, now: float) -> list[Callable[[], None]]:
-        """What is due, taken out."""
+        """The due entries, taken out."""
         taken = []
         while self._heap and self._heap[0][0] <= now:
             taken.append(heapq.heappop(self._heap)[2])

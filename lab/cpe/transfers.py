@@ -1,4 +1,4 @@
-"""Files: what an ACS asked to be fetched or sent, what is in them, and what they do to the CPE."""
+"""Files: those that an ACS asked to be fetched or sent, their content, and their effects on the CPE."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def version_of(image: bytes) -> str | None:
 
 
 def configuration_of(tree: Tree) -> bytes:
-    """What an upload of the configuration gives: writable parameters, secrets left empty."""
+    """The content of an upload of the configuration: writable parameters, secrets left empty."""
     writable = {name for name, may in tree.names() if may}
     return "".join(f"{name}={value}\n" for name, _, value in tree.show("") if name in writable).encode()
 
@@ -102,7 +102,7 @@ class Transferring(Protocol):
 
 class Transfers:
     """A CPE's transfers. `queued`: those that the ACS asked for; `finished`: those that it is not told of yet;
-    `autonomous`: those that it did not ask for; `files`: what was fetched, by target or type.
+    `autonomous`: those that it did not ask for; `files`: fetched ones, by target or type.
     """
 
     __slots__ = ("_cpe", "_staged", "autonomous", "files", "finished", "queued")
@@ -152,7 +152,7 @@ class Transfers:
         return taken
 
     def done(self, transfer: Transfer, content: bytes, code: int) -> None:
-        """A transfer ended: with what was fetched, or with a fault code."""
+        """A transfer ended: with the fetched bytes, or with a fault code."""
         cpe = self._cpe
         if transfer not in self.queued:
             return  # a factory reset came between
@@ -196,7 +196,7 @@ class Transfers:
         self._cpe.add_event(f"M {transfer.method}", finished.command_key)
 
     def after_boot(self) -> None:
-        """What a boot does: a staged image runs, what was being fetched is fetched again."""
+        """The effect of a boot: a staged image runs, an interrupted fetch begins again."""
         cpe = self._cpe
         if self._staged is not None:
             transfer, finished, version = self._staged

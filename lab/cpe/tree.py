@@ -1,8 +1,8 @@
-"""The parameter tree of one CPE: a model, and what differs from it. A CPE of a fleet costs what it changed, no more.
+"""The parameter tree of one CPE: a model, and the differences from it. A CPE of a fleet costs its changes, no more.
 
 Names are TR-106's: `Device.Hosts.` is a partial path, `Device.Hosts.Host.1.HostName` a parameter, `Device.Hosts.Host.`
 a table and `Device.Hosts.Host.1.` one of its instances. The CPE itself (and a test) changes values with `put` and
-instances with `plug` and `unplug`; what an ACS asks for goes through `check`, `write`, `add` and `delete`.
+instances with `plug` and `unplug`; requests of an ACS go through `check`, `write`, `add` and `delete`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """A parameter's attributes: 0 no notification, 1 passive, 2 active; who besides the ACS may write it."""
+    """A parameter's attributes: 0 no notification, 1 passive, 2 active; writers besides the ACS."""
 
     notification: int = OFF
     access: tuple[str, ...] = ("Subscriber",)
@@ -50,7 +50,7 @@ class Tree:
     """One CPE's parameters.
 
     Args:
-        model: what there is.
+        model: the objects and parameters.
         factory: values that this CPE has from the factory, by full name.
         now: the time, in seconds since 1970.
 
@@ -77,12 +77,12 @@ class Tree:
         self._attributes: dict[str, Attributes] = {}
 
     def reset(self) -> None:
-        """Back to what it left the factory with."""
+        """Back to the factory's settings."""
         for kept in (self._values, self._instances, self._last, self._attributes, self.noticed):
             kept.clear()
 
     def make(self, name: str, value: str) -> str:
-        """Set what survives a factory reset, as a new firmware does. `name` without the root; the full name."""
+        """Set values that survive a factory reset, as a new firmware does. `name` without the root; the full name."""
         full = self.model.prefix + name
         self._factory[full] = value
         self._values.pop(full, None)
@@ -216,7 +216,7 @@ class Tree:
         return leaf.value
 
     def show(self, path: str) -> list[tuple[str, str, str]]:
-        """What GetParameterValues gives for a path: name, XML Schema type, value. Secrets are empty.
+        """The answer of GetParameterValues for a path: name, XML Schema type, value. Secrets are empty.
 
         Raises:
             CwmpFault: 9005 there is no such path.
@@ -241,7 +241,7 @@ class Tree:
         return 9007 if canonical(leaf.kind, value, leaf.low, leaf.high, leaf.choices) is None else 0
 
     def write(self, name: str, value: str) -> None:
-        """Set a parameter as an ACS does: nothing is noticed. What `check` finds wrong is not written."""
+        """Set a parameter as an ACS does: nothing is noticed. A value that `check` refuses is not written."""
         leaf = self.leaf(name)
         if leaf is None:
             return
@@ -278,7 +278,7 @@ class Tree:
         return self.plug(table)
 
     def delete(self, path: str) -> None:
-        """Delete an instance and what is below it, as an ACS does.
+        """Delete an instance and everything below it, as an ACS does.
 
         Raises:
             CwmpFault: 9005 there is no such instance, or the ACS may delete none.
@@ -333,7 +333,7 @@ class Tree:
         return leaf is not None and not ("volatile" in leaf.words and notification == ACTIVE)
 
     def set_attributes(self, name: str, notification: int | None, access: tuple[str, ...] | None) -> None:
-        """Change what is not None; notification that the model forces stays."""
+        """Change attributes that are not None; notification that the model forces stays."""
         before, leaf = self.attributes(name), self.leaf(name)
         forced = leaf is not None and "told" in leaf.words
         level = before.notification if notification is None or forced else notification

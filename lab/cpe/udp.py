@@ -112,7 +112,7 @@ def signature(key: str, ts: str, request_id: str, username: str, cnonce: str) ->
 
 
 class UdpRequests:
-    """Tells an authentic connection request from any other datagram. One per CPE: it remembers what it has seen."""
+    """Tells an authentic connection request from any other datagram. One per CPE: it remembers seen messages."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -147,7 +147,7 @@ class UdpListener:
 
     Args:
         device: the CPE. STUNServerAddress must be on this machine.
-        behind_nat: what NATDetected says although no address was changed on the way; loopback has no NAT.
+        behind_nat: the value of NATDetected although no address was changed on the way; loopback has no NAT.
 
     `keep_alive_s`: seconds between two bindings, None: STUNMinimumKeepAlivePeriod; `bindings`: how many there were.
     """
@@ -202,7 +202,7 @@ class UdpListener:
             await trio.sleep(self.keep_alive_s or float(device.server("STUNMinimumKeepAlivePeriod")) or 1.0)
 
     async def _bind(self, sock: trio.socket.SocketType) -> None:
-        """One binding, and what it says put into the tree."""
+        """One binding; its result is put into the tree."""
         answer = await self._bound_by(sock, change=False)
         mapped = None if answer is None or answer.kind != BINDING_RESPONSE else mapped_address(answer)
         if mapped is None:

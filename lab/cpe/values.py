@@ -39,7 +39,7 @@ UNKNOWN_TIME: Final = "0001-01-01T00:00:00Z"
 
 
 def first_value(kind: str, low: int | None, choices: tuple[str, ...]) -> str:
-    """What a parameter has when nothing else is said."""
+    """The value of a parameter when nothing else is said."""
     if choices:
         return choices[0]
     if kind in _RANGES:

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(args: argparse.Namespace) -> None:
-    """Serve until cancelled; print what an agent needs first."""
+    """Serve until cancelled; print the settings for an agent first."""
     made = Librenms(zone=args.timezone)
     fill(made, [(f"C-{n}", f"02:00:00:00:{n >> 8:02x}:{n & 255:02x}") for n in range(1, args.subscribers + 1)])
     async with serve_billing(made, port=args.port, tls=args.tls) as server:

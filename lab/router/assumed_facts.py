@@ -1,7 +1,7 @@
-"""What is known of the menus that matter and no recording says: values, references, what must be unique, first rows.
+"""Facts on the menus that matter that no recording says: values, references, what must be unique, first rows.
 
-From MikroTik's manual and from what users of its API report. Where the two are silent the lab's router does what is
-simplest, and lab/router/README.md says so. All other menus are generic: `Model` is made from the recorded facts alone.
+From MikroTik's manual and from reports of users of its API. Where the two are silent the lab's router does the simplest
+thing, and lab/router/README.md says so. All other menus are generic: `Model` is made from the recorded facts alone.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _COUNTERS: Final = {"bytes": "0", "packets": "0"}
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A value that names a row of another menu (`paths`), or is one of `also`, or is what `unless` reads.
+    """A value that names a row of another menu (`paths`), or is one of `also`, or equals the value of `unless`.
 
     `split`: the value is several, with that character between.
     """
@@ -58,7 +58,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Lore:
-    """What is known of one menu. `state`: properties that only the router sets, as a new row shows them."""
+    """The facts on one menu. `state`: properties that only the router sets, as a new row shows them."""
 
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     references: Mapping[str, Reference] = field(default_factory=dict)
@@ -492,7 +492,8 @@ INTERFACE_TYPES: Final = {
 class Model:
     """A menu as one version's router runs it: recorded facts and lore put together.
 
-    `shown`: what a row reads that was never set; `indexes`: what rows are found by, `lore.unique` among them.
+    `shown`: the value of a property that was never set; `indexes`: properties that rows are found by, `lore.unique`
+    among them.
     """
 
     menu: Menu

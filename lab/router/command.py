@@ -82,7 +82,7 @@ def _plug_in_dhcp(router: Router, wanted: int) -> None:
 
 
 def describe(router: Router, endpoint: Endpoint, password: str, report: LoadReport | None) -> str:
-    """What a person needs to connect, line by line."""
+    """The settings that a person needs to connect, line by line."""
     online = [cpe for cpe in router.access.cpes.values() if cpe.online]
     refused = sorted({cpe.refused for cpe in router.access.cpes.values() if cpe.refused})
     lines = [

@@ -50,7 +50,7 @@ class Router(RouterState):
     """One router. `clock` gives seconds since 1970; uptime, dates and timeouts follow from it.
 
     A new router has ethernet interfaces, the user `admin` (group full, no password) and a PPPoE server on ether2.
-    `cpu_load`, `down_s` (how long a restart takes), `clock_off_s` (how far ahead what it shows as its time is),
+    `cpu_load`, `down_s` (how long a restart takes), `clock_off_s` (how far ahead its shown time is),
     `gmt_offset` and `device_mode` may be set at any time.
     """
 
@@ -163,7 +163,7 @@ class Router(RouterState):
     # --- timers -------------------------------------------------------------------------------------------------------
 
     def refresh(self, path: str) -> None:
-        """Make a menu show what is so now."""
+        """Make a menu show the present state."""
         if path in _TIMED:
             self.handle_timer()
 
@@ -234,7 +234,7 @@ class Router(RouterState):
             self.take_away(path, row)
 
     def rows(self, path: str) -> list[dict[str, str]]:
-        """A menu's rows as `print` shows them to who may see everything.
+        """A menu's rows as `print` shows them to a user that may see everything.
 
         Raises:
             Trap: there is no such menu.
@@ -268,7 +268,7 @@ class Router(RouterState):
     def plug_in_dhcp(self, mac: str = "", *, server: str = "", host_name: str = "", retry_s: float = 1.0) -> DhcpClient:
         """Connect a DHCP client that asks at once, and again after `retry_s` while it is not served.
 
-        `server`: the name of the DHCP server on whose interface it is, the first enabled one when left out; `mac` left
+        `server`: the name of the DHCP server on its interface, the first enabled one when left out; `mac` left
         out: one that nobody has.
 
         Raises:
@@ -306,7 +306,7 @@ class Router(RouterState):
     def plug_in_host(self, addresses: Iterable[str], mac: str = "", *, interface: str = "", name: str = "") -> Host:
         """Connect a host with fixed addresses, IPv4 or IPv6, that opens a connection from each of them.
 
-        `interface`: the one whose own address is of the host's network when left out.
+        `interface`: the one with an own address of the host's network when left out.
 
         Raises:
             ValueError: one of `addresses` is none.
@@ -371,7 +371,7 @@ class Router(RouterState):
             self.store.remove(_USERS_ONLINE, active)
 
     def logged_in(self, name: str, address: str) -> Row:
-        """Show a user who logged in."""
+        """Show a logged-in user."""
         row = self.store.named("/user", name)
         group = row.props.get("group", "") if row else ""
         if row:

@@ -1,10 +1,11 @@
-"""DHCP: clients that ask for an address, the leases they get, and what a lease brings while it is bound. Pure.
+"""DHCP: clients that ask for an address, the leases they get, and the rows of a lease while it is bound. Pure.
 
 A static lease of the client's MAC or client identifier comes before the server's pool. A bound lease brings dynamic
 entries of its address lists and the server's, and, when it is static, a dynamic queue of its rate limit; they go when
-it ends. A client renews at half the lease time. The server cannot call a client back: who is blocked is no longer
-answered and keeps its address until the lease runs out; who has lost its lease, or is to have another address, is told
-so at its next renewal and begins anew at once (MikroTik's manual, "DHCP Server"; RFC 2131 section 4.4.5).
+it ends. A client renews at half the lease time. The server cannot call a client back: a blocked client is no longer
+answered and keeps its address until the lease runs out; a client that has lost its lease, or is to have another
+address, is told so at its next renewal and begins anew at once (MikroTik's manual, "DHCP Server"; RFC 2131 section
+4.4.5).
 
 When a change of a bound lease's lists or rate limit takes hold is `applies`: the manual shows a queue right after the
 rate limit was set, and says nothing of changes and of lists.
@@ -82,7 +83,7 @@ class _Offer:
 
 @dataclass(slots=True)
 class _Binding:
-    """A lease in use. `wants`: what it brought, to tell whether anything changed."""
+    """A lease in use. `wants`: its rows, to tell whether anything changed."""
 
     client: DhcpClient
     row: Row
@@ -413,7 +414,7 @@ class Dhcp:
         return server.props.get(name, "") if server else ""
 
     def _bring(self, binding: _Binding) -> None:
-        """Make what a lease brings; where it is as it was, nothing is touched."""
+        """Make the rows of a lease; where they are as before, nothing is touched."""
         lists, queue = self._lists(binding), self._queue(binding)
         wants = (lists, tuple(sorted(queue.items())))
         if wants == binding.wants:
@@ -446,7 +447,7 @@ class Dhcp:
         self._clear(binding)
 
     def after_restart(self) -> None:
-        """Bring again what the restart lost: leases are kept on disk, what they brought is not."""
+        """Make the rows again that the restart lost: leases are kept on disk, their rows are not."""
         for binding in self._bound.values():
             binding.rows.clear()
             binding.wants = ((), ())

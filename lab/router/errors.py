@@ -1,4 +1,4 @@
-"""What goes wrong in the lab's router.
+"""The errors of the lab's router.
 
 LabError
 └── RouterError

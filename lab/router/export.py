@@ -1,7 +1,7 @@
 """A router made from an export, and an export made from a router.
 
-What an export names is taken to exist: hardware, built-in rows, and what its references point to. Menus and arguments
-that the version's recordings lack are kept as they stand and written back; `LoadReport.unknown` lists them.
+Things that an export names are taken to exist: hardware, built-in rows, and the targets of its references. Menus and
+arguments that the version's recordings lack are kept as they stand and written back; `LoadReport.unknown` lists them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _PORT: Final = re.compile(r"\bether(\d{1,2})\b")
 
 @dataclass(slots=True)
 class LoadReport:
-    """What came of an export: statements carried out, and what the recordings of the version do not know."""
+    """The result of an export: statements carried out, and words that the recordings of the version do not know."""
 
     loaded: int = 0
     unknown: list[str] = field(default_factory=list)
@@ -114,7 +114,7 @@ def _alike(shown: str | None, wanted: str) -> bool:
 
 
 def _chosen(router: Router, model: Model, statement: Statement) -> list[Row]:
-    """The rows that a `set` is about. One that is not there is made: an export names what exists."""
+    """The rows that a `set` is about. One that is not there is made: an export names existing things."""
     store, path = router.store, model.path
     table = store.table(path)
     if statement.find:
@@ -219,7 +219,7 @@ def _statements(router: Router, path: str) -> Iterator[Statement]:
 
 
 def _changed(model: Model, row: Row, number: int) -> Statement | None:
-    """The `set` that makes a built-in row what it is, or None where it is as it came."""
+    """The `set` that makes a built-in row as it is, or None where it is as it came."""
     first = next((f for f in model.lore.rows if f.get(".id") == row.id), None)
     if first is None and number < len(model.lore.rows):
         first = model.lore.rows[number]

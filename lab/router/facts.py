@@ -2,8 +2,8 @@
 
 Command trees were recorded of 7.15.3, 7.20.8 and 7.24, of virtual routers: a version between two of them is taken for
 the older one. Of version 6 no tree was recorded: its menus, arguments and defaults are those of 6.49.18 that an
-automation project lists, the verbs follow from what kind of menu it is, and menus that only show the router's state are
-those of 7.15.3. What MikroTik's manual of its time has of leases, and the project leaves out, is added by hand.
+automation project lists, the verbs follow from the kind of menu, and menus that only show the router's state are
+those of 7.15.3. Facts on leases in MikroTik's manual of its time that the project leaves out are added by hand.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _ORDERED: Final = ("/firewall/filter", "/firewall/nat", "/firewall/mangle", "/fi
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What `add` answers when `arguments` lack: all of them (`text` empty), or every one (`text`)."""
+    """The answer of `add` when `arguments` lack: all of them (`text` empty), or every one (`text`)."""
 
     text: str
     arguments: tuple[str, ...]
@@ -67,7 +67,7 @@ class Menu:
     """A menu of one version.
 
     `verbs`: arguments of each command; `kinds`: the type texts of add's and set's; `unset`: arguments that can be
-    absent, with what the project's table says they read then; `single`: one row without `.id`; `fixed`: rows that are
+    absent, with their value then by the project's table; `single`: one row without `.id`; `fixed`: rows that are
     neither added nor removed.
     """
 

@@ -1,4 +1,4 @@
-"""What a router can be told to get wrong, command by command.
+"""Faults of a router, command by command.
 
 command-lost             the command is swallowed: not done, not answered
 reply-lost               done, not answered
@@ -12,7 +12,7 @@ reboot                   the router restarts instead of doing it; every connecti
 max-sessions             every session that the service allows is taken by somebody else
 reuse-ids                a new row gets the .id that was freed last
 
-A fault takes commands whose path begins with `match` (all of them when it is empty), `times` of them.
+A fault takes commands with a path that begins with `match` (all of them when it is empty), `times` of them.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def parse_fault(described: str) -> tuple[FaultKind, float, str]:
 
 
 class Faults(Generic[DriftingT]):
-    """A router's faults in force, and what became of them: `met` counts by kind."""
+    """A router's faults in force, and their hits: `met` counts by kind."""
 
     def __init__(self) -> None:
         self._waiting: list[Fault[DriftingT]] = []

@@ -1,6 +1,6 @@
 """A subscriber's packet on its way through the firewall: whether it gets out, and by which rule. Pure, IPv4 and IPv6.
 
-A packet meets raw's prerouting first and filter's forward then; its family says whose rules and lists. Known are the
+A packet meets raw's prerouting first and filter's forward then; its family decides the rules and lists. Known are the
 matchers by which operators hold subscribers back: addresses and lists, interfaces and their lists, connection state,
 protocol and port, MAC, nat state, IPsec policy. A rule with any other matcher does not match, and the verdict names the
 matcher as unsure: an honest "perhaps".
@@ -89,9 +89,9 @@ class Walk:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a subscriber's router would get.
+    """The verdict on a subscriber's connection.
 
-    `out`: a new connection reaches the internet; `rule` of `menu`, `action`: what decided so. `lingers`: a connection
+    `out`: a new connection reaches the internet; `rule` of `menu`, `action`: the deciding ones. `lingers`: a connection
     from before still flows, by rule `lingers_by`; `fasttracked`: because it passes by the firewall. `moved_by`: the nat
     rule that sends a new connection elsewhere. `unsure`: matchers in rules that were passed over because the lab cannot
     judge them.
@@ -146,7 +146,7 @@ class AddressLists:
         self._of_row: dict[tuple[str, str], tuple[_List, int, int]] = {}
 
     def watch(self, path: str, row: Row, event: Event) -> None:
-        """Take note of a change; what is not about an address list is passed over."""
+        """Take note of a change; one that is not about an address list is passed over."""
         if path not in _LISTS:
             return
         self._forget((path, row.id))
@@ -248,7 +248,9 @@ class Firewall:
         )
 
     def matches(self, rule: Row, packet: Packet, unsure: list[str], but: frozenset[str] = frozenset()) -> bool:
-        """Tell whether a rule takes a packet. `but`: properties that choose none; `unsure`: gets what is not judged."""
+        """Tell whether a rule takes a packet. `but`: properties that choose none; `unsure`: gets the properties that
+        are not judged.
+        """
         for name, value in rule.props.items():
             if name in _NO_MATCHERS or name in but or value == "":
                 continue

@@ -1,4 +1,4 @@
-"""A subscriber's connections, and what the router does with its packets. Pure.
+"""A subscriber's connections, and the router's treatment of their packets. Pure.
 
 The firewall judges the packets of a subscriber's line, and a hotspot on its interface holds back hosts that are not
 logged in. A connection that got out stands in the connection table. Removing its row ends it, and nothing else does:

@@ -1,8 +1,8 @@
-"""A hotspot's gate: whose packets it lets through. Pure, IPv4: hotspots know nothing else.
+"""A hotspot's gate: the packets that it lets through. Pure, IPv4: hotspots know nothing else.
 
 The hotspot's own rules stand above the filter's. An ip-binding decides before all else, the first that is about the
-host: a bypassed one passes, a blocked one does not. Who has a row in /ip/hotspot/active passes, others reach what the
-walled garden of addresses lets them. The walled garden of web hosts is not judged: the lab's packets name no host.
+host: a bypassed one passes, a blocked one does not. A host with a row in /ip/hotspot/active passes, others reach only
+    the walled garden of addresses. The walled garden of web hosts is not judged: the lab's packets name no host.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ class Gate:
         return next(row for row in self._store.table(BINDINGS) if row.id in among)
 
     def type_of(self, mac: str, address: str, server: str) -> str:
-        """What the ip-bindings say of a host: regular, bypassed or blocked."""
+        """The ip-bindings' word on a host: regular, bypassed or blocked."""
         row = self._binding(mac, address, server)
         return row.props.get("type", "regular") if row else "regular"
 
     def holds_back(self, packet: Packet) -> Walk | None:
-        """What keeps a packet in because its host has not logged in; None: no hotspot does."""
+        """The hotspot that keeps a packet in because its host has not logged in; None: none does."""
         if packet.family != 4 or not packet.in_interface:
             return None
         off = self._store.model(SERVERS).shown.get("disabled", "false")

@@ -39,7 +39,7 @@ class Hosts:
         self._by: dict[str, Host] = {}
 
     def plug_in(self, host: Host) -> None:
-        """Connect a host; it opens a connection from each address whose packets get out."""
+        """Connect a host; it opens a connection from each address that gets packets out."""
         host.interface = host.interface or self._interface(host.addresses)
         for key in (host.name, host.mac, *host.addresses):
             self._by[key] = host
@@ -67,12 +67,12 @@ class Hosts:
         return _line_of(host) if host else None
 
     def after_restart(self) -> None:
-        """What a restart cut is opened again."""
+        """Connections that a restart cut are opened again."""
         for host in {id(host): host for host in self._by.values()}.values():
             self.open(host)
 
     def _interface(self, addresses: Iterable[str]) -> str:
-        """The interface that a host is reached by: the one whose own address is of its network; empty: not known."""
+        """The interface that a host is reached by: the one with an own address of its network; empty: not known."""
         wanted = [ipaddress.ip_address(address) for address in addresses]
         for path in ("/ip/address", "/ipv6/address"):
             for row in self._store.table(path) if self._store.find_model(path) else ():

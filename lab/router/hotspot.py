@@ -42,7 +42,7 @@ class _RefusedError(Exception):
 
 @dataclass(slots=True)
 class Session:
-    """A host logged in. `rows`: what came with it, by menu."""
+    """A host logged in. `rows`: those that came with it, by menu."""
 
     user: str
     active: Row
@@ -249,7 +249,7 @@ class Hotspot:
         self._state.schedule(due, again)
 
     def _check(self, client: HotspotClient, server: Row, name: str, password: str | None) -> Row:
-        """The user of a login. `password` None: a cookie says who it is."""
+        """The user of a login. `password` None: a cookie identifies it."""
         user = self._store.named(USERS, name)
         if user is None:
             raise _RefusedError("no such user; RADIUS is not part of the lab's hotspot")
@@ -276,7 +276,7 @@ class Hotspot:
         return self._store.named(USER_PROFILES, name) or self._store.table(USER_PROFILES).get(name)
 
     def _authenticate(self, client: HotspotClient, server: Row, methods: list[str]) -> tuple[str, Row]:
-        """How a host got in, and as which user: what asks nobody comes first."""
+        """How a host got in, and as which user: ways that ask nobody come first."""
         refusal = _RefusedError("the hotspot takes no passwords")
         for how, name, password in self._ways(client, server, methods):
             try:
@@ -288,7 +288,7 @@ class Hotspot:
         raise refusal
 
     def _ways(self, client: HotspotClient, server: Row, methods: list[str]) -> Iterator[tuple[str, str, str | None]]:
-        """The logins that a host has: how, as whom, with which password (None: the cookie is enough)."""
+        """The logins that a host has: the way, the user, the password (None: the cookie is enough)."""
         if "mac-cookie" in methods and client.mac in self._mac_cookies:
             row, password = self._mac_cookies[client.mac]
             yield "mac-cookie", row.props["user"], password
@@ -400,7 +400,7 @@ class Hotspot:
     # --- logging out --------------------------------------------------------------------------------------------------
 
     def end_of_row(self, path: str, row: Row) -> bool:
-        """End what a row of the active or host menu stands for; False where it is nobody's."""
+        """End the login of a row of the active or host menu; False where it is nobody's."""
         client = (self._by_active if path == ACTIVE else self._by_host).get(row.id)
         if client is None:
             return False
@@ -431,7 +431,7 @@ class Hotspot:
         self._state.tell_change()
 
     def restart(self) -> None:
-        """What a restart does: sessions and hosts are gone; who is there logs in again."""
+        """The effect of a restart: sessions and hosts are gone; present hosts log in again."""
         for client in list(self.clients.values()):
             self.log_out(client, "reboot")
             self._leave(client)

@@ -1,4 +1,4 @@
-"""What a router tells of itself beside its configuration: interfaces, health, CPU, SNMP engine, installed version.
+"""A router's own facts beside its configuration: interfaces, health, CPU, SNMP engine, installed version.
 
 The names and forms of the properties are those of recorded answers. The figures are made up, and no traffic is counted.
 """
@@ -30,7 +30,7 @@ _VIRTUAL: Final = ("CHR", "x86")
 
 
 class Observed:
-    """What one router tells of itself. `cpu_load` and `date_time` are asked each time."""
+    """The facts that one router tells of itself. `cpu_load` and `date_time` are asked each time."""
 
     def __init__(
         self, store: Store, version: str, board: str, cpu_load: Callable[[], int], date_time: Callable[[], str]
@@ -58,7 +58,9 @@ class Observed:
             self._store.insert(HEALTH, {"name": name, "value": value, "type": unit}, builtin=True)
 
     def _interface(self, row: Row) -> dict[str, str]:
-        """Return what /interface shows of a row beside its configuration. A session's interface has no MAC."""
+        """Return the properties that /interface shows of a row beside its configuration. A session's interface has no
+        MAC.
+        """
         shown = dict.fromkeys(_COUNTERS, "0") | {"link-downs": "0", "last-link-up-time": self._up_since}
         shown["actual-mtu"] = row.props.get("mtu", "1500")
         if not self._seven:

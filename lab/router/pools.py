@@ -39,7 +39,7 @@ class Pools:
     def take(self, name: str, taken: Callable[[str], bool], owner: str) -> str:
         """A free address of a pool or of those that follow it, for an owner; empty where there is none.
 
-        `owner`: who gets it, as `/ip/pool/used` tells: `ppp NAME`, `dhcp MAC`.
+        `owner`: the receiver, as `/ip/pool/used` tells: `ppp NAME`, `dhcp MAC`.
         """
         before = self._given.get((name, owner), "")
         if before and self.holds(name, before) and not taken(before):

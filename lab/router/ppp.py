@@ -1,8 +1,8 @@
-"""PPPoE: CPE that dial, the sessions they get, and what a session brings with it and takes away. Pure.
+"""PPPoE: CPE that dial, their sessions, and the rows that come and go with a session. Pure.
 
-A session takes its profile from the secret as it is when the CPE dials: a running session keeps what it had. A login
-without a secret is asked about where /ppp/aaa and /radius say so: what RADIUS answers goes before the profile, and its
-rate and lists may be changed while the session lasts. A secret hides RADIUS, even where it refuses.
+A session takes its profile from the secret as it is when the CPE dials: a running session keeps the former one. A login
+without a secret is asked about where /ppp/aaa and /radius say so: RADIUS' answer goes before the profile, and its rate
+and lists may be changed while the session lasts. A secret hides RADIUS, even where it refuses.
 
 A session brings an interface `<pppoe-NAME>`, a dynamic queue where its rate is limited, and dynamic entries of its
 address lists: all go with it. Its CPE opens one connection to the internet where the firewall lets it. That outlives
@@ -37,7 +37,7 @@ RADIUS: Final = "/radius"
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What RADIUS says of a session; what it leaves empty is as the profile says.
+    """RADIUS' policy for a session; an empty field is as in the profile.
 
     `group`: the profile (Mikrotik-Group), empty for the server's default-profile. `pool` is not read where there is an
     `address` (MikroTik's manual, "RADIUS Client").
@@ -53,7 +53,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a session is made of. `remote`: an address, or the pool it comes from; `timeout_s` 0: none."""
+    """The parts of a session. `remote`: an address, or the pool it comes from; `timeout_s` 0: none."""
 
     profile: Row
     remote: str
@@ -67,7 +67,7 @@ class Terms:
 
 @dataclass(slots=True)
 class Session:
-    """A CPE online. `rows`: what came with it, by menu."""
+    """A CPE online. `rows`: those that came with it, by menu."""
 
     name: str
     address: str
@@ -116,10 +116,10 @@ class Cpe:
 
 
 class Aaa(Protocol):
-    """Who speaks RADIUS for a router."""
+    """The part that speaks RADIUS for a router."""
 
     def ask(self, cpe: Cpe, number: int) -> None:
-        """Ask about a login; `Access.admit` or `Access.refuse` takes what comes of it, later."""
+        """Ask about a login; `Access.admit` or `Access.refuse` takes the result, later."""
 
     def ended(self, cpe: Cpe, session: Session, reason: str) -> None:
         """Take note that a session which RADIUS accepted has ended."""
@@ -130,7 +130,7 @@ class _RefusedError(Exception):
 
 
 class Access:
-    """The CPE of one router and their sessions. `aaa`: who speaks RADIUS, None for nobody."""
+    """The CPE of one router and their sessions. `aaa`: the part that speaks RADIUS, None for none."""
 
     def __init__(self, state: RouterState, flows: Flows) -> None:
         self._state, self._flows = state, flows
@@ -204,7 +204,7 @@ class Access:
             return None
 
     def refuse(self, cpe: Cpe, number: int, why: str) -> None:
-        """Turn away a CPE whom RADIUS did not accept."""
+        """Turn away a CPE that RADIUS did not accept."""
         if cpe.asking == number:
             cpe.asking = None
             self._turn_away(cpe, why)
@@ -215,7 +215,7 @@ class Access:
             self._later(cpe, cpe.retry_s)
 
     def _aaa(self) -> Aaa:
-        """Who asks RADIUS about a login without a secret."""
+        """The part that asks RADIUS about a login without a secret."""
         if self._setting(AAA, "use-radius") != "true":
             raise _RefusedError("no such secret; /ppp/aaa use-radius=no")
         if not self.radius_servers():
@@ -233,7 +233,7 @@ class Access:
         return self._count
 
     def _setting(self, path: str, name: str) -> str:
-        """What a menu of one row says."""
+        """The properties of a menu of one row."""
         return self._store.view(path, self._store.single(path)).get(name, "")
 
     def radius_servers(self) -> list[dict[str, str]]:
@@ -270,7 +270,7 @@ class Access:
             raise _RefusedError("no PPPoE server is enabled")
 
     def _authenticate(self, cpe: Cpe, secret: Row) -> Terms:
-        """What a CPE gets by its secret."""
+        """A CPE's policy by its secret."""
         props = secret.props
         if props.get("disabled") == "true":
             raise _RefusedError("the secret is disabled")
@@ -292,7 +292,7 @@ class Access:
         )
 
     def _accepted_terms(self, cpe: Cpe, accepted: Accepted) -> Terms:
-        """What a CPE gets by RADIUS: its attributes, and the profile's where it says nothing."""
+        """A CPE's policy by RADIUS: its attributes, and the profile's where it says nothing."""
         profile = self._profile(cpe, accepted.group or self.server().get("default-profile", "default"))
         props = profile.props
         return Terms(
@@ -375,7 +375,7 @@ class Access:
             session.rows.append((path, self._store.add(path, props, dynamic=True, before=before)))
 
     def _bring(self, cpe: Cpe, session: Session) -> None:
-        """Make what a session has beside itself."""
+        """Make the rows of a session beside its own."""
         terms = session.terms
         # an interface first: the queue's target names it
         if self._store.find_model(BINDINGS):
@@ -469,7 +469,7 @@ class Access:
         self._state.tell_change()
 
     def hang_up_all(self) -> None:
-        """What a restart does to the sessions."""
+        """The effect of a restart on the sessions."""
         for cpe in list(self.cpes.values()):
             self.hang_up(cpe, "nas reboot")
             if cpe.asking is not None:
@@ -479,7 +479,7 @@ class Access:
     # --- whose packets ------------------------------------------------------------------------------------------------
 
     def gets_out_of(self, cpe: Cpe, session: Session) -> Verdict:
-        """What the packets of one session of a CPE meet."""
+        """The rules that the packets of one session of a CPE meet."""
         if cpe.session is not session:
             return Verdict(online=False, out=False, reason="the session has ended")
         return self._flows.meets(_line_of(cpe), session.address)

@@ -27,7 +27,7 @@ _NUMBER: Final = re.compile(r"-?\d{1,20}")
 
 
 def _below(value: str) -> Callable[[str], bool]:
-    """Tell what is less than a value: as numbers where both are, else as texts."""
+    """Tell whether a text is less than a value: as numbers where both are, else as texts."""
     if not _NUMBER.fullmatch(value):
         return lambda have: have < value
     number = int(value)

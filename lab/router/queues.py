@@ -1,6 +1,6 @@
 """Simple queues: the dynamic ones that access brings, and which queue takes a packet. Pure.
 
-"Simple queues have a strict order": a packet takes the first queue whose conditions fit it (MikroTik's manual,
+"Simple queues have a strict order": a packet takes the first queue with conditions that fit it (MikroTik's manual,
 "Queues"). A queue below a parent is bounded by the parent too; a packet that a parent takes goes on to the first of its
 children that fits. A queue with packet marks or a time of day is passed over: the lab marks no packets.
 """

@@ -1,6 +1,6 @@
 r"""An export's text, read and written: paths, `add`, `set`, quoting, line continuation. Pure.
 
-This reads what RouterOS writes by `/export`, compact or verbose, of versions 6 and 7. It is no reader of scripts:
+This reads the output of RouterOS' `/export`, compact or verbose, of versions 6 and 7. It is no reader of scripts:
 variables, expressions and blocks are refused with their line.
 
     /ip firewall filter
@@ -33,7 +33,7 @@ _VERBS: Final = frozenset(("add", "set", "remove"))
 class Statement:
     """A command of an export.
 
-    `which`: what stands before the arguments (a name, a number, `*1`); `find`: the conditions that stand there instead.
+    `which`: the word before the arguments (a name, a number, `*1`); `find`: the conditions that stand there instead.
     """
 
     line: int

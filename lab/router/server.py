@@ -206,7 +206,7 @@ class RouterThread:
                 self._started.put(await nursery.start(start))
 
     def call(self, function: Callable[..., _T], *args: object) -> _T:
-        """Call a function in the router's thread and return what it returns."""
+        """Call a function in the router's thread and return its result."""
         return trio.from_thread.run_sync(function, *args, trio_token=self._token)
 
     def __enter__(self) -> Endpoint:

@@ -1,7 +1,7 @@
 """One connection to the router's API, from bytes to bytes. Pure; timers go by the router's clock.
 
 Logging in is by name and password, or (as before RouterOS 6.43) by a challenge; this router takes both, and one older
-than 6.43 the challenge alone. Commands with tags answer in any order; what follows a menu goes on until it is
+than 6.43 the challenge alone. Commands with tags answer in any order; a command that follows a menu goes on until it is
 cancelled.
 """
 
@@ -41,7 +41,7 @@ def _attributes(row: Mapping[str, str]) -> list[str]:
 
 
 class ApiSession:
-    """A connection. `closed`: send what `take_output` still has, then close; `on_output` is called when there is more.
+    """A connection. `closed`: send the rest of `take_output`, then close; `on_output` is called when there is more.
 
     The router must have taken the connection (`Router.connect`); `close` gives it back, and may be called twice.
     """
@@ -65,7 +65,7 @@ class ApiSession:
     # --- bytes --------------------------------------------------------------------------------------------------------
 
     def receive_untrusted(self, data: bytes) -> None:
-        """Take bytes from the client. What is no sentence closes the connection, as RouterOS does."""
+        """Take bytes from the client. Bytes that are no sentence close the connection, as RouterOS does."""
         if self.closed:
             return
         try:
@@ -114,7 +114,7 @@ class ApiSession:
         return min(times, default=None)
 
     def handle_timer(self) -> None:
-        """Send what was held back until now; show again what repeats."""
+        """Send answers that were held back; repeat those that repeat."""
         now = self._router.now()
         for due, data in self._late[:]:
             if due <= now:

@@ -60,7 +60,7 @@ class RouterState:
         return self._timers[0][0] if self._timers else None
 
     def handle_timer(self, now: float | None = None) -> None:
-        """Do what is due: CPE redial, clients renew, timeouts run out."""
+        """Do due work: CPE redial, clients renew, timeouts run out."""
         at = self.now() if now is None else now
         while self._timers and self._timers[0][0] <= at:
             heapq.heappop(self._timers)[2]()

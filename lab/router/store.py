@@ -1,4 +1,4 @@
-"""All menus' rows, and what holds between them: values, uniqueness, references, interfaces. Pure.
+"""All menus' rows, and the rules between them: values, uniqueness, references, interfaces. Pure.
 
 A reference is kept as the name that it shows. When its target is renamed it shows the new name; when the target is
 removed it shows the target's `.id`, as RouterOS does.
@@ -74,7 +74,7 @@ class _Peek(Mapping[str, str]):
 
 
 class Store:
-    """The rows of one router. `computed`: by menu, what a row shows that follows from other things.
+    """The rows of one router. `computed`: by menu, the properties of a row that follow from other things.
 
     `walks`: by menu, how often all its rows were gone through to answer a command, one by one.
     """
@@ -163,7 +163,7 @@ class Store:
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def view(self, path: str, row: Row) -> dict[str, str]:
-        """A row as `print` shows it to somebody who may see everything."""
+        """A row as `print` shows it to a user that may see everything."""
         model = self.model(path)
         shown = {".id": row.id} if row.id else {}
         shown.update(model.shown)
@@ -363,7 +363,7 @@ class Store:
             self._put(other, twin, kept | {k: row.props[k] for k in _SHARED if k in row.props})
 
     def remove(self, path: str, row: Row) -> None:
-        """Take a row out; what refers to it shows its `.id` from now on."""
+        """Take a row out; references to it show its `.id` from now on."""
         self.table(path).remove(row)
         self._count(path, row.props, -1)
         name = row.props.get("name", "")
@@ -418,7 +418,7 @@ class Store:
 
 
 def _of_router(row: Row) -> bool:
-    """Tell whether the router made a row: what a session brought stands beside what somebody configured."""
+    """Tell whether the router made a row: rows of a session stand beside configured ones."""
     return row.dynamic and row.expires_at is None and row.props.get("dynamic") != "true"
 
 
@@ -436,7 +436,7 @@ def _replace(reference: Reference, value: str, old: str, new: str) -> str:
 
 
 def _check_missing(model: Model, given: Mapping[str, str]) -> None:
-    """Answer as the recordings do to an `add` that lacks what it needs."""
+    """Answer as the recordings do to an `add` that lacks arguments."""
     missing = model.menu.missing
     if missing is None:
         return

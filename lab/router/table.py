@@ -1,4 +1,6 @@
-"""Rows in order, found by `.id` or by what must be unique among them. Pure; every write takes constant time."""
+"""Rows in order, found by `.id` or by the property that must be unique among them. Pure; every write takes constant
+time.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ _FIRST: Final = 1
 
 
 class Row:
-    """A row: what was set (`props`), what the router itself shows (`state`), and its place.
+    """A row: its settings (`props`), the router's own values (`state`), and its place.
 
     `dynamic`: made by the router, gone at a reboot; `builtin`: neither renamed away nor removed; `expires_at`: when it
     goes, by the router's clock.
@@ -108,7 +110,7 @@ class Table:
         self._index(row)
 
     def renumber(self) -> None:
-        """What a restart does: dynamic numbers begin anew, the numbers of rows since removed are given out again."""
+        """The effect of a restart: dynamic numbers begin anew, numbers of rows since removed are given out again."""
         self._next = max((int(i[1:], 16) for i in self._rows if int(i[1:], 16) < DYNAMIC_ID), default=0) + 1
         self._next_dynamic = DYNAMIC_ID
         self._freed.clear()

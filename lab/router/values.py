@@ -1,7 +1,7 @@
 """How a router reads a value and writes it back: a kind is a function of the text sent to the text shown.
 
-A kind raises one of three refusals, worded by RouterOS with the argument's name. Kinds for menus that matter are
-chosen in `lore`; for all others `from_type_text` reads the type texts that the router's own console gives, and what it
+A kind raises one of three refusals, worded by RouterOS with the argument's name. Kinds for menus that matter are chosen
+in `lore`; for all others `from_type_text` reads the type texts that the router's own console gives, and a text that it
 does not understand passes through.
 """
 
@@ -21,7 +21,7 @@ class BadValueError(Exception):
     text = "invalid value for argument {}"
 
     def message(self, argument: str) -> str:
-        """What the router says."""
+        """The router's own words."""
         return self.text.format(argument)
 
 
@@ -343,7 +343,7 @@ _NUMBERS: Final = re.compile(r"(-?\d+)\.\.(-?\d+)")
 
 
 def _passing(kind: Kind) -> Kind:
-    """What the kind cannot read passes: a type text names the first of an argument's types only."""
+    """A text that the kind cannot read passes: a type text names the first of an argument's types only."""
 
     def read(value: str) -> str:
         try:

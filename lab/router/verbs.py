@@ -1,4 +1,4 @@
-"""What a command of the API does, and how it is refused. Pure.
+"""The effect of a command of the API, and its refusals. Pure.
 
 `run` takes a sentence's words and answers with rows, a `ret`, or something to follow; a refusal is a Trap with
 RouterOS's own text. A command that the recorded tree has and the lab does not perform is refused as such: never a
@@ -44,7 +44,7 @@ _CHANGEABLE: Final = frozenset(("/ip/firewall/address-list", "/ipv6/firewall/add
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who a session belongs to; `policies` are those held now, `session` is the `.id` in /user/active."""
+    """The user of a session; `policies` are those held now, `session` is the `.id` in /user/active."""
 
     name: str
     policies: frozenset[str]
@@ -67,7 +67,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Follow:
-    """What a command goes on to show: changes of a menu's rows, or (`every_ms`) the whole again and again."""
+    """The later output of a command: changes of a menu's rows, or (`every_ms`) the whole again and again."""
 
     path: str
     test: Test
@@ -195,7 +195,7 @@ class _Run:
         return [self.show(row) for row in self.candidates() if test(peek(row))]
 
     def _chooser(self) -> Callable[[dict[str, str]], dict[str, str]]:
-        """What .proplist leaves of a row."""
+        """The part of a row that .proplist leaves."""
         names = [n for n in self.args.get(".proplist", "").split(",") if n]
         if not names:
             return lambda shown: shown

@@ -9,7 +9,7 @@ A word is its length and that many bytes; a sentence is words up to an empty one
     11110000  + 4 bytes          32 bits
     11111xxx                     a control byte: no meaning, the connection cannot go on
 
-Values are bytes to RouterOS. Here they are strings, UTF-8 with what is none kept by surrogate escapes.
+Values are bytes to RouterOS. Here they are strings, UTF-8, with other bytes kept by surrogate escapes.
 """
 
 from __future__ import annotations

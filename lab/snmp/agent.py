@@ -39,7 +39,7 @@ _BYTES_LEAST: Final = 484  # RFC 3412 section 6: nobody takes less
 
 
 class Reply(NamedTuple):
-    """A datagram to send; `device`: whose faults it suffers, None: of none."""
+    """A datagram to send; `device`: the one with the faults that it suffers, None: of none."""
 
     datagram: bytes
     device: Device | None

@@ -1,4 +1,4 @@
-"""One SNMP device: its values, its links, what it gets wrong, and whether it answers at all. Pure.
+"""One SNMP device: its values, its links, its faults, and whether it answers at all. Pure.
 
 A device from a recording stands still until told otherwise (`move`), so that two walks of it are equal.
 """
@@ -144,7 +144,7 @@ class Device:
         return answer(self.mib, self.writable, pdu, asked, self.faults, self.clock())
 
     def _set_late(self, pdu: Pdu) -> None:
-        """Do what a SET asks for, long after it came."""
+        """Carry out a SET, long after it came."""
         try:
             apply_set(self.mib, self.writable, pdu.binds, self.clock())
         except Refused:
@@ -305,7 +305,7 @@ class Device:
         self.put(f"{IF_ALIAS}.{index}", value)
 
     def _wrote_poe(self, index: str, value: Value, now: float) -> None:
-        """Switch the power of a port (index GROUP.PORT) as pethPsePortAdminEnable does: what it feeds goes dark."""
+        """Switch the power of a port (index GROUP.PORT) as pethPsePortAdminEnable does: its device goes dark."""
         self.put(f"{POE_ADMIN}.{index}", value)
         on = value.number() == 1
         self.put(f"{POE_STATUS}.{index}", values.integer(_DELIVERING if on else _DISABLED))

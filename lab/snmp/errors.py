@@ -1,4 +1,4 @@
-"""What goes wrong in the lab's SNMP devices.
+"""The errors of the lab's SNMP devices.
 
 LabError
 └── SnmpLabError

@@ -1,4 +1,4 @@
-"""What a device can be told to get wrong, as numbers to set at any time; `parse_fault` reads them as a person writes.
+"""Faults of a device, as numbers to set at any time; `parse_fault` reads them as a person writes.
 
 loss:PERCENT            that many of the answers get lost
 delay:SECONDS           every answer comes that much later

@@ -40,7 +40,7 @@ AGENT: Final = "127.0.0.1"
 PONS: Final = 2
 LINES_MAX: Final = 200
 FED_PORT: Final = 1
-"""The port of the switch that feeds what hangs on it."""
+"""The port of the switch that feeds the devices on it."""
 _UPLINK: Final = 1
 _BOOT_S: Final = 2.0
 _PON_SLOT: Final = 1
@@ -90,7 +90,7 @@ class Line:
 
 
 def customers_of(services: Iterable[LabService]) -> list[Customer]:
-    """Return the subscribers of the lab's ISP whose CPE dial in."""
+    """Return the subscribers of the lab's ISP with CPE that dial in."""
     return [Customer(s.login, s.mac) for s in services if s.mapped and s.online][:LINES_MAX]
 
 
@@ -198,7 +198,7 @@ class Network:
     # --- what follows -------------------------------------------------------------------------------------------------
 
     def _core_port_changed(self, port: Port, now: float) -> None:
-        """Let the bridge table follow a port of the switch, and what it feeds restart when power comes back."""
+        """Let the bridge table follow a port of the switch, and its device restart when power comes back."""
         if port.index == FED_PORT:
             power = self[CORE].get(f"{POE_ADMIN}.1.{port.index}")
             if port.oper == UP and self._unpowered:

@@ -104,7 +104,7 @@ def message(sink: Sink, note: Notification, sender: EngineTime, receiver: Engine
 
 
 def discovery(number: int) -> bytes:
-    """Return a message whose Report says the receiver's engine id (RFC 3414 section 4)."""
+    """Return a message that makes the receiver report its engine id (RFC 3414 section 4)."""
     return v3.seal(Envelope(number, REPORTABLE, b"", 0, 0), b"", "", encode_pdu(Kind.GET, number, 0, 0, []))
 
 

@@ -73,7 +73,7 @@ def light(onu: Onu) -> dict[str, Value | Moving]:
 
 
 def darkness(onu: Onu) -> dict[str, Value | Moving]:
-    """Return the values that an ONU has whose light is lost: nothing of its optics is known."""
+    """Return the values of an ONU without light: nothing of its optics is known."""
     return {
         f"{_RUN_STATUS}.{onu.row}": values.integer(_OFFLINE),
         f"{_DOWN_CAUSE}.{onu.row}": values.integer(_LOSS_OF_SIGNAL),

@@ -37,7 +37,7 @@ def read_recording(data: bytes, name: str) -> dict[bytes, Value]:
 
     Args:
         data: the file.
-        name: what to call it in errors.
+        name: its name in errors.
 
     Raises:
         RecordingError: a line that is not written as above.

@@ -191,7 +191,7 @@ def _bind_all(places: list[Address]) -> list[socket.socket]:
 
 
 async def _tick(devices: list[Device]) -> None:
-    """Do what is due, for as long as the lab is open."""
+    """Do due work, for as long as the lab is open."""
     while True:
         for device in devices:
             device.run_due()
@@ -252,6 +252,6 @@ async def _send(udp: trio.socket.SocketType, datagram: bytes, peer: Address) -> 
 
 
 def _lying(datagram: bytes, more: int) -> bytes:
-    """Return a message whose outermost length says so much more than there is."""
+    """Return a message with an outermost length that says so much more than there is."""
     _, start, stop = ber.read_untrusted(datagram, 0, len(datagram))
     return ber.header(ber.SEQUENCE, stop - start + more) + datagram[start:stop]

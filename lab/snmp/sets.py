@@ -1,6 +1,6 @@
 """SET: all of a PDU's varbinds or none (RFC 3416 section 4.2.5). Pure.
 
-A device names the OIDs that may be written; each has a rule for its values and says what happens then.
+A device names the OIDs that may be written; each has a rule for its values and an effect.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ USERS: Final = (
     User("labauth", "SHA-512", "labauthpass"),
     User("labwrite", "SHA-256", "labwriteauth", "AES-128", "labwritepriv", writes=True),
 )
-"""Two users who read, one who writes; the passwords are no secrets."""
+"""Two users that read, one that writes; the passwords are no secrets."""
 
 
 @lru_cache(1024)
@@ -72,7 +72,7 @@ def _key(hash_name: str, password: str, engine_id: bytes) -> bytes:
 
 
 def digest(user: User, engine_id: bytes, message: bytes) -> bytes:
-    """Return the digest of a message whose own digest is zeros (RFC 7860 section 4.2.1)."""
+    """Return the digest of a message that has zeros as its own digest (RFC 7860 section 4.2.1)."""
     hash_name, octets = _AUTH[user.auth]
     return hmac.digest(_key(hash_name, user.auth_password, engine_id), message, hash_name)[:octets]
 

@@ -1,4 +1,4 @@
-"""RouterOS's scripting language: whether a script is one, what is wrong with it, and how RouterOS lists it.
+"""RouterOS's scripting language: whether a script is one, its faults, and how RouterOS lists it.
 
     parse(b":put [:len $x]").listing()    b"/;(evl /putmessage=...)"
 
@@ -25,7 +25,7 @@ class Script:
     node: Node
 
     def listing(self) -> bytes:
-        """What RouterOS's `:put [:parse $script]` prints, without the line's end.
+        """The output of RouterOS's `:put [:parse $script]`, without the line's end.
 
         Raises:
             ScriptError: it is beyond `SCRIPT_LISTING_BYTES_MAX`.

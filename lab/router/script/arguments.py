@@ -1,4 +1,4 @@
-"""What an unquoted word becomes as an argument's value: a number, a time, a list, a list with its denials. Pure.
+"""The value that an unquoted word becomes as an argument: a number, a time, a list, a list with its denials. Pure.
 
 RouterOS keeps a value as its type, and prints that. Where the recorded tree has a type text, that decides; of matchers
 and lists it has none, so those that are known to be lists, or to take a `!`, stand here.

@@ -1,7 +1,7 @@
-"""Which commands there are, by what abbreviation, and what a word without a name is given to. Pure.
+"""The commands, their abbreviations, and the argument that a word without a name is given to. Pure.
 
-Menus, commands and arguments are the recorded tree of the version (`facts`). What a tree does not say stands here: the
-order of arguments that need no name, which arguments hold code or the name of a variable, and, of 7.22.1, the
+Menus, commands and arguments are the recorded tree of the version (`facts`). Facts that a tree does not say stand here:
+the order of arguments that need no name, which arguments hold code or the name of a variable, and, of 7.22.1, the
 properties that a `where` sees (tables/where.json, from listings that a router printed).
 """
 
@@ -113,7 +113,7 @@ class Commands:
         return _DECLARING.get(command, "")
 
     def properties(self, menu: str) -> tuple[str, ...]:
-        """What a `where` sees in a menu; empty where no listing was recorded."""
+        """The properties that a `where` sees in a menu; empty where no listing was recorded."""
         return _properties().get(menu, ())
 
 

@@ -1,4 +1,4 @@
-"""A script's text and a place in it: blanks, names, what a syntax error says. Pure."""
+"""A script's text and a place in it: blanks, names, the text of a syntax error. Pure."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Cursor:
         return ScriptSyntaxError(text, *self._count(self.at if at is None else at))
 
     def peek(self, length: int = 1) -> str:
-        """What comes next; shorter at the end."""
+        """The next characters; fewer at the end."""
         return self.text[self.at : self.at + length]
 
     def take(self, text: str) -> bool:
@@ -61,7 +61,7 @@ class Cursor:
         return False
 
     def match(self, pattern: re.Pattern[str]) -> str:
-        """Pass what the pattern finds here."""
+        """Pass the pattern's match here."""
         found = pattern.match(self.text, self.at)
         if not found:
             return ""

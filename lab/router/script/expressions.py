@@ -1,4 +1,4 @@
-r"""Expressions of a script: what stands in parentheses, in an array's braces, in a text, behind `where`. Pure.
+r"""Expressions of a script: in parentheses, in an array's braces, in a text, behind `where`. Pure.
 
 Operators, the loosest first; those of one line bind alike, from the left:
 
@@ -72,7 +72,7 @@ Commands: TypeAlias = Callable[[], tuple[Node, ...]]
 
 
 class Expressions:
-    """The expressions of one script; `commands` reads what stands between square brackets."""
+    """The expressions of one script; `commands` reads the text between square brackets."""
 
     def __init__(self, cursor: Cursor, commands: Commands) -> None:
         self.cursor = cursor
@@ -148,7 +148,7 @@ class Expressions:
             raise self.cursor.error(SYNTAX, before)
 
     def conditions(self, properties: Collection[str]) -> Node:
-        """What stands behind `where`, up to the end of the command.
+        """The conditions behind `where`, up to the end of the command.
 
         Raises:
             ScriptSyntaxError: nothing stands there, or no condition.
@@ -251,7 +251,7 @@ class Expressions:
         return None
 
     def _variable(self) -> Node:
-        """What follows a `$`."""
+        """The name after a `$`."""
         cursor = self.cursor
         name = cursor.match(_VARIABLE)
         if name:

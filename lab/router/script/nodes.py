@@ -6,7 +6,7 @@ names and run together with the path, arrays by `;`. Nothing is quoted, so two s
     :put [:len $x]      (evl /putmessage=(evl (evl /lenvalue=$x)))
     {:local a 1}        (evl (evl /localname=$a;value=1))
 
-A text is one `str` whose characters are bytes (latin-1), as in all of this package: a script is bytes, and RouterOS
+A text is one `str` with bytes as its characters (latin-1), as in all of this package: a script is bytes, and RouterOS
 counts columns in bytes.
 """
 
@@ -59,7 +59,7 @@ class Keyed:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command by its whole path, with what it is given."""
+    """A command by its whole path, with its arguments."""
 
     path: str
     arguments: tuple[Keyed, ...]
@@ -67,7 +67,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Menu:
-    """A menu that is entered and stays; also what an empty statement leaves: the menu it stands in."""
+    """A menu that is entered and stays; an empty statement leaves the menu that it stands in."""
 
     path: str
 
@@ -83,7 +83,7 @@ def code(statements: Iterable[Node]) -> Listed:
 
 
 def listing(node: Node) -> str:
-    """What RouterOS prints for a node.
+    """RouterOS' text for a node.
 
     Raises:
         ScriptError: it is beyond the limit. A call lists its function twice, so nested calls double it each time.

@@ -56,7 +56,7 @@ class Parser:
         return statements
 
     def _block(self, missing: str = BRACE) -> tuple[Node, ...]:
-        """`{ statements }`; `missing`: what RouterOS says at the script's end."""
+        """`{ statements }`; `missing`: RouterOS' words at the script's end."""
         with self._expressions.nested():
             self.cursor.at += 1
             statements = self._inner()
@@ -103,7 +103,7 @@ class Parser:
         self._end(SYNTAX)
 
     def _called_result(self, into: list[Node]) -> None:
-        """`[commands] words`: the commands join the statements before them, and all of those become what is called."""
+        """`[commands] words`: the commands join the statements before them, and all of those become the value."""
         with self._expressions.nested():
             self.cursor.at += 1
             menu = self._menu
@@ -173,7 +173,7 @@ class Parser:
         return Operation(operator, (function, Listed(self._words(words, constant=False))))
 
     def _words(self, words: list[Node], *, constant: bool) -> tuple[Node, ...]:
-        """Words of a command whose arguments are not known: those without a name, then the named by their names."""
+        """Words of a command with unknown arguments: those without a name, then the named by their names."""
         cursor = self.cursor
         named: dict[str, Node] = {}
         while True:
