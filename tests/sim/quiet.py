@@ -16,6 +16,7 @@ from agent import daemon
 from agent.changes import clock_watch, judging, target_watch, worker
 from agent.changes.remote import inbox_handler, sealing
 from agent.connectors.cwmp import listener
+from agent.cpe import provision
 from agent.lines import desk
 from agent.polling import series
 from agent.runtime import host_state
@@ -33,6 +34,8 @@ LOOKS: Final[tuple[tuple[ModuleType, str], ...]] = (
     (inbox_handler, "LOOK_S"),
     (sealing, "LOOK_S"),
     (listener, "_SWEEP_S"),
+    (provision, "LOOK_S"),
+    (provision, "SELDOM_S"),
     (series, "FLUSH_S"),
     (desk, "VIEW_S"),
     (link, "FILE_S"),
