@@ -17,6 +17,8 @@ from tests.torture.radius_site import RadiusSite, radius_site
 from tests.torture.rounds import Round, Servers
 
 LINES, PEOPLE = 8, 4
+PACE = 1
+"""A second: changes overlap, so that a later one meets items of an earlier one that have not begun."""
 DEEDS = ("suspend", "suspend", "restore", "restore", "revert", "cancel", "disconnect")
 
 
@@ -43,7 +45,7 @@ class Crowd:
 
     async def _one(self, deed: str, dice: random.Random) -> None:
         office, people = self._site.lives.office, self._site.lives.files.people
-        lines = dice.sample(self._site.services, dice.choice((1, 1, 2, 4)))
+        lines = dice.sample(self._site.services, dice.choice((1, 1, 2, 4, 6)))
         refs = [ref_of(line) for line in lines]
         if deed in ("revert", "cancel"):
             if not self.changes:
@@ -74,7 +76,7 @@ def judge_lines(site: RadiusSite, answers: dict[str, NextLogin | None]) -> None:
 
 async def play(kind: type[PostgreSQL | MariaDB], about: Round, servers: Servers) -> None:
     """Play a round."""
-    async with radius_site(about, servers.of(kind), services=LINES) as site:
+    async with radius_site(about, servers.of(kind), services=LINES, pace=PACE) as site:
         crowd = Crowd(site)
         with trio.move_on_after(about.chaos_s):
             async with trio.open_nursery() as busy:

@@ -52,7 +52,6 @@ HUNTS: Final = (
     Hunt(_BY_NAME["fit-is-thrown-out"], "postgresql", "stop-lost,reply-lost"),
     Hunt(_BY_NAME["reason-not-recorded"], "postgresql", "coa-doubled"),
     Hunt(_BY_NAME["begun-is-forgotten"], "mariadb", "coa-doubled"),
-    Hunt(_BY_NAME["over-is-not-seen"], "crowd"),
     Hunt(_BY_NAME["rows-not-compared"], "cloned"),
     Hunt(_BY_NAME["mark-not-read"], "restored"),
 )

@@ -119,9 +119,12 @@ class RadiusSite:
 
 @asynccontextmanager
 async def radius_site(
-    about: Round, server: PostgreSQL | MariaDB, *, services: int = 24, state_dir: str = "", begin: bool = True
+    about: Round, server: PostgreSQL | MariaDB, *, services: int = 24, state_dir: str = "", pace: int = PACE
 ) -> AsyncIterator[RadiusSite]:
-    """Run a site for the block, its agent installed. `services`: how many of its lines the round is about."""
+    """Run a site for the block, its agent installed. `services`: how many of its lines the round is about.
+
+    `pace`: how many items a target takes a second.
+    """
     database = server.fresh()
     dice, count = about.dice("ways"), about.count
     async with trio.open_nursery() as nursery:
@@ -136,7 +139,7 @@ async def radius_site(
                 for one in coa.values():
                     await nursery.start(lambda task_status, one=one: one.run(task_status=task_status))
                 mapping = _mapping(isp, way, coa, database.kind)
-                files = make_files(about.folder, mapping, isp.services, lab_secrets(isp), policy={"pace": PACE})
+                files = make_files(about.folder, mapping, isp.services, lab_secrets(isp), policy={"pace": pace})
                 files.people.policy = tuple(replace(p, budget_per_hour=100_000) for p in files.people.policy)
                 files.trust = replace(files.trust, policy=files.people.policy)
                 if state_dir:
@@ -149,9 +152,8 @@ async def radius_site(
                     about, server, radius, isp, way, coa, lives, history, Staff(isp, about.seed), audit, mine
                 )
                 try:
-                    if begin:
-                        await lives.begin()
-                        await lives.office.install()
+                    await lives.begin()
+                    await lives.office.install()
                     await nursery.start(site.watch)
                     await nursery.start(lives.watched)
                     yield site

@@ -11,7 +11,7 @@ from typing import Final
 import trio
 
 from tests.servers import MariaDB, PostgreSQL
-from tests.torture import cpes, crowd, radius, routers, state
+from tests.torture import cloud, cpes, crowd, radius, routers, state
 from tests.torture.rounds import Round, Servers
 
 ROUND_S = 420.0
@@ -32,6 +32,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "routers": Scenario(routers.play),
     "cpes": Scenario(cpes.play),
     "crowd": Scenario(partial(crowd.play, PostgreSQL)),
+    "control-plane": Scenario(cloud.play),
     "restored": Scenario(state.restored),
     "cloned": Scenario(state.cloned),
     "full-disk": Scenario(state.full_disk, needs_root=True),
