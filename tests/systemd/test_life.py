@@ -281,8 +281,16 @@ def waits_for_approval(site: Site, change: str) -> bool:
 
 STATE = ("/var/lib/ispagent", "/var/lib/ispcloud")
 OPERATORS_OWN = ("/home", "/srv", "/etc/credstore.encrypted")
-THEIR_OWN = ("/var/lib/systemd", "/var/log", "/var/lib/apt", "/var/cache/apt")
-"""What systemd, dpkg and apt keep for themselves."""
+THEIR_OWN = (
+    "/var/lib/systemd",
+    "/var/log",
+    "/var/lib/apt",
+    "/var/cache/apt",
+    "/var/cache/debconf",
+    "/etc/subgid-",
+    "/etc/subuid-",
+)
+"""What systemd, dpkg, apt, debconf and useradd keep for themselves."""
 
 
 def files_of(system: Booted) -> frozenset[str]:
