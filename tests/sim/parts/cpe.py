@@ -33,8 +33,8 @@ WITHIN_S: Final = {"reboot": 60, "factory-reset": 90, "firmware": 120, "diagnose
 READ: Final = ("wifi.1.ssid", "wifi.1.channel", "wifi.1.key", "inform.interval")
 """What people have read of a CPE that they accepted."""
 QUIET_AFTER_S, QUIET_S = 550.0, 14_400
-CANARY: Final = "canary"
-"""In every secret: it must not be seen anywhere."""
+CANARY: Final = "hush-"
+"""In every secret, and in no word of the product: it must not be seen anywhere."""
 CONFIG: Final = f"""
 [cwmp]
 listen = "127.0.0.1"
@@ -111,7 +111,7 @@ class CpePart(Part):
         config = CONFIG.replace("IMAGES", str(images)) + (BASELINE if self.baseline else "")
         secrets = {"cwmp/shared": SHARED, "cwmp/ring": RING}
         if self.baseline:
-            secrets["cpe/wifi"] = f"{CANARY}-of-the-baseline"
+            secrets["cpe/wifi"] = f"{CANARY}of-the-baseline"
         return Declared(config, secrets, {service_of(serial): _billing(serial) for serial in self.homes})
 
     def _make(self, serial: str, address: str, **more: Any) -> Home:
@@ -234,7 +234,7 @@ class CpePart(Part):
         await trio.sleep(dice.uniform(60, within_s))
         office = self._world.office
         names = [h.device.name for h in dice.sample(list(self.homes.values()), dice.choice((1, 1, 1, 2, 3)))]
-        secret = f"{CANARY}-{dice.randrange(10**9):09d}"
+        secret = f"{CANARY}{dice.randrange(10**9):09d}"
         action, fields = _wanted(dice, secret)
         try:
             change = await desk.patiently(lambda: office.ask(action, *names, **fields))

@@ -23,8 +23,8 @@ from lab.cpe.tr098 import tr098
 from lab.cpe.tr181 import tr181
 
 OUI: Final = "02AC5F"
-USER, SHARED = "cpe", "canary-shared-by-all-new-cpe"
-RING_USER, RING = "ring", "canary-of-all-connection-requests"
+USER, SHARED = "cpe", "hush-shared-by-all-new-cpe"
+RING_USER, RING = "ring", "hush-of-all-connection-requests"
 PORT: Final = 7547
 URL: Final = f"http://127.0.0.1:{PORT}/acs"
 BOOT_S: Final = 8.0
