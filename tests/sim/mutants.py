@@ -101,13 +101,20 @@ MUTANTS: Final = (
         "cloud-replays",
     ),
     Mutant(
-        "freeze-comes-back",
-        "agent/changes/authority/stops.py",
-        "        freeze_id = bytes.fromhex(self.freeze.freeze_id)\n",
-        "        freeze_id = bytes.fromhex(self.freeze.freeze_id)\n"
-        '        tx.run("DELETE FROM freeze WHERE freeze_id = ? AND lifted_seq IS NOT NULL", (freeze_id,))\n',
-        "a freeze that was lifted and comes again stops the agent for good",
-        "cloud-replays",
+        "taken-before-durable",
+        "control_plane/service.py",
+        "        stored = await asyncio.shield(asyncio.create_task(self._run_and_ring(command)))\n",
+        "        asyncio.create_task(self._run_and_ring(command))\n        stored = Stored()\n",
+        "the control plane says that it has a message before that is durable",
+        "cloud-killed-at-commit",
+    ),
+    Mutant(
+        "silence-is-not-told",
+        "control_plane/desk/feed.py",
+        "        if silent and RECEIPT_S <= ",
+        "        if silent and MISSED_S <= ",
+        "a desk does not say that a statement has no receipt",
+        "cloud-withholds",
     ),
     Mutant(
         "receipt-is-lost",
@@ -186,9 +193,9 @@ MUTANTS: Final = (
 
 def put(mutant: Mutant, place: Path) -> None:
     """Copy the programs to an empty folder, and put a mistake into the copy."""
-    for name in ("agent", "trust", "tests"):
+    for name in ("agent", "control_plane", "trust", "tests"):
         shutil.copytree(ROOT / name, place / name)
-    for name in ("backups", "durable", "protos", "lab", "control_plane"):
+    for name in ("backups", "durable", "protos", "lab"):
         (place / name).symlink_to(ROOT / name)
     file = place / mutant.file
     text = file.read_text(encoding="utf-8")

@@ -25,6 +25,7 @@ from control_plane import backup, calls, certificates
 from control_plane import server as servers
 from control_plane.clock import SYSTEM, CloudClock
 from control_plane.config import DataDir
+from control_plane.queues import Keep
 from control_plane.server import CloudServer
 from control_plane.store import CloudStore, CloudTx, Command, Job, prepare
 from durable.writer import BATCH_MAX
@@ -34,10 +35,12 @@ from tests.sim.cloud.wire import Wire
 from tests.sim.cloud.wire_server import SimulatedServer
 
 T = TypeVar("T")
+COMMIT_S = 0.005
+"""How long a commit takes: longer than an answer, so that one which does not wait for it is seen."""
 
 
 class Deaths(Protocol):
-    """Asked at each commit. Return True to die there."""
+    """Asked at each commit of mail. Return True to die there."""
 
     def __call__(self, *, durable: bool) -> bool: ...
 
@@ -68,7 +71,7 @@ class InlineCloudStore(CloudStore):
         self._queued.append(job)
         if len(self._queued) == 1:
             assert self._loop is not None
-            self._loop.call_soon(self._write)
+            self._loop.call_later(COMMIT_S, self._write)
 
     def _write(self) -> None:
         jobs, self._queued = self._queued[:BATCH_MAX], self._queued[BATCH_MAX:]
@@ -76,8 +79,9 @@ class InlineCloudStore(CloudStore):
             return
         if self._queued:
             assert self._loop is not None
-            self._loop.call_soon(self._write)
-        if self.dies(durable=False):
+            self._loop.call_later(COMMIT_S, self._write)
+        mail = any(isinstance(job.command, Keep) for job in jobs)
+        if mail and self.dies(durable=False):
             self.on_death()
             return
         self._commit(jobs)
@@ -85,7 +89,7 @@ class InlineCloudStore(CloudStore):
             self._con.execute("BEGIN IMMEDIATE")
             self.before_reading(CloudTx(self._con))
             self._con.execute("COMMIT")
-        if self.dies(durable=True):
+        if mail and self.dies(durable=True):
             self.on_death()
             return
         self._resume(jobs)

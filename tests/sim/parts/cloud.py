@@ -89,7 +89,7 @@ class CloudPart(Part):
         self.last_seen: dict[str, SharedFeed] = {}
         """What each person was shown last."""
         self.withheld: set[bytes] = set()
-        """Bodies that a dishonest control plane held back."""
+        """Bodies of what a dishonest control plane shows nobody."""
         self.forgot: list[tuple[float, float]] = []
         """Times of which the control plane's file knows nothing any more."""
         await self.host.start()

@@ -54,7 +54,7 @@ async def _killed_at_commit(world: World, dice: random.Random) -> None:
     host = _part(world).host
     if (life := host.life) is None:
         return
-    left, wanted = dice.randrange(1, 30), dice.random() < 0.5
+    left, wanted = dice.randrange(1, 8), dice.random() < 0.5
 
     def dies(*, durable: bool) -> bool:
         nonlocal left
@@ -195,6 +195,19 @@ def _withhold(tx: CloudTx, part: CloudPart, dice: random.Random, rows: list[Row]
             )
 
 
+def _withhold_from_desks(tx: CloudTx, part: CloudPart, dice: random.Random, rows: list[Row]) -> None:
+    feed = queues.feed(part.operator)
+    newest = tx.all(
+        "SELECT number, message FROM message JOIN letter ON letter.id = message.letter WHERE box = ?"
+        " AND kind != ? ORDER BY number DESC LIMIT 4",
+        (feed, pb.KIND_SEALKEY),
+    )
+    for row in newest:
+        if dice.random() < 0.5:
+            part.withheld.add(pb.Message.FromString(row["message"]).body)
+            tx.run("DELETE FROM message WHERE box = ? AND number = ?", (feed, row["number"]))
+
+
 def _reorder(tx: CloudTx, part: CloudPart, dice: random.Random, rows: list[Row]) -> None:
     waiting = _waiting(part, rows)
     letters = [row.letter for row in waiting]
@@ -276,6 +289,7 @@ FAULTS: Final[tuple[WorldFault, ...]] = (
     WorldFault("cloud-half-open", _half_open, 2, part="cloud"),
     WorldFault("cloud-slow", _slow, part="cloud"),
     WorldFault("cloud-withholds", _dishonest(_withhold), part="cloud"),
+    WorldFault("cloud-withholds-from-desks", _dishonest(_withhold_from_desks), part="cloud"),
     WorldFault("cloud-reorders", _dishonest(_reorder), part="cloud"),
     WorldFault("cloud-replays", _dishonest(_replay), part="cloud"),
     WorldFault("cloud-forges", _dishonest(_forge), part="cloud"),

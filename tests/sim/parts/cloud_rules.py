@@ -2,6 +2,7 @@
 
 | rule | what must hold |
 |---|---|
+| `lost` | what a member was told is taken is in the control plane's file, or was delivered |
 | `undelivered` | at rest, the agent's program has read every message that the control plane holds for it |
 | `unanswered` | a statement that reached the agent has its receipt at the control plane |
 | `unread` | at rest, nothing waits in the agent's outbox or inbox |
@@ -34,7 +35,7 @@ from tests.sim.world import World
 from trust import envelope as envelopes
 from trust import statements
 from trust.errors import TrustError
-from trust.statements import ReceiptResult, Unfreeze
+from trust.statements import Receipt, ReceiptResult, Unfreeze
 
 if TYPE_CHECKING:
     from tests.sim.parts.cloud import CloudPart
@@ -46,6 +47,9 @@ ANSWERS_S: Final = 300.0
 """How long before the end something may arrive and have no receipt."""
 KILLED_S: Final = 5.0
 """An agent that dies so soon after it read a message may not have kept it."""
+EXPIRES_S: Final = 80_000.0
+"""Approvals are forgotten after a day."""
+FROM_AGENT: Final = frozenset({pb.KIND_PLAN, pb.KIND_RECEIPT, pb.KIND_OUTCOME})
 EGRESS_EVERY: Final = 4
 """Of so many seeds one is searched for names: that takes as long as half of the rest."""
 TOLD: Final = frozenset({pb.KIND_INTENT, pb.KIND_APPROVAL, pb.KIND_CANCEL, pb.KIND_FREEZE, pb.KIND_UNFREEZE})
@@ -55,6 +59,7 @@ TOLD: Final = frozenset({pb.KIND_INTENT, pb.KIND_APPROVAL, pb.KIND_CANCEL, pb.KI
 def judge(e: Evidence, part: CloudPart, world: World) -> Iterable[Verdict]:
     """Return everything that must not be."""
     if not e.lost:  # of what an agent's older copy does not know, nothing can be asked
+        yield from _lost(e, part)
         yield from _mail(e, part, world)
         yield from _intents(e, part, world)
         yield from _frozen(e, part, world)
@@ -65,6 +70,17 @@ def judge(e: Evidence, part: CloudPart, world: World) -> Iterable[Verdict]:
 
 
 # --- mail -------------------------------------------------------------------------------------------------------------
+
+
+def _lost(e: Evidence, part: CloudPart) -> Iterator[Verdict]:
+    held = {pb.Message.FromString(row["message"]).body for row in part.host.rows("SELECT message FROM letter")}
+    for taken in part.ledger.taken:
+        body, kind = taken.message.body, taken.message.kind
+        excused = part.may_be_lost(taken.at) or body in part.withheld or taken.at < e.ended_at - EXPIRES_S
+        known = body in held or (taken.who != "agent" and body in part.ledger.delivered)
+        if kind in TOLD | FROM_AGENT and not known and not excused:
+            said = f"{word(kind)} of {taken.who} was taken, and is nowhere"
+            yield Verdict("lost", taken.at, "control plane", said)
 
 
 def _mail(e: Evidence, part: CloudPart, world: World) -> Iterator[Verdict]:
@@ -97,11 +113,13 @@ def _mail(e: Evidence, part: CloudPart, world: World) -> Iterator[Verdict]:
 
 
 def _untold(e: Evidence, part: CloudPart) -> Iterator[Verdict]:
-    """A desk knows each receipt that the control plane took and has; of others it says that there is none."""
+    """A desk knows each receipt that the control plane took and shows; of others it says that there is none."""
+    withheld = {_answered(body) for body in part.withheld}
     for who, feed in part.last_seen.items():
         for sent in part.sent[who]:
             receipts = part.ledger.receipts.get(sent.sha256, [])
             kept = [at for at, _ in receipts if at < part.looked_at and not part.may_be_lost(at)]
+            kept = [] if sent.sha256 in withheld else kept
             shown = any((agent, sent.sha256) in feed.receipts for agent in sent.agents)
             missed = any(missing.sent == sent for missing in feed.missing)
             if kept and not shown:
@@ -109,6 +127,14 @@ def _untold(e: Evidence, part: CloudPart) -> Iterator[Verdict]:
                 yield Verdict("untold", kept[0], who, said)
             if not shown and not missed:
                 yield Verdict("untold", e.ended_at, who, f"{who} is not told that their {sent.what} has no receipt")
+
+
+def _answered(body: bytes) -> str:
+    """Return the digest that a receipt is about; "": it is none."""
+    try:
+        return statements.decode_as_untrusted(Receipt, envelopes.decode_untrusted(body)).of_sha256
+    except TrustError:
+        return ""
 
 
 def _digest(message: pb.Message, part: CloudPart) -> str:
