@@ -188,6 +188,46 @@ MUTANTS: Final = (
         "nobody asks for the restore of a payer",
         "billing-clock-wrong",
     ),
+    Mutant(
+        "router-row-is-not-compared",
+        "agent/connectors/routeros/session.py",
+        "        if now != transition.before.value:\n            observed = {transition",
+        "        if False:\n            observed = {transition",
+        "a router's row is written although another administrator changed it since the preview",
+        "router-staff,router-safe-mode",
+    ),
+    Mutant(
+        "router-flows-are-not-read",
+        "agent/connectors/routeros/access.py",
+        "        if found.enforced is Enforced.NO or where is None:\n            return found\n        mine =",
+        "        if True:\n            return found\n        mine =",
+        "a suspension is called applied while a connection that FastTrack took carries on",
+        "router-no-effect,router-refuses",
+    ),
+    Mutant(
+        "router-first-tariff",
+        "agent/connectors/routeros/access.py",
+        "suspended else self._method.tariffs[wanted.tariff]}",
+        "suspended else next(iter(self._method.tariffs.values()))}",
+        "whatever the tariff, a subscriber gets the profile of the first one",
+        "router-redials",
+    ),
+    Mutant(
+        "router-session-is-left",
+        "agent/connectors/routeros/session.py",
+        '        return await self._end(api, ticket, running, [row[".id"] for row in own])\n',
+        "        return await self._end(api, ticket, running, [])\n",
+        "sessions are not ended after their row was written",
+        "router-redials",
+    ),
+    Mutant(
+        "router-session-has-two-keys",
+        "agent/connectors/routeros/readers.py",
+        'return f"{what}@{self._steady(what, int(at))}" if what and at.isdecimal() else key',
+        "return key",
+        "a hotspot's session is another one in each read that crosses a second",
+        "router-far,router-slow",
+    ),
 )
 
 

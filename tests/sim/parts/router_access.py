@@ -201,7 +201,7 @@ class PppSubscribers(Access):
 
     def add(self, n: int, who: str) -> None:
         self.router.add(SECRETS, name=self.logins[who], password=WORD, profile="home20", service="pppoe")
-        self.router.plug_in(self.logins[who], WORD, redial_s=1.0 + n, retry_s=20.0)
+        self.router.plug_in(self.logins[who], WORD, redial_s=1.0 + n, retry_s=60.0)
 
     def owner(self, path: str, props: Mapping[str, str]) -> str:
         if path in (SECRETS, ACTIVE):
@@ -260,7 +260,7 @@ class Leases(Access):
     def add(self, n: int, who: str) -> None:
         own = {"mac_address": self.logins[who], "address": f"10.1.0.{50 + n}", "rate_limit": "20M/20M"}
         self.router.add(LEASES, **own, server="d1", address_lists="shops", comment=f"house {n}")
-        self.router.plug_in_dhcp(self.logins[who], retry_s=20.0)
+        self.router.plug_in_dhcp(self.logins[who], retry_s=60.0)
 
     def by_hand(self, what: str) -> dict[str, str]:
         if what == SUSPENDED:
@@ -299,7 +299,7 @@ class Leases(Access):
 
     def back(self, who: str) -> None:
         if self._client(who) is None:
-            self.router.plug_in_dhcp(self.logins[who], retry_s=20.0)
+            self.router.plug_in_dhcp(self.logins[who], retry_s=60.0)
 
 
 class LateLeases(Leases):
@@ -346,7 +346,7 @@ class HotspotUsers(Access):
     def add(self, n: int, who: str) -> None:
         login = self.logins[who]
         self.router.add(USERS, name=login, password=WORD, profile="home20", comment=f"house of {login}")
-        self.router.plug_in_hotspot(user=login, password=WORD, redial_s=1.0 + n, retry_s=20.0)
+        self.router.plug_in_hotspot(user=login, password=WORD, redial_s=1.0 + n, retry_s=60.0)
 
     def owner(self, path: str, props: Mapping[str, str]) -> str:
         name = {USERS: "name", LOGGED_IN: "user", COOKIES: "user"}.get(path)
@@ -389,7 +389,7 @@ class HotspotUsers(Access):
     def back(self, who: str) -> None:
         login = self.logins[who]
         if self._client(who) is None:
-            self.router.plug_in_hotspot(user=login, password=WORD, redial_s=1.0, retry_s=20.0)
+            self.router.plug_in_hotspot(user=login, password=WORD, redial_s=1.0, retry_s=60.0)
 
 
 class DisabledUsers(HotspotUsers):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lab.router.device import Router
+from lab.router.faults import Fault, Faults
 from lab.router.store import INTERFACES, Event
 from lab.router.table import Row
 from lab.router.verbs import Command, User
@@ -28,6 +29,19 @@ class RowChange:
     after: dict[str, str]
 
 
+class _Arrivals(Faults[Router]):
+    """A router's faults, which each command meets first, with a record of when commands came."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        super().__init__()
+        self.came: dict[str, list[float]] = {}
+        self._now = now
+
+    def take(self, command: str) -> list[Fault[Router]]:
+        self.came.setdefault(command, []).append(self._now())
+        return super().take(command)
+
+
 class RecordedRouter(Router):
     """A router with a record. `told`: called with changes and the user and text of their command; "", "": nobody's.
 
@@ -43,6 +57,7 @@ class RecordedRouter(Router):
         self._shadow: dict[tuple[str, str], dict[str, str]] = {}
         self._pending: list[RowChange] = []
         super().__init__(version, name, f"SERIAL-{name}", clock)
+        self.faults = self._arrivals = _Arrivals(passed_s)
         for path, table in self.store.tables():
             for row in table:
                 self._shadow[path, row.id] = dict(row.props)
@@ -58,6 +73,10 @@ class RecordedRouter(Router):
         self.dirty = True
         if before != after:
             self._pending.append(RowChange(path, row, event, before, after))
+
+    def came(self, command: str, since: float, until: float) -> bool:
+        """Tell whether somebody gave a command in that time, whatever became of it."""
+        return any(since <= at <= until for at in self._arrivals.came.get(command, ()))
 
     def flush(self, user: str = "", command: str = "") -> None:
         """Tell what changed since the last time, as done by a user's command."""

@@ -7,6 +7,7 @@
 | `unmeant` | a row has after a write what the step says |
 | `overwrote` | a row had before a write what the step says, unless somebody changed it after it was read last |
 | `kicked` | no session was ended that began after the change and already had what it wants |
+| `spared` | of a session that is said to carry on since before a write, the end was asked for |
 | `denied` | where nothing is said to have been changed, nothing stays changed |
 | `forgotten` | the reasons on record are those in force, where nobody else wrote the row since |
 """
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lab.truth import LineState
 from tests.sim.judge import Asked, Evidence, Verdict
-from tests.sim.parts.router_access import ACTIVE, LOGGED_IN, TARIFFS, bits
+from tests.sim.parts.router_access import ACTIVE, LOGGED_IN, SECRETS, TARIFFS, bits
 from tests.sim.witness import Deed, Move
 from tests.year.claims import STAYS_REJECTED, ItemFact, Wanted, false_at_end, opened
 
@@ -44,6 +45,7 @@ def judge(evidence: Evidence, part: RouterPart) -> Iterable[Verdict]:
     yield from _claims(evidence, part)
     yield from _writes(evidence, part)
     yield from _kicked(evidence, part)
+    yield from _spared(evidence, part)
     yield from _denied(evidence, part)
     yield from _forgotten(evidence, part)
 
@@ -186,6 +188,23 @@ def _kicked(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
 
 def _of_session(deed: Deed) -> bool:
     return deed.what.endswith((f" {ACTIVE}", f" {LOGGED_IN}"))
+
+
+def _spared(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
+    """Nobody may say that a session carries on without having tried to end it."""
+    for move in e.seen.moves:
+        line, asked = part.lines.get(move.service), e.asked.get(move.plan)
+        if line is None or asked is None or move.state != "set-not-enforced" or not line.access.logs_in:
+            continue
+        wrote = [w.at for w in part.written if any((s.plan, s.item) == (move.plan, move.item) for s in w.open)]
+        router, menu = part.routers[line.access.name], {SECRETS: ACTIVE}.get(line.access.own, LOGGED_IN)
+        looked = bool(wrote) and router.came(f"{menu}/print", wrote[-1], move.at)
+        if not looked or router.came(f"{menu}/remove", wrote[0], move.at):
+            continue
+        states = line.during(move.at, move.at, suspended=move.suspended)
+        if old := [s.session_id for state in states for s in state.sessions if s.began < wrote[0]]:
+            said = f"session {', '.join(old)} from before the write carries on, and nobody asked for its end"
+            yield Verdict("spared", move.at, move.service, said, leaf=move.seq)
 
 
 # --- what is said of the end ------------------------------------------------------------------------------------------

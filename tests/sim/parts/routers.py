@@ -7,14 +7,21 @@ its packet view after each step in which a row changed.
 from __future__ import annotations
 
 import bisect
+import hashlib
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from typing import ClassVar
 
 import trio
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.x509.oid import NameOID
 
+from lab.router.certificate import Certificate
 from lab.router.server import Endpoint, serve
 from lab.truth import LineState
 from tests.e2e.files import COLUMNS
@@ -34,6 +41,8 @@ SUBSCRIBERS = 3
 """On each router."""
 VERSIONS = ("7.20.8", "7.15.3", "7.24")
 ASKS = 6
+TLS_SHARE = 0.3
+"""How many routers speak TLS."""
 
 
 @dataclass
@@ -99,7 +108,11 @@ class RouterPart(Part):
             access = self.access[name] = kind(router, name, SUBSCRIBERS, since_s)
             self.routers[name], self.hosts[name] = router, f"127.0.7.{n}"
             router.told = partial(self._told, name)
-            endpoint: Endpoint = await nursery.start(partial(serve, router, host=self.hosts[name], port=8728))
+            certificate = _certificate(name) if dice.random() < TLS_SHARE else None
+            serving = partial(serve, router, host=self.hosts[name], port=8728 + bool(certificate))
+            endpoint: Endpoint = await nursery.start(
+                partial(serving, tls=certificate is not None, certificate=certificate)
+            )
             config += _target(name, endpoint) + access.config()
             secrets[f"routeros/{name}"] = api_password(router)
             for who, login in access.logins.items():
@@ -206,6 +219,27 @@ class RouterPart(Part):
     def judge(self, evidence: Evidence) -> Iterable[Verdict]:
         """Return what must not be of routers and their subscribers."""
         return router_rules.judge(evidence, self)
+
+
+def _certificate(name: str) -> Certificate:
+    """Return a router's certificate, the same in each run: of Ed25519, whose signatures have one length."""
+    key = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(name.encode()).digest())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime(2025, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2035, 1, 1, tzinfo=UTC))
+        .sign(key, None)
+    )
+    der = made.public_bytes(serialization.Encoding.DER)
+    text = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return Certificate(made.public_bytes(serialization.Encoding.PEM), text, hashlib.sha256(der).hexdigest())
 
 
 def _target(name: str, endpoint: Endpoint) -> str:
