@@ -197,12 +197,12 @@ MUTANTS: Final = (
         "router-staff,router-safe-mode",
     ),
     Mutant(
-        "router-flows-are-not-read",
+        "router-rules-are-not-read",
         "agent/connectors/routeros/access.py",
-        "        if found.enforced is Enforced.NO or where is None:\n            return found\n        mine =",
-        "        if True:\n            return found\n        mine =",
-        "a suspension is called applied while a connection that FastTrack took carries on",
-        "router-no-effect,router-refuses",
+        "            if isinstance(how, CannotEnforce):\n                return Judgement(Enforced.NO",
+        "            if False:\n                return Judgement(Enforced.NO",
+        "a suspension is called applied while the rule that keeps its subscriber in is off",
+        "router-rule-off",
     ),
     Mutant(
         "router-first-tariff",
@@ -219,14 +219,6 @@ MUTANTS: Final = (
         "        return await self._end(api, ticket, running, [])\n",
         "sessions are not ended after their row was written",
         "router-redials",
-    ),
-    Mutant(
-        "router-session-has-two-keys",
-        "agent/connectors/routeros/readers.py",
-        'return f"{what}@{self._steady(what, int(at))}" if what and at.isdecimal() else key',
-        "return key",
-        "a hotspot's session is another one in each read that crosses a second",
-        "router-far,router-slow",
     ),
 )
 

@@ -365,12 +365,20 @@ class HotspotUsers(Access):
             rate = queue.props.get("max-limit", "") if queue else ""
             named = session_name(client.user, client.address, client.logins)
             online = (self._online(self.router.gets_out(client.mac), named, client.address, session.started, rate),)
+        after = self._login_next(who)
+        if client is not None and client.session is None and client.address:
+            verdict = self.router.gets_out(client.mac)
+            if verdict.lingers:  # it is logged out, and a connection of it carries on
+                online = (Online("a connection", client.address, 0.0, False, True, after.rate),)
+        return Sample(online, after)
+
+    def _login_next(self, who: str) -> NextLogin:
         user = self.router.store.named(USERS, self.logins[who])
         if user is None or user.props.get("disabled") == "true":
-            return Sample(online, NextLogin(False))
+            return NextLogin(False)
         profile = self.router.store.named(f"{USERS}/profile", user.props.get("profile", "default"))
         props = profile.props if profile else {}
-        return Sample(online, self._next(props.get("address-list", ""), props.get("rate-limit", "")))
+        return self._next(props.get("address-list", ""), props.get("rate-limit", ""))
 
     def session(self, path: str, props: Mapping[str, str]) -> str:
         if path != LOGGED_IN:

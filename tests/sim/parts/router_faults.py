@@ -89,6 +89,17 @@ def _commands(fault: str, *, any_command: bool = False) -> Act:
     return act
 
 
+async def _flows_stay(world: World, dice: random.Random) -> None:
+    """Let no router remove a connection: it says that it did, or that it is busy."""
+    routers = [router for _, router in sorted(routers_of(world).routers.items())]
+    for router in routers:
+        for flows in FLOWS:
+            router.faults.inject(dice.choice(("no-effect", "trap:failure: busy")), match=f"{flows}/remove", times=1000)
+    await trio.sleep(dice.uniform(60, 250))
+    for router in routers:
+        router.faults.clear()
+
+
 async def _faster(world: World, dice: random.Random) -> None:
     """Let another administrator change a row in the instant before the agent's command."""
     _, router, access = _one(world, dice)
@@ -151,6 +162,19 @@ async def _full(world: World, dice: random.Random) -> None:
         close()
     await trio.sleep(dice.uniform(20, 120))
     router.faults.clear()
+
+
+async def _rule_off(world: World, dice: random.Random) -> None:
+    """Let somebody disable the rule that keeps suspended subscribers in, for a while."""
+    _, router, _ = _one(world, dice)
+    await world.until_acting(within_s=100)
+    menus = [menu for menu in ("/ip/firewall/filter", "/ipv6/firewall/filter") if router.store.find_model(menu)]
+    drops = [(menu, row.id) for menu in menus for row in router.store.table(menu) if row.props.get("action") == "drop"]
+    for menu, which in drops:
+        router.set(menu, which, disabled="yes")
+    await trio.sleep(dice.uniform(20, 200))
+    for menu, which in drops:
+        router.set(menu, which, disabled="no")
 
 
 async def _safe_mode(world: World, dice: random.Random) -> None:
@@ -255,6 +279,7 @@ FAULTS: Final[tuple[WorldFault, ...]] = tuple(
         ("slow", _commands("slow:12", any_command=True), 1),
         ("no-effect", _commands("no-effect"), 1),
         ("refuses", _commands("trap:failure: busy"), 1),
+        ("flows-stay", _flows_stay, 1),
         ("reboots-instead", _commands("reboot"), 1),
         ("other-admin", _faster, 2),
         ("reboots", _reboot, 2),
@@ -262,6 +287,7 @@ FAULTS: Final[tuple[WorldFault, ...]] = tuple(
         ("upgraded", _upgrade, 1),
         ("login-refused", _refuse_login, 1),
         ("full", _full, 1),
+        ("rule-off", _rule_off, 2),
         ("safe-mode", _safe_mode, 2),
         ("staff", _staff, 4),
         ("redials", _come_and_go, 4),
