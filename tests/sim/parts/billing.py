@@ -125,7 +125,7 @@ class BillingPart(Part):
         """Return the restores that the agent asked for by itself; nobody has to approve them."""
         agent = self._world.files.trust.agents[0].handle
         found = log.execute(
-            "SELECT plan_id, action FROM plan WHERE requester = ? ORDER BY plan_id", (agent,)
+            "SELECT plan_id, action FROM plan WHERE requester = ? AND action = 'restore' ORDER BY plan_id", (agent,)
         ).fetchall()
         for plan, action in found:
             items = log.execute("SELECT service FROM item WHERE plan_id = ? AND service IS NOT NULL", (plan,))
