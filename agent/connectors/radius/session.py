@@ -22,7 +22,7 @@ stands in `sessions/LOGIN` with the field `addresses.DENIED`.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -144,6 +144,8 @@ class RadiusSession:
         self._silent_h = silent_h
         self._answers, self._by_name = answers, {one.name: one for one in nas.values()}
         self._turns: dict[str, float] = {}
+        self._acked: dict[str, _Asked] = {}
+        """Sessions whose NAS acknowledged their end, and which were open in accounting when last read."""
         self._checks = checks
         self._window = trio.CapacityLimiter(window)
         self._presence = NasPresence(nas, self.ask_nobody)
@@ -173,6 +175,8 @@ class RadiusSession:
             self._window.release()
         for key, where in wanted.get(RadiusResource.HELD, {}).items():
             found[where] = self._held(key)
+        if news := self._answers.news():
+            await self._keep(news)
         return {text: found[text] for text in addresses}
 
     async def _values(self, resource: RadiusResource, keys: Mapping[str, Address]) -> Mapping[str, Value]:
@@ -192,6 +196,7 @@ class RadiusSession:
                 return {ip: sessions_value(found, self._denied) for ip, found in of_addresses.items()}
             case RadiusResource.SESSION:
                 rows = await self._sql.read_session(keys)
+                self._note_over(uid for uid, row in rows.items() if row is None)
                 ghosts = {uid for uid, row in rows.items() if row is not None and self._denied(row) is not None}
                 return {uid: ABSENT if uid in ghosts else session_value(row) for uid, row in rows.items()}
             case RadiusResource.ROW:
@@ -204,6 +209,15 @@ class RadiusSession:
                 return {key: await self._missing_privileges(ask) for key, ask in asks.items()}
             case RadiusResource.HELD:
                 return {}  # what a NAS said is in no database
+
+    def _note_over(self, unique_ids: Iterable[str]) -> None:
+        """Keep that sessions are over of which their NAS acknowledged the end, and accounting has it.
+
+        A database that fails over forgets the end: an open row that was heard of no more since is a ghost then.
+        """
+        for unique_id in unique_ids:
+            if (told := self._acked.pop(unique_id, None)) is not None:
+                self._answers.deny(unique_id, told.session.get("heard", ""), int(self._clock.wall_s()), told.nas)
 
     def _denied(self, session: OpenSession) -> int | None:
         return self._answers.denied(session.unique_id, _heard(session.heard_s))
@@ -544,16 +558,18 @@ class RadiusSession:
             told = err
             if isinstance(err, NasUnreachableError):
                 self._presence.note(asked.nas, str(err))
-        self._note(asked, told)
+        self._note(kind, asked, told)
         outcomes.append(_Told(asked, told))
 
-    def _note(self, asked: _Asked, told: _Outcome) -> None:
+    def _note(self, kind: PacketKind, asked: _Asked, told: _Outcome) -> None:
         """Keep what a NAS said of a session, or of a login."""
         now_s = int(self._clock.wall_s())
         denied = isinstance(told, DynAuthAnswer) and not told.ack and told.cause == _SESSION_NOT_FOUND
         if asked.session:
             if denied:
                 self._answers.deny(asked.key, asked.session.get("heard", ""), now_s, asked.nas)
+            elif isinstance(told, DynAuthAnswer) and told.ack and kind is PacketKind.DISCONNECT:
+                self._acked[asked.key] = asked
         elif isinstance(told, RadiusError):
             self._answers.say(asked.nas, asked.key, f"could not be asked ({told})", now_s)
         elif isinstance(told, DynAuthAnswer):

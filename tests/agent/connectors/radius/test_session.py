@@ -520,6 +520,23 @@ async def test_a_ghost_stays_one_after_a_restart(database: RadiusDatabase) -> No
     assert {(one.kind, one.by) for one in book.rows} == {("denied", "bng-1"), ("held", "bng-1"), ("held", "bng-2")}
 
 
+async def test_an_end_that_accounting_had_and_forgot_stays_one_after_a_restart(database: RadiusDatabase) -> None:
+    """A failover brings the open row of an ended session back: nobody is taken to be online by it."""
+    add_session(database, "u1")
+    row, book = Address("radius/main/session/u1"), Book()
+    with UdpNas(lambda data: [reply(data, ack=True)]).run() as nas:
+        async with dialled(connector(database, nas.port, book=book)) as session:
+            await session.send(ticket(DISCONNECT, await session.bind(DISCONNECT)))
+            assert (await session.read([row]))[row].value is not ABSENT, "an ACK alone proves nothing"
+            database.run("UPDATE radacct SET acctstoptime = '2026-11-27 10:00:00'")
+            assert (await session.read([row]))[row].value is ABSENT
+    database.run("UPDATE radacct SET acctstoptime = NULL")
+    async with dialled(connector(database, book=book)) as session:
+        assert (await session.read([row]))[row].value is ABSENT
+        database.run("UPDATE radacct SET acctupdatetime = '2026-11-27 10:30:00'")
+        assert (await session.read([row]))[row].value is not ABSENT, "accounting heard of it since"
+
+
 BY_NAME = replace(DISCONNECT, args={"by-user-name": "bng-1,bng-2"})
 HELD = [Address(f"radius/main/held/bng-{n}/amina.h") for n in (1, 2)]
 
