@@ -59,7 +59,7 @@ MUTANTS: Final = (
         "            if (where in ended or to_end_again(effect, session_fields(session.value), began_s or 0))\n"
         "            and not has_it(effect, self._parse(where)[1], session_fields(session.value))\n",
         "",
-        "a session that already has what is wanted is ended at each further attempt",
+        "a session that already has what is wanted is ended at each further attempt (D2)",
         "stop-lost,reply-lost",
     ),
     Mutant(
@@ -131,7 +131,67 @@ MUTANTS: Final = (
         '            raise RefusedCommandError(RefusalReason.OVER, f"the item is {state.value}")\n'
         "        refuse_if_held(tx, plan_id, self.addresses)\n",
         "        refuse_if_held(tx, plan_id, self.addresses)\n",
-        "a restore that supersedes an item which only records crashes the run of others",
+        "a restore that supersedes an item which only records crashes the run of others (D5)",
+        "none",
+    ),
+    Mutant(
+        "unknown-session-is-done",
+        "agent/connectors/radius/connector.py",
+        "watched, places_of(m, config.nas, read.keys())\n",
+        "watched\n",
+        "a line of which accounting knows no session is called offline, and no NAS is asked (D3)",
+        "start-lost",
+    ),
+    Mutant(
+        "nas-not-asked",
+        "agent/connectors/radius/session.py",
+        "        if not found and effect.args.get(BY_NAME):\n",
+        "        if not found and effect.args.get(BY_NAME) == EACH_ANSWERS:\n",
+        "no NAS is asked where accounting knows no session",
+        "start-lost",
+    ),
+    Mutant(
+        "ghosts-carry-on",
+        "agent/connectors/radius/addresses.py",
+        "for uid, fields in sessions_of(value).items() if DENIED not in fields}",
+        "for uid, fields in sessions_of(value).items()}",
+        "a session that its NAS denies counts, and is said to carry on (D2)",
+        "stop-lost",
+    ),
+    Mutant(
+        "away-is-a-failure",
+        "agent/changes/engine/perform.py",
+        "frozenset({TargetReason.UNREACHABLE, TargetReason.TIMEOUT, TargetReason.HUNG_UP, TargetReason.CUT})",
+        "frozenset[str]()",
+        "a database that is away for seconds ends the items that wait for it (D7)",
+        "sql-restart,sql-away",
+    ),
+    Mutant(
+        "blind-write",
+        "agent/connectors/radius/sql.py",
+        "        if observed != self.before:\n"
+        "            yield from _rollback()\n"
+        "            return Drift(observed)\n"
+        "        spelling",
+        "        spelling",
+        "rows are written without a comparison with those of the preview",
+        "sql-other-writer,staff",
+    ),
+    Mutant(
+        "cancel-comes-too-late",
+        "agent/changes/journal/item_commands.py",
+        '    if row["cancelled"]:\n',
+        '    if row["cancelled"] and row["consumed_seq"] is None:\n',
+        "a step is begun though its change was cancelled after the one before it",
+        "nas-silent,reply-lost",
+    ),
+    Mutant(
+        "forgotten-by-failover",
+        "agent/changes/engine/reads.py",
+        "        if found:\n            lost += await",
+        "        if found and not steps:\n            lost += await",
+        "nobody reads at the end of a batch what it set: a database had forgotten it",
+        "sql-failover",
     ),
     Mutant(
         "cpe-yes-is-believed",

@@ -21,6 +21,11 @@ PATIENCE_S = 300.0
 """How long people try again while the agent is away."""
 
 
+def _subjects(change: Json) -> frozenset[str]:
+    """Return the services that a previewed change is about."""
+    return frozenset(item["service"] for item in change["items"] if item["state"] == "planned")
+
+
 @dataclass
 class Desk:
     """What people asked for, by plan."""
@@ -52,8 +57,7 @@ class Desk:
             return
         if change is None:
             return
-        subjects = frozenset(item["service"] for item in change["items"] if item["state"] == "planned")
-        await self.see_through(change, action, subjects, dice, reason)
+        await self.see_through(change, action, _subjects(change), dice, reason)
 
     async def see_through(
         self, change: Json, action: str, subjects: frozenset[str], dice: random.Random, reason: str = ""
@@ -69,15 +73,25 @@ class Desk:
         if dice.random() < 0.15:
             await self._approve(change, asked, REQUESTER)  # who asked: that must not count
             await trio.sleep(dice.uniform(0, 20))
-        for who in ("joseph", "lena")[: max(1, change["need"])]:
-            await self._approve(change, asked, who)
-        if dice.random() < 0.1:
-            await trio.sleep(dice.uniform(0, 3))
+        await self._approve_all(change, asked)
+        if dice.random() < 0.15:
+            await trio.sleep(dice.uniform(0, dice.choice((3, 30))))  # the second step of an item may take so long
             await self._cancel(change, asked)
         elif dice.random() < 0.5:
             await trio.sleep(dice.uniform(60, 150))
             await self._retry(change)
         return asked
+
+    async def approve(self, change: Json, action: str, reason: str = "debt") -> None:
+        """Approve a previewed change of services at once, as its policy needs."""
+        asked = self._note(change, action, _subjects(change))
+        asked.reason = reason
+        self.world.trace(f"people: {action} {' '.join(sorted(asked.subjects))} at once: {asked.plan[:6]}")
+        await self._approve_all(change, asked)
+
+    async def _approve_all(self, change: Json, asked: Asked) -> None:
+        for who in ("joseph", "lena")[: max(1, change["need"])]:
+            await self._approve(change, asked, who)
 
     async def _retry(self, change: Json) -> None:
         """Retry what is set and not enforced, as its text advises."""

@@ -36,6 +36,12 @@ KEPT = (
         ("radius", "sql"),
         "a failover forgot the end of a session that had been seen, and the agent said that it carries on",
     ),
+    Kept(
+        30118,
+        ("sql-failover",),
+        ("radius", "sql"),
+        "a failover forgot a suspension's rows and accounting, and a restore said of the garden session that it is active",
+    ),
 )
 
 

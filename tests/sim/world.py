@@ -53,6 +53,8 @@ WITHIN_S = (10, 30)
 """How long the agent waits for a session to be gone, and for the CPE to come back."""
 BACK_S = 2.0
 """After how long systemd starts an agent again that died."""
+PACES = (1000, 1000, 1)
+"""How many items of a batch the agent begins in a second: all at once, or so that others come in between."""
 BILLING_S = 900.0
 """How often billing exports."""
 PartT = TypeVar("PartT", bound=Part)
@@ -352,7 +354,8 @@ def _files(world: World, declared: Sequence[Declared]) -> Files:
     for one in declared:
         secrets |= one.secrets
     terms = next((one.billing_terms for one in declared if one.billing_terms), FILE_DECIDES)
-    files = make_files(world.options.folder, mapping, world.isp.services, secrets, billing=terms)
+    pace = {"pace": random.Random(f"pace {world.options.seed}").choice(PACES)}
+    files = make_files(world.options.folder, mapping, world.isp.services, secrets, policy=pace, billing=terms)
     for one in declared:
         files.billing.rows |= {service: dict(row) for service, row in one.billing.items()}
     return files

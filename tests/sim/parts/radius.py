@@ -6,6 +6,7 @@ keeps what every line could do.
 
 from __future__ import annotations
 
+import random
 import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -22,14 +23,16 @@ from tests.sim.judge import Evidence, Verdict
 from tests.sim.part import Declared, Part, WorldFault
 from tests.sim.parts import radius_rules
 from tests.sim.parts.radius_faults import FAULTS
+from tests.sim.parts.radius_people import dispute
+from tests.sim.parts.radius_rules import FORGOTTEN, Rows, WrittenRows
 from tests.sim.parts.sql import SqlPart
+from tests.sim.people import Desk
 from tests.sim.sockets import PROCESS, Process, SimulatedSocket
 from tests.sim.sql.lab import SimulatedLabDatabase
 from tests.sim.weather import Place
 from tests.sim.witness import OpenStep
 from tests.sim.world import World
 
-Rows = tuple[tuple[object, ...], ...]
 T = TypeVar("T")
 READ: Final = frozenset({"radcheck", "radreply", "radusergroup", "radgroupcheck", "radgroupreply"})
 """The tables by which a login is answered."""
@@ -48,19 +51,27 @@ class RadiusPart(Part):
         self._services = {login: service for service, login in world.logins.items()}
         self._file: sqlite3.Connection | None = None
         self._server: SimulatedLabDatabase | None = None
+        self._sql: SqlPart | None = None
         try:
-            sql = world.part(SqlPart)
+            sql = self._sql = world.part(SqlPart)
         except LookupError:
             database = world.options.folder / "radius.db"
             self._file = sqlite3.connect(f"file:{database}?mode=ro", uri=True, isolation_level=None)
         else:
             self._server, sql.server.on_change = sql.rows, self._changed
-        self._version = -1
+        self._version, self._forgets = -1, False
         self._rows: dict[str, Rows] = {}
+        self._past: dict[str, list[tuple[float, Rows]]] = {}
+        """Of each login, the rows that it has had, and since when."""
+        self.written: list[WrittenRows] = []
         self._received = dict.fromkeys(world.isp.nas, 0)
         self._look_at_rows("", trio.current_time())
         world.network.on_datagram = self.on_datagram
         return Declared()
+
+    async def work(self, world: World, desk: Desk, within_s: float) -> None:
+        """Let people contradict each other."""
+        await dispute(desk, random.Random(f"{world.options.seed} dispute"), within_s)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -69,7 +80,9 @@ class RadiusPart(Part):
 
     def judge(self, evidence: Evidence) -> Iterable[Verdict]:
         """Return what must not be of lines by RADIUS."""
-        return radius_rules.judge(evidence, self.history, self._world.logins)
+        server = self._sql.server if self._sql is not None else None
+        yield from radius_rules.judge(evidence, self.history, self._world.logins, self.written)
+        yield from radius_rules.lost(evidence, self.written, server.troubles if server is not None else ())
 
     # --- what is seen -------------------------------------------------------------------------------------------------
 
@@ -90,7 +103,9 @@ class RadiusPart(Part):
             return
         process = PROCESS.get() if began is not None else None
         now = trio.current_time()
+        self._forgets = began is None
         self._look_at_rows(process.name if process is not None else "", min(began if began is not None else now, now))
+        self._forgets = False
 
     def _read(self, job: Callable[[Cursor], T]) -> T:
         """Return the result of a job that reads the committed rows of now."""
@@ -102,12 +117,18 @@ class RadiusPart(Part):
 
     def _look_at_rows(self, by: str, began: float) -> None:
         """Take note of rows that are others now. `began`: when the transaction began that changed them."""
-        first, changed = not self._rows, self._read(self._changed_rows)
+        now, first, changed = trio.current_time(), not self._rows, self._read(self._changed_rows)
         witness = self._world.witness
-        for login in changed:
-            if login and not first:
+        for login in filter(None, changed):
+            past, rows = self._past.setdefault(login, []), self._rows[login]
+            if not first:
                 service = self._services[login]
-                witness.note(witness.seen.writes, service, by, "rows", self._about(service))
+                what = FORGOTTEN if self._forgets else "rows"
+                witness.note(witness.seen.writes, service, by, what, self._about(service))
+                since = max((n for n, (at, _) in enumerate(past) if at <= began), default=0)
+                before = tuple(one for _, one in past[since:])
+                self.written.append(WrittenRows(witness.seen.writes[-1], login, before, rows))
+            past.append((now, rows))
 
     def _changed_rows(self, cursor: Cursor) -> list[str]:
         """Return the logins whose rows are others than before, "" for all; their lines' history is noted."""

@@ -87,7 +87,10 @@ async def _slow_database(world: World, dice: random.Random) -> None:
     if sql is not None:
         sql.slow_s = dice.uniform(0.5, 2)
     world.pace.before_s = lambda: dice.uniform(0, 12)
-    await trio.sleep(dice.uniform(20, 120))
+    for_s = dice.uniform(20, 120)
+    if sql is not None:
+        sql.server.note_trouble(for_s)
+    await trio.sleep(for_s)
     world.pace.before_s = lambda: 0.0
     if sql is not None:
         sql.slow_s = 0.0

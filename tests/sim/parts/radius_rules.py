@@ -4,17 +4,23 @@
 |---|---|
 | `claim` | each state that an item came into was true at some instant between its evidence and its leaf |
 | `without-effect` | an item that is said to be applied, and had something to write, was written for |
+| `unasked` | no session goes on of which an item says that no NAS was asked |
 | `kicked` | no session was ended that began after the change and already had what it wants |
+| `blind` | rows are written only where they read as the step had announced, and then read as it announced |
+| `impatient` | no item ends, of which nothing was sent, because its database does not answer before its deadline |
+| `lost` | a batch whose rows a failover forgot while it was at work says so at its end |
 | `forgotten` | the reasons on record are those in force, where nobody else wrote the rows since |
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from lab.truth import History, LineState
 from tests.sim.judge import Evidence, Verdict
-from tests.sim.witness import Move
+from tests.sim.witness import Deed, Move
 from tests.year.claims import STAYS_REJECTED, ItemFact, Wanted, false_at_end, opened
 
 FRESH_S = 180.0
@@ -25,8 +31,35 @@ REJECTED = "the login stays rejected"
 CLAIMS = ("applied", "set-at-next-login", "set-not-enforced")
 
 
-def judge(evidence: Evidence, history: History, logins: Mapping[str, str]) -> Iterable[Verdict]:
+Rows = tuple[tuple[object, ...], ...]
+"""Rows of a login: table, attribute or group, operator or priority, value."""
+_TABLES = {"check": "radcheck", "reply": "radreply", "group": "radusergroup"}
+NO_ANSWER = ("unreachable", "timeout", "target-away")
+"""Reasons that say that a database did not answer."""
+FORGOTTEN = "rows that a failover forgot"
+STANDS = ("applied", "set-at-next-login", "set-not-enforced")
+"""States of an item whose rows are written."""
+READ_S = 20.0
+"""How long after its last item has ended a batch has read again what it set."""
+UNSENT = ("planned", "waiting", "running")
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenRows:
+    """A change of a login's rows. `before`: what they were since its transaction began, at any instant."""
+
+    deed: Deed
+    login: str
+    before: tuple[Rows, ...]
+    after: Rows
+
+
+def judge(
+    evidence: Evidence, history: History, logins: Mapping[str, str], written: Iterable[WrittenRows]
+) -> Iterable[Verdict]:
     """Return everything that must not be. `logins`: of each service; what is about others is not judged here."""
+    yield from _blind(written)
+    yield from _impatient(evidence, logins)
     yield from _claims(evidence, history, logins)
     yield from _kicked(evidence, history, logins)
     yield from _without_effect(evidence, logins)
@@ -35,6 +68,82 @@ def judge(evidence: Evidence, history: History, logins: Mapping[str, str]) -> It
 
 def _text(states: Iterable[LineState]) -> str:
     return " | ".join(dict.fromkeys(state.text() for state in states)) or "nothing known"
+
+
+def _reads_as(rows: Rows, announced: Any) -> bool:
+    """Tell whether rows are as a leaf has them: `TABLE:NAME` -> one value or several; of a secret only that it is."""
+    fields = announced if isinstance(announced, dict) else {}
+    found: dict[str, list[str]] = {}
+    for table, name, one, other in rows:
+        word = next(word for word, sql in _TABLES.items() if sql == table)
+        found.setdefault(f"{word}:{name}", []).append(str(one) if word == "group" else f"{one} {other}")
+    if found.keys() != fields.keys():
+        return False
+    return all(
+        isinstance(v, dict) or sorted([v] if isinstance(v, str) else v) == sorted(found[k]) for k, v in fields.items()
+    )
+
+
+def _blind(written: Iterable[WrittenRows]) -> Iterable[Verdict]:
+    for one in written:
+        if not one.deed.by:
+            continue
+        announced = [w for step in one.deed.open if not step.effect for w in step.do]
+        for write in (w for w in announced if w["address"].endswith(f"/user/{one.login}")):
+            if not any(_reads_as(rows, write["before"]["value"]) for rows in one.before):
+                said = f"rows were written that read otherwise than announced: {one.before[-1]}"
+                yield Verdict("blind", one.deed.at, one.deed.subject, said, str(write["before"]["value"]))
+            elif len(one.before) == 1 and not _reads_as(one.after, write["after"]):
+                said = f"rows were written otherwise than announced: {one.after}"
+                yield Verdict("blind", one.deed.at, one.deed.subject, said, str(write["after"]))
+
+
+def _impatient(e: Evidence, logins: Mapping[str, str]) -> Iterable[Verdict]:
+    """No outage here is as long as a change may take."""
+    for move in e.seen.moves:
+        if move.service not in logins or move.before not in UNSENT or move.state not in ("not-applied", "cancelled"):
+            continue
+        acted = any(step.plan == move.plan and step.item == move.item for deed in e.acted for step in deed.open)
+        if move.reason in NO_ANSWER and not acted:
+            yield Verdict(
+                "impatient", move.at, move.service, f"{move.state}: {move.reason}: {move.detail}", leaf=move.seq
+            )
+
+
+def lost(e: Evidence, written: Sequence[WrittenRows], troubles: Sequence[tuple[float, float]]) -> Iterable[Verdict]:
+    """A batch that is still at work when a failover forgets its rows says so at its end, where it can read."""
+    for one in (w for w in written if w.deed.what == FORGOTTEN):
+        at, service = one.deed.at, one.deed.subject
+        for plan in e.asked:
+            moves = [m for m in e.seen.moves if m.plan == plan]
+            over_at = _over_at(moves)
+            item = [m for m in moves if m.service == service and m.at <= at]
+            if over_at is None or over_at < at + 1 or not item or item[-1].state not in STANDS:
+                continue
+            standing = {m.item for m in moves if m.at <= over_at and m.state in STANDS}
+            ours = [w for w in written if w.deed.subject == service and w.deed.at < at]
+            by_plan = bool(ours) and any(step.plan == plan for step in ours[-1].deed.open)
+            again = any(w.deed.subject == service and at < w.deed.at <= over_at + READ_S for w in written)
+            trouble = any(begins <= over_at + READ_S and ends >= over_at - READ_S for begins, ends in troubles)
+            if len(standing) < 2 or not by_plan or again or trouble:
+                continue
+            later = [m for m in moves if m.service == service and at < m.at <= over_at + READ_S]
+            if all(m.state in STANDS for m in later):
+                said = f"{item[-1].state}, and a failover had forgotten its rows at {at:.1f}, before its batch ended"
+                yield Verdict("lost", over_at, service, said, leaf=item[-1].seq)
+
+
+def _over_at(moves: Sequence[Move]) -> float | None:
+    """Return when the last item of a change first was in a final state; None: never."""
+    left: dict[int, bool] = {}
+    for move in moves:
+        if move.state in UNSENT or move.state == "unknown":
+            left.setdefault(move.item, True)
+        elif left.get(move.item):
+            left[move.item] = False
+            if not any(left.values()):
+                return move.at
+    return None
 
 
 def _claims(e: Evidence, history: History, logins: Mapping[str, str]) -> Iterable[Verdict]:
@@ -52,10 +161,17 @@ def _claims(e: Evidence, history: History, logins: Mapping[str, str]) -> Iterabl
         if false := false_at_end(fact, Wanted(move.suspended), run, last):
             said = f"{false} ({move.reason}: {move.detail})"
             yield Verdict("claim", move.at, move.service, said, _text(run), move.seq)
+        if "was not asked" in move.detail and any(state.sessions for state in last) and not _asked_a_nas(e, move):
+            yield Verdict("unasked", move.at, move.service, "a session goes on of which no NAS was asked", _text(last))
         before = list(history.during(login, since - 1e-9, since))
         if asked.action == "suspend" and last and before and opened(run, last[0]):
             said = "a suspension let somebody in who was rejected"
             yield Verdict("claim", move.at, move.service, said, _text(run), move.seq)
+
+
+def _asked_a_nas(e: Evidence, move: Move) -> bool:
+    sent = (deed for deed in e.seen.sent if deed.by and deed.subject == move.service)
+    return any(step.plan == move.plan for deed in sent for step in deed.open)
 
 
 def _kicked(e: Evidence, history: History, logins: Mapping[str, str]) -> Iterable[Verdict]:

@@ -52,6 +52,8 @@ class SimulatedConnection(Connection):
     async def _ask(self, sql: str, parameters: Sequence[object]) -> Answer:
         self.verb = _verb(sql)
         faults = self._server.plan.take(_struck_as(sql))
+        if faults:
+            self._server.note_trouble(4 * self._timeout_s)
         try:
             for one in faults:
                 await self._strike_before(one)

@@ -103,6 +103,8 @@ class SqlServer:
         self._lingering: list[tuple[float, SqlClient]] = []
         self._woken = trio.Event()
         self.turns = itertools.count()
+        self.troubles: list[tuple[float, float]] = []
+        """When reading from it may have failed: from, until."""
 
     # --- for whoever builds a world ---
 
@@ -135,6 +137,7 @@ class SqlServer:
     def restart(self, away_s: float = 0.0, *, forget: int = 0) -> int:
         """Break all connections and be away; the last `forget` commits are lost. Returns how many were."""
         self.away_until = max(self.away_until, trio.current_time() + away_s)
+        self.note_trouble(away_s)
         for client in list(self._clients):
             client.break_off(lost(self.kind, told=not forget))
         self._lingering.clear()
@@ -148,6 +151,11 @@ class SqlServer:
     def refuse(self, for_s: float) -> None:
         """Refuse logins for a time: the password was changed."""
         self.refuses_until = trio.current_time() + for_s
+        self.note_trouble(for_s)
+
+    def note_trouble(self, for_s: float) -> None:
+        """Take note that reading may fail from now on for so long."""
+        self.troubles.append((trio.current_time(), trio.current_time() + for_s))
 
     async def changed(self) -> None:
         """Return when a transaction has ended since, or been told to."""
