@@ -40,7 +40,7 @@ KEPT = (
         30118,
         ("sql-failover",),
         ("radius", "sql"),
-        "a failover forgot a suspension's rows and accounting, and a restore said of the garden session that it is active",
+        "a failover forgot a suspension, and a restore said of the garden session that it is active",
     ),
 )
 
