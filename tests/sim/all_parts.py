@@ -8,9 +8,18 @@ from tests.sim.part import Part
 from tests.sim.parts.billing import BillingPart
 from tests.sim.parts.cloud import CloudPart
 from tests.sim.parts.cpe import CpePart
+from tests.sim.parts.disk import DiskPart
 from tests.sim.parts.radius import RadiusPart
 from tests.sim.parts.routers import RouterPart
 from tests.sim.parts.sql import SqlPart
 
-PARTS: Final[tuple[type[Part], ...]] = (RadiusPart, SqlPart, RouterPart, CloudPart, CpePart, BillingPart)
+PARTS: Final[tuple[type[Part], ...]] = (
+    RadiusPart,
+    SqlPart,
+    RouterPart,
+    CloudPart,
+    CpePart,
+    BillingPart,
+    DiskPart,
+)
 """Each class is one part. What it needs of others it finds by `World.part`: a part may need those before it."""

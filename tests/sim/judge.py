@@ -21,7 +21,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.sim.part import Part
-from tests.sim.witness import Deed, Seen
+from tests.sim.witness import Deed, Lost, Seen
+
+PUT_BACK = "the database was restored from a backup"
+"""Why a run is given up as it should be: by docs/operations.md it needs a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +69,14 @@ class Asked:
     """Why a service is to be suspended or restored; "": it was not said."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """Time of which the agent's log knows nothing any more: at `found_at` it was as it had been at `since`."""
-
-    since: float
-    found_at: float
-
-
 @dataclass
 class Evidence:
     """What a judgement rests on.
 
     `asked`: by plan. `held`: addresses that the agent still holds. `open_changes`: those that are not over. `recorded`:
     whether the agent has a reason on record to suspend a service. `log_says`: what is wrong with the log's sums.
+    `lost`: of which times the log knows nothing any more; `restored`: when files were
+    put back.
     """
 
     seen: Seen
@@ -90,6 +87,7 @@ class Evidence:
     log_says: str
     ended_at: float
     lost: Sequence[Lost] = ()
+    restored: Sequence[float] = ()
 
     @property
     def acted(self) -> list[Deed]:
@@ -152,7 +150,8 @@ def _twice(e: Evidence) -> Iterable[Verdict]:
 
 def _crashed(e: Evidence) -> Iterable[Verdict]:
     for move in e.seen.moves:
-        if move.reason == "given-up":
+        put_back = move.detail == PUT_BACK and any(at <= move.at for at in e.restored)
+        if move.reason == "given-up" and not put_back:
             yield Verdict("crashed", move.at, move.service, f"{move.state}: {move.detail}", leaf=move.seq)
 
 

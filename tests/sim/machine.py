@@ -16,6 +16,9 @@ from tests.sim.sockets import Process
 NAP_S = 30.0
 """As `agent.runtime.clock`: who sleeps looks at the boot-time clock this often."""
 
+INSTANT_S = 1e-6
+"""Virtual time does not move by less than a float of its size can tell."""
+
 
 class MachineClock:
     """The clocks of one machine, which may be wrong; those of all other machines are right."""
@@ -41,7 +44,7 @@ class MachineClock:
         left = boot_s - self.boot_s()
         if left <= 0:
             await trio.lowlevel.checkpoint()
-        while left > 0:
+        while left > INSTANT_S:
             await trio.sleep(min(left, NAP_S))
             left = boot_s - self.boot_s()
 
@@ -129,7 +132,14 @@ class Machine:
     files: Files
     clock: MachineClock
     life: Life | None = None
+    process: Process | None = None
     lives: int = 0
     started: trio.Event = field(default_factory=trio.Event)
     exits: list[Exit] = field(default_factory=list)
     repaired: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def stays_down(self) -> bool:
+        """Whether its last agent ended, and waits for people."""
+        last = self.exits[-1] if self.exits else None
+        return last is not None and last.stays_down and last.life == f"{self.name} {self.lives}"

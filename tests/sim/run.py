@@ -6,7 +6,7 @@ import hashlib
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,18 +147,27 @@ async def _gather(world: World, desk: Desk) -> Evidence:
         world.witness.seen,
         asked,
         held,
-        [f"{plans[p][0]} ({plans[p][1]})" for p in asked if p in plans and _goes_on(asked[p], plans[p])],
+        [f"{plans[p][0]} ({plans[p][1]})" for p in _open(world, asked, plans)],
         recorded,
         said,
         trio.current_time(),
         world.lost,
+        world.restored,
     )
 
 
-def _goes_on(asked: Asked, plan: tuple[str, str, int | None, int | None]) -> bool:
+Plan = tuple[str, str, int | None, int | None]
+
+
+def _open(world: World, asked: Mapping[str, Asked], plans: Mapping[str, Plan]) -> list[str]:
+    """Return the plans that go on, of those that the agent knows."""
+    return [plan for plan in asked if plan in plans and _goes_on(world, asked[plan], plans[plan])]
+
+
+def _goes_on(world: World, asked: Asked, plan: Plan) -> bool:
     """Tell whether a change that was begun, or has all its approvals, is not over."""
     _, gate, consumed, finished = plan
-    begun = consumed is not None or (
-        len(asked.approved_at) - asked.unsure >= asked.need and gate in ("open", "approved")
-    )
+    approved = [at for at in asked.approved_at if not any(lost.since <= at <= lost.found_at for lost in world.lost)]
+    enough = len(approved) - asked.unsure >= asked.need
+    begun = consumed is not None or (enough and gate in ("open", "approved"))
     return begun and finished is None and bool(asked.subjects)

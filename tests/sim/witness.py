@@ -79,6 +79,15 @@ class Move:
     seq: int
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Leaves that a log has no more: at `found_at` it was as it had been at `since`. `leaves`: how many, net."""
+
+    since: float
+    found_at: float
+    leaves: int
+
+
 @dataclass
 class Seen:
     """Everything that was seen, in order.
@@ -117,27 +126,29 @@ class AgentLog:
             self._con.close()
         self._con, self._version, self.unplugged = None, -1, True
 
-    def plug_in(self) -> int:
-        """Look again. Returns how many leaves that were seen are gone; what the items were then tells nothing new."""
+    def plug_in(self) -> Lost | None:
+        """Look again. Returns what was seen and is gone; what the items were then tells nothing new."""
         self.unplugged = False
         log = self.log()
         if log is None:
-            return 0
+            return None
         (size,) = log.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()
         known = log.execute("SELECT leaf FROM event WHERE seq = ?", (self.size,)).fetchone()
         if known is not None and bytes(known[0]) == self.last_leaf:
-            return 0
-        gone = self.size - int(size)
+            return None
         now = trio.current_time()
+        lost = Lost(self.at_of(int(size)), now, self.size - int(size))
         self._grown = [(0, 0.0), *((n, at) for n, at in self._grown[1:] if n <= size), (int(size), now)]
         rows = log.execute("SELECT plan_id, n, state, state_seq FROM item").fetchall()
         self._items = {(row[0], row[1]): (row[2], now, row[3]) for row in rows}
         self._remember(log)
-        return gone
+        return lost
 
     def log(self) -> sqlite3.Connection | None:
         """Return a connection to the file; None: there is none now."""
-        if self._con is None and not self.unplugged and self.path.exists():
+        if self.unplugged:
+            return None
+        if self._con is None and self.path.exists():
             self._con = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, isolation_level=None)
         return self._con
 

@@ -39,13 +39,12 @@ from tests.e2e.site import ApiRefusedError, Json, Office
 from tests.fakes import FakeClock
 from tests.seeded import SeededChance
 from tests.sim.inline import ThreadPace, inline_threads
-from tests.sim.judge import Lost
 from tests.sim.machine import Life, Machine, MachineClock, exit_of
 from tests.sim.network import Network, open_network
 from tests.sim.part import Declared, Part
-from tests.sim.sockets import PROCESS, Process
+from tests.sim.sockets import PROCESS, Process, SimulatedSocket
 from tests.sim.weather import Weather
-from tests.sim.witness import Witness
+from tests.sim.witness import Lost, Witness
 from trust import chance
 from trust.document import TrustedAgent
 
@@ -145,6 +144,8 @@ class World:
         """Whether a part says when a file is durable; otherwise everything is, at once."""
         self.kills: list[float] = []
         self.lost: list[Lost] = []
+        self.restored: list[float] = []
+        """When the agent's files were put back, or what it had written was found to be gone."""
         self.dice = random.Random(f"world {options.seed}")
         self.staff = Staff(isp, options.seed)
         self.logins = {ref_of(s): s.login for s in isp.services}
@@ -188,14 +189,14 @@ class World:
             await self._one_life(machine, Process(f"{machine.name} {machine.lives}"))
             for part in self.parts:
                 await part.between_lives(self, machine)
-            if machine.exits and machine.exits[-1].stays_down:
+            if machine.stays_down:
                 await machine.repaired.wait()
             await trio.sleep(BACK_S)
 
     async def _one_life(self, machine: Machine, process: Process) -> None:
         life: Life | None = None
         token = PROCESS.set(process)
-        machine.repaired = trio.Event()
+        machine.repaired, machine.process = trio.Event(), process
         try:
             specs: Sequence[ConnectorSpec[Any]] = registry.specs()
             for part in self.parts:
@@ -203,6 +204,11 @@ class World:
             config = load(machine.files.config, connectors=specs)
             async with daemons.open_files(config, machine.clock, CrashingStore) as opened:
                 assert isinstance(opened.store, CrashingStore)
+                log = self.witness.logs[machine.name]
+                if log.unplugged and (lost := log.plug_in()) is not None:
+                    self.lost.append(lost)
+                    self.restored.append(lost.found_at)
+                    self.trace(f"{process.name} has {lost.leaves} leaves less than were seen")
                 if not self.disk_is_simulated:  # only the process dies, and only in play
                     for con in (opened.store._con, opened.vault._con):
                         con.execute("PRAGMA synchronous = OFF")
@@ -244,6 +250,17 @@ class World:
         if self.life is not None and not self.life.process.dead:
             self.kills.append(trio.current_time())
             self.life.kill()
+
+    def power_cut(self, machine: Machine) -> None:
+        """Let a machine lose its power: nobody is told, and what is on its disk is not seen until it runs again."""
+        self.kills.append(trio.current_time())
+        self.witness.logs[machine.name].unplugged = True
+        if machine.process is not None:
+            for sock in list(machine.process.sockets):
+                if isinstance(sock, SimulatedSocket):
+                    sock.vanish()
+            machine.process.kill() if machine.life is None else machine.life.kill()
+        self.trace(f"{machine.name}: the power is cut")
 
     def kill_at_command(self, after: int, *, durable: bool) -> None:
         """Let the agent die at a command of its store that comes soon: before it is written, or just after."""

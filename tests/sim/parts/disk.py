@@ -1,0 +1,215 @@
+"""The disk of the agent's machine: power cuts, lost syncs, no room, damaged pages, and copies that are put back.
+
+The agent's files are on a `tests.sim.disk.SimulatedDisk`, and its own `PRAGMA synchronous` is in force. The mark file
+is on it too, though what is done to the state directory alone leaves it as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import random
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import trio
+
+from agent.cli import local
+from tests.sim.disk import Image, SimulatedDisk
+from tests.sim.judge import Evidence, Verdict
+from tests.sim.machine import Machine
+from tests.sim.part import Declared, Part, WorldFault
+from tests.sim.parts import disk_rules
+from tests.sim.parts.disk_faults import FAULTS
+from tests.sim.parts.disk_rules import KNOWN_BY_MARKS, Cut, PutBack
+from tests.sim.world import World
+
+OLD = 60.0
+"""How old the newest backup is at most, seconds, that people have when a disk turns out to be damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A copy of the state directory and the mark file, of one instant. `size`: the leaves of the log in it."""
+
+    at: float
+    image: Image
+    size: int
+
+
+@dataclass(eq=False)
+class WhileStopped:
+    """Something that is done to the machine while no agent runs on it."""
+
+    work: Callable[[], None]
+    done: trio.Event = field(default_factory=trio.Event)
+
+
+class DiskPart(Part):
+    """The machine's disk, and the people who put copies of it back."""
+
+    name = "disk"
+    faults: ClassVar[tuple[WorldFault, ...]] = FAULTS
+
+    async def open(self, world: World, nursery: trio.Nursery) -> Declared:
+        """Put the simulated disk below the folders of the agent."""
+        self._world = world
+        self.state = world.options.folder / "site" / "state"
+        self.mark_folder = world.options.folder / "site" / "state-mark"
+        self.dice = random.Random(f"disk {world.options.seed}")
+        self.disk = SimulatedDisk((self.state, self.mark_folder), self.dice, self._power_is_gone)
+        self._open = ExitStack()
+        self._open.enter_context(self.disk.attached())
+        world.disk_is_simulated = True
+        self.cuts: list[Cut] = []
+        self.put_back: list[PutBack] = []
+        self.full: list[tuple[float, float]] = []
+        self.damaged: list[float] = []
+        self.refused_at: list[float] = []
+        """When the log could not grow."""
+        self.disk.on_refused = self._refused
+        self.backup: Copy | None = None
+        self._jobs: list[WhileStopped] = []
+        return Declared()
+
+    async def install(self, world: World) -> None:
+        """Make the first backup."""
+        self.backup = self.copy()
+
+    async def work(self, world: World, desk: object, within_s: float) -> None:
+        """Make a backup now and then, while people work."""
+        with trio.move_on_after(within_s):
+            while True:
+                await trio.sleep(self.dice.uniform(OLD / 2, OLD))
+                if self.disk.powered and world.life is not None:
+                    self.backup = self.copy()
+
+    async def settle(self, world: World) -> None:
+        """Let people wait until the agent runs."""
+        await world.machine.started.wait()
+
+    def close(self) -> None:
+        """Take the disk away."""
+        self._open.close()
+
+    def judge(self, evidence: Evidence) -> Iterable[Verdict]:
+        """Return what must not be after what the disk did."""
+        return disk_rules.judge(evidence, self, self._world.machine)
+
+    def kills(self) -> list[float]:
+        """Return when the agent was killed."""
+        return self._world.kills
+
+    def names(self) -> list[str]:
+        """Return what nobody but those who see subscribers may read."""
+        return [*self._world.logins, *self._world.logins.values()]
+
+    def _refused(self, path: Path) -> None:
+        if path.name.startswith("agent.db"):
+            self.refused_at.append(trio.current_time())
+
+    # --- copies -------------------------------------------------------------------------------------------------------
+
+    def leaves(self) -> Sequence[tuple[int, int]]:
+        """Return number and kind of each leaf that is in the log now, or was, where it cannot be read."""
+        try:
+            with closing(sqlite3.connect(f"file:{self.state / 'agent.db'}?mode=ro", uri=True)) as log:
+                self._leaves: Sequence[tuple[int, int]] = log.execute(
+                    "SELECT seq, kind FROM event ORDER BY seq"
+                ).fetchall()
+        except sqlite3.DatabaseError:
+            return self.cuts[-1].leaves if self.cuts else self._leaves
+        return self._leaves
+
+    def plans(self) -> frozenset[str]:
+        """Return the plans of which something was seen until now."""
+        return frozenset(move.plan for move in self._world.witness.seen.moves)
+
+    async def running(self) -> None:
+        """Return once the machine has its power and its agent runs."""
+        while not self.disk.powered or self._world.life is None:  # noqa: ASYNC110  a callback of SQLite's ends it
+            await trio.sleep(1)
+
+    def copy(self) -> Copy:
+        """Return a copy of everything, as a snapshot of the disk has it."""
+        return Copy(trio.current_time(), self.disk.image(), len(self.leaves()))
+
+    async def while_stopped(self, work: Callable[[], None]) -> None:
+        """Stop the agent, do this to its files, and let it be started again."""
+        job = WhileStopped(work)
+        self._jobs.append(job)
+        while not job.done.is_set():
+            self._world.kill()
+            with trio.move_on_after(3):
+                await job.done.wait()
+
+    def restore(self, copy: Copy, kind: str) -> None:
+        """Put a copy back, as `tests.sim.parts.disk_faults.KINDS` says of that kind; no agent runs."""
+        machine = self._world.machine
+        now = self.disk.image()
+        known = self.plans()
+        raised = any(seq > copy.size and number in KNOWN_BY_MARKS for seq, number in self.leaves())
+        self._world.witness.agent_log.unplug()
+        mark = {path for path in (*copy.image, *now) if path.parent == self.mark_folder}
+        if kind == "database":
+            old = {path: data for path, data in copy.image.items() if path.name.startswith("agent.db")}
+            image = {path: data for path, data in now.items() if not path.name.startswith("agent.db")} | old
+        elif kind == "machine":
+            image = copy.image
+        else:
+            image = {path: data for path, data in copy.image.items() if path not in mark}
+            image |= {path: now[path] for path in mark if kind == "directory" and path in now}
+        self.disk.put(image)
+        if kind == "machine":
+            with contextlib.redirect_stdout(io.StringIO()):
+                local.init(config=machine.files.config, enroll=machine.files.folder / "again.json", restored=True)
+        noticed = raised or kind in ("machine", "mark-lost")
+        self._world.restored.append(trio.current_time())
+        self.put_back.append(PutBack(trio.current_time(), kind, copy.at, known, noticed, kind == "mark-lost"))
+        self._world.trace(f"people: put back {kind} of {copy.at:.0f}{', which is noticed' if noticed else ''}")
+
+    async def accept_trust(self, world: World, within_s: float) -> None:
+        """Type the words of the trust document, where the agent asks for them."""
+        await trio.sleep(within_s)
+        with trio.move_on_after(300):
+            while True:
+                if (office := world.office) and world.life is not None:
+                    with contextlib.suppress(Exception):
+                        if (await office.call("GET", "/v1/trust"))["doubt"]:
+                            self.put_back[-1].typed_at = trio.current_time()
+                            await office.call("POST", "/v1/trust/accept", {"words": world.files.signed_trust()[1]})
+                            world.trace("people: the trust is accepted")
+                        return
+                await trio.sleep(3)
+
+    # --- the machine --------------------------------------------------------------------------------------------------
+
+    def _power_is_gone(self) -> None:
+        world = self._world
+        log = world.witness.agent_log
+        known = log.log()
+        leaves = [] if known is None else known.execute("SELECT seq, kind FROM event ORDER BY seq").fetchall()
+        lies = self.disk.lies(self.state / "agent.db")
+        self.cuts.append(Cut(trio.current_time(), lies, leaves, self.plans()))
+        world.power_cut(world.machine)
+
+    async def between_lives(self, world: World, machine: Machine) -> None:
+        """Give the machine its power again; do what people want to do while no agent runs."""
+        if machine is not world.machine:
+            return
+        if not self.disk.powered:
+            world.witness.agent_log.unplug()
+            await trio.sleep(self.dice.uniform(5, 60))
+            self.disk.put(self.disk.left)
+            machine.clock.boot_anew(f"boot {len(self.cuts) + 1}")
+        jobs, self._jobs = self._jobs, []
+        for job in jobs:
+            job.work()
+            job.done.set()
+        if not jobs and machine.stays_down and self.backup is not None:
+            self.restore(self.backup, "directory")
+            machine.repaired.set()

@@ -1,0 +1,120 @@
+"""Judges what an agent does with a disk that failed. It imports nothing of the agent.
+
+| rule | what must hold |
+|---|---|
+| `lost` | a power cut takes no leaf that was durable, unless the disk lied |
+| `again` | after a copy was put back that a mark knows to be old, nothing is done for a change from before |
+| `void` | and no plan from before can be used any more |
+| `untyped` | where the words of the trust document are asked for, nothing is done before they were typed |
+| `lingers` | an agent that cannot write its log ends at once |
+| `sentence` | an agent that ends by itself says why in plain sentences, which name no subscriber |
+| `stays-down` | it ends for good only where a file is damaged |
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tests.sim.judge import Evidence, Verdict
+
+if TYPE_CHECKING:
+    from tests.sim.machine import Machine
+    from tests.sim.parts.disk import DiskPart
+
+KNOWN_BY_MARKS: Final = frozenset((1, 9, 11, 12, 14, 27))
+"""Kinds of leaf of which the marks know: start, rejection, cancel, freeze, consumed, restored-database."""
+LINGERS_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The power was cut. `lies`: the disk had lied; `leaves`: the log's, number and kind; `plans`: those in it."""
+
+    at: float
+    lies: bool
+    leaves: Sequence[tuple[int, int]]
+    plans: frozenset[str]
+
+
+@dataclass(slots=True)
+class PutBack:
+    """A copy of `copied_at` was put back. `known`: the plans until then; `noticed`: the agent must know it for old."""
+
+    at: float
+    kind: str
+    copied_at: float
+    known: Collection[str]
+    noticed: bool
+    asks_for_words: bool
+    typed_at: float = float("inf")
+
+
+def judge(e: Evidence, part: DiskPart, machine: Machine) -> Iterable[Verdict]:
+    """Return everything that must not be."""
+    yield from _lost(e, part)
+    yield from _again(e, part)
+    yield from _full(part, machine)
+    yield from _exits(part, machine)
+
+
+def _lost(e: Evidence, part: DiskPart) -> Iterable[Verdict]:
+    for lost in e.lost:
+        cut = next((cut for cut in reversed(part.cuts) if cut.at <= lost.found_at), None)
+        if any(cut is None or cut.at <= back.at <= lost.found_at for back in part.put_back):
+            continue
+        if cut is None or not cut.lies:
+            yield Verdict("lost", lost.found_at, "", f"{lost.leaves} leaves that were durable are gone")
+
+
+def _again(e: Evidence, part: DiskPart) -> Iterable[Verdict]:
+    with closing(sqlite3.connect(f"file:{part.state / 'agent.db'}?mode=ro", uri=True)) as log:
+        found = log.execute("SELECT plan_id, gate, consumed_seq FROM plan").fetchall()
+    usable = {row[0].hex() for row in found if row[2] is None and row[1] in ("open", "approved")}
+    for back in (*part.put_back, *_noticed_losses(e, part)):
+        for deed in e.acted:
+            plans = {step.plan for step in deed.open}
+            if back.noticed and deed.at > back.at and plans & set(back.known):
+                said = f"{deed.what} by {deed.by} of a change from before {back.kind} was put back"
+                yield Verdict("again", deed.at, deed.subject, said)
+            if back.asks_for_words and back.at < deed.at <= back.typed_at:
+                said = f"{deed.what} by {deed.by} before the words of the trust document were typed"
+                yield Verdict("untyped", deed.at, deed.subject, said)
+        for plan in sorted(usable & set(back.known) if back.noticed else ()):
+            yield Verdict("void", back.at, "", f"{plan[:6]} can still be used after {back.kind} was put back")
+
+
+def _noticed_losses(e: Evidence, part: DiskPart) -> Iterable[PutBack]:
+    """Return what a disk that lied lost and a mark knows: the mark file is on another disk, which did not lie."""
+    for lost in e.lost:
+        for cut in part.cuts:
+            if cut.lies and cut.at <= lost.found_at < cut.at + 120:
+                size = cut.leaves[-1][0] - lost.leaves if cut.leaves else 0
+                noticed = any(seq > size and kind in KNOWN_BY_MARKS for seq, kind in cut.leaves)
+                yield PutBack(lost.found_at, "what the disk had", lost.since, cut.plans, noticed, False)
+
+
+def _full(part: DiskPart, machine: Machine) -> Iterable[Verdict]:
+    for at in part.refused_at:
+        exits = [one for one in machine.exits if at <= one.at <= at + LINGERS_S]
+        died = any(at <= cut.at <= at + LINGERS_S for cut in part.cuts)
+        if not exits and not died and not any(at <= kill <= at + LINGERS_S for kill in part.kills()):
+            yield Verdict("lingers", at, "", "the log could not be written, and the agent goes on")
+
+
+def _exits(part: DiskPart, machine: Machine) -> Iterable[Verdict]:
+    names = part.names()
+    for one in machine.exits:
+        for sentence in one.sentences:
+            lines = [line for line in sentence.splitlines() if line.strip()]
+            if len(lines) != 1 or "Traceback" in sentence or "Error(" in sentence:
+                yield Verdict("sentence", one.at, one.life, f"expected one plain sentence, got {sentence!r}")
+            if any(name in sentence for name in names):
+                yield Verdict("sentence", one.at, one.life, f"it names a subscriber: {sentence!r}")
+        damaged = any(at <= one.at for at in part.damaged)
+        lied = any(cut.lies and cut.at <= one.at for cut in part.cuts)
+        if one.stays_down and not damaged and not lied:
+            yield Verdict("stays-down", one.at, one.life, f"nothing is damaged: {' | '.join(one.sentences)}")

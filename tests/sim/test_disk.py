@@ -1,0 +1,126 @@
+"""The simulated disk: what SQLite keeps on it when the power is cut, when it lies, and when it is full."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from agent.store.mark_file import LogMark, MarkFile
+from durable import files
+from tests.sim.disk import SimulatedDisk
+
+MIGRATIONS = ("CREATE TABLE kept (n INTEGER PRIMARY KEY, data BLOB NOT NULL);",)
+
+
+def disk_at(folder: Path, seed: int = 1) -> SimulatedDisk:
+    return SimulatedDisk((folder,), random.Random(seed))
+
+
+def write(con: sqlite3.Connection, commits: int) -> int:
+    """Commit again and again; return how many commits returned."""
+    for n in range(commits):
+        try:
+            con.execute("INSERT INTO kept VALUES (?, randomblob(3000))", (n,))
+        except sqlite3.OperationalError:
+            return n
+    return commits
+
+
+def kept(path: Path) -> int:
+    """Return how many rows are there; they are the first ones, and the file is in order."""
+    with closing(sqlite3.connect(path)) as con:
+        assert con.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+        rows = [n for (n,) in con.execute("SELECT n FROM kept ORDER BY n")]
+    assert rows == list(range(len(rows)))
+    return len(rows)
+
+
+def written_and_kept(folder: Path, cut_at: int, synchronous: str = "FULL") -> tuple[int, int]:
+    """Cut the power at an operation of the disk; return how many commits returned, and how many are there."""
+    disk = disk_at(folder, cut_at)
+    path = folder / "some.db"
+    with disk.attached():
+        con = files.open_database(path, MIGRATIONS, 1)
+        con.execute(f"PRAGMA synchronous = {synchronous}")
+        con.execute("PRAGMA wal_autocheckpoint = 12")
+        disk.after_operations(cut_at, disk.cut)
+        returned = write(con, 60)
+        with suppress(sqlite3.Error):
+            con.close()
+        if not disk.powered:
+            disk.put(disk.left)
+        return returned, kept(path)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_power_cut_takes_no_commit_that_returned(tmp_path: Path, seed: int) -> None:
+    lost_in_flight = 0
+    for n in range(40):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        returned, there = written_and_kept(folder, 1 + seed + n * 4)
+        assert returned <= there <= returned + 1
+        lost_in_flight += there == returned < 60
+    assert lost_in_flight > 10
+
+
+def test_a_commit_without_a_sync_may_be_lost(tmp_path: Path) -> None:
+    lost = 0
+    for n in range(20):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        returned, there = written_and_kept(folder, 30 + n * 5, "NORMAL")
+        lost += there < returned
+    assert lost > 5
+
+
+def test_a_disk_that_lies_loses_commits_that_returned(tmp_path: Path) -> None:
+    disk = disk_at(tmp_path)
+    with disk.attached():
+        con = files.open_database(tmp_path / "some.db", MIGRATIONS, 1)
+        write(con, 10)
+        disk.lies = lambda path: True
+        con.executemany("INSERT INTO kept VALUES (?, '')", [(n,) for n in range(10, 20)])
+        disk.cut()
+        with suppress(sqlite3.Error):
+            con.close()
+        disk.put(disk.left)
+        assert 10 <= kept(tmp_path / "some.db") < 20
+
+
+def test_a_full_disk_refuses_what_grows_until_there_is_room(tmp_path: Path) -> None:
+    disk = disk_at(tmp_path)
+    with disk.attached(), closing(files.open_database(tmp_path / "some.db", MIGRATIONS, 1)) as con:
+        refused = list[Path]()
+        disk.full, disk.on_refused = True, refused.append
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            con.execute("INSERT INTO kept VALUES (0, randomblob(9000))")
+        assert refused == [tmp_path / "some.db-wal"]
+        disk.full = False
+        assert write(con, 5) == 5
+
+
+def test_a_mark_that_is_torn_leaves_the_one_before(tmp_path: Path) -> None:
+    seen = set[int]()
+    for seed in range(30):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        disk = disk_at(folder, seed)
+        with disk.attached():
+            marks = MarkFile(folder / "mark", lambda data: str(sum(data)))
+            marks.write(LogMark(1, b"root"))
+            marks.write(LogMark(2, b"root"))
+            disk.after_operations(2, disk.cut)
+            with suppress(Exception):
+                marks.write(LogMark(3, b"root"))
+            marks.close()
+            disk.put(disk.left)
+            found = MarkFile(folder / "mark", lambda data: str(sum(data)))
+            found.close()
+        assert found.mark is not None
+        seen.add(found.mark.size)
+    assert seen == {2, 3}
