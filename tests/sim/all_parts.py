@@ -6,6 +6,7 @@ from typing import Final
 
 from tests.sim.part import Part
 from tests.sim.parts.billing import BillingPart
+from tests.sim.parts.clock import ClockPart
 from tests.sim.parts.cloud import CloudPart
 from tests.sim.parts.cpe import CpePart
 from tests.sim.parts.disk import DiskPart
@@ -21,5 +22,6 @@ PARTS: Final[tuple[type[Part], ...]] = (
     CpePart,
     BillingPart,
     DiskPart,
+    ClockPart,
 )
 """Each class is one part. What it needs of others it finds by `World.part`: a part may need those before it."""

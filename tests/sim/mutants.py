@@ -280,14 +280,63 @@ MUTANTS: Final = (
         "sessions are not ended after their row was written",
         "router-redials",
     ),
+    Mutant(
+        "mark-file-is-ignored",
+        "agent/changes/auditlog/recovery.py",
+        "    if outside is not None:\n        older = older or",
+        "    if mark_file is not None:\n        return MarksVerdict(older)\n"
+        "    if outside is not None:\n        older = older or",
+        "a state directory that was put back whole runs its plans again (D1 of the findings)",
+        "copy-put-back",
+    ),
+    Mutant(
+        "mark-is-not-raised",
+        "agent/changes/journal/commands.py",
+        "        self.then(tx)\n        tx.raise_high_water = True\n",
+        "        self.then(tx)\n",
+        "a plan that is used is not known to the marks",
+        "copy-put-back",
+    ),
+    Mutant(
+        "restored-is-not-void",
+        "agent/changes/auditlog/recovery.py",
+        "        return void_unconsumed(tx) + (0 if self.running else give_up_unfinished(tx, self.sealed))\n",
+        "        return 0\n",
+        "a database that is known for an old one keeps its plans, and goes on with them",
+        "copy-put-back",
+    ),
+    Mutant(
+        "log-is-not-synced",
+        "durable/files.py",
+        'con.execute("PRAGMA synchronous = FULL")',
+        'con.execute("PRAGMA synchronous = NORMAL")',
+        "a commit is acted on before the disk has it",
+        "power-cut",
+    ),
+    Mutant(
+        "goes-on-without-a-store",
+        "agent/daemon.py",
+        "        raise StoreFailedError(await self.files.store.failure())\n",
+        "        await trio.sleep_forever()\n",
+        "an agent that cannot write its log goes on",
+        "disk-full",
+    ),
+    Mutant(
+        "halt-is-not-kept",
+        "agent/changes/clock_watch.py",
+        '        tx.run("INSERT INTO meta (key, value) VALUES (?, ?)", (HALT, str(self.jump_s).encode()))\n',
+        "",
+        "a clock that was set by much is noticed, and halts nothing",
+        "clock-stepped",
+    ),
 )
 
 
 def put(mutant: Mutant, place: Path) -> None:
     """Copy the programs to an empty folder, and put a mistake into the copy."""
-    for name in ("agent", "control_plane", "trust", "tests"):
+    for name in ("agent", "control_plane", "durable", "trust", "tests"):
         shutil.copytree(ROOT / name, place / name)
-    for name in ("backups", "durable", "protos", "lab"):
+    for name in ("backups", "protos", "lab"):
         (place / name).symlink_to(ROOT / name)
     file = place / mutant.file
     text = file.read_text(encoding="utf-8")
