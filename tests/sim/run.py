@@ -141,7 +141,7 @@ async def _gather(world: World, desk: Desk) -> Evidence:
         recorded = dict.fromkeys((row[0] for row in log.execute("SELECT ref FROM service")), False)
         recorded |= {row[0]: True for row in log.execute("SELECT DISTINCT service FROM reason")}
         (leaves,) = log.execute("SELECT count(*) FROM event").fetchone()
-        asked = desk.asked | {one.plan: one for part in world.parts for one in part.own_asks(log)}
+        asked = {one.plan: one for part in world.parts for one in part.own_asks(log)} | desk.asked
     said = "" if await world.office.verify_log() >= leaves else "the log has fewer leaves than its file"
     return Evidence(
         world.witness.seen,
