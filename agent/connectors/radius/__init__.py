@@ -1,7 +1,7 @@
 """FreeRADIUS with an SQL database, and the NAS that hold its subscribers' sessions.
 
 `connector.RadiusConnector` is the whole surface; `schema` has its configuration. Inside: `sql` reads and writes the
-database, `rowset` turns rows into values, `evaluator` says what a login would get, `access` is the access method,
+database, `rowset` turns rows into values, `evaluator` computes the reply to a login, `access` is the access method,
 `dynauth` (on `codec`) the Dynamic Authorization Client, `dynauth_session` its sockets, `session` puts them together.
 """
 

@@ -1,9 +1,9 @@
-"""How a service state becomes RADIUS rows: the access method. Pure: it is given what was read.
+"""How a service state becomes RADIUS rows: the access method. Pure: it takes values that were read.
 
 Suspended is a marker group at a low priority, added beside the tariff's group and taken away again: nothing of the
 tariff is lost. Whether the marker wins is computed (`evaluator`) before anything is written, since Fall-Through and
-operators decide it. A session keeps what it got at login, so each change ends the sessions; what is true afterwards is
-judged from the sessions that come.
+operators decide it. A session keeps its policy of the login, so each change ends the sessions; the result is judged
+from the sessions that come.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ _EXAMPLE: Final = "ispagent-example"
 """The login of a subscriber that does not exist."""
 _NONE: Final = Seen(ABSENT, 0)
 _SEEN_S: Final = 5
-"""How long a CoA may take until a router shows what it did; chosen arbitrarily."""
+"""How long a CoA may take until a router shows its effect; chosen arbitrarily."""
 
 Session = Mapping[str, str]
 
@@ -165,11 +165,11 @@ class RadiusAccess:
         """Take the access mapping.
 
         Args:
-            method: what active and suspended mean.
+            method: with the meanings of active and suspended.
             target: the database; its kind says how it compares group names.
             nas_names: accounting address -> name of the NAS, all that are configured.
             zone: the RADIUS server's, in which it reads dates (Expiration).
-            watched: accounting addresses of NAS on which somebody sees what a CoA did.
+            watched: accounting addresses of NAS that show the effect of a CoA.
             places: the NAS that could hold a session which accounting does not know.
         """
         self.target = target.id
@@ -195,7 +195,7 @@ class RadiusAccess:
     def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
         """Return the user and its sessions, then the groups that it is or may come to be in.
 
-        Of a user that is not there, whether one of another spelling is: that is what a person then has to correct.
+        For a user that is not there, whether one of another spelling is: a person then has to correct that.
         """
         user = self._user(service.login)
         missing = [a for a in (user, self._sessions(service.login)) if a not in seen]
@@ -313,7 +313,7 @@ class RadiusAccess:
     def _leave_rejected(
         self, wanted: ServiceState, service: Service, today: Rejected, seen: Mapping[Address, Seen]
     ) -> AccessPlan:
-        """Return the plan for a login that is rejected, and that the marker would let in: what is open is ended."""
+        """Return the plan for a login that is rejected, and that the marker would let in: open sessions are ended."""
         user, sessions = seen[self._user(service.login)], self._open_sessions(service, seen)
         why = rejection_text(today, self._sql, self._same)
         display = {
@@ -493,7 +493,7 @@ class RadiusAccess:
             return CannotTell(str(err))
 
     def _held(self, enforce: Enforcement) -> Mapping[str, Address]:
-        """Return where it is read what a NAS said of the login, by its name, for those that are asked by User-Name."""
+        """Return the addresses of NAS' answers on the login, by name, for those that are asked by User-Name."""
         return _held_at(self.target, self._login(enforce), enforce.expect.get(BY_NAME, ""))
 
     def _is_active(self, enforce: Enforcement) -> bool:
@@ -544,7 +544,7 @@ class RadiusAccess:
         return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, text)
 
     def _began_before(self, enforce: Enforcement, now_s: int, ended: Collection[Address]) -> int:
-        """Return the unix time of which is sure: a session that began earlier has not got what was written.
+        """Return the unix time before which a session surely began without the written settings.
 
         When something was ended, only the time of the preview is: after a crash judging may be late. Otherwise it is
         done right after the write, and a session that is much older was merely late in accounting.
@@ -558,7 +558,7 @@ class RadiusAccess:
     def _inferred(
         self, enforce: Enforcement, sessions: Mapping[str, Session], seen: Mapping[Address, Seen], which: str
     ) -> Judgement:
-        """Judge new or spared sessions by what their login gets now, and by where a suspended one may not be."""
+        """Judge new or spared sessions by their login's reply now, and by places where a suspended one may not be."""
         login = self._login(enforce)
         user = seen[self._user(login)]
         outcome = self._reply_now(login, user, seen)
@@ -620,7 +620,8 @@ class RadiusAccess:
         return None
 
     def _refuse_nas(self, wanted: Access | None, sessions: Mapping[str, Session], at_s: int) -> CannotEnforce | None:
-        """Refuse what would leave somebody online. A restore is not held up by a session that accounting left open.
+        """Refuse a change that would leave somebody online. A restore is not held up by a session that accounting left
+        open.
 
         Nor is anything by one of which accounting has heard nothing for long: it is named as not checked.
         """
@@ -635,7 +636,7 @@ class RadiusAccess:
         )
 
     def _refuse_unprivileged(self, to: str, seen: Mapping[Address, Seen]) -> CannotEnforce | None:
-        """Refuse what the database would refuse after it was approved."""
+        """Refuse a change that the database would refuse after it was approved."""
         where = self._privileges(to)
         missing = fields_of(seen[where].value) if where in seen else {}
         if not missing:
@@ -738,7 +739,7 @@ class RadiusAccess:
         return effective_reply(user.value, groups, {"User-Name": login}, now=now)
 
     def _groups_read(self, user: Value, seen: Mapping[Address, Seen]) -> tuple[Address, ...]:
-        """Return the groups of a user whose rows decide its reply."""
+        """Return the groups with rows that decide a user's reply."""
         return tuple(where for where in map(self._group, sorted(_groups_of(user))) if where in seen)
 
     def _after_text(self, access: Access, outcome: Outcome) -> str:
@@ -785,11 +786,11 @@ class RadiusAccess:
         sessions: Mapping[str, Session],
         seen: Mapping[Address, Seen],
     ) -> Effect | None:
-        """Return the CoA that makes the sessions of now what a new one would be; None: they have to be ended.
+        """Return the CoA that makes the present sessions equal to new ones; None: they have to be ended.
 
-        Only for a change of tariff: a suspended session's open connections would carry on, and a CoA adds what it
-        names and takes nothing away. Nor where nobody could see whether it did anything: a router shows a session's
-        speed, in its queue, and of all else nothing.
+        Only for a change of tariff: a suspended session's open connections would carry on, and a CoA adds attributes
+        and takes none away. Nor where nobody could see whether it did anything: a router shows a session's speed, in
+        its queue, and of all else nothing.
         """
         user = seen[self._user(service.login)]
         before = self._outcome(service.login, user, seen)
@@ -829,8 +830,8 @@ class RadiusAccess:
     ) -> Effect:
         """Return the effect; `sessions` are those of now, shown to people: which end is found when it runs.
 
-        `wanted` is what they are ended for (None: nothing changes), `what` names the effect where that does not, and
-        `right` says which sessions have it already (`ending.has_it`).
+        `wanted` is the state that they are ended for (None: nothing changes), `what` names the effect where that does
+        not, and `right` says which sessions have it already (`ending.has_it`).
         """
         active = wanted is Access.ACTIVE
         spared = right.get(SPARED, "").split(",")
@@ -869,7 +870,7 @@ class RadiusAccess:
         It tells nothing of a tariff: then only a session counts that began after the reply was seen to be right.
 
         Args:
-            wanted: what the sessions are ended for.
+            wanted: the state that the sessions are ended for.
             service: as it is recorded.
             sessions: those of now.
             outcomes: of a login now, and after the change.
@@ -914,9 +915,9 @@ class RadiusAccess:
     ) -> bool:
         """Tell whether sessions may be other than wanted though the rows are as wanted: somebody may have edited those.
 
-        Where the record says that the service is not as wanted, all that is not seen to be right may be wrong: a
-        session whose policy cannot be told, and one that accounting may not know. Of a tariff that is another one in
-        the record no session can be told to have it: accounting knows no speed.
+        Where the record says that the service is not as wanted, every session that is not seen to be right may be
+        wrong: one with an unknown policy, and one that accounting may not know. Of a tariff that is another one in the
+        record no session can be told to have it: accounting knows no speed.
         """
         if wanted.access is Access.SUSPENDED and isinstance(outcome, Rejected):
             return bool(sessions) or self._unknown(not service.reasons, sessions)

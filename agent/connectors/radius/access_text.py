@@ -50,7 +50,7 @@ def ghosts_text(ghosts: Collection[Mapping[str, str]], nas_names: Mapping[str, s
 
 
 def ghost_rows_text(rows: Collection[Mapping[str, str]], at_s: int, nas_names: Mapping[str, str]) -> str:
-    """Return which rows are closed, and what of sessions that go on after all; empty for none."""
+    """Return the text on closed rows, and on sessions that go on after all; empty for none."""
     told = "; ".join(_session_text(s, at_s, nas_names).removeprefix("online ") for s in rows)
     kept = "the row stays in radacct, with a stop time and the cause Stale-Session"
     return f"closed where the NAS denies it, ended where it does not ({kept}): {told}" if told else ""
@@ -77,7 +77,7 @@ def _session_text(session: Mapping[str, str], at_s: int, nas_names: Mapping[str,
 
 
 def after_text(access: Access, outcome: Accepted, method: Method) -> str:
-    """Return what the subscriber's router would get."""
+    """Return the reply to the subscriber's router, as text."""
     got = " · ".join(f"{name}={value}" for name, value in outcome.reply) or "no attributes"
     groups = f"groups {', '.join(outcome.groups)}" if outcome.groups else "no group"
     if access is Access.ACTIVE:
@@ -87,10 +87,10 @@ def after_text(access: Access, outcome: Accepted, method: Method) -> str:
 
 
 def rejected_after(access: Access, why: str, marker: str, *, written: bool) -> str:
-    """Return what holds afterwards of a login that is rejected by rows that are not ours.
+    """Return the state afterwards of a login that somebody else's rows reject.
 
     Args:
-        access: what is wanted.
+        access: the wanted one.
         why: it is rejected.
         marker: the marker group.
         written: whether the marker is written or taken away, which changes nothing of that.
@@ -106,7 +106,7 @@ def unmet_text(unmet: Iterable[Unmet], outcome: Accepted, marker: str, user: Val
     """Return which attributes would not be as wanted, where the others come from, and why the marker is not applied.
 
     Args:
-        unmet: what is not in effect.
+        unmet: attributes that are not in effect.
         outcome: the reply that would be sent.
         marker: the marker group when it should win and is not even applied, else empty.
         user: the row set that the outcome is of.

@@ -21,15 +21,15 @@ BY_NAME: Final = "by-user-name"
 EACH_ANSWERS: Final = "each-answers"
 """Argument of a disconnect after which nothing is judged: a NAS that was silent a moment ago is asked all the same."""
 NOT_IN: Final = "not-in"
-"""Argument of a disconnect that makes a suspension real: sessions in these prefixes have what is wanted."""
+"""Argument of a disconnect that makes a suspension real: sessions in these prefixes are as wanted."""
 IN: Final = "in"
 """Argument of a disconnect that makes a restore real: one in these prefixes is wrong, whenever it began."""
 RIGHT_SINCE: Final = "right-since"
-"""Argument of a disconnect: when the rows were read by which a login gets what is wanted, unix seconds."""
+"""Argument of a disconnect: when the rows were read that give a login the wanted state, unix seconds."""
 KNOWN: Final = "known"
 """Argument of a disconnect: the sessions of that reading that may be otherwise, by acctuniqueid."""
 OUTSIDE: Final = "outside"
-"""Argument of a disconnect that makes a restore real: since when one outside of the prefixes has what is wanted."""
+"""Argument of a disconnect that makes a restore real: since when one outside of the prefixes is as wanted."""
 SPARED: Final = "spared"
 """Argument of a disconnect that makes a restore real: sessions outside of the prefixes at its preview, by id.
 
@@ -47,7 +47,7 @@ CACHED: Final = 4096
 
 
 class RadiusResource(enum.StrEnum):
-    """What an address names, by the word after the target's id."""
+    """The resource that an address names, by the word after the target's id."""
 
     USER = "user"
     GROUP = "group"
@@ -159,7 +159,7 @@ def sessions_of(value: Value) -> Mapping[str, Mapping[str, str]]:
 
 
 def live_sessions(value: Value) -> Mapping[str, Mapping[str, str]]:
-    """Return what `sessions_of` does, without ghosts: rows that accounting keeps open and whose NAS denied them."""
+    """Return the same as `sessions_of`, without ghosts: open rows of sessions that their NAS denied."""
     return {uid: fields for uid, fields in sessions_of(value).items() if DENIED not in fields}
 
 
@@ -170,7 +170,7 @@ def silent(session: Mapping[str, str], at_s: int, hours: int) -> bool:
 
 
 def held_key(nas: str, login: str) -> str:
-    """Return the key of `held/NAS/LOGIN`: what a NAS, by its configured name, holds of a login."""
+    """Return the key of `held/NAS/LOGIN`: the sessions of a login at a NAS, by its configured name."""
     return f"{nas}/{login}"
 
 

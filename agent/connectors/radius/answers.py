@@ -1,10 +1,10 @@
-"""What NAS said of sessions: it counts more than accounting, whose packets get lost. Pure; times are unix seconds.
+"""The answers of NAS on sessions: they count more than accounting, which loses packets. Pure; times are unix seconds.
 
 * A NAS denies one session of accounting (503, Session-Context-Not-Found): its row is a ghost, until accounting hears of
   the session again: then the NAS was wrong, or was asked by the wrong attributes.
 * A NAS that is asked about a login by User-Name alone says that it holds no session of it (503), or ended those (ACK).
 
-What a NAS denied or said is kept over a restart, with its name and the time; its silence is not.
+A NAS' denial or answer is kept over a restart, with its name and the time; its silence is not.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _V = TypeVar("_V")
 
 @dataclass(frozen=True, slots=True)
 class HeldAnswer:
-    """What a NAS said of a login. `why`: why it is not known whether it holds a session, "" when it is known."""
+    """The answer of a NAS on a login. `why`: why it is not known whether it holds a session, "" when it is known."""
 
     why: str
     at_s: int
@@ -69,7 +69,7 @@ class NasAnswers:
         return at_s if at_s and then == heard else None
 
     def say(self, nas: str, login: str, why: str, at_s: int) -> None:
-        """Note what a NAS, by its configured name, said of a login. `why`: as in `HeldAnswer`."""
+        """Note the answer of a NAS, by its configured name, on a login. `why`: as in `HeldAnswer`."""
         _keep(self._held, (nas, login), HeldAnswer(why, at_s))
         if why == SILENT:
             self._silent[nas] = at_s
@@ -84,7 +84,7 @@ class NasAnswers:
         self._silent.pop(nas, None)
 
     def of(self, nas: str, login: str) -> HeldAnswer | None:
-        """Return what a NAS last said of a login; None: it was not asked."""
+        """Return the last answer of a NAS on a login; None: it was not asked."""
         return self._held.get((nas, login))
 
     def is_silent(self, nas: str, now_s: int) -> bool:

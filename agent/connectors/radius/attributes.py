@@ -1,4 +1,4 @@
-"""What the evaluator knows of RADIUS attributes: their types, the names of their values, how text is read.
+"""The evaluator's knowledge of RADIUS attributes: their types, the names of their values, how text is read.
 
 Written from the RFCs and the vendors' numbers. Not the wire's dictionary (`dictionary.ispagents`): FreeRADIUS' own
 attributes are here too, which control a login and are never sent. An attribute that is not here can still be carried
@@ -118,13 +118,13 @@ _TAG: Final = re.compile(r":([0-9]{1,2}|\*)$")
 
 @functools.lru_cache(maxsize=1024)
 def find(name: str) -> Attribute | None:
-    """Return what is known of an attribute; names are taken in any case, as FreeRADIUS takes them."""
+    """Return the entry of an attribute; names are taken in any case, as FreeRADIUS takes them."""
     return _BY_NAME.get(name.lower())
 
 
 @functools.lru_cache(maxsize=1024)
 def untagged(name: str) -> str:
-    """Return the attribute's name without an RFC 2868 tag, in lower case: what makes two rows the same attribute."""
+    """Return the attribute's name without an RFC 2868 tag, in lower case: by it two rows are the same attribute."""
     return _TAG.sub("", name).lower()
 
 

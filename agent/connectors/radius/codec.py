@@ -1,8 +1,8 @@
 """CoA- and Disconnect-Requests to bytes, and their replies back, with pyrad's codec inside a stricter border.
 
-pyrad decodes an attribute whose length runs past the packet, raises errors of many kinds for malformed values, and
+pyrad decodes an attribute with a length past the packet's end, raises errors of many kinds for malformed values, and
 does not care which packet code answers which. So the attributes are walked here first, whatever pyrad raises becomes
-MalformedReplyError, and what it does not check is checked here. RFC 5176 section 3, RFC 2869 section 5.14.
+MalformedReplyError, and its missing checks are made here. RFC 5176 section 3, RFC 2869 section 5.14.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class PacketKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A request's bytes, as they are sent and sent again, and what is needed to verify a reply to them."""
+    """A request's bytes, as they are sent and sent again, and the values that verify a reply to them."""
 
     kind: PacketKind
     identifier: int
@@ -112,7 +112,7 @@ def _add(request: pyrad_packet.CoAPacket, name: str, value: str, dictionary: Dic
 
 
 def decode_reply_untrusted(request: Encoded, data: bytes) -> Decoded:
-    """Return what an authentic reply to `request` says; octets after its Length field are padding.
+    """Return the content of an authentic reply to `request`; octets after its Length field are padding.
 
     A NAK with an Error-Cause of 2xx or an ACK with one of 4xx or 5xx contradicts itself (RFC 5176 section 3.5) and
     counts as malformed.

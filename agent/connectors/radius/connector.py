@@ -66,7 +66,7 @@ class RadiusConnector:
             config: targets, NAS and methods.
             secrets: the vault: name -> secret, or UnreadableError. Called from worker threads too.
             commit: keyed commitment (label, secret value) -> 64 hex digits.
-            clock: of tickets' deadlines, and of what is read.
+            clock: of tickets' deadlines, and of values read.
             window: steps in flight per target.
             zone: the RADIUS servers', in which they read dates.
             book: keeps the answers of NAS over a restart.

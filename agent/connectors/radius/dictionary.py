@@ -40,7 +40,7 @@ IDENTIFICATION: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What a kind of NAS wants in a Dynamic Authorization request, and how patient to be with it.
+    """The wishes of a kind of NAS for a Dynamic Authorization request, and how patient to be with it.
 
     `identify`: the attributes that name the session, those with a value are sent. `timeout_s`: until the first
     retransmission; it doubles with each. `retries`: retransmissions after the first datagram.

@@ -1,7 +1,7 @@
 """A Dynamic Authorization Client for one NAS, without I/O (RFC 5176): CoA- and Disconnect-Requests and their replies.
 
-The caller owns sockets, numbered from 0, each connected to the NAS. It passes in what arrived and the time, and does
-what is asked: `Send` a datagram on a numbered socket (opening it when it is new), take an `DynAuthAnswer`. Times are
+The caller owns sockets, numbered from 0, each connected to the NAS. It passes in datagrams and the time, and carries
+out the answers: `Send` a datagram on a numbered socket (opening it when it is new), take an `DynAuthAnswer`. Times are
 monotonic seconds of one clock; only the Event-Timestamp is wall clock.
 
     >> request(...)                      << Send(0, data)
@@ -12,7 +12,8 @@ Identifiers: a NAS tells duplicates by our address, port and identifier within 3
 not used again on a socket until that long after its last datagram; when a socket has none left the next one is used.
 
 Fallback: a NAS that does not know Event-Timestamp or Message-Authenticator answers NAK 401 (Unsupported-Attribute) and
-changes nothing; the request is then sent without the one, the other, both, and what helped is remembered for this NAS.
+changes nothing; the request is then sent without the one, the other, both, and the form that helped is remembered for
+this NAS.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ Output = Send | DynAuthAnswer | Silence | Ignored
 
 @dataclass(frozen=True, slots=True)
 class _Extras:
-    """What is added to a request beside its attributes."""
+    """The additions to a request beside its attributes."""
 
     message_authenticator: bool
     event_timestamp: bool
@@ -136,7 +137,7 @@ class _Identifiers:
 
 
 class DynAuthClient:
-    """Requests to one NAS in flight, its identifiers, and what was learned about it."""
+    """Requests to one NAS in flight, its identifiers, and facts learned about it."""
 
     def __init__(
         self,
@@ -150,10 +151,10 @@ class DynAuthClient:
         """Make a client with nothing in flight.
 
         Args:
-            profile: what this kind of NAS wants.
+            profile: of this kind of NAS.
             secret: the shared secret.
             dictionary: names and types of attributes.
-            learned: what an earlier client of this NAS had learned.
+            learned: the facts that an earlier client of this NAS had learned.
             choose: `choose(n)` picks 0 <= i < n among the free identifiers.
         """
         self._profile, self._secret, self._dictionary, self._choose = profile, secret, dictionary, choose
@@ -189,7 +190,7 @@ class DynAuthClient:
         return pending.key, Send(pending.socket, pending.encoded.data)
 
     def receive_untrusted(self, socket: int, data: bytes, now: float) -> tuple[Output, ...]:
-        """Return what a datagram that arrived on socket number `socket` means. Total: any bytes give an output."""
+        """Return the meaning of a datagram that arrived on socket number `socket`. Total: any bytes give an output."""
         pending = None
         try:
             pending = self._pending.get((socket, identifier_untrusted(data)))
@@ -295,7 +296,7 @@ class DynAuthClient:
 
 
 def _ladder(profile: Profile) -> tuple[_Extras, ...]:
-    """Return what to try in turn. Event-Timestamp goes first: a NAS that demands the other is silent without it."""
+    """Return the forms to try. Event-Timestamp goes first: a NAS that demands the other is silent without it."""
     both = (profile.message_authenticator, profile.event_timestamp)
     rungs = [both, (both[0], False), (False, both[1]), (False, False)]
     return tuple(_Extras(*rung) for rung in dict.fromkeys(rungs))

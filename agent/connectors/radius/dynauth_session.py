@@ -67,7 +67,7 @@ class DynAuthSession:
             self._client.abandon(key, trio.current_time())
 
     async def run_timers(self) -> None:
-        """Send what is due again, for ever."""
+        """Send due datagrams again, for ever."""
         while True:
             self._wake = trio.Event()
             due = self._client.get_timer()
@@ -140,7 +140,7 @@ class DynAuthSession:
         return sock
 
     def close(self) -> None:
-        """Close the sockets: what arrives later is dropped by the kernel."""
+        """Close the sockets: the kernel drops later datagrams."""
         for sock in self._sockets:
             sock.close()
 
@@ -158,7 +158,7 @@ class DynAuths:
         wall_s: Callable[[], float],
         secret_of: Callable[[Nas], bytes] = lambda _: b"",
     ) -> None:
-        """Take how a client is made, and what was learned about NAS before: it is brought up to date at the end.
+        """Take the maker of clients, and facts learned about NAS before: they are brought up to date at the end.
 
         `wall_s`: unix seconds, for the requests' timestamps.
         `secret_of`: a NAS' secret now. When it is another than before, the next request goes through a new client.

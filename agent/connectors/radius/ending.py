@@ -1,9 +1,9 @@
 """Which sessions a disconnect ends, when it is sent and when it is sent again. Pure.
 
-The first attempt ends every session of the login, but one that has what is wanted already: by its address, or since it
-began when the rows were right. A later one ends what the first one set out to end and what began before it: everything
-else logged in under what was written before, and is the change's own result. One that is seen to be wrong is ended
-whenever it began.
+The first attempt ends every session of the login, but one that is as wanted already: by its address, or since it began
+when the rows were right. A later one ends the sessions that the first one set out to end and those that began before
+it: every other one logged in under the written settings, and is the change's own result. One that is seen to be wrong
+is ended whenever it began.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CLOCKS_S: Final = 60
 
 
 def has_it(effect: Effect, unique_id: str, session: Mapping[str, str]) -> bool:
-    """Tell whether a session has what the disconnect is to bring about.
+    """Tell whether a session is as the disconnect should make it.
 
     One in the garden is suspended. After a restore, one that began since the preview and is outside of the garden is
     active, and so is one that the preview showed there: a NAS had acknowledged its end, and did nothing. Where the rows

@@ -1,4 +1,4 @@
-"""The errors of the RADIUS connector's own parts; what crosses to the main job are `agent.connectors.base`'s.
+"""The errors of the RADIUS connector's own parts; only those of `agent.connectors.base` cross to the main job.
 
 * RadiusError
   x LocalRadiusError: we misused it
@@ -34,7 +34,7 @@ class MalformedReplyError(RadiusError):
 
 
 class NotAuthenticReplyError(RadiusError):
-    """The reply was not made by who holds our secret for this very request."""
+    """The reply was not made by a holder of our secret for this very request."""
 
 
 class NasUnreachableError(RadiusError):

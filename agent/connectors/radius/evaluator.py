@@ -1,4 +1,4 @@
-"""What a subscriber's router would get: FreeRADIUS 3.2's SQL authorisation of one login, computed from its rows.
+"""The reply to a subscriber's router: FreeRADIUS 3.2's SQL authorization of one login, computed from its rows.
 
 It follows rlm_sql with the stock queries (`read_groups` and `read_profiles` on, no default profile) in the stock order
 of modules `chap mschap sql expiration logintime pap`:
@@ -13,10 +13,10 @@ of modules `chap mschap sql expiration logintime pap`:
 A merge looks at the list as it was before the batch: two `:=` rows of one table do not overwrite each other. So a
 marker group at priority -1 without Fall-Through hides the tariff's Framed-Pool; with it the tariff's `:=` rate wins.
 
-What is not certain is `CannotTell`: regular expressions, `` `commands` ``, attributes that a function compares
-(SQL-Group, Login-Time, Prefix...), values whose text this module cannot read, groups of equal priority where the order
-matters. Passwords are seen as `SecretRef` only: one that is there is taken to be right, and its operator to be `:=`.
-Simultaneous-Use is left out, and so is anything outside of SQL (the `users` file, policies).
+An uncertain reply is `CannotTell`: regular expressions, `` `commands` ``, attributes that a function compares
+(SQL-Group, Login-Time, Prefix...), values with texts that this module cannot read, groups of equal priority where the
+order matters. Passwords are seen as `SecretRef` only: one that is there is taken to be right, and its operator to be
+`:=`. Simultaneous-Use is left out, and so is anything outside of SQL (the `users` file, policies).
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class CannotTell:
-    """It depends on what is not known here. `reason` is one sentence for the operator."""
+    """It depends on facts that are not known here. `reason` is one sentence for the operator."""
 
     reason: str
 
@@ -87,7 +87,9 @@ class Unmet:
 
 
 def holds(reply: Iterable[tuple[str, str]], wanted: Mapping[str, str]) -> tuple[Unmet, ...]:
-    """Return what of `wanted` is not in effect in `reply`, where each must be exactly once and with that value."""
+    """Return the part of `wanted` that is not in effect in `reply`, where each must be exactly once and with that
+    value.
+    """
     got: dict[str, list[str]] = {}
     for name, value in reply:
         got.setdefault(name.lower(), []).append(value)
@@ -104,7 +106,7 @@ def holds(reply: Iterable[tuple[str, str]], wanted: Mapping[str, str]) -> tuple[
 def effective_reply(
     user: Value, groups: Mapping[str, Value], request: Mapping[str, str], *, now: datetime, complete: bool = False
 ) -> Outcome:
-    """Return what FreeRADIUS would answer to this login with the right password.
+    """Return FreeRADIUS' answer to this login with the right password.
 
     Args:
         user: the login's row set (`rowset.to_value`).
@@ -112,7 +114,8 @@ def effective_reply(
         request: attributes that the NAS sends, User-Name among them. A CHAP-Password or MS-CHAP2-Response (any value)
             tells that it is CHAP or MS-CHAP, otherwise it is PAP.
         now: aware, in the time zone of the RADIUS server, which reads dates in it.
-        complete: `request` is the whole request. Otherwise a comparison with what is not in it is not decided.
+        complete: `request` is the whole request. Otherwise a comparison with an attribute that is not in it is not
+            decided.
 
     Raises:
         MalformedRowSetError: a value is not a row set.
@@ -128,7 +131,7 @@ def effective_reply(
 
 
 def may_reject(user: Value, groups: Mapping[str, Value], *, now: datetime) -> str:
-    """Return which check row could reject a login whose reply cannot be told; "": none could.
+    """Return the check row that could reject a login with an uncertain reply; "": none could.
 
     A comparison that fails leaves a group out, and rejects nobody.
 
@@ -165,7 +168,7 @@ def _could_reject(name: str, text: str, source: str, now: datetime) -> bool:
 
 
 class _UndecidedError(Exception):
-    """The outcome depends on what is not known here; never leaves this module."""
+    """The outcome depends on facts that are not known here; never leaves this module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +187,7 @@ class _Request:
 class _Pair:
     """One attribute in a list.
 
-    `key` is the name as it stands in the row, `name` the dictionary's; `attribute` is what makes two of them the same.
+    `key` is the name as it stands in the row, `name` the dictionary's; by `attribute` two of them are the same.
     """
 
     attribute: str

@@ -64,7 +64,7 @@ def pins_an_address(outcome: Accepted) -> bool:
 def goes_on_outside(session: Mapping[str, str], gardens: Mapping[str, str], outcome: Accepted) -> bool:
     """Tell whether a suspended login's session must be ended: there is a garden, and it is not known to be in it.
 
-    What cannot be in a garden stays: an address that the login's reply pins, or of a family without a garden.
+    An address that cannot be in a garden stays: one that the login's reply pins, or of a family without a garden.
     """
     if not (gardens.get("garden4") or gardens.get("garden6")) or in_garden(session, gardens):
         return False

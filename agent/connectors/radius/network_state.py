@@ -32,7 +32,7 @@ Same = Callable[[str, str], bool]
 
 
 def groups_in_order(user: Value) -> tuple[str, ...]:
-    """Return the groups that a user is in, by priority; one whose priority is no number comes last."""
+    """Return the groups that a user is in, by priority; one without a number as its priority comes last."""
     found: list[tuple[int, int, str]] = []
     for n, (key, field) in enumerate(fields_of(user).items()):
         if key.startswith(_GROUP):
@@ -48,7 +48,7 @@ def _lowest(key: str, field: object) -> int:
 
 
 def rejection_text(outcome: Rejected, sql: SqlTarget, same: Same) -> str:
-    """Return why a login is rejected, in the words of the tool whose tables they are."""
+    """Return why a login is rejected, in the words of the tool that owns the tables."""
     group = outcome.found_in.removeprefix("group ")
     if sql.tables is TableSet.DALORADIUS and outcome.found_in != group and same(group, DALORADIUS_DISABLED):
         return f"disabled in daloRADIUS (group {group})"

@@ -25,7 +25,7 @@ class NasPresence:
 
         Args:
             nas: by accounting address.
-            ask: sends a request about nobody, notes what came of it, and returns why no answer came, or "".
+            ask: sends a request about nobody, notes the result, and returns why no answer came, or "".
         """
         self._nas, self._ask = nas, ask
         self.silent: dict[str, str] = {}
@@ -37,7 +37,7 @@ class NasPresence:
         """Until when `_missing` holds: an item asks for it, and there may be hundreds of NAS."""
 
     def note(self, name: str, why: str) -> None:
-        """Take note of what came of a request to the NAS of a name: why no answer came, or ""."""
+        """Take note of the result of a request to the NAS of a name: why no answer came, or ""."""
         if why or self.silent.get(name):
             self._missing_until = float("-inf")
         self.silent[name], self._at[name] = why, trio.current_time()

@@ -1,7 +1,7 @@
 """Access by RADIUS, with the routers that serve it: completes an access method by the hosts of its sessions. Pure.
 
-RADIUS decides what a subscriber gets; whether that means anything is up to the routers. So where a NAS is known as a
-router too (`[nas.NAME] router`), a suspension is refused whose address list no rule drops, or whose login has a secret
+RADIUS decides a subscriber's policy; whether that means anything is up to the routers. So where a NAS is known as a
+router too (`[nas.NAME] router`), a suspension is refused when no rule drops its address list, or its login has a secret
 (or a hotspot's user) there, which hides RADIUS; its effect is seen in that router's lists and queues; and a session
 that neither CoA nor Disconnect changed is removed there: the last rung of the ladder.
 
@@ -71,7 +71,7 @@ class RoutedAccess:
             inner: the access method by RADIUS alone.
             method: its section of the configuration.
             routers: accounting address of a NAS -> id of the target that is its API; those that have one.
-            hosts: what is known of such targets, by the first word of their ids.
+            hosts: the kinds of such targets, by the first word of their ids.
             others: names of the NAS that have none.
             names: of all NAS, by accounting address.
         """
@@ -113,7 +113,7 @@ class RoutedAccess:
     # --- what is read ---
 
     def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
-        """Return what RADIUS needs; of one that is not suspended also every router's rules, secret and sessions."""
+        """Return the needs of RADIUS; for one that is not suspended also every router's rules, secret and sessions."""
         missing = list(self._inner.reads(service, seen))
         if not service.reasons:
             missing += [
@@ -124,7 +124,7 @@ class RoutedAccess:
     def enforcement_reads(
         self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address] = ()
     ) -> Collection[Address]:
-        """Return what RADIUS needs to judge; then the lists and queues of the routers that have a session."""
+        """Return the needs of RADIUS to judge; then the lists and queues of the routers that have a session."""
         missing = list(self._inner.enforcement_reads(enforce, seen, ended))
         if missing:
             return missing
@@ -148,7 +148,7 @@ class RoutedAccess:
         return sorted(filter(None, (*told, *map(_ip, lost.values()))))
 
     def _left(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Mapping[str, int]:
-        """Return how many connections a suspension left, by router, of those whose connections were read."""
+        """Return how many connections a suspension left, by router, for those with connections that were read."""
         found: dict[str, int] = {}
         for target, where in self._flows(enforce, seen).items():
             host, rules = self._host(target), seen.get(self._host(target).rules(target, 4))
@@ -307,7 +307,7 @@ class RoutedAccess:
     def _with_cuts(
         self, steps: tuple[Step, ...], own: str, service: Service, seen: Mapping[Address, Seen]
     ) -> tuple[tuple[Step, ...], dict[str, str]]:
-        """Return the steps, and cuts of what FastTrack took of an address that the login may have again at once.
+        """Return the steps, and cuts of fasttracked connections of an address that the login may have again at once.
 
         Such a connection outlives its session and passes by the rule that drops the list. `own`: the address that the
         login has at every login, if it has one; else it is the addresses that its sessions have when a cut runs.
@@ -325,7 +325,7 @@ class RoutedAccess:
         return (*steps, *cuts), {_CUT_ON: ",".join(open_there)}
 
     def _uncut(self, cut_on: Mapping[str, str]) -> str:
-        """Return the routers that the login may roam to, where no step cuts what its next address has open."""
+        """Return the routers that the login may roam to, where no step cuts the connections of its next address."""
         cut = cut_on.get(_CUT_ON, "").split(",")
         names = [_name(target) for target in self._could_hold() if target not in cut]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
@@ -356,7 +356,7 @@ class RoutedAccess:
     def _with_unaccounted(
         self, display: Mapping[str, str], service: Service, seen: Mapping[Address, Seen]
     ) -> dict[str, str]:
-        """Return what is shown, with the sessions that only the routers know of."""
+        """Return the shown state, with the sessions that only the routers know of."""
         told = [
             f"online on {_name(target)} · {row.get('address', '?')}, which accounting does not tell of"
             for target, rows in self._unaccounted(service.login, self._open(service, seen), seen).items()
@@ -388,7 +388,7 @@ class RoutedAccess:
         return (*((own,) if own else map(str, garden4)), *map(str, self._method.garden6))
 
     def _cut_texts(self, own: str, seen: Mapping[Address, Seen]) -> list[str]:
-        """Return what is said of rules that let connections pass which were open before, a router each."""
+        """Return the sentences on rules that let connections from before pass, a router each."""
         places, found = [one for one in self._places(own) if ":" not in one], []
         for target in self._targets() if self._lists or places else ():
             host = self._host(target)
@@ -435,7 +435,7 @@ class RoutedAccess:
     # --- what came of it ---
 
     def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
-        """Judge by RADIUS and by what the routers show: what they contradict is not so, whatever RADIUS infers."""
+        """Judge by RADIUS and by the routers' lists: a state that they contradict is not so, in spite of RADIUS."""
         found = self._judge_policy(enforce, seen, ended)
         if found.enforced is Enforced.NO:
             return found
@@ -499,7 +499,7 @@ class RoutedAccess:
         return enforce.address.removeprefix(f"{self.target}/sessions/")
 
     def _of_session(self, enforce: Enforcement, session: Session, seen: Mapping[Address, Seen]) -> tuple[Enforced, str]:
-        """Return what a session's router shows of it; PENDING where it shows nothing that says so."""
+        """Return the verdict of a session's router on it; PENDING where it shows nothing that says so."""
         target, ip = self._routers.get(session.get("nas", ""), ""), session.get("ip", "")
         if not target or not ip:
             return Enforced.PENDING, ""
@@ -595,5 +595,7 @@ def _name(target: str) -> str:
 
 
 def read_by_routers(nas: Iterable[Nas], hosts: Mapping[str, SessionHost]) -> Mapping[str, str]:
-    """Return the targets that are the APIs of NAS, by the NAS' accounting address, of those whose sessions are read."""
+    """Return the targets that are the APIs of NAS, by the NAS' accounting address, for those with sessions that are
+    read.
+    """
     return {n.accounting: n.router_target for n in nas if n.router_target.partition("/")[0] in hosts}

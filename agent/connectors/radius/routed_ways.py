@@ -35,7 +35,7 @@ class HostsWays:
         self._ways = ways
 
     def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
-        """Return what each router's need, of a service that is not suspended."""
+        """Return the needs of each router's ways out, for a service that is not suspended."""
         return [] if service.reasons else [a for one in self._ways.values() for a in one.reads(service, seen)]
 
     def out(self, service: Service | None, seen: Mapping[Address, Seen]) -> list[WayOut]:

@@ -78,8 +78,8 @@ _BY_WORD = {table.value: table for table in Table}
 class UserRow:
     """One row. `name` is the attribute or the group; for a group `op` is empty and `value` the priority.
 
-    `id` is the database's, 0 for a row that it does not have yet. `spelled` is the login (or the group whose row it is)
-    as the database has it, which may be another spelling than the one asked for.
+    `id` is the database's, 0 for a row that it does not have yet. `spelled` is the login (or the row's group) as the
+    database has it, which may be another spelling than the one asked for.
     """
 
     table: Table
@@ -96,7 +96,7 @@ class UserRow:
 
 
 class ChangeKind(enum.Enum):
-    """What happens to a row."""
+    """The change of a row."""
 
     INSERT = "insert"
     UPDATE = "update"
@@ -107,8 +107,8 @@ class ChangeKind(enum.Enum):
 class RowChange:
     """One row inserted, updated or deleted.
 
-    `op` and `value` are the row's afterwards (of a deleted row: what it was), `old_op` and `old_value` what an updated
-    row was. `index` is its place among the key's rows before any change, -1 for an inserted one.
+    `op` and `value` are the row's afterwards (for a deleted row: its former ones), `old_op` and `old_value` the former
+    ones of an updated row. `index` is its place among the key's rows before any change, -1 for an inserted one.
     """
 
     kind: ChangeKind
@@ -186,7 +186,7 @@ def rows_of(key: str, field: Field) -> tuple[UserRow, ...]:
     """Return the rows that a field stands for, without ids.
 
     Raises:
-        MalformedRowSetError: not a row set's field, or a secret, whose rows are not known.
+        MalformedRowSetError: not a row set's field, or a secret without known rows.
     """
     kind, _, name = key.partition(":")
     if (table := _BY_WORD.get(kind)) is None:

@@ -1,4 +1,4 @@
-"""What a FreeRADIUS SQL authority and its NAS look like: the access mapping's types, tables, field classes.
+"""The form of a FreeRADIUS SQL authority and its NAS: the access mapping's types, tables, field classes.
 
 Source of the tables: the schemas shipped with FreeRADIUS 3.2 for PostgreSQL, MariaDB and SQLite, and daloRADIUS, which
 uses the same tables and keeps people in others.
@@ -23,14 +23,14 @@ class Database(enum.Enum):
 
 
 class SessionKind(enum.Enum):
-    """What a subscriber's session is on its router."""
+    """The kind of a subscriber's session on its router."""
 
     PPP = "ppp"
     HOTSPOT = "hotspot"
 
 
 class TableSet(enum.Enum):
-    """Whose tables: the stock schema or daloRADIUS."""
+    """The owner of the tables: the stock schema or daloRADIUS."""
 
     STOCK = "stock"
     DALORADIUS = "daloradius"
@@ -88,14 +88,15 @@ class Nas:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """`[method.NAME]`: what a service state means for one access method.
+    """`[method.NAME]`: the meaning of a service state for one access method.
 
-    `suspended_reply`: the attributes that their router must get while suspended. `active_reply`: what it must get
-    while active, beside the tariff's group. `tariffs`: tariff -> RADIUS group. `garden4/6`: the walled garden's
-    prefixes, from which an address proves the suspended policy. `disconnect_within_s`: how long a disconnect may take
-    to show; `redial_within_s`: how long to wait for a new session before saying "at next login". `coa`: attributes
-    that a CoA may change while a session goes on. `sessions`: which kind they are on a router. `nas`: names of the NAS
-    on which its logins may be; empty: all. `garden_most`: how many public addresses a garden may hold on a router.
+    `suspended_reply`: the attributes that their router must get while suspended. `active_reply`: the attributes that it
+    must get while active, beside the tariff's group. `tariffs`: tariff -> RADIUS group. `garden4/6`: the walled
+    garden's prefixes, from which an address proves the suspended policy. `disconnect_within_s`: how long a disconnect
+    may take to show; `redial_within_s`: how long to wait for a new session before saying "at next login". `coa`:
+    attributes that a CoA may change while a session goes on. `sessions`: which kind they are on a router. `nas`: names
+    of the NAS on which its logins may be; empty: all. `garden_most`: how many public addresses a garden may hold on a
+    router.
     """
 
     name: str
@@ -122,7 +123,7 @@ class NasPlaces:
     """The NAS, by name, that could hold a session of an access method which accounting does not know.
 
     `asked`: by a Disconnect-Request with the User-Name alone. `not_asked`: nobody can, or there are too many. `read`:
-    whether there are others, whose own lists of sessions are read.
+    whether there are others, with own lists of sessions that are read.
     """
 
     asked: tuple[str, ...] = ()
@@ -134,12 +135,12 @@ NO_PLACES = NasPlaces()
 
 
 def places_of(method: Method, nas: Iterable[Nas], read: Collection[str]) -> NasPlaces:
-    """Return the NAS that could hold a session of an access method, but for those whose own sessions are read.
+    """Return the NAS that could hold a session of an access method, but for those with own sessions that are read.
 
     Args:
         method: the access method.
         nas: all that are configured.
-        read: accounting addresses of those whose list of sessions is read.
+        read: accounting addresses of those with a list of sessions that is read.
     """
     could = [one for one in nas if (not method.nas or one.name in method.nas) and one.accounting not in read]
     asked = [one.name for one in could if one.by_user_name][:ASKED_MAX]
@@ -180,4 +181,4 @@ SECRET_CHECKS = frozenset(
         "Mikrotik-Wireless-PSK",
     }
 )
-"""Attributes whose values are secrets: read as a `SecretRef`, never printed, logged or planned."""
+"""Attributes with secrets as values: read as a `SecretRef`, never printed, logged or planned."""

@@ -9,13 +9,13 @@ Resources, by address under the target's id (`radius/main`):
 * `sessions/LOGIN`: the open sessions, acctuniqueid -> ("login=...", "nas=...", "sid=..."); ABSENT when there is none.
 * `session/UNIQUEID`: one open session's fields; ABSENT once it is stopped.
 * `holders/IP`: the open sessions that have an address, in the form of `sessions/LOGIN`.
-* `privileges/write`: what keeps the agent from writing a user's rows, and the GRANT that mends it; ABSENT: nothing.
+* `privileges/write`: the missing right to write a user's rows, and the GRANT that mends it; ABSENT: none.
   `privileges/close`: likewise from closing rows of sessions.
 * `open-row/UNIQUEID`: the same by its row alone, whatever its NAS said; ABSENT once the row is closed.
 * `online/all`: everybody with an open session, login -> how many; ABSENT when nobody has one.
 * `held/NAS/LOGIN`: ABSENT once the NAS said that it holds no session of the login; before that why it is not known.
 
-What a NAS said counts more than accounting: a session that its NAS denied is ABSENT too, though its row stays open, and
+A NAS' answer counts more than accounting: a session that its NAS denied is ABSENT too, though its row stays open, and
 stands in `sessions/LOGIN` with the field `addresses.DENIED`.
 """
 
@@ -87,7 +87,7 @@ if TYPE_CHECKING:
     from agent.runtime.clock import Clock
 
 SETTLE_S: Final = 2.0
-"""How long a datagram may still be under way, or a server busy with a COMMIT whose connection is gone."""
+"""How long a datagram may still be under way, or a server busy with a COMMIT after its connection is gone."""
 
 _KINDS: Final = {DISCONNECT: PacketKind.DISCONNECT, COA: PacketKind.COA}
 """By the verb of an effect."""
@@ -98,7 +98,7 @@ NOBODY: Final = "ispagent-check-nobody"
 ANSWER_S: Final = 12.0
 """How long a NAS may take to answer: less than a send may take, so that its silence is told as its own."""
 _LOGIN: Final = frozenset({"User-Name", "NAS-IP-Address", "NAS-IPv6-Address", "NAS-Identifier"})
-"""What names a login at a NAS, whatever sessions it has (RFC 5176 section 3: all of them are then meant)."""
+"""The attribute that names a login at a NAS, with any sessions (RFC 5176 section 3: all of them are then meant)."""
 _NO_ANSWER_YET: Final = "did not answer in time"
 ASK_S: Final = 10.0
 """How long a NAS may take to say whether it holds a login: less than one step may take."""
@@ -134,8 +134,8 @@ class RadiusSession:
             commit: keyed commitment of a secret; its label starts with the address.
             checks: of this target.
             window: calls to the database at once.
-            answers: what NAS said of sessions, also before this session began.
-            silent_h: how long accounting may be silent on a session whose NAS is not configured, hours.
+            answers: those of NAS on sessions, also before this session began.
+            silent_h: how long accounting may be silent on a session of a NAS that is not configured, hours.
             keep: keeps answers of NAS over a restart.
             clock: of `Ticket.deadline_s` and `Seen.at_s`.
         """
@@ -154,7 +154,7 @@ class RadiusSession:
         self._settled_at = float("-inf")
 
     async def read(self, addresses: Collection[Address]) -> Mapping[Address, Seen]:
-        """Return what each address reads now, in few queries however many there are.
+        """Return the present value of each address, in few queries however many there are.
 
         Raises:
             UnreadableError: the database cannot be asked, or an address is not one of this target's.
@@ -241,7 +241,7 @@ class RadiusSession:
 
         Sessions of another login that the database holds equal are left out, and ghosts; those on an unknown NAS too
         where the effect is for configured ones only. Where accounting has none, the NAS that could hold one are asked
-        by User-Name, as far as the effect says: then `held/NAS/LOGIN` is what it is bound to.
+        by User-Name, as far as the effect says: then it is bound to `held/NAS/LOGIN`.
 
         Raises:
             UnreadableError: the database cannot be asked, or the effect is none of this connector's.
@@ -287,7 +287,7 @@ class RadiusSession:
         return effect.args.get(NAS) != CONFIGURED and not silent(fields, at_s, self._silent_h)
 
     async def _to_ask(self, effect: Effect, login: str, earlier: Earlier) -> Mapping[Address, Seen]:
-        """Return what NAS hold of a login, of those that are to be asked.
+        """Return the sessions of a login at those NAS that are to be asked.
 
         Nobody is asked where accounting knew a session that has ended since: the one that follows it is not an old one.
         """
@@ -398,7 +398,7 @@ class RadiusSession:
         await trio.sleep_until(max(self._settled_at, trio.current_time()))
 
     async def busy(self) -> Busy | None:
-        """Return None: a database says nothing of its load, and the pace of a plan is what spares the NAS."""
+        """Return None: a database says nothing of its load, and the pace of a plan spares the NAS."""
         await trio.lowlevel.checkpoint_if_cancelled()
         return None
 
@@ -419,7 +419,7 @@ class RadiusSession:
         return None
 
     def notes(self) -> Sequence[str]:
-        """Return nothing: what a preview should say of the database, the access method says."""
+        """Return nothing: the access method has the preview's text on the database."""
         return ()
 
     async def _take_place(self) -> None:
@@ -562,7 +562,7 @@ class RadiusSession:
         outcomes.append(_Told(asked, told))
 
     def _note(self, kind: PacketKind, asked: _Asked, told: _Outcome) -> None:
-        """Keep what a NAS said of a session, or of a login."""
+        """Keep the answer of a NAS on a session, or on a login."""
         now_s = int(self._clock.wall_s())
         denied = isinstance(told, DynAuthAnswer) and not told.ack and told.cause == _SESSION_NOT_FOUND
         if asked.session:
@@ -601,14 +601,16 @@ _Outcome = DynAuthAnswer | _Unanswered | RadiusError
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What came of a request."""
+    """The result of a request."""
 
     asked: _Asked
     told: _Outcome
 
 
 def silence_text(nas: Nas, silence: Silence) -> str:
-    """Return what the silence of a NAS may mean; RFC 5176 lets it drop what another secret signed without a word."""
+    """Return the possible meanings of a NAS' silence; RFC 5176 lets it drop a packet that another secret signed without
+    a word.
+    """
     heard = f"; {silence.refused}" if silence.refused else ""
     return (
         f"no reply from NAS {nas.name} at {nas.dynauth_host}:{nas.dynauth_port} ({silence.attempts} datagrams in "
@@ -617,7 +619,7 @@ def silence_text(nas: Nas, silence: Silence) -> str:
 
 
 def _answered(outcomes: list[_Told]) -> Reply:
-    """Return what the NAS said of all sessions, the worst of it first: unknown, refused, done."""
+    """Return the answers of the NAS on all sessions, the worst first: unknown, refused, done."""
     errors = [o.told for o in outcomes if isinstance(o.told, RadiusError)]
     if len(errors) == len(outcomes):
         raise NotSentError(str(errors[0]), reason=RadiusReason.NAS_UNREACHABLE)

@@ -1,7 +1,7 @@
 """FreeRADIUS' SQL database: bulk reads of users, groups and open sessions, and conditional writes of a user's rows.
 
 Logins and groups are compared as the database compares them (MariaDB: without case, without trailing blanks): every
-look-up is `username = <literal>` in SQL, as FreeRADIUS does it, and what comes back is sorted by the login asked for. A
+look-up is `username = <literal>` in SQL, as FreeRADIUS does it, and the rows are sorted by the login asked for. A
 collation may hold two people's logins equal (jose, josé): rows of a spelling that differs by more than case are told,
 and never written.
 
@@ -9,7 +9,7 @@ A write is one transaction: read the rows, compare with *before*, change the few
 COMMIT is sent nothing has happened (NotSentError); when its answer is lost, it may have (LostError).
 
 The statements stand first: each look-up compares a key as the database compares it with a literal, as FreeRADIUS' own
-queries do, and tells how the database spells what it found.
+queries do, and tells how the database spells a found key.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ _REASONS: Final[Mapping[SqlFault, AnyReason]] = {
 class UserRows:
     """A login's rows in database order.
 
-    `same_as`: what else the database holds equal to it: other logins of the same call, and spellings of the rows that
+    `same_as`: others that the database holds equal to it: other logins of the same call, and spellings of the rows that
     are another login or stand beside each other.
     """
 
@@ -332,7 +332,7 @@ class SqlAuthority:
         """Return the result of blocking work on a connection that nobody else uses meanwhile. It writes nothing.
 
         Args:
-            work: what is done with it.
+            work: with the connection.
             fresh: on a connection of its own, for which the password is asked for anew.
 
         Raises:
@@ -350,8 +350,8 @@ class SqlAuthority:
         """Make the row changes if the user's rows still read `before`, in one transaction.
 
         Args:
-            login: whose rows.
-            before: what they must read.
+            login: of the rows.
+            before: their expected content.
             changes: from `rowset.changes(before, ...)`.
             to_value: turns rows into a value, as `before` was made.
 
@@ -367,7 +367,7 @@ class SqlAuthority:
 
         Args:
             unique_id: its acctuniqueid.
-            session: what the row must read while it is open (`addresses.session_value`).
+            session: the expected row while it is open (`addresses.session_value`).
             closes: whether it is closed; else it is opened again, if it was closed here.
 
         Raises:
@@ -477,7 +477,7 @@ class SqlAuthority:
         return found
 
     def unreadable(self, err: BaseException) -> UnreadableError:
-        """Return what one of DRIVER_ERRORS is for the main job."""
+        """Return the main job's error for one of DRIVER_ERRORS."""
         reason = TargetReason.TIMEOUT if fault(err) in (SqlFault.BUSY, SqlFault.CONFLICT) else _REASONS[fault(err)]
         why = explained(err, self._pool.target)
         return UnreadableError(f"{self._pool.target.id}: cannot be read: {why}", reason=reason)
@@ -574,7 +574,7 @@ class _Transaction:
         return NotSentError(what, reason=TargetReason.TIMEOUT)
 
     def _judge(self, err: BaseException, connection: Connection | None, *, last: bool) -> None:
-        """Return when the transaction may be run again; raise what is known otherwise."""
+        """Return when the transaction may be run again; raise the known error otherwise."""
         kind, target = fault(err), self.pool.target
         why = explained(err, target, connection.verb if connection else "")
         if kind is SqlFault.CONFLICT:

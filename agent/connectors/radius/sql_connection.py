@@ -1,10 +1,10 @@
 """Connections to the database that FreeRADIUS reads: PostgreSQL, MariaDB or SQLite, behind the same few methods.
 
-Blocking, for threads: psycopg's asynchronous half is asyncio's. `SqlFault` says what a driver's error means for a
-transaction; `sql_errors` says it for people. `Pool` lends connections to
-bounded threads; `Guard` gives up one that hangs without losing track of what it had sent.
+Blocking, for threads: psycopg's asynchronous half is asyncio's. `SqlFault` is the meaning of a driver's error for a
+transaction; `sql_errors` tells it to people. `Pool` lends connections to bounded threads; `Guard` gives up one that
+hangs without losing track of its sent statements.
 
-What `Pool` raises beside the drivers' errors, and its callers tell as the target's absence:
+The errors of `Pool` beside the drivers', which its callers tell as the target's absence:
 
 * OSError
   x NoThreadError: no thread could be started on this machine
@@ -57,10 +57,10 @@ _NO_THREAD: Final = "can't start new thread"
 
 
 class SqlFault(enum.Enum):
-    """What a driver's error means.
+    """The meaning of a driver's error.
 
     CONFLICT: the transaction was rolled back for another's sake, and may be run again. BUSY: it took longer than
-    allowed, and is rolled back. GONE: the connection broke, the server may have done what was last sent. REFUSED: the
+    allowed, and is rolled back. GONE: the connection broke, the server may have done the last statement. REFUSED: the
     server will not do it (password, permission, a missing table).
     """
 
@@ -91,7 +91,7 @@ _SQLITE_BUSY: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 def fault(err: BaseException) -> SqlFault:
-    """Return what an error of DRIVER_ERRORS means."""
+    """Return the meaning of an error of DRIVER_ERRORS."""
     match err:
         case psycopg.Error():
             return _postgresql_fault(err)
@@ -215,7 +215,7 @@ class Connection:
             raise
 
     def follow(self, talk: Talk[_T]) -> _T:
-        """Execute the statements of a talk, one after the other, and return what they mean."""
+        """Execute the statements of a talk, one after the other, and return their meaning."""
         try:
             query = next(talk)
             while True:
@@ -225,7 +225,7 @@ class Connection:
         return found
 
     async def follow_here(self, talk: Talk[_T]) -> _T:
-        """Do as `follow`, in the task that calls: only with PostgreSQL, whose client need not block.
+        """Do as `follow`, in the task that calls: only with PostgreSQL, which has a client that need not block.
 
         Cancelled, it leaves the connection useless.
         """
@@ -261,7 +261,7 @@ class Connection:
         return cursor
 
     def close(self) -> None:
-        """Close the connection; the server rolls back what was not committed."""
+        """Close the connection; the server rolls back uncommitted statements."""
         if self._connection is not None:
             with contextlib.suppress(*DRIVER_ERRORS):
                 self._connection.close()
@@ -290,7 +290,7 @@ BEGIN_WRITING: Final = {
     Database.MARIADB: "START TRANSACTION READ WRITE",
     Database.SQLITE: "BEGIN IMMEDIATE",
 }
-"""Starts a transaction whose reads still hold when it commits.
+"""Starts a transaction with reads that still hold when it commits.
 
 MariaDB: only for rows and gaps read with FOR UPDATE. PostgreSQL: against every transaction for rows that exist, against
 other serializable ones for rows that do not.
