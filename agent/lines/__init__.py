@@ -1,4 +1,4 @@
-"""The lines of subscribers: the state of every part of every device, since when, and what hangs on it.
+"""The lines of subscribers: the state of every part of every device, since when, and the services on it.
 
 * `known`: devices, parts, MAC addresses and neighbors as they were read last.
 * `following`: how a part's state follows from its reading and the one before. Pure.

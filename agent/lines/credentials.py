@@ -23,7 +23,7 @@ class SilentCredential:
     since_s: int
 
     def text(self, now_s: float) -> str:
-        """Return what is the matter, for people."""
+        """Return the problem, for people."""
         for_ = age_text(max(int(now_s) - self.since_s, 0))
         return f"all {self.devices} devices with credential {self.name} are silent for {for_}: was it changed?"
 

@@ -27,13 +27,13 @@ from agent.spelling import mac_digits
 from agent.store.db import Store
 
 Hints = Callable[[Query, str | None], Mapping[str, Sequence[Hint]]]
-"""Returns what other systems know of the CPE of a service, or of all of them (None), by service."""
+"""Returns other systems' facts on the CPE of a service, or of all of them (None), by service."""
 VIEW_S: Final = 60.0
 """How often outages are worked out by themselves, for monitoring and previews."""
 HUNG_S: Final = 1.5 * VIEW_S
 """How old it may be where each service hangs, in a large network."""
 FRESH_S: Final = 2.0
-"""An answer so young is given to everybody who asks."""
+"""An answer so young is given to every caller."""
 QUICK_S: Final = 0.1
 """Where outages take no more CPU time to work out, they are worked out for each page of a subscriber."""
 TOPOLOGY_S: Final = 10.0
@@ -59,10 +59,10 @@ class OutageView:
 
     Args:
         made_s: that moment, unix seconds.
-        causes: what is down or bad.
+        causes: the parts that are down or bad.
         cut: services that are cut off, with the cause.
-        services: services in the inventory; `found`: those whose line is known, `behind`: of which only a part is known
-            that they share with others.
+        services: services in the inventory; `found`: those with a known line, `behind`: those of which only a shared
+            part is known.
         devices: the known devices by target.
         parts: parts by kind and state.
         rooted: whether roots are configured that are known devices.
@@ -141,7 +141,7 @@ class LineDesk:
         hints: Hints,
         credentials: Callable[[], Sequence[SharedCredential]] = tuple,
     ) -> None:
-        """Take what answers rest on.
+        """Take the sources of answers.
 
         Args:
             store: the agent's own.
@@ -149,7 +149,7 @@ class LineDesk:
             terms: `[lines]`.
             mapping: the operator's file.
             addresses: target by IP address, as configured.
-            hints: what other systems know of CPE.
+            hints: other systems' facts on CPE.
             credentials: that devices share.
         """
         self._credentials = credentials
@@ -221,7 +221,7 @@ class LineDesk:
         return None if device is None else (device, states.parts(query, target), states.events(query, target))
 
     def links(self, target: str) -> list[ShownLink]:
-        """Return the links of a device to others, with the names of their ports, and by what they are known."""
+        """Return the links of a device to others, with the names of their ports, and the evidence."""
         query, topology = self._store.query, self._recent_topology()
         configured = topology.configured.values()
         found = [(link, "configured" if link in configured else "both ends") for link in topology.links.get(target, ())]
@@ -252,9 +252,9 @@ class LineDesk:
         return uplink_of(self._read_topology(query, self._addresses()), target, part)
 
     async def note_macs(self, found: Iterable[tuple[str, str, str]]) -> None:
-        """Remember MAC addresses that sessions showed: service, address as twelve hex digits, by what.
+        """Remember MAC addresses that sessions showed: service, address as twelve hex digits, the source.
 
-        Of what is known already nothing is written.
+        Known ones are not written again.
         """
         known = {(service, mac) for service, mac, _, _ in states.service_macs(self._store.query)}
         new = tuple(one for one in dict.fromkeys(found) if one[:2] not in known)
@@ -262,7 +262,7 @@ class LineDesk:
             await self._store.run(RecordServiceMacs(new, int(self._clock.wall_s())))
 
     async def note_sessions(self, found: Iterable[tuple[str, LiveSession]]) -> None:
-        """Remember the MAC addresses of CPE that sessions show, each with the service whose session it is."""
+        """Remember the MAC addresses of CPE that sessions show, each with the service of the session."""
         await self.note_macs(
             (service, mac, f"session on {session.place}")
             for service, session in found
@@ -354,7 +354,7 @@ class LineDesk:
 
 
 def _port_named(query: Query, cause: Cause) -> Cause:
-    """Return a cause whose upstream ports are called as people know them; keys are not for them."""
+    """Return a cause with upstream ports named as people know them; keys are not for them."""
     claims = tuple((target, _port_name(query, target, key)) for target, key in cause.claims)
     return replace(cause, upstream_port=_port_name(query, cause.upstream, cause.upstream_port), claims=claims)
 

@@ -44,7 +44,7 @@ class FoundBy(enum.IntEnum):
 
 
 class HintKind(enum.Enum):
-    """What is known of a subscriber's CPE."""
+    """The facts on a subscriber's CPE."""
 
     MAC = "mac"
     SERIAL = "serial"
@@ -74,14 +74,14 @@ class LineCandidate:
 
 @dataclass(frozen=True, slots=True)
 class ServiceLine:
-    """What is known of a service's line.
+    """The facts on a service's line.
 
     Args:
         service: its ref.
         line: the part that serves it; None: none is known for certain.
-        candidates: what was found, where it is not certain; empty with `line`.
+        candidates: the parts found, where it is not certain; empty with `line`.
         behind: parts that it is behind with others, the edge-most first.
-        notes: what did not lead to a part, and why.
+        notes: the hints that did not lead to a part, and why.
     """
 
     service: str
@@ -134,8 +134,8 @@ class LineFinder:
         """Return a service's line, or its candidates.
 
         Args:
-            service: whose line it is.
-            hints: what is known of its CPE beside the inventory.
+            service: of the line.
+            hints: the facts on its CPE beside the inventory.
         """
         notes: list[str] = []
         every = list(dict.fromkeys([*self._mapped_macs(service), *hints_of(service), *hints]))

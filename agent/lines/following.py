@@ -1,7 +1,7 @@
-"""How the state of a part follows from its reading and what was known before. Pure.
+"""How the state of a part follows from its reading and its former state. Pure.
 
-* A device that restarted had its ports down meanwhile: what is up is up since then, and that is no flapping. What was
-  down before and is down after it has been down all the time.
+* A device that restarted had its ports down meanwhile: a port that is up is up since then, and that is no flapping.
+  A port that was down before and is down after it has been down all the time.
 * The device's own "since" decides, where it has one: a port that went down and up between two readings is seen by it.
 * A reading that ends just after a notification may have asked before it: the notification stands until the next one.
 * A notification that anybody could have sent changes no state: it is told, not read. Forged ones kept a port down.
@@ -97,7 +97,7 @@ def _number(of: int | None) -> int | None:
 
 
 def _replaced(old: KnownDevice, reading: DeviceReading) -> str:
-    """Return what shows that another device is behind the address; "": nothing does. A new name alone is a new name."""
+    """Return the evidence of another device behind the address; "": there is none. A new name alone is a new name."""
     for what, before, now in (
         ("serial number", old.serial, reading.serial[:WORD_CHARS]),
         ("kind of device", old.object_id, reading.object_id[:TEXT_CHARS]),
@@ -234,7 +234,7 @@ def _since(old: KnownPart | None, state: LinkState, told_s: int | None, moment: 
 
 
 def _usual(before: Mapping[str, float], measures: Mapping[str, float]) -> Mapping[str, float]:
-    """Return the usual levels after a reading; what is far below them does not count, or it would soon be usual."""
+    """Return the usual levels after a reading; a level far below them does not count, or it would soon be usual."""
     usual = dict(before)
     for name in LEVELS:
         now = measures.get(name)

@@ -66,7 +66,7 @@ class KnownPart:
         told: that state in the device's words.
         since_s: since when it is in that state, unix seconds.
         since_how: how that is known.
-        how: by what the state is known.
+        how: the evidence for the state.
         event_s: when a notification told of it last; 0: none did.
         seen_s: when it was last in a reading; 0: it is in the last one.
         gone: whether it is no longer there, though its kind was read.
@@ -75,7 +75,7 @@ class KnownPart:
         parent: key of the part that it hangs on, or "".
         index: the device's own number of it.
         measures: as read last.
-        usual: what levels usually are.
+        usual: the usual levels.
         before: measures of the last reading before its state changed, and `before_s`, when that was.
         errors: error counters.
         facts: other texts for people.
@@ -143,7 +143,7 @@ class KnownDevice:
         macs_s: when its MAC addresses were read last.
         restarts: when it restarted, as seen here, the newest last.
         replaced_s: when another device was found behind its address; 0: never.
-        replaced: what was found to differ then.
+        replaced: the differences found then.
         not_read: questions that it left open at the last reading.
         source: the system that read it, for people; "": the agent did.
         places: where its management answers, ADDRESS:PORT.
@@ -176,7 +176,7 @@ class KnownDevice:
 
     @property
     def name(self) -> str:
-        """What the configuration calls it."""
+        """Its name in the configuration."""
         return self.target.partition("/")[2]
 
     @property

@@ -33,7 +33,7 @@ PLACES_MAX: Final = 4
 """Addresses at which the management of one device answers."""
 
 CHANGES_KEPT: Final = 16
-"""State changes of a part whose times are known."""
+"""State changes of a part with known times."""
 FLAP_WINDOW_S: Final = 1800
 FLAP_CHANGES: Final = 5
 """So many changes within the window are flapping: two failures with their ends in half an hour are not."""
@@ -50,11 +50,11 @@ OLD_READINGS: Final = 2
 USUAL_SHARE: Final = 0.02
 """How much of a new value goes into the usual one: half of it is from the last 3 hours at one reading in 5 minutes."""
 FADE_DB: Final = 6.0
-"""A level so far below its usual one is fading, and does not change what is usual."""
+"""A level so far below its usual one is fading, and does not change the usual one."""
 WAY_MACS: Final = 8
 """A port with more addresses leads to more than one subscriber: a house with a bridged CPE has fewer."""
 TOGETHER_S: Final = 600
-"""What failed within this time failed together: two readings at one in five minutes."""
+"""Parts that failed within this time failed together: two readings at one in five minutes."""
 TOGETHER_LEAST: Final = 3
 CLAIMS_SHOWN: Final = 2
 """Links of a device that only one end tells of, and that its cause shows. Chosen arbitrarily."""

@@ -5,10 +5,10 @@
 * A device that answers and cannot be read (a wrong secret of version 3, a missing one) is told for itself: it is no
   sign that anybody is cut off.
 * A part is a cause where somebody would miss it: a subscriber's line, a link between devices, a radio or PON port, an
-  ONU or client that was up. A port that nobody ever used is none. What hangs on a part that is down is no cause of its
+  ONU or client that was up. A port that nobody ever used is none. A part behind one that is down is no cause of its
   own, and neither is a port towards a silent device.
 * Most of the ONUs of a PON port (or the clients of a radio) that failed together are one cause.
-* What changes again and again is one line that says so, whatever state it has at the moment.
+* A part that changes again and again is one line that says so, in any state.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class CauseKind(enum.Enum):
     DOWN = "down"
     """A part is down."""
     TOGETHER = "together"
-    """Most of what hangs on a part went down at the same time."""
+    """Most parts behind one went down at the same time."""
     RESTARTED = "restarted"
     FLAPPING = "flapping"
     FADING = "fading"
@@ -48,7 +48,7 @@ class CauseKind(enum.Enum):
 
 
 _CUTS: Final = frozenset({CauseKind.SILENT, CauseKind.DOWN, CauseKind.TOGETHER})
-"""Causes that cut services off: they stand before what is bad but works."""
+"""Causes that cut services off: they stand before parts that are bad but work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +60,13 @@ class Cause:
         target: the device.
         part: the part; None: the device itself.
         since_s: unix seconds.
-        detail: what is known of it, for people.
+        detail: the facts on it, for people.
         upstream: the device that is next towards the root, and `upstream_port`, its port as it calls it; "": not
             known.
         claims: without `upstream`: devices and ports at the other end of links that only one end tells of.
         behind: devices that are silent for it.
         parts: how many parts failed together, and `of`, out of how many.
-        services: refs of the services whose lines hang on it.
+        services: refs of the services with lines on it.
     """
 
     kind: CauseKind
@@ -85,7 +85,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class OutageGround:
-    """What outages are judged by.
+    """The basis on which outages are judged.
 
     Args:
         topology: devices and links.
@@ -329,7 +329,7 @@ class _Judge:
         return 0 if device is None else device.read_s
 
     def _hanging(self, place: Place) -> tuple[str, ...]:
-        """Return the services on a part and on what hangs on it; a cycle ends."""
+        """Return the services on a part and on the parts behind it; a cycle ends."""
         found, seen, waiting = set(self._seen.served.get(place, ())), {place}, [place]
         while waiting:
             for child in self._children.get(waiting.pop(), ()):
@@ -369,7 +369,9 @@ def _words(parts: Iterable[KnownPart]) -> str:
 
 
 def affected(found: Iterable[Cause]) -> dict[str, Cause]:
-    """Return the services that are cut off now, each with the worst cause; what is bad but works cuts nobody off."""
+    """Return the services that are cut off now, each with the worst cause; a part that is bad but works cuts nobody
+    off.
+    """
     cut: dict[str, Cause] = {}
     for cause in found:
         if cause.kind in _CUTS:
@@ -381,7 +383,7 @@ def affected(found: Iterable[Cause]) -> dict[str, Cause]:
 def cause_of(found: Sequence[Cause], target: str, part: str, service: str = "") -> Cause | None:
     """Return the cause that a part's state comes from, where that is something else than the part itself.
 
-    `service`: whose line the part is; a part of the device on which it hangs may be down.
+    `service`: of the part's line; a part of the device above it may be down.
     """
     for cause in found:
         if target == cause.target and (cause.part is None or cause.part.key != part) and cause.kind in _WHOLE:

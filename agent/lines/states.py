@@ -162,7 +162,7 @@ def _read(text: str) -> Mapping[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class RecordDeviceReading:
-    """Command: a device answered. What is beyond the limits is left out, and `not_read` of the device says so."""
+    """Command: a device answered. Parts beyond the limits are left out, and `not_read` of the device says so."""
 
     reading: DeviceReading
 
@@ -480,7 +480,7 @@ def _port_macs(query: Query, target: str) -> Collection[str]:
 
 @dataclass(frozen=True, slots=True)
 class RecordServiceMacs:
-    """Command: sessions of services showed MAC addresses of their CPE. `macs`: service, twelve hex digits, by what."""
+    """Command: sessions of services showed MAC addresses of their CPE. `macs`: service, hex digits, source."""
 
     macs: tuple[tuple[str, str, str], ...]
     at_s: int
@@ -632,7 +632,7 @@ def macs(query: Query, mac: str) -> list[KnownMac]:
 
 
 def service_macs(query: Query, service: str | None = None) -> list[tuple[str, str, str, int]]:
-    """Return the MAC addresses that sessions of a service showed, or of all: service, address, by what, and when."""
+    """Return the MAC addresses that sessions of a service showed, or of all: service, address, source, and when."""
     rows = query("SELECT service, mac, how, seen_s FROM service_mac WHERE service = ?1 OR ?1 IS NULL", (service,))
     return [(r["service"], r["mac"], r["how"], r["seen_s"]) for r in rows]
 

@@ -3,8 +3,9 @@
 A neighbor proves nothing, and may be nobody's: it is a known device by its address, by its MAC address, or by its name
 where only one device has that name. Edges have no direction; cycles are usual.
 
-* A link counts when both devices tell of each other, each at the port that the other one names. What only one of them
-  tells is a claim: a subscriber's CPE can announce any name, but it cannot make the real device hear it at that port.
+* A link counts when both devices tell of each other, each at the port that the other one names. A link that only one of
+  them tells is a claim: a subscriber's CPE can announce any name, but it cannot make the real device hear it at that
+  port.
 * A configured upstream counts without a neighbor, and no other way leads to its device.
 """
 
@@ -163,7 +164,7 @@ def _configured(
     port_key: Callable[[str, str], str],
     confirmed: Collection[DeviceLink],
 ) -> tuple[dict[str, DeviceLink], list[str]]:
-    """Return the configured link of each device to its upstream, and what is wrong with others.
+    """Return the configured link of each device to its upstream, and the faults of others.
 
     Where both ends tell of a link at the configured port, it is that one.
     """
@@ -205,8 +206,8 @@ def _told(
 ) -> tuple[list[DeviceLink], list[DeviceLink]]:
     """Return the links that both ends tell of, and those that only one does.
 
-    A CPE chooses what it announces, and so what the device at its port tells. It does not choose what the real device
-    tells of that port: so each end must be named by the other one.
+    A CPE chooses its announcement, and with it the word of the device at its port. It does not choose the real device's
+    word on that port: so each end must be named by the other one.
     """
     told: dict[tuple[str, str], list[KnownNeighbor]] = {}
     for one in neighbors:

@@ -1,7 +1,7 @@
 """Which targets are one device, and which of them is shown. Pure.
 
 The agent may poll a device that another system polls too, and two systems may know one device. Two targets are the same
-device only where that is certain, since what is hidden causes no outage:
+device only where that is certain, since a hidden one causes no outage:
 
 * their management answers at the same address and port; or
 * serial number and kind (sysObjectID) are the same; or
@@ -11,7 +11,7 @@ A target that could be several of the agent's own is none of them. Two targets o
 neither two that the agent polls, nor two of the same system.
 
 The agent's own target is shown while it is fresh. Otherwise the one that was shown stays while it is fresh (at first
-the one whose name comes first); after that the one with the newest reading takes its place.
+the one with the first name); after that the one with the newest reading takes its place.
 """
 
 from __future__ import annotations

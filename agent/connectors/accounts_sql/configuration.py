@@ -71,7 +71,7 @@ def secrets(config: AccountsSqlConfig) -> frozenset[str]:
 
 
 def sources(config: AccountsSqlConfig) -> tuple[SourceTerms, ...]:
-    """Return what every source is configured with."""
+    """Return the settings of every source."""
     return tuple(source.terms for source in config)
 
 

@@ -98,7 +98,7 @@ class AccountsSqlConnector:
         return HmacScheme(self._sources[target].style, [self._secrets(name) for name in names])
 
     async def rights(self, target: str) -> Sequence[str]:
-        """Return what the database's user could do beyond reading.
+        """Return the rights of the database's user beyond reading.
 
         Raises:
             SourceError: it could not be asked.

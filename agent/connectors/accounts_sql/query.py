@@ -1,4 +1,4 @@
-"""Queries as an operator writes them: what is refused, and what is put around them. Pure.
+"""Queries as an operator writes them: refusals, and the frame around them. Pure.
 
 The connection that they run on cannot write, whatever stands in them; the checks here give a mistake its place in the
 configuration file.

@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class QueryRows:
-    """What a query gave."""
+    """The result of a query."""
 
     columns: tuple[str, ...]
     rows: Sequence[tuple[object, ...]]
@@ -195,7 +195,7 @@ class SqlReader:
             return any(_WRITES.search(str(row[0]).partition(" ON ")[0]) for row in cursor.fetchall())
 
     def _told(self, err: BaseException) -> SourceError:
-        """Return what a driver's error means: its class and code, never its text."""
+        """Return the meaning of a driver's error: its class and code, never its text."""
         state, where = BillingState.UNREACHABLE, f"{self._source.host} ({self._source.database.value})"
         match err:
             case psycopg.Error():

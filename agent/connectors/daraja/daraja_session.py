@@ -58,7 +58,7 @@ class DarajaReader:
         return {"authorization": f"Bearer {self._token}"}
 
     async def payments(self, since_s: float) -> Sequence[Payment]:
-        """Return what was paid in since a moment, of the last 48 hours.
+        """Return the payments since a moment, of the last 48 hours.
 
         Raises:
             SourceError: not all could be asked for.
@@ -77,7 +77,7 @@ class DarajaReader:
         return [payment for payment in found if payment is not None]
 
     async def rights(self) -> Sequence[str]:
-        """Return what can be said of the credentials once they were tried.
+        """Return the sentences on the credentials once they were tried.
 
         Raises:
             SourceError: they are refused, or there is no answer.

@@ -1,7 +1,7 @@
 """M-Pesa's C2B confirmations (Safaricom Daraja). They are **not signed**: nothing of one is ever believed. Pure.
 
-What stands against a forged call is the address list and the random part of the URL; what a forged call could reach
-is one more question to the API. A payment counts once the Pull Transactions API has told it.
+The address list and the random part of the URL stand against a forged call; it could cause one more question to the
+API, no more. A payment counts once the Pull Transactions API has told it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 * `trxDate` ends in Z, and whether that is meant is not said: Safaricom writes East African time elsewhere without a
   zone. So a payment was made between the two moments.
-* `billreference` is what the payer typed. Names and numbers of payers are not kept.
+* `billreference` is the payer's text. Names and numbers of payers are not kept.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ KEYS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class FolderSource:
-    """One folder. `owner`: uid whose files count beside root's and our own; None: nobody's."""
+    """One folder. `owner`: uid with files that count beside root's and our own; None: none."""
 
     terms: SourceTerms
     folder: Path
@@ -79,7 +79,7 @@ def parse(reader: ConfigReader) -> FolderConfig:
 
 
 def sources(config: FolderConfig) -> tuple[SourceTerms, ...]:
-    """Return what every source is configured with."""
+    """Return the settings of every source."""
     return tuple(source.terms for source in config.sources)
 
 

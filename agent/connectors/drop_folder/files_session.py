@@ -1,4 +1,4 @@
-"""Files of a folder: which of them are whole, who wrote them, and what they hold. Blocking, for threads.
+"""Files of a folder: whether they are whole, their writers, and their content. Blocking, for threads.
 
 * A file counts under its last name only, or when its manifest agrees; a name that begins with a dot never does.
 * It counts when its owner is root, the agent's user or the configured one, and nobody else can write it or replace it.
@@ -135,7 +135,7 @@ class FolderFiles:
         return data, info
 
     def _check_writer(self, what: str, info: os.stat_result) -> None:
-        """Return unless somebody whose word is no evidence can write a file, or put another one in its place.
+        """Return unless a writer without evidence can write a file, or put another one in its place.
 
         Raises:
             SourceError: somebody can.

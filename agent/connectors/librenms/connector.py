@@ -76,7 +76,7 @@ class LibrenmsConnector:
         return found
 
     def reports(self) -> Sequence[DeviceReport]:
-        """Return how the last reading of each LibreNMS went, and what each says of its devices."""
+        """Return how the last reading of each LibreNMS went, and its word on its devices."""
         return [report for reader in self._readers.values() for report in self._of(reader)]
 
     async def probe(self, target: str) -> DeviceReport:

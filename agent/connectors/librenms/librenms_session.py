@@ -4,8 +4,8 @@
   for only once it was polled again. Its bridge and ARP tables and its neighbors, which LibreNMS reads every few hours,
   are asked for every `SLOW_S`.
 * An empty list is answered with 404.
-* What cannot be read or understood of one device is told, and the others are read. When several in a row are not
-  answered, the LibreNMS is what does not answer.
+* Failures of one device are told, and the others are read. When several in a row are not answered, the LibreNMS itself
+  does not answer.
 * Only GET is sent.
 """
 

@@ -169,10 +169,10 @@ def _handle(text: str, taken: set[str]) -> str:
 
 @app.command()
 def add(
-    name: Annotated[str, typer.Argument(help="What the device is called in the configuration: a-z, 0-9 and -")],
+    name: Annotated[str, typer.Argument(help="The device's name in the configuration: a-z, 0-9 and -")],
     address: Annotated[str, typer.Argument(help="Where it answers")],
     credential: Annotated[str, typer.Option("--credential", help="The NAME of a [snmp-credential.NAME]")],
-    sys_name: Annotated[str, typer.Option("--sys-name", help="What it must call itself")] = "",
+    sys_name: Annotated[str, typer.Option("--sys-name", help="The name that it must give itself")] = "",
     port: Annotated[int, typer.Option("--port", min=1, max=65_535, help="Its port")] = 161,
     fleet: Annotated[Path | None, typer.Option("--fleet", help="Append a line to this fleet's file instead")] = None,
 ) -> None:

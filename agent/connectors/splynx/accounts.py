@@ -3,14 +3,14 @@
 Source: the description of Splynx' API 2.0. Its traps:
 
 * `deposit` above zero is credit; ours above zero is debt. It stands in a customer's billing settings, which are asked
-  for one by one: only of those who have an invoice that is due.
+  for one by one: only for customers with an invoice that is due.
 * Numbers come as texts (`"7412.0000"`), ids as numbers or texts. "No day" is `0000-00-00`.
 * An invoice lowers the deposit when it is issued, and a payment raises it, whether it stands on an invoice or not. So
-  the sum of unpaid invoices and the deposit is what was paid and stands on none of them.
+  the sum of unpaid invoices and the deposit is the paid amount that stands on none of them.
 * Invoices are asked for while they are `not_paid`; `due` is the part that is unpaid. `pending` ones wait for a payment
   that was made, and ask for nothing; proforma invoices are another list.
 * Payments have a day and no time.
-* `blocked` is Splynx' own enforcement. It says nothing of what is owed.
+* `blocked` is Splynx' own enforcement. It says nothing of debts.
 * Customers of a prepaid type have no invoices: nothing of theirs is ever overdue.
 """
 
@@ -27,7 +27,7 @@ from agent.billing_model.records import Record, record_untrusted
 
 NOT_PAID: Final = "not_paid"
 _GONE: Final = ("disabled", "inactive")
-"""Statuses of customers who were closed."""
+"""Statuses of closed customers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,9 @@ _CUSTOMERS, _INVOICES, _PAYMENTS = "/admin/customers/customer", "/admin/finance/
 _FEW = 10
 """A list of one customer's invoices that is shorter needs one call."""
 _NEXT = timedelta(days=1)
-"""Zones differ by about a day: who may be overdue somewhere while the reading counts is asked for the deposit."""
+"""Zones differ by about a day: a customer that may be overdue somewhere while the reading counts is asked for the
+deposit.
+"""
 
 
 class SplynxReader:
@@ -37,7 +39,7 @@ class SplynxReader:
         Args:
             source: as configured.
             secrets: the vault.
-            clock: of pauses, of nonces and of what was read when.
+            clock: of pauses, nonces and readings.
             book: keeps the highest nonce that may have been used.
             zone: the operator's.
         """
@@ -194,7 +196,7 @@ class SplynxReader:
     # --- what the key may do ---
 
     async def rights(self) -> Sequence[str]:
-        """Return what is known of the API key, a sentence each.
+        """Return the facts on the API key, a sentence each.
 
         Raises:
             SourceError: it could not be asked.
