@@ -25,7 +25,7 @@ from protos import message_pb2 as pb
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
-_Behaviour = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
+_Behavior = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
 
 HEALTH: Final = "/grpc.health.v1.Health/"
 
@@ -82,15 +82,15 @@ class CallGuard(grpc.aio.ServerInterceptor):
         path = handler_call_details.method
         if handler is None or path.startswith(HEALTH):
             return handler  # type: ignore[no-any-return] # Any: the stubs know synchronous handlers only
-        make, behaviour, deadline_s = (
+        make, behavior, deadline_s = (
             (grpc.unary_stream_rpc_method_handler, handler.unary_stream, None)
             if handler.response_streaming
             else (grpc.unary_unary_rpc_method_handler, handler.unary_unary, limits.UNARY_S)
         )
-        wrapped: Any = self._wrap(path.rpartition("/")[2], behaviour, deadline_s)
+        wrapped: Any = self._wrap(path.rpartition("/")[2], behavior, deadline_s)
         return make(wrapped, handler.request_deserializer, handler.response_serializer)
 
-    def _wrap(self, method: str, behaviour: _Behaviour, deadline_s: float | None) -> _Behaviour:
+    def _wrap(self, method: str, behavior: _Behavior, deadline_s: float | None) -> _Behavior:
         async def call(request: object, context: grpc.aio.ServicerContext[Any, Any]) -> object:
             begun = self._clock.monotonic_s()
             status = grpc.StatusCode.OK
@@ -99,7 +99,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
                 if self.draining:
                     await refuse(context, pb.REFUSAL_DRAINING, limits.DRAIN_RETRY_S)
                 async with asyncio.timeout(deadline_s):
-                    return await behaviour(request, context)
+                    return await behavior(request, context)
             except grpc.aio.AbortError:
                 status = _status(context)
                 write_event(LogEvent.CALL_REFUSED, method=method, status=status.name)

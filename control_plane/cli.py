@@ -14,7 +14,7 @@ from control_plane.errors import USAGE, ControlPlaneError, exit_code
 from durable.process import keep_memory_private
 from protos.command_line import LazyGroup, Noun
 from trust.errors import RefusedError, TrustError
-from trust.terminal import CODES, error_json, neutralise, wants_json
+from trust.terminal import CODES, error_json, neutralize, wants_json
 
 NOUNS: Final = (
     Noun("init", "control_plane.cli_server:app"),
@@ -50,7 +50,7 @@ class _Sentences(LazyGroup):
             return super().invoke(ctx)
         except (ControlPlaneError, TrustError) as err:
             # Messages may quote a field's name out of a hostile file
-            message, code = neutralise(str(err)), exit_code(err)
+            message, code = neutralize(str(err)), exit_code(err)
             reason = err.reason.value if isinstance(err, RefusedError) else CODES[code]
             as_json = wants_json(sys.argv[1:])
             typer.echo(error_json(reason, message, code) if as_json else f"ispcloud: {message}", err=True)

@@ -34,7 +34,7 @@ async def perform(isp: Isp, command: dict[str, object], stop: trio.Event) -> dic
     """Do one command and return its answer.
 
     Raises:
-        LabError: an unknown command, login or fault, or an error of dialling.
+        LabError: an unknown command, login or fault, or an error of dialing.
     """
     do, login, fault = (str(command.get(key, "")) for key in ("do", "login", "fault"))
     match do:

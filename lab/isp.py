@@ -294,7 +294,7 @@ async def open_lab(options: LabOptions) -> AsyncIterator[Isp]:
 
 
 async def _dial_everybody(isp: Isp) -> None:
-    async with trio.open_nursery() as dialling:
+    async with trio.open_nursery() as dialing:
         for nas in isp.nas.values():
             logins = [s.login for s in isp.services if s.online and s.mapped and nas.subscribed(s.login)]
-            dialling.start_soon(nas.dial_all, logins)
+            dialing.start_soon(nas.dial_all, logins)

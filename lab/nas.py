@@ -202,7 +202,7 @@ class Nas:
             await self._say_on()
         return lost
 
-    # --- dialling -----------------------------------------------------------------------------------------------------
+    # --- dialing -----------------------------------------------------------------------------------------------------
 
     async def dial(self, login: str) -> Session | None:
         """Let a CPE dial in once. None: rejected.
@@ -227,7 +227,7 @@ class Nas:
     async def dial_all(self, logins: Iterable[str]) -> None:
         """Let many CPE dial, some at a time, as after a power cut; those rejected or not answered try again later.
 
-        One that has dialled in by itself meanwhile is online: a CPE has one session. One with a changed login dials
+        One that has dialed in by itself meanwhile is online: a CPE has one session. One with a changed login dials
         with the new one.
         """
         limit = trio.CapacityLimiter(DIALS_AT_ONCE)

@@ -126,7 +126,7 @@ class RouterNas(Nas):
             if _is_loopback(row["address"])
         ]
 
-    # --- dialling -----------------------------------------------------------------------------------------------------
+    # --- dialing -----------------------------------------------------------------------------------------------------
 
     async def dial(self, login: str) -> Session | None:
         """Let a CPE dial in once; where it is online, another one with the same login does.

@@ -221,7 +221,7 @@ class Staff:
         nas = self._isp.nas_of(name)
         ended = await nas.hang_up(name)
         session = await nas.dial(name)
-        return f"the CPE lost {ended} session(s) and dialled: {'rejected' if session is None else session.session_id}"
+        return f"the CPE lost {ended} session(s) and dialed: {'rejected' if session is None else session.session_id}"
 
     async def leave(self, login: str) -> str:
         """Let the CPE hang up for good."""

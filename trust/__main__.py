@@ -13,7 +13,7 @@ from pathlib import Path
 
 from trust.errors import MalformedError
 from trust.proof import verify_file_untrusted
-from trust.terminal import neutralise
+from trust.terminal import neutralize
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,11 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         report = verify_file_untrusted(args.file.read_bytes(), args.vkey, args.words)
     except (OSError, MalformedError) as err:
-        print(f"cannot read {args.file}: {neutralise(str(err))}", file=sys.stderr)
+        print(f"cannot read {args.file}: {neutralize(str(err))}", file=sys.stderr)
         return 2
     for line in report.lines:
         fault = "" if line.fault is None else f"{line.fault.value}: "
-        print(f"{'open' if line.part else 'ok' if line.ok else 'FAIL':<6}{fault}{neutralise(line.text)}")
+        print(f"{'open' if line.part else 'ok' if line.ok else 'FAIL':<6}{fault}{neutralize(line.text)}")
     if report.ok and not report.whole:
         print("VERIFIED IN PART: the file does not show that nothing is missing from it")
         return 3

@@ -17,7 +17,7 @@ _LATEST_S: Final = 253_402_300_799
 
 
 def argument_texts(verb: str, args: _Args) -> list[str]:
-    """Return the arguments of an effect for people, each a part of a line; `render` neutralises them."""
+    """Return the arguments of an effect for people, each a part of a line; `render` neutralizes them."""
     known = _SENTENCES if verb == _DISCONNECT else {}
     told = {name: text for name in known if name in args and (text := known[name](args))}
     others = {name for name in _SAID_WITH if _SAID_WITH[name] in told}

@@ -1,7 +1,7 @@
 """The preview of a plan, from its verified bytes: the one renderer, for the approver's desk and the agent's CLI.
 
 Writes, irreversible steps, class and counts come from the signed plan and items themselves. Texts for people (why, now,
-after) come from their `display`; a missing one is left out, nothing is invented. Every text passes `neutralise`, since
+after) come from their `display`; a missing one is left out, nothing is invented. Every text passes `neutralize`, since
 names come from subscribers' own hands, and every paragraph has a label and is indented, so that no text can pass for a
 line of ours.
 """
@@ -34,7 +34,7 @@ from trust.items import (
 from trust.leaf_text import minute_text
 from trust.policy import RiskClass
 from trust.statements import OnFailure, Plan, SizeBucket
-from trust.terminal import NO_WRAP, neutralise
+from trust.terminal import NO_WRAP, neutralize
 
 _LABEL: Final = 7
 _NAMES_SHOWN: Final = 12
@@ -69,7 +69,7 @@ def _lines(label: str, texts: Iterable[str], width: int) -> list[str]:
 
 def _shown(display: Mapping[str, str], *keys: str) -> list[str]:
     """Return the texts that are there, made safe."""
-    return [neutralise(display[k]) for k in keys if display.get(k)]
+    return [neutralize(display[k]) for k in keys if display.get(k)]
 
 
 def _join(*parts: str) -> str:
@@ -88,9 +88,9 @@ def _field(field: Field) -> str:
         case SecretRef():
             return "a secret"
         case str():
-            return neutralise(field) if field else '""'
+            return neutralize(field) if field else '""'
         case _:
-            return neutralise(" ".join(field))
+            return neutralize(" ".join(field))
 
 
 def _fields(value: Value) -> Mapping[str, Field]:
@@ -116,19 +116,19 @@ def _changes(t: Transition) -> Iterator[tuple[str, str, str]]:
 
 def _write(t: Transition) -> list[str]:
     """Return the lines of a write: one for a resource that is new or removed, else one for each changed field."""
-    address = neutralise(t.address)
+    address = neutralize(t.address)
     age = "" if t.before.live else " (last known value, not read live)"
     if isinstance(t.after, Absent) and not isinstance(t.before.value, Absent):
         return [f"- {address} as a whole: {_whole(t.before.value, ())}{age}"]
     if isinstance(t.before.value, Absent) and not isinstance(t.after, Absent):
         return [f"+ {address} is new: {_whole(t.after, t.unprovable)}{age}"]
-    return [f"{sign} {address} {neutralise(name)} {text}{age}" for sign, name, text in _changes(t)]
+    return [f"{sign} {address} {neutralize(name)} {text}{age}" for sign, name, text in _changes(t)]
 
 
 def _whole(value: Mapping[str, Field], unprovable: Collection[str]) -> str:
     """Return all fields of a resource in a line, `name=value`; in quotes where a value would not be one word."""
-    told = " ".join(f"{neutralise(name)}={_word_of(field)}" for name, field in value.items())
-    notes = ", ".join(neutralise(name) for name in value if name in unprovable)
+    told = " ".join(f"{neutralize(name)}={_word_of(field)}" for name, field in value.items())
+    notes = ", ".join(neutralize(name) for name in value if name in unprovable)
     return f"{told} [cannot be read back: {notes}]" if notes else told
 
 
@@ -157,15 +157,15 @@ def _record_lines(found: Sequence[Item]) -> list[str]:
     """Return the changes of the agent's own inventory: whole entries, and single fields."""
     lines = []
     for item in found:
-        name = neutralise(item.subject or "")
+        name = neutralize(item.subject or "")
         for change in item.desired:
             if isinstance(change, EntryChange):
                 lines.append(f"{'+' if change.added else '-'} inventory {name} as a whole")
             elif isinstance(change, EntryFieldChange):
-                after, before = (neutralise(text) or "none" for text in (change.after, change.before))
+                after, before = (neutralize(text) or "none" for text in (change.after, change.before))
                 lines.append(f"~ inventory {name} {change.name} {after} (was: {before})")
             elif isinstance(change, CpeChange):
-                serves = f"{neutralise(change.cpe)} serves {name or 'nobody yet'}"
+                serves = f"{neutralize(change.cpe)} serves {name or 'nobody yet'}"
                 secrets = "secrets may go into it" if change.added else "no more secrets go into it"
                 lines.append(f"{'+' if change.added else '-'} {serves}: {secrets}")
     rest = len(lines) - _NAMES_SHOWN
@@ -199,9 +199,9 @@ def _undo_lines(item: Item) -> Iterator[str]:
 
 
 def _effect(effect: Effect) -> str:
-    args = map(neutralise, argument_texts(effect.verb, effect.args))
+    args = map(neutralize, argument_texts(effect.verb, effect.args))
     proof = f"proven if {effect.proof.value} within {effect.within_s} s" if effect.proof else "cannot be proven"
-    return _join(f"! {neutralise(effect.verb)} {neutralise(effect.address)}", *args, proof, "irreversible")
+    return _join(f"! {neutralize(effect.verb)} {neutralize(effect.address)}", *args, proof, "irreversible")
 
 
 # --- previews -------------------------------------------------------------------------------------------------------
@@ -216,7 +216,7 @@ def render_preview(plan: Plan, items: Items, short_id: str, width: int = 100) ->
         short_id: the local alias that people type, such as K7QF.
         width: columns; words longer than that stay whole, since people copy them. `NO_WRAP`: a line stays one.
     """
-    short_id = neutralise(short_id)
+    short_id = neutralize(short_id)
     lines = _one(plan, items, short_id, width) if len(items.items) == 1 else _many(plan, items, short_id, width)
     return "\n".join(lines) + "\n"
 
@@ -224,7 +224,7 @@ def render_preview(plan: Plan, items: Items, short_id: str, width: int = 100) ->
 def _one(plan: Plan, items: Items, short_id: str, width: int) -> list[str]:
     item, head = items.items[0], items.head.display
     what = "1 CPE" if plan.action.on_cpe else "1 service" if item.subject is not None else "1 device"
-    title = _shown(item.display, "title") or ([neutralise(item.subject)] if item.subject else [])
+    title = _shown(item.display, "title") or ([neutralize(item.subject)] if item.subject else [])
     other = [f"({text})" for text in _shown(item.display, "other_services")]
     undo = _shown(item.display, "undo") or _shown(head, "undo")
     return [
@@ -251,23 +251,23 @@ def _not_one(item: Item) -> list[str]:
     if item.listed is Listed.CHANGE:
         return []
     word = "CANNOT ENFORCE" if item.listed is Listed.BLOCKED else "excluded"
-    return [_join(f"{word}: {neutralise(item.reason)}", *_shown(item.display, "why_not", "not_why"))]
+    return [_join(f"{word}: {neutralize(item.reason)}", *_shown(item.display, "why_not", "not_why"))]
 
 
 def _enforce(item: Item) -> list[str]:
     if item.enforce is None:
         return []
-    expect = " ".join(f"{neutralise(k)}={neutralise(v)}" for k, v in item.enforce.expect.items())
-    return [f"{neutralise(item.enforce.address)} must show {expect} within {item.enforce.within_s} s"]
+    expect = " ".join(f"{neutralize(k)}={neutralize(v)}" for k, v in item.enforce.expect.items())
+    return [f"{neutralize(item.enforce.address)} must show {expect} within {item.enforce.within_s} s"]
 
 
 def _required(items: Iterable[Item]) -> str:
     """Return the facts that are read again before the first byte: one in its own words, many together."""
     required = [r for item in items for r in item.requires]
-    facts = sorted({neutralise(r.shown) for r in required if r.test not in (_ENTRY, _READ)})
+    facts = sorted({neutralize(r.shown) for r in required if r.test not in (_ENTRY, _READ)})
     named = facts if len(facts) == 1 else [f"{len(facts)} facts"] if facts else []
     entry = ["its inventory entry"] if any(r.test == _ENTRY for r in required) else []
-    read = sorted({neutralise(r.address) for r in required if r.test == _READ})
+    read = sorted({neutralize(r.address) for r in required if r.test == _READ})
     more = [", ".join(read) if len(read) <= _RESTS_ON_SHOWN else f"{len(read)} resources"]
     return f"re-checked first: {', '.join(named + entry + (more if read else []))}" if required else ""
 
@@ -311,20 +311,20 @@ def _many(plan: Plan, items: Items, short_id: str, width: int) -> list[str]:
 
 
 def _counted(items: Iterable[Item], key: str) -> list[str]:
-    counts = Counter(neutralise(i.display[key]) for i in items if i.display.get(key))
+    counts = Counter(neutralize(i.display[key]) for i in items if i.display.get(key))
     return [f"{name} {n}" if key == "nas" else f"{n} {name}" for name, n in counts.most_common()]
 
 
 def _open_many(items: Iterable[Item]) -> list[str]:
     """Return the open ways out, each with the number of items that have it: most of a batch have the same."""
-    counts = Counter(neutralise(i.display["open"]) for i in items if i.display.get("open")).most_common()
+    counts = Counter(neutralize(i.display["open"]) for i in items if i.display.get("open")).most_common()
     rest = sum(n for _, n in counts[_OPEN_SHOWN:])
     return [*(f"{n}: {text}" for text, n in counts[:_OPEN_SHOWN]), *([f"{rest} others: see each"] if rest else [])]
 
 
 def item_name(item: Item) -> str:
     """Return how an item is named to people: by its CPE, by its service, or by its title (a router)."""
-    return neutralise(item.display.get("cpe") or item.subject or item.display.get("title") or f"item {item.n}")
+    return neutralize(item.display.get("cpe") or item.subject or item.display.get("title") or f"item {item.n}")
 
 
 def _groups(items: Iterable[Item]) -> list[str]:
@@ -335,7 +335,7 @@ def _groups(items: Iterable[Item]) -> list[str]:
     lines = []
     for (listed, reason), found in groups.items():
         word = "CANNOT ENFORCE, " if listed is Listed.BLOCKED else ""
-        lines.append(f"{len(found)} {word}{neutralise(reason)}: {_named(found)}")
+        lines.append(f"{len(found)} {word}{neutralize(reason)}: {_named(found)}")
     return lines
 
 
@@ -359,8 +359,8 @@ def _write_many(items: Iterable[Item]) -> list[str]:
     counts: Counter[str] = Counter()
     for item in items:
         for t in _transitions(item):
-            where = neutralise("/".join(t.address.split("/")[:3]))
-            counts.update(f"{sign} {where} {neutralise(name)} {text}" for sign, name, text in _changes(t))
+            where = neutralize("/".join(t.address.split("/")[:3]))
+            counts.update(f"{sign} {where} {neutralize(name)} {text}" for sign, name, text in _changes(t))
     lines = [f"{text} · {n} times" if n > 1 else text for text, n in counts.most_common(_NAMES_SHOWN)]
     rest = sum(counts.values()) - sum(n for _, n in counts.most_common(_NAMES_SHOWN))
     return [*lines, f"and {rest} other changed fields"] if rest else lines
@@ -369,9 +369,9 @@ def _write_many(items: Iterable[Item]) -> list[str]:
 def _effect_many(items: list[Item]) -> list[str]:
     effects = [(i, bool(step.fallback_for), step.do) for i in items for step in i.steps if isinstance(step.do, Effect)]
     now = Counter(_verb(item, e) for item, fallback, e in effects if not fallback)
-    fallbacks = Counter(neutralise(e.verb) for _, fallback, e in effects if fallback)
+    fallbacks = Counter(neutralize(e.verb) for _, fallback, e in effects if fallback)
     first = [step for item in items for step, fallback in _undone(item) if not fallback]
-    undo = Counter(neutralise(e.verb) for step in first for e in step.on_revert)
+    undo = Counter(neutralize(e.verb) for step in first for e in step.on_revert)
     return [
         *(f"! {n} × {verb} (irreversible)" for verb, n in now.most_common()),
         *(f"{_FALLBACK}! up to {n} × {verb} (irreversible)" for verb, n in fallbacks.most_common()),
@@ -382,9 +382,9 @@ def _effect_many(items: list[Item]) -> list[str]:
 def _verb(item: Item, effect: Effect) -> str:
     """Return the verb of an effect; of one that brings an image, also which image, and the model that gets it."""
     if not {"file", "version"} <= effect.args.keys():
-        return neutralise(effect.verb)
+        return neutralize(effect.verb)
     model = f" on {item.display['model']}" if item.display.get("model") else ""
-    return neutralise(f"{effect.verb} {effect.args['file']} ({effect.args['version']}){model}")
+    return neutralize(f"{effect.verb} {effect.args['file']} ({effect.args['version']}){model}")
 
 
 def _pace(items: Items) -> str:
@@ -416,7 +416,7 @@ def render_list(items: Items) -> str:
     """Return one line for each item: a batch's approver reads them before saying that they saw the detail."""
     lines = []
     for item in items.items:
-        name = neutralise(item.subject) if item.subject is not None else f"item {item.n}"
+        name = neutralize(item.subject) if item.subject is not None else f"item {item.n}"
         where = _shown(item.display, "title", "nas", "online")
         lines.append(_join(name, *(_not_one(item) or ["would change"]), *where))
     return "".join(line + "\n" for line in lines)
@@ -435,7 +435,7 @@ def render_summary(plan: Plan, short_id: str = "", width: int = 100) -> str:
     effects = [f"! {kind.value} (irreversible)" for kind in plan.effect_kinds]
     failure = f"on failure: {plan.on_failure.value} · on drift: {plan.on_stale.value}"
     lines = [
-        _join(f"{plan.action.value.upper()} {size} {services}", neutralise(short_id), _asked(plan, {})),
+        _join(f"{plan.action.value.upper()} {size} {services}", neutralize(short_id), _asked(plan, {})),
         "SUMMARY ONLY: the items were not opened",
         *_lines("EFFECT", effects, width),
         *_lines("STOP", [failure], width),

@@ -96,7 +96,7 @@ _HIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"}
 _WORD: Final = re.compile(r"\w+")
 
 
-def neutralise(text: str) -> str:
+def neutralize(text: str) -> str:
     r"""Return text that can neither move the cursor, reorder later text, nor hide characters.
 
     Control, bidirectional, zero-width and other format characters, and spaces but U+0020, become escapes such as
@@ -166,9 +166,9 @@ def check_lines(checks: Sequence[Mapping[str, object]]) -> list[str]:
     lines = []
     for c in checks:
         word = CHECKED[str(c["result"])]
-        lines.append(f"{word:<11}  {c['about']:<{width}}  {c['what']}: {neutralise(str(c['detail']))}")
+        lines.append(f"{word:<11}  {c['about']:<{width}}  {c['what']}: {neutralize(str(c['detail']))}")
         if c["mend"] and c["result"] != "ok":
-            lines.append(f"{'':<11}  > {neutralise(str(c['mend']))}")
+            lines.append(f"{'':<11}  > {neutralize(str(c['mend']))}")
     return lines
 
 

@@ -102,7 +102,7 @@ def _own(p: ApiParts) -> Iterator[Check]:
         mend = "ispagent secret set NAME, or the way to these devices"
         yield Check(f"credential {silent.name}", "silence", FAIL, silent.text(now_s), mend)
     if seen.connected is not None:
-        text = "connected" if seen.connected else f"not connected: {p.cloud().get('problem') or 'dialling'}"
+        text = "connected" if seen.connected else f"not connected: {p.cloud().get('problem') or 'dialing'}"
         yield Check(
             "cloud", "connection", OK if seen.connected else WARN, text, "" if seen.connected else "ispagent cloud show"
         )

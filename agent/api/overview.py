@@ -14,7 +14,7 @@ from agent.changes.journal.trust_state import freezes
 from agent.inventory.drift_book import DriftRound
 from agent.lines.desk import OutageView
 from agent.runtime.outages import SourceReport, SourceState
-from trust.terminal import neutralise
+from trust.terminal import neutralize
 
 CLOUD_S: Final = 60.0
 """A control plane that is away for less is no news: connections end and begin."""
@@ -115,7 +115,7 @@ def status_line(seen: Overview) -> str:
     """Return the agent's condition in one line, for systemd: any user may read it, so it names no subscriber."""
     condition = seen.condition.value.upper()
     more = f" and {len(seen.problems) - 1} more" if len(seen.problems) > 1 else ""
-    parts = [f"{condition}: {neutralise(seen.problems[0])}{more}" if seen.problems else condition]
+    parts = [f"{condition}: {neutralize(seen.problems[0])}{more}" if seen.problems else condition]
     counts = Counter(source.state for source in seen.sources if source.name not in OWN_SOURCES)
     parts += [f"{counts[state]} {word}" for state, word in _STATES.items() if counts[state]]
     parts += [f"{seen.gates[gate]} {word}" for gate, word in _GATES.items() if seen.gates.get(gate)]

@@ -25,7 +25,7 @@ async def _set_secret(call: ApiCall) -> Response:
 
 
 async def _try_secret(call: ApiCall) -> Response:
-    """Answer with the result of using a secret now, where something that is dialled or read needs it."""
+    """Answer with the result of using a secret now, where something that is dialed or read needs it."""
     call.body().done()
     name = call.values[0]
     checks = [*await call.parts.checkup.secret(name), *await billing.try_secret(call.parts, name)]

@@ -19,7 +19,7 @@ from typing import Final
 import trio
 
 from agent.billing import states
-from agent.billing.states import ReadingSize, SourceJudgement
+from agent.billing.states import ReadingSize, SourceJudgment
 from agent.billing_model.account import Account
 from agent.billing_model.days import today
 from agent.billing_model.errors import BillingState, SourceError
@@ -222,7 +222,7 @@ class SourceReader:
 
         return count() if len(accounts) < AT_ONCE else await trio.to_thread.run_sync(count)
 
-    async def _set(self, judged: SourceJudgement, tried_s: float) -> None:
+    async def _set(self, judged: SourceJudgment, tried_s: float) -> None:
         before = ledger.status(self._ground.store.query, self.name)
         now = replace(before, state=judged.state, detail=judged.detail, since_s=tried_s, tried_s=tried_s)
         await self._ground.store.run(SetStatus(now))
@@ -336,7 +336,7 @@ class SourceReader:
         else:
             _log.warning("payments were not read", extra={"target": self.terms.target})
 
-    async def _set_of_payments(self, judged: SourceJudgement, tried_s: float) -> None:
+    async def _set_of_payments(self, judged: SourceJudgment, tried_s: float) -> None:
         await self._set(judged, tried_s)
         if judged == states.FRESH:
             status = ledger.status(self._ground.store.query, self.name)

@@ -23,7 +23,7 @@ from agent.billing.hook_turns import HookTurns
 from agent.billing.hooks_listener import HooksListener
 from agent.billing.matcher import PaymentMatcher
 from agent.billing.source_reader import SourceGround, SourceReader
-from agent.billing.states import ReadingSize, SourceJudgement
+from agent.billing.states import ReadingSize, SourceJudgment
 from agent.billing_model.days import today
 from agent.billing_model.errors import BillingState, SourceError
 from agent.inventory import ledger
@@ -349,10 +349,10 @@ class BillingSources:
         self.readers[source].poke()
         return size
 
-    def now(self, source: str) -> SourceJudgement:
+    def now(self, source: str) -> SourceJudgment:
         """Return how far a source counts now."""
         status, reader = ledger.status(self.ground.store.query, source), self.readers.get(source)
-        judged = SourceJudgement(status.state, status.detail)
+        judged = SourceJudgment(status.state, status.detail)
         if status.state is BillingState.NEVER:
             return states.NEVER
         max_age_s = self.rules.file_age_s if reader is None else reader.terms.max_age_s

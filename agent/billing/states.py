@@ -27,18 +27,18 @@ class ReadingSize:
 
 
 @dataclass(frozen=True, slots=True)
-class SourceJudgement:
+class SourceJudgment:
     """How far a source's word counts, and a sentence on it without data of any subscriber; "" for FRESH."""
 
     state: BillingState
     detail: str = ""
 
 
-FRESH: Final = SourceJudgement(BillingState.FRESH)
-NEVER: Final = SourceJudgement(BillingState.NEVER, "it was not read yet")
+FRESH: Final = SourceJudgment(BillingState.FRESH)
+NEVER: Final = SourceJudgment(BillingState.NEVER, "it was not read yet")
 
 
-def of_reading(before: ReadingSize | None, now: ReadingSize, nameless: int = 0) -> SourceJudgement:
+def of_reading(before: ReadingSize | None, now: ReadingSize, nameless: int = 0) -> SourceJudgment:
     """Return how far a whole reading counts.
 
     Args:
@@ -48,9 +48,9 @@ def of_reading(before: ReadingSize | None, now: ReadingSize, nameless: int = 0) 
     """
     if now.accounts == 0 and nameless:
         why = f"none of its {nameless} accounts has a subscriber's name: see `subscriber` in its section"
-        return SourceJudgement(BillingState.EMPTY, why)
+        return SourceJudgment(BillingState.EMPTY, why)
     if now.accounts == 0:
-        return SourceJudgement(BillingState.EMPTY, "the source has no account")
+        return SourceJudgment(BillingState.EMPTY, "the source has no account")
     if before is None or before.accounts == 0:
         return FRESH
     pairs = (
@@ -59,18 +59,18 @@ def of_reading(before: ReadingSize | None, now: ReadingSize, nameless: int = 0) 
     )
     for what, was, has in pairs:
         if 2 * has < was and was - has > FEW:
-            return SourceJudgement(BillingState.SHRUNK, f"{what}: {was} before, {has} now: less than half")
+            return SourceJudgment(BillingState.SHRUNK, f"{what}: {was} before, {has} now: less than half")
         if has > 2 * was and has - was > FEW:
-            return SourceJudgement(BillingState.SWOLLEN, f"{what}: {was} before, {has} now: more than twice as many")
+            return SourceJudgment(BillingState.SWOLLEN, f"{what}: {was} before, {has} now: more than twice as many")
     return FRESH
 
 
-def of_error(error: SourceError) -> SourceJudgement:
+def of_error(error: SourceError) -> SourceJudgment:
     """Return how far a source counts that could not be read whole."""
-    return SourceJudgement(error.state, str(error))
+    return SourceJudgment(error.state, str(error))
 
 
-def at(judged: SourceJudgement, read_s: float | None, max_age_s: float, now_s: float) -> SourceJudgement:
+def at(judged: SourceJudgment, read_s: float | None, max_age_s: float, now_s: float) -> SourceJudgment:
     """Return how far a source counts now, given how its last reading was judged.
 
     Args:
@@ -85,7 +85,7 @@ def at(judged: SourceJudgement, read_s: float | None, max_age_s: float, now_s: f
         return NEVER
     if now_s - read_s > max_age_s:
         old, limit = age_text(int(now_s - read_s)), age_text(int(max_age_s))
-        return SourceJudgement(BillingState.STALE, f"it was read {old} ago, at most {limit} is configured")
+        return SourceJudgment(BillingState.STALE, f"it was read {old} ago, at most {limit} is configured")
     return FRESH
 
 

@@ -52,7 +52,7 @@ class Checkup:
         """Put the parts together.
 
         Args:
-            sessions: of the targets that are dialled.
+            sessions: of the targets that are dialed.
             devices: all devices, and their reports.
             access_methods: by name.
             look: looks at a target now.
@@ -125,7 +125,7 @@ class Checkup:
     async def _checks(self, secret: str) -> Sequence[Check]:
         found: dict[str, Sequence[Check]] = {}
         async with trio.open_nursery() as nursery:
-            for target in self._sessions.dialled_targets:
+            for target in self._sessions.dialed_targets:
                 nursery.start_soon(partial(self._of_target, target, secret, found))
         # A NAS stands behind each database: it is told once
         distinct = {
@@ -138,7 +138,7 @@ class Checkup:
         found[target] = [Check(target, "answer", CheckResult.FAILS, late)] if not secret else []
         with trio.move_on_after(TARGET_S):
             try:
-                session = await self._sessions.dialled(target)
+                session = await self._sessions.dialed(target)
                 if not secret:
                     await session.answering()  # a device report shows the last read, so read first
                 found[target] = await session.check(secret)

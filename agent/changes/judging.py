@@ -25,7 +25,7 @@ from agent.changes.journal.commands import read_plan_row
 from agent.changes.journal.item_commands import MoveItem, MoveStanding, decode_bound, overtaken_by
 from agent.changes.journal.machine import Event, Gate, fold, settle_later
 from agent.changes.journal.signing import Signer, outcome_number
-from agent.connectors.base import AccessMethod, Judgement
+from agent.connectors.base import AccessMethod, Judgment
 from agent.inventory import book
 from agent.model import Address, Effect, Enforcement, Item, ItemState, ProofKind, Seen, target_of
 from agent.reasons import ItemReason
@@ -114,15 +114,15 @@ class JudgeAgain:
             passed_s += pause_s
             every = passed_s >= self._tempo.every_s
             passed_s = 0.0 if every else passed_s
-            done = await self.round(redialling=not every)
+            done = await self.round(redialing=not every)
             if done.moved or done.unread:
                 _log.info("items were judged again", extra={"count": done.moved})
 
-    async def round(self, *, redialling: bool = False) -> JudgedItems:
+    async def round(self, *, redialing: bool = False) -> JudgedItems:
         """Judge every item that waits once, and tell the later outcomes that are due.
 
         Args:
-            redialling: judge only items with sessions that were ended less than `every_s` ago, so that they may be
+            redialing: judge only items with sessions that were ended less than `every_s` ago, so that they may be
                 back.
         """
         total = JudgedItems()
@@ -133,8 +133,8 @@ class JudgeAgain:
         self._watched = {key: watched for key, watched in self._watched.items() if key in known}
         since_s = self._parts.clock.wall_s() - self._tempo.every_s
         for start in range(0, len(rows), SLICE):
-            waiting = [r for r in rows[start : start + SLICE] if not redialling or r["set_s"] > since_s]
-            opened = [later for later in self._opened(waiting) if later.watched.ended or not redialling]
+            waiting = [r for r in rows[start : start + SLICE] if not redialing or r["set_s"] > since_s]
+            opened = [later for later in self._opened(waiting) if later.watched.ended or not redialing]
             found = await self._judge(opened)
             total = JudgedItems(total.judged + found.judged, total.moved + found.moved, total.unread + found.unread)
             await trio.lowlevel.checkpoint()
@@ -179,9 +179,9 @@ class JudgeAgain:
         seen, unread = await self._read(items)
         moved = judged = 0
         for later in items:
-            judgement = self._judgement(later, seen, unread)
-            judged += judgement is not None
-            move = self._move(later, judgement)
+            judgment = self._judgment(later, seen, unread)
+            judged += judgment is not None
+            move = self._move(later, judgment)
             if move is not None:
                 command = MoveStanding(move, later.seq, later.watched.wrote, over=True)
                 moved += await self._parts.store.run(command) is not None
@@ -208,8 +208,8 @@ class JudgeAgain:
         enforce = later.watched.enforce
         return None if enforce is None else self._parts.access_methods.get(enforce.expect.get("method", ""))
 
-    def _judgement(self, later: _Later, seen: Mapping[Address, Seen], unread: frozenset[str]) -> Judgement | None:
-        """Return the judgement of an item's enforcement now; None: a read that it needs failed."""
+    def _judgment(self, later: _Later, seen: Mapping[Address, Seen], unread: frozenset[str]) -> Judgment | None:
+        """Return the judgment of an item's enforcement now; None: a read that it needs failed."""
         method, enforce = self._method(later), later.watched.enforce
         if method is None or enforce is None or any(_needed(method, later, seen)):
             return None
@@ -221,8 +221,8 @@ class JudgeAgain:
 
     # --- what follows ---
 
-    def _move(self, later: _Later, judgement: Judgement | None) -> MoveItem | None:
-        """Return the move of an item by its judgement, or its last one (`leave`); None: it waits on."""
+    def _move(self, later: _Later, judgment: Judgment | None) -> MoveItem | None:
+        """Return the move of an item by its judgment, or its last one (`leave`); None: it waits on."""
         item, store = later.watched.item, self._parts.store
         if item.subject is not None:
             by = overtaken_by(store.query, later.plan_id, later.n, item.subject, later.watched.wrote)
@@ -231,11 +231,11 @@ class JudgeAgain:
                 why = "what it recorded of the service was changed since"
             if why:
                 return self._made(later, Event.LEAVE, ItemReason.OVERTAKEN, f"{why}: no longer judged")
-        if judgement is not None and (event := settle_later(later.state, judgement)) is not None:
-            return self._made(later, event, judgement.how, judgement.detail)
+        if judgment is not None and (event := settle_later(later.state, judgment)) is not None:
+            return self._made(later, event, judgment.how, judgment.detail)
         age_s = self._parts.clock.wall_s() - later.set_s
         if age_s > self._tempo.for_s:
-            told = "could not be read" if judgement is None else judgement.detail
+            told = "could not be read" if judgment is None else judgment.detail
             why = f"judged for {self._tempo.for_s / DAY_S:g} days without a proof: {told}"
             return self._made(later, Event.LEAVE, ItemReason.NOT_PROVEN_IN_TIME, why)
         return None

@@ -30,7 +30,7 @@ ANSWER_S: Final = 20.0
 """A target that takes longer does not answer."""
 LOOKS_AT_ONCE: Final = 32
 """Targets that are asked at the same time; chosen arbitrarily. Their first turns come together: where 500 routers were
-dialled at once, 70 took longer than their time, and outages were told that were none."""
+dialed at once, 70 took longer than their time, and outages were told that were none."""
 
 
 class TargetWatch:
@@ -40,13 +40,13 @@ class TargetWatch:
         """Take the sessions by which targets are asked, and the record of their answers."""
         self._sessions, self._outages, self._clock = sessions, outages, clock
         self._turn = trio.CapacityLimiter(LOOKS_AT_ONCE)
-        for target in sessions.dialled_targets:
+        for target in sessions.dialed_targets:
             outages.expect(target)
 
     async def run(self) -> None:
         """Look until cancelled; each target has a task of its own, so a few silent ones hold up no other."""
         async with trio.open_nursery() as nursery:
-            for target in self._sessions.dialled_targets:
+            for target in self._sessions.dialed_targets:
                 again = partial(self._again, target)
                 nursery.start_soon(partial(supervise, "target watch", again, log=_log))
 
@@ -69,7 +69,7 @@ class TargetWatch:
         async with self._turn:
             with trio.move_on_after(ANSWER_S):
                 try:
-                    found = dict(await (await self._sessions.dialled(target)).answering())
+                    found = dict(await (await self._sessions.dialed(target)).answering())
                 except UnreadableError as err:
                     found = {target: str(err)}
         for name, cause in found.items():

@@ -12,7 +12,7 @@ from agent.age import age_text
 from agent.cli import client
 from agent.cli.client import Json, ListOutput, call_list, call_object, print_json, print_lines
 from agent.cli.when import when_text
-from trust.terminal import Column, neutralise
+from trust.terminal import Column, neutralize
 
 app = typer.Typer()
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
@@ -79,7 +79,7 @@ def source_lines(source: Json) -> list[str]:
 
 def _print(lines: list[str]) -> None:
     for line in lines:  # each for itself: a line feed would be shown as an escape
-        print(neutralise(line))
+        print(neutralize(line))
 
 
 def _print_services(head: str, found: object, count: object) -> None:
@@ -89,7 +89,7 @@ def _print_services(head: str, found: object, count: object) -> None:
     listed = cast("list[Json]", found or [])
     for one in listed[:SHOWN]:
         change = f" ({one['change']})" if one.get("change") else ""
-        print(neutralise(f"  {one['service']:<20} {one['why']}{change}"))
+        print(neutralize(f"  {one['service']:<20} {one['why']}{change}"))
     if len(listed) > SHOWN:
         print(f"  … {len(listed) - SHOWN} more: --json has all")
 
@@ -105,9 +105,9 @@ def show(
         return
     for account in cast("list[Json]", found["accounts"]):
         for line in account_lines(account):
-            print(neutralise(line))
+            print(neutralize(line))
     if found["doubt"]:
-        print(neutralise(f"IN DOUBT: {found['doubt']}"))
+        print(neutralize(f"IN DOUBT: {found['doubt']}"))
     for payment in cast("list[Json]", found["payments"]):
         _print(payment_lines(payment))
 
@@ -178,7 +178,7 @@ def payments(
     """List payments, the latest first."""
     asked = f"limit={limit}{'&unmatched=1' if unmatched else ''}{'&all=1' if every else ''}"
     found = call_list("GET", f"/v1/billing/payments?{asked}")
-    text = "\n".join(neutralise(line) for p in found for line in payment_lines(p)) or "no payments"
+    text = "\n".join(neutralize(line) for p in found for line in payment_lines(p)) or "no payments"
     print_lines(found, output, as_json, _COLUMNS, _row, lambda: text)
 
 
@@ -216,7 +216,7 @@ def check(source: Source, as_json: AsJson = False) -> None:
         print_json(found)
     else:
         for line in check_lines(found):
-            print(neutralise(line))
+            print(neutralize(line))
     if not found["ok"]:
         raise typer.Exit(client.FAILED)
 
@@ -243,10 +243,10 @@ def hook(
     if as_json:
         print_json(found)
     elif source:
-        print(neutralise(str(found["url"])))
+        print(neutralize(str(found["url"])))
     else:
         for line in hook_lines(found):
-            print(neutralise(line))
+            print(neutralize(line))
 
 
 def hook_lines(found: Json) -> list[str]:

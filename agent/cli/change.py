@@ -39,7 +39,7 @@ from agent.cli.progress import Progress
 from agent.cli.when import For, Since, Until, period, query, unix_now
 from agent.runtime import http_client
 from agent.runtime.errors import ClientError, NotRunningError
-from trust.terminal import json_text, neutralise
+from trust.terminal import json_text, neutralize
 
 app = typer.Typer()
 
@@ -319,10 +319,10 @@ def submit(file: Path, as_json: bool, id_: str = "") -> None:
         if not answer["accepted"]:
             refused = True
             if not as_json:
-                print(f"{name}REFUSED ({answer['reason']}): {neutralise(str(answer['message']))}")
+                print(f"{name}REFUSED ({answer['reason']}): {neutralize(str(answer['message']))}")
         elif not as_json:
             have = f" · {answer['have']} of {answer['need']} approve" if answer["need"] else ""
-            print(f"{name}{answer['gate'] or 'taken'}{have} · {neutralise(str(answer['message']))}")
+            print(f"{name}{answer['gate'] or 'taken'}{have} · {neutralize(str(answer['message']))}")
     if refused:
         raise typer.Exit(client.REFUSED)
 
@@ -405,8 +405,8 @@ def again(
     if not as_json:
         left_out = cast("list[Json]", rest["left_out"])
         for one in left_out[:LEFT_OUT_SHOWN]:
-            command = f": {neutralise(str(one['command']))}" if one["command"] else ""
-            print(f"left out  {neutralise(str(one['service']))}: {one['why']}{command}")
+            command = f": {neutralize(str(one['command']))}" if one["command"] else ""
+            print(f"left out  {neutralize(str(one['service']))}: {one['why']}{command}")
         if len(left_out) > LEFT_OUT_SHOWN:
             print(f"left out  … and {len(left_out) - LEFT_OUT_SHOWN} more")
     ask({"action": rest["action"], "change": id_, "on_failure": on_failure, "hold": hold}, as_json)
@@ -429,7 +429,7 @@ def follow(id_: str, *, events: bool = False, as_json: bool = False) -> int:
     change = call_object("GET", at)
     progress = Progress(change) if on_screen else None
     if change["gate"] in ("open", "approved") and change["waits_because"] and not as_json:
-        say(f"{change['id']} not started: {neutralise(str(change['waits_because']))}")
+        say(f"{change['id']} not started: {neutralize(str(change['waits_because']))}")
     end: Json | None = None
     try:
         with http_client.stream(client.socket_path(), "GET", f"{at}/watch") as (status, lines):

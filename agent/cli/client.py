@@ -23,7 +23,7 @@ from trust.terminal import (
     Terminal,
     error_json,
     json_text,
-    neutralise,
+    neutralize,
     table,
     terminal,
     wants_json,
@@ -55,7 +55,7 @@ def fail(message: str, code: int, reason: str = "") -> NoReturn:
     if wants_json(sys.argv[1:]):
         print(error_json(reason or CODES.get(code, "failed"), message, code), file=sys.stderr)
     else:
-        safe = "\n".join(neutralise(line) for line in message.split("\n"))
+        safe = "\n".join(neutralize(line) for line in message.split("\n"))
         print(here(sys.stderr).emphasize(safe), file=sys.stderr)
     raise typer.Exit(code)
 
@@ -178,7 +178,7 @@ def print_list(
     if as_json or output is Output.JSON:
         print_json(found)
         return False
-    print(table(columns, [[neutralise(cell) for cell in row(one)] for one in found], output))
+    print(table(columns, [[neutralize(cell) for cell in row(one)] for one in found], output))
     return output is not Output.NAME
 
 

@@ -85,7 +85,7 @@ def show(as_json: AsJson = False) -> None:
     if not found["enrolled"]:
         print("this agent has no control plane: ispagent cloud enroll --invite FILE")
         return
-    state = "connected" if found["connected"] else f"NOT CONNECTED ({found['problem'] or 'dialling'})"
+    state = "connected" if found["connected"] else f"NOT CONNECTED ({found['problem'] or 'dialing'})"
     print(f"server       {found['server']}, as {found['name']} of operator {found['operator']}")
     print(f"connection   {state} since {_at(found['since_s'])}")
     print(f"certificate  until {_at(found['certificate_until_s'])}, renewed before that")

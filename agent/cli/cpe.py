@@ -19,7 +19,7 @@ from agent.runtime import http_client
 from agent.runtime.errors import ClientError, NotRunningError
 from trust.cpe_settings import BASELINE, FOR_SERVICE, RINGS, ROTATE, read_images, read_settings
 from trust.errors import MalformedError
-from trust.terminal import Column, Output, json_text, neutralise
+from trust.terminal import Column, Output, json_text, neutralize
 
 app = typer.Typer()
 
@@ -96,7 +96,7 @@ def _list_page(where: list[str], limit: int, after: str, output: Output | None, 
     found = asked[:limit]
     table = print_list(found, output, as_json, tuple(map(Column, _COLUMNS)), _row)
     if len(asked) > limit:
-        print(neutralise(f"there are more: --after {found[-1]['name']}"), file=sys.stderr)
+        print(neutralize(f"there are more: --after {found[-1]['name']}"), file=sys.stderr)
     waiting = sum(1 for c in found if c["trust"] == "quarantined")
     if table and waiting:
         print(f"{waiting} in quarantine: nothing is done with them before `ispagent cpe accept`")
@@ -146,7 +146,7 @@ def tag(
     if as_json:
         print_json(found)
         return
-    print(neutralise(f"{found['name']}: {' '.join(cast('list[str]', found['tags'])) or 'no tags'}"))
+    print(neutralize(f"{found['name']}: {' '.join(cast('list[str]', found['tags'])) or 'no tags'}"))
 
 
 @app.command()
@@ -173,7 +173,7 @@ def get(
     if not found:
         fail(f"nothing is known below {name or 'it'}: ispagent cpe refresh {cpe} {name}".rstrip(), client.FAILED)
     for value in found:
-        print(neutralise(f"{value['path']} = {value['shown']}  ({_read(value)})"))
+        print(neutralize(f"{value['path']} = {value['shown']}  ({_read(value)})"))
 
 
 def _values(cpe: str, below: str) -> list[Json]:
@@ -202,7 +202,7 @@ def refresh(
         raise typer.Exit(client.FAILED if found["problems"] else 0)
     _print_cpe(found)
     for problem in cast("list[str]", found["problems"]):
-        print(neutralise(f"! {problem}"))
+        print(neutralize(f"! {problem}"))
     print("\nnothing was written on it")
     if found["problems"]:
         raise typer.Exit(client.FAILED)
@@ -237,7 +237,7 @@ def _traced(message: Json) -> str:
     """Return a message of a trace for the screen; markup of one line is broken between elements."""
     head = {"cpe": "CPE →", "acs": f"← ACS {message['status']}"}.get(str(message["sender"]), "—")
     text = str(message["text"]).replace("><", ">\n<") or "(empty)"
-    return "\n".join([head, *(f"    {neutralise(line)}" for line in text.splitlines() if line.strip())])
+    return "\n".join([head, *(f"    {neutralize(line)}" for line in text.splitlines() if line.strip())])
 
 
 @app.command()
@@ -260,13 +260,13 @@ def history(
         for value in found:
             at = when_text(cast("int", value["at_s"]))
             print(
-                neutralise(
+                neutralize(
                     f"{value['name'] or value['path']:<28} {value['shown']}  ({value['count']} values, last {at})"
                 )
             )
         return
     last = found[-1]
-    print(neutralise(f"{last['name'] or last['path']} of {cpe} · now {last['shown']} · {len(found)} values"))
+    print(neutralize(f"{last['name'] or last['path']} of {cpe} · now {last['shown']} · {len(found)} values"))
     for line in plot([(cast("int", v["at_s"]), _plain_number(v)) for v in found]):
         print(line)
 
@@ -287,10 +287,10 @@ def matrix(as_json: AsJson = False) -> None:
     for row in found:
         if (here := (row["oui"], row["product_class"], row["software"])) != model:
             model = here
-            print(neutralise(f"{row['oui']} {row['product_class']} · firmware {row['software'] or 'unknown'}"))
+            print(neutralize(f"{row['oui']} {row['product_class']} · firmware {row['software'] or 'unknown'}"))
         detail = f" · {row['detail']}" if row["detail"] else ""
         last = f" · {row['last']}" if row["last"] else ""
-        print(neutralise(f"  {row['workflow']:<20} {row['state']}{last}{detail}"))
+        print(neutralize(f"  {row['workflow']:<20} {row['state']}{last}{detail}"))
     if not found:
         print("no CPE has called in yet")
 
@@ -315,55 +315,55 @@ def _ago(age_s: object) -> str:
 
 def _print_cpe(c: Json) -> None:
     model = " ".join(str(c[key]) for key in ("manufacturer", "product_class") if c[key])
-    print(neutralise(f"{c['name']} · {model} · serial {c['serial']}"))
+    print(neutralize(f"{c['name']} · {model} · serial {c['serial']}"))
     serves = f"serves {c['service']}" if c["service"] else "serves nobody: ispagent cpe accept --service"
-    print(neutralise(f"{'STATE':<10} {_state(c)}{' · ' + str(c['why']) if c['why'] else ''} · {serves}"))
+    print(neutralize(f"{'STATE':<10} {_state(c)}{' · ' + str(c['why']) if c['why'] else ''} · {serves}"))
     where = f" from {c['address']}" if c["address"] else ""
     line = "on the line now" if c["online"] else f"called in {_ago(c['age_s'])}"
     print(
-        neutralise(
+        neutralize(
             f"{'CALLS':<10} {line}{where} · {', '.join(cast('list[str]', c['events'])) or '-'} · by {c['proven']}"
         )
     )
     wake = "can be asked to call in" if c["can_be_called"] else "cannot be asked to: ispagent cpe rotate"
-    print(neutralise(f"{'':<10} {wake}{' · last asked: ' + str(c['woken']) if c['woken'] else ''}"))
+    print(neutralize(f"{'':<10} {wake}{' · last asked: ' + str(c['woken']) if c['woken'] else ''}"))
     print(
-        neutralise(
+        neutralize(
             f"{'FIRMWARE':<10} {c['software'] or '?'} · hardware {c['hardware'] or '?'} · profile {c['profile']}"
         )
     )
     if c["trust"] == "accepted" and not c["takes_secrets"]:
-        print(neutralise(f"{'SECRETS':<10} none goes into it: ispagent cpe accept {c['name']}"))
+        print(neutralize(f"{'SECRETS':<10} none goes into it: ispagent cpe accept {c['name']}"))
     if c["tags"]:
-        print(neutralise(f"{'TAGS':<10} {' '.join(cast('list[str]', c['tags']))}"))
+        print(neutralize(f"{'TAGS':<10} {' '.join(cast('list[str]', c['tags']))}"))
     counted = f"{_counted(c, 'boots')}, {_counted(c, 'resets')} since {_known_since(c)}"
     print(f"{'COUNTED':<10} {counted}")
     if c["trouble"]:
-        print(neutralise(f"{'TROUBLE':<10} in its last session: {c['trouble']}"))
+        print(neutralize(f"{'TROUBLE':<10} in its last session: {c['trouble']}"))
     for change_id in cast("list[str]", c["waiting"]):
-        print(neutralise(f"{'WAITING':<10} change {change_id} waits for it to call in"))
+        print(neutralize(f"{'WAITING':<10} change {change_id} waits for it to call in"))
     if c["not_provisioned"]:
-        print(neutralise(f"{'BASELINE':<10} not there yet: {c['not_provisioned']}"))
+        print(neutralize(f"{'BASELINE':<10} not there yet: {c['not_provisioned']}"))
     for tripped in cast("list[str]", c["tripped"]):
-        print(neutralise(f"{'TRIPPED':<10} {tripped}"))
+        print(neutralize(f"{'TRIPPED':<10} {tripped}"))
     named = cast("list[Json]", c["named"])
     for group in _GROUPS:
         for value in (v for v in named if str(v["name"]).partition(".")[0] == group):
-            print(neutralise(f"{value['name']:<28} {value['shown']}  ({_read(value)})"))
+            print(neutralize(f"{value['name']:<28} {value['shown']}  ({_read(value)})"))
     unreadable = cast("list[str]", c["unreadable"])
     if unreadable:
         more = f" and {len(unreadable) - 5} more" if len(unreadable) > 5 else ""
-        print(neutralise(f"{'UNREADABLE':<10} some of these cannot be decoded: {', '.join(unreadable[:5])}{more}"))
+        print(neutralize(f"{'UNREADABLE':<10} some of these cannot be decoded: {', '.join(unreadable[:5])}{more}"))
     for unknown in cast("list[Json]", c["not_known"]):
-        print(neutralise(f"{'NOT KNOWN':<10} {unknown['what']}: {unknown['why']}"))
+        print(neutralize(f"{'NOT KNOWN':<10} {unknown['what']}: {unknown['why']}"))
     missing = cast("list[str]", c["missing"])
     if missing:
         print(
-            neutralise(
+            neutralize(
                 f"{'MISSING':<10} {len(missing)} never read: {', '.join(missing[:12])}{' …' if missing[12:] else ''}"
             )
         )
-    print(f"{c['parameters']} parameters are known: ispagent cpe get {neutralise(str(c['name']))}")
+    print(f"{c['parameters']} parameters are known: ispagent cpe get {neutralize(str(c['name']))}")
 
 
 def support_lines(c: Json) -> list[str]:
@@ -407,7 +407,7 @@ def _decide(cpe: str, as_json: bool, **fields: object) -> None:
         print_json(found)
     elif found:
         for line in _decided(found):
-            print(neutralise(line))
+            print(neutralize(line))
 
 
 def _decided(c: Json) -> list[str]:
@@ -522,7 +522,7 @@ def _wait_for(asked: Json, as_json: bool, test: str = "") -> None:
     code = change.follow(str(asked["id"]))
     for name in [str(i["cpe"]) for i in cast("list[Json]", asked["items"]) if i["cpe"] and not code] if test else []:
         for value in _values(name, test):
-            print(neutralise(f"{str(value['path']).rpartition('.')[2]:<28} {value['shown']}"))
+            print(neutralize(f"{str(value['path']).rpartition('.')[2]:<28} {value['shown']}"))
     raise typer.Exit(code)
 
 

@@ -16,7 +16,7 @@ from agent.cpe_model.known import CachedParameter
 from agent.cpe_model.profile_files import Match, ProfileEntry
 from agent.cpe_model.profile_trial import ProfileTrial, trial
 from agent.profile_folder import read_folder
-from trust.terminal import neutralise
+from trust.terminal import neutralize
 
 app = typer.Typer()
 
@@ -40,10 +40,10 @@ def try_(
     if as_json:
         print_json({"profile": entry.profile.name, "matches": matches, "names": [asdict(name) for name in made.names]})
         return
-    print(neutralise(f"profile {entry.profile.name} · root {entry.profile.root} · for {_match(entry.match)}"))
+    print(neutralize(f"profile {entry.profile.name} · root {entry.profile.root} · for {_match(entry.match)}"))
     is_it = "it matches" if matches else "IT DOES NOT MATCH: this CPE would not have the profile"
     said = " ".join(filter(None, model)) or "a model that it does not say"
-    print(neutralise(f"against {against} · {said} · {len(values)} parameters · {is_it}"))
+    print(neutralize(f"against {against} · {said} · {len(values)} parameters · {is_it}"))
     _print(made)
     print("\nnothing was asked of a CPE, and nothing was written")
 
@@ -97,19 +97,19 @@ def _print(made: ProfileTrial) -> None:
         print(f"! {made.foreign} parameters lie below another root: the profile has no names for them")
     print("\nPLACES")
     for name, place in sorted(made.places.found.items()):
-        print(neutralise(f"  {name:<16} {place.path.rstrip('.')}  ({place.why or 'fixed by the profile'})"))
+        print(neutralize(f"  {name:<16} {place.path.rstrip('.')}  ({place.why or 'fixed by the profile'})"))
     print("\nNAMES")
     for one in made.read:
         written = " · can be written" if one.written else ""
-        print(neutralise(f"  {one.name:<24} {one.shown or '(empty)'}  ({one.path}{written})"))
+        print(neutralize(f"  {one.name:<24} {one.shown or '(empty)'}  ({one.path}{written})"))
     if made.missing:
         print("\nMISSING: it has no such parameter, or it was not read")
         for one in made.missing:
-            print(neutralise(f"  {one.name:<24} {one.path}"))
+            print(neutralize(f"  {one.name:<24} {one.path}"))
     reasons: dict[str, list[str]] = {}
     for one in made.unplaced:
         reasons.setdefault(one.why, []).append(one.name)
     if reasons:
         print("\nNOT KNOWN: shown nowhere, and a change by such a name is refused")
         for why, names in reasons.items():
-            print(neutralise(f"  {', '.join(names[:6])}{' …' if names[6:] else ''}: {why}"))
+            print(neutralize(f"  {', '.join(names[:6])}{' …' if names[6:] else ''}: {why}"))

@@ -18,7 +18,7 @@ from agent.cli.lines import device_rows
 from agent.cli.plot import plot, short
 from agent.cli.when import Since, Until, period, query
 from agent.spelling import handle_of
-from trust.terminal import Column, neutralise
+from trust.terminal import Column, neutralize
 
 app = typer.Typer()
 
@@ -57,7 +57,7 @@ def list_(output: ListOutput = None, as_json: AsJson = False) -> None:
         return
     for d in found:
         if d["problem"]:
-            print(neutralise(f"{d['name']}: {d['problem']}"))
+            print(neutralize(f"{d['name']}: {d['problem']}"))
 
 
 def _row(d: Json) -> tuple[str, ...]:
@@ -149,7 +149,7 @@ def _print_series(name: str, found: Json) -> None:
     series = cast("list[Json]", found["series"])
     for one in series:
         last = "" if one["value"] is None else short(cast("float", one["value"]))
-        print(neutralise(f"{one['of']:<40} {one['name']:<24} {last}"))
+        print(neutralize(f"{one['of']:<40} {one['name']:<24} {last}"))
     if not series:
         print(f"nothing was polled of {name} yet")
 
@@ -168,7 +168,7 @@ def _plot(title: str, found: Json, fields: Mapping[str, str], file: Path | None)
 
         since_s, until_s = (int(fields[key]) if key in fields else None for key in ("since", "until"))
         unit = unit_of(fields["name"]) or str(found["unit"]).replace("C", "°C")
-        plotted = Plotted(neutralise(title), points, cast("int", found["step_s"]), unit, since_s, until_s)
+        plotted = Plotted(neutralize(title), points, cast("int", found["step_s"]), unit, since_s, until_s)
         client.write_file(file, plot_bytes(plotted, file))
         print(f"wrote {file}")
         return
@@ -252,34 +252,34 @@ def _print_trials(one: Json) -> None:
             refused.setdefault(f"{trial['text']} [{trial['code']}]{mend}", []).append(who)
         ways |= dict.fromkeys(cast("list[str]", trial["ways_out"]))
     for line in (*(f"{', '.join(who)}: {text}" for text, who in refused.items()), *ways):
-        print(neutralise(f"{where}: {line}"))
+        print(neutralize(f"{where}: {line}"))
     if one["prepare"]:
-        print(neutralise(f"{where}: > {one['prepare']}"))
+        print(neutralize(f"{where}: > {one['prepare']}"))
 
 
 def _print_device(d: Json) -> None:
-    print(neutralise(f"{d['name']} · {d['address']} · {_STATES[str(d['state'])]} · read {_age(d)}"))
+    print(neutralize(f"{d['name']} · {d['address']} · {_STATES[str(d['state'])]} · read {_age(d)}"))
     if d["problem"]:
         at = datetime.fromtimestamp(cast("int", d["tried_s"]), UTC) if d["tried_s"] else None
-        print(neutralise(f"{at:%Y-%m-%d %H:%M:%S}Z {d['problem']}" if at else str(d["problem"])))
+        print(neutralize(f"{at:%Y-%m-%d %H:%M:%S}Z {d['problem']}" if at else str(d["problem"])))
     if d["age_s"] is None:
         print(f"nothing was read of it since the agent started: ispagent device probe {d['name']}")
     elif d["problem"]:
         print(f"what follows is {_age(d)}")
     for label, text in cast("dict[str, str]", d["facts"]).items():
-        print(neutralise(f"{label:<13} {text}"))
+        print(neutralize(f"{label:<13} {text}"))
     for one in cast("list[Json]", d["sensors"]):
-        print(neutralise(f"{one['label']:<24} {_value(one)} ({age_text(cast('int', one['age_s']))} ago)"))
+        print(neutralize(f"{one['label']:<24} {_value(one)} ({age_text(cast('int', one['age_s']))} ago)"))
     if (lines := cast("Json | None", d["lines"])) is not None:
         for row in device_rows(lines):
-            print(neutralise(row))
+            print(neutralize(row))
     findings = cast("list[Json]", d["findings"])
     if findings:
         print(f"{len(findings)} FINDING{'S' if len(findings) > 1 else ''}")
     elif d["age_s"] is not None:
         print("no findings")
     for finding in findings:
-        print(neutralise(f"! {finding['text']} [{finding['code']}]"))
+        print(neutralize(f"! {finding['text']} [{finding['code']}]"))
 
 
 def _value(sensor: Json) -> str:

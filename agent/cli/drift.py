@@ -12,7 +12,7 @@ import typer
 from agent.age import age_text
 from agent.cli.client import FAILED, MIXED, Json, call_object, fail, print_json
 from agent.cli.when import unix_now
-from trust.terminal import neutralise
+from trust.terminal import neutralize
 
 app = typer.Typer()
 
@@ -92,8 +92,8 @@ def drift_text(found: Json, now_s: float, *, everything: bool = False) -> str:
         for one in differences:
             lines += _lines(one, now_s)
     lines += _unread_lines(unread, everything=everything)
-    lines += [neutralise(f"of any    not checked: {note}") for note in cast("list[str]", counts["notes"])]
-    lines += [neutralise(f"suspended, and open: {way}") for way in cast("list[str]", counts["ways_out"])]
+    lines += [neutralize(f"of any    not checked: {note}") for note in cast("list[str]", counts["notes"])]
+    lines += [neutralize(f"suspended, and open: {way}") for way in cast("list[str]", counts["ways_out"])]
     return "\n".join(lines)
 
 
@@ -101,12 +101,12 @@ def _lines(one: Json, now_s: float) -> list[str]:
     since = age_text(int(now_s - cast("int", one["first_seen"])))
     read = age_text(int(now_s - cast("int", one["read_at"])))
     return [
-        neutralise(f"{one['subject']}: {one['code']}, seen first {since} ago"),
-        neutralise(f"  wanted  {one['wanted']}"),
-        neutralise(f"  reads   {one['reads']} ({one['where']}, {read} ago)"),
-        neutralise(f"  known   {one['known']}"),
+        neutralize(f"{one['subject']}: {one['code']}, seen first {since} ago"),
+        neutralize(f"  wanted  {one['wanted']}"),
+        neutralize(f"  reads   {one['reads']} ({one['where']}, {read} ago)"),
+        neutralize(f"  known   {one['known']}"),
         *(
-            neutralise(f"  > {ask['command']:<56} {ask['meaning']}")
+            neutralize(f"  > {ask['command']:<56} {ask['meaning']}")
             for ask in cast("list[dict[str, str]]", one["asks"])
         ),
     ]
@@ -120,5 +120,5 @@ def _unread_lines(unread: Sequence[Json], *, everything: bool) -> list[str]:
     for why, subjects in groups.items():
         shown = subjects if everything else subjects[:NAMES_SHOWN]
         more = f" and {len(subjects) - len(shown)} more" if len(shown) < len(subjects) else ""
-        lines.append(neutralise(f"not checked: {', '.join(shown)}{more}: {why}"))
+        lines.append(neutralize(f"not checked: {', '.join(shown)}{more}: {why}"))
     return lines

@@ -12,7 +12,7 @@ import typer
 from agent.age import age_text
 from agent.cli.client import MIXED, Json, call_object, print_json
 from agent.cli.when import local_now, when_text
-from trust.terminal import neutralise
+from trust.terminal import neutralize
 
 app = typer.Typer()
 
@@ -45,7 +45,7 @@ def outage(as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] =
         print_json(found)
     else:
         for line in outage_lines(found):
-            print(neutralise(line))
+            print(neutralize(line))
     if found["causes"]:
         raise typer.Exit(MIXED)
 

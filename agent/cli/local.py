@@ -17,7 +17,7 @@ from agent.cli.change import submit
 from agent.cli.client import Json, call_object, fail, print_json, say, write_file
 from agent.cli.drift import came_since
 from agent.cli.when import unix_now, when_text
-from trust.terminal import neutralise
+from trust.terminal import neutralize
 
 if TYPE_CHECKING:
     from durable.service_manager import ServiceManager
@@ -238,14 +238,14 @@ def _sources(every: list[Json]) -> list[str]:
         lines = []
     for source in own:
         if source["state"] == "down":
-            lines.append(f"{_OWN[str(source['name'])]:<8} {neutralise(str(source['error']))}")
+            lines.append(f"{_OWN[str(source['name'])]:<8} {neutralize(str(source['error']))}")
     for source in sources:
         if source["state"] == "down":
             lines.append(
-                f"DOWN     {source['name']} since {_since(source['since_s'])}: {neutralise(str(source['error']))}"
+                f"DOWN     {source['name']} since {_since(source['since_s'])}: {neutralize(str(source['error']))}"
             )
         elif source["error"] and _recent(source["error_s"]):
-            text = f"{source['name']} up since {_since(source['since_s'])}, before: {neutralise(str(source['error']))}"
+            text = f"{source['name']} up since {_since(source['since_s'])}, before: {neutralize(str(source['error']))}"
             lines.append(f"was away {text}")
     return lines
 
@@ -331,7 +331,7 @@ def _standing_and_cloud(found: Json) -> list[str]:
         lines.append(f"standing {s['verb']} after a {s['evidence']}, {rate}, until {until}, by {people}")
     cloud = cast("Json", found["cloud"])
     if cloud["enrolled"]:
-        state = "connected" if cloud["connected"] else f"NOT CONNECTED ({cloud.get('problem') or 'dialling'})"
+        state = "connected" if cloud["connected"] else f"NOT CONNECTED ({cloud.get('problem') or 'dialing'})"
         lines.append(f"cloud    {state}, {cloud['outbox']} to send, {cloud['inbox']} to handle: ispagent cloud show")
     return lines
 

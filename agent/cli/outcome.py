@@ -9,7 +9,7 @@ from typing import cast
 from agent.cli.client import Json
 from agent.cli.when import clock_text, when_text
 from agent.reasons import ItemReason, MethodReason, ProofReason, TargetReason, explain
-from trust.terminal import Column, neutralise
+from trust.terminal import Column, neutralize
 
 _WORDS = {
     "applied": "enforced now",
@@ -75,7 +75,7 @@ def outcome_text(change: Json, *, only_open: bool = False) -> str:
     if change["gate"] == "open":
         if not change["approvals"] and not change["waits_because"]:
             return ""
-        why = f"\n{neutralise(str(change['waits_because']))}" if change["waits_because"] else ""
+        why = f"\n{neutralize(str(change['waits_because']))}" if change["waits_because"] else ""
         return f"{change['id']} waits for approval · {change['have']} of {change['need']}{_approved_by(change)}{why}"
     if change["gate"] != "consumed":
         why = f"\nnot started: {change['waits_because']}" if change["waits_because"] else ""
@@ -87,7 +87,7 @@ def outcome_text(change: Json, *, only_open: bool = False) -> str:
     needs = sum(1 for i in items if _is_open_in(change, i))
     head = f"{change['id']} {_headline(change, items, needs)}{_approved_by(change)}"
     if change["waits_because"]:
-        head += f"\n{neutralise(str(change['waits_because']))}"
+        head += f"\n{neutralize(str(change['waits_because']))}"
     if len(items) == 1:
         return "\n".join([head, *_single(change, items[0]), _proof(change)])
     return "\n".join([head, *_groups(change, items), *_retry_hint(change, items), _proof(change)])
@@ -180,7 +180,7 @@ def _single(change: Json, item: Json) -> list[str]:
     if line is _device_step and item["state"] == "applied" and not item["detail"]:
         why = "each row was read back"
     lines = [_joined(_told(change, item), why, ": ")]
-    beside = [neutralise(text) for text in str(item.get("open", "")).split("; ") if text and item["state"] in _HELD]
+    beside = [neutralize(text) for text in str(item.get("open", "")).split("; ") if text and item["state"] in _HELD]
     return [*lines, *(line(step) for step in cast("list[Json]", change["steps"])), *beside]
 
 
@@ -190,18 +190,18 @@ def _step(step: Json) -> str:
     verdict = step["verdict"] or _NOT_KNOWN
     why = _REASON_WORDS.get(str(step["reason"]), str(step["reason"]))
     ids = " ".join(_bound(str(b)) for b in cast("list[str]", step["bound"]))
-    detail = f" · {neutralise(str(step['detail']))}" if step["detail"] else ""
+    detail = f" · {neutralize(str(step['detail']))}" if step["detail"] else ""
     return f"{what:<9} {ids + ' ' if ids else ''}{verdict}, {why}{detail}{_back(step)}"
 
 
 def _device_step(step: Json) -> str:
     """Return the line of a step at a device's own configuration: which row it is of."""
-    return f"{_step(step)} · {neutralise(str(step['row']))}" if step["row"] else _step(step)
+    return f"{_step(step)} · {neutralize(str(step['row']))}" if step["row"] else _step(step)
 
 
 def _cpe_step(step: Json) -> str:
     """Return the line of a CPE step: its action and its proof."""
-    reason, detail = str(step["reason"]), neutralise(str(step["detail"]))
+    reason, detail = str(step["reason"]), neutralize(str(step["detail"]))
     if step["verdict"] is None:
         said = "the CPE accepted it, its proof is awaited" if step["accepted"] else _NOT_KNOWN
     elif step["verdict"] == "applied":
@@ -213,7 +213,7 @@ def _cpe_step(step: Json) -> str:
 
 def _bound(address: str) -> str:
     """Return the shown part of a bound address: the beginning of an id of many digits, a login or a name whole."""
-    key = neutralise(address.split("/", 3)[-1])
+    key = neutralize(address.split("/", 3)[-1])
     return key[:8] if _LONG_ID.fullmatch(key) else key
 
 
@@ -229,7 +229,7 @@ def _because(item: Json) -> str:
     """Return why an item is in its state: the detail, or else the meaning of its reason code."""
     code = str(item["reason"])
     known = explain(code, *_LAYERS)
-    return neutralise(str(item["detail"] or (known.meaning.rstrip(".") if known else code)))
+    return neutralize(str(item["detail"] or (known.meaning.rstrip(".") if known else code)))
 
 
 def _joined(word: str, why: str, between: str = " · ") -> str:
@@ -244,7 +244,7 @@ def _remedy(item: Json) -> str:
 
 
 def _whose(item: Json) -> str:
-    return neutralise(str(item["cpe"] or item["service"] or item["title"] or f"item {item['n']}"))
+    return neutralize(str(item["cpe"] or item["service"] or item["title"] or f"item {item['n']}"))
 
 
 def _groups(change: Json, items: Sequence[Json]) -> list[str]:
@@ -287,13 +287,13 @@ def pause_text(change: Json) -> str:
     """Return the state of a change after a pause or a resume, and how to go on."""
     counts = cast("dict[str, int]", change["counts"])
     told = ", ".join(f"{n} {state}" for state, n in counts.items())
-    why = neutralise(str(change["waits_because"])) if change["paused_by"] else ""
+    why = neutralize(str(change["waits_because"])) if change["paused_by"] else ""
     return "\n".join(filter(None, (f"{change['id']} {list_state(change)} · {told}", why)))
 
 
 def list_state(change: Json) -> str:
     """Return the state of a change in a list, or the person by whom it is paused while something is left of it."""
-    by = neutralise(str(change["paused_by"]))
+    by = neutralize(str(change["paused_by"]))
     return f"PAUSED by {by}" if by and not change["finished"] else str(change["state"])
 
 
@@ -304,28 +304,28 @@ def event_text(event: Json) -> str:
     item = f"item {event['item']} " if event["item"] else ""
     match event["kind"]:
         case "item-state":
-            why = neutralise(str(record.get("detail") or record.get("reason") or ""))
+            why = neutralize(str(record.get("detail") or record.get("reason") or ""))
             return f"{at}  {item}{event['what']}{f': {why}' if why else ''}"
         case "step-outcome":
-            return f"{at}  {item}step {event['step']}: {event['what']} ({neutralise(str(record.get('reason', '')))})"
+            return f"{at}  {item}step {event['step']}: {event['what']} ({neutralize(str(record.get('reason', '')))})"
         case "about-to":
             return f"{at}  {item}step {event['step']}: about to"
         case "approval" | "rejection":
-            return f"{at}  {event['kind']} by {neutralise(str(record.get('person', '?')))}"
+            return f"{at}  {event['kind']} by {neutralize(str(record.get('person', '?')))}"
         case "refused":
-            return f"{at}  refused: {neutralise(str(record.get('reason', '')))}"
+            return f"{at}  refused: {neutralize(str(record.get('reason', '')))}"
         case "standing-used":
             return f"{at}  approved by a standing authority"
         case "disclosed":
-            return f"{at}  disclosed to {neutralise(str(record.get('to', '?')))}"
+            return f"{at}  disclosed to {neutralize(str(record.get('to', '?')))}"
         case "exported" if record.get("what") == "backup":
-            by, to = neutralise(str(record.get("by", "?"))), ", ".join(cast("list[str]", record["recipients"]))
-            return f"{at}  backup by {by}, sealed to {neutralise(to)}"
+            by, to = neutralize(str(record.get("by", "?"))), ", ".join(cast("list[str]", record["recipients"]))
+            return f"{at}  backup by {by}, sealed to {neutralize(to)}"
         case "intent":
-            return f"{at}  asked by {neutralise(str(record.get('requester', '?')))}: {record.get('verb', '?')}"
+            return f"{at}  asked by {neutralize(str(record.get('requester', '?')))}: {record.get('verb', '?')}"
         case kind:
             who = next((record[name] for name in ("person", "by") if record.get(name)), "")
-            return f"{at}  {kind}{f' by {neutralise(str(who))}' if who else ''}"
+            return f"{at}  {kind}{f' by {neutralize(str(who))}' if who else ''}"
 
 
 def items_text(change: Json) -> str:
@@ -402,4 +402,4 @@ def item_line(item: Json) -> str:
     state = str(item["state"])
     word = _LEFT_OUT.get(state) or _word(item)
     why = "" if state in _WAIT or _recorded(item) else _because(item)
-    return f"{neutralise(str(item['service']))}: {_joined(word, why)}"
+    return f"{neutralize(str(item['service']))}: {_joined(word, why)}"

@@ -13,7 +13,7 @@ from agent.cli import client
 from agent.cli.billing import source_lines
 from agent.cli.client import Json, call_object, fail, print_json
 from agent.cli.when import Since, Until, period, query
-from trust.terminal import neutralise
+from trust.terminal import neutralize
 
 app = typer.Typer()
 
@@ -49,7 +49,7 @@ def report(
             print(line)
     if found["billing"] is not None:
         for line in billing_lines(cast("Json", found["billing"])):
-            print(neutralise(line))
+            print(neutralize(line))
 
 
 def billing_lines(billing: Json) -> list[str]:
@@ -64,7 +64,7 @@ def _table(keys: Sequence[str], columns: Sequence[str], rows: Sequence[Json]) ->
     """Return rows as aligned text, with a last one of sums; a column that is empty everywhere is not among them."""
     total = {column: sum(cast("int", row[column]) for row in rows) for column in columns}
     heads = [*keys, *(column.replace("_", " ") for column in columns)]
-    cells = [[neutralise(str(row[key])) for key in keys] + [str(row[c] or "-") for c in columns] for row in rows]
+    cells = [[neutralize(str(row[key])) for key in keys] + [str(row[c] or "-") for c in columns] for row in rows]
     sums = [*(["all"] + [""] * len(keys))[: len(keys)], *(str(total[column]) for column in columns)]
     table = [heads, *cells, sums]
     widths = [max(len(line[n]) for line in table) for n in range(len(heads))]

@@ -9,7 +9,7 @@ import typer
 from agent.cli.change import Id, Signed, submit
 from agent.cli.client import Json, call_list, print_json
 from agent.cli.when import when_text
-from trust.terminal import neutralise
+from trust.terminal import neutralize
 
 app = typer.Typer()
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
@@ -38,12 +38,12 @@ def _line(review: Json) -> str:
     opened = when_text(cast("int", review["opened_s"]))
     why = f"{review['action']} {str(review['reason'])[1:]}".rstrip()
     head = (
-        f"{review['id']:<6} {opened} {why:<15} by {neutralise(str(review['person'])):<10} {review['state']} · {counts}"
+        f"{review['id']:<6} {opened} {why:<15} by {neutralize(str(review['person'])):<10} {review['state']} · {counts}"
     )
     if not review["verdict"]:
         return head
     at = when_text(cast("int", review["closed_s"])).strip()
-    return f"{head}\n       {_VERDICTS[str(review['verdict'])]}, says {neutralise(str(review['closed_by']))} {at}"
+    return f"{head}\n       {_VERDICTS[str(review['verdict'])]}, says {neutralize(str(review['closed_by']))} {at}"
 
 
 @app.command()

@@ -15,7 +15,7 @@ from agent.cli.change import AllServices, Hold, ask
 from agent.cli.client import Json, ListOutput, call_list, call_object, print_json, print_lines, read_file
 from agent.cli.subscriber_page import page
 from agent.cli.when import query
-from trust.terminal import Column, neutralise
+from trust.terminal import Column, neutralize
 
 app = typer.Typer()
 SHOWN = 10
@@ -49,22 +49,22 @@ def import_(
     if done["cannot_enforce_count"]:
         print(f"{done['cannot_enforce_count']} CANNOT BE ENFORCED as configured:")
         for missing in cast("list[Json]", done["cannot_enforce_by"])[:SHOWN]:
-            print(f"  {missing['services']:>6}  {neutralise(str(missing['what']))}")
+            print(f"  {missing['services']:>6}  {neutralize(str(missing['what']))}")
         for line in cast("list[str]", done["cannot_enforce"])[:SHOWN]:
-            print(f"  {neutralise(line)}")
+            print(f"  {neutralize(line)}")
         if (more := cast("int", done["cannot_enforce_count"]) - SHOWN) > 0:
             print(f"  … {more} more: --json has the first 50")
     if "change" in done:
         print(f"change {done['change']} has them and waits for approval: ispagent change show {done['change']}")
     if refused := cast("list[str]", done.get("edits_refused", [])):
-        lines = ["they were refused, and the entries are as before:", *map(neutralise, refused)]
+        lines = ["they were refused, and the entries are as before:", *map(neutralize, refused)]
         print("\n".join(lines), file=sys.stderr)
         raise typer.Exit(client.REFUSED)
 
 
 def _print_fields(changes: list[Json]) -> None:
     for change in changes[:SHOWN]:
-        print(f"  {change['ref']}: {neutralise('; '.join(cast('list[str]', change['fields'])))}")
+        print(f"  {change['ref']}: {neutralize('; '.join(cast('list[str]', change['fields'])))}")
 
 
 @app.command("list")
@@ -105,7 +105,7 @@ def _line(s: Json) -> str:
     """Return a service as one line of a list."""
     reasons = ", ".join(cast("list[str]", s["suspended_for"]))
     state = f"SUSPENDED {reasons}" if reasons else ""
-    return neutralise(f"{s['ref']:<20} {s['name']:<28} {s['tariff']:<14} {s['login']:<20} {state}".rstrip())
+    return neutralize(f"{s['ref']:<20} {s['name']:<28} {s['tariff']:<14} {s['login']:<20} {state}".rstrip())
 
 
 @app.command()
@@ -123,11 +123,11 @@ def find(
     services, total = cast("list[Json]", found["services"]), cast("int", found["total"])
     if "address" in found:
         for line in _holder_lines(found):
-            print(neutralise(line))
+            print(neutralize(line))
     elif not services:
         client.fail(f"nothing is known under {wanted}: a shorter part of the name may fit", client.FAILED)
     if found["near"]:
-        print(f"nothing is called {neutralise(wanted)}; near it:")
+        print(f"nothing is called {neutralize(wanted)}; near it:")
     for s in services:
         print(_line(s))
         for line in _extra_lines(s):
@@ -155,7 +155,7 @@ def _extra_lines(s: Json) -> list[str]:
     """Return the further columns of the import that a service has, wrapped; none where it has none."""
     extra = cast("dict[str, str]", s["extra"])
     text = " · ".join(f"{name} {value}" for name, value in extra.items() if value)
-    return [neutralise(line) for line in textwrap.wrap(text, 96, initial_indent="  ", subsequent_indent="  ")]
+    return [neutralize(line) for line in textwrap.wrap(text, 96, initial_indent="  ", subsequent_indent="  ")]
 
 
 @app.command()
@@ -172,7 +172,7 @@ def show(
         print_json(found)
         return
     for line in page(found, whole=history):
-        print(neutralise(line))
+        print(neutralize(line))
 
 
 @app.command()

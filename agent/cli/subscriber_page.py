@@ -43,7 +43,7 @@ def page(found: Json, *, whole: bool, now: datetime | None = None) -> list[str]:
 
 
 def _row(label: str, text: str) -> Iterator[str]:
-    """Yield a labelled paragraph, wrapped; a text without words has no line."""
+    """Yield a labeled paragraph, wrapped; a text without words has no line."""
     wrapped = textwrap.wrap(text, _WIDTH - _LABEL - 2, break_long_words=False, break_on_hyphens=False)
     for n, part in enumerate(wrapped):
         yield f"  {label if n == 0 else '':<{_LABEL}}{part}"

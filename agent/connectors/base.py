@@ -201,7 +201,7 @@ class DeviceFacts(Connector, Protocol):
         ...
 
     async def probe(self, target: str) -> DeviceReport:
-        """Ask a device that is dialled now, and return the facts on it. It writes nothing.
+        """Ask a device that is dialed now, and return the facts on it. It writes nothing.
 
         A device that cannot be asked is no error here: the report says so.
         """
@@ -249,7 +249,7 @@ class ReadSession(Protocol):
 
 
 class Session(ReadSession, Protocol):
-    """One conversation with a target, dialled or arrived. Used by several steps at once, up to `Traits.window`."""
+    """One conversation with a target, dialed or arrived. Used by several steps at once, up to `Traits.window`."""
 
     async def bind(self, effect: Effect, earlier: Earlier = NOTHING_EARLIER) -> Mapping[Address, Seen]:
         """Return the resources that `effect` would act on now (each open session), to be journalled before it is sent.
@@ -543,7 +543,7 @@ class NetworkState:
 
 
 class Enforced(enum.Enum):
-    """Judgement of an enforcement check at one moment."""
+    """Judgment of an enforcement check at one moment."""
 
     YES = "yes"
     PENDING = "pending"
@@ -555,7 +555,7 @@ class Enforced(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgment:
     """`how` says how it is known: `seen`, `garden`, `inferred`, `offline`, `none-known`; or why not: `still-online`,
     `outside-garden`, `old-session`, `not-in-effect`, `not-proven`, `unreadable`, `unmapped-method`. `detail` is for
     people. `again`: addresses of effects of the item that find more to end now than when they ran: the sessions to end
@@ -592,7 +592,7 @@ class AccessMethod(Protocol):
         """Return the steps that end the service's sessions and change nothing else."""
         ...
 
-    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
         """Judge enforcement from present values. `ended`: the sessions that the item set out to end."""
         ...
 

@@ -19,7 +19,7 @@ from agent.connectors.base import (
     DeviceNeeds,
     Enforced,
     Example,
-    Judgement,
+    Judgment,
     NetworkState,
     WayOut,
     Ways,
@@ -76,13 +76,13 @@ class WaysAccess:
         """Return the access method's disconnect."""
         return self._inner.disconnect(service, seen)
 
-    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
         """Judge as the access method does; a suspension does not hold while a way out is there that defeats it."""
         found = self._inner.judge(enforce, seen, ended)
         if not _suspends(enforce) or found.enforced not in _WITHIN:
             return found
         if refusing := _refusing(self._ways.out(None, seen)):
-            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, refusing.text)
+            return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, refusing.text)
         told = " · ".join((found.detail, *(way.text for way in self._ways.undoing(seen))))
         return replace(found, detail=told)
 

@@ -27,7 +27,7 @@ from agent.cpe_model.baseline import Baseline
 from agent.cpe_model.known import Acceptance, CachedParameter, Cpe
 from agent.cpe_model.manager import CpeManager, CpeTerms
 from agent.cpe_model.presentable import presentable
-from agent.cpe_model.profiles import CpeProfile, ProfileError, bound, normalise
+from agent.cpe_model.profiles import CpeProfile, ProfileError, bound, normalize
 from agent.cpe_model.sensitivity import Sensitivity, classify
 from agent.inventory import book
 from agent.model import ABSENT, Effect, Item, Listed, Requirement, Value
@@ -391,6 +391,6 @@ def _as_read(subject: CpeSubject, paths: Sequence[str]) -> list[Requirement]:
     found = []
     for path in paths:
         known = subject.values.get(path)
-        value: Value = ABSENT if known is None else {VALUE: normalise(known.type, known.value or "")}
+        value: Value = ABSENT if known is None else {VALUE: normalize(known.type, known.value or "")}
         found.append(as_read(address(subject.target, path), value))
     return found

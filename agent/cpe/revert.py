@@ -18,7 +18,7 @@ from agent.cpe_model import addresses, rows
 from agent.cpe_model.addresses import TableRow, name_of, what_of
 from agent.cpe_model.errors import BadAddressError
 from agent.cpe_model.known import CachedParameter
-from agent.cpe_model.profiles import normalise
+from agent.cpe_model.profiles import normalize
 from agent.model import (
     ABSENT,
     Address,
@@ -221,4 +221,4 @@ def last_known(subject: CpeSubject, addr: Address) -> Seen | None:
     if found.value is None:
         commit = subject.taken.get(what)
         return Seen({addresses.VALUE: SecretRef(commit) if commit else ""}, found.at_s, live=False)
-    return Seen({addresses.VALUE: normalise(found.type, found.value)}, found.at_s, live=False)
+    return Seen({addresses.VALUE: normalize(found.type, found.value)}, found.at_s, live=False)

@@ -22,7 +22,7 @@ from agent.cpe_model.errors import BadAddressError
 from agent.cpe_model.known import Acceptance, CachedParameter, Cpe
 from agent.cpe_model.manager import ImageFile
 from agent.cpe_model.presentable import presentable
-from agent.cpe_model.profiles import CpeProfile, normalise
+from agent.cpe_model.profiles import CpeProfile, normalize
 from agent.cpe_model.sensitivity import Sensitivity, classify
 from agent.cpe_model.values import TYPES
 from agent.cpe_model.vocabulary import Mapped, UnknownNameError, UnplacedNameError
@@ -281,12 +281,12 @@ def _parameter(
             CpeSkipReason.TOO_LONG, f"{path}: longer values than {limits.VALUE_CHARS} are not kept", blocked=True
         )
     check = TYPES.get(known.type)
-    value = normalise(known.type, text)
+    value = normalize(known.type, text)
     if check is not None and not check(value):
         return Leave(
             CpeSkipReason.BAD_VALUE, f"{path}: expected a value of type {known.type}, got {text[:60]!r}", blocked=True
         )
-    before = normalise(known.type, known.value)
+    before = normalize(known.type, known.value)
     if before == value:
         return None
     if why := _out_of_bounds(subject, profile, path, value):
@@ -368,7 +368,7 @@ def _typed(table: str, number: int | None, name: str, text: str, known: Mapping[
     found = known.get(f"{table}{number}.{name}") if number is not None else None
     sibling = next((k for p, k in known.items() if p.endswith(f".{name}")), None)
     kind = (found or sibling or CachedParameter("", "string", 0)).type
-    return normalise(kind, text)
+    return normalize(kind, text)
 
 
 def _delete(
@@ -467,7 +467,7 @@ def diagnose(subject: CpeSubject, wanted: Wanted, now_s: int) -> CpePlan | Leave
 
 
 def _of_kind(argument: Mapped, text: str) -> str:
-    fits = TYPES[argument.kind](normalise(argument.kind, text))
+    fits = TYPES[argument.kind](normalize(argument.kind, text))
     return "" if fits else f"expected a value of type {argument.kind}, got {presentable(text)}"
 
 

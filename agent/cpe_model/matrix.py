@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from trust.terminal import neutralise
+from trust.terminal import neutralize
 
 
 class Workflow(enum.Enum):
@@ -154,13 +154,13 @@ def _rows(matrix: Matrix, tried_only: bool) -> Iterator[MatrixRow]:
             if tried_only and cell.last is None:
                 continue
             yield MatrixRow(
-                oui=neutralise(model.oui),
-                product_class=neutralise(model.product_class),
-                software=neutralise(model.software),
+                oui=neutralize(model.oui),
+                product_class=neutralize(model.product_class),
+                software=neutralize(model.software),
                 workflow=cell.workflow.value,
                 state=_state(cell),
                 last="" if cell.last is None else _moment(cell.last.at_s),
-                detail="" if cell.last is None else neutralise(cell.last.detail),
+                detail="" if cell.last is None else neutralize(cell.last.detail),
             )
 
 

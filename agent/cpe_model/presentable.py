@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from agent.cpe_model import limits
-from trust.terminal import neutralise
+from trust.terminal import neutralize
 
 
 def presentable(name: str) -> str:
-    """Return a name of an element, header or scheme, neutralised and at most `limits.SHOWN_CHARS` long.
+    """Return a name of an element, header or scheme, neutralized and at most `limits.SHOWN_CHARS` long.
 
     For names alone: values may be passwords and are never shown.
     """
     # Clipped before and after: an escape takes ten characters in place of one
-    shown = neutralise(name[: limits.SHOWN_CHARS])
+    shown = neutralize(name[: limits.SHOWN_CHARS])
     return shown if len(shown) <= limits.SHOWN_CHARS else shown[: limits.SHOWN_CHARS - 1] + "…"

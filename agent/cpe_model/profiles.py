@@ -22,7 +22,7 @@ from agent.cpe_model.vocabulary import (
     UnknownNameError,
     UnplacedNameError,
     Unsafe,
-    normalise,
+    normalize,
 )
 
 __all__ = [
@@ -38,7 +38,7 @@ __all__ = [
     "UnplacedNameError",
     "Unsafe",
     "bound",
-    "normalise",
+    "normalize",
 ]
 
 _REMEMBERED: Final = 4096

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from agent.cpe_model.addresses import TableRow
 from agent.cpe_model.known import CachedParameter
-from agent.cpe_model.profiles import normalise
+from agent.cpe_model.profiles import normalize
 from agent.cpe_model.sensitivity import Sensitivity, classify
 from agent.model import ABSENT, SecretRef, Value
 
@@ -45,8 +45,8 @@ def _matching(row: TableRow, found: Mapping[str, CachedParameter]) -> Iterator[i
 def _text(known: CachedParameter | None, wanted: str) -> str | None:
     if known is None or known.value is None or known.unreadable:
         return None
-    text = normalise(known.type, known.value)
-    return wanted if text == normalise(known.type, wanted) else text
+    text = normalize(known.type, known.value)
+    return wanted if text == normalize(known.type, wanted) else text
 
 
 def unreadable(row: TableRow, found: Mapping[str, CachedParameter], *, whole: bool) -> tuple[str, ...]:
@@ -78,5 +78,5 @@ def value(row: TableRow, found: Mapping[str, CachedParameter]) -> Value:
     for name in row.fields:
         known = fields.get(name)
         if known is not None:
-            read[name] = "" if known.value is None else normalise(known.type, known.value)
+            read[name] = "" if known.value is None else normalize(known.type, known.value)
     return read

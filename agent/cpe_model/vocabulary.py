@@ -99,7 +99,7 @@ class Mapped:
             text: the device's own string. Not for secrets.
         """
         factor, unit = UNITS[self.unit]
-        text = normalise(self.kind, text)
+        text = normalize(self.kind, text)
         if not unit or not _DECIMAL.fullmatch(text):
             return text
         number = Decimal(text) * factor
@@ -332,7 +332,7 @@ class CpeProfile:
         """Return a value as this CPE takes it: a boolean in its style, anything else as it is."""
         if values.read_type(type_name) != "boolean":
             return text
-        word = normalise(type_name, text)
+        word = normalize(type_name, text)
         if self.boolean is BooleanStyle.DIGITS:
             return {"true": "1", "false": "0"}.get(word, word)
         return word
@@ -353,7 +353,7 @@ class CpeProfile:
         return None
 
 
-def normalise(type_name: str, text: str) -> str:
+def normalize(type_name: str, text: str) -> str:
     """Return a value in the one form that it is compared in; idempotent.
 
     Booleans are `true` and `false`; whole numbers have no plus, no leading zeros and no minus before 0; hexBinary is in

@@ -74,7 +74,7 @@ class Index:
 
 
 def _one_edit_away(text: str, alphabet: Collection[str]) -> Iterable[str]:
-    # Looking up a few thousand neighbours is far cheaper than comparing with ten thousand names.
+    # Looking up a few thousand neighbors is far cheaper than comparing with ten thousand names.
     if len(text) > 64:  # no typing error, and quadratic
         return
     for at in range(len(text) + 1):

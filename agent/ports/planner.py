@@ -175,7 +175,7 @@ class PortPlanner:
         for _ in range(ROUNDS_MAX):
             if not (missing := connector.port_reads(target, port, wish, seen)):
                 break
-            session = await self.previewer.sessions.dialled(target)
+            session = await self.previewer.sessions.dialed(target)
             seen |= await session.read(missing)
         return connector.port_plan(target, port, wish, seen), seen
 
@@ -190,7 +190,7 @@ class PortPlanner:
         if isinstance(do, Effect):
             return MadePort(_left(title, Leave(SkipReason.IRREVERSIBLE, f"a {do.verb} cannot be taken back")))
         (write,) = do
-        session = await self.previewer.sessions.dialled(target)
+        session = await self.previewer.sessions.dialed(target)
         now = (await session.read([write.address]))[write.address]
         if now.value == write.before.value:
             return MadePort(_left(title, Leave(PortSkipReason.PORT_AS_BEFORE, "nothing of the change stands on it")))

@@ -48,7 +48,7 @@ class HolderReader:
         with trio.move_on_after(HOLDERS_S):
             where = connector.holders_at(target, address)
             try:
-                seen = await (await self._targets.dialled(target)).read([where])
+                seen = await (await self._targets.dialed(target)).read([where])
             except UnreadableError as err:
                 told.not_checked[target] = str(err)
                 return

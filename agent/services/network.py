@@ -32,9 +32,9 @@ ROUNDS_MAX = 8
 
 
 class Targets(Protocol):
-    """Opens a session to a target that is dialled."""
+    """Opens a session to a target that is dialed."""
 
-    async def dialled(self, target: str) -> ReadSession:
+    async def dialed(self, target: str) -> ReadSession:
         """Return an open session.
 
         Raises:
@@ -177,7 +177,7 @@ class NetworkReader:
         notes: dict[str, Sequence[str]],
     ) -> None:
         try:
-            session = await self._targets.dialled(target)
+            session = await self._targets.dialed(target)
             seen.update(await session.read(addresses))
             notes[target] = session.notes()
         except UnreadableError as err:

@@ -1,4 +1,4 @@
-"""The only way out: one mTLS connection to the control plane, dialled by the agent. The agent works without it.
+"""The only way out: one mTLS connection to the control plane, dialed by the agent. The agent works without it.
 
 It moves messages between the store's outbox and inbox and the control plane, and understands none of them: `changes`
 judges a message by its signatures, whoever carried it.

@@ -109,7 +109,7 @@ def _next(call: Iterator[pb.WatchEvent]) -> pb.WatchEvent | None:
 
 
 class CloudClient:
-    """One connection to the control plane. Nothing is dialled before the first call; `close` it."""
+    """One connection to the control plane. Nothing is dialed before the first call; `close` it."""
 
     def __init__(self, identity: CloudIdentity, keepalive: Keepalive = channels.DEFAULT) -> None:
         self._channel = channels.open_channel(

@@ -40,7 +40,7 @@ COST_PER_S: Final = 200.0
 COST_BYTES: Final = 65_536
 
 HELLO_S: Final = 15.0
-"""From dialling to the first event: TCP, TLS and one answer."""
+"""From dialing to the first event: TCP, TLS and one answer."""
 
 CALL_S: Final = 20.0
 """One call: 4 MiB at 2 Mbit/s."""

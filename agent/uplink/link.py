@@ -1,4 +1,4 @@
-"""The connection's life: identity, dialling, backing off, renewing, and starting anew when the enrolment changes.
+"""The connection's life: identity, dialing, backing off, renewing, and starting anew when the enrolment changes.
 
 Everything here may fail for ever without harm: the agent works without a control plane.
 """

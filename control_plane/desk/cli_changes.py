@@ -48,7 +48,7 @@ from trust import chain, chance, statements
 from trust.document import Person, Trust
 from trust.envelope import Envelope
 from trust.statements import Cancel, Decision, Pause, ReasonCode, Resume
-from trust.terminal import Column, Output, neutralise, table
+from trust.terminal import Column, Output, neutralize, table
 
 app = typer.Typer()
 
@@ -100,7 +100,7 @@ def list_(
             print_json(_feed_json(feed))
         else:
             for freeze in feed.freezes if output is not Output.NAME else ():
-                typer.echo(f"FROZEN: {freeze.scope.value} {neutralise(freeze.target)} by {freeze.person}")
+                typer.echo(f"FROZEN: {freeze.scope.value} {neutralize(freeze.target)} by {freeze.person}")
             yesterday = now_s() // 60 - 1440
             shown = [c for c in feed.changes if everything or c.is_open or c.plan.start_by >= yesterday]
             if shown:
@@ -111,7 +111,7 @@ def list_(
     if feed.not_verified:
         note(f"{len(feed.not_verified)} messages NOT VERIFIED, and not shown as changes:")
         for found in feed.not_verified[:10]:
-            note(f"  message {found.number}, {found.kind}: {neutralise(found.why)}")
+            note(f"  message {found.number}, {found.kind}: {neutralize(found.why)}")
     for missing in feed.missing:
         red(f"NO RECEIPT from {', '.join(missing.agents)} of the {missing.sent.what} {missing.sent.sha256[:8]}")
     if feed.missing or feed.alarms:

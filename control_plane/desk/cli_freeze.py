@@ -34,7 +34,7 @@ from protos.message_pb2 import Kind
 from trust import chain, chance
 from trust.envelope import Envelope
 from trust.statements import Freeze, FreezeScope
-from trust.terminal import neutralise
+from trust.terminal import neutralize
 
 Send = Annotated[bool, typer.Option("--send", help="Send it to the agents through the control plane")]
 
@@ -122,7 +122,7 @@ def unfreeze(
     else:
         statement = decide.verify_unfreeze_to_join(begun, frozen, own.trust, person)
     for one in stopped:
-        typer.echo(f"FREEZE of {one.scope.value} {neutralise(one.target)} by {one.person}, to be lifted")
+        typer.echo(f"FREEZE of {one.scope.value} {neutralize(one.target)} by {one.person}, to be lifted")
     if not yes:
         agree(f"lift {'it' if len(stopped) == 1 else 'them'} as {person.handle}? type yes", "yes")
     signing = open_signing(key, passphrase_file, person, own)

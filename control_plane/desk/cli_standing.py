@@ -42,7 +42,7 @@ from trust.envelope import Envelope
 from trust.errors import Reason, RefusedError
 from trust.policy import Action, RiskClass
 from trust.statements import Standing, StandingEvidence
-from trust.terminal import Column, Output, neutralise, table
+from trust.terminal import Column, Output, neutralize, table
 
 app = typer.Typer()
 
@@ -232,7 +232,7 @@ def list_(
     if as_json or output is Output.JSON:
         print_json(shown)
     elif output is not None and rows:
-        typer.echo(table(_COLUMNS, [[neutralise(cell) for cell in row] for row in rows], output))
+        typer.echo(table(_COLUMNS, [[neutralize(cell) for cell in row] for row in rows], output))
 
 
 _COLUMNS = (

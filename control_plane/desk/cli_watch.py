@@ -33,7 +33,7 @@ from control_plane.desk.online import Desk, connect, red
 from control_plane.desk.witnessing import DeskWitness
 from protos.message_pb2 import Kind
 from trust.keys import SigningKey
-from trust.terminal import json_text, neutralise
+from trust.terminal import json_text, neutralize
 
 _BACKOFF_S = 1.0
 _BACKOFF_MAX_S = 30.0
@@ -94,7 +94,7 @@ def _before(watching: _Watching | None) -> tuple[dict[str, str], set[str], int, 
 
 
 def _not_verified(found: NotVerified) -> str:
-    return f"NOT VERIFIED: message {found.number}, {found.kind}: {neutralise(found.why)}"
+    return f"NOT VERIFIED: message {found.number}, {found.kind}: {neutralize(found.why)}"
 
 
 @dataclass(slots=True)
@@ -216,7 +216,7 @@ class _Watching:
             except CloudRefusedError as err:
                 note(f"the cosignature was not taken: {err}")
         event = FeedEvent("alarm", "", "not-cosigned", "") if answer.alarm else None
-        said = neutralise(answer.said)
+        said = neutralize(answer.said)
         # A log that stands still is asked for again and again: that would bury what happens at night
         if answer.alarm or said not in self.told:
             self.told.add(said)

@@ -11,7 +11,7 @@ from trust import checkpoint, keys
 from trust.document import ED25519, Person, PersonKey, ServiceAccount, Trust, TrustedAgent, Witness
 from trust.errors import MalformedError
 from trust.policy import PolicyClass, Window
-from trust.terminal import neutralise
+from trust.terminal import neutralize
 from trust.verify import runs
 
 EXPIRES_SOON_S: Final = 14 * 86_400
@@ -92,7 +92,7 @@ def _keys(owned: tuple[PersonKey, ...]) -> str:
 
 def _person(person: Person, trust: Trust) -> str:
     handles = {a.agent: a.handle for a in trust.agents}
-    scope = ", ".join(neutralise(handles.get(s, s)) for s in person.scope) or "nowhere"
+    scope = ", ".join(neutralize(handles.get(s, s)) for s in person.scope) or "nowhere"
     sees = "sees subscribers" if person.sees_subscribers else "sees no subscribers"
     root = " · root key" if any(k.person == person.handle for k in trust.root.keys) else ""
     roles = ", ".join(r.value for r in person.roles)
@@ -125,7 +125,7 @@ def _quorum(trust: Trust) -> str:
 
 
 def _witness(witness: Witness) -> str:
-    return f"{witness.name}  run by {witness.operated_by.value} · {neutralise(' '.join(witness.vkeys))}"
+    return f"{witness.name}  run by {witness.operated_by.value} · {neutralize(' '.join(witness.vkeys))}"
 
 
 def _policy_class(c: PolicyClass) -> str:

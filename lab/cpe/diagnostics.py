@@ -99,7 +99,7 @@ def _scan(tree: Tree, path: str, dice: random.Random, unreachable: Collection[st
     for n in range(1, 4):
         row = {
             "Radio": "Device.WiFi.Radio.1.",
-            "SSID": f"neighbour-{n}",
+            "SSID": f"neighbor-{n}",
             "BSSID": f"02:00:5E:00:53:{n:02X}",
             "Channel": str(dice.choice((1, 6, 11))),
             "SignalStrength": str(-dice.randint(40, 90)),

@@ -84,7 +84,7 @@ async def desk(folder: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> A
 
 
 def row(lines: list[str], label: str) -> str:
-    """Return a labelled paragraph of a page in one line."""
+    """Return a labeled paragraph of a page in one line."""
     first = next(n for n, line in enumerate(lines) if line.startswith(f"  {label} "))
     rest = next((n for n in range(first + 1, len(lines)) if lines[n][2:14].strip()), len(lines))
     return " ".join(" ".join(lines[first:rest]).split())

@@ -12,7 +12,7 @@ import pytest
 
 from agent.cli.subscriber_page import page
 from agent.config import AgentConfig
-from agent.connectors.base import AddressHolder, Enforced, Judgement
+from agent.connectors.base import AddressHolder, Enforced, Judgment
 from agent.connectors.spec import AccessMap
 from agent.reasons import ProofReason
 from agent.services.holders import Holders
@@ -307,7 +307,7 @@ async def test_the_report_calls_nobody_restored_who_stays_suspended(
 async def test_the_report_calls_nobody_suspended_or_restored_who_stays_rejected(
     tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judged = Judgement(Enforced.YES, ProofReason.STAYS_REJECTED, "the login stays rejected: disabled by staff")
+    judged = Judgment(Enforced.YES, ProofReason.STAYS_REJECTED, "the login stays rejected: disabled by staff")
     monkeypatch.setattr(FakeMethod, "judge", lambda *_: judged)
     async with agent_in(tmp_path, world) as agent:
         at = Terminal(agent, monkeypatch)

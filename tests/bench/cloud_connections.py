@@ -61,7 +61,7 @@ def _connect(to: Server, by: Sequence[Client]) -> float:
 
 
 def _connected(by: Sequence[Client]) -> tuple[int, float, int]:
-    """Return how many agents are connected, when the last of them came (unix seconds), and how often they dialled."""
+    """Return how many agents are connected, when the last of them came (unix seconds), and how often they dialed."""
     states = [client.ask(do="state") for client in by]
     return (
         sum(s["connected"] for s in states),

@@ -3,7 +3,7 @@
     python -m tests.bench.routeros_held HOLDER IDLE_S
 
 is that process. It reads where the routers are (a line of JSON) and prints what it took (another). They are held over
-TLS: `agent` is our connector as the main job has it (connected, the router recognised, a row read), `librouteros` the
+TLS: `agent` is our connector as the main job has it (connected, the router recognized, a row read), `librouteros` the
 library's own API, logged in. The routers are the lab's, in other processes.
 """
 
@@ -81,7 +81,7 @@ async def _agent(at: Sequence[RouterAt], idle_s: float, folder: Path) -> Held:
         async def open_one(number: int) -> None:
             where = address(f"routeros/r{number}", RouterResource.SECRET, login(number, 0))
             async with turns:
-                seen = await (await sessions.dialled(f"routeros/r{number}")).read([where])
+                seen = await (await sessions.dialed(f"routeros/r{number}")).read([where])
             if seen[where].value is ABSENT:
                 raise BenchError(f"router {number} has not its secret")
 

@@ -181,7 +181,7 @@ async def _items(parts: RunParts, at: Sequence[RouterAt], secrets: int) -> list[
     """Return an item a secret, with what each reads now; the routers take turns, as a list by name has them."""
     seen: dict[str, Seen] = {}
     for n in range(len(at)):
-        session = await parts.sessions.dialled(f"routeros/r{n}")
+        session = await parts.sessions.dialed(f"routeros/r{n}")
         rows = [address(f"routeros/r{n}", RouterResource.SECRET, login(n, s)) for s in range(secrets)]
         seen.update(await session.read(rows))
     turns = [(n, s) for s in range(secrets) for n in range(len(at))]

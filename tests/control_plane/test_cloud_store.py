@@ -107,7 +107,7 @@ def test_commands_that_wait_together_share_commits(path: Path) -> None:
     with_store(path, work)
 
 
-def test_one_that_refuses_leaves_its_neighbours(path: Path) -> None:
+def test_one_that_refuses_leaves_its_neighbors(path: Path) -> None:
     async def work(store: CloudStore) -> None:
         bad = [Meta("no", InputError("not this")), Meta("epoch")]  # the second breaks a constraint
         results = await asyncio.gather(

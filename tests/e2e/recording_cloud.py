@@ -70,12 +70,12 @@ class Recorder(grpc.aio.ServerInterceptor):
             self._write(call, "reply", data=base64.b64encode(data).decode())
             return data
 
-        behaviour = handler.unary_stream if handler.response_streaming else handler.unary_unary
+        behavior = handler.unary_stream if handler.response_streaming else handler.unary_unary
 
         async def answer(request: object, context: grpc.aio.ServicerContext[Any, Any]) -> object:
             self._write(call, "peer", names=[str(n) for n in context.auth_context().get(_SAN, ())])
             try:
-                return await behaviour(request, context)
+                return await behavior(request, context)
             finally:
                 facts = {"code": str(context.code()), "details": _text(context.details())}
                 self._write(call, "end", **facts, trailing=_pairs(context.trailing_metadata()))

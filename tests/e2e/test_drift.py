@@ -136,7 +136,7 @@ async def settled(site: Site, action: str, service: LabService, **fields: object
 
 
 async def until_known_again(isp: Isp, service: LabService) -> None:
-    """Wait until the CPE has dialled in again, and accounting knows it."""
+    """Wait until the CPE has dialed in again, and accounting knows it."""
     with trio.fail_after(END_S):
         while not isp.sessions(service.login):  # noqa: ASYNC110  another task dials
             await trio.sleep(0.02)

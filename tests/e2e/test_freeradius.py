@@ -297,7 +297,7 @@ async def test_two_logins_are_two_people_on_postgresql(
 # --- a batch on a real database ---------------------------------------------------------------------------------------
 
 
-async def test_a_batch_beside_its_neighbours(tmp_path: Path, cluster: Cluster, freeradius: Start) -> None:
+async def test_a_batch_beside_its_neighbors(tmp_path: Path, cluster: Cluster, freeradius: Start) -> None:
     database = cluster.fresh()
     async with real_site(tmp_path, database, freeradius, services=24) as (isp, site, login):
         chosen: list[LabService] = ordinary(isp, 14)

@@ -152,9 +152,9 @@ async def test_control_socket(tmp_path):
         assert len(everyone["sessions"]) == len(isp.sessions())
         assert fault == {"ok": True}
         assert isp.nas_of(login).faults.get(FaultKind.NAK, login) is not None
-        ended, dialled = await talk(path, {"do": "hangup", "login": login}, {"do": "dial", "login": login})
+        ended, dialed = await talk(path, {"do": "hangup", "login": login}, {"do": "dial", "login": login})
         assert ended["ended"] == 1
-        assert dialled["session"]["session_id"] == isp.sessions(login)[0].session_id != session.session_id
+        assert dialed["session"]["session_id"] == isp.sessions(login)[0].session_id != session.session_id
         received, cleared = await talk(path, {"do": "received"}, {"do": "fault", "fault": "none"})
         assert received["received"] == []
         assert cleared["ok"]

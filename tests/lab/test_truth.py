@@ -123,7 +123,7 @@ async def test_a_nas_that_reboots_leaves_ghosts_unless_it_says_so(tmp_path, anno
         assert int(rows[0][0]) == len(after) + (0 if announced else len(before))
 
 
-async def test_a_cpe_that_dialled_in_by_itself_after_a_reboot_dials_no_second_time(tmp_path):
+async def test_a_cpe_that_dialed_in_by_itself_after_a_reboot_dials_no_second_time(tmp_path):
     async with stage(tmp_path, nas=1) as (isp, _, _staff):
         nas: Nas = next(iter(isp.nas.values()))
         lost = await nas.reboot(announced=False)
@@ -132,7 +132,7 @@ async def test_a_cpe_that_dialled_in_by_itself_after_a_reboot_dials_no_second_ti
         assert {login: len(nas.sessions(login)) for login in lost} == dict.fromkeys(lost, 1)
 
 
-async def test_a_changed_login_is_dialled_by_the_same_cpe(tmp_path):
+async def test_a_changed_login_is_dialed_by_the_same_cpe(tmp_path):
     async with stage(tmp_path) as (isp, history, staff):
         login = somebody(isp).login
         await staff.rename(login)
@@ -154,7 +154,7 @@ async def test_the_same_dice_give_the_same_deeds(tmp_path):
             login = min(s.login for s in isp.sessions())
             for _ in range(12):
                 await staff.act(login)
-            return [(d.login, d.what.partition(" dialled")[0]) for d in staff.of(login, 12)]
+            return [(d.login, d.what.partition(" dialed")[0]) for d in staff.of(login, 12)]
 
     first = await lived("a")
     assert first == await lived("b")

@@ -17,7 +17,7 @@ POSITIONS = {
     "UnreadableError": None,
     "Busy": 0,
     "CannotEnforce": 0,
-    "Judgement": 1,
+    "Judgment": 1,
     "Finding": 0,
     "Unfit": 0,
     "Leave": 0,

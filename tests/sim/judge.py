@@ -71,7 +71,7 @@ class Asked:
 
 @dataclass
 class Evidence:
-    """What a judgement rests on.
+    """What a judgment rests on.
 
     `asked`: by plan. `held`: addresses that the agent still holds. `open_changes`: those that are not over. `recorded`:
     whether the agent has a reason on record to suspend a service. `log_says`: what is wrong with the log's sums.

@@ -59,7 +59,7 @@ MUTANTS: Final = (
         "            if (where in ended or to_end_again(effect, session_fields(session.value), began_s or 0))\n"
         "            and not has_it(effect, self._parse(where)[1], session_fields(session.value))\n",
         "",
-        "a session that already has what is wanted is ended at each further attempt (D2)",
+        "a session that already has what is wanted is ended at each further attempt",
         "stop-lost,reply-lost",
     ),
     Mutant(
@@ -89,7 +89,7 @@ MUTANTS: Final = (
         "agent/uplink/receiving.py",
         "            if epoch != known_epoch or hello.newest < after:\n",
         "            if epoch != known_epoch:\n",
-        "what a control plane takes after a rollback, an owner's freeze too, never reaches the agent (finding D4)",
+        "what a control plane takes after a rollback, an owner's freeze too, never reaches the agent",
         "cloud-rolled-back",
     ),
     Mutant(
@@ -131,7 +131,7 @@ MUTANTS: Final = (
         '            raise RefusedCommandError(RefusalReason.OVER, f"the item is {state.value}")\n'
         "        refuse_if_held(tx, plan_id, self.addresses)\n",
         "        refuse_if_held(tx, plan_id, self.addresses)\n",
-        "a restore that supersedes an item which only records crashes the run of others (D5)",
+        "a restore that supersedes an item which only records crashes the run of others",
         "none",
     ),
     Mutant(
@@ -139,7 +139,7 @@ MUTANTS: Final = (
         "agent/connectors/radius/connector.py",
         "watched, places_of(m, config.nas, read.keys())\n",
         "watched\n",
-        "a line of which accounting knows no session is called offline, and no NAS is asked (D3)",
+        "a line of which accounting knows no session is called offline, and no NAS is asked",
         "start-lost",
     ),
     Mutant(
@@ -155,7 +155,7 @@ MUTANTS: Final = (
         "agent/connectors/radius/addresses.py",
         "for uid, fields in sessions_of(value).items() if DENIED not in fields}",
         "for uid, fields in sessions_of(value).items()}",
-        "a session that its NAS denies counts, and is said to carry on (D2)",
+        "a session that its NAS denies counts, and is said to carry on",
         "stop-lost",
     ),
     Mutant(
@@ -163,7 +163,7 @@ MUTANTS: Final = (
         "agent/changes/engine/perform.py",
         "frozenset({TargetReason.UNREACHABLE, TargetReason.TIMEOUT, TargetReason.HUNG_UP, TargetReason.CUT})",
         "frozenset[str]()",
-        "a database that is away for seconds ends the items that wait for it (D7)",
+        "a database that is away for seconds ends the items that wait for it",
         "sql-restart,sql-away",
     ),
     Mutant(
@@ -259,8 +259,8 @@ MUTANTS: Final = (
     Mutant(
         "router-rules-are-not-read",
         "agent/connectors/routeros/access.py",
-        "            if isinstance(how, CannotEnforce):\n                return Judgement(Enforced.NO",
-        "            if False:\n                return Judgement(Enforced.NO",
+        "            if isinstance(how, CannotEnforce):\n                return Judgment(Enforced.NO",
+        "            if False:\n                return Judgment(Enforced.NO",
         "a suspension is called applied while the rule that keeps its subscriber in is off",
         "router-rule-off",
     ),
@@ -286,7 +286,7 @@ MUTANTS: Final = (
         "    if outside is not None:\n        older = older or",
         "    if mark_file is not None:\n        return MarksVerdict(older)\n"
         "    if outside is not None:\n        older = older or",
-        "a state directory that was put back whole runs its plans again (D1 of the findings)",
+        "a state directory that was put back whole runs its plans again",
         "copy-put-back",
     ),
     Mutant(

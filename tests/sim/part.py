@@ -1,7 +1,7 @@
 """A part of the simulated world: devices of a kind, a billing system, a control plane, a disk.
 
 A part brings what belongs to it: its devices and their section of the agent's configuration, what its people do, its
-faults, what the witness sees at it, and its rules of judgement. `tests.sim.all_parts` lists them. A seed says which
+faults, what the witness sees at it, and its rules of judgment. `tests.sim.all_parts` lists them. A seed says which
 parts are in its world.
 """
 

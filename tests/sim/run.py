@@ -1,4 +1,4 @@
-"""Runs one seed: a world, its people, its faults, a rest, and the judgement."""
+"""Runs one seed: a world, its people, its faults, a rest, and the judgment."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def _leaves_sha256(world: World) -> str:
 
 
 async def _gather(world: World, desk: Desk) -> Evidence:
-    """Return what the judgement rests on; the agent's own word counts only for its log's sums."""
+    """Return what the judgment rests on; the agent's own word counts only for its log's sums."""
     with closing(sqlite3.connect(f"file:{world.files.state / 'agent.db'}?mode=ro", uri=True)) as log:
         held = [row[0] for row in log.execute("SELECT address FROM address_lock")]
         found = log.execute("SELECT plan_id, short, gate, consumed_seq, finished_seq FROM plan")

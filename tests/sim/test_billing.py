@@ -1,4 +1,4 @@
-"""The billing system in the simulated world: its rules of judgement, and some seeds."""
+"""The billing system in the simulated world: its rules of judgment, and some seeds."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from trust.items import (
 )
 from trust.policy import Action, RiskClass
 from trust.statements import OnFailure, SizeBucket
-from trust.terminal import NO_WRAP, neutralise
+from trust.terminal import NO_WRAP, neutralize
 
 
 def opened(*entries, **head):
@@ -364,12 +364,12 @@ A8 = {
 
 @pytest.mark.parametrize(("text", "shown"), A8.values(), ids=A8.keys())
 def test_A8_names_cannot_forge_a_preview(text, shown):
-    assert neutralise(text) == shown
+    assert neutralize(text) == shown
 
 
 @given(st.text())
 def test_A8_no_text_hides_or_moves_anything(text):
-    shown = neutralise(text)
+    shown = neutralize(text)
     assert all(c == " " or unicodedata.category(c)[0] in "LMNPS" for c in shown)
 
 

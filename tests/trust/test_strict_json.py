@@ -10,7 +10,7 @@ from trust.errors import MalformedStatementError, NotUnderstoodError
 from trust.strict_json import Reader, read_object_untrusted
 
 
-class Colour(enum.Enum):
+class Color(enum.Enum):
     RED = "red"
 
 
@@ -130,7 +130,7 @@ def test_every_type_is_read_as_it_is():
         "00ff",
         ["0a"],
     )
-    assert (r.enum("e", Colour), r.enums("es", Colour), r.handle("hd")) == (Colour.RED, (Colour.RED,), "a-9")
+    assert (r.enum("e", Color), r.enums("es", Color), r.handle("hd")) == (Color.RED, (Color.RED,), "a-9")
     assert r.object("o").integer("x", 0, 9) == 1
     assert r.object_or_none("on") is None
     assert r.object_or_none("o") is not None
@@ -174,7 +174,7 @@ WRONG = {
     "handle empty": lambda r: r.handle("empty"),
     "handle upper": lambda r: r.handle("H"),
     "handle newline": lambda r: r.handle("nl"),
-    "enum": lambda r: r.enum("t", Colour),
+    "enum": lambda r: r.enum("t", Color),
     "unread": lambda r: r.done(),
     "text over a limit": lambda r: r.text("h", 3),
     "text over a limit in bytes": lambda r: r.text("fw", 3),

@@ -316,7 +316,7 @@ class Run:
         for target, address in self._parts.census.items():
             if any(s.target == target for i in self._loaded.items.items for s in i.steps):
                 try:
-                    session = await self._parts.sessions.dialled(target)
+                    session = await self._parts.sessions.dialed(target)
                     value = (await session.read([address]))[address].value
                 except UnreadableError:
                     continue

@@ -57,7 +57,7 @@ class Devices:
             self._sessions.connector(target)
             raise UnreadableError(f"{target} has nothing to probe", reason=TargetReason.UNKNOWN_TARGET)
         if isinstance(connector, Changes | Reads):
-            await self._sessions.dialled(target)
+            await self._sessions.dialed(target)
         return await connector.probe(target)
 
     async def neighbors(self, target: str) -> Sequence[Neighbor]:
@@ -70,7 +70,7 @@ class Devices:
         if connector is None:
             raise UnreadableError(f"{target} tells of no neighbors", reason=TargetReason.UNSUPPORTED)
         if isinstance(connector, Changes | Reads):
-            await self._sessions.dialled(target)
+            await self._sessions.dialed(target)
         return await connector.neighbors(target)
 
     def credentials(self) -> Sequence[SharedCredential]:

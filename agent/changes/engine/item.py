@@ -20,7 +20,7 @@ from agent.changes.engine.sessions import ItemSessions, WindowSlot
 from agent.changes.engine.steps import Steps, guard_problem, subjects
 from agent.changes.engine.tickets import StepAction
 from agent.changes.journal.machine import Event, settle
-from agent.connectors.base import Busy, Enforced, Judgement, KnowsAbsence, Session, UnreadableError
+from agent.connectors.base import Busy, Enforced, Judgment, KnowsAbsence, Session, UnreadableError
 from agent.model import ABSENT, Address, Direction, Effect, ItemState, Seen, Step, StepOutcome, Verdict, target_of
 from agent.reasons import ItemReason, ProofReason, RefusalReason, TargetReason
 from agent.runtime.notifier import Notifier
@@ -36,11 +36,11 @@ SPARE_S = 5.0
 """How soon a target that is to be spared is asked again; then twice as long each time, up to `SPARE_MAX_S`."""
 SPARE_MAX_S = 30.0
 AGAIN_MAX = 3
-"""How often an effect is performed again because the judgement found more to end; chosen arbitrarily."""
+"""How often an effect is performed again because the judgment found more to end; chosen arbitrarily."""
 _FOLLOW = frozenset({Action.RESTORE.value, Action.REVERT.value})
 """Actions that wait for a change which holds their addresses: a restore follows a suspension, it is never lost."""
 _NOBODY = (Enforced.PENDING, Enforced.UNPROVEN)
-"""Judgements where no session is known: only one that is expected to come is waited for."""
+"""Judgments where no session is known: only one that is expected to come is waited for."""
 _SAID: Mapping[str, str] = {TargetReason.ACK_WITHOUT_EFFECT: "the NAS answered ACK"}
 
 
@@ -134,7 +134,7 @@ class ItemRun:
         """Take the item's steps, the plan's deadline (wall clock, unix seconds), and the run's stop and readings."""
         self._steps, self._item = steps, steps.item
         self._again: dict[int, int] = {}
-        """How often a step was performed again because of a judgement, by its number."""
+        """How often a step was performed again because of a judgment, by its number."""
         self._parts, self._tickets, self._clock = steps.parts, steps.tickets, steps.parts.clock
         self._run_until_s, self._stopping, self._recent = run_until_s, stopping, recent
         self.away: Stopped | None = None
@@ -462,39 +462,39 @@ class ItemRun:
             await steps.move(Event.BEGIN, "")  # there was nothing to send: no session to end
         facts = steps.facts()
         writes_stand = all(f.verdict is Verdict.APPLIED for f in facts if not f.effect)
-        judgement: Judgement | None = None
+        judgment: Judgment | None = None
         if item.enforce is not None and writes_stand:
-            judgement = Judgement(Enforced.NO, ProofReason.UNREADABLE)
+            judgment = Judgment(Enforced.NO, ProofReason.UNREADABLE)
             if sessions:
-                judgement = await self._enforce(sessions, item.enforce.within_s, redials=steps.ended_one(), mends=True)
+                judgment = await self._enforce(sessions, item.enforce.within_s, redials=steps.ended_one(), mends=True)
         elif item.enforce is None and self._fallbacks_text() and not await self._gone(sessions):
             facts = [
                 replace(f, verdict=Verdict.NOT_APPLIED) if f.fallback_for and f.verdict is Verdict.APPLIED else f
                 for f in facts
             ]
-        event = settle(facts, judgement, None if stopped is None else stopped.event)
+        event = settle(facts, judgment, None if stopped is None else stopped.event)
         if event is Event.LOSE:
             event = Event.ESCALATE  # the time for re-reading is over
         stands = writes_stand and event in (Event.PROVE, Event.ACCEPT, Event.SET_OFFLINE, Event.SET_UNENFORCED)
-        reason, detail = self._explain(judgement, stopped)
+        reason, detail = self._explain(judgment, stopped)
         if event is Event.SET_UNENFORCED and sessions and (missing := await self._missing_now(sessions)):
             reason, detail = ItemReason.TARGET_AWAY, f"{missing} · {detail}"
         await steps.end(event, reason, detail, item.desired if stands else ())
 
     async def _enforce(
         self, sessions: ItemSessions, within_s: float, *, redials: bool = True, mends: bool = False
-    ) -> Judgement:
+    ) -> Judgment:
         """Judge until it is enforced or `within_s` seconds are up: some writes take effect a while later.
 
         Where nobody is online and there was no session to end (`redials` is False) nobody is waited for. `mends`:
-        perform the effects again that the judgement names.
+        perform the effects again that the judgment names.
         """
         enforce = self._item.enforce
         if enforce is None:
-            return Judgement(Enforced.NO, ProofReason.UNMAPPED_METHOD, "nothing says what must hold")
+            return Judgment(Enforced.NO, ProofReason.UNMAPPED_METHOD, "nothing says what must hold")
         method = self._parts.access_methods.get(enforce.expect["method"])
         if method is None:
-            return Judgement(Enforced.NO, ProofReason.UNMAPPED_METHOD, "its access method is no longer configured")
+            return Judgment(Enforced.NO, ProofReason.UNMAPPED_METHOD, "its access method is no longer configured")
         until = self._clock.boot_s() + within_s
         pause = self._parts.patience.poll_s
         while True:
@@ -505,20 +505,20 @@ class ItemRun:
                 seen.update(await sessions.read([enforce.address, *first]))
                 while missing := [a for a in method.enforcement_reads(enforce, seen, ended) if a not in seen]:
                     seen.update(await sessions.read(missing))
-                judgement = method.judge(enforce, seen, ended)
+                judgment = method.judge(enforce, seen, ended)
             except UnreadableError as err:
-                unread, judgement = True, Judgement(Enforced.NO, err.reason, str(err))
+                unread, judgment = True, Judgment(Enforced.NO, err.reason, str(err))
                 if seen and self._tickets.plan.action in _FOLLOW:  # no router that is away makes a restore a failure
-                    judgement = Judgement(Enforced.UNPROVEN, ProofReason.NOT_PROVEN, f"not proven: {err}")
-            nobody = judgement.enforced in _NOBODY and not redials and not unread
-            over = judgement.enforced is Enforced.YES or nobody
-            if mends and judgement.again:
+                    judgment = Judgment(Enforced.UNPROVEN, ProofReason.NOT_PROVEN, f"not proven: {err}")
+            nobody = judgment.enforced in _NOBODY and not redials and not unread
+            over = judgment.enforced is Enforced.YES or nobody
+            if mends and judgment.again:
                 await self._steps.say()
-                mends = await self._perform_again(judgement.again, sessions)
+                mends = await self._perform_again(judgment.again, sessions)
                 if mends:
                     continue
             if over or self._clock.boot_s() >= until:
-                return judgement
+                return judgment
             await self._steps.say()
             await self._clock.sleep(pause)
             pause = min(pause * 1.5, self._parts.patience.poll_max_s)
@@ -562,16 +562,16 @@ class ItemRun:
             await self._clock.sleep(self._parts.patience.poll_max_s)
         return False
 
-    def _explain(self, judgement: Judgement | None, stopped: Stopped | None) -> tuple[str, str]:
+    def _explain(self, judgment: Judgment | None, stopped: Stopped | None) -> tuple[str, str]:
         """Return reason and detail of the item's last move."""
         if stopped is not None:
             return stopped.reason, stopped.detail
         last, fallbacks = self._steps.last, self._fallbacks_text()
-        if judgement is not None:
-            detail = " · ".join(filter(None, (fallbacks, judgement.detail)))
-            if judgement.enforced is Enforced.NO and last is not None and last.verdict is not Verdict.APPLIED:
+        if judgment is not None:
+            detail = " · ".join(filter(None, (fallbacks, judgment.detail)))
+            if judgment.enforced is Enforced.NO and last is not None and last.verdict is not Verdict.APPLIED:
                 return last.reason, " · ".join(filter(None, (_SAID.get(last.reason, last.detail), detail)))
-            return judgement.how, detail
+            return judgment.how, detail
         return (last.reason, fallbacks or last.detail) if last is not None else ("", "")
 
     def _fallbacks_text(self) -> str:
@@ -592,10 +592,10 @@ class ItemRun:
         if self._item.enforce is None:
             return ""
         async with self._parts.sessions.for_item(self._item.enforce.target) as sessions:
-            judgement = await self._enforce(sessions, 0, redials=False)
-        if judgement.enforced is Enforced.NO:
-            raise RefusedCommandError(RefusalReason.STALE, judgement.detail)
-        return judgement.detail
+            judgment = await self._enforce(sessions, 0, redials=False)
+        if judgment.enforced is Enforced.NO:
+            raise RefusedCommandError(RefusalReason.STALE, judgment.detail)
+        return judgment.detail
 
     async def _finish_reason_only(self) -> None:
         """Record a reason for a service with a network state as wanted, if it still reads so."""

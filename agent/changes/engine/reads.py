@@ -78,7 +78,7 @@ async def read_targets(
 
     async def read(target: str, wanted: list[Address]) -> None:
         try:
-            session = await sessions.dialled(target)
+            session = await sessions.dialed(target)
             seen.update(await session.read(wanted))
         except UnreadableError as err:
             unread[target] = err
@@ -110,8 +110,8 @@ async def read_again(sessions: Sessions, standing: Sequence[Steps], changed: Cal
     written = [(steps, set_by(steps)) for steps in standing]
     if len(written) < BATCH_MIN:
         return
-    dialled = [a for _, writes in written for a in writes if not sessions.arrives_later(target_of(a))]
-    seen, unread = await read_targets(sessions, dialled)
+    dialed = [a for _, writes in written for a in writes if not sessions.arrives_later(target_of(a))]
+    seen, unread = await read_targets(sessions, dialed)
     for target in unread:
         _log.warning("what a batch set could not be read once more at its end", extra={"target": target})
     lost = 0

@@ -1,6 +1,6 @@
 """Sessions by target: those that we dial are held open; those that arrive are lent to whoever waits for them.
 
-* Reads of a dialled session are shared: while one bulk read is under way, later readers join the next one. So 300
+* Reads of a dialed session are shared: while one bulk read is under way, later readers join the next one. So 300
   items that poll their sessions cost the database one query a round, not 300; a lone reader waits for nothing.
 * An item may act on several targets, one that called in among them: `ItemSessions` finds the session of each.
 * `WindowSlot` is an item's place among the steps in flight, at one target at a time.
@@ -143,8 +143,8 @@ class CoalescedSession:
 
 
 @dataclass(slots=True)
-class _Dialled:
-    """A dialled target with its open session. `kept`: number of steps that need it open; `left`: rung when one ends."""
+class _Dialed:
+    """A dialed target with its open session. `kept`: number of steps that need it open; `left`: rung when one ends."""
 
     session: CoalescedSession
     limiter: trio.CapacityLimiter
@@ -230,7 +230,7 @@ class Sessions:
             target.id: (connector, target) for connector in connectors.values() for target in connector.targets
         }
         self._connectors = connectors
-        self._hosts: dict[str, _Dialled] = {}
+        self._hosts: dict[str, _Dialed] = {}
         self._opening: dict[str, trio.Lock] = {}
         self._arrived = ArrivedSessions()
         self._nursery: trio.Nursery | None = None
@@ -238,7 +238,7 @@ class Sessions:
         """Rings when a target that we dial leaves something unanswered."""
 
     @property
-    def dialled_targets(self) -> Sequence[str]:
+    def dialed_targets(self) -> Sequence[str]:
         """The ids of all targets that we dial, without those that are polled: their polls tell whether they answer."""
         return [
             target
@@ -289,7 +289,7 @@ class Sessions:
             known = {}
         return known.get(effect.verb, frozenset({EffectKind.OTHER}))
 
-    async def dialled(self, target: str) -> CoalescedSession:
+    async def dialed(self, target: str) -> CoalescedSession:
         """Return the shared session of a target that we dial, opening it at first use.
 
         Raises:
@@ -301,7 +301,7 @@ class Sessions:
         """Return the bound on steps in flight at a target."""
         return (await self._host(target)).limiter
 
-    async def _host(self, target: str) -> _Dialled:
+    async def _host(self, target: str) -> _Dialed:
         if target in self._hosts:
             return self._hosts[target]
         connector = self.connector(target)
@@ -324,7 +324,7 @@ class Sessions:
         """Hold a session open until `_release` says that it is over."""
         with trio.CancelScope() as scope:
             async with connector.dial(target) as session:
-                host = _Dialled(CoalescedSession(session, self.trouble), trio.CapacityLimiter(connector.traits.window))
+                host = _Dialed(CoalescedSession(session, self.trouble), trio.CapacityLimiter(connector.traits.window))
                 self._hosts[target.id] = host
                 task_status.started()
                 try:
@@ -337,7 +337,7 @@ class Sessions:
                     scope.shield = False
                     self._forget(target.id, host)
 
-    async def _release(self, target: str, host: _Dialled) -> None:
+    async def _release(self, target: str, host: _Dialed) -> None:
         """Wait to be cancelled, then for the steps that keep the session."""
         try:
             await trio.sleep_forever()
@@ -348,7 +348,7 @@ class Sessions:
             self._forget(target, host)
             host.over.set()
 
-    def _forget(self, target: str, host: _Dialled) -> None:
+    def _forget(self, target: str, host: _Dialed) -> None:
         if self._hosts.get(target) is host:
             del self._hosts[target]
 
@@ -375,12 +375,12 @@ class Sessions:
 
     @asynccontextmanager
     async def use(self, target: str) -> AsyncIterator[Session]:
-        """Lend the target's session: at once when it is dialled, when it calls in otherwise."""
+        """Lend the target's session: at once when it is dialed, when it calls in otherwise."""
         if self.arrives(target):
             async with self._arriving(target) as loan:
                 yield loan.session
         else:
-            yield await self.dialled(target)
+            yield await self.dialed(target)
 
     @asynccontextmanager
     async def _arriving(self, target: str) -> AsyncIterator[Loan]:
@@ -398,7 +398,7 @@ class Sessions:
             async with self._arriving(target) as loan:
                 yield ItemSessions(self, loan)
         else:
-            await self.dialled(target)  # what is not configured is found before anything else is done
+            await self.dialed(target)  # what is not configured is found before anything else is done
             yield ItemSessions(self)
 
 
@@ -424,7 +424,7 @@ class ItemSessions:
         """
         if self._arrived is not None and self._arrived.session.target.id == target:
             return self._arrived.session
-        return await self._sessions.dialled(target)
+        return await self._sessions.dialed(target)
 
     async def read(self, addresses: Collection[Address]) -> Mapping[Address, Seen]:
         """Return the value of each address now, target by target.

@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from agent.connectors.base import Enforced, Judgement
+from agent.connectors.base import Enforced, Judgment
 from agent.model import ItemState, Listed, Verdict
 from agent.reasons import ProofReason
 
@@ -137,19 +137,19 @@ class StepFact:
     accepted: bool = False
 
 
-def settle(steps: Sequence[StepFact], judgement: Judgement | None, stopped: Event | None) -> Event:
+def settle(steps: Sequence[StepFact], judgment: Judgment | None, stopped: Event | None) -> Event:
     """Return the event that ends an item's run, from the verdicts on its steps and on enforcement.
 
     Args:
         steps: the item's steps in order, as far as known.
-        judgement: of the enforcement check; None when there is nothing to enforce or it was not reached.
+        judgment: of the enforcement check; None when there is nothing to enforce or it was not reached.
         stopped: CANCEL or EXPIRE when the run was stopped before the item's next step.
     """
     steps = _decisive(steps)
     writes = [s for s in steps if not s.effect]
     known = [s.verdict for s in steps if s.verdict is not None]
-    if any(s.verdict is Verdict.UNKNOWN and (s.provable or judgement is None) for s in steps):
-        return Event.LOSE  # of what cannot be read back anyway, the judgement says what is so
+    if any(s.verdict is Verdict.UNKNOWN and (s.provable or judgment is None) for s in steps):
+        return Event.LOSE  # of what cannot be read back anyway, the judgment says what is so
     if Verdict.DIVERGED in known:
         return Event.DIVERGE
     if any(s.drifted for s in steps) and Verdict.APPLIED not in known:
@@ -160,7 +160,7 @@ def settle(steps: Sequence[StepFact], judgement: Judgement | None, stopped: Even
         return stopped if stopped is not None and not known else Event.FAIL
     if any(w.verdict is not Verdict.APPLIED for w in writes):
         return Event.ESCALATE  # half of the writes stand: a person, or the plan's declared revert, says what is right
-    return _settle_enforcement(steps, judgement, stopped)
+    return _settle_enforcement(steps, judgment, stopped)
 
 
 def _decisive(steps: Sequence[StepFact]) -> list[StepFact]:
@@ -174,8 +174,8 @@ def _decisive(steps: Sequence[StepFact]) -> list[StepFact]:
     return [step for n, step in enumerate(steps, start=1) if n not in moot]
 
 
-def _settle_enforcement(steps: Sequence[StepFact], judgement: Judgement | None, stopped: Event | None) -> Event:
-    if judgement is None:
+def _settle_enforcement(steps: Sequence[StepFact], judgment: Judgment | None, stopped: Event | None) -> Event:
+    if judgment is None:
         effects = [s.verdict for s in steps if s.effect]
         if not effects or all(v is Verdict.APPLIED for v in effects):
             return Event.ACCEPT if _only_accepted(steps) else Event.PROVE
@@ -187,7 +187,7 @@ def _settle_enforcement(steps: Sequence[StepFact], judgement: Judgement | None, 
         Enforced.PENDING: Event.SET_OFFLINE,
         Enforced.UNPROVEN: Event.SET_UNENFORCED,
         Enforced.NO: Event.SET_UNENFORCED,
-    }[judgement.enforced]
+    }[judgment.enforced]
 
 
 def _only_accepted(steps: Sequence[StepFact]) -> bool:
@@ -196,19 +196,19 @@ def _only_accepted(steps: Sequence[StepFact]) -> bool:
     return any(s.accepted for s in writes) if writes else bool(steps) and all(s.accepted for s in steps)
 
 
-def settle_later(state: ItemState, judgement: Judgement) -> Event | None:
+def settle_later(state: ItemState, judgment: Judgment) -> Event | None:
     """Return the event by which an item that was judged again moves, or None: nothing new is known.
 
     Args:
         state: of the item, one of `LATER`.
-        judgement: of its enforcement now; a failed read proves nothing.
+        judgment: of its enforcement now; a failed read proves nothing.
     """
-    match judgement.enforced:
+    match judgment.enforced:
         case Enforced.YES:
             return Event.PROVE
         case Enforced.PENDING if state is S.SET_NOT_ENFORCED:
             return Event.SET_OFFLINE
-        case Enforced.NO if state is S.SET_AT_NEXT_LOGIN and judgement.how not in _NOT_JUDGED:
+        case Enforced.NO if state is S.SET_AT_NEXT_LOGIN and judgment.how not in _NOT_JUDGED:
             return Event.SET_UNENFORCED
         case _:
             return None

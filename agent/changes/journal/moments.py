@@ -29,7 +29,7 @@ class SendWindow:
 
 
 def send_window(windows: tuple[Window, ...], now_s: float, until_s: float, zone: ZoneInfo) -> SendWindow:
-    """Return whether a plan may send now, and else when: the one judgement of a start and of each send.
+    """Return whether a plan may send now, and else when: the one judgment of a start and of each send.
 
     Args:
         windows: of the plan's policy; none: any time.
@@ -97,6 +97,6 @@ def _hour(minute: int) -> str:
 
 
 def _days(days: Sequence[int]) -> str:
-    """Return days of the week, 0 Monday, as text: neighbours as a range."""
+    """Return days of the week, 0 Monday, as text: neighbors as a range."""
     whole = days[-1] - days[0] + 1 == len(days) > 2
     return f"{_DAYS[days[0]]}-{_DAYS[days[-1]]}" if whole else " ".join(_DAYS[d] for d in days)

@@ -359,7 +359,7 @@ class Intake:
 
         async def read(target: str, addresses: list[Address]) -> None:
             try:
-                session = await self.sessions.dialled(target)
+                session = await self.sessions.dialed(target)
                 seen.update(await session.read(addresses))
             except UnreadableError as err:
                 seen.update(dict.fromkeys(addresses, err))

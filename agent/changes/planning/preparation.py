@@ -77,7 +77,7 @@ class Preparer:
         for _ in range(ROUNDS_MAX):
             if not (missing := connector.preparation_reads(target, needs, terms, seen)):
                 break
-            session = await self.previewer.sessions.dialled(target)
+            session = await self.previewer.sessions.dialed(target)
             seen |= await session.read(missing)
         return Looked(connector.preparation(target, needs, terms, seen), seen)
 
@@ -159,7 +159,7 @@ class PreparationPlanner:
             requires = tuple(as_read(where, looked.seen[where].value) for where in found.rests_on)
             item = _item(display, found.steps, requires=requires)
         notes = [] if isinstance(found, CannotEnforce) or not found.look else [found.look]
-        session = await previewer.sessions.dialled(target)
+        session = await previewer.sessions.dialed(target)
         notes += session.notes()
         if (busy := await session.busy()) is not None:
             notes.append(busy.detail)
@@ -205,7 +205,7 @@ class PreparationPlanner:
             return _left(target, Leave(SkipReason.CHANGED_SINCE, "it is no longer configured", blocked=True))
         writes = [write for step in reversed(item.steps) if not isinstance(step.do, Effect) for write in step.do]
         needed = connector.undo_reads(target, item.steps)
-        session = await self.preparer.previewer.sessions.dialled(target)
+        session = await self.preparer.previewer.sessions.dialed(target)
         seen = await session.read([*(write.address for write in writes), *needed])
         held = [s.ref for s in services if s.reasons and target in self._devices_of(s.method)]
         why = connector.undo_refusal(target, item.steps, seen)

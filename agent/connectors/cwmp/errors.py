@@ -11,7 +11,7 @@
     + MalformedAuthError: no HTTP challenge or credentials
     + MalformedStunError: no STUN message, of `stun.py`, where it is defined
 
-No message holds a value that came: only names of elements, clipped and neutralised, counts and places.
+No message holds a value that came: only names of elements, clipped and neutralized, counts and places.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from agent.cpe_model import addresses
 from agent.cpe_model import limits as model_limits
 from agent.cpe_model.breaker import Breaker, TaskSignature
 from agent.cpe_model.known import CachedParameter, Cpe, CpeBook
-from agent.cpe_model.profiles import SHIPPED, CpeProfile, ProfileBook, ProfileError, bound, normalise
+from agent.cpe_model.profiles import SHIPPED, CpeProfile, ProfileBook, ProfileError, bound, normalize
 from agent.cpe_model.sensitivity import Sensitivity, classify
 from agent.cpe_model.values import TYPES
 from agent.model import SecretRef, Seen, Target, Value
@@ -167,7 +167,7 @@ class CpeLine:
     def value_of(self, path: str, known: CachedParameter) -> Value:
         """Return the value of a parameter that was read, as changes see it."""
         if known.value is not None:
-            return {addresses.VALUE: normalise(known.type, known.value)}
+            return {addresses.VALUE: normalize(known.type, known.value)}
         commit = self._book.secrets_set(self.name).get(path)
         return {addresses.VALUE: SecretRef(commit) if commit else ""}
 

@@ -22,7 +22,7 @@ from agent.connectors.base import (
     DeviceNeeds,
     Enforced,
     Example,
-    Judgement,
+    Judgment,
     NetworkState,
 )
 from agent.connectors.radius.access_text import (
@@ -145,7 +145,7 @@ Session = Mapping[str, str]
 
 @functools.lru_cache(maxsize=CACHED)
 def _held_at(target: str, login: str, names: str) -> Mapping[str, Address]:
-    """Return where NAS with these names, separated by commas, tell of a login: by name. Each judgement asks for all."""
+    """Return where NAS with these names, separated by commas, tell of a login: by name. Each judgment asks for all."""
     each = filter(None, names.split(","))
     return {name: address(target, RadiusResource.HELD, held_key(name, login)) for name in each}
 
@@ -380,7 +380,7 @@ class RadiusAccess:
             within_s=self._method.disconnect_within_s,
         )
 
-    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
         """Judge from the sessions that are open now; those in `ended` must be gone.
 
         A row that its NAS denied is no session. One on no configured NAS is not judged when accounting has been silent
@@ -405,32 +405,32 @@ class RadiusAccess:
         sessions: Mapping[str, Session],
         seen: Mapping[Address, Seen],
         ended: Collection[Address],
-    ) -> Judgement:
+    ) -> Judgment:
         left = [uid for uid in sessions if address(self.target, RadiusResource.SESSION, uid) in ended]
         if left:
             # A database that fails over forgets the end that was seen in it: only the NAS can say how it is
             text = f"{len(left)} session(s) carry on as before"
-            return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, text, (enforce.address,))
+            return Judgment(Enforced.NO, ProofReason.STILL_ONLINE, text, (enforce.address,))
         suspended = enforce.expect["state"] == Access.SUSPENDED.value
         gardens = {uid: in_garden(s, enforce.expect) for uid, s in sessions.items()}
         told = " · ".join(filter(None, map(addresses_text, sessions.values())))
         if suspended and all(gardens.values()):
-            return Judgement(Enforced.YES, ProofReason.GARDEN, f"{told} in the garden")
+            return Judgment(Enforced.YES, ProofReason.GARDEN, f"{told} in the garden")
         if not suspended and any(gardens.values()):
-            return Judgement(Enforced.NO, ProofReason.GARDEN, f"{told} still in the garden")
+            return Judgment(Enforced.NO, ProofReason.GARDEN, f"{told} still in the garden")
         before_s = self._began_before(enforce, seen[enforce.address].at_s, ended)
         spared = enforce.expect.get(SPARED, "").split(",")
         kept = [uid for uid, s in sessions.items() if uid in spared and is_outside(s, enforce.expect)]
         new = [uid for uid in sessions if not gardens[uid] and uid not in kept]
         old = [uid for uid in new if began_s(sessions[uid], before_s) < before_s]
         if old:
-            return Judgement(
+            return Judgment(
                 Enforced.NO, ProofReason.OLD_SESSION, f"{len(old)} session(s) from before the change carry on"
             )
         which = f"new session {told}".rstrip() if new else f"session {told}, which never was suspended"
         return self._inferred(enforce, sessions, seen, which)
 
-    def _judge_none(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+    def _judge_none(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
         """Judge without a session in accounting: the old one ended, or every NAS denies it.
 
         Nobody says that no session began since: its Start may be lost. The detail names the evidence, and no more:
@@ -439,17 +439,17 @@ class RadiusAccess:
         asked = self._held(enforce)
         if self._ended_known_one(seen[enforce.address], ended):
             unasked = (*asked, *filter(None, enforce.expect.get(_NOT_ASKED, "").split(",")))
-            return Judgement(Enforced.PENDING, ProofReason.NONE_KNOWN, none_known_text({}, unasked))
+            return Judgment(Enforced.PENDING, ProofReason.NONE_KNOWN, none_known_text({}, unasked))
         since_s = int(enforce.expect.get(_READ_AT, "0"))
         open_ones = {nas: why for nas, where in asked.items() if (why := held_why(seen[where], since_s))}
         open_ones |= dict.fromkeys(filter(None, enforce.expect.get(_NOT_ASKED, "").split(",")), NOT_ASKED)
         if open_ones:
             named = ", ".join(f"{nas} {why}" for nas, why in open_ones.items())
             text = f"not proven: accounting has no session and {named}"
-            return Judgement(Enforced.UNPROVEN, ProofReason.NOT_PROVEN, text)
+            return Judgment(Enforced.UNPROVEN, ProofReason.NOT_PROVEN, text)
         now_s = seen[enforce.address].at_s
         ages = {nas: now_s - seen[where].at_s for nas, where in asked.items()}
-        return Judgement(Enforced.PENDING, ProofReason.NONE_KNOWN, none_known_text(ages))
+        return Judgment(Enforced.PENDING, ProofReason.NONE_KNOWN, none_known_text(ages))
 
     def _ended_known_one(self, where: Seen, ended: Collection[Address]) -> bool:
         """Tell whether a session that accounting knew has ended, and no NAS was asked by User-Name.
@@ -464,8 +464,8 @@ class RadiusAccess:
             return False
         return any(what is RadiusResource.SESSION and uid not in ghosts for what, uid in known)
 
-    def _with_next_login(self, enforce: Enforcement, seen: Mapping[Address, Seen], found: Judgement) -> Judgement:
-        """Return a judgement by sessions, corrected by the rows of now: staff may have edited them."""
+    def _with_next_login(self, enforce: Enforcement, seen: Mapping[Address, Seen], found: Judgment) -> Judgment:
+        """Return a judgment by sessions, corrected by the rows of now: staff may have edited them."""
         login, active = self._login(enforce), self._is_active(enforce)
         user = seen[self._user(login)]
         marked = any(map(self._is_marker, fields_of(user.value)))
@@ -481,7 +481,7 @@ class RadiusAccess:
         if isinstance(outcome, Rejected):
             why = rejection_text(outcome, self._sql, self._same)
         text = f"{found.detail}; but the next login does not get it: {why}"
-        return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, text)
+        return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, text)
 
     def _reply_now(self, login: str, user: Seen, seen: Mapping[Address, Seen]) -> Outcome:
         """Return the reply to a login by the rows as they were read, however they came to be."""
@@ -517,7 +517,7 @@ class RadiusAccess:
 
     def _judge_rejected(
         self, enforce: Enforcement, sessions: Mapping[str, Session], seen: Mapping[Address, Seen]
-    ) -> Judgement | None:
+    ) -> Judgment | None:
         """Judge a login that something else rejects, from its rows of now; None: it is judged as any other."""
         login, marker = self._login(enforce), self._sql.marker_group
         user = seen[self._user(login)]
@@ -535,13 +535,13 @@ class RadiusAccess:
                 self._is_active(enforce) and all(is_outside(s, enforce.expect) for s in sessions.values())
             ):
                 text = f"{len(sessions)} session(s) carry on though the login is rejected"
-                return Judgement(Enforced.NO, ProofReason.OLD_SESSION, text)
-            return Judgement(Enforced.YES, ProofReason.STAYS_REJECTED, f"the login stays rejected: {why}{left}")
+                return Judgment(Enforced.NO, ProofReason.OLD_SESSION, text)
+            return Judgment(Enforced.YES, ProofReason.STAYS_REJECTED, f"the login stays rejected: {why}{left}")
         if enforce.expect["state"] == Access.ACTIVE.value or any(map(self._is_marker, fields_of(user.value))):
             return None
         why = outcome.reason if isinstance(outcome, CannotTell) else "the login is no longer rejected"
         text = f"{why}, and group {marker} was not written: suspend it again"
-        return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, text)
+        return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, text)
 
     def _began_before(self, enforce: Enforcement, now_s: int, ended: Collection[Address]) -> int:
         """Return the unix time before which a session surely began without the written settings.
@@ -557,25 +557,23 @@ class RadiusAccess:
 
     def _inferred(
         self, enforce: Enforcement, sessions: Mapping[str, Session], seen: Mapping[Address, Seen], which: str
-    ) -> Judgement:
+    ) -> Judgment:
         """Judge new or spared sessions by their login's reply now, and by places where a suspended one may not be."""
         login = self._login(enforce)
         user = seen[self._user(login)]
         outcome = self._reply_now(login, user, seen)
         why = self._not_in_effect(enforce, outcome)
         if why or not isinstance(outcome, Accepted):
-            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
+            return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
         pinned = ""
         if enforce.expect["state"] == Access.SUSPENDED.value:
             outs = [outside(s, enforce.expect, outcome) for s in sessions.values()]
             loose = [text for out in outs for text in out.loose]
             if loose:
-                return Judgement(
-                    Enforced.NO, ProofReason.OUTSIDE_GARDEN, f"{', '.join(loose)} is outside of the garden"
-                )
+                return Judgment(Enforced.NO, ProofReason.OUTSIDE_GARDEN, f"{', '.join(loose)} is outside of the garden")
             pinned = ", ".join(text for out in outs for text in out.pinned)
         static = f" ({pinned} is static, by its login's reply: outside of the garden at every login)" if pinned else ""
-        return Judgement(Enforced.YES, ProofReason.INFERRED, f"{which}: its login got what is wanted{static}")
+        return Judgment(Enforced.YES, ProofReason.INFERRED, f"{which}: its login got what is wanted{static}")
 
     # --- addresses ---
 

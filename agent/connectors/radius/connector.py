@@ -174,7 +174,7 @@ class RadiusConnector:
         return found.pop()
 
     async def serve(self, arrived: Callable[[Session], Awaitable[None]]) -> None:
-        """Return at once: RADIUS targets are dialled."""
+        """Return at once: RADIUS targets are dialed."""
 
     def _has_secret(self, name: str) -> bool:
         try:

@@ -26,7 +26,7 @@ from agent.connectors.base import (
     DeviceNeeds,
     Enforced,
     Example,
-    Judgement,
+    Judgment,
     LiveSession,
     NetworkState,
     SessionHost,
@@ -434,7 +434,7 @@ class RoutedAccess:
 
     # --- what came of it ---
 
-    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
         """Judge by RADIUS and by the routers' lists: a state that they contradict is not so, in spite of RADIUS."""
         found = self._judge_policy(enforce, seen, ended)
         if found.enforced is Enforced.NO:
@@ -444,12 +444,10 @@ class RoutedAccess:
                 f"{n} connection(s) of {self._login(enforce)} on {_name(t)} carry on as before" for t, n in left.items()
             ]
             again = tuple(self._flows(enforce, seen)[target] for target in left)
-            return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, " · ".join(told), again)
+            return Judgment(Enforced.NO, ProofReason.STILL_ONLINE, " · ".join(told), again)
         return found
 
-    def _judge_policy(
-        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]
-    ) -> Judgement:
+    def _judge_policy(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
         """Judge by the policies that the sessions have, whatever is open of before."""
         found = self._inner.judge(enforce, seen, ended)
         if found.how == "still-online":
@@ -460,13 +458,13 @@ class RoutedAccess:
         evidence = [self._of_session(enforce, session, seen) for session in sessions.values()]
         wrong = [text for how, text in evidence if how is Enforced.NO]
         if wrong:
-            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, "; ".join(wrong))
+            return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, "; ".join(wrong))
         told = [text for how, text in evidence if how is Enforced.YES]
         if sessions and len(told) == len(sessions) and (found.enforced is Enforced.YES or found.how == "old-session"):
-            return Judgement(Enforced.YES, ProofReason.SEEN, "; ".join(told))
+            return Judgment(Enforced.YES, ProofReason.SEEN, "; ".join(told))
         return found
 
-    def _judge_unaccounted(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Judgement | None:
+    def _judge_unaccounted(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Judgment | None:
         """Judge a login that is offline by accounting by the sessions that routers have; None: none has."""
         active = enforce.expect["state"] == Access.ACTIVE.value
         told: list[str] = []
@@ -480,12 +478,12 @@ class RoutedAccess:
                     text = f"{where} not in list {', '.join(_lists_of(enforce))}"
                 if how is not Enforced.YES:
                     text = f"{text or where}: a session that accounting does not tell of"
-                    return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, text)
+                    return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, text)
                 told.append(text)
-        return Judgement(Enforced.YES, ProofReason.SEEN, "; ".join(told)) if told else None
+        return Judgment(Enforced.YES, ProofReason.SEEN, "; ".join(told)) if told else None
 
-    def _with_lists(self, enforce: Enforcement, seen: Mapping[Address, Seen], found: Judgement) -> Judgement:
-        """Return a judgement of nobody online, with the lists of the routers: all of them prove it."""
+    def _with_lists(self, enforce: Enforcement, seen: Mapping[Address, Seen], found: Judgment) -> Judgment:
+        """Return a judgment of nobody online, with the lists of the routers: all of them prove it."""
         login = self._login(enforce)
         read = [target for target in self._could_hold() if self._active(target, login) in seen]
         if found.how != ProofReason.NONE_KNOWN or not read:

@@ -1,6 +1,6 @@
 """The meaning of a database driver's error as a sentence for people: the fault, the place and the remedy.
 
-The drivers' own messages may quote SQL and values, so none of them goes on. Recognised parts are taken out of them by
+The drivers' own messages may quote SQL and values, so none of them goes on. Recognized parts are taken out of them by
 pattern: names of tables and columns of the stock schema, which are no secret. An unknown error is told by its class and
     code.
 """

@@ -3,7 +3,7 @@
 `connector.RouterosConnector` is the whole surface; `schema` has its configuration. The conversation, from the wire up:
 `wire` has sentences to bytes and replies back, `login` the two ways to log in, `exchanges` pairs replies with commands
 (with `words`, a router's texts made safe to show); `carrier_session` and `api_session` put a connection under them,
-`line` is the way to one router: its connections, recognised, and opened again after they broke. With it go `policies`
+`line` is the way to one router: its connections, recognized, and opened again after they broke. With it go `policies`
 (the rights of our users), `backoff` (when a router is left alone) and `health` (warnings about it). The content of
 menus is in `menus`, on `versions` and `values`; `marks` are appended to comments. `addresses` names the resources,
 `rows` and `running` are those that are written and those that are ended, `readers` asks for them, `session` puts it

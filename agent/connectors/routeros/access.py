@@ -22,7 +22,7 @@ from agent.connectors.base import (
     DeviceNeeds,
     Enforced,
     Example,
-    Judgement,
+    Judgment,
     LiveSession,
     NetworkState,
 )
@@ -168,7 +168,7 @@ class ProfileAccess:
         return [*(a for a in wanted if a not in seen), *members]
 
     def _also_read(self, login: str) -> Sequence[Address]:  # noqa: ARG002  those who need more say so
-        """Return the other facts that a plan and its judgement rest on, with or without sessions."""
+        """Return the other facts that a plan and its judgment rest on, with or without sessions."""
         return ()
 
     def network_state(self, service: Service, seen: Mapping[Address, Seen]) -> NetworkState:
@@ -277,37 +277,37 @@ class ProfileAccess:
         drop = Step(1, self.target, self._disconnect(service, seen, "kick"))
         return AccessPlan((drop,) if self._sessions(service, seen) else (), None, display)
 
-    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
         """Judge from the sessions that are open now; those in `ended` must be gone."""
         where = seen[enforce.address]
         sessions = rows_of(where.value)
         left = [sid for sid in sessions if self._at(self.menus.session, sid) in ended]
         if left:
-            return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, f"{len(left)} session(s) carry on as before")
+            return Judgment(Enforced.NO, ProofReason.STILL_ONLINE, f"{len(left)} session(s) carry on as before")
         name = self._name(enforce)
         if REJECTED in enforce.expect and (found := self._judge_rejected(enforce, len(sessions), seen)) is not None:
             return found
         if not sessions:
-            return Judgement(Enforced.PENDING, ProofReason.OFFLINE, "no session: it holds at the next login")
+            return Judgment(Enforced.PENDING, ProofReason.OFFLINE, "no session: it holds at the next login")
         differs = self._differs(enforce, texts_of(seen[self._at(self.menus.row, name)].value))
         if differs:
-            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, differs)
+            return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, differs)
         old = self._older(enforce, sessions, texts_of(seen[self._at(self.menus.began, name)].value))
         if old:
-            return Judgement(Enforced.NO, ProofReason.OLD_SESSION, f"{old} session(s) from before the change carry on")
+            return Judgment(Enforced.NO, ProofReason.OLD_SESSION, f"{old} session(s) from before the change carry on")
         if any(session.get("radius") == "true" for session in sessions.values()):
             why = f"a session came by RADIUS: its {self.menus.what} here says nothing"
-            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
+            return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
         if enforce.expect["state"] == Access.SUSPENDED.value:
             places = tuple(sorted(_addresses(sessions)))
             how = self._effect_of(enforce.expect[PROFILE], Access.SUSPENDED, seen, places)
             if isinstance(how, CannotEnforce):
-                return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, how.detail)
+                return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, how.detail)
             if how and not _expected(enforce) and len(places) == len(sessions):
-                return Judgement(Enforced.YES, ProofReason.SEEN, f"new session {' · '.join(places)}: {how}")
+                return Judgment(Enforced.YES, ProofReason.SEEN, f"new session {' · '.join(places)}: {how}")
         return self._by_lists(enforce, sessions, seen)
 
-    def _judge_rejected(self, enforce: Enforcement, sessions: int, seen: Mapping[Address, Seen]) -> Judgement | None:
+    def _judge_rejected(self, enforce: Enforcement, sessions: int, seen: Mapping[Address, Seen]) -> Judgment | None:
         """Judge a login that something else rejects; None: it does no longer, and is judged as any other."""
         name = self._name(enforce)
         row = texts_of(seen[self._at(self.menus.row, name)].value)
@@ -315,10 +315,10 @@ class ProfileAccess:
         if not why:
             return None
         if differs := self._differs(enforce, row):
-            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, differs)
+            return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, differs)
         if sessions:
-            return Judgement(Enforced.NO, ProofReason.OLD_SESSION, f"{sessions} session(s) carry on, and {why}")
-        return Judgement(Enforced.YES, ProofReason.STAYS_REJECTED, f"the login stays rejected: {why}")
+            return Judgment(Enforced.NO, ProofReason.OLD_SESSION, f"{sessions} session(s) carry on, and {why}")
+        return Judgment(Enforced.YES, ProofReason.STAYS_REJECTED, f"the login stays rejected: {why}")
 
     def _differs(self, enforce: Enforcement, row: Mapping[str, str]) -> str:
         """Return the setting of the row that it should not have, or nothing."""
@@ -335,22 +335,22 @@ class ProfileAccess:
 
     def _by_lists(
         self, enforce: Enforcement, sessions: Mapping[str, Mapping[str, str]], seen: Mapping[Address, Seen]
-    ) -> Judgement:
+    ) -> Judgment:
         """Judge sessions of after the change by the router's lists: in all of the suspended profile's, or in none."""
         told = " · ".join(sorted(_addresses(sessions)))
         lists = _expected(enforce)
         names = ", ".join(sorted(lists))
         listed = self._listed(sessions, lists, seen)
         if not all(session.get("address") for session in sessions.values()):
-            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, "a session has no address yet")
+            return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, "a session has no address yet")
         if enforce.expect["state"] == Access.ACTIVE.value:
             if any(listed):
-                return Judgement(Enforced.NO, ProofReason.GARDEN, f"{told} still in list {names}")
+                return Judgment(Enforced.NO, ProofReason.GARDEN, f"{told} still in list {names}")
             how = ProofReason.SEEN if lists or DISABLED in enforce.expect else ProofReason.INFERRED
-            return Judgement(Enforced.YES, how, f"new session {told}{f', not in {names}' if names else ''}")
+            return Judgment(Enforced.YES, how, f"new session {told}{f', not in {names}' if names else ''}")
         if all(lists <= found for found in listed):
-            return Judgement(Enforced.YES, ProofReason.SEEN, f"{told} in list {names}")
-        return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, f"{told} is not in list {names}")
+            return Judgment(Enforced.YES, ProofReason.SEEN, f"{told} in list {names}")
+        return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, f"{told} is not in list {names}")
 
     def _listed(
         self, sessions: Mapping[str, Mapping[str, str]], lists: Collection[str], seen: Mapping[Address, Seen]
@@ -632,7 +632,7 @@ class PppAccess(ProfileAccess):
             return missing
         return [where] if where not in seen else []
 
-    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
         """Judge as a profile's access method does; no connection may be left that passes by the rules."""
         found, where = super().judge(enforce, seen, ended), self._flows_of(enforce, seen)
         if found.enforced is Enforced.NO or where is None:
@@ -642,7 +642,7 @@ class PppAccess(ProfileAccess):
             whose = enforce.expect[_FLOWS]
             if whose == _OF_SESSIONS:
                 whose = " · ".join(sorted(_addresses(rows_of(seen[enforce.address].value))))
-            return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, left_text(len(left), whose), (where,))
+            return Judgment(Enforced.NO, ProofReason.STILL_ONLINE, left_text(len(left), whose), (where,))
         return found
 
     def _flows_of(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Address | None:

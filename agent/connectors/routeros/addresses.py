@@ -47,7 +47,7 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network, summarize_address_range
 from typing import Final
 
-from agent.connectors.routeros.values import RouterKind, normalise
+from agent.connectors.routeros.values import RouterKind, normalize
 from agent.model import ABSENT, Absent, Address, Seen, Value
 
 Network = IPv4Network | IPv6Network
@@ -129,7 +129,7 @@ def parse(target: str, text: str) -> tuple[RouterResource, str] | None:
 
 def entry_key(address_or_prefix: str, list_name: str) -> str:
     """Return the key of an address list's entry; the address in RouterOS' own spelling."""
-    return f"{normalise(RouterKind.RANGE, address_or_prefix)} {list_name}"
+    return f"{normalize(RouterKind.RANGE, address_or_prefix)} {list_name}"
 
 
 def member(value: Value, address_or_prefix: str) -> str:
@@ -139,7 +139,7 @@ def member(value: Value, address_or_prefix: str) -> str:
     that it found.
     """
     entries = texts_of(value)
-    wanted = normalise(RouterKind.RANGE, address_or_prefix)
+    wanted = normalize(RouterKind.RANGE, address_or_prefix)
     if wanted in entries:
         return entries[wanted]
     try:

@@ -34,7 +34,7 @@ from agent.connectors.routeros.schema import (
     StaticMethod,
 )
 from agent.connectors.routeros.values import RouterKind as ValueKind
-from agent.connectors.routeros.values import mac_of, normalise
+from agent.connectors.routeros.values import mac_of, normalize
 from agent.connectors.spec import AccessMap
 
 _METHODS: Final[Mapping[str, type[RouterMethod]]] = {
@@ -281,9 +281,9 @@ def _check_suspension(reader: ConfigReader, where: str, values: Mapping[str, Any
     if values.get("suspended_profile") and values["suspended_profile"] in tariffs:
         said = f"expected tariffs' profiles, got {shown(values['suspended_profile'])}, which is that of suspension"
         reader.problem(f"{where}.tariffs", said)
-    slowed = normalise(ValueKind.RATE_PAIR, values.get("suspended_limit", ""))
+    slowed = normalize(ValueKind.RATE_PAIR, values.get("suspended_limit", ""))
     if slowed and "0" in slowed.split("/"):
         reader.problem(f"{where}.suspended_limit", "expected limits above 0, which is no limit at all")
-    if slowed and slowed in (normalise(ValueKind.RATE_PAIR, limit) for limit in tariffs):
+    if slowed and slowed in (normalize(ValueKind.RATE_PAIR, limit) for limit in tariffs):
         said = f"expected tariffs' limits, got {shown(values['suspended_limit'])}, which is that of suspension"
         reader.problem(f"{where}.tariffs", said)

@@ -102,7 +102,7 @@ class RouterosConnector:
             nursery.cancel_scope.cancel()
 
     async def serve(self, arrived: Callable[[Session], Awaitable[None]]) -> None:
-        """Return at once: routers are dialled."""
+        """Return at once: routers are dialed."""
 
     def holders_at(self, target: str, address: str) -> Address:
         """Return where a router's sessions, dynamic leases and bindings are read, with their addresses."""
@@ -149,10 +149,10 @@ class RouterosConnector:
         return DeviceReport(router.id, f"{router.host}:{router.port}") if line is None else line.report()
 
     async def probe(self, target: str) -> DeviceReport:
-        """Ask a router that is dialled now, by each of its users, and return the facts about it. It writes nothing.
+        """Ask a router that is dialed now, by each of its users, and return the facts about it. It writes nothing.
 
         Raises:
-            UnreadableError: no such target is configured, or it is not dialled.
+            UnreadableError: no such target is configured, or it is not dialed.
         """
         return await self._line(target).probe()
 
@@ -160,14 +160,14 @@ class RouterosConnector:
         """Return the devices that a router hears now by MNDP, LLDP and CDP. It writes nothing.
 
         Raises:
-            UnreadableError: no such target is configured, it is not dialled, or it cannot be asked.
+            UnreadableError: no such target is configured, it is not dialed, or it cannot be asked.
         """
         return await self._line(target).neighbors()
 
     def _line(self, target: str) -> RouterLine:
         line = self._lines.get(target)
         if line is None:
-            raise UnreadableError(f"no target {target} is dialled", reason=TargetReason.UNKNOWN_TARGET)
+            raise UnreadableError(f"no target {target} is dialed", reason=TargetReason.UNKNOWN_TARGET)
         return line
 
     async def _connect(

@@ -25,7 +25,7 @@ from agent.connectors.base import (
     DeviceNeeds,
     Enforced,
     Example,
-    Judgement,
+    Judgment,
     LiveSession,
     NetworkState,
 )
@@ -42,7 +42,7 @@ from agent.connectors.routeros.queues import speed_of
 from agent.connectors.routeros.readiness import ADDRESS, MAC, MADE_UP, example, tariff_of
 from agent.connectors.routeros.reasons import RouterReason
 from agent.connectors.routeros.rulesets import Rulesets
-from agent.connectors.routeros.values import RouterKind, mac_of, normalise
+from agent.connectors.routeros.values import RouterKind, mac_of, normalize
 from agent.model import Absent, Access, Address, Effect, Enforcement, Seen, Step, Transition
 from agent.reasons import MethodReason, ProofReason
 
@@ -77,7 +77,7 @@ class DhcpAccess:
     def example(self) -> Example:
         """Return a subscriber with a static lease at the first tariff's rate and no client."""
         lease = {"mac-address": MAC, "address": ADDRESS, "dynamic": "false", "disabled": "false"}
-        rate = normalise(RouterKind.RATE_LIMIT, tariff_of(self._method))
+        rate = normalize(RouterKind.RATE_LIMIT, tariff_of(self._method))
         assumed = {self._at(RouterResource.LEASE, MAC): lease | ({RATE: rate} if rate else {})}
         return example(self._method, MAC, assumed, MADE_UP if self._list else "")
 
@@ -137,7 +137,7 @@ class DhcpAccess:
         lease = texts_of(value)
         refused = self._rejected(lease)
         access = None if refused else Access.SUSPENDED if self._holds(lease) else Access.ACTIVE
-        rates = {tariff: normalise(RouterKind.RATE_LIMIT, text) for tariff, text in self._method.tariffs.items()}
+        rates = {tariff: normalize(RouterKind.RATE_LIMIT, text) for tariff, text in self._method.tariffs.items()}
         tariffs = [tariff for tariff, rate in rates.items() if rate == lease.get(RATE, "")]
         tariff = service.tariff if service.tariff in tariffs else tariffs[0] if len(tariffs) == 1 else ""
         reply = {name: lease[name] for name in ("address", RATE, LISTS) if lease.get(name)}
@@ -242,7 +242,7 @@ class DhcpAccess:
 
     # --- judging ---
 
-    def judge(self, enforce: Enforcement, seen: SeenAll, ended: Collection[Address]) -> Judgement:  # noqa: ARG002  see below
+    def judge(self, enforce: Enforcement, seen: SeenAll, ended: Collection[Address]) -> Judgment:  # noqa: ARG002  see below
         """Judge by the lease, by the lists for the address that its client has now, and by the connections.
 
         Not by those in `ended` only: one that began after the cut, before the list took hold, is as bad.
@@ -253,7 +253,7 @@ class DhcpAccess:
         left = self._at_large(self._watched(enforce, seen), seen)
         if left:
             text = f"{sum(left.values())} connection(s) carry on as before"
-            return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, text, tuple(self._flows_at(left)))
+            return Judgment(Enforced.NO, ProofReason.STILL_ONLINE, text, tuple(self._flows_at(left)))
         return found
 
     def _at_large(self, places: Collection[str], seen: SeenAll) -> Mapping[str, int]:
@@ -283,56 +283,54 @@ class DhcpAccess:
         where = self._at(RouterResource.FILTER, ALL)
         return garden_of(self._rulesets.at(where, seen), [self._list]) if where in seen else Garden()
 
-    def _judge_lease(self, enforce: Enforcement, seen: SeenAll) -> Judgement:
+    def _judge_lease(self, enforce: Enforcement, seen: SeenAll) -> Judgment:
         mac = self._key(enforce)
         differs = self._differs(enforce, seen[self._at(RouterResource.LEASE, mac)].value)
         if differs:
-            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, differs)
+            return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, differs)
         clients = rows_of(seen[enforce.address].value)
         if len(clients) > 1:
-            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, f"there are {len(clients)} leases of {mac} now")
+            return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, f"there are {len(clients)} leases of {mac} now")
         client = self._bound(mac, seen)
         if not _is_suspended(enforce):
             return self._judge_active(enforce, client, seen)
         return self._judge_list(client, seen) if self._list else self._judge_block(client)
 
-    def _judge_list(self, client: Mapping[str, str], seen: SeenAll) -> Judgement:
+    def _judge_list(self, client: Mapping[str, str], seen: SeenAll) -> Judgment:
         how = self._kept_in(client.get("active-address", ""), seen)
         if isinstance(how, CannotEnforce):
-            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, how.detail)
+            return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, how.detail)
         if not client:
-            return Judgement(Enforced.PENDING, ProofReason.OFFLINE, "no address now: it holds with the next one")
+            return Judgment(Enforced.PENDING, ProofReason.OFFLINE, "no address now: it holds with the next one")
         place = client["active-address"]
         if self._listed(place, seen):
-            return Judgement(Enforced.YES, ProofReason.SEEN, f"{place} in list {self._list}")
+            return Judgment(Enforced.YES, ProofReason.SEEN, f"{place} in list {self._list}")
         why = f"{place} is not in list {self._list} yet: {dhcp_text.left_text(client)}"
-        return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
+        return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
 
-    def _judge_block(self, client: Mapping[str, str]) -> Judgement:
+    def _judge_block(self, client: Mapping[str, str]) -> Judgment:
         if not client:
-            return Judgement(Enforced.YES, ProofReason.INFERRED, "it has no address, and is given none")
+            return Judgment(Enforced.YES, ProofReason.INFERRED, "it has no address, and is given none")
         why = f"blocked, and keeps {client['active-address']} meanwhile: {dhcp_text.left_text(client)}"
-        return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
+        return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
 
-    def _judge_active(self, enforce: Enforcement, client: Mapping[str, str], seen: SeenAll) -> Judgement:
+    def _judge_active(self, enforce: Enforcement, client: Mapping[str, str], seen: SeenAll) -> Judgment:
         lease = texts_of(seen[self._at(RouterResource.LEASE, self._key(enforce))].value)
         rejected = self._rejected(lease) if REJECTED in enforce.expect else ""
         if rejected and not client:
-            return Judgement(Enforced.YES, ProofReason.STAYS_REJECTED, f"it stays without an address: {rejected}")
+            return Judgment(Enforced.YES, ProofReason.STAYS_REJECTED, f"it stays without an address: {rejected}")
         if not client:
-            return Judgement(Enforced.PENDING, ProofReason.OFFLINE, "no address now: it holds with the next one")
+            return Judgment(Enforced.PENDING, ProofReason.OFFLINE, "no address now: it holds with the next one")
         place = client["active-address"]
         listed = self._listed(place, seen)
         if listed:
-            return Judgement(Enforced.NO, ProofReason.GARDEN, self._still_in(place, listed, client))
+            return Judgment(Enforced.NO, ProofReason.GARDEN, self._still_in(place, listed, client))
         if _SPEED in enforce.expect:
             queues = list(rows_of(seen[self._at(RouterResource.QUEUES, ALL)].value).values())
             other = speed_of(queues, place, enforce.expect[RATE])
             if other:
-                return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, f"{other}: {dhcp_text.left_text(client)}")
-        return Judgement(
-            Enforced.YES, ProofReason.SEEN, f"{place}{f', not in list {self._list}' if self._list else ''}"
-        )
+                return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, f"{other}: {dhcp_text.left_text(client)}")
+        return Judgment(Enforced.YES, ProofReason.SEEN, f"{place}{f', not in list {self._list}' if self._list else ''}")
 
     def _differs(self, enforce: Enforcement, value: Value) -> str:
         """Return the setting of the lease that it should not have, or nothing."""
@@ -391,7 +389,7 @@ class DhcpAccess:
         return f"{place} is in list {self._list} still: {dhcp_text.left_text(client)}"
 
     def _rate(self, wanted: ServiceState) -> str:
-        return normalise(RouterKind.RATE_LIMIT, self._method.tariffs[wanted.tariff])
+        return normalize(RouterKind.RATE_LIMIT, self._method.tariffs[wanted.tariff])
 
     def _holds(self, lease: Mapping[str, Field]) -> bool:
         """Tell whether a lease that reads so keeps its subscriber suspended."""
@@ -409,7 +407,7 @@ class DhcpAccess:
             if self._list:
                 others = [name for name in str(lease.get(LISTS, "")).split(",") if name not in ("", self._list)]
                 names = [*others, self._list] if suspended else others
-                after[LISTS] = normalise(RouterKind.LIST, ",".join(names))
+                after[LISTS] = normalize(RouterKind.LIST, ",".join(names))
             else:
                 after[BLOCK] = "true" if suspended else "false"
             after = marked(after, suspended=suspended)
@@ -440,7 +438,7 @@ class DhcpAccess:
                 return CannotEnforce(
                     MethodReason.UNMAPPED_TARIFF, f"method {self._method.name} maps no rate-limit to {tariff}"
                 )
-        mine = normalise(RouterKind.RATE_LIMIT, tariffs[service.tariff])
+        mine = normalize(RouterKind.RATE_LIMIT, tariffs[service.tariff])
         if lease.get(RATE, "") not in (mine, self._rate(wanted)):
             now = lease.get(RATE) or "none"
             why = f"its rate-limit is {now}, and tariff {service.tariff} is {mine or 'none'}: correct one of them first"

@@ -63,7 +63,7 @@ class TrapError(RemoteRouterError):
 
     Not a proof that nothing happened: of a command on several items, those before the refused one are done.
 
-    `message`: the router's own text, clipped, control characters neutralised, values of ours that are secret blotted
+    `message`: the router's own text, clipped, control characters neutralized, values of ours that are secret blotted
     out. `category`: 0 to 7 as in the manual ("!trap message category"), None where it gave none. `rows`: those that it
     had answered before. `more`: the messages of further traps of the same command.
     """

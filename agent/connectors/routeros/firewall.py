@@ -42,7 +42,7 @@ _DEPTH_MAX: Final = 8
 _SETS_MAX: Final = 512
 """Sets of packets that are followed at a time; chosen arbitrarily."""
 _WORK_MAX: Final = 100_000
-"""Runs of numbers, in sets of packets, that were compared with a rule or with another set: in one judgement, and in all
+"""Runs of numbers, in sets of packets, that were compared with a rule or with another set: in one judgment, and in all
 tries of its mends together. Some 0.3 s each."""
 _DROPS_TRIED: Final = 8
 """Rules of the subscriber's own that are tried as mends; chosen arbitrarily."""

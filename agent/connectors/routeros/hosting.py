@@ -12,7 +12,7 @@ from agent.connectors.routeros.flows import cut_text, garden_of, passing
 from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.matching import PPP, Confined
 from agent.connectors.routeros.rulesets import Rulesets
-from agent.connectors.routeros.values import RouterKind, normalise
+from agent.connectors.routeros.values import RouterKind, normalize
 from agent.connectors.routeros.ways_out import RouterWays, SubscriberKind, Suspended
 from agent.model import Address, Effect, Value
 
@@ -78,12 +78,12 @@ class RouterHost:
 
     def speed_of(self, speeds: Value, login: str, rate: str) -> tuple[Enforced, str]:
         """Judge whether the queue that a session brought has a rate, `RX` or `RX/TX`."""
-        wanted = normalise(RouterKind.RATE_PAIR, rate if "/" in rate else f"{rate}/{rate}")
+        wanted = normalize(RouterKind.RATE_PAIR, rate if "/" in rate else f"{rate}/{rate}")
         queues = rows_of(speeds).values()
         limits = [q.get("max-limit", "") for q in queues if q.get("dynamic") == "true" and _is_of(q["name"], login)]
         if not limits:
             return Enforced.PENDING, ""
-        other = [limit for limit in limits if normalise(RouterKind.RATE_PAIR, limit) != wanted]
+        other = [limit for limit in limits if normalize(RouterKind.RATE_PAIR, limit) != wanted]
         if other:
             return Enforced.NO, f"{other[0]}, not {wanted}"
         return Enforced.YES, wanted

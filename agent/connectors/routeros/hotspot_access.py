@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from agent.connectors.base import CannotEnforce, Enforced, Judgement
+from agent.connectors.base import CannotEnforce, Enforced, Judgment
 from agent.connectors.routeros.access import DISABLED, PROFILE, Menus, ProfileAccess
 from agent.connectors.routeros.access_text import disabled_proof, disabled_text
 from agent.connectors.routeros.addresses import ALL, RouterResource, member, parse, rows_of, texts_of
@@ -25,7 +25,7 @@ from agent.connectors.routeros.firewall import KeptIn
 from agent.connectors.routeros.flows import garden_of, left_text, passing
 from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.reasons import RouterReason
-from agent.connectors.routeros.values import RouterKind, normalise
+from agent.connectors.routeros.values import RouterKind, normalize
 from agent.model import Access, Address, Effect, Field, Seen
 from agent.reasons import ProofReason
 
@@ -103,7 +103,7 @@ class HotspotAccess(ProfileAccess):
 
     # --- judging ---
 
-    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
         """Judge by the sessions, and by the ways out without one: a binding, a cookie, a connection."""
         found = self._judge_login(enforce, seen, ended)
         if found.enforced is Enforced.NO or not _is_suspended(enforce):
@@ -112,14 +112,14 @@ class HotspotAccess(ProfileAccess):
 
     def _judge_flows(
         self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]
-    ) -> Judgement | None:
+    ) -> Judgment | None:
         """Return why connections from before are not known to be gone, or None."""
         mine = [session.get("address", "") for session in rows_of(seen[enforce.address].value).values()]
         open_flows = "" if DISABLED in enforce.expect else self._open_flows(enforce, seen)
         for mac in sorted(self._watched(enforce, seen)):
             where = self._at(RouterResource.HOTSPOT_FLOWS, mac)
             if left := passing(seen[where].value, self._garden(enforce, seen), open_flows, mine):
-                return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, left_text(len(left), mac), (where,))
+                return Judgment(Enforced.NO, ProofReason.STILL_ONLINE, left_text(len(left), mac), (where,))
         known = {place for _, place in _online(enforce)}
         known |= {session.get("address", "") for session in rows_of(seen[enforce.address].value).values()}
         for where in ended:
@@ -128,17 +128,17 @@ class HotspotAccess(ProfileAccess):
                 place = found[1].rpartition("@")[0].rpartition(" ")[2]
                 if place not in known:
                     why = f"it logged in from {place} after the preview: connections of there may carry on"
-                    return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
+                    return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
         return None
 
-    def _judge_login(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+    def _judge_login(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
         if _is_suspended(enforce):
             sessions, cookies = rows_of(seen[enforce.address].value), self._cookies(self._name(enforce), seen)
             macs = {*filter(None, enforce.expect[_MACS].split(",")), *_macs(sessions), *_macs(cookies)}
             places = {*_places(sessions), *(place for _, place in _online(enforce))}
             by = self._bound(macs, places, seen, "bypassed")
             if by:
-                return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, f"an ip-binding lets {by} by the hotspot")
+                return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, f"an ip-binding lets {by} by the hotspot")
             if DISABLED in enforce.expect:
                 return self._judge_disabled(enforce, sessions, cookies, seen, ended)
         return super().judge(enforce, seen, ended)
@@ -150,19 +150,19 @@ class HotspotAccess(ProfileAccess):
         cookies: _Rows,
         seen: Mapping[Address, Seen],
         ended: Collection[Address],
-    ) -> Judgement:
+    ) -> Judgment:
         differs = self._differs(enforce, texts_of(seen[self._at(self.menus.row, self._name(enforce))].value))
         if differs:
-            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, differs)
+            return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, differs)
         if not self._logins(seen):
-            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, _NO_HOTSPOT)
+            return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, _NO_HOTSPOT)
         if sessions:
             as_before = any(self._at(self.menus.session, sid) in ended for sid in sessions)
             how = ProofReason.STILL_ONLINE if as_before else ProofReason.NOT_IN_EFFECT
-            return Judgement(Enforced.NO, how, f"{len(sessions)} session(s) are open though the user is disabled")
+            return Judgment(Enforced.NO, how, f"{len(sessions)} session(s) are open though the user is disabled")
         if cookies:
-            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, f"{len(cookies)} cookie(s) may let it in again")
-        return Judgement(Enforced.YES, ProofReason.SEEN, "the user is disabled, and has no session and no cookie")
+            return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, f"{len(cookies)} cookie(s) may let it in again")
+        return Judgment(Enforced.YES, ProofReason.SEEN, "the user is disabled, and has no session and no cookie")
 
     def _differs(self, enforce: Enforcement, row: Mapping[str, str]) -> str:
         wanted = enforce.expect.get(DISABLED)
@@ -236,11 +236,11 @@ class HotspotAccess(ProfileAccess):
         for row in rows_of(seen[self._at(RouterResource.BINDING, ALL)].value).values():
             if row.get("type", "regular") != how or row.get(DISABLED) == "true":
                 continue
-            mac, place = normalise(RouterKind.MAC, row.get("mac-address", "")), row.get("address", "")
+            mac, place = normalize(RouterKind.MAC, row.get("mac-address", "")), row.get("address", "")
             if mac in macs:
                 return mac
             for one in places:
-                if mac in ("", _NO_MAC) and member({normalise(RouterKind.RANGE, place): how}, one):
+                if mac in ("", _NO_MAC) and member({normalize(RouterKind.RANGE, place): how}, one):
                     return one
         return ""
 
@@ -256,7 +256,7 @@ class HotspotAccess(ProfileAccess):
         return texts_of(seen[self._at(RouterResource.HOTSPOT_LOGINS, ALL)].value)
 
     def _pinned(self, row: Mapping[str, str]) -> frozenset[str]:
-        return frozenset({normalise(RouterKind.MAC, row.get("mac-address", ""))} - {"", _NO_MAC})
+        return frozenset({normalize(RouterKind.MAC, row.get("mac-address", ""))} - {"", _NO_MAC})
 
     def _cookies(self, login: str, seen: Mapping[Address, Seen]) -> _Rows:
         return rows_of(seen[self._at(RouterResource.COOKIES, login)].value)
@@ -347,4 +347,4 @@ def _places(sessions: _Rows) -> frozenset[str]:
 
 
 def _macs(rows: _Rows) -> frozenset[str]:
-    return frozenset(normalise(RouterKind.MAC, r["mac-address"]) for r in rows.values() if r.get("mac-address"))
+    return frozenset(normalize(RouterKind.MAC, r["mac-address"]) for r in rows.values() if r.get("mac-address"))

@@ -74,7 +74,7 @@ _AWAY: Final = frozenset({"unreachable", "timeout"})
 
 @dataclass(frozen=True, slots=True)
 class _Reached:
-    """An open connection to a router that was recognised."""
+    """An open connection to a router that was recognized."""
 
     api: RouterApi
     version: Version
@@ -159,7 +159,7 @@ class RouterLine:
         reached = await self._reach(wire)
         if self._may_not_write(use):  # as it was on connecting; somebody may have put it right since
             for one in {self._read_use, use}:
-                await self._recognise_again(self._wires[one])
+                await self._recognize_again(self._wires[one])
             reached = await self._reach(wire)
         if text := self._may_not_write(use):
             raise UnreadableError(f"{self.target.id}: {text}: nothing is written", reason=TargetReason.MISSING_POLICY)
@@ -310,18 +310,18 @@ class RouterLine:
         for wire in (self._wires[use] for use in uses):
             wire.attempts.reset()
             try:
-                await self._recognise_again(wire)
+                await self._recognize_again(wire)
             except UnreadableError:
                 continue  # it is in the report
         if Use.CONFIG in self._wires:  # a session that nothing needs until the next probe
             await self._wires[Use.CONFIG].aclose()
         return self.report()
 
-    async def _recognise_again(self, wire: _Wire) -> None:
+    async def _recognize_again(self, wire: _Wire) -> None:
         async with wire.opening:
             if (reached := wire.usable) is not None:
                 try:
-                    wire.reached = await self._recognise(reached.api, wire.credential)
+                    wire.reached = await self._recognize(reached.api, wire.credential)
                     wire.refused = None
                 except (RouterError, UnreadableError):
                     await wire.aclose()
@@ -369,7 +369,7 @@ class RouterLine:
             wire.attempts.failed(_turned(err), trio.current_time(), digest)
             raise self._no_session(err) from err
         try:
-            return await self._recognise(api, wire.credential)
+            return await self._recognize(api, wire.credential)
         except RouterError as err:
             await api.aclose()
             raise self.unreadable(err) from err
@@ -391,9 +391,9 @@ class RouterLine:
             f"{self.target.id}: {_HUNG_UP[err.reason]} (max-sessions {limit}): {err}", reason=TargetReason.UNREACHABLE
         )
 
-    # --- recognising ---
+    # --- recognizing ---
 
-    async def _recognise(self, api: RouterApi, credential: Credential) -> _Reached:
+    async def _recognize(self, api: RouterApi, credential: Credential) -> _Reached:
         """Read which router it is and our user's rights; on the connection for reads, everything that is shown.
 
         Raises:

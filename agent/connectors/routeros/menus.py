@@ -25,7 +25,7 @@ from types import MappingProxyType
 from typing import Final, TypedDict, cast
 
 from agent.connectors.routeros import versions
-from agent.connectors.routeros.values import RouterKind, normalise, rule_of
+from agent.connectors.routeros.values import RouterKind, normalize, rule_of
 from agent.connectors.routeros.versions import Version, table_above, table_of
 
 _TABLES: Final = Path(__file__).parent / "tables"
@@ -137,7 +137,7 @@ class Menu:
     def readable(self, row: Mapping[str, str]) -> Mapping[str, str]:
         """Return the compared properties of a row that was read with `proplist`, or with no proplist at all.
 
-        Each value is normalised. A property that is absent has its default, where one is known; else it is left out,
+        Each value is normalized. A property that is absent has its default, where one is known; else it is left out,
         and so is one with an empty text, RouterOS' other way to print that nothing is set. So two rows that RouterOS
         treats alike are equal. A row that was read with fewer properties would be given defaults that it may not have:
         do not bring one here.
@@ -156,7 +156,7 @@ class Menu:
             if known is None and not name.startswith("."):
                 unknown[name] = text
             elif known is not None and known.role not in _COMPARED:
-                volatile[name] = normalise(known.kind, text)
+                volatile[name] = normalize(known.kind, text)
         return Reading(*map(MappingProxyType, (self._settled(row), volatile, unknown)))
 
     def _settled(self, row: Mapping[str, str]) -> dict[str, str]:
@@ -165,7 +165,7 @@ class Menu:
             text = row.get(name)
             if text is None:
                 if default is not None:
-                    settled[name] = default  # the tables have it normalised
+                    settled[name] = default  # the tables have it normalized
             elif text or keeps_empty:
                 settled[name] = text if rule is None else rule(text)
         return settled
@@ -293,7 +293,7 @@ def _menu(path: str, recorded: _RecordedMenu, overlay: _Overlay, release: Versio
             name=name,
             kind=kind,
             role=_role(name, found, by_hand, _all(writable)),
-            default=None if default is None else normalise(kind, default),
+            default=None if default is None else normalize(kind, default),
             can_unset=found.get("can_unset", False) or name in everywhere.get("can_unset", []),
             required=found.get("required", False),
         )

@@ -18,7 +18,7 @@ from agent.connectors.base import (
     CannotEnforce,
     DeviceMethod,
     Enforced,
-    Judgement,
+    Judgment,
     NetworkState,
 )
 from agent.model import Access, Address, Enforcement, Seen, Service, ServiceState, Step
@@ -90,18 +90,18 @@ class SeveralAccess:
         """Return the disconnects on every router that knows the login."""
         return self._together(lambda part: part.disconnect(service, seen))
 
-    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
         """Return the verdict on all routers together."""
         gone = sorted(_targets(enforce) - self._parts.keys())
         if gone:  # the configuration changed while the change ran
             text = f"its access method is no longer configured on {', '.join(map(_name, gone))}"
-            return Judgement(Enforced.NO, ProofReason.UNMAPPED_METHOD, text)
+            return Judgment(Enforced.NO, ProofReason.UNMAPPED_METHOD, text)
         found = {t: self._parts[t].judge(own, seen, ended) for t, own in self._own(enforce).items()}
-        worst = min(found.values(), key=lambda judgement: _WORST.index(judgement.enforced))
+        worst = min(found.values(), key=lambda judgment: _WORST.index(judgment.enforced))
         if len(found) == 1:
             return worst
         told = [f"{_name(t)}: {j.detail}" for t, j in found.items() if j.enforced is worst.enforced and j.detail]
-        again = tuple(where for judgement in found.values() for where in judgement.again)
+        again = tuple(where for judgment in found.values() for where in judgment.again)
         return replace(worst, detail=" · ".join(told), again=again)
 
     def enforcement_reads(

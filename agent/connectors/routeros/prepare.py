@@ -37,7 +37,7 @@ from agent.connectors.routeros.matching import Confined, Rule, Ruleset, is_wide
 from agent.connectors.routeros.placed_rules import ABOVE, COMMENT, OURS, differences, is_ours, text_of
 from agent.connectors.routeros.reasons import RouterReason
 from agent.connectors.routeros.rulesets import ruleset_of
-from agent.connectors.routeros.values import RouterKind, normalise
+from agent.connectors.routeros.values import RouterKind, normalize
 from agent.model import ABSENT, Absent, Address, Effect, Field, Seen, Step, Transition, Value, target_of
 from agent.reasons import MethodReason
 
@@ -195,12 +195,12 @@ def _rules(name: str, terms: PrepareTerms, family: _Family) -> list[dict[str, st
     if _of(terms.garden, family):
         found.append(rule("garden of", "accept", src_address_list=name, dst_address_list=GARDEN))
     for resolver in _of(terms.resolvers, family):
-        place = normalise(RouterKind.RANGE, resolver)
+        place = normalize(RouterKind.RANGE, resolver)
         for protocol in ("udp", "tcp"):
             to = {"protocol": protocol, "dst_port": "53", "dst_address": place}
             found.append(rule(f"DNS {protocol} {place} of", "accept", src_address_list=name, **to))
     found.append(rule("drop", "drop", src_address_list=name))
-    states = normalise(RouterKind.MATCH_LIST, "established,related")
+    states = normalize(RouterKind.MATCH_LIST, "established,related")
     found.append(rule("no FastTrack to", "accept", dst_address_list=name, connection_state=states))
     return found
 
@@ -322,7 +322,7 @@ def _family(draft: _Draft, family: _Family, lists: Sequence[str]) -> CannotEnfor
 
 def _enter(draft: _Draft, family: _Family, garden: Sequence[str]) -> None:
     for one in garden:
-        key, place = entry_key(one, GARDEN), normalise(RouterKind.RANGE, one)
+        key, place = entry_key(one, GARDEN), normalize(RouterKind.RANGE, one)
         if isinstance(draft.before(family.entry, key).value, Absent):
             entry = {"address": place, "list": GARDEN, "disabled": "false", "dynamic": "false"}
             draft.write(family.entry, key, {**entry, COMMENT: f"{OURS}garden"})

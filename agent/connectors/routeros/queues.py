@@ -16,7 +16,7 @@ from typing import Final
 
 from agent.connectors.routeros.addresses import Network, networks, within
 from agent.connectors.routeros.reasons import RouterReason
-from agent.connectors.routeros.values import RouterKind, normalise
+from agent.connectors.routeros.values import RouterKind, normalize
 
 Queue = Mapping[str, str]
 
@@ -36,7 +36,7 @@ class Unfit:
 
 def limit_of(queue: Queue) -> str:
     """Return a queue's `max-limit`, upload/download, in its one spelling."""
-    return normalise(RouterKind.RATE_PAIR, queue.get(LIMIT, _UNLIMITED))
+    return normalize(RouterKind.RATE_PAIR, queue.get(LIMIT, _UNLIMITED))
 
 
 def own(queues: Sequence[Queue], mine: Collection[Network]) -> Queue | Unfit:
@@ -74,7 +74,7 @@ def speed_of(queues: Sequence[Queue], place: str, rate_limit: str) -> str:
     Args:
         queues: all simple queues in their order.
         place: an address.
-        rate_limit: normalised, `upload/download ...`; "": none, so no dynamic queue is the address' own.
+        rate_limit: normalized, `upload/download ...`; "": none, so no dynamic queue is the address' own.
     """
     mine = networks(place)
     live = [queue for queue in queues if "true" not in (queue.get("disabled"), queue.get("invalid"))]

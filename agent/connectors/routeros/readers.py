@@ -26,7 +26,7 @@ from agent.connectors.routeros.live_sessions import (
 from agent.connectors.routeros.matching import FILLS, HELD, WIDE, Ruleset, held_by, is_wide
 from agent.connectors.routeros.rows import KEPT, KeptMenu, by_key, value_of
 from agent.connectors.routeros.rulesets import ruleset_value
-from agent.connectors.routeros.values import RouterKind, normalise
+from agent.connectors.routeros.values import RouterKind, normalize
 from agent.connectors.routeros.versions import known, not_known_text
 from agent.connectors.routeros.ways_session import read_ways
 from agent.model import ABSENT
@@ -265,14 +265,14 @@ class Readers:
             macs = sorted({row.get("mac-address", "") for row in active} - {""})
             of_mac = await self._places(api, RouterResource.HOTSPOT_FLOWS, macs) if macs else {}
             for row in active:
-                own = of_mac.get(normalise(RouterKind.MAC, row.get("mac-address", "")), ())
+                own = of_mac.get(normalize(RouterKind.MAC, row.get("mac-address", "")), ())
                 found.setdefault(row.get("user", ""), {}).update(dict.fromkeys(own))
         else:
             path, name, props = _PLACES[resource]
             kind = RouterKind.MAC if name == "mac-address" else RouterKind.TEXT
             for row in await self.print(api, path, (name, *props), name, owners):
                 there = (row.get(prop, "") for prop in props)
-                found.setdefault(normalise(kind, row.get(name, "")), {}).update(dict.fromkeys(filter(None, there)))
+                found.setdefault(normalize(kind, row.get(name, "")), {}).update(dict.fromkeys(filter(None, there)))
         return {owner: tuple(own) for owner, own in found.items()}
 
     async def _flows_at(
@@ -338,7 +338,7 @@ class Readers:
         for row in rows:
             if row.get("disabled") != "true":
                 kind = "dynamic" if row.get("dynamic") == "true" else "static"
-                found.setdefault(row.get("list", ""), {})[normalise(RouterKind.RANGE, row.get("address", ""))] = kind
+                found.setdefault(row.get("list", ""), {})[normalize(RouterKind.RANGE, row.get("address", ""))] = kind
         return dict(found)
 
     async def _listed(self, path: str, api: RouterApi, _: Version, places: Sequence[str]) -> dict[str, Value]:
@@ -348,7 +348,7 @@ class Readers:
         for row in rows:
             if row.get("disabled") != "true":
                 kind = "dynamic" if row.get("dynamic") == "true" else "static"
-                found.setdefault(normalise(RouterKind.RANGE, row.get("address", "")), {})[row.get("list", "")] = kind
+                found.setdefault(normalize(RouterKind.RANGE, row.get("address", "")), {})[row.get("list", "")] = kind
         return dict(found)
 
     async def _rules(self, path: str, api: RouterApi, version: Version, _: Sequence[str]) -> dict[str, Value]:
@@ -438,7 +438,7 @@ class Readers:
         found: dict[str, dict[str, tuple[str, ...]]] = {}
         for row in rows:
             told = tuple(f"{name}={text}" for name, text in row.items() if name in _LEASED and text)
-            of_mac = found.setdefault(normalise(RouterKind.MAC, row.get("mac-address", "")), {})
+            of_mac = found.setdefault(normalize(RouterKind.MAC, row.get("mac-address", "")), {})
             of_mac[str(len(of_mac))] = told
         return dict(found)
 
@@ -447,7 +447,7 @@ class Readers:
         found: dict[str, dict[str, tuple[str, ...]]] = {}
         for number, row in enumerate(rows):
             told = tuple(f"{name}={text}" for name, text in row.items() if name in _BINDING and text)
-            for mac in (normalise(RouterKind.MAC, row.get("mac-address", "")), ALL):
+            for mac in (normalize(RouterKind.MAC, row.get("mac-address", "")), ALL):
                 found.setdefault(mac, {})[str(number)] = told
         return {mac: found[mac] for mac in macs if mac in found}
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from agent.connectors.routeros.addresses import COPIES, RouterResource, entry_key
 from agent.connectors.routeros.menus import Menu, MenuRole, UnwritableError
-from agent.connectors.routeros.values import RouterKind, normalise
+from agent.connectors.routeros.values import RouterKind, normalize
 from agent.model import Absent, Address, Field, SecretRef, Transition, Value
 
 Row = Mapping[str, str]
@@ -37,7 +37,7 @@ class KeptMenu:
 
 
 def _mac(row: Row) -> str:
-    return normalise(RouterKind.MAC, row.get("mac-address", ""))
+    return normalize(RouterKind.MAC, row.get("mac-address", ""))
 
 
 def _entry(row: Row) -> str:

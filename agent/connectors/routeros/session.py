@@ -146,7 +146,7 @@ class RouterSession:
         """Return the things that `effect` would end (sessions, cookies, connections), each at its own address.
 
         A later attempt ends no session that began after the first one: it logged in under the settings written before.
-        Of connections of whatever address a session has, those are ended that were read last: by the judgement, which
+        Of connections of whatever address a session has, those are ended that were read last: by the judgment, which
         looks for them once the session is there.
 
         Raises:

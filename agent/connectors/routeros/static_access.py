@@ -23,7 +23,7 @@ from agent.connectors.base import (
     DeviceNeeds,
     Enforced,
     Example,
-    Judgement,
+    Judgment,
     NetworkState,
 )
 from agent.connectors.routeros.access import REJECTED
@@ -184,7 +184,7 @@ class StaticAccess:
         steps = self._cuts(service, mine, "kick", self._method.cut_within_s, after=0, proof=None)
         return AccessPlan(tuple(steps), None, display)
 
-    def judge(self, enforce: Enforcement, seen: SeenAll, ended: Collection[Address]) -> Judgement:
+    def judge(self, enforce: Enforcement, seen: SeenAll, ended: Collection[Address]) -> Judgment:
         """Judge from the lists, rules and queues as they are now; no connection in `ended` may pass by them."""
         mine, expect = _mine(enforce), enforce.expect
         parts = []
@@ -193,13 +193,13 @@ class StaticAccess:
         if mine and expect["list"]:
             parts.append(self._list_of(enforce).judge(Access(expect["state"]), mine, seen, ended))
         if not parts:
-            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, "nothing says what must hold")
+            return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, "nothing says what must hold")
         if REJECTED in expect and (held := self._list_of(enforce).elsewhere(mine, seen)):
-            parts.append(Judgement(Enforced.YES, ProofReason.STAYS_REJECTED, f"stays held: {held.detail}"))
+            parts.append(Judgment(Enforced.YES, ProofReason.STAYS_REJECTED, f"stays held: {held.detail}"))
         worst = min(parts, key=lambda part: _WORST.index(part.enforced))
         alike = [part for part in parts if part.enforced is worst.enforced]
         again = tuple(where for part in parts for where in part.again)
-        return Judgement(worst.enforced, alike[-1].how, " · ".join(part.detail for part in alike), again)
+        return Judgment(worst.enforced, alike[-1].how, " · ".join(part.detail for part in alike), again)
 
     # --- parts ---
 

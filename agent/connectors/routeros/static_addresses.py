@@ -14,7 +14,7 @@ from typing import Final
 from agent.connectors.base import CannotEnforce
 from agent.connectors.routeros.addresses import ALL, Network, RouterResource, address, networks, texts_of
 from agent.connectors.routeros.reasons import RouterReason
-from agent.connectors.routeros.values import RouterKind, normalise
+from agent.connectors.routeros.values import RouterKind, normalize
 from agent.model import Address, Seen
 
 ADDRESSES_MAX: Final = 16
@@ -83,7 +83,7 @@ def addresses_of(login: str) -> tuple[Network, ...] | CannotEnforce:
 
 def _network(text: str) -> Network | CannotEnforce:
     try:
-        # Strictly: 192.0.2.7/24 may be meant as one address, and would be the whole neighbourhood
+        # Strictly: 192.0.2.7/24 may be meant as one address, and would be the whole neighborhood
         found = ip_network(text)
     except ValueError:
         return _refuse(f"expected addresses or prefixes such as 192.0.2.7 or 2001:db8:7::/56, got {text[:64]!r}")
@@ -100,7 +100,7 @@ def _refuse(detail: str) -> CannotEnforce:
 
 def spelt(one: Network) -> str:
     """Return an address or prefix as RouterOS' address lists write it: `192.0.2.7`, `2001:db8::1/128`."""
-    return normalise(RouterKind.RANGE, str(one))
+    return normalize(RouterKind.RANGE, str(one))
 
 
 def families(mine: Collection[Network]) -> list[Family]:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Final
 
-from agent.connectors.base import CannotEnforce, Enforced, Judgement
+from agent.connectors.base import CannotEnforce, Enforced, Judgment
 from agent.connectors.routeros.addresses import (
     ALL,
     COPIES,
@@ -204,7 +204,7 @@ class StaticLists:
 
     # --- judging ---
 
-    def judge(self, access: Access, mine: Collection[Network], seen: SeenAll, ended: Collection[Address]) -> Judgement:
+    def judge(self, access: Access, mine: Collection[Network], seen: SeenAll, ended: Collection[Address]) -> Judgment:
         """Judge from the list and the rules as they are now; no connection in `ended` may pass by them."""
         if access is Access.ACTIVE:
             return self._judge_out(mine, seen)
@@ -213,27 +213,27 @@ class StaticLists:
             members = seen[address(self._target, family.members, self._name)].value
             missing = [spelt(one) for one in of_family(family, mine) if not member(members, spelt(one))]
             if missing:
-                return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, f"{missing[0]} is not in list {self._name}")
+                return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, f"{missing[0]} is not in list {self._name}")
         kept = self.kept(mine, seen)
         if isinstance(kept, CannotEnforce):
-            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, kept.detail)
+            return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, kept.detail)
         flows = self.open_now(mine, seen, ended)
         if flows.left:
             text = f"{len(flows.left)} connection(s) carry on as before"
-            return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, text, flows.of)
+            return Judgment(Enforced.NO, ProofReason.STILL_ONLINE, text, flows.of)
         if not flows.many and not any(where.startswith(f"{self._target}/") for where in ended):
-            return Judgement(
+            return Judgment(
                 Enforced.PENDING, ProofReason.OFFLINE, f"{told}; no connection was open: it holds for the next one"
             )
-        return Judgement(Enforced.YES, ProofReason.SEEN, f"{told}; nothing passes by the rule")
+        return Judgment(Enforced.YES, ProofReason.SEEN, f"{told}; nothing passes by the rule")
 
-    def _judge_out(self, mine: Collection[Network], seen: SeenAll) -> Judgement:
+    def _judge_out(self, mine: Collection[Network], seen: SeenAll) -> Judgment:
         for one in mine:
             held = touching(seen[address(self._target, family_of(one).members, self._name)].value, one)
             if held:
                 why = f"{spelt(one)} still in list {self._name} by {', '.join(held)}"
-                return Judgement(Enforced.NO, ProofReason.GARDEN, why)
-        return Judgement(Enforced.YES, ProofReason.SEEN, f"{' · '.join(map(spelt, mine))} not in {self._name}")
+                return Judgment(Enforced.NO, ProofReason.GARDEN, why)
+        return Judgment(Enforced.YES, ProofReason.SEEN, f"{' · '.join(map(spelt, mine))} not in {self._name}")
 
     def _kept(self, family: Family, seen: SeenAll, confined: Confined) -> KeptIn | LetOut:
         return self._rulesets.kept(seen[rules_at(self._target, family)].value, confined)

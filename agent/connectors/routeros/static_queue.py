@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from agent.connectors.base import CannotEnforce, Enforced, Judgement
+from agent.connectors.base import CannotEnforce, Enforced, Judgment
 from agent.connectors.routeros import fasttrack, queues
 from agent.connectors.routeros.addresses import ALL, COPIES, Network, RouterResource, Tables, address, member
 from agent.connectors.routeros.comment_marker import marked
@@ -23,7 +23,7 @@ from agent.connectors.routeros.static_addresses import Family, families, of_fami
 from agent.connectors.routeros.static_flows import flows_of, open_now
 from agent.connectors.routeros.static_lists import SeenAll, rules_at
 from agent.connectors.routeros.static_text import queue_text, rate_text
-from agent.connectors.routeros.values import RouterKind, normalise
+from agent.connectors.routeros.values import RouterKind, normalize
 from agent.model import Absent, Access, Address, Field, Service, ServiceState, Transition
 from agent.reasons import MethodReason, ProofReason
 
@@ -209,24 +209,24 @@ class StaticQueue:
 
     def judge(
         self, limit: str, mine: Collection[Network], seen: SeenAll, ended: Collection[Address], *, strictly: bool
-    ) -> Judgement:
+    ) -> Judgment:
         """Judge from the queues as they are now: the limit is set, and the queue takes the traffic.
 
         `strictly`: and nothing lets more through, nor does a connection that was fasttracked before carry on.
         """
         queue = queues.own(self._queues(seen), mine)
         if isinstance(queue, queues.Unfit):
-            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, queue.detail)
+            return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, queue.detail)
         told = queue_text(queue.get("name", ""), queues.limit_of(queue))
         if queues.limit_of(queue) != limit:
-            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, f"{told}, not {rate_text(limit)}")
+            return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, f"{told}, not {rate_text(limit)}")
         refusal = self._refuse_loose(queue, limit, mine, seen) if strictly else None
         if refusal:
-            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, refusal.detail)
+            return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, refusal.detail)
         left = open_now(self._target, mine, seen, ended).left if strictly else ()
         if left:
-            return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, f"{len(left)} connection(s) pass by {told}")
-        return Judgement(Enforced.YES, ProofReason.SEEN, told)
+            return Judgment(Enforced.NO, ProofReason.STILL_ONLINE, f"{len(left)} connection(s) pass by {told}")
+        return Judgment(Enforced.YES, ProofReason.SEEN, told)
 
     def _rules(self, family: Family, seen: SeenAll) -> Sequence[Rule]:
         return self._rulesets.at(rules_at(self._target, family), seen).filter
@@ -236,4 +236,4 @@ class StaticQueue:
 
 
 def _limit(text: str) -> str:
-    return normalise(RouterKind.RATE_PAIR, text)
+    return normalize(RouterKind.RATE_PAIR, text)

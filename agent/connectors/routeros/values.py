@@ -1,6 +1,6 @@
 """Values as RouterOS writes them, brought to one spelling, so that two texts of one value compare equal.
 
-A device's strings are kept as they are; only comparing goes through here. `normalise` is total and idempotent, and
+A device's strings are kept as they are; only comparing goes through here. `normalize` is total and idempotent, and
 returns a text that it does not understand unchanged: a spelling that is not folded costs a difference that is shown,
 one that is folded wrongly would hide a change. So a rule is here only where RouterOS is known to mean the same.
 
@@ -64,14 +64,14 @@ class RouterKind(enum.StrEnum):
     """A DHCP client identifier, `1:4e:97:a1:4c:d1:38`."""
 
 
-def normalise(kind: RouterKind, text: str) -> str:
+def normalize(kind: RouterKind, text: str) -> str:
     """Return the one spelling of a value; the text unchanged where it is none that is understood."""
     rule = _RULES.get(kind)
     return text if rule is None else rule(text)
 
 
 def rule_of(kind: RouterKind) -> Callable[[str], str] | None:
-    """Return the rule by which `normalise` treats a kind; None: it has one spelling."""
+    """Return the rule by which `normalize` treats a kind; None: it has one spelling."""
     return _RULES.get(kind)
 
 

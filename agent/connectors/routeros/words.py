@@ -7,14 +7,14 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from agent.connectors.routeros import limits
-from trust.terminal import neutralise
+from trust.terminal import neutralize
 
 _SECRET_NAME: Final = re.compile(r"password|secret|passphrase|psk|(^|[-.])key", re.IGNORECASE)
 _BLOT: Final = "***"
 
 
 def presentable(text: str, secrets: Collection[str] = ()) -> str:
-    """Return a router's text with `secrets` blotted out, neutralised, at most `limits.TEXT_CHARS` long.
+    """Return a router's text with `secrets` blotted out, neutralized, at most `limits.TEXT_CHARS` long.
 
     A router that echoes a refused word would otherwise bring a password into an error, and so into a digest.
     """
@@ -22,7 +22,7 @@ def presentable(text: str, secrets: Collection[str] = ()) -> str:
         if len(secret) >= limits.SECRET_CHARS:
             text = text.replace(secret, _BLOT)
     # Clipped before and after: an escape takes ten characters in place of one
-    shown = neutralise(text[: limits.TEXT_CHARS])
+    shown = neutralize(text[: limits.TEXT_CHARS])
     return shown if len(shown) <= limits.TEXT_CHARS else shown[: limits.TEXT_CHARS - 1] + "…"
 
 

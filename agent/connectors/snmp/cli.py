@@ -25,7 +25,7 @@ from agent.connectors.snmp.errors import MalformedRecordingError
 from agent.connectors.snmp.profile import SnmpProfile
 from agent.connectors.snmp.recording import read_recording_untrusted, scalars_and_columns
 from agent.connectors.spec import AsksAgent
-from trust.terminal import Column, neutralise, table
+from trust.terminal import Column, neutralize, table
 
 app = typer.Typer(rich_markup_mode=None)
 profile_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Profiles: how families are read.")
@@ -41,7 +41,7 @@ _READ: Final = ("what", "key", "name", "state", "values")
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(neutralise(message), file=sys.stderr)
+    print(neutralize(message), file=sys.stderr)
     raise typer.Exit(code)
 
 
@@ -137,10 +137,10 @@ def discover(
         print(f"{asked} addresses asked on port {port}, {answered}; configured ones are not asked", file=sys.stderr)
     for row in found if not as_json else ():
         if row.get("problem"):
-            print(neutralise(f"{row['address']}: {row['problem']}"))
+            print(neutralize(f"{row['address']}: {row['problem']}"))
         if row.get("same_name"):
             print(
-                neutralise(
+                neutralize(
                     f"{row['address']}: {row['same_name']} is called {row['sys_name']} too: perhaps the same device"
                 )
             )
@@ -271,7 +271,7 @@ def _print_values(rows: Iterator[AnswerRow], *, as_json: bool) -> None:
         elif "count" in row:
             print(f"{row['count']} values", file=sys.stderr)
         else:
-            print(neutralise(f".{row['oid']} = {row['type']}: {row['value']}"), flush=True)
+            print(neutralize(f".{row['oid']} = {row['type']}: {row['value']}"), flush=True)
 
 
 def _print_reading(rows: Iterator[AnswerRow], *, as_json: bool) -> None:
@@ -284,7 +284,7 @@ def _print_reading(rows: Iterator[AnswerRow], *, as_json: bool) -> None:
     _print_table(found, _READ, as_json=as_json)
     for row in found if not as_json else ():
         if row["what"] == "not read":
-            print(neutralise(f"not read: {row['text']}"))
+            print(neutralize(f"not read: {row['text']}"))
 
 
 def _print_table(rows: Sequence[AnswerRow], columns: Sequence[str], *, as_json: bool) -> None:
@@ -293,7 +293,7 @@ def _print_table(rows: Sequence[AnswerRow], columns: Sequence[str], *, as_json: 
             print(json.dumps(row, ensure_ascii=False))
         return
     heads = [Column(name.upper().replace("_", " ")) for name in columns]
-    print(table(heads, [[neutralise(_cell(row.get(name))) for name in columns] for row in rows], None))
+    print(table(heads, [[neutralize(_cell(row.get(name))) for name in columns] for row in rows], None))
 
 
 def _cell(value: object) -> str:

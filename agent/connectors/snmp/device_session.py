@@ -1,4 +1,4 @@
-"""One device: its client, the profile that it was recognised by, and its last reading.
+"""One device: its client, the profile that it was recognized by, and its last reading.
 
 * The client lives from poll to poll: what was learned of the device's engine and of how much it can answer at once is
   kept, its sockets are not. A silent device gets a new one, which looks its address up again.
@@ -84,7 +84,7 @@ class _Skipped:
 
 
 @dataclass(frozen=True, slots=True)
-class _Recognised:
+class _Recognized:
     """A profile, with the answers by which it was chosen, and what it wants to know."""
 
     profile: SnmpProfile
@@ -120,7 +120,7 @@ class SnmpDeviceLine:
         self._credential: SnmpCredential | None = None
         self._client: SnmpClient | None = None
         self._one_at_a_time = trio.Lock()
-        self._recognised: _Recognised | None = None
+        self._recognized: _Recognized | None = None
         self._skipped: dict[tuple[Oid, ...], _Skipped] = {}
         self._empty: frozenset[tuple[Oid, ...]] = frozenset()
         self.last: DeviceReading | None = None
@@ -134,8 +134,8 @@ class SnmpDeviceLine:
         if self.device.every_s:
             return self.device.every_s
         return (
-            self._recognised.profile.every_s
-            if self._recognised is not None
+            self._recognized.profile.every_s
+            if self._recognized is not None
             else profile_every_s(self.device, self._profiles)
         )
 
@@ -182,7 +182,7 @@ class SnmpDeviceLine:
         """The id and the time of its engine, once authentic answers proved them."""
         return None if self._client is None else self._client.clock
 
-    async def recognised(self) -> tuple[SnmpClient, SnmpProfile, Hello]:
+    async def recognized(self) -> tuple[SnmpClient, SnmpProfile, Hello]:
         """Return the client, the profile of the device and its answer to `HELLO` now.
 
         Raises:
@@ -191,10 +191,10 @@ class SnmpDeviceLine:
         client = await self._ready()
         try:
             hello = self._expected(await client.get(HELLO))
-            known = self._recognised
+            known = self._recognized
             if known is None or known.hello.kind != hello.kind:
                 async with self._one_at_a_time:  # a reading goes by the profile with which it began
-                    known = await self._recognise(client, hello)
+                    known = await self._recognize(client, hello)
         except SnmpError as err:
             raise self.lost(err) from err
         finally:
@@ -230,11 +230,11 @@ class SnmpDeviceLine:
         return client
 
     async def _read(self, client: SnmpClient) -> DeviceReading:
-        known = self._recognised
+        known = self._recognized
         scalars = await client.get(HELLO if known is None else (*HELLO, *known.wanted.scalars))
         hello = self._expected(scalars)
         if known is None or known.hello.kind != hello.kind:
-            known = await self._recognise(client, hello)
+            known = await self._recognize(client, hello)
             scalars = await client.get(known.wanted.scalars)
         return await self._whole(client, known.profile, known.wanted, scalars)
 
@@ -278,15 +278,15 @@ class SnmpDeviceLine:
         reading = await trio.to_thread.run_sync(compute) if large else compute()
         return replace(reading, every_s=self.every_s, places=(self.device.place,))
 
-    async def _recognise(self, client: SnmpClient, hello: Hello) -> _Recognised:
+    async def _recognize(self, client: SnmpClient, hello: Hello) -> _Recognized:
         if self.device.profile:
             (profile,) = (one for one in self._profiles if one.name == self.device.profile)
         else:
-            profile = await recognise(client, self._profiles, hello)
+            profile = await recognize(client, self._profiles, hello)
         self._skipped.clear()
         self._empty = frozenset()
-        self._recognised = _Recognised(profile, hello, profile_choice.wanted(profile))
-        return self._recognised
+        self._recognized = _Recognized(profile, hello, profile_choice.wanted(profile))
+        return self._recognized
 
     async def _empty_tables(
         self, client: SnmpClient, groups: Sequence[tuple[Oid, ...]]
@@ -338,7 +338,7 @@ class SnmpDeviceLine:
 
 
 def profile_every_s(device: SnmpDevice, profiles: Sequence[SnmpProfile]) -> float:
-    """Return the pace of a device that was not recognised yet: that of its profile, or of the standard MIBs."""
+    """Return the pace of a device that was not recognized yet: that of its profile, or of the standard MIBs."""
     name = device.profile or profile_choice.STANDARD
     return next((one.every_s for one in profiles if one.name == name), 300.0)
 
@@ -359,7 +359,7 @@ def hello_in(found: Mapping[Oid, Value]) -> Hello:
     return Hello(object_id, _text(found.get(SYS_DESCR)), _text(found.get(SYS_NAME)))
 
 
-async def recognise(client: SnmpClient, profiles: Sequence[SnmpProfile], hello: Hello) -> SnmpProfile:
+async def recognize(client: SnmpClient, profiles: Sequence[SnmpProfile], hello: Hello) -> SnmpProfile:
     """Return the profile for a device.
 
     Raises:

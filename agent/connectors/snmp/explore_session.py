@@ -14,7 +14,7 @@ from agent.connectors.snmp import profile_choice, profile_files, values
 from agent.connectors.snmp.answer_text import row_of, rows_of
 from agent.connectors.snmp.client_session import SnmpClient, open_client
 from agent.connectors.snmp.configuration import SnmpAccess, SnmpConfig
-from agent.connectors.snmp.device_session import SnmpDeviceLine, credential_of, hello_of, recognise, unreadable
+from agent.connectors.snmp.device_session import SnmpDeviceLine, credential_of, hello_of, recognize, unreadable
 from agent.connectors.snmp.discovery import hosts_of
 from agent.connectors.snmp.errors import NoOidError, RequestRefusedError, SnmpError
 from agent.connectors.snmp.limits import SnmpLimits
@@ -271,7 +271,7 @@ class _Search:
         self, client: SnmpClient, host: str, access: SnmpAccess, profiles: Sequence[SnmpProfile]
     ) -> AnswerRow:
         hello = await hello_of(client)
-        profile = await recognise(client, profiles, hello)
+        profile = await recognize(client, profiles, hello)
         same = [line.device.name for line in self.lines.values() if line.last and line.last.identity == hello.name]
         return {
             "address": host,

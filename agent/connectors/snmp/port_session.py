@@ -143,7 +143,7 @@ class PortSession:
         Raises:
             UnreadableError: the device cannot be asked.
         """
-        client, profile, hello = await self._line.recognised()
+        client, profile, hello = await self._line.recognized()
         if self._reader is None or self._reader[0] is not profile:
             self._reader = (profile, reader_of(profile))
         reader = self._reader[1]

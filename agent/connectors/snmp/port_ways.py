@@ -44,29 +44,29 @@ class WayFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class WayJudgement:
+class WayJudgment:
     """`carries`: why a port may not be cut; "": nothing is known against it. `not_checked`: gaps, a text each."""
 
     carries: str
     not_checked: tuple[str, ...] = ()
 
 
-def judge_way(port: WritablePort, ports: Collection[WritablePort], facts: WayFacts) -> WayJudgement:
+def judge_way(port: WritablePort, ports: Collection[WritablePort], facts: WayFacts) -> WayJudgment:
     """Return whether the agent's own way to a device leads over one of its ports."""
     index, names = _index(port), {_index(one): one.part.name for one in ports}
     types = {_index(one): one.part.facts.get("type", "") for one in ports}
     if types.get(index) == LAG or index in facts.members.values():
-        return WayJudgement("it is a link aggregation, not one port")
+        return WayJudgment("it is a link aggregation, not one port")
     if (lag := facts.members.get(index)) is not None:
-        return WayJudgement(f"it is a member of the link aggregation {names.get(lag, str(lag))}")
+        return WayJudgment(f"it is a member of the link aggregation {names.get(lag, str(lag))}")
     if types.get(index) in NO_CABLE:
-        return WayJudgement(f"it is no port with a cable (ifType {types[index]}): the device may be managed by it")
+        return WayJudgment(f"it is no port with a cable (ifType {types[index]}): the device may be managed by it")
     if index and facts.addresses.get(facts.asked) == index:
-        return WayJudgement(f"the device has the address {facts.asked} there, by which it is asked")
+        return WayJudgment(f"the device has the address {facts.asked} there, by which it is asked")
     for mac, where in facts.learned.items():
         if index in where:
-            return WayJudgement(f"the agent's own way leads over it: {mac}, {facts.sought[mac]}, is learned there")
-    return WayJudgement("", tuple(_not_checked(index, types, facts)))
+            return WayJudgment(f"the agent's own way leads over it: {mac}, {facts.sought[mac]}, is learned there")
+    return WayJudgment("", tuple(_not_checked(index, types, facts)))
 
 
 def _not_checked(index: int, types: Mapping[int, str], facts: WayFacts) -> list[str]:

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from agent.changes.engine.undo import fallbacks
 from agent.changes.journal import plans
 from agent.changes.journal.machine import Event, StepFact, settle
-from agent.connectors.base import Enforced, Judgement
+from agent.connectors.base import Enforced, Judgment
 from agent.model import (
     ABSENT,
     Address,
@@ -60,10 +60,10 @@ class SeenRecipe(FakeMethod):
         policy = Address(f"fake/r/policy/{enforce.address.rsplit('/', 1)[1]}")
         return [] if policy in seen else [policy]
 
-    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
         policy = Address(f"fake/r/policy/{enforce.address.rsplit('/', 1)[1]}")
         if not ended and seen[policy].value is ABSENT:
-            return Judgement(Enforced.NO, "old-session")
+            return Judgment(Enforced.NO, "old-session")
         return super().judge(enforce, seen, ended)
 
 
@@ -229,10 +229,10 @@ async def test_lost_reply_of_what_proves_nothing_is_judged_too(
     ],
 )
 def test_lost_and_not_provable_is_what_is_seen(enforced: Enforced | None, event: Event) -> None:
-    judgement = None if enforced is None else Judgement(enforced, "seen")
+    judgment = None if enforced is None else Judgment(enforced, "seen")
     facts = [WRITE, StepFact(U, effect=True, provable=False)]
-    assert settle(facts, judgement, None) is event
-    assert settle([*facts, StepFact(U, effect=True, fallback_for=(2,))], judgement, None) is Event.LOSE
+    assert settle(facts, judgment, None) is event
+    assert settle([*facts, StepFact(U, effect=True, fallback_for=(2,))], judgment, None) is Event.LOSE
 
 
 def kick_of(login: str, world: World, second: str) -> Item:

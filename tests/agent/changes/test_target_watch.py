@@ -57,7 +57,7 @@ async def test_a_read_that_failed_has_it_looked_at_once(autojump_clock: MockCloc
         world.dead.add("fake/d")
         await trio.sleep(0.1)
         with pytest.raises(UnreadableError):
-            await (await sessions.dialled("fake/d")).read([world.user("u0")])
+            await (await sessions.dialed("fake/d")).read([world.user("u0")])
         await trio.sleep(0.1)
         assert state_of(outages) is SourceState.DOWN
 
@@ -66,14 +66,14 @@ class CountingSessions:
     """Sessions of many targets, each of which takes a while to answer."""
 
     def __init__(self, targets: int) -> None:
-        self.dialled_targets = [f"fake/{n}" for n in range(targets)]
+        self.dialed_targets = [f"fake/{n}" for n in range(targets)]
         self.trouble = Notifier()
         self.asked, self.most = 0, 0
 
     def is_open(self, target: str) -> bool:
         return True
 
-    async def dialled(self, target: str) -> CountingSessions:
+    async def dialed(self, target: str) -> CountingSessions:
         return self
 
     async def answering(self) -> Mapping[str, str]:

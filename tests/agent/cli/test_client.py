@@ -63,7 +63,7 @@ def test_nothing_in_an_error_acts_on_the_terminal(
         client.refuse(403, {"error": {"code": "frozen", "message": "by \x9b\nэxample"}})
     said = capsys.readouterr().err
     assert said.replace("\n", "").isprintable()
-    assert said.count("mixed scripts") <= 1, "a message is neutralised once"
+    assert said.count("mixed scripts") <= 1, "a message is neutralized once"
 
 
 def as_nobody(code: str, **env: str) -> subprocess.CompletedProcess[str]:

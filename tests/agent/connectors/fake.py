@@ -18,7 +18,7 @@ from agent.connectors.base import (
     DriftedError,
     Earlier,
     Enforced,
-    Judgement,
+    Judgment,
     LiveSession,
     LostError,
     NetworkState,
@@ -277,18 +277,18 @@ class FakeMethod:
     def disconnect(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan:
         return AccessPlan((Step(1, "fake/d", disconnect(service.login)),), None, {})
 
-    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
         login = enforce.address.rsplit("/", 1)[1]
         value = seen[enforce.address].value
         if "why" in enforce.expect and enforce.expect["why"] == "never online" and not isinstance(value, Absent):
-            return Judgement(Enforced.NO, "old-session", "1 session(s) carry on though the login is rejected")
+            return Judgment(Enforced.NO, "old-session", "1 session(s) carry on though the login is rejected")
         if "why" in enforce.expect:
-            return Judgement(Enforced.YES, "stays-rejected", enforce.expect["why"])
+            return Judgment(Enforced.YES, "stays-rejected", enforce.expect["why"])
         if isinstance(value, Absent):
-            return Judgement(Enforced.PENDING, "offline")
+            return Judgment(Enforced.PENDING, "offline")
         if any(a == Address(f"fake/d/session/{login}#{number}") for a in ended for number in value):
-            return Judgement(Enforced.NO, "still-online")
-        return Judgement(Enforced.YES, "seen")
+            return Judgment(Enforced.NO, "still-online")
+        return Judgment(Enforced.YES, "seen")
 
     def enforcement_reads(
         self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address] = ()

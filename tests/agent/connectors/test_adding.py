@@ -131,7 +131,7 @@ async def test_the_daemon_reads_and_polls_it(config: AgentConfig, tmp_path: Path
         (point,) = (await agent.call("GET", "/v1/devices/hill/series", query=query))["points"]
         assert (point["low"], point["high"]) == (11.9, 12.1)
 
-        session = await agent.daemon.sessions.dialled("meter/hill")
+        session = await agent.daemon.sessions.dialed("meter/hill")
         assert session.target.id == "meter/hill"
         (tmp_path / "hill.txt").unlink()
         assert (await agent.call("POST", "/v1/devices/hill/probe", "{}"))["state"] == "unreachable"

@@ -109,7 +109,7 @@ class BaseLab:
         """Let the device call in."""
 
     async def rest(self, session: Session) -> None:
-        """What is dialled has done what it answers that it did."""
+        """What is dialed has done what it answers that it did."""
         await trio.lowlevel.checkpoint()
 
 
@@ -194,7 +194,7 @@ SESSION_NOT_FOUND = bytes([101, 6]) + (503).to_bytes(4, "big")
 class RadiusLab(BaseAccessLab):
     database: RadiusDatabase | None = None
     fault: str = ""
-    dialled: int = 0
+    dialed: int = 0
 
     def db(self) -> RadiusDatabase:
         assert self.database is not None
@@ -202,8 +202,8 @@ class RadiusLab(BaseAccessLab):
 
     def dial_in(self, login: str) -> None:
         suspended = self.db().run("SELECT 1 FROM radusergroup WHERE username = %s AND groupname = 'suspended'", login)
-        self.dialled += 1
-        unique, now = f"u{self.dialled}", datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+        self.dialed += 1
+        unique, now = f"u{self.dialed}", datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
         self.db().run(
             "INSERT INTO radacct (acctsessionid, acctuniqueid, username, nasipaddress, framedipaddress, acctstarttime)"
             " VALUES (%s, %s, %s, '10.0.0.1', %s, %s)",
@@ -637,7 +637,7 @@ async def test_who_has_recipes_has_an_access_lab(name: str, request: pytest.Fixt
 
 @pytest.mark.parametrize("name", LABS)
 async def test_reach(name: str, request: pytest.FixtureRequest) -> None:
-    """Devices that call in arrive, wait to be lent, are lent, and end; what is dialled serves nobody."""
+    """Devices that call in arrive, wait to be lent, are lent, and end; what is dialed serves nobody."""
     async with LABS[name](request) as lab:
         log: list[str] = []
         there, may_go, leave = trio.Event(), trio.Event(), trio.Event()

@@ -390,10 +390,10 @@ def test_a_test_has_its_arguments_by_the_cpes_names() -> None:
     assert what_of(do.address) == f"@run:{ping}"
     assert do.args == {"object": ping, "workflow": "ping", "Host": "192.0.2.1", "NumberOfRepetitions": "4"}
     assert left(cpe_verbs.diagnose(subject(), Wanted(diagnostic="dance"), NOW)) == ("no-such-test", True)
-    bad = cpe_verbs.diagnose(subject(), Wanted(diagnostic="ping", arguments={"colour": "red"}), NOW)
+    bad = cpe_verbs.diagnose(subject(), Wanted(diagnostic="ping", arguments={"color": "red"}), NOW)
     assert left(bad) == ("bad-value", True)
     assert isinstance(bad, Leave)
-    assert bad.why.startswith("ping: there is no value colour; it takes interface, host, count")
+    assert bad.why.startswith("ping: there is no value color; it takes interface, host, count")
 
 
 @pytest.mark.parametrize(

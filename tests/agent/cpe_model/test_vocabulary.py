@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agent.cpe_model import profiles, values
 from agent.cpe_model.profile_files import load
-from agent.cpe_model.profiles import CpeProfile, Mapped, UnknownNameError, normalise
+from agent.cpe_model.profiles import CpeProfile, Mapped, UnknownNameError, normalize
 from tests.agent.cpe_model import models
 
 IGD = "InternetGatewayDevice."
@@ -107,7 +107,7 @@ def test_diagnostics(diagnostic: profiles.Diagnostic) -> None:
     assert not any(mapped.writable for mapped in diagnostic.results)
     assert all(mapped.path.startswith(diagnostic.path) for mapped in (*diagnostic.arguments, *diagnostic.results))
     assert diagnostic.results
-    assert diagnostic.argument("colour") is None
+    assert diagnostic.argument("color") is None
 
 
 def test_an_argument_is_found_by_its_word() -> None:
@@ -134,7 +134,7 @@ def test_an_argument_is_found_by_its_word() -> None:
     ],
 )  # fmt: skip
 def test_normal_forms(kind: str, text: str, normal: str) -> None:
-    assert normalise(kind, text) == normal
+    assert normalize(kind, text) == normal
 
 
 LEXICAL = st.from_regex(r"[ \n]?[+-]?[0-9]{1,9}[ ]?", fullmatch=True) | st.sampled_from(["true", "False", "1", "0", ""])
@@ -142,9 +142,9 @@ LEXICAL = st.from_regex(r"[ \n]?[+-]?[0-9]{1,9}[ ]?", fullmatch=True) | st.sampl
 
 @given(kind=st.sampled_from([*values.TYPES, "xsd:int", "odd", ""]), text=st.text() | LEXICAL)
 @example(kind="boolean", text="İ")
-def test_normalising_is_idempotent_and_keeps_the_type(kind: str, text: str) -> None:
-    normal = normalise(kind, text)
-    assert normalise(kind, normal) == normal
+def test_normalizing_is_idempotent_and_keeps_the_type(kind: str, text: str) -> None:
+    normal = normalize(kind, text)
+    assert normalize(kind, normal) == normal
     known = values.TYPES.get(values.read_type(kind))
     if known is not None and known(text):
         assert known(normal)
@@ -152,7 +152,7 @@ def test_normalising_is_idempotent_and_keeps_the_type(kind: str, text: str) -> N
 
 @given(number=st.integers(-(1 << 63), 1 << 64))
 def test_numbers_are_compared_by_what_they_count(number: int) -> None:
-    assert normalise("long", f"{number:+030d}") == str(number)
+    assert normalize("long", f"{number:+030d}") == str(number)
 
 
 def test_booleans_are_written_in_the_profiles_style() -> None:

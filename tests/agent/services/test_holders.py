@@ -38,7 +38,7 @@ class Sessions:
     def __init__(self, answers: Mapping[str, Value | UnreadableError | None]) -> None:
         self.answers, self.target = answers, ""
 
-    async def dialled(self, target: str) -> Sessions:
+    async def dialed(self, target: str) -> Sessions:
         session = Sessions(self.answers)
         session.target = target
         return session

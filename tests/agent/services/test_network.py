@@ -31,7 +31,7 @@ class Dialed:
         self.world = world
         self.reads: list[list[Address]] = []
 
-    async def dialled(self, target: str) -> ReadSession:
+    async def dialed(self, target: str) -> ReadSession:
         counted = self
 
         class Counted(FakeSession):

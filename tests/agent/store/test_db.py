@@ -71,7 +71,7 @@ async def test_more_than_a_batch(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "wrong", [RefusedCommandError("no", "no"), ValueError("a bug"), sqlite3.IntegrityError("a constraint")], ids=repr
 )
-async def test_a_failing_command_leaves_its_neighbours_whole(tmp_path: Path, wrong: Exception) -> None:
+async def test_a_failing_command_leaves_its_neighbors_whole(tmp_path: Path, wrong: Exception) -> None:
     store = open_store(tmp_path)
     results = await together(store, Put("a"), Put("b", wrong=wrong), Put("c"))
     assert {results[0], results[2]} == {1, 2}

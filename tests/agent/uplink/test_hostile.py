@@ -290,7 +290,7 @@ SETTINGS = frame(4, 0, 0)
 HELLO_HEADERS = b"\x88" + b"\x00\x0ccontent-type\x10application/grpc"
 """HPACK: `:status: 200` from the static table, and a literal."""
 
-Behaviour = Callable[[trio.abc.Stream], Awaitable[None]]
+Behavior = Callable[[trio.abc.Stream], Awaitable[None]]
 
 
 async def _send(stream: trio.abc.Stream, *parts: bytes) -> None:
@@ -379,7 +379,7 @@ async def status_with_text(s: trio.abc.Stream) -> None:
     await _send(s, frame(1, 5, 1, trailers))
 
 
-BEHAVIOURS: list[Behaviour] = [
+BEHAVIOURS: list[Behavior] = [
     garbage,
     http1,
     closes,
@@ -397,14 +397,14 @@ BEHAVIOURS: list[Behaviour] = [
 
 @asynccontextmanager
 async def raw_server(
-    behaviour: Behaviour, authority: Authority, folder: Path, *, tls: bool
+    behavior: Behavior, authority: Authority, folder: Path, *, tls: bool
 ) -> AsyncIterator[tuple[int, list[int]]]:
     """Serve bytes; gives the port and a list that grows by each connection that was served to its end."""
     served: list[int] = []
 
     async def handle(stream: trio.abc.Stream) -> None:
         try:
-            await behaviour(stream)
+            await behavior(stream)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # hung up on: that is what is hoped for
         served.append(1)
@@ -422,11 +422,11 @@ async def raw_server(
 
 
 @pytest.mark.parametrize("tls", [True, False], ids=["tls", "tcp"])
-@pytest.mark.parametrize("behaviour", BEHAVIOURS)
+@pytest.mark.parametrize("behavior", BEHAVIOURS)
 async def test_C8_bytes_that_are_no_control_plane(
     tmp_path: Path,
     authority: Authority,
-    behaviour: Behaviour,
+    behavior: Behavior,
     tls: bool,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -434,13 +434,13 @@ async def test_C8_bytes_that_are_no_control_plane(
     monkeypatch.setattr(limits, "HELLO_S", 0.5)
     before = resident_bytes()
     async with (
-        raw_server(behaviour, authority, tmp_path, tls=tls) as (port, served),
+        raw_server(behavior, authority, tmp_path, tls=tls) as (port, served),
         rigged(tmp_path, authority, port) as rig,
         rig.linked() as uplink,
     ):
         await until(lambda: rig.proxy.accepted >= 3 and served)
         await until(lambda: uplink.status().problem)
-        if tls and behaviour is status_with_text:  # what a status says is understood, but for its text
+        if tls and behavior is status_with_text:  # what a status says is understood, but for its text
             await until(lambda: uplink.status().problem == "unauthenticated")
         assert not uplink.status().connected
         assert resident_bytes() - before < GROWTH_BYTES

@@ -49,9 +49,9 @@ def test_the_recorded_answers_name_only_what_still_lacks():
         (("/ip/nowhere/print",), "0", "no such command prefix"),
         (("/ip/address/fly",), "0", "no such command"),
         (("/ip/print",), "0", "no such command"),
-        (("/ppp/secret/add", "=name=x", "=colour=red"), None, "unknown parameter colour"),
+        (("/ppp/secret/add", "=name=x", "=color=red"), None, "unknown parameter color"),
         (("/ppp/secret/set", "=.id=*1", "=last-logged-out=x"), None, "unknown parameter last-logged-out"),
-        (("/ppp/secret/print", "=colour=red"), None, "unknown parameter colour"),
+        (("/ppp/secret/print", "=color=red"), None, "unknown parameter color"),
         (("/ppp/secret/add", "=name=x", "=profile=gold"), "1", "input does not match any value of profile"),
         (("/ppp/secret/add", "=name=x", "=service=fax"), "1", "input does not match any value of service"),
         (("/ppp/secret/add", "=name=home1"), None, "failure: secret with the same name already exists"),
@@ -324,7 +324,7 @@ def test_get_and_print_that_ask_for_what_is_not_there():
     c = logged_in(access_bench().router)
     assert c.trap("/ppp/secret/get", "=value-name=name") == "missing value(s) of argument(s) number"
     assert (
-        c.trap("/ppp/secret/get", "=number=*1", "=value-name=colour") == "input does not match any value of value-name"
+        c.trap("/ppp/secret/get", "=number=*1", "=value-name=color") == "input does not match any value of value-name"
     )
     assert "name=home1" in c.ret("/ppp/secret/get", "=number=*1").split(";")
     assert c.ret("/ppp/secret/get", "=number=*1", "=value-name=remote-address") == ""

@@ -288,7 +288,7 @@ class SimulatedChannel:
         self.wire, self.path, self.pem = wire, path, pem
         self._server, self._keepalive_s = server, (keepalive.quiet_ms + keepalive.answer_ms) / 1000
         self._connection: _Connection | None = None
-        self._dialling = trio.Lock()
+        self._dialing = trio.Lock()
         self._closed = False
 
     def unary_unary(
@@ -302,18 +302,18 @@ class SimulatedChannel:
         return _Method(self, name, request_serializer, response_deserializer, streams=True)
 
     async def connected(self) -> _Connection:
-        """Return the connection, dialled where there is none. Raises CallFailedError: nobody answers."""
-        async with self._dialling:
+        """Return the connection, dialed where there is none. Raises CallFailedError: nobody answers."""
+        async with self._dialing:
             if self._connection is None or self._connection.dead:
                 self._connection = await self._dial()
             return self._connection
 
     async def _dial(self) -> _Connection:
-        with trio.move_on_after(DIAL_S) as dialled:
+        with trio.move_on_after(DIAL_S) as dialed:
             if self.path.up:
                 await self.path.carry(4000)  # TCP and TLS
         server = self.wire.servers.get(self._server)
-        if self._closed or dialled.cancelled_caught or not self.path.up or server is None:
+        if self._closed or dialed.cancelled_caught or not self.path.up or server is None:
             raise CallFailedError(grpc.StatusCode.UNAVAILABLE, "failed to connect")
         connection = _Connection(self.path, server)
         self.wire.nursery.start_soon(self._keep_alive, connection)

@@ -143,7 +143,7 @@ class ClockPart(Part):
         with closing(sqlite3.connect(path)) as radius, radius:
             radius.execute("UPDATE radacct SET acctupdatetime = acctupdatetime + ?", (for_s,))
 
-    # --- judgement ----------------------------------------------------------------------------------------------------
+    # --- judgment ----------------------------------------------------------------------------------------------------
 
     def _right_s(self, at: float) -> float:
         """Return the right time at an instant of trio's clock, unix seconds."""

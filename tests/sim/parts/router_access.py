@@ -57,7 +57,7 @@ class Sample:
     if_active: NextLogin | None = None
 
     def state(self, *, suspended: bool) -> LineState:
-        """Return it for a judgement: neither shut nor fully out is never as wanted."""
+        """Return it for a judgment: neither shut nor fully out is never as wanted."""
         return LineState(
             tuple(
                 OnlineSession("", one.session, one.address, one.shut if suspended else not one.out, one.rate, one.began)

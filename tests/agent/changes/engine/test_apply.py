@@ -18,7 +18,7 @@ from agent.changes.engine.tickets import addresses_of
 from agent.changes.journal import item_commands
 from agent.changes.journal.item_commands import Lock, MoveItem, move_item
 from agent.changes.journal.machine import ChangeState, Event
-from agent.connectors.base import NOTHING_EARLIER, Busy, Earlier, Enforced, Judgement, Reach, Session
+from agent.connectors.base import NOTHING_EARLIER, Busy, Earlier, Enforced, Judgment, Reach, Session
 from agent.inventory.book import Broken
 from agent.model import Address, Direction, Effect, Enforcement, GuardKind, Item, Pace, Seen, Step, Ticket, Wave
 from agent.model import ItemState as S
@@ -81,8 +81,8 @@ async def test_what_takes_hold_a_while_later_is_waited_for(
 ) -> None:
     """Also where there was no session to end."""
     del world.sessions["u0"]
-    answers = [Judgement(Enforced.NO, "not-in-effect")] * polls
-    monkeypatch.setattr(FakeMethod, "judge", lambda *_: answers.pop() if answers else Judgement(Enforced.YES, "seen"))
+    answers = [Judgment(Enforced.NO, "not-in-effect")] * polls
+    monkeypatch.setattr(FakeMethod, "judge", lambda *_: answers.pop() if answers else Judgment(Enforced.YES, "seen"))
     started = trio.current_time()
     assert await run_one(rig) is state
     within_s = 10  # the fake's
@@ -304,9 +304,9 @@ async def test_percent_stops(rig: Rig, autojump_clock: MockClock, world: World) 
 class Unproven(FakeMethod):
     """Nobody can tell of u0 and u1."""
 
-    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
         if enforce.address.endswith(("u0", "u1")):
-            return Judgement(Enforced.UNPROVEN, ProofReason.NOT_PROVEN, "not proven: bng-2 did not answer")
+            return Judgment(Enforced.UNPROVEN, ProofReason.NOT_PROVEN, "not proven: bng-2 did not answer")
         return super().judge(enforce, seen, ended)
 
 

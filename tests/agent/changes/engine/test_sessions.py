@@ -1,4 +1,4 @@
-"""Sessions that are dialled and held, and devices that call in."""
+"""Sessions that are dialed and held, and devices that call in."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.agent.connectors.fake import FakeConnector, FakeSession, World
 class CountingConnector(FakeConnector):
     def __init__(self, *, fails: int = 0) -> None:
         super().__init__(World())
-        self.open, self.dialled, self.fails = 0, 0, fails
+        self.open, self.dialed, self.fails = 0, 0, fails
         self.opened: Callable[[], None] = lambda: None
 
     @asynccontextmanager
     async def dial(self, target: Target) -> AsyncIterator[Session]:
         await trio.sleep(1)
-        self.dialled += 1
+        self.dialed += 1
         if self.fails:
             self.fails -= 1
             raise UnreadableError("no route", reason="unreachable")
@@ -36,7 +36,7 @@ class CountingConnector(FakeConnector):
             self.open -= 1
 
 
-async def test_a_dialled_session_is_opened_once_and_shared(autojump_clock: MockClock) -> None:
+async def test_a_dialed_session_is_opened_once_and_shared(autojump_clock: MockClock) -> None:
     connector = CountingConnector()
     sessions = Sessions({"fake": connector})
     got: list[object] = []
@@ -51,11 +51,11 @@ async def test_a_dialled_session_is_opened_once_and_shared(autojump_clock: MockC
         async with trio.open_nursery() as users:
             for _ in range(5):
                 users.start_soon(use)
-        assert connector.dialled == connector.open == 1
+        assert connector.dialed == connector.open == 1
         assert len(set(map(id, got))) == 2
         limiter = await sessions.limiter("fake/d")
         assert limiter.total_tokens == connector.traits.window
-        assert isinstance(await sessions.dialled("fake/d"), CoalescedSession)
+        assert isinstance(await sessions.dialed("fake/d"), CoalescedSession)
         nursery.cancel_scope.cancel()
     assert connector.open == 0
 
@@ -65,8 +65,8 @@ async def test_a_failed_dial_is_unreadable_and_tried_again(autojump_clock: MockC
     async with trio.open_nursery() as nursery:
         await sessions.host(nursery)
         with pytest.raises(UnreadableError, match="no route"):
-            await sessions.dialled("fake/d")
-        await sessions.dialled("fake/d")
+            await sessions.dialed("fake/d")
+        await sessions.dialed("fake/d")
         nursery.cancel_scope.cancel()
 
 
@@ -76,7 +76,7 @@ async def test_unknown_targets_and_a_stopped_agent(autojump_clock: MockClock) ->
         sessions.arrives("fake/other")
     assert caught.value.reason == "unknown-target"
     with pytest.raises(UnreadableError) as caught:
-        await sessions.dialled("fake/d")
+        await sessions.dialed("fake/d")
     assert caught.value.reason == "stopped"
 
 
@@ -86,12 +86,12 @@ async def test_a_session_that_is_kept_outlives_the_stop(autojump_clock: MockCloc
     log: list[str] = []
 
     async def step(task_status: trio.TaskStatus[None]) -> None:
-        await sessions.dialled("fake/d")
+        await sessions.dialed("fake/d")
         async with sessions.kept("fake/d"):
             with trio.CancelScope(shield=True):
                 task_status.started()
                 await trio.sleep(5)
-                log.append(f"{connector.open} open, {await sessions.dialled('fake/d') is not None}")
+                log.append(f"{connector.open} open, {await sessions.dialed('fake/d') is not None}")
         with pytest.raises(trio.Cancelled):
             async with sessions.kept("fake/d"):
                 await trio.lowlevel.checkpoint()
@@ -117,11 +117,11 @@ async def test_who_is_cancelled_while_it_is_opened_leaves_nothing_open(autojump_
         await sessions.host(nursery)
         with trio.CancelScope() as caller:
             connector.opened = caller.cancel
-            await sessions.dialled("fake/d")
+            await sessions.dialed("fake/d")
         assert caller.cancelled_caught
         assert connector.open == 0
         connector.opened = lambda: None
-        await sessions.dialled("fake/d")
+        await sessions.dialed("fake/d")
         assert connector.open == 1
         nursery.cancel_scope.cancel()
     assert connector.open == 0

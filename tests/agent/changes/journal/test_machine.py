@@ -24,7 +24,7 @@ from agent.changes.journal.machine import (
     settle,
     settle_later,
 )
-from agent.connectors.base import Enforced, Judgement
+from agent.connectors.base import Enforced, Judgment
 from agent.model import ItemState, Listed, Verdict
 from agent.reasons import ProofReason
 from trust.leaf import ITEM_STATE_CODES
@@ -105,7 +105,7 @@ def test_judging_again_moves_only_what_is_not_proven_and_ends_where_it_is() -> N
 @pytest.mark.parametrize("how", ProofReason, ids=lambda how: how.value)
 @pytest.mark.parametrize("enforced", Enforced, ids=lambda e: e.value)
 def test_settle_later(state: S, how: ProofReason, enforced: Enforced) -> None:
-    event = settle_later(state, Judgement(enforced, how))
+    event = settle_later(state, Judgment(enforced, how))
     if event is not None:
         assert next_state(state, event) is not state
     assert (event is E.PROVE) == (enforced is Enforced.YES)
@@ -137,7 +137,7 @@ def kick(verdict: V | None) -> StepFact:
     return StepFact(verdict, effect=True)
 
 
-YES, PENDING, NO = (Judgement(e, "seen") for e in (Enforced.YES, Enforced.PENDING, Enforced.NO))
+YES, PENDING, NO = (Judgment(e, "seen") for e in (Enforced.YES, Enforced.PENDING, Enforced.NO))
 ENDED = StepFact(V.APPLIED, effect=True, acted=True)
 TAKEN = StepFact(V.APPLIED, effect=False, accepted=True)
 UNPROVEN = StepFact(V.APPLIED, effect=True, provable=False, accepted=True)
@@ -146,7 +146,7 @@ A, N, D, U = V.APPLIED, V.NOT_APPLIED, V.DIVERGED, V.UNKNOWN
 
 
 @pytest.mark.parametrize(
-    ("steps", "judgement", "stopped", "event"),
+    ("steps", "judgment", "stopped", "event"),
     [
         # all stand: enforcement decides
         ([write(A), kick(A)], YES, None, E.PROVE),
@@ -201,18 +201,18 @@ A, N, D, U = V.APPLIED, V.NOT_APPLIED, V.DIVERGED, V.UNKNOWN
         ([DRIFTED, write(D)], None, None, E.DIVERGE),
     ],
 )  # fmt: skip
-def test_settle(steps: list[StepFact], judgement: Judgement | None, stopped: E | None, event: E) -> None:
-    assert settle(steps, judgement, stopped) is event
+def test_settle(steps: list[StepFact], judgment: Judgment | None, stopped: E | None, event: E) -> None:
+    assert settle(steps, judgment, stopped) is event
 
 
 @pytest.mark.parametrize("verdict", [None, *V])
 @pytest.mark.parametrize("effect", [None, *V])
-@pytest.mark.parametrize("judgement", [None, YES, PENDING, NO], ids=str)
+@pytest.mark.parametrize("judgment", [None, YES, PENDING, NO], ids=str)
 @pytest.mark.parametrize("stopped", [None, E.CANCEL, E.EXPIRE])
 def test_settle_never_says_done_without_a_proof(
-    verdict: V | None, effect: V | None, judgement: Judgement | None, stopped: E | None
+    verdict: V | None, effect: V | None, judgment: Judgment | None, stopped: E | None
 ) -> None:
-    reached = judgement if verdict is A else None  # enforcement is judged only once the writes stand
+    reached = judgment if verdict is A else None  # enforcement is judged only once the writes stand
     event = settle([write(verdict), kick(effect)], reached, stopped)
     if event in (E.PROVE, E.SET_OFFLINE, E.SET_UNENFORCED):
         assert verdict is A

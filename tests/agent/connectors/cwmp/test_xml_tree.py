@@ -188,7 +188,7 @@ def test_a_tree_does_not_outlive_its_use() -> None:
     assert held < 1 << 20  # one tree alone takes more than that
 
 
-def test_an_error_shows_no_text_and_names_neutralised() -> None:
+def test_an_error_shows_no_text_and_names_neutralized() -> None:
     with pytest.raises(MalformedXmlError) as caught:
         parse(b"<a>s3cret-canary</b>")
     assert "canary" not in str(caught.value)

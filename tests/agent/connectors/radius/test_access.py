@@ -11,7 +11,7 @@ from itertools import product
 
 import pytest
 
-from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced, Judgement, NetworkState
+from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced, Judgment, NetworkState
 from agent.connectors.radius.access import RadiusAccess
 from agent.connectors.radius.evaluator import CannotTell, Rejected, effective_reply, may_reject
 from agent.connectors.radius.rowset import Table, UserRow, to_value
@@ -485,7 +485,7 @@ def test_an_old_session_in_the_garden_is_where_it_should_be() -> None:
     [
         (20 + 60 + 60, [], "inferred"),
         (20 + 60 + 61, [], "old-session"),
-        (20 + 60 + 61, [at("session", "u1")], "inferred"),  # judged late, after a crash: it redialled long ago
+        (20 + 60 + 61, [at("session", "u1")], "inferred"),  # judged late, after a crash: it redialed long ago
     ],
 )
 def test_when_nothing_was_ended_an_older_session_was_late_in_accounting(
@@ -883,7 +883,7 @@ def placed(places: NasPlaces = PLACES) -> RadiusAccess:
 
 def judged_none(
     *said: str | None, sessions: Value = ABSENT, places: NasPlaces = PLACES, ended: Collection[str] = ()
-) -> Judgement:
+) -> Judgment:
     """Judge a suspension where accounting has no session, by no more than is asked for.
 
     `said`: why it is not known of each NAS, None where it said so; nothing: no NAS is asked for.
@@ -916,7 +916,7 @@ def test_the_preview_names_the_nas_that_are_asked() -> None:
 
 
 def test_offline_once_every_nas_said_so() -> None:
-    assert judged_none(None, None) == Judgement(
+    assert judged_none(None, None) == Judgment(
         Enforced.PENDING,
         "none-known",
         "no session on bng-1, bng-2 when asked 0s ago, and none by accounting: it holds at the next login",
@@ -932,7 +932,7 @@ def test_offline_once_every_nas_said_so() -> None:
 )
 def test_not_proven_while_a_nas_did_not(said: tuple[str | None, ...], told: str) -> None:
     text = f"not proven: accounting has no session and {told}"
-    assert judged_none(*said) == Judgement(Enforced.UNPROVEN, "not-proven", text)
+    assert judged_none(*said) == Judgment(Enforced.UNPROVEN, "not-proven", text)
 
 
 def test_a_nas_that_nobody_asks_leaves_it_unproven() -> None:
@@ -949,7 +949,7 @@ def test_a_session_of_accounting_that_ended_needs_no_nas() -> None:
         "its old session is gone, and accounting has no other: it holds at the next login; "
         "not proven: bng-1, bng-2 were not asked"
     )
-    assert got == Judgement(Enforced.PENDING, "none-known", text), "nobody knows whether another began, its Start lost"
+    assert got == Judgment(Enforced.PENDING, "none-known", text), "nobody knows whether another began, its Start lost"
 
 
 def test_where_its_nas_denied_the_old_session_the_answers_by_name_count() -> None:

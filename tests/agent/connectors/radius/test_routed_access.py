@@ -15,7 +15,7 @@ from agent.connectors.base import (
     AccessPlan,
     CannotEnforce,
     Enforced,
-    Judgement,
+    Judgment,
     LiveSession,
     NetworkState,
 )
@@ -61,8 +61,8 @@ class Inner:
 
     target = "radius/main"
 
-    def __init__(self, verdict: Judgement | None = None, *, coa: bool = False) -> None:
-        self.verdict = verdict or Judgement(Enforced.YES, "inferred", "new session")
+    def __init__(self, verdict: Judgment | None = None, *, coa: bool = False) -> None:
+        self.verdict = verdict or Judgment(Enforced.YES, "inferred", "new session")
         self.coa = coa
         self.as_wanted = False
 
@@ -89,7 +89,7 @@ class Inner:
     def disconnect(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan:
         return AccessPlan((Step(1, self.target, effect("disconnect")),), None, {})
 
-    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
         return self.verdict
 
     def enforcement_reads(
@@ -237,13 +237,13 @@ def test_a_user_of_the_hotspot_itself_hides_radius_there() -> None:
     assert detail == f"bng-2 has a hotspot user {LOGIN}: it hides RADIUS there"
 
 
-# --- judgement ---
+# --- judgment ---
 
 
 def judged(
     wanted: ServiceState,
     seen: dict[Address, Seen],
-    verdict: Judgement | None = None,
+    verdict: Judgment | None = None,
     **expect: str,
 ) -> tuple[Enforced, str]:
     of = recipe(Inner(verdict))
@@ -255,8 +255,8 @@ def judged(
     return found.enforced, found.how
 
 
-YES = Judgement(Enforced.YES, "inferred")
-OLD = Judgement(Enforced.NO, "old-session")
+YES = Judgment(Enforced.YES, "inferred")
+OLD = Judgment(Enforced.NO, "old-session")
 
 
 @pytest.mark.parametrize(
@@ -268,15 +268,15 @@ OLD = Judgement(Enforced.NO, "old-session")
         (SUSPEND, ["100.64.0.8"], YES, (Enforced.NO, "not-in-effect")),
         (SUSPEND, [], OLD, (Enforced.NO, "not-in-effect")),
         (SUSPEND, ["100.64.0.9"], OLD, (Enforced.YES, "seen")),
-        (SUSPEND, ["100.64.0.9"], Judgement(Enforced.NO, "still-online"), (Enforced.NO, "still-online")),
-        (SUSPEND, [], Judgement(Enforced.PENDING, "offline"), (Enforced.PENDING, "offline")),
-        (SUSPEND, ["100.64.0.9"], Judgement(Enforced.NO, "not-in-effect"), (Enforced.NO, "not-in-effect")),
+        (SUSPEND, ["100.64.0.9"], Judgment(Enforced.NO, "still-online"), (Enforced.NO, "still-online")),
+        (SUSPEND, [], Judgment(Enforced.PENDING, "offline"), (Enforced.PENDING, "offline")),
+        (SUSPEND, ["100.64.0.9"], Judgment(Enforced.NO, "not-in-effect"), (Enforced.NO, "not-in-effect")),
         (RESTORE, [], YES, (Enforced.YES, "inferred")),
         (RESTORE, ["100.64.0.9"], YES, (Enforced.NO, "not-in-effect")),
         (RESTORE, ["100.64.0.0/10"], YES, (Enforced.NO, "not-in-effect")),
     ],
 )
-def test_lists(wanted: ServiceState, listed: list[str], verdict: Judgement, expected: tuple[Enforced, str]) -> None:
+def test_lists(wanted: ServiceState, listed: list[str], verdict: Judgment, expected: tuple[Enforced, str]) -> None:
     assert judged(wanted, seen_of([SESSION], listed=listed), verdict) == expected
 
 
@@ -320,7 +320,7 @@ QUEUE = {"name": f"<pppoe-{LOGIN}>", "dynamic": "true", "max-limit": "10000000/2
     ],
 )
 def test_a_changed_speed_is_seen_in_the_sessions_queue(
-    queues: list[dict[str, str]], verdict: Judgement, expected: tuple[Enforced, str]
+    queues: list[dict[str, str]], verdict: Judgment, expected: tuple[Enforced, str]
 ) -> None:
     found = judged(RESTORE, seen_of([SESSION], queues=queues), verdict, rate="10M/20M 15M/30M 8M/16M 16/16")
     assert found == expected
@@ -360,13 +360,13 @@ def test_a_session_that_only_its_router_knows_is_ended_there() -> None:
     [([], (Enforced.NO, "not-in-effect")), (["100.64.7.7"], (Enforced.YES, "seen"))],
 )
 def test_offline_by_accounting_is_not_offline_by_the_router(listed: list[str], expected: tuple[Enforced, str]) -> None:
-    offline = Judgement(Enforced.PENDING, "offline")
+    offline = Judgment(Enforced.PENDING, "offline")
     assert judged(SUSPEND, seen_of(only_here=LOST, listed=listed), offline) == expected
     assert judged(SUSPEND, seen_of(), offline) == (Enforced.PENDING, "offline")
 
 
 def test_the_routers_own_lists_prove_that_nobody_is_online() -> None:
-    none = Judgement(Enforced.PENDING, "none-known", "accounting has none")
+    none = Judgment(Enforced.PENDING, "none-known", "accounting has none")
     of = recipe(Inner(none))
     enforce = plan_of(of.plan(SUSPEND, SERVICE, seen_of([SESSION]))).enforce
     assert enforce is not None
@@ -532,7 +532,7 @@ def test_a_good_session_that_only_a_router_knows_of_is_not_ended_again() -> None
 
 
 def test_a_session_on_a_router_contradicts_a_rejected_login() -> None:
-    inner = Inner(Judgement(Enforced.YES, ProofReason.STAYS_REJECTED, "the login stays rejected"))
+    inner = Inner(Judgment(Enforced.YES, ProofReason.STAYS_REJECTED, "the login stays rejected"))
     enforce = Enforcement(
         "radius/main", WHERE, {"method": "pppoe", "state": "suspended", "router-lists": "suspended"}, 60
     )
@@ -580,7 +580,7 @@ def test_e2_a_garden_without_a_list_is_judged_by_its_addresses(rules: Sequence[M
     assert isinstance(found, AccessPlan)
     assert "rules above FastTrack checked: bng-1 bng-2" in found.display["after"]
     in_garden = {**SESSION, "ip": "100.127.0.9"}
-    by_radius = Judgement(Enforced.YES, "garden", "100.127.0.9 in the garden")
+    by_radius = Judgment(Enforced.YES, "garden", "100.127.0.9 in the garden")
     proven = recipe(Inner(by_radius), GARDEN)
     assert found.enforce is not None
     assert proven.judge(found.enforce, seen_of([in_garden], rules=rules), []) == by_radius

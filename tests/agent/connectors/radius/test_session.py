@@ -124,7 +124,7 @@ def add_session(
 
 
 @asynccontextmanager
-async def dialled(made: RadiusConnector) -> AsyncIterator[Session]:
+async def dialed(made: RadiusConnector) -> AsyncIterator[Session]:
     async with made.dial(MAIN) as session:
         yield session
 
@@ -172,7 +172,7 @@ async def test_every_kind_of_address_in_one_read(database: RadiusDatabase) -> No
         Address("radius/main/session/u2"): ABSENT,
         Address("radius/main/online/all"): {"amina.h": "1"},
     }  # fmt: skip
-    async with dialled(connector(database)) as session:
+    async with dialed(connector(database)) as session:
         seen = await session.read(list(addresses))
         assert await session.read([]) == {}
     assert {a: s.value for a, s in seen.items()} == addresses
@@ -192,14 +192,14 @@ async def test_a_thousand_addresses_are_few_queries(database: RadiusDatabase, mo
     monkeypatch.setattr(sql_module.Connection, "run", counting)
     users = [Address(f"radius/main/user/u{n}") for n in range(500)]
     sessions = [Address(f"radius/main/sessions/u{n}") for n in range(500)]
-    async with dialled(connector(database)) as session:
+    async with dialed(connector(database)) as session:
         assert len(await session.read([*users, *sessions])) == 1000
     assert len([s for s in statements if s.startswith("SELECT")]) == 20
 
 
 @pytest.mark.parametrize("text", ["radius/other/user/a", "radius/main/nas/a", "radius/main/user/", "radius/main", ""])
 async def test_an_address_of_another_target_is_refused(database: RadiusDatabase, text: str) -> None:
-    async with dialled(connector(database)) as session:
+    async with dialed(connector(database)) as session:
         with pytest.raises(UnreadableError, match="not an address of this target"):
             await session.read([Address(text)])
 
@@ -216,7 +216,7 @@ async def test_two_logins_that_the_database_holds_equal_are_refused(cluster: Clu
     made = connector(database)
     recipe = made.access_methods["pppoe"]
     twin = replace(SERVICE, login="Amina.H", ref="C-2")
-    async with dialled(made) as session:
+    async with dialed(made) as session:
         seen: dict[Address, Seen] = {}
         while missing := [*recipe.reads(SERVICE, seen), *recipe.reads(twin, seen)]:
             seen |= await session.read(missing)
@@ -246,7 +246,7 @@ async def test_nobody_is_cut_for_another_whose_login_mariadb_holds_equal(mariadb
     if own:
         database.add_user("jose", "x", {"home20": 1})
     made = connector(database)
-    async with dialled(made) as session:
+    async with dialed(made) as session:
         plan = await planned(made, session, "jose")
         bound = await session.bind(replace(DISCONNECT, address=Address("radius/main/sessions/jose")))
         theirs = await session.bind(replace(DISCONNECT, address=Address("radius/main/sessions/josé")))
@@ -262,7 +262,7 @@ async def test_only_a_session_of_another_makes_it_ambiguous(mariadb: MariaDB) ->
     database.add_user("jose", "x", {"home20": 1})
     add_session(database, "s-other", login="josé")
     made = connector(database)
-    async with dialled(made) as session:
+    async with dialed(made) as session:
         plan = await planned(made, session, "jose")
     assert isinstance(plan, CannotEnforce)
     assert plan.reason == "ambiguous-login"
@@ -274,7 +274,7 @@ async def test_one_spelling_in_another_case_is_the_same_person(mariadb: MariaDB)
     database.add_user("Alice", "x", {"home20": 1})
     add_session(database, "s1", login="ALICE")
     made = connector(database)
-    async with dialled(made) as session:
+    async with dialed(made) as session:
         plan = await planned(made, session, "alice")
         assert isinstance(plan, AccessPlan), plan
         await session.send(ticket(plan.steps[0].do))
@@ -296,7 +296,7 @@ async def marked(session: Session) -> tuple[Transition, Transition]:
 
 
 async def test_write_read_back_and_revert(database: RadiusDatabase) -> None:
-    async with dialled(connector(database)) as session:
+    async with dialed(connector(database)) as session:
         forward, back = await marked(session)
         assert await session.send(ticket((forward,))) == Reply(True, "committed", "1 row(s)")
         assert (await session.read([USER]))[USER].value == forward.after
@@ -305,7 +305,7 @@ async def test_write_read_back_and_revert(database: RadiusDatabase) -> None:
 
 
 async def test_sending_twice_drifts_and_says_what_is_there(database: RadiusDatabase) -> None:
-    async with dialled(connector(database)) as session:
+    async with dialed(connector(database)) as session:
         forward, _ = await marked(session)
         await session.send(ticket((forward,)))
         with pytest.raises(DriftedError) as caught:
@@ -317,7 +317,7 @@ async def test_sending_twice_drifts_and_says_what_is_there(database: RadiusDatab
 async def test_a_thread_that_cannot_be_started_is_the_targets_trouble(
     database: RadiusDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with dialled(connector(database)) as session:
+    async with dialed(connector(database)) as session:
         forward, _ = await marked(session)
 
         async def none_left(*_: object, **__: object) -> None:
@@ -333,7 +333,7 @@ async def test_a_thread_that_cannot_be_started_is_the_targets_trouble(
 
 async def test_nothing_is_sent_after_the_deadline(database: RadiusDatabase) -> None:
     with UdpNas(lambda data: [reply(data, ack=True)]).run() as nas:
-        async with dialled(connector(database, nas.port)) as session:
+        async with dialed(connector(database, nas.port)) as session:
             add_session(database, "u1")
             forward, _ = await marked(session)
             for do in ((forward,), DISCONNECT):
@@ -345,7 +345,7 @@ async def test_nothing_is_sent_after_the_deadline(database: RadiusDatabase) -> N
 
 
 async def test_a_secret_is_not_written(database: RadiusDatabase) -> None:
-    async with dialled(connector(database)) as session:
+    async with dialed(connector(database)) as session:
         forward, _ = await marked(session)
         assert forward.before.value is not ABSENT
         after = {**forward.before.value, "check:Cleartext-Password": SecretRef("00" * 32)}
@@ -355,7 +355,7 @@ async def test_a_secret_is_not_written(database: RadiusDatabase) -> None:
 
 
 async def test_what_a_step_cannot_do_here_is_refused(database: RadiusDatabase) -> None:
-    async with dialled(connector(database)) as session:
+    async with dialed(connector(database)) as session:
         forward, back = await marked(session)
         group = replace(forward, address=Address("radius/main/group/home20"))
         for do in ((forward, back), (group,), replace(DISCONNECT, verb="reboot")):
@@ -370,7 +370,7 @@ async def test_a_lost_commit_is_lost_and_settles(radius_database: RadiusDatabase
     fill(radius_database)
     with TcpCutter(radius_database.port, b"COMMIT", deliver=True) as cutter:
         cutter.armed = False
-        async with dialled(connector(radius_database, port=cutter.port)) as session:
+        async with dialed(connector(radius_database, port=cutter.port)) as session:
             forward, _ = await marked(session)
             cutter.armed = True
             with pytest.raises(LostError):
@@ -413,7 +413,7 @@ async def drop(
     database: RadiusDatabase, answer: Callable[[bytes], list[bytes]]
 ) -> tuple[Reply | LostError | NotSentError, list[dict[int, bytes]]]:
     with UdpNas(answer).run() as nas:
-        async with dialled(connector(database, nas.port)) as session:
+        async with dialed(connector(database, nas.port)) as session:
             bound = await session.bind(DISCONNECT)
             try:
                 got: Reply | LostError | NotSentError = await session.send(ticket(DISCONNECT, bound))
@@ -425,7 +425,7 @@ async def drop(
 async def test_bind_names_each_open_session(database: RadiusDatabase) -> None:
     for unique, nas in (("u1", "10.0.0.1"), ("u2", "10.0.0.2")):
         add_session(database, unique, nas)
-    async with dialled(connector(database)) as session:
+    async with dialed(connector(database)) as session:
         bound = await session.bind(DISCONNECT)
         again = await session.read(list(bound))
     assert bound.keys() == {Address("radius/main/session/u1"), Address("radius/main/session/u2")}
@@ -436,7 +436,7 @@ async def test_a_disconnect_for_configured_nas_leaves_out_the_others(database: R
     add_session(database, "u1")
     add_session(database, "u2", "10.9.9.9", began_s=int(time.time()) - 3600)
     add_session(database, "u3", "10.9.9.9", began_s=int(time.time()) - 3 * 86400)
-    async with dialled(connector(database)) as session:
+    async with dialed(connector(database)) as session:
         everywhere = await session.bind(DISCONNECT)
         configured = await session.bind(replace(DISCONNECT, args={"nas": "configured"}))
     assert everywhere.keys() == {Address(f"radius/main/session/{u}") for u in ("u1", "u2")}, "u3 is not checked"
@@ -478,7 +478,7 @@ async def test_a_session_that_its_nas_denies_is_absent_until_accounting_hears_of
     row, every = Address("radius/main/session/u1"), DISCONNECT.address
     with UdpNas(lambda data: [reply(data, ack=False, attributes=error_cause(503))]).run() as nas:
         made = connector(database, nas.port)
-        async with dialled(made) as session:
+        async with dialed(made) as session:
             got = await session.send(ticket(DISCONNECT, await session.bind(DISCONNECT)))
             assert got == Reply(True, "not-there", "open in accounting, and denied by its NAS: sid-u1 on bng-1")
             assert (await session.read([row]))[row].value is ABSENT
@@ -486,7 +486,7 @@ async def test_a_session_that_its_nas_denies_is_absent_until_accounting_hears_of
             assert ghosts is not ABSENT
             assert any(text.startswith("denied=") for text in ghosts["u1"])
             assert await session.bind(DISCONNECT) == {}, "nobody is asked about a ghost again"
-        async with dialled(made) as session:
+        async with dialed(made) as session:
             assert (await session.read([row]))[row].value is ABSENT, "another connection knows it as well"
             database.run("UPDATE radacct SET acctupdatetime = '2026-11-27 10:00:00'")
             assert (await session.read([row]))[row].value is not ABSENT, "its NAS was wrong"
@@ -511,10 +511,10 @@ async def test_a_ghost_stays_one_after_a_restart(database: RadiusDatabase) -> No
     add_session(database, "u1")
     ghost, book = Address("radius/main/session/u1"), Book()
     with UdpNas(lambda data: [reply(data, ack=False, attributes=error_cause(503))]).run() as nas:
-        async with dialled(connector(database, nas.port, book=book)) as session:
+        async with dialed(connector(database, nas.port, book=book)) as session:
             await session.send(ticket(DISCONNECT, await session.bind(DISCONNECT)))
             await session.send(ticket(BY_NAME, await session.bind(BY_NAME)))
-    async with dialled(connector(database, book=book)) as session:
+    async with dialed(connector(database, book=book)) as session:
         assert (await session.read([ghost]))[ghost].value is ABSENT
         assert all(s.value is ABSENT for s in (await session.read(HELD)).values())
     assert {(one.kind, one.by) for one in book.rows} == {("denied", "bng-1"), ("held", "bng-1"), ("held", "bng-2")}
@@ -525,13 +525,13 @@ async def test_an_end_that_accounting_had_and_forgot_stays_one_after_a_restart(d
     add_session(database, "u1")
     row, book = Address("radius/main/session/u1"), Book()
     with UdpNas(lambda data: [reply(data, ack=True)]).run() as nas:
-        async with dialled(connector(database, nas.port, book=book)) as session:
+        async with dialed(connector(database, nas.port, book=book)) as session:
             await session.send(ticket(DISCONNECT, await session.bind(DISCONNECT)))
             assert (await session.read([row]))[row].value is not ABSENT, "an ACK alone proves nothing"
             database.run("UPDATE radacct SET acctstoptime = '2026-11-27 10:00:00'")
             assert (await session.read([row]))[row].value is ABSENT
     database.run("UPDATE radacct SET acctstoptime = NULL")
-    async with dialled(connector(database, book=book)) as session:
+    async with dialed(connector(database, book=book)) as session:
         assert (await session.read([row]))[row].value is ABSENT
         database.run("UPDATE radacct SET acctupdatetime = '2026-11-27 10:30:00'")
         assert (await session.read([row]))[row].value is not ABSENT, "accounting heard of it since"
@@ -543,7 +543,7 @@ HELD = [Address(f"radius/main/held/bng-{n}/amina.h") for n in (1, 2)]
 
 async def test_where_accounting_has_none_each_nas_is_asked_by_user_name(database: RadiusDatabase) -> None:
     with UdpNas(lambda data: [reply(data, ack=False, attributes=error_cause(503))]).run() as nas:
-        async with dialled(connector(database, nas.port)) as session:
+        async with dialed(connector(database, nas.port)) as session:
             bound = await session.bind(BY_NAME)
             assert list(bound) == HELD
             assert {s.value["why"] for s in bound.values() if s.value is not ABSENT} == {"was not asked"}
@@ -558,14 +558,14 @@ async def test_where_accounting_has_none_each_nas_is_asked_by_user_name(database
 
 async def test_a_nas_that_ends_a_session_that_accounting_does_not_know(database: RadiusDatabase) -> None:
     with UdpNas(lambda data: [reply(data, ack=True)]).run() as nas:
-        async with dialled(connector(database, nas.port)) as session:
+        async with dialed(connector(database, nas.port)) as session:
             got = await session.send(ticket(BY_NAME, await session.bind(BY_NAME)))
             assert got == Reply(True, "ack", "2 session(s)")
 
 
 async def test_where_accounting_has_one_nobody_is_asked_by_user_name(database: RadiusDatabase) -> None:
     add_session(database, "u1")
-    async with dialled(connector(database)) as session:
+    async with dialed(connector(database)) as session:
         first = await session.bind(BY_NAME)
         assert first.keys() == {Address("radius/main/session/u1")}
         database.run("UPDATE radacct SET acctstoptime = '2026-11-27 10:00:00'")
@@ -583,7 +583,7 @@ async def test_a_nas_that_refuses_the_question_or_is_silent_says_nothing(databas
         return [reply(data, ack=False, attributes=error_cause(402))] if picky else []
 
     with UdpNas(answer).run() as nas:
-        async with dialled(connector(database, nas.port)) as session:
+        async with dialed(connector(database, nas.port)) as session:
             first = await session.bind(BY_NAME)
             with pytest.raises(LostError, match="1 of 2 requests: no reply from NAS bng-2 at "):
                 await session.send(ticket(BY_NAME, first))
@@ -613,7 +613,7 @@ async def test_only_those_that_did_not_say_are_asked_again(database: RadiusDatab
 
     with UdpNas(answer).run() as nas:
         made = connector(database, nas.port)
-        async with dialled(made) as session:
+        async with dialed(made) as session:
             first = await session.bind(BY_NAME)
             with pytest.raises(LostError):
                 await session.send(ticket(BY_NAME, first))
@@ -626,7 +626,7 @@ async def test_only_those_that_did_not_say_are_asked_again(database: RadiusDatab
 
 
 async def test_one_nas_is_asked_about_few_logins_a_second(database: RadiusDatabase) -> None:
-    async with dialled(connector(database)) as session:
+    async with dialed(connector(database)) as session:
         began = trio.current_time()
         for n in range(5):
             await session.bind(replace(BY_NAME, address=Address(f"radius/main/sessions/u{n}")))
@@ -635,7 +635,7 @@ async def test_one_nas_is_asked_about_few_logins_a_second(database: RadiusDataba
 
 async def test_who_logs_in_while_others_have_their_turn_is_not_asked_about(database: RadiusDatabase) -> None:
     """A question by User-Name ends what the NAS has: where accounting knows the session by then, that one is judged."""
-    async with dialled(connector(database)) as session:
+    async with dialed(connector(database)) as session:
         assert list(await session.bind(BY_NAME)) == HELD, "nobody waited: what was read is fresh"
         real, others = session.read, trio.current_time() + 0.3
 
@@ -654,7 +654,7 @@ async def test_who_logs_in_while_others_have_their_turn_is_not_asked_about(datab
 async def test_a_later_attempt_ends_what_the_first_set_out_to_end_and_nothing_newer(database: RadiusDatabase) -> None:
     now_s = int(time.time())
     add_session(database, "old", began_s=now_s - 86400)
-    async with dialled(connector(database)) as session:
+    async with dialed(connector(database)) as session:
         first = await session.bind(DISCONNECT)
         add_session(database, "new", began_s=now_s + 1)
         add_session(database, "late", began_s=now_s - 7200)  # its Start was late
@@ -672,7 +672,7 @@ async def test_a_session_that_began_since_and_has_what_is_wanted_is_not_ended(da
     now_s = int(time.time())
     add_session(database, "old", began_s=now_s - 600)
     restore = replace(DISCONNECT, args={"in": "100.127.0.0/16", "outside": str(now_s), "known": "old"})
-    async with dialled(connector(database)) as session:
+    async with dialed(connector(database)) as session:
         add_session(database, "new", began_s=now_s + 1)
         assert list(await session.bind(restore)) == [Address("radius/main/session/old")]
         assert len(await session.bind(DISCONNECT)) == 2
@@ -710,7 +710,7 @@ async def test_a_nas_that_was_silent_is_asked_for_nobody_until_it_answers(databa
         return [] if silent[0] else [reply(data, ack=False, attributes=error_cause(503))]
 
     with UdpNas(answer).run() as nas:
-        async with dialled(connector(database, nas.port)) as session:
+        async with dialed(connector(database, nas.port)) as session:
             assert isinstance(session, Answers)
             assert await session.answering() == {"radius/main": ""}, "a NAS that nobody needed is left alone"
             assert nas.requests == []
@@ -728,7 +728,7 @@ async def test_a_nas_that_was_silent_is_asked_for_nobody_until_it_answers(databa
 async def test_a_database_that_does_not_answer_says_why(radius_database: RadiusDatabase) -> None:
     made = connector(radius_database)
     made._secrets = lambda name: b"not-the-password" if name == "db" else SECRET
-    async with dialled(made) as session:
+    async with dialed(made) as session:
         assert isinstance(session, Answers)
         found = await session.answering()
     assert found["radius/main"].startswith("cannot be read: wrong password for user radius at 127.0.0.1:")
@@ -740,7 +740,7 @@ async def test_a_silent_nas_is_missing_for_its_own_sessions_only(database: Radiu
     add_session(database, "u1")
     bruno = replace(DISCONNECT, address=Address("radius/main/sessions/bruno"))
     with UdpNas(lambda data: []).run() as nas:
-        async with dialled(connector(database, nas.port)) as session:
+        async with dialed(connector(database, nas.port)) as session:
             assert isinstance(session, KnowsAbsence)
             found: list[Busy | None] = []
 
@@ -763,7 +763,7 @@ async def test_a_silent_nas_is_missing_for_its_own_sessions_only(database: Radiu
 async def test_any_answer_proves_a_nas_to_be_there(database: RadiusDatabase, ack: bool) -> None:
     add_session(database, "u1")
     with UdpNas(lambda data: [reply(data, ack=ack, attributes=b"" if ack else error_cause(503))]).run() as nas:
-        async with dialled(connector(database, nas.port)) as session:
+        async with dialed(connector(database, nas.port)) as session:
             assert isinstance(session, KnowsAbsence)
             assert [await session.missing(DISCONNECT) for _ in range(3)] == [None] * 3
     assert len(nas.requests) == 2, "each NAS once: an answer counts for a while"
@@ -774,7 +774,7 @@ async def test_a_nas_is_missing_from_the_first_request_that_it_leaves_unanswered
     add_session(database, "u1")
     there = True
     with UdpNas(lambda data: [reply(data, ack=True)] if there else []).run() as nas:
-        async with dialled(connector(database, nas.port)) as session:
+        async with dialed(connector(database, nas.port)) as session:
             assert isinstance(session, KnowsAbsence)
             assert await session.missing(DISCONNECT) is None
             there = False
@@ -789,7 +789,7 @@ async def test_a_nas_is_missing_from_the_first_request_that_it_leaves_unanswered
 async def test_a_wrong_secret_makes_a_nas_missing(database: RadiusDatabase) -> None:
     add_session(database, "u1")
     with UdpNas(lambda data: [reply(data, ack=True, secret=b"theirs")]).run() as nas:
-        async with dialled(connector(database, nas.port)) as session:
+        async with dialed(connector(database, nas.port)) as session:
             assert isinstance(session, KnowsAbsence)
             missing = await session.missing(DISCONNECT)
     assert missing is not None
@@ -834,7 +834,7 @@ async def test_no_session_is_nothing_to_do(database: RadiusDatabase) -> None:
 async def test_only_the_bound_session_is_dropped_however_many_there_are_now(database: RadiusDatabase) -> None:
     add_session(database, "u1")
     with UdpNas(lambda data: [reply(data, ack=True)]).run() as nas:
-        async with dialled(connector(database, nas.port)) as session:
+        async with dialed(connector(database, nas.port)) as session:
             bound = await session.bind(DISCONNECT)
             database.run("UPDATE radacct SET acctstoptime = 1")
             add_session(database, "u2")
@@ -849,7 +849,7 @@ async def test_freeradius_takes_it(sqlite_radius: RadiusDatabase, freeradius: Ca
     fill(sqlite_radius)
     add_session(sqlite_radius, "u1")
     server = freeradius(sqlite_radius, coa=True, secret=SECRET.decode())
-    async with dialled(connector(sqlite_radius, server.coa_port)) as session:
+    async with dialed(connector(sqlite_radius, server.coa_port)) as session:
         got = await session.send(ticket(DISCONNECT, await session.bind(DISCONNECT)))
         still = await session.read([SESSIONS])
     assert got == Reply(True, "ack", "1 session(s)")
@@ -900,7 +900,7 @@ async def test_suspension_planned_written_dropped_and_judged(
     with UdpNas(answer).run() as nas:
         made = connector(radius_database, nas.port)
         recipe = made.access_methods["pppoe"]
-        async with dialled(made) as session:
+        async with dialed(made) as session:
             seen: dict[Address, Seen] = {}
             while missing := recipe.reads(SERVICE, seen):
                 seen |= await session.read(missing)
@@ -932,7 +932,7 @@ async def test_a_row_is_closed_only_once_its_nas_denied_the_session(database: Ra
     heard_s = int(time.time()) - 3 * 86400
     add_session(database, "u1", began_s=heard_s)
     with UdpNas(lambda data: [reply(data, ack=False, attributes=error_cause(503))]).run() as nas:
-        async with dialled(connector(database, nas.port)) as session:
+        async with dialed(connector(database, nas.port)) as session:
             with pytest.raises(NotSentError, match="sid-u1: its NAS did not deny it") as refused:
                 await close(session)
             assert refused.value.reason == "not-denied"
@@ -958,7 +958,7 @@ async def test_a_row_is_closed_only_once_its_nas_denied_the_session(database: Ra
 
 async def test_a_row_that_accounting_heard_of_since_is_not_closed(database: RadiusDatabase) -> None:
     add_session(database, "u1", "10.9.9.9", began_s=int(time.time()) - 3 * 86400)
-    async with dialled(connector(database)) as session:
+    async with dialed(connector(database)) as session:
         before = (await session.read([ROW]))[ROW]
         database.run("UPDATE radacct SET acctupdatetime = '2026-11-20 10:00:00'")
         with pytest.raises(DriftedError):
@@ -966,6 +966,6 @@ async def test_a_row_that_accounting_heard_of_since_is_not_closed(database: Radi
     recent = int(time.time()) - 60
     database.run("DELETE FROM radacct")
     add_session(database, "u1", "10.9.9.9", began_s=recent)
-    async with dialled(connector(database)) as session:
+    async with dialed(connector(database)) as session:
         with pytest.raises(NotSentError, match=r"10\.9\.9\.9 cannot be asked"):
             await close(session)

@@ -388,7 +388,7 @@ def test_connections_of_an_own_address_are_cut_once_the_session_ended() -> None:
 def test_no_connection_is_left_that_passes_by_the_rule(
     flows: list[tuple[str, dict[str, str]]], cut: bool, own: bool, expected: Enforced
 ) -> None:
-    """Whether it was cut and is back, was never cut, or began since: the judgement names the cut that mends it."""
+    """Whether it was cut and is back, was never cut, or began since: the judgment names the cut that mends it."""
     secret, where = (OWN, FLOWS) if own else (SECRET, at("ppp/flows", "amina.h"))
     enforce = plan_of(planned(secret=secret, sessions=ONLINE)).enforce
     assert enforce is not None

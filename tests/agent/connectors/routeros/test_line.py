@@ -267,7 +267,7 @@ async def test_the_neighbors_of_a_router() -> None:
         assert found[0] == Neighbor("edge-9", "", "ether3", "MikroTik", "7.20.8", "")
         assert (found[1].address, "\x1b" in found[1].identity) == ("10.0.0.9", False)
         assert s.router.logins == {"ro": 1}
-        with pytest.raises(UnreadableError, match="is dialled"):
+        with pytest.raises(UnreadableError, match="is dialed"):
             await s.connector.neighbors("routeros/edge-7")
 
 
@@ -314,7 +314,7 @@ async def test_a_probe_of_a_router_that_is_away_says_so_with_what_was_known() ->
 
 
 @pytest.mark.parametrize("fault", ["cut-before", "cut-after"])
-async def test_a_connection_that_breaks_while_it_is_recognised_is_made_anew(fault: str) -> None:
+async def test_a_connection_that_breaks_while_it_is_recognized_is_made_anew(fault: str) -> None:
     router = make_router()
     router.faults.inject(fault, match="/system/resource/print")
     async with site(router) as s:
@@ -326,7 +326,7 @@ async def test_a_connection_that_breaks_while_it_is_recognised_is_made_anew(faul
         assert s.report.state is DeviceState.REACHABLE
 
 
-async def test_who_gives_up_while_a_router_is_recognised_leaves_no_session_behind() -> None:
+async def test_who_gives_up_while_a_router_is_recognized_leaves_no_session_behind() -> None:
     router = make_router()
     router.faults.inject("slow:0.5", match="/system/resource/print")
     async with site(router) as s:
@@ -368,9 +368,9 @@ async def test_a_menu_that_does_not_answer_in_time_is_left_out() -> None:
         assert s.report.state is DeviceState.REACHABLE
 
 
-async def test_a_target_that_is_not_dialled_cannot_be_probed() -> None:
+async def test_a_target_that_is_not_dialed_cannot_be_probed() -> None:
     async with site() as s:
-        with pytest.raises(UnreadableError, match="no target routeros/edge-9 is dialled"):
+        with pytest.raises(UnreadableError, match="no target routeros/edge-9 is dialed"):
             await s.connector.probe("routeros/edge-9")
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.connectors.routeros.menus import Menu, MenuRole, UnknownMenuError, UnwritableError, menu, menus
-from agent.connectors.routeros.values import RouterKind, normalise
+from agent.connectors.routeros.values import RouterKind, normalize
 from agent.connectors.routeros.versions import RECORDED, Version
 from tests.agent.connectors.routeros.make_tables import TABLES, WANTED_BY, sources, tables
 from tests.agent.connectors.routeros.recorded import export, needed, terse
@@ -79,7 +79,7 @@ def test_keys_can_be_read_and_defaults_are_spelled_as_values(release: Version, p
     for key in found.keys:
         assert found.properties[key].role in (MenuRole.PLAIN, MenuRole.READ_ONLY)
     for known in found.properties.values():
-        assert known.default is None or normalise(known.kind, known.default) == known.default
+        assert known.default is None or normalize(known.kind, known.default) == known.default
 
 
 def test_what_an_empty_add_was_refused_for_is_required() -> None:
@@ -125,7 +125,7 @@ def test_the_defaults_are_those_of_a_verbose_export() -> None:
         found = menu(line.path, RECORDED[0])
         for name, text in line.values.items():
             if name != "name":
-                assert found.properties[name].default == normalise(found.properties[name].kind, text), name
+                assert found.properties[name].default == normalize(found.properties[name].kind, text), name
         for name in line.unset:
             assert found.properties[name].default is None
 

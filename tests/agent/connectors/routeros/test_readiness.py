@@ -62,7 +62,7 @@ class Targets:
     def __init__(self) -> None:
         self.sessions: dict[str, ReadSession] = {}
 
-    async def dialled(self, target: str) -> ReadSession:
+    async def dialed(self, target: str) -> ReadSession:
         await trio.lowlevel.checkpoint()
         if target not in self.sessions:
             raise UnreadableError(f"{target}: no connection", reason=TargetReason.UNREACHABLE)

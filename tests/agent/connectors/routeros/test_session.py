@@ -461,7 +461,7 @@ async def test_a_target_that_is_not_configured() -> None:
     assert made.traits.reach is Reach.DIAL
     with pytest.raises(UnreadableError, match="no target"):
         async with made.dial(Target("routeros/other", "routeros")):
-            raise AssertionError("dialled")
+            raise AssertionError("dialed")
 
 
 async def test_a_beginning_does_not_wander() -> None:

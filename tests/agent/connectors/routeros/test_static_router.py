@@ -135,8 +135,8 @@ async def test_suspended_by_list_nobody_gets_out_and_nothing_lingers(version: st
         for which in (V4, HOST6):
             verdict = router.gets_out(which)
             assert (verdict.out, verdict.lingers) == (False, False), which
-        neighbour = router.gets_out("192.0.2.8")
-        assert (neighbour.out, neighbour.lingers) == (True, True)
+        neighbor = router.gets_out("192.0.2.8")
+        assert (neighbor.out, neighbor.lingers) == (True, True)
         assert await there.do(SUSPENDED) is None
         assert await there.do(ACTIVE) is Enforced.YES
         assert router.gets_out(V4).out
@@ -243,7 +243,7 @@ def test_planned_and_done_there_is_nothing_left_to_do(
             router.add(path, list="suspended", address=address, **row)
         if others:
             router.add(path, list="others", address=address)
-            router.add(path, list="suspended", address=address.replace("7", "9"), comment="a neighbour")
+            router.add(path, list="suspended", address=address.replace("7", "9"), comment="a neighbor")
     router.set("/queue/simple", "home", **{k: v for k, v in queue.items() if k == "comment"})
     before = kept(router)
 

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.connectors.routeros.menus import menus
-from agent.connectors.routeros.values import RouterKind, normalise
+from agent.connectors.routeros.values import RouterKind, normalize
 from agent.connectors.routeros.versions import RECORDED
 from tests.agent.connectors.routeros.make_tables import Json, sources
 from tests.agent.connectors.routeros.recorded import export, needed
@@ -47,8 +47,8 @@ texts = st.one_of(st.text(max_size=40), *(st.text(alphabet, max_size=40) for alp
 @example("!")
 @example(",")
 def test_any_text_has_one_spelling_and_that_is_its_own(kind: RouterKind, text: str) -> None:
-    once = normalise(kind, text)
-    assert normalise(kind, once) == once
+    once = normalize(kind, text)
+    assert normalize(kind, once) == once
 
 
 @pytest.mark.parametrize("kind", RouterKind)
@@ -57,7 +57,7 @@ def test_P17_texts_are_equal_exactly_when_they_mean_the_same(kind: RouterKind, d
     one = data.draw(MEANINGS[kind])
     other = data.draw(st.one_of(st.just(one), MEANINGS[kind]))
     ours, theirs = data.draw(spell(kind, one)), data.draw(spell(kind, other))
-    assert (normalise(kind, ours) == normalise(kind, theirs)) == (one == other), (ours, theirs)
+    assert (normalize(kind, ours) == normalize(kind, theirs)) == (one == other), (ours, theirs)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_P17_texts_are_equal_exactly_when_they_mean_the_same(kind: RouterKind, d
     ],
 )
 def test_a_value_is_spelled_as_routeros_prints_it(kind: RouterKind, text: str, printed: str) -> None:
-    assert normalise(kind, text) == printed
+    assert normalize(kind, text) == printed
 
 
 def _descriptions(tree: Json) -> Iterator[str]:
@@ -153,7 +153,7 @@ def test_durations_that_routeros_prints_are_spelled_its_way() -> None:
         if re.fullmatch(r"(?:\d+(?:w|d|h|m|s|ms|us))+", bound)
     }
     assert len(found) > 20
-    assert {text for text in found if normalise(RouterKind.DURATION, text) != text} == set()
+    assert {text for text in found if normalize(RouterKind.DURATION, text) != text} == set()
 
 
 def test_what_an_export_has_means_something_to_its_kind() -> None:
@@ -174,6 +174,6 @@ def test_what_an_export_has_means_something_to_its_kind() -> None:
             menu = menus(release).get(line.path)
             for name, text in line.values.items() if menu else ():
                 kind = menu.properties[name].kind if menu else RouterKind.TEXT
-                if not re.fullmatch(spelled.get(kind, ".*"), normalise(kind, text), re.DOTALL):
+                if not re.fullmatch(spelled.get(kind, ".*"), normalize(kind, text), re.DOTALL):
                     odd.setdefault(f"{line.path} {name}", set()).add(text)
     assert odd == {}

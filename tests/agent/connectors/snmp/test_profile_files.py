@@ -77,7 +77,7 @@ TABLE = 'title = "T"\n[table.x]\nkind = "port"\nindex = ["i"]\nkey = "port/{i}"\
     [
         ("title = ", "mine.toml: expected TOML"),
         ("", "title: expected a text, got 'nothing'"),
-        ('title = "T"\ncolour = 1', "line 2: colour: expected one of device, every_s,"),
+        ('title = "T"\ncolor = 1', "line 2: color: expected one of device, every_s,"),
         ('title = "T"\nevery_s = 1', "every_s: expected seconds, at least 10, got 1"),
         ('title = "T"\nextends = ["x"]', "extends: expected names of profiles"),
         ('title = "T"\nextends = "x"', "extends: expected a list of texts"),
@@ -91,7 +91,7 @@ TABLE = 'title = "T"\n[table.x]\nkind = "port"\nindex = ["i"]\nkey = "port/{i}"\
         ),
         ('title = "T"\n[[match]]\ndescription = "^(a+)+$"', "that no text keeps busy, as by (?:…)*+, got '(a+)+'"),
         ("title = " + "[" * 5000, "expected TOML"),
-        ('title = "T"\n[device]\ncolour = "x"', "line 3: device.colour: expected one of boots"),
+        ('title = "T"\n[device]\ncolor = "x"', "line 3: device.color: expected one of boots"),
         ('title = "T"\n[device]\nserial = 1', "device.serial: expected a text, a table, or a list"),
         ('title = "T"\n[device]\nserial = []', "device.serial: expected a text, a table, or a list"),
         ('title = "T"\n[device]\nserial = {}', "device.serial: expected one of column, oid"),
