@@ -379,7 +379,7 @@ async def status_with_text(s: trio.abc.Stream) -> None:
     await _send(s, frame(1, 5, 1, trailers))
 
 
-BEHAVIOURS: list[Behavior] = [
+BEHAVIORS: list[Behavior] = [
     garbage,
     http1,
     closes,
@@ -422,7 +422,7 @@ async def raw_server(
 
 
 @pytest.mark.parametrize("tls", [True, False], ids=["tls", "tcp"])
-@pytest.mark.parametrize("behavior", BEHAVIOURS)
+@pytest.mark.parametrize("behavior", BEHAVIORS)
 async def test_C8_bytes_that_are_no_control_plane(
     tmp_path: Path,
     authority: Authority,
