@@ -176,7 +176,7 @@ class TargetReason(ExplainedReason):
         "The resource reads neither as before nor as wanted.",
         "Find who else changes it, and set it right by hand.",
     )
-    READ_BACK = "read-back", "The resource was read back and decided the outcome.", ""
+    READ_BACK = "read-back", "It was read back, and reads as wanted.", ""
     NOTHING_TO_DO = "nothing-to-do", "Nothing was there to act on.", ""
     LOST = "lost", "No answer came: the request was sent, and its fate is read from the device.", ""
 

@@ -7,6 +7,7 @@ other part is there or not by the seed.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import random
@@ -53,12 +54,22 @@ FAULTS: Final[tuple[WorldFault, ...]] = (
 PAIRS: Final = tuple(itertools.combinations(FAULTS, 2))
 
 
+@functools.cache
+def _faults_of(parts: tuple[type[Part], ...]) -> tuple[WorldFault, ...]:
+    names = {"", *(part.name for part in parts)}
+    return tuple(fault for fault in FAULTS if fault.part in names)
+
+
+@functools.cache
+def _pairs_of(faults: tuple[WorldFault, ...]) -> tuple[tuple[WorldFault, WorldFault], ...]:
+    return tuple(itertools.combinations(faults, 2))
+
+
 def drawn(seed: int, parts: Sequence[type[Part]] = PARTS) -> tuple[WorldFault, ...]:
     """Return the faults of a seed, one to four, that a world of these parts can have."""
     dice = random.Random(f"faults {seed}")
-    names = {"", *(part.name for part in parts)}
-    faults = [fault for fault in FAULTS if fault.part in names]
-    pairs = tuple(itertools.combinations(faults, 2))
+    faults = _faults_of(tuple(parts))
+    pairs = _pairs_of(faults)
     stride = next(n for n in itertools.count(61) if math.gcd(n, len(pairs)) == 1)  # goes through all pairs
     first, second = pairs[seed * stride % len(pairs)]
     if dice.randrange(100) < ALONE_PERCENT:
