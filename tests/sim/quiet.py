@@ -13,7 +13,8 @@ from typing import Final
 from unittest import mock
 
 from agent import daemon
-from agent.changes import clock_watch, judging, target_watch, worker
+from agent.billing import sources
+from agent.changes import clock_watch, judging, paid, target_watch, worker
 from agent.changes.remote import inbox_handler, sealing
 from agent.connectors.cwmp import listener
 from agent.cpe import provision
@@ -22,6 +23,7 @@ from agent.polling import series
 from agent.runtime import host_state
 from agent.uplink import link, sending
 from control_plane import limits as cloud_limits
+from tests.sim import machine
 
 LOOKS: Final[tuple[tuple[ModuleType, str], ...]] = (
     (daemon, "BILLING_S"),
@@ -38,6 +40,9 @@ LOOKS: Final[tuple[tuple[ModuleType, str], ...]] = (
     (provision, "SELDOM_S"),
     (series, "FLUSH_S"),
     (desk, "VIEW_S"),
+    (sources, "BELL_S"),
+    (paid, "LOOK_S"),
+    (machine, "NAP_S"),
     (link, "FILE_S"),
     (sending, "LOOK_S"),
     (cloud_limits, "REVOKED_EVERY_S"),

@@ -323,7 +323,7 @@ async def open_world(options: WorldOptions, parts: Sequence[Part]) -> AsyncItera
         stack.enter_context(virtual_time(clock))
         stack.enter_context(seeded(options.seed))
         stack.enter_context(inline_threads(pace))
-        stack.enter_context(mock.patch.object(os, "fdatasync", lambda _: None))  # no machine of the world is real
+        stack.enter_context(mock.patch.object(os, "fdatasync", return_value=None))  # no machine of the world is real
         network = await stack.enter_async_context(open_network(options.seed))
         network.air.base = Weather(delay_s=(0.0002, 0.003))
         lab = LabOptions(

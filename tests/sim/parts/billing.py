@@ -56,7 +56,10 @@ class BillingPart(Part):
                 self._invoice(subscriber, due_days_ago=20)
             self._note(subscriber)
         self.server = await nursery.start(self._serve)
-        config = f'[uisp-crm.main]\nurl = "{self.server.url}/crm/api/v1.0"\nsecret = "billing/uisp"\n'
+        config = (
+            f'[uisp-crm.main]\nurl = "{self.server.url}/crm/api/v1.0"\n'
+            'secret = "billing/uisp"\npayments_every_s = 300\n'
+        )
         return Declared(config, {"billing/uisp": KEY}, billing_terms='authority = "main"')
 
     async def _serve(self, task_status: trio.TaskStatus[BillingServer]) -> None:

@@ -38,6 +38,8 @@ RECORDED: Final = "recorded"
 REJECTED: Final = "the login stays rejected"
 CLAIMS: Final = ("applied", "set-at-next-login", "set-not-enforced")
 DENIES: Final = ("not-applied", "stale", "skipped", "cancelled", "expired", "superseded", "reverted")
+HALTED = "clock-halt"
+"""The reason of an item that waits until somebody accepts the clock."""
 
 
 def judge(evidence: Evidence, part: RouterPart) -> Iterable[Verdict]:
@@ -195,6 +197,8 @@ def _spared(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
     for move in e.seen.moves:
         line, asked = part.lines.get(move.service), e.asked.get(move.plan)
         if line is None or asked is None or move.state != "set-not-enforced" or not line.access.logs_in:
+            continue
+        if move.reason == HALTED:  # it says that nothing may be sent
             continue
         wrote = [w.at for w in part.written if any((s.plan, s.item) == (move.plan, move.item) for s in w.open)]
         router, menu = part.routers[line.access.name], {SECRETS: ACTIVE}.get(line.access.own, LOGGED_IN)
