@@ -270,9 +270,7 @@ class CpePart(Part):
         """Return what must not be of CPE."""
         log = self._world.witness.agent_log.log()
         assert log is not None
-        return cpe_rules.judge(
-            evidence, self, cpe_rules.steps_of(log, self._world.clock.wall_s() - trio.current_time())
-        )
+        return cpe_rules.judge(evidence, self, cpe_rules.steps_of(log, self._world.witness.agent_log.at_of))
 
 
 def _billing(serial: str) -> dict[str, str]:

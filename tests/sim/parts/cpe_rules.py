@@ -14,7 +14,7 @@ import itertools
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -81,22 +81,21 @@ def _field(value: Any) -> str | None:
     return plain(text) if isinstance(text, str) else None
 
 
-def steps_of(log: sqlite3.Connection, ahead_s: float) -> list[StepRow]:
-    """Return the steps on CPE in the log. `ahead_s`: of unix time before trio's."""
+def steps_of(log: sqlite3.Connection, at_of: Callable[[int], float]) -> list[StepRow]:
+    """Return the steps on CPE in the log. `at_of`: when a leaf was seen, whatever the agent's clock said."""
     found = log.execute(
-        "SELECT s.plan_id, s.item, s.n, s.direction, s.attempt, a.at_s, o.at_s, s.do, s.verdict, s.reason, s.detail,"
-        " coalesce(s.outcome_seq, s.about_seq) FROM step s JOIN event a ON a.seq = s.about_seq"
-        " LEFT JOIN event o ON o.seq = s.outcome_seq ORDER BY s.about_seq"
+        "SELECT plan_id, item, n, direction, attempt, about_seq, outcome_seq, do, verdict, reason, detail FROM step"
+        " ORDER BY about_seq"
     )
     steps = []
-    for plan, item, n, way, attempt, about, outcome, text, verdict, reason, detail, seq in found:
+    for plan, item, n, way, attempt, about, outcome, text, verdict, reason, detail in found:
         do = json.loads(text)
         address = do["address"] if isinstance(do, dict) else do[0]["address"]
         if not address.startswith("cwmp/"):
             continue
-        over = None if outcome is None else outcome - ahead_s + 1.0  # leaves have whole seconds
-        rest = (do, address.split("/")[1], verdict or "", reason or "", detail or "", seq)
-        steps.append(StepRow(plan.hex(), item, n, way, attempt, about - ahead_s, over, *rest))
+        over = None if outcome is None else at_of(outcome)
+        rest = (do, address.split("/")[1], verdict or "", reason or "", detail or "", outcome or about)
+        steps.append(StepRow(plan.hex(), item, n, way, attempt, at_of(about), over, *rest))
     return steps
 
 
