@@ -158,8 +158,12 @@ class PaidRestores:
                 continue
             if payer.plan is not None:
                 self._see(payer)
-            if payer.plan is None and payer.alone and covered:
-                payer.alone, payer.again_at = False, float("-inf")
+            if payer.alone and covered:
+                if self._waits_for_people(payer):
+                    await self.standings.withdraw(payer.plan or b"")
+                    payer.plan = None
+                if payer.plan is None:
+                    payer.alone, payer.again_at = False, float("-inf")
             if payer.plan is not None or payer.again_at > self.clock.boot_s():
                 continue
             if not turn or payer.judge_at <= self.clock.boot_s():
@@ -235,6 +239,13 @@ class PaidRestores:
         )
         rows = self.store.query(query, (service, _LIFTS, *(gate.value for gate in _OPEN)))
         return bytes(rows[0]["plan_id"]) if rows else None
+
+    def _waits_for_people(self, payer: _Payer) -> bool:
+        """Tell whether the agent's own plan for a payer is open: it was asked for when nobody allowed it beforehand."""
+        if payer.plan is None:
+            return False
+        row = plans.find(self.store.reader, payer.plan.hex())
+        return row.requester == self.handle and row.gate is Gate.OPEN
 
     def _see(self, payer: _Payer) -> None:
         """Take note of how a plan stands."""

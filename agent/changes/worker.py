@@ -206,7 +206,8 @@ class Worker:
         if version != self._trust_version:
             await self._approvals.rejudge()
             self._trust_version = version
-        if await self._approvals.standings.use_queued():
+        standings = self._approvals.standings
+        if await standings.use_queued() or await standings.use_again():
             self._bell.ring()
         rows = self._parts.store.reader.execute(
             "SELECT * FROM plan WHERE gate IN (?, ?) ORDER BY gate_seq", (Gate.OPEN.value, Gate.APPROVED.value)

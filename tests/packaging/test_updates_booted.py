@@ -198,9 +198,10 @@ def test_an_update_that_is_cut_is_undone_before_the_next_start(at: str, site: Si
     system.run(f"systemd-run --unit=cut /usr/lib/ispagents/apply-update {new} {old}")
     system.wait(f"dpkg says {target}", lambda: version(system), lambda said: said.startswith(target))
     system.run("systemctl kill --signal=KILL cut.service")
+    system.wait("the update is dead", lambda: system.show("cut", "ActiveState"), lambda said: said != "active")
     assert version(system) != f"installed {site.installed}"
     refused = system.run(f"/usr/lib/ispagents/apply-update {new} {old}", check=False)
-    assert (refused.returncode, "an update was cut before" in refused.stderr) == (1, True)
+    assert (refused.returncode, "an update was cut before" in refused.stderr) == (1, True), refused.stderr
     system.run(f"systemctl stop {AGENT}")
     system.run(f"systemctl start {AGENT}")
     assert (version(system), system.show(AGENT, "ActiveState")) == (f"installed {site.installed}", "active")

@@ -25,6 +25,12 @@ class Kept:
 
 KEPT = (
     Kept(
+        300035,
+        ("router-lossy", "billing-slow"),
+        ("radius", "sql", "routers", "cloud", "billing"),
+        "restores of payers lost their evidence for a moment, and waited for people for ever",
+    ),
+    Kept(
         1002,
         ("ack-without-effect",),
         ("radius",),

@@ -454,7 +454,7 @@ class Approvals:
         if result.reason is Reason.OVER_BUDGET:
             self.standings.queue(row.plan_id, result.message)
         else:
-            self.standings.waiting[row.plan_id] = f"it is not approved any more: {result.message}"
+            self.standings.lapse(row.plan_id, f"it is not approved any more: {result.message}")
         return True
 
     def _then(self, plan: Plan) -> Trust | None:

@@ -11,13 +11,17 @@ ends by its date.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Final
+
+import trio
 
 from agent.changes.journal import plans
 from agent.changes.journal.audit import Json, Recorder
 from agent.changes.journal.budget import HOUR_S, next_turn
-from agent.changes.journal.commands import PlanRow, plan_row
+from agent.changes.journal.commands import PlanRow, SetGate, plan_row
 from agent.changes.journal.machine import Gate
 from agent.changes.journal.request import RequestError
 from agent.changes.journal.trust_state import NoteRefusal, Pinned, Query, TrustState, circumstances, freezes
@@ -27,6 +31,7 @@ from agent.inventory.book import Broken, RequirementTest
 from agent.model import Item, Requirement, SuspensionReason
 from agent.runtime.clock import Clock
 from agent.store.db import Store, Tx
+from agent.store.errors import RefusedCommandError
 from agent.store.log_store import Entry, Sealed
 from trust import envelope as envelopes
 from trust import verify
@@ -40,6 +45,9 @@ from trust.verify import BY_STANDING, VerificationResult
 
 EvidenceTest = Callable[[Query, PlanRow], bool]
 """Returns whether the evidence for a plan is there now."""
+
+AGAIN_S: Final = 60.0
+"""How often an uncovered plan is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +146,10 @@ class Standings:
         """Why a plan that a standing authority might have approved waits for a person, or for its turn."""
         self._queued: dict[bytes, None] = {}
         """Plans that wait until the rate of a standing authority leaves room, the first to come first."""
+        self._uncovered: dict[bytes, float] = {}
+        """Open plans that no standing authority covered, and when each is tried again, boot-time clock."""
+        self._held = frozenset[str]()
+        """The ids of the standing authorities that were in force at the last look."""
 
     async def take(self, envelope: Envelope, data: bytes) -> str:
         """Keep a standing authority that two people signed; return the answer.
@@ -212,6 +224,7 @@ class Standings:
             return self._recorder.record(None, {"what": "standing-used", STATEMENT: digest.hex()})
 
         judged = await self._store.run(UseStanding(plan_id, lambda query, row: self.judge(query, row), record))
+        self._uncovered.pop(plan_id, None)
         if judged is None or judged.standing_id is not None:
             self.waiting.pop(plan_id, None)
             self._queued.pop(plan_id, None)
@@ -237,6 +250,38 @@ class Standings:
             elif plan_id in self._queued:
                 break  # first come, first served
         return used
+
+    def lapse(self, plan_id: bytes, why: str) -> None:
+        """Have a plan wait for a person, or until a standing authority that may cover it comes into force again."""
+        self.waiting[plan_id] = why
+        self._uncovered[plan_id] = self._clock.boot_s() + AGAIN_S
+
+    async def use_again(self) -> bool:
+        """Approve uncovered plans that a standing authority covers by now; return whether any was.
+
+        All are tried when an authority comes into force (it is handed in, its time begins, a freeze of a signer ends),
+        and each once a minute, since its evidence may be back: a payment does not count while its source is in doubt.
+        """
+        held = frozenset(each.standing.standing_id for each in self.in_force(self._clock.wall_s()))
+        gained, self._held = held - self._held, held
+        now_s, used = self._clock.boot_s(), False
+        for plan_id in [plan_id for plan_id, at_s in self._uncovered.items() if held and (gained or at_s <= now_s)]:
+            self._uncovered[plan_id] = now_s + AGAIN_S
+            row = plans.find(self._store.reader, plan_id.hex())
+            if row.gate is not Gate.OPEN:
+                del self._uncovered[plan_id]
+            elif self.judge(self._store.query, row).standing_id is not None and await self.use(plan_id):
+                used = True
+            await trio.lowlevel.checkpoint()
+        return used
+
+    async def withdraw(self, plan_id: bytes) -> None:
+        """End an open plan of the agent's own that only people could approve, so that it may ask for it anew."""
+        record = self._recorder.record(None, {"what": "expired"})
+        with suppress(RefusedCommandError):  # people approved it meanwhile, and it started
+            await self._store.run(SetGate(plan_id, Gate.EXPIRED, LeafKind.PLAN_VOID, record))
+        self.waiting.pop(plan_id, None)
+        self._uncovered.pop(plan_id, None)
 
     def turn_s(self, found: Sequence[InForce], action: Action, now_s: float, *, asking: int = 0) -> float:
         """Return when one more plan of a verb fits the rate of a standing authority, after those that wait for it.
@@ -267,7 +312,7 @@ class Standings:
     async def tell(self, plan_id: bytes, result: VerificationResult) -> None:
         """Record that a standing authority does not cover a plan, and say so while it waits."""
         reason = result.reason or Reason.NO_STANDING
-        self.waiting[plan_id] = f"it waits for a person: {result.message}"
+        self.lapse(plan_id, f"it waits for a person: {result.message}")
         record = self._recorder.record(None, {"what": "refused", "reason": reason.value, "claims": "standing"})
         row = plans.find(self._store.reader, plan_id.hex())
         await self._store.run(NoteRefusal(plan_id, row.digest, record))

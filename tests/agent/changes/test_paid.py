@@ -37,7 +37,7 @@ from tests.agent.changes.paid_office import (
 from tests.fakes import FakeClock
 from tests.people import People
 from trust.policy import Action, RiskClass
-from trust.statements import Decision
+from trust.statements import Decision, FreezeScope
 
 
 class PaidRig:
@@ -265,6 +265,59 @@ async def test_without_a_standing_authority_one_plan_waits_for_a_person_each_day
         await grant(rig.office, rig.desk, 60)
         await trio.sleep(2 * 3600)
         assert rig.reasons("C-1") == frozenset()
+
+
+@pytest.mark.parametrize("asked_first", [False, True])
+async def test_a_payer_is_back_once_a_freeze_of_a_signer_is_lifted(
+    rig: PaidRig, autojump_clock: trio.testing.MockClock, asked_first: bool
+) -> None:
+    """While one of its two signers is frozen a standing authority covers nothing, also what it had covered."""
+    async with rig.life("C-1"):
+        submit = rig.office.daemon.job.approvals.submit
+        people = rig.desk.people
+        people.now_s = int(rig.office.daemon.clock.wall_s())
+        freezes = []
+        if asked_first:
+            freezes.append(people.freeze("joseph"))  # of all: the plan is made, and waits
+            assert (await submit(freezes[0]))[0].accepted
+            rig.billing.pay("C-1")
+            await trio.sleep(75)
+        freezes.append(people.freeze("joseph", FreezeScope.PERSON, "lena"))
+        assert (await submit(freezes[-1]))[0].accepted
+        if not asked_first:
+            rig.billing.pay("C-1")
+        await trio.sleep(600)
+        assert rig.reasons("C-1") == {"debt"}, "nobody in force allows it"
+        people.now_s = int(rig.office.daemon.clock.wall_s())
+        for freeze in reversed(freezes):
+            (answer,) = await submit(people.unfreeze(freeze, ("joseph", "maria")))
+            assert answer.accepted, answer.message
+        await trio.sleep(120)
+        assert rig.reasons("C-1") == frozenset(), rig.why("C-1")
+
+
+async def test_a_payer_is_back_though_its_source_was_in_doubt_at_the_wrong_moment(
+    rig: PaidRig, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Found by the simulation: a restore that was approved lost its evidence for a moment, and waited for people."""
+    async with rig.life("C-1"):
+        submit, people = rig.office.daemon.job.approvals.submit, rig.desk.people
+        people.now_s = int(rig.office.daemon.clock.wall_s())
+        freeze = people.freeze("joseph")
+        assert (await submit(freeze))[0].accepted
+        rig.billing.pay("C-1")
+        await trio.sleep(75)
+        assert [plan.gate.value for plan in rig.plans()] == ["approved"]
+        rig.billing.fails = [refused() for _ in range(2000)]
+        await trio.sleep(1000)
+        people.now_s = int(rig.office.daemon.clock.wall_s())
+        assert (await submit(people.unfreeze(freeze, ("joseph", "maria"))))[0].accepted
+        await trio.sleep(300)
+        assert (rig.reasons("C-1"), rig.plans()[0].gate.value) == ({"debt"}, "open")
+        rig.billing.fails.clear()
+        rig.office.daemon.job.sources.readers["main"].poke()
+        await trio.sleep(120)
+        assert rig.reasons("C-1") == frozenset(), rig.why("C-1")
 
 
 async def test_a_person_may_take_it(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
