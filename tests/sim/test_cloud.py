@@ -15,7 +15,7 @@ from tests.sim.run import Told, run_seed
 PARTS = (RadiusPart, CloudPart)
 WORLDS = (
     (3001, ("cloud-rolled-back", "cloud-half-open")),
-    (3003, ("cloud-replays", "cloud-forges", "agent-killed")),
+    (3004, ("cloud-replays", "cloud-forges", "agent-killed")),
     (3004, ("cloud-restored", "cloud-withholds")),
 )
 """Seeds that live no days; 3004 is searched for names, too."""
