@@ -262,6 +262,8 @@ class Standings:
         All are tried when an authority comes into force (it is handed in, its time begins, a freeze of a signer ends),
         and each once a minute, since its evidence may be back: a payment does not count while its source is in doubt.
         """
+        if not self._uncovered:
+            return False
         held = frozenset(each.standing.standing_id for each in self.in_force(self._clock.wall_s()))
         gained, self._held = held - self._held, held
         now_s, used = self._clock.boot_s(), False
