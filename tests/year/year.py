@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 
@@ -36,6 +37,7 @@ YEAR_S = 365 * 86400
 AT_ONCE = 12
 TRUST_S = 20 * 86400
 """How long a trust document is used before the next one is signed; it ends after 30 days."""
+T = TypeVar("T")
 END_S = 600.0
 """How long an ask may take: much longer than any does, since the machine may be busy."""
 LAST_S = 0.3
@@ -246,6 +248,15 @@ class Year:
             if self.dice.random() < 0.5:
                 await self.staff.act(line.first)
 
+    async def _patiently(self, read: Callable[[], Awaitable[T]]) -> T:
+        """Return what the database reads: each connection from before its restart fails once."""
+        with trio.fail_after(END_S):
+            while True:
+                try:
+                    return await read()
+                except LabDatabaseError:
+                    await trio.sleep(0.05)
+
     # --- drift ---
 
     async def _drift(self) -> None:
@@ -262,10 +273,11 @@ class Year:
             reads[one["subject"], one["code"]] = f"{one['reads']} ({one['known']})"
         unread = {one["subject"] for one in found["not_checked"]}
         services = {s["ref"]: s for s in await self.site.call("GET", "/v1/subscribers")}
-        rows = await self.isp.database.fetch("SELECT acctsessionid, username FROM radacct WHERE acctstoptime IS NULL")
+        open_rows = "SELECT acctsessionid, username FROM radacct WHERE acctstoptime IS NULL"
+        rows = await self._patiently(lambda: self.isp.database.fetch(open_rows))
         known = {str(row[0]): str(row[1]) for row in rows}
         for ref, line in self._lines.items():
-            sample = await self.history.sample(line.first)
+            sample = await self._patiently(lambda login=line.first: self.history.sample(login))  # type: ignore[misc]  # bound now
             state = LineState(self.history.sessions(line.first), sample.next)
             service = services[ref]
             recorded = Recorded(bool(service["suspended_for"]), service["tariff"], GROUPS)
