@@ -159,8 +159,7 @@ class PaidRestores:
             if payer.plan is not None:
                 self._see(payer)
             if payer.alone and covered:
-                if self._waits_for_people(payer):
-                    await self.standings.withdraw(payer.plan or b"")
+                if (plan := self._own_open(payer)) is not None and await self.standings.withdraw(plan):
                     payer.plan = None
                 if payer.plan is None:
                     payer.alone, payer.again_at = False, float("-inf")
@@ -240,12 +239,12 @@ class PaidRestores:
         rows = self.store.query(query, (service, _LIFTS, *(gate.value for gate in _OPEN)))
         return bytes(rows[0]["plan_id"]) if rows else None
 
-    def _waits_for_people(self, payer: _Payer) -> bool:
-        """Tell whether the agent's own plan for a payer is open: it was asked for when nobody allowed it beforehand."""
+    def _own_open(self, payer: _Payer) -> bytes | None:
+        """Return the agent's own open plan for a payer; None: there is none, or a person asked for it."""
         if payer.plan is None:
-            return False
+            return None
         row = plans.find(self.store.reader, payer.plan.hex())
-        return row.requester == self.handle and row.gate is Gate.OPEN
+        return payer.plan if row.requester == self.handle and row.gate is Gate.OPEN else None
 
     def _see(self, payer: _Payer) -> None:
         """Take note of how a plan stands."""
@@ -260,6 +259,7 @@ class PaidRestores:
         waited_for_people = payer.alone and row.gate is Gate.EXPIRED
         if row.gate in _TURNED_DOWN or waited_for_people:
             payer.again_at = self.clock.boot_s() + PERSON_S
+            payer.alone = waited_for_people  # a person's no outlives a new standing authority
             payer.why = f"change {row.short} ended as {ended}: asked for again a day later, or by a person"
         else:
             self._later(row.short, payer, f"change {row.short} ended as {ended}")

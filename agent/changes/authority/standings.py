@@ -11,7 +11,6 @@ ends by its date.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
@@ -31,7 +30,6 @@ from agent.inventory.book import Broken, RequirementTest
 from agent.model import Item, Requirement, SuspensionReason
 from agent.runtime.clock import Clock
 from agent.store.db import Store, Tx
-from agent.store.errors import RefusedCommandError
 from agent.store.log_store import Entry, Sealed
 from trust import envelope as envelopes
 from trust import verify
@@ -112,6 +110,22 @@ class UseStanding:
             )
             tx.run("UPDATE plan SET gate = ?, gate_seq = ? WHERE plan_id = ?", (Gate.APPROVED.value, seq, self.plan_id))
         return judged
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Command: void a plan that is open and that nobody paused; returns whether it was."""
+
+    plan_id: bytes
+    sealed: Sealed
+
+    def run(self, tx: Tx) -> bool:
+        """Do it."""
+        paused = tx.all("SELECT 1 FROM plan WHERE plan_id = ? AND paused_by IS NOT NULL", (self.plan_id,))
+        if paused or plan_row(tx, self.plan_id).gate is not Gate.OPEN:
+            return False
+        SetGate(self.plan_id, Gate.EXPIRED, LeafKind.PLAN_VOID, self.sealed).run(tx)
+        return True
 
 
 class Standings:
@@ -277,13 +291,17 @@ class Standings:
             await trio.lowlevel.checkpoint()
         return used
 
-    async def withdraw(self, plan_id: bytes) -> None:
-        """End an open plan of the agent's own that only people could approve, so that it may ask for it anew."""
+    async def withdraw(self, plan_id: bytes) -> bool:
+        """End an open plan of the agent's own that only people could approve, so that it may ask for it anew.
+
+        Returns False, and changes nothing, where a person paused it or has decided on it.
+        """
         record = self._recorder.record(None, {"what": "expired"})
-        with suppress(RefusedCommandError):  # people approved it meanwhile, and it started
-            await self._store.run(SetGate(plan_id, Gate.EXPIRED, LeafKind.PLAN_VOID, record))
-        self.waiting.pop(plan_id, None)
-        self._uncovered.pop(plan_id, None)
+        withdrawn = await self._store.run(Withdraw(plan_id, record))
+        if withdrawn:
+            self.waiting.pop(plan_id, None)
+            self._uncovered.pop(plan_id, None)
+        return withdrawn
 
     def turn_s(self, found: Sequence[InForce], action: Action, now_s: float, *, asking: int = 0) -> float:
         """Return when one more plan of a verb fits the rate of a standing authority, after those that wait for it.

@@ -398,7 +398,7 @@ class Sessions:
             async with self._arriving(target) as loan:
                 yield ItemSessions(self, loan)
         else:
-            await self.dialed(target)  # what is not configured is found before anything else is done
+            await self.dialed(target)  # a target that is not configured is found before any other work
             yield ItemSessions(self)
 
 

@@ -149,7 +149,7 @@ def settle(steps: Sequence[StepFact], judgment: Judgment | None, stopped: Event 
     writes = [s for s in steps if not s.effect]
     known = [s.verdict for s in steps if s.verdict is not None]
     if any(s.verdict is Verdict.UNKNOWN and (s.provable or judgment is None) for s in steps):
-        return Event.LOSE  # of what cannot be read back anyway, the judgment says what is so
+        return Event.LOSE  # the judgment decides where a value can never be read back
     if Verdict.DIVERGED in known:
         return Event.DIVERGE
     if any(s.drifted for s in steps) and Verdict.APPLIED not in known:

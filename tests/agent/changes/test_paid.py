@@ -320,6 +320,22 @@ async def test_a_payer_is_back_though_its_source_was_in_doubt_at_the_wrong_momen
         assert rig.reasons("C-1") == frozenset(), rig.why("C-1")
 
 
+@pytest.mark.parametrize("decided", ["paused_by = 'maria', paused_s = 1", "gate = 'rejected'"])
+async def test_a_plan_that_a_person_decided_on_is_not_withdrawn(
+    rig: PaidRig, autojump_clock: trio.testing.MockClock, decided: str
+) -> None:
+    async with rig.life("C-1", rate=0):
+        rig.billing.pay("C-1")
+        await trio.sleep(75)
+        (plan,) = rig.plans()
+        rig.office.store._con.execute(f"UPDATE plan SET {decided}")
+        rig.office.store._con.commit()
+        assert not await rig.office.daemon.job.approvals.standings.withdraw(plan.plan_id)
+        await grant(rig.office, rig.desk, 60)
+        await trio.sleep(300)
+        assert (rig.reasons("C-1"), len(rig.plans())) == ({"debt"}, 1)
+
+
 async def test_a_person_may_take_it(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
     async with rig.life("C-1", rate=0):
         rig.billing.pay("C-1")

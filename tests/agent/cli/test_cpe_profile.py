@@ -33,7 +33,7 @@ def tried(folder: Path, text: str, *more: str, dump: object = DUMP) -> tuple[int
 
 
 def test_what_a_profile_makes_of_a_dump(tmp_path: Path) -> None:
-    """What resolves, what is missing, what could be written; and that the WAN is not known."""
+    """The command prints resolved, missing and writable names, and that the WAN is unknown."""
     code, out = tried(tmp_path, OWN)
     assert code == 0
     assert "against" in out

@@ -109,7 +109,7 @@ class BaseLab:
         """Let the device call in."""
 
     async def rest(self, session: Session) -> None:
-        """What is dialed has done what it answers that it did."""
+        """A dialed device has finished when it answers."""
         await trio.lowlevel.checkpoint()
 
 

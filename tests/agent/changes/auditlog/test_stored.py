@@ -1,4 +1,4 @@
-"""`audit verify` finds what was changed beside the log: plans, items, approvals, states and verdicts."""
+"""`audit verify` finds changes beside the log: plans, items, approvals, states and verdicts."""
 
 from __future__ import annotations
 

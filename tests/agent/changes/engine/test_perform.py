@@ -168,7 +168,7 @@ async def test_what_is_only_remembered_is_not_read_back(
 
 
 async def test_an_effect_is_proven_in_the_words_of_its_device(autojump_clock: MockClock) -> None:
-    """The words say what was seen, and nothing is said of an effect that does not hold."""
+    """The text names the proof that was seen; an effect without proof has no text."""
     effect = Effect(A, "reboot", {}, "k", Replay.NEVER, ProofKind.CHANGED, 5)
     outcome, _ = await perform(Vault([AFTER], OK), ticket(effect))
     assert (outcome.reason, outcome.detail) == ("proof-seen", "reboot seen")

@@ -31,7 +31,7 @@ class Network:
         return why
 
     def just_asked(self) -> list[str]:
-        """Return who was asked since the last call."""
+        """Return the NAS that were asked since the last call."""
         asked, self.asked = sorted(self.asked), []
         return asked
 

@@ -1,4 +1,4 @@
-"""What a value means, apart from how it is written: the model that `values.normalize` is compared with.
+"""The meaning of a value, apart from its spelling: the model that `values.normalize` is compared with.
 
 A meaning is a Python value that was never text; `spell` writes it in every way that RouterOS takes. Domains are small,
 so that two drawn values often mean the same. Nothing here uses the code under test.
