@@ -143,8 +143,8 @@ class TargetReason(ExplainedReason):
     NAK = "nak", "The NAS refused the request, with its Error-Cause.", "Look the number up in RFC 5176 section 3.5."
     ACK_WITHOUT_EFFECT = (
         "ack-without-effect",
-        "The NAS acknowledged the request, and the session carries on.",
-        "Disconnect the session on the NAS by hand.",
+        "The target took the request, and the session carries on.",
+        "Disconnect the session there by hand: on the NAS or the router.",
     )
     COMMITTED = "committed", "The database committed the rows.", ""
     DONE = "done", "The target took the request.", ""

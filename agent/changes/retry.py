@@ -18,13 +18,13 @@ from agent.changes.worker import Worker
 from agent.inventory import book
 from agent.model import Item, ItemState
 from agent.reasons import ItemReason, RefusalReason
+from agent.rest import HAVE_A_REST
 from agent.runtime.clock import Clock
 from agent.store.db import Store, Tx
 from agent.store.errors import RefusedCommandError
 from agent.store.log_store import Entry, Sealed
 from agent.store.vault import Vault
 from trust.leaf import LeafKind
-from trust.policy import Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,7 @@ class ReopenRun:
 
 def _nothing(row: PlanRow, loaded: Loaded) -> str:
     """Return why there is nothing to retry, and the command for items that were not applied."""
-    action = loaded.plan.action
-    again = row.finished_seq is not None and not action.on_cpe and action is not Action.REVERT
+    again = row.finished_seq is not None and loaded.plan.action.value in HAVE_A_REST
     if again and any(one.state in RETURNS for one in loaded.rows.values()):
         return f"no item is set and not enforced; what was not applied: ispagent change again {row.short}"
     return "no item is set and not enforced"

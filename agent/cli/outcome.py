@@ -9,6 +9,7 @@ from typing import cast
 from agent.cli.client import Json
 from agent.cli.when import clock_text, when_text
 from agent.reasons import ItemReason, MethodReason, ProofReason, TargetReason, explain
+from agent.rest import HAVE_A_REST
 from trust.terminal import Column, neutralize
 
 _WORDS = {
@@ -269,7 +270,7 @@ def _groups(change: Json, items: Sequence[Json]) -> list[str]:
 def _retry_hint(change: Json, items: Sequence[Json]) -> list[str]:
     """Return the commands that go on with a change: with set items, and with unsent ones."""
     states = {str(i["state"]) for i in items if not _since(change, i)}
-    over = change["finished_seq"] is not None and not str(change["action"]).startswith(("cpe-", "revert"))
+    over = change["finished_seq"] is not None and change["action"] in HAVE_A_REST
     hints = [f"     > ispagent change retry {change['id']}"] if "set-not-enforced" in states else []
     return [*hints, f"     > ispagent change again {change['id']}"] if over and states & _AGAIN else hints
 

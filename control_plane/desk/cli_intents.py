@@ -1,4 +1,4 @@
-"""`ispcloud changes suspend|restore|set-plan|disconnect|remove|rename-login|prepare-device|port-…`: ask for a change.
+"""`ispcloud changes suspend|restore|set-plan|disconnect|remove|rename-login|revert|again…`: ask for a change.
 
 Asking gives no authority. A person or a service (billing) signs the intent and seals it to the agent's sealing key,
 which the agent itself signed: the control plane learns the asker and the time, and nothing of the content.
@@ -27,7 +27,7 @@ from control_plane.desk.cli_shared import (
     open_key,
     write_envelope,
 )
-from control_plane.desk.feed import SharedFeed
+from control_plane.desk.feed import Change, SharedFeed
 from control_plane.desk.online import Desk, connect
 from control_plane.desk.signing import DeskSigner, sign
 from control_plane.errors import InputError, RefusedHereError
@@ -51,6 +51,7 @@ OutFile = Annotated[
 AllServices = Annotated[bool, typer.Option("--all-services", help="A subscriber's number means all of its services")]
 Reason = Annotated[str, typer.Option("--reason", help="debt, abuse or request")]
 Overdue = Annotated[bool, typer.Option("--overdue", help="All with something overdue, by the agent's own rules")]
+ChangeId = Annotated[str, typer.Argument(metavar="ID", help="The change, as `ispcloud changes list` names it")]
 Tariff = Annotated[str, typer.Option("--tariff", help="The tariff to set")]
 
 
@@ -278,7 +279,7 @@ def port_power_cycle(
 
 
 def again(
-    change_id: Annotated[str, typer.Argument(metavar="ID", help="The change, as `ispcloud changes list` names it")],
+    change_id: ChangeId,
     key: KeyFile,
     trust: TrustFile = None,
     state: StateFile = None,
@@ -288,10 +289,32 @@ def again(
 ) -> None:
     """Ask anew for the rest of a change: items that are stale, cancelled, expired or not applied; a preview appears."""
     own = load_own(trust, state)
-    with connect(cloud) as client:
-        found = Desk(own, client).refresh().find(change_id)
+    found = _find(change_id, own, cloud)
     asked = DeskAsk(found.plan.action, (), change=found.plan.plan_id, on_failure=found.plan.on_failure)
     ask(asked, found.plan.agent, key, own, cloud, passphrase_file, wait, None)
+
+
+def revert(
+    change_id: ChangeId,
+    key: KeyFile,
+    trust: TrustFile = None,
+    state: StateFile = None,
+    cloud: CloudFile = None,
+    passphrase_file: PassphraseFile = None,
+    wait: Wait = 60,
+    out: OutFile = None,
+) -> None:
+    """Ask that a change is taken back, item by item, without those that were changed since; a preview appears."""
+    own = load_own(trust, state)
+    found = _find(change_id, own, cloud)
+    # As at the site: an item that cannot be taken back keeps none of the others from it
+    asked = DeskAsk(Action.REVERT, (), change=found.plan.plan_id, on_failure=OnFailure.CONTINUE)
+    ask(asked, found.plan.agent, key, own, cloud, passphrase_file, wait, out)
+
+
+def _find(change_id: str, own: Own, cloud: Path | None) -> Change:
+    with connect(cloud) as client:
+        return Desk(own, client).refresh().find(change_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,20 @@ from trust import chain, checkpoint, envelope, seal, statements, verify, witness
 from trust.document import PersonKey, Quorum, ServiceAccount, Witness, WitnessOperator
 from trust.errors import Reason
 from trust.policy import Action, RiskClass, preset
-from trust.statements import Cancel, Decision, Freeze, Intent, OutcomeState, Pause, Plan, Resume, Saw, SeenLog, Standing
+from trust.statements import (
+    Cancel,
+    Decision,
+    Freeze,
+    Intent,
+    OnFailure,
+    OutcomeState,
+    Pause,
+    Plan,
+    Resume,
+    Saw,
+    SeenLog,
+    Standing,
+)
 from trust.witness import AddCheckpoint
 
 REFUSED, SILENT = 3, 4
@@ -761,6 +774,21 @@ def test_the_rest_of_a_change_is_asked_for_by_its_id(online: Connected) -> None:
     intent = verify.verify_intent(opened, trust_document(online.desk.now_s), online.desk.now_s)
     assert [(s.by, s.value) for s in intent.subjects] == [("change", "22" * 16)]
     assert intent.verb is statements.decode_as_untrusted(Plan, planned.envelope).action
+
+
+def test_a_change_is_taken_back_by_its_id(online: Connected) -> None:
+    """The agent that is asked is the one of the change: nobody names it, and no other is asked by mistake."""
+    online.cloud.post(pb.KIND_SEALKEY, online.agent.sealkey())
+    online.cloud.post_plan(online.agent.plan(online.desk))
+    assert "asked north as tech4" in ok(online.change("revert", "tech4", "2222")).stdout
+    (intent,) = asked_intents(online)
+    assert (intent.verb, [(s.by, s.value) for s in intent.subjects]) == (Action.REVERT, [("change", "22" * 16)])
+    assert (intent.on_failure, intent.reason, intent.params) == (OnFailure.CONTINUE, "", {})
+    out = online.desk.path / "revert"
+    ok(online.change("revert", "tech4", "2222", "--out", out))
+    asked = statements.decode_as_untrusted(Intent, envelope.decode_untrusted(out.read_bytes()))
+    assert (asked.verb, asked.agent) == (Action.REVERT, AGENT)
+    refused(online.change("revert", "tech4", "9999"), 2, "0 begin with '9999'")
 
 
 def test_an_intent_is_sealed_and_a_preview_appears(online: Connected) -> None:

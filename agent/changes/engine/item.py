@@ -41,7 +41,6 @@ _FOLLOW = frozenset({Action.RESTORE.value, Action.REVERT.value})
 """Actions that wait for a change which holds their addresses: a restore follows a suspension, it is never lost."""
 _NOBODY = (Enforced.PENDING, Enforced.UNPROVEN)
 """Judgments where no session is known: only one that is expected to come is waited for."""
-_SAID: Mapping[str, str] = {TargetReason.ACK_WITHOUT_EFFECT: "the NAS answered ACK"}
 
 
 class Then(enum.Enum):
@@ -570,7 +569,7 @@ class ItemRun:
         if judgment is not None:
             detail = " · ".join(filter(None, (fallbacks, judgment.detail)))
             if judgment.enforced is Enforced.NO and last is not None and last.verdict is not Verdict.APPLIED:
-                return last.reason, " · ".join(filter(None, (_SAID.get(last.reason, last.detail), detail)))
+                return last.reason, " · ".join(filter(None, (last.detail, detail)))
             return judgment.how, detail
         return (last.reason, fallbacks or last.detail) if last is not None else ("", "")
 
@@ -583,19 +582,21 @@ class ItemRun:
         ]
         return ", then ".join(f"{verb}: {done.reason}" for verb, done in tried)
 
-    async def _as_judged(self) -> str:
-        """Return the detail of an item without steps: of a login that something else rejects, that it still does.
+    async def _as_judged(self) -> tuple[ProofReason | ItemReason, str]:
+        """Return code and detail of an item without steps: of a login that something else rejects, that it still does.
 
         Raises:
             RefusedCommandError: `stale`: it is not as wanted any more.
         """
         if self._item.enforce is None:
-            return ""
+            return ItemReason.RECORDED, ""
         async with self._parts.sessions.for_item(self._item.enforce.target) as sessions:
             judgment = await self._enforce(sessions, 0, redials=False)
         if judgment.enforced is Enforced.NO:
             raise RefusedCommandError(RefusalReason.STALE, judgment.detail)
-        return judgment.detail
+        # Only the record changed, but whoever reads "recorded" after a restore expects the subscriber online
+        rejected = judgment.how == ProofReason.STAYS_REJECTED
+        return ProofReason.STAYS_REJECTED if rejected else ItemReason.RECORDED, judgment.detail
 
     async def _finish_reason_only(self) -> None:
         """Record a reason for a service with a network state as wanted, if it still reads so."""
@@ -606,7 +607,7 @@ class ItemRun:
                     return
                 await self._parts.check_clock()
                 await self._parts.refresh_facts(subjects(self._item))
-                await self._tickets.record_reason(self._item, await self._as_judged())
+                await self._tickets.record_reason(self._item, *await self._as_judged())
                 self._steps.changed()
             except RefusedCommandError as err:
                 stopped = refused(err)

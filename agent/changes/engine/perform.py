@@ -351,8 +351,11 @@ async def _prove_effect(
     if _effect_holds(ticket.bound, effect.proof, observed):
         return _done(session, effect, reply, observed)
     if reply is not None:
-        reason = TargetReason.ACK_WITHOUT_EFFECT if reply.accepted else reply.reason
-        return StepOutcome(Verdict.NOT_APPLIED, reason, reply.detail, observed)
+        if reply.accepted:
+            took = "the NAS answered ACK" if reply.reason == TargetReason.ACK else f"{ticket.target} took the request"
+            detail = " · ".join(filter(None, (took, reply.detail)))
+            return StepOutcome(Verdict.NOT_APPLIED, TargetReason.ACK_WITHOUT_EFFECT, detail, observed)
+        return StepOutcome(Verdict.NOT_APPLIED, reply.reason, reply.detail, observed)
     # No reply, and it did not hold. Before saying so: nothing may still be on its way, and a second read must agree.
     await session.settle()
     again = await _reread(session, list(ticket.bound), clock.boot_s() + patience.reread_s, clock, patience)

@@ -31,7 +31,7 @@ from agent.model import (
     Transition,
     write_changes,
 )
-from agent.reasons import ItemReason, RefusalReason, TargetReason
+from agent.reasons import ItemReason, ProofReason, RefusalReason, TargetReason
 from agent.runtime.clock import Clock
 from agent.store.db import Store, Tx
 from agent.store.errors import ErasedSubjectError, RefusedCommandError
@@ -292,8 +292,13 @@ class Tickets:
         sealed = self._recorder.move_record(service, record)
         return item_commands.MoveItem(self.plan.plan_id, n, event, reason, detail, sealed, desired, service)
 
-    async def record_reason(self, item: Item, detail: str) -> None:
-        """Record the reason of an item without steps, if everything still is as previewed. `detail`: for people.
+    async def record_reason(self, item: Item, how: ProofReason | ItemReason, detail: str) -> None:
+        """Record the reason of an item without steps, if everything still is as previewed.
+
+        Args:
+            item: which has no steps.
+            how: the code of the item's last move.
+            detail: for people.
 
         Raises:
             RefusedCommandError: it is not; `reason` says why.
@@ -307,7 +312,7 @@ class Tickets:
             self.plan.plan_id,
             item.n,
             Event.PROVE,
-            ItemReason.RECORDED,
+            how,
             detail,
             sealed,
             item.desired,

@@ -14,6 +14,7 @@ from agent.changes.journal.machine import Gate
 from agent.changes.journal.plans import Loaded
 from agent.changes.journal.request import RequestError
 from agent.model import ItemState, ReasonChange, SuspensionReason
+from agent.rest import HAVE_A_REST
 from trust.policy import Action
 
 S = ItemState
@@ -35,6 +36,15 @@ _LEFT_OUT: Mapping[ItemState, str] = {
     S.REVERTED: "taken back",
     S.EXCLUDED: "left out then, too",
     S.BLOCKED: "could not be enforced then",
+}
+
+
+_VERBS: Mapping[Action, str] = {
+    Action.REMOVE: "ispagent subscriber remove REF",
+    Action.RENAME_LOGIN: "ispagent subscriber rename-login REF NEW",
+    Action.EDIT: "ispagent subscriber import FILE",
+    Action.PREPARE: "ispagent device prepare NAME",
+    Action.ADOPT: "ispagent change adopt REF",
 }
 
 
@@ -71,14 +81,14 @@ def returning_states(loaded: Loaded) -> frozenset[ItemState]:
     """Return the states of the items of a change that are asked for again.
 
     Raises:
-        RequestError: it is not over, is about CPE or a revert, or was rejected.
+        RequestError: it is not over, is an action without a rest, or was rejected.
     """
     row, action = loaded.row, loaded.plan.action
-    if action.on_cpe:
-        raise RequestError(f"{row.short} is a change of CPE: ask for it by its own verb, ispagent cpe --help")
     if action is Action.REVERT:
         of = "" if row.reverts is None else f" {row.reverts.hex()}"
         raise RequestError(f"{row.short} is a revert: ispagent change revert{of} asks for what still stands")
+    if action.value not in HAVE_A_REST:
+        raise RequestError(f"{row.short} is a {action.value}: ask for it by its own verb, {_verb_of(action)}")
     over = row.finished_seq is not None if row.gate is Gate.CONSUMED else row.gate in _UNUSED
     if not over:
         now = "still running" if row.gate is Gate.CONSUMED else row.gate.value
@@ -86,6 +96,11 @@ def returning_states(loaded: Loaded) -> frozenset[ItemState]:
             f"{row.short}: expected a change that is over and was not rejected, it is {now}", refused=True
         )
     return RETURNS if row.gate is Gate.CONSUMED else RETURNS | {S.PLANNED, S.WAITING}
+
+
+def _verb_of(action: Action) -> str:
+    """Return the command that asks for an action without a rest."""
+    return "ispagent cpe --help" if action.on_cpe else _VERBS[action]
 
 
 def left_out(short: str, name: str, state: ItemState, commands: Commands) -> LeftOut:
@@ -123,7 +138,7 @@ def rest_of(loaded: Loaded, known: Collection[str]) -> RestOfChange:
     """Return the rest of a change of services. `known`: the services that the inventory has now.
 
     Raises:
-        RequestError: it is not over, is about CPE or a revert, was rejected, or has no such rest.
+        RequestError: it is not over, is an action without a rest, was rejected, or has no such rest.
     """
     row, action, returns = loaded.row, loaded.plan.action, returning_states(loaded)
 

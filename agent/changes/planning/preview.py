@@ -529,7 +529,7 @@ class Previewer:
             "source": scope.source,
             "look": scope.look,
             "notes": scope.notes,
-            "undo": scope.undo or _undo(request.ask.action, short),
+            "undo": scope.undo or _undo(request.ask.action, items, short),
         }
         if len(waves) > 1:
             display["share"] = f"{changing * 100 / max(scope.active_services, 1):.1f} % of active"
@@ -615,9 +615,13 @@ def _needs(policy: PolicyClass, request: Request, trust: Trust) -> str:
     return f"{needs}{whose}{', one of them since a program asked' if more else ''}"
 
 
-def _undo(action: Action, short: str) -> str:
+def _undo(action: Action, items: Sequence[Item], short: str) -> str:
+    """Return how a change is taken back. A revert needs a record or a write of the change: a disconnect leaves none."""
     if action is Action.DISCONNECT:
         return "cannot be undone: the sessions log in again by themselves"
+    changing = [item for item in items if item.listed is Listed.CHANGE]
+    if not any(item.desired or any(not isinstance(step.do, Effect) for step in item.steps) for item in changing):
+        return "nothing to undo: it writes nothing and records nothing"
     return f"ispagent change revert {short} · per item, skips what was changed since"
 
 

@@ -57,6 +57,15 @@ def test_what_may_let_a_suspended_subscriber_out_stands_beside_its_proof() -> No
     assert "open: DNS" not in outcome_text(change(item(1, state="not-applied") | told))
 
 
+def test_another_try_is_offered_where_it_is_taken() -> None:
+    """`change again` refuses actions with settings of their own: their results name no command that is refused."""
+    parts = (item(1), item(2, state="not-applied", reason="refused"))
+    again = "ispagent change again K7QF"
+    assert again in outcome_text(change(*parts))
+    for action in ("prepare-device", "remove", "rename-login", "subscriber-edit", "adopt", "revert", "cpe-set"):
+        assert again not in outcome_text(change(*parts) | {"action": action}), action
+
+
 def test_in_a_batch_they_are_counted_apart() -> None:
     lines = outcome_text(change(item(1), item(2, reason="recorded", detail=""), item(3))).splitlines()
     assert "   2 enforced now" in lines

@@ -259,14 +259,15 @@ class FakeMethod:
         if wanted.access is Access.SUSPENDED:
             value["suspended"] = "yes"
         user = Address(f"fake/d/user/{service.login}")
-        if value == before.value:
-            return AccessPlan((), None, {}, (user,))
-        if "rejected" in value and wanted.access is Access.SUSPENDED:  # it would let the login in
+        same = value == before.value
+        if "rejected" in value and (same or wanted.access is Access.SUSPENDED):  # suspended, it would be let in
             why = f"the login stays rejected: {value['rejected']}"
             enforce = Enforcement(
                 "fake/d", Address(f"fake/d/sessions/{service.login}"), {"method": "fake", "why": why}, 10
             )
             return AccessPlan((), enforce, {"after": why}, (user,))
+        if same:
+            return AccessPlan((), None, {}, (user,))
         online = not isinstance(seen[Address(f"fake/d/sessions/{service.login}")].value, Absent)
         return AccessPlan(
             steps_for(service.login, before, value),

@@ -35,6 +35,7 @@ from agent.model import (
     Value,
     Verdict,
 )
+from agent.reasons import TargetReason
 from tests.fakes import FakeClock
 
 V = Verdict
@@ -174,6 +175,19 @@ async def test_an_effect_is_proven_in_the_words_of_its_device(autojump_clock: Mo
     assert (outcome.reason, outcome.detail) == ("proof-seen", "reboot seen")
     outcome, _ = await perform(Vault([BEFORE], OK), ticket(effect))
     assert (outcome.verdict, outcome.reason) == (V.NOT_APPLIED, "ack-without-effect")
+
+
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        (Reply(True, TargetReason.ACK), "the NAS answered ACK"),
+        (Reply(True, TargetReason.DONE), "t took the request"),
+        (Reply(True, TargetReason.DONE, "1 ended"), "t took the request · 1 ended"),
+    ],
+)
+async def test_only_a_nas_is_said_to_answer_ack(autojump_clock: MockClock, reply: Reply, says: str) -> None:
+    outcome, _ = await perform(Play([BEFORE], reply), ticket(effect()))
+    assert (outcome.reason, outcome.detail) == ("ack-without-effect", says)
 
 
 @dataclass

@@ -108,6 +108,27 @@ async def test_what_is_not_over_or_was_rejected_or_is_another_verb_is_refused(tm
 
 
 @pytest.mark.parametrize(
+    ("ask", "says"),
+    [
+        (Ask(Action.REMOVE, ("C-1",)), "is a remove: ask for it by its own verb, ispagent subscriber remove REF"),
+        (
+            Ask(Action.RENAME_LOGIN, ("C-1",), settings={"login": "u9"}),
+            "is a rename-login: ask for it by its own verb, ispagent subscriber rename-login REF NEW",
+        ),
+    ],
+)
+async def test_what_has_no_rest_names_its_own_verb(tmp_path: Path, ask: Ask, says: str) -> None:
+    """A rest without the settings of the change, such as the new login, would be another change."""
+    desk = Desk()
+    desk.world.values[desk.world.user("u9")] = {"plan": "20M"}
+    async with office_in(tmp_path, desk) as office:
+        old = await asked(office, ask)
+        await office.store.run(SetGate(old.plan_id, Gate.EXPIRED, LeafKind.PLAN_VOID))
+        with pytest.raises(RequestError, match=says):
+            await office.daemon.api.parts.intake.rest(old.short)
+
+
+@pytest.mark.parametrize(
     ("state", "command"),
     [
         ("set-not-enforced", "ispagent change retry {0}"),

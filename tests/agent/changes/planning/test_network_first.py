@@ -202,12 +202,12 @@ async def test_a_suspension_lets_nobody_in_whom_staff_disabled(tmp_path: Path, w
         assert shown["after"] == "the login stays rejected: disabled by staff"
         await agent.approve(suspend, "joseph")
         await agent.end(suspend)
-        assert await outcome_of(agent, suspend) == ("applied", "recorded")
+        assert await outcome_of(agent, suspend) == ("applied", "stays-rejected")
         detail = (await agent.call("GET", f"/v1/changes/{suspend['id']}"))["items"][0]["detail"]
         assert detail == "the login stays rejected: disabled by staff"
         assert (world.writes, await suspended_for(agent, "C-1")) == ([], ["debt"])
         undo = await done(agent, "revert", change=suspend["id"])
-        assert await outcome_of(agent, undo) == ("applied", "recorded")
+        assert await outcome_of(agent, undo) == ("applied", "stays-rejected")
         assert (world.values[world.user("u0")], await suspended_for(agent, "C-1")) == (disabled, [])
 
 

@@ -18,12 +18,12 @@ from agent.changes.journal.request import RequestError
 from agent.changes.planning import preview
 from agent.changes.planning.preview import Scope, ring_waves
 from agent.connectors.base import AccessPlan
-from agent.model import EffectKind, GuardKind
+from agent.model import EffectKind, GuardKind, Item, Listed, ReasonChange, SuspensionReason
 from tests.agent.changes.cloud_office import Desk, office_in
 from tests.agent.connectors.fake import FakeMethod
 from tests.seeded import SeededChance
 from trust import chance
-from trust.policy import Window, daily, in_windows
+from trust.policy import Action, Window, daily, in_windows
 
 NOW_S = datetime(2026, 11, 25, 20, 30, tzinfo=UTC).timestamp()
 HOUR = 3600
@@ -148,6 +148,27 @@ async def test_a_step_that_asks_for_a_guard_is_refused(tmp_path: Path, monkeypat
         monkeypatch.undo()
         row = await office.plan("C-1")
         assert plans.signed(row).guard_kind is GuardKind.NONE
+
+
+@pytest.mark.parametrize(
+    ("action", "changed", "says"),
+    [
+        (
+            Action.SUSPEND,
+            {"desired": (ReasonChange(SuspensionReason.DEBT, added=True),)},
+            "ispagent change revert K7QF2",
+        ),
+        (Action.DISCONNECT, {}, "cannot be undone: the sessions log in again"),
+        (Action.RESTORE, {}, "nothing to undo: it writes nothing and records nothing"),
+        (Action.SUSPEND, {"listed": Listed.EXCLUDED}, "nothing to undo"),
+    ],
+)
+def test_a_revert_is_offered_where_there_is_something_to_revert(
+    action: Action, changed: dict[str, Any], says: str
+) -> None:
+    """A restore that only takes the place of an unsent suspension leaves nothing that a revert could find."""
+    item = replace(Item(n=1, salt="00" * 16, subject="C-1", listed=Listed.CHANGE, reason="", display={}), **changed)
+    assert preview._undo(action, [item], "K7QF2").startswith(says)
 
 
 async def test_short_ids_that_collide_are_drawn_again_and_get_longer(
