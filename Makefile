@@ -10,13 +10,13 @@ WAITING := -n $$(($$(nproc 2>/dev/null || echo 2) + 3)) --maxprocesses 6 --dist 
 # A slow test works about two thirds of its time
 WORKING := -n $$(($$(nproc 2>/dev/null || echo 2) + 1)) --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test test-slow check bench fuzz sim torture protos lock clean
+.PHONY: demo test test-lab test-slow check bench fuzz sim torture protos lock clean
 
-$(STAMP): requirements/dev.txt pyproject.toml
+$(STAMP): requirements/dev.txt pyproject.toml lab/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ispagents needs python >= 3.11, this is " + sys.version.split()[0])'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable . --editable ./lab
 	@touch $@
 
 demo: $(STAMP)
@@ -25,6 +25,11 @@ demo: $(STAMP)
 test: $(STAMP)
 	@CI="$(CI)" tests/system-packages
 	$(BIN)/python -m pytest $(WAITING) -m "not slow" --ignore tests/repo  # which `make check` runs
+
+# The lab's own tests, slow ones too: `make test` and `make test-slow` run them among the others, in one pool
+test-lab: $(STAMP)
+	@CI="$(CI)" tests/system-packages
+	$(BIN)/python -m pytest $(WAITING) lab/tests
 
 test-slow: $(STAMP)
 	@CI="$(CI)" tests/system-packages
@@ -35,7 +40,7 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q --collect-only tests > /dev/null
+	$(BIN)/python -m pytest -q --collect-only > /dev/null
 	$(BIN)/python -m pytest -q tests/repo
 
 bench: $(STAMP)
@@ -59,12 +64,12 @@ protos: $(STAMP)
 	$(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. --grpc_python_out=. protos/*.proto
 
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
-	--no-emit-index-url --custom-compile-command "make lock" pyproject.toml
+	--no-emit-index-url --custom-compile-command "make lock"
 lock:
-	$(LOCK) --extra agent -o requirements/agent.txt
-	$(LOCK) --extra control-plane -o requirements/control-plane.txt
-	$(LOCK) --extra lab -o requirements/lab.txt
-	$(LOCK) --extra agent --extra control-plane --extra lab --extra dev -o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra agent -o requirements/agent.txt
+	$(LOCK) pyproject.toml --extra control-plane -o requirements/control-plane.txt
+	$(LOCK) lab/pyproject.toml -o requirements/lab.txt
+	$(LOCK) pyproject.toml lab/pyproject.toml --extra agent --extra control-plane --extra dev -o requirements/dev.txt
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build *.egg-info lab/build lab/*.egg-info

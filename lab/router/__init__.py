@@ -1,7 +1,7 @@
 """A RouterOS router to rehearse on: the API, the menus, subscribers, a firewall's verdict, faults on demand.
 
 Written from MikroTik's description of the API and from recordings of real routers (tables/, made by
-`python -m tests.lab.router.make_tables`). It imports none of the project's other packages.
+`python -m lab.tests.router.make_tables`). It imports none of the project's other packages.
 
 - `device`: the router itself, pure: tables of rows, a clock from outside, timers that the caller runs
 - `words`: sentences and bytes; `session`: one API connection, pure; `server`: sockets around it (trio)

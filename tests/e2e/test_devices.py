@@ -17,11 +17,11 @@ from agent.changes.engine import item
 from agent.changes.engine.perform import Patience
 from agent.connectors.routeros import line
 from lab.router.device import Router
+from lab.tests.router.routers import logged_in
 from tests.agent.connectors.routeros.test_readiness import exported
 from tests.e2e.files import HURRIED, PATIENT, Files, Typed, Waits
 from tests.e2e.site import PATIENCE, ApiRefusedError, check_log, open_site, state_of
 from tests.e2e.test_routers import ELSEWHERE, LOGIN, ROUTERS, Network, ref, served, until
-from tests.lab.router.routers import logged_in
 
 READER = "reader-password-of-routers"
 RULES = "/ip/firewall/filter"

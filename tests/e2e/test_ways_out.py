@@ -12,6 +12,7 @@ from agent.connectors.routeros import line
 from agent.model import Listed
 from agent.reasons import DriftReason
 from lab.router.device import Router
+from lab.tests.router.routers import logged_in
 from tests.e2e.files import ordinary, ref_of
 from tests.e2e.site import ApiRefusedError, Json, at_work, items_of, state_of
 from tests.e2e.test_devices import typed
@@ -23,7 +24,6 @@ from tests.e2e.test_routed import RULES, router_of
 from tests.e2e.test_routers import LOGIN, OTHER, ROUTERS, network, ref
 from tests.e2e.test_static import network as static_network
 from tests.e2e.test_static import v4, who
-from tests.lab.router.routers import logged_in
 
 FILTER, SECRETS = "/ip/firewall/filter", "/ppp/secret"
 

@@ -175,7 +175,7 @@ def test_files_and_functions_that_a_page_names_exist(page: str, at_least: int) -
 def names_of_tests() -> set[str]:
     return {
         name
-        for path in (tree.ROOT / "tests").rglob("test_*.py")
+        for path in tree.python_files("tests")
         for name in re.findall(r"^(?:async )?def (test_\w+)\(", path.read_text(), re.MULTILINE)
     }
 

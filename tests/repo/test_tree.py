@@ -27,7 +27,7 @@ def _found(needles: tuple[str, ...], *, tests_too: bool = True) -> list[str]:
     found = []
     for path in tree.files():
         text = tree.text(path)
-        if text is None or tree.name(path) == "LICENSE" or (not tests_too and tree.name(path).startswith("tests/")):
+        if text is None or tree.name(path) == "LICENSE" or (not tests_too and tree.is_test(path)):
             continue
         for number, line in enumerate(text.splitlines(), 1):
             found += [f"{tree.name(path)}:{number}: {needle}" for needle in needles if needle in line]
@@ -58,7 +58,7 @@ def test_no_package_shadows_another() -> None:
 
 def test_test_folders_are_no_packages() -> None:
     """With `--import-mode=importlib` two `test_x.py` in different folders get along only without `__init__.py`."""
-    assert [tree.name(p) for p in tree.files() if tree.name(p).startswith("tests/") and p.name == "__init__.py"] == []
+    assert [tree.name(p) for p in tree.files() if tree.is_test(p) and p.name == "__init__.py"] == []
 
 
 # --- locks -----------------------------------------------------------------------------------------------------------
@@ -73,7 +73,7 @@ def requirements(lock: str) -> dict[str, str]:
 
 def test_there_are_locks() -> None:
     extras = tomllib.loads((tree.ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert {p.stem for p in _LOCKS} == set(extras)
+    assert {p.stem for p in _LOCKS} == {*extras, "lab"}, "the lab is a distribution of its own"
 
 
 @pytest.mark.parametrize("lock", _LOCKS, ids=lambda p: p.stem)
@@ -87,10 +87,17 @@ def test_locks_pin_by_hash_and_name_no_index(lock: Path) -> None:
     assert loose == []
 
 
-@pytest.mark.parametrize("extra", [p.stem for p in _LOCKS])
-def test_locks_have_what_pyproject_asks_for(extra: str) -> None:
-    project = tomllib.loads((tree.ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"][extra]]
+@pytest.mark.parametrize(
+    ("extra", "of"),
+    [
+        *((p.stem, "pyproject.toml") for p in _LOCKS if p.stem != "lab"),
+        ("lab", "lab/pyproject.toml"),
+        ("dev", "lab/pyproject.toml"),
+    ],
+)
+def test_locks_have_what_pyproject_asks_for(extra: str, of: str) -> None:
+    project = tomllib.loads((tree.ROOT / of).read_text())["project"]
+    wanted = [*project["dependencies"], *project.get("optional-dependencies", {}).get(extra, [])]
     names = {re.split(r"[\[>=<~! ]", w, maxsplit=1)[0].lower().replace("_", "-") for w in wanted}
     have = {n.lower() for n in requirements((tree.ROOT / "requirements" / f"{extra}.txt").read_text())}
     assert names - have == set()
@@ -106,8 +113,9 @@ def test_a_loose_requirement_is_seen() -> None:
     assert [name for name, line in found.items() if "--hash=sha256:" not in line] == ["b"]
 
 
-def test_licence_is_what_pyproject_says() -> None:
-    project = tomllib.loads((tree.ROOT / "pyproject.toml").read_text())["project"]
+@pytest.mark.parametrize("of", ["pyproject.toml", "lab/pyproject.toml"])
+def test_licence_is_what_pyproject_says(of: str) -> None:
+    project = tomllib.loads((tree.ROOT / of).read_text())["project"]
     licence = (tree.ROOT / "LICENSE").read_text()
     assert project["license"] == "GPL-3.0-or-later"
     assert "GNU GENERAL PUBLIC LICENSE" in licence

@@ -12,6 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("agent", "backups", "control_plane", "durable", "trust")
 """What runs in production."""
+TESTS = ("tests/", "lab/tests/")
+"""The folders of tests."""
 _LEFT_OUT = {"__pycache__", "build", "node_modules"}
 
 
@@ -49,7 +51,7 @@ def text(path: Path) -> str | None:
 
 
 def python_files(*folders: str) -> list[Path]:
-    """Return the Python files under these folders of the repository, or all."""
+    """Return the Python files under these folders of the repository, or all. `lab` is without its tests."""
     return [p for p in files() if p.suffix == ".py" and not _generated(p) and (not folders or _top(p) in folders)]
 
 
@@ -58,7 +60,12 @@ def _generated(path: Path) -> bool:
 
 
 def _top(path: Path) -> str:
-    return path.relative_to(ROOT).parts[0]
+    return "tests" if is_test(path) else path.relative_to(ROOT).parts[0]
+
+
+def is_test(path: Path) -> bool:
+    """Return whether a file belongs to the tests; those of the lab stand in its distribution."""
+    return name(path).startswith(TESTS)
 
 
 def module(path: Path) -> str:

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from agent.cli import app, cpe_profile
-from tests.agent.connectors.cwmp import data
+from lab.tests.cpe import data
 
 OWN = 'extends = "tr181"\n[match]\nproduct_class = ["TB-362"]\n'
 DUMP = {

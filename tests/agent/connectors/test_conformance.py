@@ -55,6 +55,7 @@ from lab.router.server import Endpoint, serve
 from lab.snmp.device import POE_ADMIN, Device
 from lab.snmp.server import open_snmp_lab
 from lab.snmp.values import Value
+from lab.tests.snmp.devices import switch as lab_switch
 from tests.agent.connectors.conformance import (
     ACCESS_CHECKS,
     CHECKS,
@@ -70,7 +71,6 @@ from tests.agent.connectors.contexts import context
 from tests.agent.connectors.cwmp.acs_rig import SHARED, AcsRig, opened, until
 from tests.agent.connectors.fake import FakeConnector, World
 from tests.agent.connectors.radius.fakes import SECRET, UdpNas, attributes_of, reply
-from tests.lab.snmp.devices import switch as lab_switch
 from tests.servers import RadiusDatabase
 
 SILENT_S = 1.5

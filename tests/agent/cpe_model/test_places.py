@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from agent.cpe_model import places, profiles
 from agent.cpe_model.profiles import UnplacedNameError
 from agent.cpe_model.values import UNREADABLE
-from tests.agent.connectors.cwmp import data
+from lab.tests.cpe import data
 from tests.agent.cpe_model import models
 from tests.agent.cpe_model.models import IGD, read
 

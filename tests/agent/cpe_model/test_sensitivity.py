@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from agent.cpe_model import profiles
 from agent.cpe_model.sensitivity import Sensitivity, classify
-from tests.agent.connectors.cwmp import data, datamodel
+from lab.tests.cpe import data
+from tests.agent.connectors.cwmp import datamodel
 from tests.agent.cpe_model import models
 
 COMMANDS = {"Reset", "ForceSample"}

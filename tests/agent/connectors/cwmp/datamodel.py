@@ -8,7 +8,7 @@ from functools import cache
 
 from lxml import etree
 
-from tests.agent.connectors.cwmp import data
+from lab.tests.cpe import data
 
 FILES = {"InternetGatewayDevice.": "tr-098-1-7-0-full.xml", "Device.": "tr-181-2-12-0-cwmp-full.xml"}
 _BASES = {"Dbm1000": "int", "StatsCounter32": "unsignedInt", "StatsCounter64": "unsignedLong"}

@@ -28,7 +28,7 @@ from agent.connectors.cwmp.methods import AcsRequest, Message
 from agent.connectors.cwmp.soap import Header
 from agent.connectors.cwmp.structs import DeviceId, InformEvent, TransferFault
 from agent.connectors.cwmp.versions import CwmpVersion
-from tests.agent.connectors.cwmp import data as recordings
+from lab.tests.cpe import data as recordings
 from tests.agent.connectors.cwmp import reads
 
 INFORM = m.Inform(
@@ -58,7 +58,7 @@ class Talk:
         self.reply = self.session.respond(self.now)
         if self.reply.status == 200 and recordings.TR069.is_dir():
             version = reads.read(self.reply.body).version
-            assert recordings.complaints(self.reply.body, version) == []
+            assert recordings.complaints(self.reply.body, version.namespace) == []
         return self.reply
 
     def say(self, message: Message, header: Header | None = None) -> bytes:

@@ -12,8 +12,8 @@ from agent.connectors.cwmp.fields import Value
 from agent.connectors.cwmp.structs import DeviceId, InformEvent, ParameterValue, TransferFault
 from agent.connectors.cwmp.versions import CwmpVersion
 from agent.cpe_model import values
+from lab.tests.cpe.data import TR069, recorded
 from tests.agent.connectors.cwmp import reads
-from tests.agent.connectors.cwmp.data import TR069, recorded
 
 FOLDERS = ("captured", "messages", "traces")
 TABLE = {

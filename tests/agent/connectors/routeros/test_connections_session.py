@@ -12,7 +12,7 @@ from agent.connectors.routeros.connections_session import Connections
 from agent.connectors.routeros.errors import TrapError
 from agent.connectors.routeros.live_sessions import RUNNING
 from lab.router.device import Router
-from tests.lab.router.routers import bench, logged_in
+from lab.tests.router.routers import bench, logged_in
 
 TABLE, TABLE6 = "/ip/firewall/connection", "/ipv6/firewall/connection"
 FLOWS, FLOWS6 = RUNNING[RouterResource.FLOWS], RUNNING[RouterResource.FLOWS6]

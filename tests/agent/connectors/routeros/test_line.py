@@ -25,7 +25,7 @@ from agent.model import ABSENT, Absent, Address, Direction, Seen, Target, Ticket
 from agent.runtime.clock import SystemClock
 from lab.router.device import Router
 from lab.router.server import Endpoint, serve
-from tests.lab.router.routers import logged_in
+from lab.tests.router.routers import logged_in
 
 SECRET = Address("routeros/edge-1/ppp/secret/amina.h")
 PASSWORDS = {"svc": b"service-password", "ro": b"reader-password", "cfg": b"config-password"}

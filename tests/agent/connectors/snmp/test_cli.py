@@ -17,8 +17,8 @@ from agent.cli import app
 from agent.config import load
 from lab.snmp import values
 from lab.snmp.server import SnmpLab, open_snmp_lab
+from lab.tests.snmp.devices import IF, IFX, SYS, switch
 from tests.agent.connectors.test_adding import running
-from tests.lab.snmp.devices import IF, IFX, SYS, switch
 
 CONFIG = """
 [agent]

@@ -26,8 +26,8 @@ from agent.runtime.clock import SystemClock
 from lab.snmp import values as lab_values
 from lab.snmp.device import Device
 from lab.snmp.server import Layout, SnmpLab, open_snmp_lab
+from lab.tests.snmp.devices import IF, SYS, switch
 from tests.agent.connectors.web_rig import QuickClock
-from tests.lab.snmp.devices import IF, SYS, switch
 
 SECRETS = {"one": b"sw-1", "two": b"sw-2", "wrong": b"wrong"}
 ACCESSES = {name: SnmpAccess(name, SnmpVersion.V2C, name) for name in SECRETS}

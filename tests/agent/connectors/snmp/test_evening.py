@@ -17,7 +17,7 @@ from agent.runtime.clock import SystemClock
 from lab import files
 from lab.isp import Isp, LabOptions, open_lab
 from lab.snmp.network import CORE, Access, Line
-from tests.lab.snmp.devices import TestClock
+from lab.tests.snmp.devices import TestClock
 
 
 def connector_of(isp: Isp, **patience: float) -> SnmpConnector:

@@ -35,8 +35,8 @@ from lab.snmp.links import IF_ADMIN, IF_ALIAS
 from lab.snmp.messages import Status
 from lab.snmp.server import Layout, open_snmp_lab
 from lab.snmp.usm import USERS
+from lab.tests.snmp.devices import IF, IFX, POE, switch
 from tests.agent.connectors.web_rig import QuickClock
-from tests.lab.snmp.devices import IF, IFX, POE, switch
 
 DOWN, UP = PortWish(PortChange.ADMIN, "down"), PortWish(PortChange.ADMIN, "up")
 WRITER = next(user for user in USERS if user.writes)
