@@ -170,8 +170,19 @@ def test_a_package_that_dpkg_leaves_half_configured(machine: Machine) -> None:
     code, _, said = machine.run("new", "old")
     assert (code, "dpkg: broken" in said, "put back: installed ispagent old" in said) == (1, True, True)
     machine.put("broken-old.deb", "")
+    machine.program("sleep", "echo >>slept")
     code, _, said = machine.run("new", "old")
     assert (code, "dpkg does not put the old version back" in said) == (4, True)
+    assert not (machine.folder / "slept").exists(), "a broken package is not tried again"
+
+
+def test_dpkg_is_busy_when_the_old_version_is_put_back(machine: Machine) -> None:
+    """apt came in between: it is waited for."""
+    machine.put("starts-new", "failed")
+    machine.program("systemctl", f'[ "$1" != is-active ] || [ "$(cat version)" != new ] || : >busy\n{SYSTEMCTL}')
+    machine.program("sleep", "rm -f busy")
+    assert machine.run("new", "old")[0] == 1
+    assert machine.get("version") == "old"
 
 
 def test_dpkg_does_not_wait_for_a_daemon_that_never_is_ready(machine: Machine) -> None:

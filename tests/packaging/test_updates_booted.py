@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -15,10 +16,11 @@ from tests.debian_packages import Packages
 from tests.debian_root import DebianRoot, fresh_root, in_root, skipped_without_root
 from tests.servers import missing
 from tests.systemd.booted import Booted, why_not
+from tests.systemd.disk import cut_disk
 
 pytestmark = pytest.mark.slow
 
-AGENT, FETCH = "ispagent.service", "ispagent-update.service"
+AGENT, FETCH, RECOVER = "ispagent.service", "ispagent-update.service", "ispagent-update-recover.service"
 OFFERED, BROKEN, LARGE = "0.1.1-0ispagents1", "0.1.2-0ispagents1", "0.1.3-0ispagents1"
 SILENT = "#!/bin/sh\n# Never says READY\nexec sleep infinity\n"
 CONFIGURE = """
@@ -47,6 +49,11 @@ class Site:
     paths: dict[str, str]
     """Of each version: its package, in the root."""
 
+    @property
+    def folders(self) -> tuple[Path, Path]:
+        """What a system boots from."""
+        return self.root.upper, self.root.folder / "lower"
+
 
 @pytest.fixture(scope="module")
 def site(packages: Packages, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
@@ -74,12 +81,16 @@ def site(packages: Packages, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture
 def system(site: Site) -> Iterator[Booted]:
-    with Booted(site.root.upper, site.root.folder / "lower") as booted:
-        # A program that is silent is given up sooner than after 300 s
-        booted.write(f"/run/systemd/system/{AGENT}.d/90-test.conf", "[Service]\nTimeoutStartSec=20\nRestart=no\n")
-        booted.run("systemctl daemon-reload")
+    with Booted(*site.folders) as booted:
+        give_up_soon(booted)
         booted.run(f"systemctl start {AGENT}")
         yield booted
+
+
+def give_up_soon(system: Booted) -> None:
+    """Have a program that is silent given up sooner than after 60 s, and not started anew."""
+    system.write(f"/run/systemd/system/{AGENT}.d/90-test.conf", "[Service]\nTimeoutStartSec=20\nRestart=no\n")
+    system.run("systemctl daemon-reload")
 
 
 def version(system: Booted) -> str:
@@ -190,26 +201,153 @@ def test_apt_says_nothing_of_a_version_that_runs_or_of_one_that_did_not_run_befo
 # --- an update that is cut --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("at", ["half-installed", "half-configured", "installed"])
-def test_an_update_that_is_cut_is_undone_before_the_next_start(at: str, site: Site, system: Booted) -> None:
-    """dpkg and all else of the update are killed at once, in the middle of it; then the daemon is started anew."""
-    target = f"{at} {BROKEN}" if at != "half-installed" else at
-    new, old = site.paths[BROKEN], site.paths[site.installed]
+def begin(site: Site, system: Booted, to: str, at: str) -> None:
+    """Begin an update, and return in the middle of it: once dpkg says `at` of the package."""
+    target = f"{at} {to}" if at != "half-installed" else at
+    new, old = site.paths[to], site.paths[site.installed]
     system.run(f"systemd-run --unit=cut /usr/lib/ispagents/apply-update {new} {old}")
     system.wait(f"dpkg says {target}", lambda: version(system), lambda said: said.startswith(target))
+
+
+def leave_cut(site: Site, system: Booted, to: str, at: str) -> None:
+    """Kill dpkg and all else of an update at once, in the middle of it."""
+    begin(site, system, to, at)
     system.run("systemctl kill --signal=KILL cut.service")
     system.wait("the update is dead", lambda: system.show("cut", "ActiveState"), lambda said: said != "active")
     assert version(system) != f"installed {site.installed}"
+
+
+@pytest.mark.parametrize("at", ["half-installed", "half-configured", "installed"])
+def test_an_update_that_is_cut_is_undone_before_the_next_start(at: str, site: Site, system: Booted) -> None:
+    """Everything of the update is killed in the middle of it; then the daemon is started anew."""
+    leave_cut(site, system, BROKEN, at)
+    new, old = site.paths[BROKEN], site.paths[site.installed]
     refused = system.run(f"/usr/lib/ispagents/apply-update {new} {old}", check=False)
     assert (refused.returncode, "an update was cut before" in refused.stderr) == (1, True), refused.stderr
     system.run(f"systemctl stop {AGENT}")
     system.run(f"systemctl start {AGENT}")
     assert (version(system), system.show(AGENT, "ActiveState")) == (f"installed {site.installed}", "active")
-    said = system.journal("ispagent-update-recover.service")
+    said = system.journal(RECOVER)
     assert f"put back: installed ispagent {site.installed}" in said
     assert system.run("dpkg --verify ispagent; dpkg --audit").stdout == ""
     system.run("test ! -e /var/lib/ispagent-update-applied/under-way")
     assert system.run("/usr/lib/ispagents/apply-update --recover").stdout == "no update was cut\n"
+
+
+def test_a_program_of_two_versions_is_not_started(site: Site, system: Booted) -> None:
+    """dpkg can neither undo nor finish it: the unit, closed as it is, calls the start off."""
+    leave_cut(site, system, BROKEN, "half-installed")
+    for path in (site.paths[BROKEN], site.paths[site.installed]):
+        system.run(f"truncate --size=1M {path}")
+    system.run(f"systemctl stop {AGENT}; systemctl start {AGENT}", check=False)
+    assert "dpkg can neither undo nor finish it" in system.journal(RECOVER)
+    states = {unit: system.show(unit, "ActiveState") for unit in (AGENT, "ispagent.socket")}
+    assert "active" not in states.values(), states
+
+
+@pytest.mark.parametrize("at", ["marked", "half-installed", "half-configured", "installed", "put back", "recovery"])
+def test_the_power_is_cut_and_the_next_boot_has_one_whole_version(at: str, site: Site, tmp_path: Path) -> None:
+    """A disk whose power is cut loses what dpkg did not sync; every file is whole again once the machine has booted."""
+    with skipped_without_root(), cut_disk(tmp_path) as disk:
+        with Booted(*site.folders, kept=disk.folder) as system:
+            system.run("rm -f /etc/dpkg/dpkg.cfg.d/*")  # the root was made without syncs
+            if at == "marked":
+                words = f"{site.paths[BROKEN]} {site.paths[site.installed]}"
+                system.run(f"systemd-run --unit=cut /usr/lib/ispagents/apply-update {words}")
+                mark = disk.folder / "upper/var/lib/ispagent-update-applied/under-way"
+                system.wait("the mark", mark.exists)
+            elif at == "put back":
+                give_up_soon(system)
+                begin(site, system, BROKEN, "installed")
+                system.run(f"systemctl kill --signal=KILL {AGENT}")  # it counts as a version that does not start
+                system.wait("it is put back", lambda: version(system), lambda said: said.startswith("half-installed"))
+            elif at == "recovery":
+                leave_cut(site, system, BROKEN, "half-configured")
+                system.run(f"systemctl stop {AGENT}; systemctl start --no-block {AGENT}")
+                system.wait("it is undone", lambda: version(system), lambda said: said.startswith("half-installed"))
+            else:
+                begin(site, system, BROKEN, at)
+            disk.cut()
+        disk.power_off()
+        disk.power_on()
+        with Booted(*site.folders, kept=disk.folder) as system:
+            assert (version(system), system.show(AGENT, "ActiveState")) == (f"installed {site.installed}", "active")
+            assert system.run("dpkg --verify ispagent; dpkg --audit").stdout == ""
+            system.run("test ! -e /var/lib/ispagent-update-applied/under-way")
+            print(system.journal(RECOVER))
+
+
+# A package of somebody else's whose script fails when dpkg tells it of new manual pages
+TRIGGERED = """
+mkdir -p /tmp/other/DEBIAN
+cat >/tmp/other/DEBIAN/control <<'END'
+Package: other
+Version: 1
+Architecture: all
+Maintainer: nobody <nobody@example.net>
+Description: fails at each trigger
+END
+echo 'interest-noawait /usr/share/man' >/tmp/other/DEBIAN/triggers
+printf '#!/bin/sh\\n[ "$1" != triggered ]\\n' >/tmp/other/DEBIAN/postinst
+chmod 755 /tmp/other/DEBIAN/postinst
+dpkg-deb --build /tmp/other /tmp/other.deb
+dpkg --install /tmp/other.deb
+"""
+
+
+def test_scripts_of_other_packages_do_not_stop_it(site: Site, system: Booted) -> None:
+    """It is too closed for most of what they do; dpkg runs them the next time."""
+    system.run(TRIGGERED)
+    leave_cut(site, system, BROKEN, "half-installed")
+    system.run(f"systemctl stop {AGENT}; systemctl start {AGENT}")
+    assert (version(system), system.show(AGENT, "ActiveState")) == (f"installed {site.installed}", "active")
+    assert f"put back: installed ispagent {site.installed}" in system.journal(RECOVER)
+    waiting = system.run("dpkg-query --show --showformat='${db:Status-Status}' other").stdout
+    assert waiting == "triggers-pending"
+
+
+PROBE_OF_ROOT = """
+import os, socket, subprocess
+def tried(what, work):
+    try:
+        work()
+    except OSError as err:
+        print(what, err.strerror)
+    else:
+        print(what, "done")
+print("root", os.getuid(), len(os.listdir("/var/lib/ispagent")), len(os.listdir("/var/lib/ispagent-mark")))
+tried("own folder", lambda: open("/var/lib/ispagent-update-applied/x", "w").close())
+for folder in ("/", "/boot", "/root", "/home", "/run", "/srv", "/opt", "/proc/sys/kernel", "/sys"):
+    tried(f"write {folder}", lambda: open(f"{folder}/x", "w"))
+for path in ("/etc/credstore", "/etc/credstore.encrypted", "/var/lib/systemd/credential.secret", "/home", "/root"):
+    tried(f"read {path}", lambda: os.listdir(path) if os.path.isdir(path) else open(path))
+tried("packet", lambda: socket.socket(socket.AF_INET))
+tried("packet", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
+tried("netlink", lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW))
+tried("device", lambda: os.mknod("/var/lib/ispagent-update-applied/d", 0o60666, 0x0800))
+tried("suid", lambda: os.chmod("/var/lib/ispagent-update-applied/x", 0o4755))
+tried("signal", lambda: os.kill(1, 0))
+tried("process", lambda: os.listdir("/proc/1/root"))
+os.chmod("/var/lib/ispagent-update-applied/x", 0o755)
+tried("run", lambda: os.execv("/var/lib/ispagent-update-applied/x", ["x"]))
+"""
+
+
+def test_the_unit_that_undoes_may_do_nothing_else(system: Booted) -> None:
+    """It is root, and dpkg would not run without; but neither keys nor devices nor packets are for it."""
+    system.run("mkdir -p -m 0700 /etc/credstore /etc/credstore.encrypted; systemd-creds setup")
+    system.write("/srv/probe", PROBE_OF_ROOT)
+    system.write(
+        f"/run/systemd/system/{RECOVER}.d/90-test.conf",
+        "[Unit]\nConditionPathExists=\n[Service]\nExecStart=\nExecStart=/usr/bin/python3 -IS /srv/probe\n",
+    )
+    system.run("systemctl daemon-reload")
+    system.run(f"systemctl start {RECOVER}")
+    words = "root|own|write|read|packet|netlink|device|suid|signal|process|run"
+    said = [line for line in system.journal(RECOVER).splitlines() if re.match(words, line)]
+    assert said[:2] == ["root 0 0 0", "own folder done"]
+    assert len(said) == 2 + 9 + 5 + 8
+    assert [line for line in said[2:] if line.endswith("done")] == []
 
 
 # --- a full disk ------------------------------------------------------------------------------------------------------
