@@ -9,7 +9,7 @@ Rules for every part; each part has more of its own (`tests.sim.parts`), as whet
 | `stranger` | lines and devices that no approved change names are not touched |
 | `unapproved` | nothing is done for a change before enough people approved it |
 | `cancelled` | nothing is announced of a change after its cancel was taken |
-| `crashed` | no change is given up for a fault of the agent's own |
+| `crashed` | no task crashes of a program that lives, and no change is given up for a fault of the agent's own |
 | `restless` | some time after the last fault, every change is over and nothing is held |
 | `log` | the log adds up |
 """
@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tests.sim.crashes import Crashed
 from tests.sim.part import Part
 from tests.sim.witness import Deed, Lost, Seen
 
@@ -88,6 +89,7 @@ class Evidence:
     ended_at: float
     lost: Sequence[Lost] = ()
     restored: Sequence[float] = ()
+    crashes: Sequence[Crashed] = ()
 
     @property
     def acted(self) -> list[Deed]:
@@ -153,6 +155,8 @@ def _crashed(e: Evidence) -> Iterable[Verdict]:
         put_back = move.detail == PUT_BACK and any(at <= move.at for at in e.restored)
         if move.reason == "given-up" and not put_back:
             yield Verdict("crashed", move.at, move.service, f"{move.state}: {move.detail}", leaf=move.seq)
+    for crash in e.crashes:
+        yield Verdict("crashed", crash.at, crash.by, f"{crash.task or 'a task'}: {crash.error}")
 
 
 def _rest(e: Evidence) -> Iterable[Verdict]:

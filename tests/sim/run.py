@@ -17,6 +17,7 @@ from trio.testing import MockClock
 
 from tests.sim import faults as table
 from tests.sim.all_parts import PARTS
+from tests.sim.crashes import CrashReader, crashes_read
 from tests.sim.judge import Asked, Evidence, Verdict, judge
 from tests.sim.part import Part, WorldFault
 from tests.sim.people import Desk
@@ -106,7 +107,7 @@ def run_seed(
                 await trio.sleep(REST_S)
             if world.witness.failed is not None:
                 raise world.witness.failed
-            evidence = await _gather(world, desk)
+            evidence = await _gather(world, desk, crashes)
             seen = world.witness.seen
             writes = sum(bool(w.by) for w in seen.writes)
             return Told(
@@ -123,7 +124,8 @@ def run_seed(
                 _leaves_sha256(world),
             )
 
-    return trio.run(main, clock=MockClock(autojump_threshold=0))
+    with crashes_read() as crashes:
+        return trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
 def _leaves_sha256(world: World) -> str:
@@ -132,7 +134,7 @@ def _leaves_sha256(world: World) -> str:
     return hashlib.sha256(b"".join(leaves)).hexdigest()
 
 
-async def _gather(world: World, desk: Desk) -> Evidence:
+async def _gather(world: World, desk: Desk, crashes: CrashReader) -> Evidence:
     """Return what the judgment rests on; the agent's own word counts only for its log's sums."""
     with closing(sqlite3.connect(f"file:{world.files.state / 'agent.db'}?mode=ro", uri=True)) as log:
         held = [row[0] for row in log.execute("SELECT address FROM address_lock")]
@@ -153,6 +155,7 @@ async def _gather(world: World, desk: Desk) -> Evidence:
         trio.current_time(),
         world.lost,
         world.restored,
+        crashes.found,
     )
 
 

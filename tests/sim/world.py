@@ -54,6 +54,8 @@ BACK_S = 2.0
 """After how long systemd starts an agent again that died."""
 PACES = (1000, 1000, 1)
 """How many items of a batch the agent begins in a second: all at once, or so that others come in between."""
+SOAKS_S = (0, 0, 40)
+"""How long the agent watches the first item of a batch before it goes on with the others."""
 BILLING_S = 900.0
 """How often billing exports."""
 PartT = TypeVar("PartT", bound=Part)
@@ -372,8 +374,9 @@ def _files(world: World, declared: Sequence[Declared]) -> Files:
     for one in declared:
         secrets |= one.secrets
     terms = next((one.billing_terms for one in declared if one.billing_terms), FILE_DECIDES)
-    pace = {"pace": random.Random(f"pace {world.options.seed}").choice(PACES)}
-    files = make_files(world.options.folder, mapping, world.isp.services, secrets, policy=pace, billing=terms)
+    dice = random.Random(f"pace {world.options.seed}")
+    policy = {"pace": dice.choice(PACES), "soak_s": dice.choice(SOAKS_S), "canary": 1}
+    files = make_files(world.options.folder, mapping, world.isp.services, secrets, policy=policy, billing=terms)
     for one in declared:
         files.billing.rows |= {service: dict(row) for service, row in one.billing.items()}
     return files

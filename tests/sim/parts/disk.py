@@ -109,7 +109,8 @@ class DiskPart(Part):
         return [*self._world.logins, *self._world.logins.values()]
 
     def _refused(self, path: Path) -> None:
-        if path.name.startswith("agent.db"):
+        # agent.db itself grows by checkpoints alone: one that fails loses nothing, and SQLite's COMMIT says nothing
+        if path.name == "agent.db-wal":
             self.refused_at.append(trio.current_time())
 
     # --- copies -------------------------------------------------------------------------------------------------------

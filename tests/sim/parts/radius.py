@@ -36,6 +36,8 @@ from tests.sim.world import World
 T = TypeVar("T")
 READ: Final = frozenset({"radcheck", "radreply", "radusergroup", "radgroupcheck", "radgroupreply"})
 """The tables by which a login is answered."""
+EARLY_S: Final = 10.0
+"""Within which time people first contradict each other: few lines are suspended yet, so that a batch has many items."""
 
 
 class RadiusPart(Part):
@@ -70,8 +72,9 @@ class RadiusPart(Part):
         return Declared()
 
     async def work(self, world: World, desk: Desk, within_s: float) -> None:
-        """Let people contradict each other."""
-        await dispute(desk, random.Random(f"{world.options.seed} dispute"), within_s)
+        """Let people contradict each other, at once and once more later."""
+        await dispute(desk, random.Random(f"{world.options.seed} dispute"), EARLY_S)
+        await dispute(desk, random.Random(f"{world.options.seed} dispute again"), within_s / 2)
 
     def close(self) -> None:
         """Let go of the database."""

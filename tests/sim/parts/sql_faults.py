@@ -65,7 +65,7 @@ async def _away(server: SqlServer, logins: list[str], dice: random.Random) -> No
     await trio.sleep(away_s)
 
 
-async def _failover(server: SqlServer, logins: list[str], dice: random.Random) -> None:
+async def failover(server: SqlServer, logins: list[str], dice: random.Random) -> None:
     """Fail over just after a commit of the agent's, or at any time; the last commits are lost, whoever did them."""
     away_s, forget = dice.choice((0.0, 3.0, 20.0)), dice.randint(1, 4)
     if dice.random() < 0.6:
@@ -110,7 +110,6 @@ FAULTS: Final = (
     SqlFault("sql-read-only", _read_only),
     SqlFault("sql-restart", _restart, 3),
     SqlFault("sql-away", _away),
-    SqlFault("sql-failover", _failover, 2),
     SqlFault("sql-refused", _refused),
     SqlFault("sql-other-writer", _other_writer, 10),
 )
