@@ -1,9 +1,10 @@
 """A subscriber's packet on its way through the firewall: whether it gets out, and by which rule. Pure, IPv4 and IPv6.
 
-A packet meets raw's prerouting first and filter's forward then; its family decides the rules and lists. Known are the
-matchers by which operators hold subscribers back: addresses and lists, interfaces and their lists, connection state,
-protocol and port, MAC, nat state, IPsec policy. A rule with any other matcher does not match, and the verdict names the
-matcher as unsure: an honest "perhaps".
+A packet meets raw's prerouting first, then mangle's prerouting and forward, which may mark it, and filter's forward
+then; its family decides the rules and lists. Known are the matchers by which operators hold subscribers back: addresses
+and lists, interfaces and their lists, connection state, protocol and port, MAC, nat state, IPsec policy, marks of
+packets and connections. A connection's mark is what its packet at hand gets: none is remembered. A rule with any other
+matcher does not match, and the verdict names the matcher as unsure: an honest "perhaps".
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from lab.router.table import Row
 FILTER: Final = "/ip/firewall/filter"
 NAT: Final = "/ip/firewall/nat"
 RAW: Final = "/ip/firewall/raw"
+MANGLE: Final = "/ip/firewall/mangle"
 LISTS: Final = "/ip/firewall/address-list"
 CONNECTIONS: Final = "/ip/firewall/connection"
 _LISTS: Final = (LISTS, "/ipv6/firewall/address-list")
@@ -31,7 +33,8 @@ _MEMBERS: Final = "/interface/list/member"
 _NO_MATCHERS: Final = frozenset(
     (
         "action", "address-list", "address-list-timeout", "chain", "comment", "disabled", "hw-offload", "jump-target",
-        "log", "log-prefix", "reject-with", "to-addresses", "to-ports",
+        "log", "log-prefix", "new-connection-mark", "new-packet-mark", "new-routing-mark", "passthrough", "reject-with",
+        "to-addresses", "to-ports",
     )
 )  # fmt: skip
 _PASSES_ON: Final = frozenset(("log", "passthrough", "add-src-to-address-list", "add-dst-to-address-list"))
@@ -69,6 +72,8 @@ class Packet:
     source_mac: str = ""
     nat_state: str = ""
     bridge: str = ""
+    packet_mark: str = ""
+    connection_mark: str = ""
 
     @property
     def family(self) -> int:
@@ -221,6 +226,8 @@ class Firewall:
             "in-interface-list": lambda p, x: self._on_interface_list(x, p.in_interface),
             "out-interface-list": lambda p, x: self._on_interface_list(x, p.out_interface),
             "src-mac-address": lambda p, x: x == p.source_mac,
+            "packet-mark": lambda p, x: x == (p.packet_mark or "no-mark"),
+            "connection-mark": lambda p, x: x == (p.connection_mark or "no-mark"),
             # neither end is the router itself, or a broadcast
             "src-address-type": lambda _, x: "unicast" in x.split(","),
             "dst-address-type": lambda _, x: "unicast" in x.split(","),
@@ -275,7 +282,7 @@ class Firewall:
             return first
         if first.action == "notrack":
             packet = replace(packet, state="untracked")
-        then = self.walk(packet)
+        then = self.walk(self.marked(packet))
         return replace(then, unsure=(*first.unsure, *then.unsure))
 
     def walk(self, packet: Packet, path: str = FILTER, chain: str = "forward") -> Walk:
@@ -314,6 +321,39 @@ class Firewall:
             out = action not in ("drop", "reject", "tarpit")
             return Walk(out, rule.id, action, rule.props.get("comment", ""), tuple(unsure))
         return None
+
+    def marked(self, packet: Packet) -> Packet:
+        """The packet with the marks that mangle gives it before it comes to the filter."""
+        path = of_family(MANGLE, packet.family)
+        if not self.store.find_model(path):
+            return packet
+        rules = [row for row in self.store.table(path) if row.props.get("disabled") != "true"]
+        for chain in ("prerouting", "forward"):
+            packet, _ = self._mark(packet, rules, chain, 0)
+        return packet
+
+    def _mark(self, packet: Packet, rules: list[Row], chain: str, depth: int) -> tuple[Packet, bool]:
+        """Send a packet down a chain of mangle; and whether a rule took it out of the whole table's chain."""
+        known = replace(packet, out_interface="") if chain == "prerouting" else packet
+        for rule in rules:
+            shown = replace(known, packet_mark=packet.packet_mark, connection_mark=packet.connection_mark)
+            if rule.props.get("chain") != chain or not self.matches(rule, shown, []):
+                continue
+            action = rule.props.get("action", "accept")
+            if action == "return":
+                return packet, False
+            if action == "jump" and depth < JUMPS_MAX:
+                packet, ended = self._mark(packet, rules, rule.props.get("jump-target", ""), depth + 1)
+                if ended:
+                    return packet, True
+            elif action == "mark-packet":
+                packet = replace(packet, packet_mark=rule.props.get("new-packet-mark", ""))
+            elif action == "mark-connection" and packet.state != "untracked":
+                packet = replace(packet, connection_mark=rule.props.get("new-connection-mark", ""))
+            marks = action.startswith("mark-")
+            if action == "accept" or (marks and rule.props.get("passthrough") in ("false", "no")):
+                return packet, True
+        return packet, False
 
     def moved(self, packet: Packet) -> Walk | None:
         """The nat rule that sends a new connection elsewhere, if one does."""

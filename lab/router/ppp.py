@@ -391,6 +391,10 @@ class Access:
         self._bring_lists(session, terms.address_lists)
         if name := terms.profile.props.get("interface-list"):
             self._add(session, "/interface/list/member", {"list": name, "interface": session.interface})
+        for prop, way in (("incoming-filter", "in-interface"), ("outgoing-filter", "out-interface")):
+            if target := terms.profile.props.get(prop):
+                jump = {"chain": "ppp", "action": "jump", "jump-target": target, way: session.interface}
+                self._add(session, "/ip/firewall/filter", jump)
 
     def _bring_queue(self, session: Session, rate_limit: str) -> None:
         if not (limits := queue_of(rate_limit)):

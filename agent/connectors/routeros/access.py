@@ -165,7 +165,12 @@ class ProfileAccess:
             profile = self._at(self.menus.profile, enforce.expect[PROFILE])
             wanted += [self._at(self.menus.began, name), profile, self._at(RouterResource.FILTER, ALL)]
         members = self._members_to_read(_expected(enforce), seen) if sessions else ()
-        return [*(a for a in wanted if a not in seen), *members]
+        missing = [*(a for a in wanted if a not in seen), *members]
+        return missing or (self._signs_to_read(enforce.expect[PROFILE], seen) if sessions else [])
+
+    def _signs_to_read(self, profile: str, seen: Mapping[Address, Seen]) -> list[Address]:  # noqa: ARG002  as above
+        """Return what `_unseen` needs."""
+        return []
 
     def _also_read(self, login: str) -> Sequence[Address]:  # noqa: ARG002  those who need more say so
         """Return the other facts that a plan and its judgment rest on, with or without sessions."""
@@ -304,6 +309,8 @@ class ProfileAccess:
             if isinstance(how, CannotEnforce):
                 return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, how.detail)
             if how and not _expected(enforce) and len(places) == len(sessions):
+                if unseen := self._unseen(enforce.expect[PROFILE], sessions, seen):
+                    return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, unseen)
                 return Judgment(Enforced.YES, ProofReason.SEEN, f"new session {' · '.join(places)}: {how}")
         return self._by_lists(enforce, sessions, seen)
 
@@ -351,6 +358,15 @@ class ProfileAccess:
         if all(lists <= found for found in listed):
             return Judgment(Enforced.YES, ProofReason.SEEN, f"{told} in list {names}")
         return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, f"{told} is not in list {names}")
+
+    def _unseen(
+        self,
+        profile: str,  # noqa: ARG002  those whose sessions show it look
+        sessions: Mapping[str, Mapping[str, str]],  # noqa: ARG002  as above
+        seen: Mapping[Address, Seen],  # noqa: ARG002  as above
+    ) -> str:
+        """Return why sessions of a profile without lists are not seen to have it; "": they are."""
+        return ""
 
     def _listed(
         self, sessions: Mapping[str, Mapping[str, str]], lists: Collection[str], seen: Mapping[Address, Seen]
@@ -414,9 +430,10 @@ class ProfileAccess:
         found = self._listed(sessions, lists, seen)
         if access is Access.ACTIVE:
             return any(found)
-        if not lists:  # only the address tells a suspended session
-            how = self._effect_of(self._method.suspended_profile, access, seen, tuple(sorted(_addresses(sessions))))
-            return bool(sessions) and isinstance(how, CannotEnforce)
+        if not lists:  # only the address, or its interface, tells a suspended session
+            profile = self._method.suspended_profile
+            how = self._effect_of(profile, access, seen, tuple(sorted(_addresses(sessions))))
+            return bool(sessions) and (isinstance(how, CannotEnforce) or bool(self._unseen(profile, sessions, seen)))
         return len(found) < len(sessions) or not all(lists <= one for one in found)
 
     def _suspended_lists(self, seen: Mapping[Address, Seen]) -> tuple[str, ...]:
@@ -488,11 +505,12 @@ class ProfileAccess:
         if not_held:
             return not_held
         lists = _lists(value)
-        if not lists and not places:
+        confined = self._confined(profile, lists, places, seen)
+        if not confined.is_told:
             return CannotEnforce(
                 MethodReason.NO_LIST, f"profile {profile} has no address-list, so nothing keeps anybody in"
             )
-        kept = self._kept(seen, self._confined(profile, lists, places, seen))
+        kept = self._kept(seen, confined)
         if isinstance(kept, LetOut):
             if lists:
                 return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, kept.advice)
@@ -502,9 +520,10 @@ class ProfileAccess:
     def _confined(
         self, profile: str, lists: Collection[str], places: tuple[str, ...], seen: Mapping[Address, Seen]
     ) -> Confined:
-        """Return how a session looks to the rules; its profile says in which interface list its interface is put."""
-        joined = texts_of(seen[self._at(self.menus.profile, profile)].value).get("interface-list", "")
-        return Confined(frozenset(lists), places, self.interface, frozenset(filter(None, (joined,))))
+        """Return how a session looks to the rules; its profile names an interface list for it, and a chain."""
+        row = texts_of(seen[self._at(self.menus.profile, profile)].value)
+        joined = frozenset(filter(None, (row.get("interface-list", ""),)))
+        return Confined(frozenset(lists), places, self.interface, joined, row.get("incoming-filter", ""))
 
     def _ruleset(self, seen: Mapping[Address, Seen]) -> Ruleset:
         return self._rulesets.at(self._at(RouterResource.FILTER, ALL), seen)
@@ -585,7 +604,43 @@ class PppAccess(ProfileAccess):
             self._at(RouterResource.POOLS, ALL),
             asks_source(self._ruleset(seen), self._suspended_lists(seen)),
         )
-        return [pools] if asks and pools not in seen else []
+        missing = [pools] if asks and pools not in seen else []
+        return [*missing, *self._signs_to_read(self._method.suspended_profile, seen)]
+
+    def _signs_to_read(self, profile: str, seen: Mapping[Address, Seen]) -> list[Address]:
+        made = self._at(RouterResource.PROFILE, profile)
+        row = texts_of(seen[made].value) if made in seen else {}
+        joined = "" if row.get("address-list") else row.get("interface-list", "")
+        where = self._at(RouterResource.JOINED, joined)
+        return [where] if joined and where not in seen else []
+
+    def _unseen(self, profile: str, sessions: Mapping[str, Mapping[str, str]], seen: Mapping[Address, Seen]) -> str:
+        """Return why sessions are not seen to have a profile: by their addresses, or by what the login made.
+
+        A login made its interface a member of the profile's interface list, or a jump to the profile's chain.
+        """
+        places = tuple(sorted(_addresses(sessions)))
+        confined = self._confined(profile, (), places, seen)
+        if isinstance(self._kept(seen, replace(confined, joins=frozenset(), chain="")), KeptIn):
+            return ""
+        if len(sessions) > 1:  # a second session's interface may as well be another login's
+            return f"{len(sessions)} sessions: it is not seen that each has profile {profile}"
+        (session,) = sessions.values()
+        interface = f"<{session.get('service', '')}-{session.get('login', '')}>"
+        members = {
+            one
+            for name in confined.joins
+            if (where := self._at(RouterResource.JOINED, name)) in seen
+            for one in texts_of(seen[where].value)
+        }
+        jumps = {
+            rule.get("in-interface")
+            for rule in self._ruleset(seen).filter
+            if confined.chain and rule.get("jump-target") == confined.chain and rule.get("dynamic") == "true"
+        }
+        if interface in members | jumps:
+            return ""
+        return f"{interface} is not seen to have profile {profile}: {confined.text} does not have it"
 
     def _given(self, row: Mapping[str, str], profile: str, seen: Mapping[Address, Seen]) -> tuple[str, ...]:
         made = texts_of(seen[self._at(RouterResource.PROFILE, profile)].value)

@@ -98,6 +98,7 @@ class RouterResource(enum.StrEnum):
     CLIENTS6 = "ipv6/api-clients"
     POOLS = "ip/pools"
     POOLS6 = "ipv6/pools"
+    JOINED = "interface/joined"
     HELD = "ip/held"
     HELD6 = "ipv6/held"
     QUEUES = "queue/order"

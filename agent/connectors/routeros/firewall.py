@@ -20,7 +20,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from agent.connectors.routeros.arrivals import arriving
 from agent.connectors.routeros.matching import (
+    PPP,
     SILENT,
     Axis,
     Confined,
@@ -90,8 +92,9 @@ class LetOut:
 
 def keeps_in(ruleset: Ruleset, confined: Confined) -> KeptIn | LetOut:
     """Return whether the rules drop a suspended subscriber's packets to the internet."""
-    if not confined.lists and not confined.addresses:
+    if not confined.is_told:
         return LetOut("it is in no address list, and its addresses are not known", mend="name a list or a prefix")
+    confined = arriving(ruleset, confined)
     found = _judge(ruleset, confined, _Budget())
     if isinstance(found, _Walked) and not found.leaks and not found.flows:
         fasttracks = any(is_on(rule) and rule.get("action") == "fasttrack-connection" for rule in ruleset.filter)
@@ -116,7 +119,7 @@ def passing(ruleset: Ruleset, confined: Confined) -> Mapping[str, str]:
     matcher = Matcher(ruleset, confined)
     found = {}
     for what, packets in matcher.beside(states("untracked" if _untracks(ruleset) else "new")).items():
-        walked = _walked(ruleset, matcher, packets, _Budget())
+        walked = _walked(ruleset, confined, matcher, packets, _Budget())
         if isinstance(walked, _Walked) and walked.leaks:
             first = walked.leaks[0]
             found[what] = first.place or first.name
@@ -152,9 +155,22 @@ def source_lists(rules: Iterable[Rule]) -> frozenset[str]:
     return frozenset(rule["src-address-list"].removeprefix("!") for rule in rules if rule.get("src-address-list"))
 
 
+def own_rules(ruleset: Ruleset, confined: Confined) -> list[Rule]:
+    """Return the rules that the router makes at the login for the `incoming-filter` of the subscriber's profile.
+
+    It is a jump in chain `ppp`. Its place among rules that people put there is not known: then it counts for nothing.
+
+    Source: RouterOS manual, "PPP AAA" (incoming-filter: chain ppp, and jumps to it, are to be made by hand).
+    """
+    by_hand = any(rule.get("chain") == PPP and rule.get("dynamic") != "true" for rule in ruleset.filter)
+    if not confined.chain or confined.interface != PPP or by_hand:
+        return []
+    return [{"chain": PPP, "action": "jump", "jump-target": confined.chain}]
+
+
 def asks_source(ruleset: Ruleset, lists: Collection[str]) -> bool:
     """Tell whether the rules may decide by the subscriber's address, beside the lists that it is in."""
-    rules = [*ruleset.filter, *(ruleset.raw or ())]
+    rules = [*ruleset.filter, *(ruleset.raw or ()), *(ruleset.mangle or ())]
     return any(rule.get("src-address") for rule in rules) or not source_lists(rules) <= {*lists}
 
 
@@ -279,14 +295,17 @@ class _Table:
 def _judge(ruleset: Ruleset, confined: Confined, budget: _Budget) -> _Walked | str:
     """Return the fate of the packets, or why it cannot be followed."""
     matcher = Matcher(ruleset, confined)
-    return _walked(ruleset, matcher, matcher.packets(_UNTRACKED if _untracks(ruleset) else _TRACKED), budget)
+    packets = matcher.packets(_UNTRACKED if _untracks(ruleset) else _TRACKED)
+    return _walked(ruleset, confined, matcher, packets, budget)
 
 
 def _untracks(ruleset: Ruleset) -> bool:
     return (ruleset.tracking or {}).get("enabled") in ("no", "false")
 
 
-def _walked(ruleset: Ruleset, matcher: Matcher, packets: list[Box], budget: _Budget) -> _Walked | str:
+def _walked(
+    ruleset: Ruleset, confined: Confined, matcher: Matcher, packets: list[Box], budget: _Budget
+) -> _Walked | str:
     """Return the fate of these packets of a subscriber, or why it cannot be followed."""
     tracking = ruleset.tracking or {}
     try:
@@ -295,7 +314,7 @@ def _walked(ruleset: Ruleset, matcher: Matcher, packets: list[Box], budget: _Bud
         for escape in raw.escapes:
             untracked = escape.action == "notrack"
             packets += [_untracked(box) if untracked else box for box in escape.packets]
-        table = _Table(ruleset.filter, matcher, "rule", budget)
+        table = _Table([*ruleset.filter, *own_rules(ruleset, confined)], matcher, "rule", budget)
         budget.spend((len(packets) - 1) * _pieces(packets))
         left = table.send(apart(packets), _FORWARD)
     except _TooComplexError as err:
@@ -346,6 +365,10 @@ def _mend(ruleset: Ruleset, confined: Confined, found: _Walked | str) -> str:
         if isinstance(after, _Walked) and not after.leaks and not (after.flows and not _leaks(found)):
             return text
     behind = ", behind what lets it reach the pay page" if any(_serves(r, confined) for r in ruleset.filter) else ""
+    if confined.chain and not (confined.lists or confined.addresses or confined.joins):
+        reached = any(rule.get("jump-target") == PPP and is_on(rule) for rule in ruleset.filter)
+        jump = "add a rule at the top: chain=forward action=jump jump-target=ppp"
+        return f"add a rule at the end: chain={confined.chain} action=drop" if reached else jump
     return f"add a rule at the top{behind}: chain=forward action=drop {confined.matcher}"
 
 

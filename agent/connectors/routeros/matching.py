@@ -18,9 +18,11 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from agent.connectors.routeros.addresses import networks, within
+from agent.connectors.routeros.marks import marked
 from agent.connectors.routeros.packet_sets import Box, Spans, both, less, spans
 
 Rule = Mapping[str, str]
@@ -33,6 +35,7 @@ _ALL_OF_A_KIND: Final = "all-"
 """How the names begin that stand for all interfaces of a kind: `all-ethernet`, `all-vlan`, `all-ppp`."""
 DYNAMIC: Final = "<"
 """How the names of interfaces begin that are made at a login: `<pppoe-amina.h>`."""
+_SESSION: Final = f"{DYNAMIC}ppp "
 WIDE: Final = "dst-address-list-wide"
 """A property that whoever reads the rules adds: `true` where the list of `dst-address-list` `is_wide`."""
 HELD: Final = "dst-address-list-held"
@@ -69,6 +72,10 @@ SILENT: Final = frozenset(
         "hw-offload",
         "address-list",
         "address-list-timeout",
+        "new-packet-mark",
+        "new-connection-mark",
+        "new-routing-mark",
+        "passthrough",
         "bytes",
         "packets",
         WIDE,
@@ -81,6 +88,8 @@ _ROUTED_6: Final = networks("2000::/3")[0]
 """All of IPv6 that the internet routes (RFC 4291 section 2.4)."""
 FILLS: Final = frozenset({"add-src-to-address-list", "add-dst-to-address-list"})
 """Actions that put an address of the packet into a list."""
+MARKS: Final = frozenset({"packet-mark", "connection-mark"})
+"""Matchers for which the mangle rules are to be known."""
 _TCP, _UDP = 6, 17
 _PROTOCOLS: Final = {
     "icmp": 1, "igmp": 2, "ipencap": 4, "tcp": _TCP, "udp": _UDP, "dccp": 33, "ipv6-encap": 41, "gre": 47,
@@ -93,6 +102,11 @@ _WITH_PORTS: Final = spans(((_TCP, _TCP), (_UDP, _UDP)))
 _ICMP: Final = ((1, 1), (58, 58))
 DNS: Final = "DNS"
 PING: Final = "ping"
+
+
+def session_of(joined: str) -> str:
+    """Return the name that stands, among a list's interfaces, for all sessions of profiles with an interface list."""
+    return f"{_SESSION}{joined}>"
 
 
 class Axis(enum.IntEnum):
@@ -133,24 +147,38 @@ class Confined:
     `lists`: the address lists that it is a member of. `addresses`: its fixed addresses, or the prefixes or ranges of
     the pool that it gets one from; empty: not known. `interface`: where its packets come in: `ppp` for a session's
     dynamic interface, else an interface's name; "": not known. `joins`: the interface lists that its session's
-    interface is put in at the login.
+    interface is put in at the login. `chain`: the one that its profile's `incoming-filter` sends its packets to.
     """
 
     lists: frozenset[str] = frozenset()
     addresses: tuple[str, ...] = ()
     interface: str = ""
     joins: frozenset[str] = frozenset()
+    chain: str = ""
+
+    @property
+    def is_told(self) -> bool:
+        """Whether anything tells rules that a packet is this subscriber's."""
+        return bool(self.lists or self.addresses or self.joins or self.chain)
 
     @property
     def text(self) -> str:
-        """The subscriber for people: `list suspended`, else its addresses."""
-        return f"list {', '.join(sorted(self.lists))}" if self.lists else ", ".join(self.addresses)
+        """The subscriber for people: `list suspended`, else its addresses, its interface list or its chain."""
+        if self.lists:
+            return f"list {', '.join(sorted(self.lists))}"
+        if self.joins:
+            return f"interface list {', '.join(sorted(self.joins))}"
+        return ", ".join(self.addresses) or f"incoming-filter {self.chain}"
 
     @property
     def matcher(self) -> str:
         """The matcher of a rule that is about this subscriber only."""
         if self.lists:
             return f"src-address-list={min(self.lists)}"
+        if self.joins:
+            return f"in-interface-list={min(self.joins)}"
+        if not self.addresses:
+            return f"jump-target={self.chain}"
         first, *more = self.addresses
         return f"src-address={first}" + (f" (and one each for {', '.join(more)})" if more else "")
 
@@ -163,7 +191,8 @@ class Ruleset:
     interfaces of each. `members`: entries of address lists, entry -> `dynamic` or `static`, of those that were read.
     `ways_out`: the interfaces of the default routes. `tracking`: the settings of connection tracking. `filled`: the
     address lists that rules of other tables (mangle, nat) add to as packets come. `tunnels`: the networks at the other
-    ends of IPsec policies.
+    ends of IPsec policies. `mangle`: its rules, where others ask for marks. `routes`: networks, and the interfaces that
+    lead to each ("": one that cannot be told).
     """
 
     filter: Sequence[Rule]
@@ -174,11 +203,13 @@ class Ruleset:
     tracking: Mapping[str, str] | None = None
     filled: frozenset[str] = frozenset()
     tunnels: frozenset[str] | None = None
+    routes: Mapping[str, frozenset[str]] | None = None
+    mangle: Sequence[Rule] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """The packets that a rule matches perhaps, and among them those that it matches surely; None: none."""
+    """Implements `marks.Matches`: the packets that a rule matches perhaps, and among them the sure ones; None: none."""
 
     may: Box | None
     must: Box | None
@@ -256,9 +287,12 @@ class Matcher:
             "src-address-type": self._kind_of_address,
             "connection-nat-state": self._nat_state,
             "ipsec-policy": self._ipsec,
+            "packet-mark": partial(self._mark, "packet"),
+            "connection-mark": partial(self._mark, "connection"),
         }
         """By matcher; any other matches perhaps."""
-        self._rules = (*ruleset.filter, *(ruleset.raw or ()))
+        self._rules = (*ruleset.filter, *(ruleset.raw or ()), *(ruleset.mangle or ()))
+        self._marks: dict[tuple[str, str], Box | None] = {}
         self._filled = fills(self._rules) | ruleset.filled
         self._adds_up: bool | None = None
         """Whether all the places that rules name are much of the internet together; None: not asked yet."""
@@ -400,11 +434,18 @@ class Matcher:
             if name in self._confined.joins:
                 return _Part(None, sure=Sure.ALL)
             held = lists.get(name)
-            outside = held is not None and not held & fixed and not any(one.startswith(DYNAMIC) for one in held)
+            outside = held is not None and not held & fixed and not any(map(self._may_be_mine, held))
             return _Part(None, sure=Sure.NONE) if outside else _SOME
         if not mine or name not in lists:
             return _SOME
         return _Part(None, sure=Sure.ALL if mine in lists[name] else Sure.NONE)
+
+    def _may_be_mine(self, interface: str) -> bool:
+        """Tell whether an interface may be the session's: its profile, where that is known, has one interface list."""
+        joins = self._confined.joins
+        return interface.startswith(DYNAMIC) and not (
+            joins and interface.startswith(_SESSION) and interface not in map(session_of, joins)
+        )
 
     def _destination(self, text: str, _: Rule) -> _Part:
         theirs = [network for part in text.split(",") for network in networks(part)]
@@ -445,7 +486,9 @@ class Matcher:
     def _reached(self, rule: Rule, name: str) -> list[str]:
         """Return the destination that a rule lets the subscriber reach, perhaps, by the property of that name."""
         text = rule.get(name, "")
-        lets = (rule.get("action") in _DROPS) == text.startswith("!")
+        action = rule.get("action", "")
+        drops = action in _DROPS or action.startswith("mark-")  # what has a mark is dropped, perhaps
+        lets = drops == text.startswith("!")
         if not text or not lets or not is_on(rule) or self._is_of_others(rule):
             return []
         return [text.removeprefix("!")]
@@ -475,6 +518,27 @@ class Matcher:
         name = rule.get("in-interface-list", "")
         held = (self._ruleset.interface_lists or {}).get(name, frozenset()) | {rule.get("in-interface", "")} - {""}
         return bool(held) and "!" not in name and held <= set(self._ways)
+
+    def _mark(self, kind: str, name: str, _: Rule) -> _Part:
+        """Judge by the mangle rules; a mark that they do not surely set may be another's work (a profile, RADIUS)."""
+        if (kind, name) not in self._marks:
+            self._marks[kind, name] = None  # where mangle rules ask for the mark that they set
+            rules = self._ruleset.mangle or ()
+            self._marks[kind, name] = marked(rules, kind, name, self.match) if self._marks_stay(kind) else None
+        box = self._marks[kind, name]
+        if box is None:
+            return _SOME
+        narrow = [axis for axis in Axis if box[axis] != self._all[axis]]
+        if not narrow:
+            return _Part(None, sure=Sure.ALL)
+        return _Part(narrow[0], self._all[narrow[0]], box[narrow[0]]) if len(narrow) == 1 else _SOME
+
+    def _marks_stay(self, kind: str) -> bool:
+        """Tell whether all packets may carry a mark: one without tracking is of no connection."""
+        untracked = any(rule.get("action") == "notrack" and is_on(rule) for rule in self._ruleset.raw or ())
+        return kind == "packet" or not (
+            untracked or (self._ruleset.tracking or {}).get("enabled") in (None, "no", "false")
+        )
 
     def _ipsec(self, text: str, _: Rule) -> _Part:
         """Judge by the networks at the other ends of the router's tunnels: packets into one go to them.

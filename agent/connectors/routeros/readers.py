@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from agent.connectors.base import UnreadableError
 from agent.connectors.routeros import interfaces, menus, placed_rules
 from agent.connectors.routeros.addresses import ALL, RouterResource, address, member, rows_value, texts_of
+from agent.connectors.routeros.arrivals import BY_INTERFACE
 from agent.connectors.routeros.connections_session import Connections
 from agent.connectors.routeros.errors import NO_MENU, TrapError
 from agent.connectors.routeros.firewall import garden_lists, source_lists
@@ -23,7 +24,7 @@ from agent.connectors.routeros.live_sessions import (
     by_owner,
     names,
 )
-from agent.connectors.routeros.matching import FILLS, HELD, WIDE, Ruleset, held_by, is_wide
+from agent.connectors.routeros.matching import FILLS, HELD, MARKS, WIDE, Ruleset, held_by, is_wide
 from agent.connectors.routeros.rows import KEPT, KeptMenu, by_key, value_of
 from agent.connectors.routeros.rulesets import ruleset_value
 from agent.connectors.routeros.values import RouterKind, normalize
@@ -126,6 +127,7 @@ class Readers:
             RouterResource.BINDING: self._bindings,
             RouterResource.HOTSPOT_LOGINS: self._logins,
             RouterResource.AAA: self._aaa,
+            RouterResource.JOINED: self._joined,
             RouterResource.ONLINE: self._online,
             RouterResource.WAYS: self._ways,
             **{resource: partial(self._rows, resource) for resource in KEPT},
@@ -341,6 +343,14 @@ class Readers:
                 found.setdefault(row.get("list", ""), {})[normalize(RouterKind.RANGE, row.get("address", ""))] = kind
         return dict(found)
 
+    async def _joined(self, api: RouterApi, _: Version, lists: Sequence[str]) -> dict[str, Value]:
+        rows = await self.print(api, "/interface/list/member", ("list", "interface", "disabled"), "list", lists)
+        found: dict[str, dict[str, str]] = {}
+        for row in rows:
+            if row.get("disabled") != "true":
+                found.setdefault(row.get("list", ""), {})[row.get("interface", "")] = "yes"
+        return dict(found)
+
     async def _listed(self, path: str, api: RouterApi, _: Version, places: Sequence[str]) -> dict[str, Value]:
         wanted = ("list", "address", "dynamic", "disabled")
         rows = await self.print(api, path, wanted, "address", places)
@@ -356,12 +366,15 @@ class Readers:
         menu = _Menus(api, self._timeout_s)
         rules = _plain((await self._ask(api, f"{path}/print")).rows)
         raw = _plain(await menu.rows(path.replace("/filter", "/raw"), ()))
-        lists, gardens = source_lists((*rules, *raw)), garden_lists((*rules, *raw))
+        asked = {name for row in (*rules, *raw) for name, text in row.items() if text}
+        mangle = _plain(await menu.rows(path.replace("/filter", "/mangle"), ())) if asked & MARKS else None
+        every = (*rules, *raw, *(mangle or ()))
+        lists, gardens = source_lists(every), garden_lists(every)
         entries = await self._entries_of(path, api, version, sorted(lists | gardens))
         sizes = {name: _size(entries[name]) for name in gardens}
-        for row in (*rules, *raw):
+        for row in every:
             row.update(sizes.get(row.get("dst-address-list", "").removeprefix("!"), {}))
-        used = {name for row in (*rules, *raw) for name, text in row.items() if text}
+        used = {name for row in every for name, text in row.items() if text}
         tracking = _plain(await menu.rows("/ip/firewall/connection/tracking", _TRACKING))
         ruleset = Ruleset(
             filter=rules,
@@ -373,6 +386,8 @@ class Readers:
             tracking=tracking[0] if tracking else None,
             filled=await _filled(menu, path) if lists | gardens else frozenset(),
             tunnels=await _tunnels(menu) if "ipsec-policy" in used else None,
+            routes=await interfaces.routes(menu, path) if used & BY_INTERFACE else None,
+            mangle=mangle,
         )
         return {ALL: ruleset_value(ruleset)}
 

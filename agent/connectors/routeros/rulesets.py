@@ -5,8 +5,10 @@ Its rows: the filter rules first, by their numbers from 1; then by key the other
 
 * `raw N`: the raw rules; `interfaces LIST`: a list's interfaces; `members LIST`: an address list's entries, with
   `dynamic` or `static`; `ways`: the interfaces of the default routes; `tracking`: the settings of connection tracking;
-  `filled`: the address lists that mangle and nat rules add to; `tunnels`: the other ends of IPsec policies.
-* `read`: which of `raw`, `interfaces`, `ways` and `tunnels` were read, since one without rows has no key here.
+  `filled`: the address lists that mangle and nat rules add to; `tunnels`: the other ends of IPsec policies;
+  `route NETWORK`: the interfaces that lead to a network; `mangle N`: the mangle rules.
+* `read`: which of `raw`, `interfaces`, `ways`, `tunnels`, `route` and `mangle` were read, since one without rows has no
+  key here.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from agent.connectors.routeros.addresses import rows_of, rows_value
+from agent.connectors.routeros.arrivals import arriving
 from agent.connectors.routeros.firewall import KeptIn, LetOut, asks_source, keeps_in, keeps_out
 from agent.connectors.routeros.matching import Confined, Ruleset
 from agent.model import Address, Seen, Value
@@ -26,7 +29,8 @@ _KNOWN_MAX: Final = 64
 _VERDICTS_MAX: Final = 512
 """Verdicts that are kept of one value; chosen arbitrarily."""
 _RAW, _INTERFACES, _MEMBERS, _WAYS, _TRACKING, _FILLED = "raw", "interfaces", "members", "ways", "tracking", "filled"
-_TUNNELS: Final = "tunnels"
+_TUNNELS, _ROUTES, _MANGLE = "tunnels", "route", "mangle"
+_PARTS: Final = (_RAW, _INTERFACES, _MEMBERS, _ROUTES, _MANGLE)
 
 
 def ruleset_value(ruleset: Ruleset) -> Value:
@@ -37,7 +41,7 @@ def ruleset_value(ruleset: Ruleset) -> Value:
 def ruleset_of(value: Value) -> Ruleset:
     """Return the ruleset of such a value; a value of filter rules alone is one of which nothing else was read."""
     rows = rows_of(value)
-    parts: dict[str, dict[str, Mapping[str, str]]] = {_RAW: {}, _INTERFACES: {}, _MEMBERS: {}}
+    parts: dict[str, dict[str, Mapping[str, str]]] = {kind: {} for kind in _PARTS}
     for key, row in rows.items():
         kind, _, name = key.partition(" ")
         if kind in parts:
@@ -53,6 +57,8 @@ def ruleset_of(value: Value) -> Ruleset:
         tracking=rows.get(_TRACKING),
         filled=frozenset(rows.get(_FILLED, {}).values()),
         tunnels=frozenset(rows.get(_TUNNELS, {}).values()) if _TUNNELS in read else None,
+        routes={net: frozenset(row.values()) for net, row in parts[_ROUTES].items()} if _ROUTES in read else None,
+        mangle=tuple(parts[_MANGLE].values()) if _MANGLE in read else None,
     )
 
 
@@ -87,6 +93,7 @@ class Rulesets:
     def kept(self, value: Value, confined: Confined) -> KeptIn | LetOut:
         """Return `keeps_in` of a value's ruleset. An address on which no rule hangs makes no verdict of its own."""
         known = self._of(value)
+        confined = arriving(known.ruleset, confined)
         if confined.lists and confined.addresses and not asks_source(known.ruleset, confined.lists):
             confined = replace(confined, addresses=())
         verdict = known.verdicts.get(confined)
@@ -122,6 +129,7 @@ class Rulesets:
 def _rows(ruleset: Ruleset) -> Iterator[tuple[str, Mapping[str, str]]]:
     yield from _numbered("", ruleset.filter)
     yield from _numbered(f"{_RAW} ", ruleset.raw or ())
+    yield from _numbered(f"{_MANGLE} ", ruleset.mangle or ())
     for name, interfaces in (ruleset.interface_lists or {}).items():
         yield f"{_INTERFACES} {name}", _listed(interfaces)
     for name, entries in ruleset.members.items():
@@ -134,11 +142,15 @@ def _rows(ruleset: Ruleset) -> Iterator[tuple[str, Mapping[str, str]]]:
         yield _FILLED, _listed(ruleset.filled)
     if ruleset.tunnels:
         yield _TUNNELS, _listed(ruleset.tunnels)
+    for network, leads in (ruleset.routes or {}).items():
+        yield f"{_ROUTES} {network}", _listed(leads)
     found = {
         _RAW: ruleset.raw,
         _INTERFACES: ruleset.interface_lists,
         _WAYS: ruleset.ways_out,
         _TUNNELS: ruleset.tunnels,
+        _ROUTES: ruleset.routes,
+        _MANGLE: ruleset.mangle,
     }
     read = {what: "yes" for what, value in found.items() if value is not None}
     if read:

@@ -8,7 +8,7 @@ refuses to show is not checked.
 
 Sources: MikroTik's manual, "L3 Hardware Offloading" (no rule of the IP firewall triggers for packets that the switch
 routes), "HotSpot" (walled garden), "Proxy", "DHCP Server" (`address-pool`), "ARP", "PPP AAA" (profiles), "Configuration
-Management" (safe mode; flag floating-undo). Not read: mangle, VRFs, IPsec, containers.
+Management" (safe mode; flag floating-undo). Not read: VRFs, IPsec, containers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from agent.connectors.routeros.addresses import (
     rows_of,
     texts_of,
 )
-from agent.connectors.routeros.firewall import passing
+from agent.connectors.routeros.firewall import own_rules, passing
 from agent.connectors.routeros.matching import DNS, PPP, Confined, Ruleset
 from agent.connectors.routeros.rulesets import Rulesets
 from agent.connectors.routeros.safe_mode import FLOATING, HISTORY, SAFE_MODE, open_safe_mode
@@ -269,7 +269,7 @@ def ways_out(suspended: Suspended, seen: SeenAll, rules: RulesSeen, *, lease: Ro
                 found += _redirects(printed, suspended)
             case Way.SAFE_MODE:
                 found += filter(None, (safe_mode(seen[where]),))
-    return (*found, *_rules(suspended, seen, rules), *_profile(suspended, seen))
+    return (*found, *_rules(suspended, seen, rules), *_profile(suspended, seen, rules))
 
 
 def _with_lists(suspended: Suspended, seen: SeenAll) -> Suspended:
@@ -514,7 +514,7 @@ def _garden(name: str, rule: Row, suspended: Suspended, seen: SeenAll) -> Iterab
         yield WayOut(f"garden {_places(rule, size)} ({name})", size > suspended.garden_most, mend)
 
 
-def _profile(suspended: Suspended, seen: SeenAll) -> list[WayOut]:
+def _profile(suspended: Suspended, seen: SeenAll, rules: RulesSeen) -> list[WayOut]:
     """Return the ways that a suspended profile brings beside its address list."""
     where = _profile_at(suspended)
     if not suspended.profile or where not in seen:
@@ -526,11 +526,20 @@ def _profile(suspended: Suspended, seen: SeenAll) -> list[WayOut]:
         found.append(WayOut(text, True, f"/ppp/profile unset {suspended.profile} value-name=bridge"))
     if scripts := [prop for prop in ("on-up", "on-down", "on-login", "on-logout") if row.get(prop)]:
         found.append(_not_checked(f"the scripts of {name} ({', '.join(scripts)})"))
-    if filters := [f"{prop}={row[prop]}" for prop in ("incoming-filter", "outgoing-filter") if row.get(prop)]:
+    chains = ("incoming-filter", "outgoing-filter")
+    if filters := [f"{p}={row[p]}" for p in chains if row.get(p) and not _is_judged(p, row[p], suspended, seen, rules)]:
         found.append(_not_checked(f"the chains of {name} ({', '.join(filters)})"))
     if row.get("dhcpv6-use-radius") in ("true", "yes"):
         found.append(_not_checked(f"whether RADIUS gives sessions of {name} an IPv6 prefix (dhcpv6-use-radius)"))
     return found
+
+
+def _is_judged(prop: str, chain: str, suspended: Suspended, seen: SeenAll, rules: RulesSeen) -> bool:
+    """Tell whether a profile's chain is followed with the rules: that of a PPP session's own packets may be."""
+    where = address(suspended.target, RouterResource.FILTER, ALL)
+    if prop != "incoming-filter" or suspended.kind is not SubscriberKind.PPP or where not in seen:
+        return False
+    return bool(own_rules(rules.of(seen[where].value), Confined(interface=PPP, chain=chain)))
 
 
 # --- gardens ---

@@ -11,7 +11,7 @@ from lab.router.firewall import AddressLists, Firewall, Packet
 from lab.router.table import Row
 
 SESSION: Final = "<pppoe-home1>"
-UNSURE: Final = ("limit", "time", "random", "content", "tls-host", "connection-mark", "dst-limit")
+UNSURE: Final = ("limit", "time", "random", "content", "tls-host", "dst-limit")
 """Matchers that are tried both ways, since the lab does not judge them."""
 INTERNET: Final = {4: "203.0.113.80", 6: "2001:db8:ffff::80"}
 PORTS: Final = (22, 80, 443, 8080, 40000)
@@ -51,6 +51,7 @@ def referee(ruleset: Ruleset, *, unsure: bool) -> Firewall:
         tables |= {
             f"{family}/firewall/filter": _told(ruleset.filter),
             f"{family}/firewall/raw": _told(ruleset.raw or ()),
+            f"{family}/firewall/mangle": _told(ruleset.mangle or ()),
         }
     return Firewall(Tables(tables), lists, dict.fromkeys(UNSURE, unsure))  # type: ignore[arg-type]  # what it asks of a store
 

@@ -8,7 +8,7 @@ import pytest
 
 from agent.connectors.routeros.firewall import KeptIn, LetOut, keeps_in
 from agent.connectors.routeros.interfaces import lists
-from agent.connectors.routeros.matching import HELD, PPP, Confined, Ruleset
+from agent.connectors.routeros.matching import HELD, PPP, Confined, Ruleset, session_of
 from agent.connectors.routeros.rulesets import ruleset_of, ruleset_value
 
 Row = Mapping[str, str]
@@ -185,7 +185,7 @@ async def test_a_session_of_another_profile_is_not_excluded() -> None:
             }
         )
     )
-    assert found["C"] == {"<ppp>"}
+    assert found["C"] == {session_of("A")}
     rules = [rule("accept", in_interface_list="C"), DROP]
     joined = Confined(LISTED.lists, LISTED.addresses, PPP, frozenset(("A",)))
     assert isinstance(keeps_in(Ruleset(rules, interface_lists=found, ways_out=WAYS), joined), LetOut)

@@ -32,7 +32,7 @@ WAYS: Final = ("ether1", "ether2")
 SUBSCRIBER: Final = Confined(frozenset({"suspended"}), (POOL,), "ppp", frozenset({"PPP"}))
 
 
-def ruleset(rules: Sequence[Rule], raw: Sequence[Rule]) -> Ruleset:
+def ruleset(rules: Sequence[Rule], raw: Sequence[Rule], mangle: Sequence[Rule] = ()) -> Ruleset:
     held = {"LAN": {"ether5"}, "WAN": {"ether1", "ether2"}, "PPP": {"<ppp>"}, "MIXED": {"ether1"}, "all-ppp": set()}
     return Ruleset(
         filter=rules,
@@ -42,19 +42,23 @@ def ruleset(rules: Sequence[Rule], raw: Sequence[Rule]) -> Ruleset:
         ways_out=frozenset(WAYS),
         tracking={"enabled": "auto", "loose-tcp-tracking": "true"},
         tunnels=frozenset(),
+        mangle=mangle,
     )
 
 
-def agree(rules: Sequence[Rule], raw: Sequence[Rule] = ()) -> bool:
+def agree(rules: Sequence[Rule], raw: Sequence[Rule] = (), mangle: Sequence[Rule] = ()) -> bool:
     """Check a verdict by the referee; tell whether the judge says that they are kept in."""
-    wide = [{**r, "dst-address-list-wide": "true"} if "wide" in r.get("dst-address-list", "") else r for r in rules]
-    found = keeps_in(ruleset(wide, raw), SUBSCRIBER)
+    wide, wide_mangle = (
+        [{**r, "dst-address-list-wide": "true"} if "wide" in r.get("dst-address-list", "") else r for r in some]
+        for some in (rules, mangle)
+    )
+    found = keeps_in(ruleset(wide, raw, wide_mangle), SUBSCRIBER)
     if not isinstance(found, KeptIn):
         assert found.mend
         return False
     states = ["new"] if found.open_flows else ["new", "established", "related"]
     for unsure in (False, True):
-        lab = referee(ruleset(rules, raw), unsure=unsure)
+        lab = referee(ruleset(rules, raw, mangle), unsure=unsure)
         for packet in packets(("10.255.0.5", "10.255.2.5"), states, WAYS):
             walk = lab.judge(packet)
             assert not walk.out, f"{found} but {packet} passes by {walk}"
@@ -129,6 +133,120 @@ RAW: Final = st.lists(
 )
 def test_nobody_gets_out_who_is_said_to_be_kept_in(rules: list[Rule], last: list[Rule], raw: list[Rule]) -> None:
     agree([*rules, *last], raw)
+
+
+MARKS: Final = {"packet-mark": either("cut", "other", "no-mark"), "connection-mark": either("cut", "other", "no-mark")}
+
+
+@st.composite
+def marking(draw: st.DrawFn) -> Rule:
+    """Return a rule of mangle."""
+    kind = draw(st.sampled_from(["packet", "packet", "connection", "routing"]))
+    action = draw(st.sampled_from([f"mark-{kind}"] * 5 + ["accept", "return", "jump"]))
+    made = {"chain": draw(st.sampled_from(["prerouting", "prerouting", "forward", "one"])), "action": action}
+    made |= {f"new-{kind}-mark": draw(st.sampled_from(["cut", "cut", "cut", "other"])), "jump-target": "one"}
+    made |= draw(st.sampled_from([{}, {}, {"passthrough": "false"}]))
+    made |= draw(st.sampled_from([{}, {"src-address-list": "suspended"}, {"src-address-list": "suspended"}]))
+    names = draw(st.lists(st.sampled_from([*MATCHERS, *MARKS]), max_size=1))
+    made |= {name: draw((MATCHERS | MARKS)[name]) for name in names}
+    if made["chain"] != "forward":
+        made = {name: text for name, text in made.items() if not name.startswith("out-interface")}
+    return made | ({"protocol": "tcp"} if "dst-port" in made else {})
+
+
+def of_marks(rules: list[Rule], drops: list[Rule], mangle: list[Rule], raw: list[Rule]) -> bool:
+    return agree([*rules, *drops], raw, mangle)
+
+
+DROPS_OF_MARKS: Final = st.lists(
+    st.sampled_from(
+        [
+            {"chain": "forward", "action": "drop", "packet-mark": "cut"},
+            {"chain": "forward", "action": "drop", "packet-mark": "!other"},
+            {"chain": "forward", "action": "drop", "connection-mark": "cut"},
+        ]
+    ),
+    min_size=1,
+    max_size=2,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(narrowed(rules_of(("forward", "one"), ACTIONS)), max_size=2),
+    DROPS_OF_MARKS,
+    st.lists(marking(), max_size=4),
+    RAW,
+)
+def test_nobody_gets_out_whose_packets_are_said_to_be_marked(
+    rules: list[Rule], drops: list[Rule], mangle: list[Rule], raw: list[Rule]
+) -> None:
+    of_marks(rules, drops, mangle, raw)
+
+
+@pytest.mark.slow
+@settings(max_examples=1_000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(narrowed(rules_of(("forward", "one"), ACTIONS)), max_size=2),
+    DROPS_OF_MARKS,
+    st.lists(marking(), max_size=4),
+    RAW,
+)
+def test_nobody_gets_out_by_many_more_marks(
+    rules: list[Rule], drops: list[Rule], mangle: list[Rule], raw: list[Rule]
+) -> None:
+    of_marks(rules, drops, mangle, raw)
+
+
+MARK: Final = {
+    "chain": "prerouting",
+    "action": "mark-packet",
+    "new-packet-mark": "cut",
+    "src-address-list": "suspended",
+}
+OF_CONNECTIONS: Final = {
+    "chain": "prerouting",
+    "action": "mark-connection",
+    "new-connection-mark": "cut",
+    "src-address-list": "suspended",
+}
+
+
+@pytest.mark.parametrize(
+    ("mangle", "kept"),
+    [
+        ([MARK], True),
+        ([{**MARK, "passthrough": "false"}], True),
+        ([{**MARK, "dst-address-list": "!garden"}], True),
+        ([{**MARK, "dst-address-list": "!wide"}], False),
+        ([{**MARK, "chain": "forward"}], True),
+        ([{**MARK, "chain": "input"}], False),
+        ([{**MARK, "disabled": "true"}], False),
+        ([{**MARK, "protocol": "tcp"}], False),
+        ([MARK, {**MARK, "new-packet-mark": "other"}], False),
+        ([{**MARK, "new-packet-mark": "other"}, MARK], True),
+        ([MARK, {**MARK, "chain": "forward", "new-packet-mark": "queue", "src-address-list": ""}], False),
+        ([{"chain": "prerouting", "action": "accept"}, MARK], False),
+        ([{**MARK, "new-packet-mark": "other", "passthrough": "false"}, MARK], False),
+        ([{"chain": "prerouting", "action": "accept", "in-interface": "ether1"}, MARK], True),
+    ],
+)
+def test_a_drop_of_marked_packets_keeps_in_whom_mangle_surely_marks(mangle: list[Rule], *, kept: bool) -> None:
+    drop = {"chain": "forward", "action": "drop", "packet-mark": "cut"}
+    assert agree([drop], mangle=mangle) is kept
+    lets = [{"chain": "forward", "action": "accept", "packet-mark": "!cut"}, {**DROP, "packet-mark": "cut"}]
+    assert agree(lets, mangle=mangle) is kept
+
+
+def test_a_drop_of_marked_connections_keeps_in_new_ones_at_least() -> None:
+    drop = {"chain": "forward", "action": "drop", "connection-mark": "cut"}
+    for more, flows in (({}, ""), ({"connection-state": "new"}, "the end of chain forward")):
+        mangle = [{**OF_CONNECTIONS, **more}]
+        assert agree([drop], mangle=mangle)
+        found = keeps_in(ruleset([drop], [], mangle), SUBSCRIBER)
+        assert isinstance(found, KeptIn)
+        assert found.open_flows == flows
+        assert not agree([drop], [{"chain": "prerouting", "action": "notrack"}], mangle)
 
 
 @pytest.mark.slow
