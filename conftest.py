@@ -13,6 +13,7 @@ import typer.main
 import typer.testing
 from hypothesis import HealthCheck, settings
 
+from tests.assumed import pytest_collection_modifyitems, pytest_terminal_summary  # noqa: F401  hooks, as those below
 from tests.debian_packages import packages  # noqa: F401  fixtures are found by name in a conftest
 from tests.debian_root import debian_root  # noqa: F401  as those below
 from tests.fakes import virtual_clock

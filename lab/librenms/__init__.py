@@ -9,6 +9,5 @@ Written from LibreNMS' API documentation (v0) and from the behavior of its sourc
 * FDB rows name a VLAN by its id in the table of VLANs, not by its number.
 * values of wireless sensors come one at a time.
 
-Assumed: 403 without global read for ARP; that JSON numbers are numbers, or texts as older releases have it (`texts`);
-that an outage that runs has `up_again` null.
+What is assumed beyond these stands in `lab/assumed.toml`; `texts` plays an older release's numbers.
 """

@@ -1,7 +1,7 @@
 """Access points of three makers, with their registered stations. Pure.
 
-Columns as UBNT-AirMAX-MIB, MIKROTIK-MIB and CAMBIUM-PMP80211-MIB name them. Assumed: an ePMP numbers its stations from
-1 and writes their MAC addresses as text.
+Columns as UBNT-AirMAX-MIB, MIKROTIK-MIB and CAMBIUM-PMP80211-MIB name them. Their indexes in an ePMP are assumed
+(`lab/assumed.toml`, snmp-epmp-stations).
 """
 
 from __future__ import annotations

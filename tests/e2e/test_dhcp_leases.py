@@ -106,6 +106,7 @@ async def leases(
         await check_log(site)
 
 
+@pytest.mark.assumed("routeros-lease-applies")
 async def test_suspend_keeps_in_and_revert_lets_out(tmp_path: Path) -> None:
     async with leases(tmp_path) as net:
         before = net.lease(WHO)
@@ -123,6 +124,7 @@ async def test_suspend_keeps_in_and_revert_lets_out(tmp_path: Path) -> None:
         assert (net.lease(WHO), net.gets_out(WHO)) == (before, True)
 
 
+@pytest.mark.assumed("routeros-lease-applies")
 async def test_what_holds_only_at_the_renewal_is_not_said_to_hold_before(tmp_path: Path) -> None:
     async with leases(tmp_path, waits=HURRIED) as net:
         done = await net.site.do("suspend", ref(LATER))
@@ -140,6 +142,7 @@ async def test_what_holds_only_at_the_renewal_is_not_said_to_hold_before(tmp_pat
         assert net.gets_out(LATER)
 
 
+@pytest.mark.assumed("routeros-lease-applies")
 async def test_a_renewal_in_time_is_waited_for(tmp_path: Path) -> None:
     """Also where no connection was open, so that nothing was there to be cut."""
     async with leases(tmp_path) as net:
@@ -151,6 +154,7 @@ async def test_a_renewal_in_time_is_waited_for(tmp_path: Path) -> None:
         assert (state_of(done), net.gets_out(LATER)) == (("applied", "seen"), False)
 
 
+@pytest.mark.assumed("routeros-connections-outlive-sessions", "routeros-lease-applies")
 async def test_a_retry_cuts_what_came_between_the_cut_and_the_renewal(tmp_path: Path) -> None:
     async with leases(tmp_path, waits=HURRIED) as net:
         router, client = net.router(LATER), net.client(LATER)
@@ -234,6 +238,7 @@ async def test_a_lease_that_is_not_bound_has_nothing_to_end(tmp_path: Path) -> N
             await net.site.ask("disconnect", ref(WHO))
 
 
+@pytest.mark.assumed("routeros-lease-applies")
 @pytest.mark.slow
 async def test_drift_advises_no_disconnect_where_a_client_must_renew(tmp_path: Path) -> None:
     """Its connections may be cut again and again, and its lease gives what it gave."""

@@ -103,6 +103,7 @@ COMMANDS = [f"{USERS}/set", f"{COOKIES}/remove", f"{ACTIVE}/remove", "/ip/firewa
 BOTH_WAYS = pytest.mark.parametrize("profile", ["suspended", ""], ids=["profile", "disabled"])
 
 
+@pytest.mark.assumed("routeros-hotspot-gate-above")
 @BOTH_WAYS
 async def test_suspend_keeps_in_and_revert_lets_out(tmp_path: Path, profile: str) -> None:
     async with hotspots(tmp_path, profile) as net:
@@ -182,6 +183,7 @@ async def test_who_came_after_the_preview_is_ended_and_not_said_to_be_out(tmp_pa
         assert state_of(done) == ("set-not-enforced", "not-in-effect")
 
 
+@pytest.mark.assumed("routeros-hotspot-gate-above")
 async def test_a_hotspot_that_is_off_lets_everybody_by(tmp_path: Path) -> None:
     async with hotspots(tmp_path, "", waits=HURRIED) as net:
         router = net.router(LOGIN)
@@ -194,6 +196,7 @@ async def test_a_hotspot_that_is_off_lets_everybody_by(tmp_path: Path) -> None:
             await net.site.ask("suspend", ref(OTHER))
 
 
+@pytest.mark.assumed("routeros-connections-outlive-sessions")
 @BOTH_WAYS
 async def test_more_connections_than_are_cut_are_not_said_to_be_gone(tmp_path: Path, profile: str) -> None:
     async with hotspots(tmp_path, profile, waits=HURRIED) as net:

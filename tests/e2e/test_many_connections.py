@@ -38,6 +38,7 @@ def close(router: Router, login: str) -> None:
             router.remove(TABLE, row[".id"])
 
 
+@pytest.mark.assumed("routeros-ends-as-texts")
 @pytest.mark.slow
 async def test_a_suspension_among_300_000_connections(tmp_path: Path) -> None:
     """E1: the address of a pool comes again, and what FastTrack took of it is cut.

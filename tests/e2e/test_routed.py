@@ -97,6 +97,7 @@ async def test_what_no_disconnect_ends_the_router_does(tmp_path: Path, fault: st
         assert gets_out(isp, service)
 
 
+@pytest.mark.assumed("routeros-secret-hides-radius")
 async def test_a_secret_on_a_router_hides_radius(tmp_path: Path) -> None:
     """E19."""
     async with at_work(tmp_path, isp=ROUTERS) as (isp, site):
@@ -195,6 +196,7 @@ def _on_two(isp: Isp, services: Sequence[LabService]) -> tuple[LabService, LabSe
     return first, second
 
 
+@pytest.mark.assumed("routeros-connections-outlive-sessions")
 async def test_a_connection_that_fasttrack_took_does_not_outlive_a_static_address(tmp_path: Path) -> None:
     async with at_work(tmp_path, isp={**ROUTERS, "services": 20}) as (isp, site):
         service = next(s for s in isp.services if s.static4 and s.online and s.mapped)
@@ -208,6 +210,7 @@ async def test_a_connection_that_fasttrack_took_does_not_outlive_a_static_addres
         assert not gets_out(isp, service)
 
 
+@pytest.mark.assumed("routeros-connections-outlive-sessions")
 async def test_what_fasttrack_carries_of_the_new_sessions_address_is_cut_whatever_it_is(tmp_path: Path) -> None:
     """RADIUS gives an address out of a pool: which one is known once the new session is there."""
     async with at_work(tmp_path, isp=ROUTERS) as (isp, site):

@@ -293,6 +293,7 @@ async def test_a_garden_that_holds_the_internet_is_none(tmp_path: Path) -> None:
             await net.site.ask("suspend", ref(LOGIN))
 
 
+@pytest.mark.assumed("routeros-connections-outlive-sessions")
 async def test_a_connection_that_fasttrack_took_does_not_outlive_a_session_of_its_own_address(tmp_path: Path) -> None:
     async with network(tmp_path) as net:
         router, own = net.router(LOGIN), "100.64.3.251"
@@ -314,6 +315,7 @@ async def test_a_connection_that_fasttrack_took_does_not_outlive_a_session_of_it
         assert net.gets_out(LOGIN)
 
 
+@pytest.mark.assumed("routeros-connections-outlive-sessions", "routeros-pool-same-address")
 async def test_a_pool_that_gives_the_same_address_again_lets_no_connection_carry_on(tmp_path: Path) -> None:
     """FastTrack took it before the suspension, so no rule sees it: it is cut, and read back gone."""
     async with network(tmp_path) as net:
@@ -334,6 +336,7 @@ async def test_a_pool_that_gives_the_same_address_again_lets_no_connection_carry
         assert router.gets_out(OTHER).lingers
 
 
+@pytest.mark.assumed("routeros-connections-outlive-sessions")
 async def test_what_a_former_owner_left_at_the_new_address_is_cut_as_well(tmp_path: Path) -> None:
     """The address is known only once the new session is there: what is open from it then, FastTrack carries."""
     async with network(tmp_path) as net:
@@ -350,6 +353,7 @@ async def test_what_a_former_owner_left_at_the_new_address_is_cut_as_well(tmp_pa
         assert (new in sources, old in sources) == (False, True)
 
 
+@pytest.mark.assumed("routeros-connections-outlive-sessions")
 async def test_connections_that_cannot_be_cut_are_counted(tmp_path: Path) -> None:
     async with network(tmp_path, waits=HURRIED) as net:
         router = net.router(LOGIN)

@@ -53,6 +53,7 @@ async def test_a_rule_that_is_removed_or_overtaken_later_is_listed_by_drift(tmp_
         assert "suspension-not-held" in shown.out
 
 
+@pytest.mark.assumed("routeros-safe-mode-print")
 @pytest.mark.slow
 async def test_e12_a_change_waits_for_a_colleagues_safe_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Written meanwhile, it would be undone when he leaves."""
@@ -92,6 +93,7 @@ async def test_a_batch_names_them_once_and_reads_each_menu_once(tmp_path: Path) 
         assert "not checked: other routers that serve this login (only edge-1 is looked at)" in shown
 
 
+@pytest.mark.assumed("routeros-offload-shown")
 @pytest.mark.slow
 async def test_e3_offload_refuses_a_suspension_and_is_found_where_it_comes_later(tmp_path: Path) -> None:
     async with static_network(tmp_path) as net:

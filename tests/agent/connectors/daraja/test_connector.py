@@ -92,6 +92,7 @@ async def payments(till: Till, hours: float = 2.0) -> dict[str, Payment]:
     return {p.id: p for p in told(found)}
 
 
+@pytest.mark.assumed("daraja-pull")
 async def test_all_pages_and_what_the_payer_typed() -> None:
     found = await payments(Till([row(f"RKTQDM7W6{n}") for n in range(5)]))
     assert list(found) == [f"RKTQDM7W6{n}" for n in range(5)]

@@ -17,6 +17,7 @@ from tests.agent.connectors.librenms.rig import CORE, SOURCE, TOWER, librenms
 from tests.agent.connectors.web_rig import NOW_S
 
 
+@pytest.mark.assumed("librenms-empty-404")
 async def test_a_reading_is_as_old_as_the_poll_and_has_the_words_of_our_own() -> None:
     async with librenms() as nms:
         nms.system.poll(ago_s=70)
@@ -63,6 +64,7 @@ async def test_a_reading_is_as_old_as_the_poll_and_has_the_words_of_our_own() ->
         assert [(s.key, s.value, s.unit) for s in core.sensors] == [("temperature/Chassis", 41.5, "C")]
 
 
+@pytest.mark.assumed("librenms-numbers")
 async def test_an_older_release_tells_its_numbers_as_texts() -> None:
     async with librenms() as new, librenms(texts=True) as old:
         assert await old.readings() == await new.readings()
@@ -121,6 +123,7 @@ async def test_a_poller_that_stands_still_makes_its_values_old_and_is_named() ->
         assert nms.report(CORE).read_s == int(NOW_S)
 
 
+@pytest.mark.assumed("librenms-status-reason")
 async def test_down_is_what_librenms_says_and_no_answer_to_snmp_is_not_down() -> None:
     async with librenms() as nms:
         await nms.gather()
@@ -231,6 +234,7 @@ async def test_a_device_without_ports_is_as_old_as_its_last_whole_poll() -> None
         assert await nms.readings() == {}
 
 
+@pytest.mark.assumed("librenms-arp-403")
 async def test_a_token_without_global_read_is_named_and_everything_else_is_read() -> None:
     async with librenms(global_read=False) as nms:
         core = (await nms.readings())[CORE]
@@ -366,6 +370,7 @@ async def test_health_sensors_that_cannot_be_understood_are_left_out_and_named()
         assert core.not_read[0].startswith("health sensors: GET /resources/sensors: expected JSON")
 
 
+@pytest.mark.assumed("librenms-fdb-updated")
 async def test_a_bridge_row_that_librenms_has_not_seen_for_two_of_its_readings_is_not_there() -> None:
     async with librenms() as nms:
         core = nms.system.named(CORE_HOST)
@@ -393,6 +398,7 @@ async def test_a_reading_that_takes_too_long_begins_the_next_one_with_those_that
         assert (set(first), set(second)) == ({CORE}, {TOWER})
 
 
+@pytest.mark.assumed("librenms-empty-404")
 async def test_an_answer_as_php_writes_a_list_with_gaps_is_a_list() -> None:
     async with librenms() as nms:
         answer = nms.system.answer

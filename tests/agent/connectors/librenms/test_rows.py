@@ -138,6 +138,7 @@ def test_kinds_of_devices_are_written_as_we_write_them(told: str | None, object_
     assert found.object_id == object_id
 
 
+@pytest.mark.assumed("librenms-outage-open")
 def test_the_outage_that_is_not_over_counts() -> None:
     assert rows.down_since_untrusted([row(going_down=50, up_again=60), row(going_down="90", up_again=None)]) == 90
     assert rows.down_since_untrusted([row(going_down=50, up_again=60)]) is None

@@ -153,6 +153,7 @@ def test_ports_of_one_name_are_told_apart_by_their_index() -> None:
     assert [part.key for part in found] == ["port/lan~1", "port/lan~2", "port/ge-0-0-1", f"port/{'x' * 90}"]
 
 
+@pytest.mark.assumed("librenms-counters-64")
 def test_counters_are_the_devices_own() -> None:
     (part,) = read(Told(device(), [port(1, "1", ifInOctets="18446744073709551615", ifOutErrors=7)])).parts
     assert part.counters == {"in_octets": (1 << 64) - 1, "out_errors": 7}

@@ -29,6 +29,7 @@ def asked(places: Sequence[str], known: Sequence[str] = ()) -> list[int]:
     return [n for n, row in enumerate(ROWS) if test(row)]
 
 
+@pytest.mark.assumed("routeros-ends-as-texts")
 @pytest.mark.parametrize(
     ("places", "known", "expected"),
     [
@@ -44,6 +45,7 @@ def test_what_the_words_find(places: list[str], known: list[str], expected: list
     assert asked(places, known) == expected
 
 
+@pytest.mark.assumed("routeros-ends-as-texts")
 @given(st.integers(0, 2**32 - 1), st.integers(8, 32), st.integers(0, 2**32 - 1), st.booleans())
 def test_no_connection_of_a_network_is_missed(address: int, length: int, other: int, inside: bool) -> None:
     network = ip_network((address, length), strict=False)
@@ -59,6 +61,7 @@ def test_no_connection_of_a_network_is_missed(address: int, length: int, other: 
 GROUPS = st.lists(st.sampled_from([0, 0, 0, 1, 0x20, 0x20B, 0xABCD, 0xFFFF]), min_size=8, max_size=8)
 
 
+@pytest.mark.assumed("routeros-ipv6-ends-short")
 @given(groups=GROUPS, length=st.integers(32, 128), other=GROUPS, inside=st.booleans(), side=st.sampled_from(SIDES))
 @example(
     groups=[0x2001, 0xDB8, 7, 0, 0, 0, 0, 0], length=56, other=[0, 0, 0, 0, 0, 0, 0, 1], inside=True, side="src-address"

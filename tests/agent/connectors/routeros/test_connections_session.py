@@ -52,6 +52,7 @@ class LabApi:
         return self.router.store.walks[TABLE]
 
 
+@pytest.mark.assumed("routeros-ends-as-texts", "routeros-fasttrack-shown")
 @pytest.mark.parametrize("version", ["6.49.18", "7.15.3", "7.20.8"])
 async def test_a_few_rows_of_many_in_one_walk(version: str) -> None:
     api, connections = LabApi(version), Connections(3.0)
@@ -98,6 +99,7 @@ async def test_what_an_earlier_life_found_is_asked_for_by_its_ends() -> None:
     assert not any(words == (f"{TABLE}/print", words[1]) for words in api.asked)
 
 
+@pytest.mark.assumed("routeros-own-connections-listed")
 @pytest.mark.parametrize("tracked", [True, False])
 async def test_a_router_that_does_not_show_its_own_api_session_is_read_whole(tracked: bool) -> None:
     """Else an answer without rows would be taken for a table without them."""
@@ -112,6 +114,7 @@ async def test_a_router_that_does_not_show_its_own_api_session_is_read_whole(tra
     assert "own API's connection" in connections.whole
 
 
+@pytest.mark.assumed("routeros-ipv6-ends-short")
 @pytest.mark.parametrize("version", ["6.49.18", "7.15.3", "7.20.8"])
 async def test_e1_ipv6_is_asked_for_by_prefix(version: str) -> None:
     """One walk of the router; and three before the first of them, that count whether it compares ends as texts."""
@@ -177,6 +180,7 @@ async def test_nobody_is_asked_about_no_address() -> None:
     assert api.asked == []
 
 
+@pytest.mark.assumed("routeros-ends-as-texts")
 async def test_many_addresses_in_a_few_walks() -> None:
     api, connections = LabApi(), Connections(3.0)
     places = [f"100.64.{n}.1" for n in range(70)]
@@ -187,6 +191,7 @@ async def test_many_addresses_in_a_few_walks() -> None:
     assert api.walks() == 3
 
 
+@pytest.mark.assumed("routeros-own-connections-listed")
 async def test_what_is_open_to_the_router_itself_is_no_connection_of_a_rule() -> None:
     api = LabApi()
     api.router.add("/ip/address", address="100.64.0.1/24", interface="ether2")

@@ -24,6 +24,7 @@ def left(*rules: Mapping[str, str], rows: Mapping[str, Mapping[str, str]], **mem
     return set(passing(rows_value(rows.items()), garden, mine=["100.64.12.9"]))
 
 
+@pytest.mark.assumed("routeros-fasttrack-shown")
 def test_what_says_that_it_is_not_fasttracked_meets_the_rules() -> None:
     rows = {OUT: FAST, PAY: {}, DNS: SLOW}
     assert left(DROP, rows=rows) == {OUT, PAY}

@@ -81,6 +81,7 @@ def test_a_good_router_has_facts_and_no_finding() -> None:
     }
 
 
+@pytest.mark.assumed("routeros-api-ssl-via")
 @pytest.mark.parametrize(
     ("changed", "code", "says"),
     [
@@ -109,6 +110,7 @@ def test_a_finding(changed: dict[str, Any], code: str, says: str) -> None:
     assert says in found.findings[0].text
 
 
+@pytest.mark.assumed("routeros-gmt-offset")
 @pytest.mark.parametrize(
     "clock",
     [

@@ -512,6 +512,7 @@ async def test_a_person_who_probes_waits_for_nothing(mock_clock: MockClock) -> N
         assert await s.read() is not ABSENT
 
 
+@pytest.mark.assumed("routeros-sessions-exhausted")
 async def test_a_router_without_a_session_left_is_not_hammered(mock_clock: MockClock) -> None:
     async with site() as s:
         await s.read()
@@ -601,6 +602,7 @@ async def test_the_cpu_is_asked_once_for_all_who_want_to_write(mock_clock: MockC
         assert len(asked) == 1
 
 
+@pytest.mark.assumed("routeros-safe-mode-print")
 async def test_P10_changes_wait_while_a_colleagues_safe_mode_is_open(mock_clock: MockClock) -> None:
     """Our write would be undone when he leaves, and a hundred of ours would put his safe mode out of force."""
     router = make_router()

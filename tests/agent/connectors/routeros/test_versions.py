@@ -86,6 +86,7 @@ def test_releases_are_ordered_by_number(one: Version, other: Version) -> None:
     assert (one < other) == ((one.major, one.minor, one.patch) < (other.major, other.minor, other.patch))
 
 
+@pytest.mark.assumed("routeros-version-between")
 @pytest.mark.parametrize(
     ("text", "table", "is_known", "is_served"),
     [
@@ -115,6 +116,7 @@ def test_a_version_is_served_by_the_nearest_table_below(text: str, table: str, i
     assert (str(table_of(version)), known(version), served(version)) == (table, is_known, is_served)
 
 
+@pytest.mark.assumed("routeros-version-between")
 def test_only_what_the_row_shows_is_written_on_a_version_that_is_not_known() -> None:
     row = {"name": "amina.h", "profile": "home20"}
     words = ["=profile=suspended", "=comment=x", "=!routes="]
@@ -143,6 +145,7 @@ def test_the_table_above_is_of_what_lies_between_two(text: str, above: str | Non
     assert (None if found is None else str(found)) == above
 
 
+@pytest.mark.assumed("routeros-version-between")
 @given(versions)
 def test_what_is_known_is_served(version: Version) -> None:
     assert served(version) or not known(version)

@@ -104,6 +104,7 @@ def test_a_menu_that_the_router_refuses_to_show_is_not_checked() -> None:
 _SWITCH = "/interface/ethernet/switch"
 
 
+@pytest.mark.assumed("routeros-offload-shown")
 @pytest.mark.parametrize("suspended", [STATIC, DHCP, HOTSPOT, DISABLED, replace(STATIC, lists=(), by_queue=True)])
 def test_e3_what_the_switch_routes_meets_no_rule(suspended: Suspended) -> None:
     on = {Way.OFFLOAD: {_SWITCH: [{"name": "switch1", "l3-hw-offloading": "true"}]}}

@@ -60,6 +60,7 @@ def refusal(found: object, reason: str = "way-out") -> str:
     return found.detail
 
 
+@pytest.mark.assumed("routeros-offload-shown")
 async def test_e3_the_switch_carries_a_suspended_host_past_the_rule() -> None:
     router = make_router()
     router.add("/interface/list", name="WAN")
@@ -202,6 +203,7 @@ async def test_e8_a_bridged_session_never_meets_the_rule() -> None:
     assert router.gets_out("amina").menu == "/interface/bridge"
 
 
+@pytest.mark.assumed("routeros-safe-mode-print")
 async def test_e9_e10_e12_servers_proxy_and_a_colleagues_safe_mode() -> None:
     router = ppp_router()
     router.set("/ip/socks", enabled="yes")

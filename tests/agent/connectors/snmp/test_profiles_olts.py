@@ -62,6 +62,7 @@ def test_huawei_ma5603t() -> None:
     assert "load/board 0-8" not in found  # -1: it has no processor
 
 
+@pytest.mark.assumed("snmp-huawei-olt-reading", "snmp-onu-tables")
 def test_huawei_onts_with_optics_of_both_ends() -> None:
     onus = parts(assumed("huawei_ma5800"), PartKind.ONU)
     onu = onus["onu/HWTC1A2B3C4D"]
@@ -86,6 +87,7 @@ def test_huawei_onts_with_optics_of_both_ends() -> None:
     assert (epon.measures["rx_power_dbm"], epon.measures["olt_rx_power_dbm"]) == (-18.44, -22.1)
 
 
+@pytest.mark.assumed("snmp-onu-tables")
 def test_huawei_pon_port_counts_its_onts_that_are_up() -> None:
     pons = parts(assumed("huawei_ma5800"), PartKind.PON)
     assert pons["pon/GPON 0-1-0"].measures["clients"] == 1  # of three: one is down, one is disabled
@@ -121,6 +123,7 @@ def test_zte_finds_ports_of_mac_addresses_by_their_packed_number() -> None:
     assert seen["a0:f3:e4:05:e4:01"] == ("port/xgei_1-4-2", 2001)  # 285279234 is 0x11010402
 
 
+@pytest.mark.assumed("snmp-onu-tables", "snmp-zte-onu-power")
 def test_zte_onus_of_the_gpon_mib() -> None:
     onus = parts(assumed("zte_c300"), PartKind.ONU)
     onu = onus["onu/ZTEGC0FFEE12"]
@@ -142,6 +145,7 @@ def test_zte_onus_of_the_gpon_mib() -> None:
     assert "olt_rx_power_dbm" not in by_place.measures  # 65535000: not in service
 
 
+@pytest.mark.assumed("snmp-zte-newer-tree")
 def test_zte_onus_of_the_newer_tree() -> None:
     reading = assumed("zte_c600")
     assert (reading.hardware, reading.version) == ("C600", "V1.2.2P3")
@@ -193,6 +197,7 @@ def test_zte_onus_of_epon() -> None:
     assert {key: pon.measures["clients"] for key, pon in pons.items()} == {"pon/0-3-4": 1, "pon/0-11-1": 0}
 
 
+@pytest.mark.assumed("snmp-zte-epon-type-9")
 def test_zte_onus_of_epon_with_the_newer_index() -> None:
     reading = assumed("zte_c320_epon")
     assert reading.hardware == "C320"
@@ -232,6 +237,7 @@ def test_vsol_knows_which_onu_a_router_is_behind() -> None:
     assert seen["48:8f:5a:6a:c4:99"] == ("port/GE0-3", 1)
 
 
+@pytest.mark.assumed("snmp-onu-tables")
 def test_vsol_gpon() -> None:
     onus = parts(assumed("vsol_v1600g"), PartKind.ONU)
     onu = onus["onu/VSOL12AB34CD"]
@@ -269,6 +275,7 @@ def test_a_router_of_the_same_object_id_is_no_olt() -> None:
 # --- C-Data ---
 
 
+@pytest.mark.assumed("snmp-cdata-by-mib")
 def test_cdata_epon() -> None:
     reading = assumed("cdata_fd1208_epon")
     onus = parts(reading, PartKind.ONU)
@@ -291,6 +298,7 @@ def test_cdata_epon() -> None:
     }
 
 
+@pytest.mark.assumed("snmp-cdata-by-mib")
 def test_cdata_gpon_in_two_ways_of_indexing() -> None:
     onus = parts(assumed("cdata_fd1608_gpon"), PartKind.ONU)
     named = onus["onu/CDTCAF00B1C2"]
@@ -323,6 +331,7 @@ def test_bdcom_epon() -> None:
     assert (lost.state, lost.told, lost.measures) == (DOWN, "lost(4)", {"speed_bps": 1_000_000_000})
 
 
+@pytest.mark.assumed("snmp-bdcom-gpon-units")
 def test_bdcom_gpon_knows_serials_in_both_spellings() -> None:
     onus = parts(assumed("bdcom_gp3600"), PartKind.ONU)
     assert onus["onu/BDCM1234ABCD"].measures["rx_power_dbm"] == -19.2
@@ -348,6 +357,7 @@ def test_fiberhome() -> None:
     }
 
 
+@pytest.mark.assumed("snmp-onu-tables")
 def test_fiberhome_onus() -> None:
     reading = assumed("fiberhome_an5516")
     onus = parts(reading, PartKind.ONU)
@@ -366,6 +376,7 @@ def test_calix_ont_without_the_garbage_behind_its_texts() -> None:
     assert (port.name, port.alias, port.state) == ("eth-0", "", UP)
 
 
+@pytest.mark.assumed("snmp-calix-e7-step")
 def test_calix_e7_in_steps_of_0_002_dbm() -> None:
     reading = assumed("calix_e7")
     assert (reading.hardware, reading.version, reading.serial) == ("E7-2", "3.1.10.2", "071409876543")
@@ -376,6 +387,7 @@ def test_calix_e7_in_steps_of_0_002_dbm() -> None:
     assert (pon.state, pon.measures["tx_power_dbm"], pon.measures["bias_ma"]) == (UP, 5, 15.2)  # 31623: 3.16 mW
 
 
+@pytest.mark.assumed("snmp-calix-axos")
 def test_calix_axos_in_milliwatts() -> None:
     onus = parts(assumed("calix_axos"), PartKind.ONU)
     onu = onus["onu/CXNK00A1B2C3"]

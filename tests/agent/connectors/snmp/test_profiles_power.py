@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from agent.connectors.snmp.recording import read_recording_untrusted
 from agent.line_model.reading import LinkState, PartKind
 from tests.agent.connectors.snmp.assumed import assumed, parts, sensors, values
@@ -27,6 +29,7 @@ def test_powerwalker_ups() -> None:
     assert sensors(reading)["value/input 1 frequency"].unit == "Hz"
 
 
+@pytest.mark.assumed("snmp-apc-by-mib")
 def test_apc_ups_on_its_battery() -> None:
     reading = assumed("apc_smartups")
     assert (reading.profile, reading.hardware, reading.serial) == ("apc", "Smart-UPS 1500", "AS1234567890")
@@ -93,6 +96,7 @@ def read(text: str) -> dict[str, float | str]:
     return values(read_by(profile_of(found), found))
 
 
+@pytest.mark.assumed("snmp-devices-by-mib")
 def test_older_relatives_by_their_mibs() -> None:
     tycon = "1.3.6.1.4.1.45621.2"
     assert read(f"1.3.6.1.2.1.1.2.0|6|{tycon}\n{tycon}.2.5.0|2|124\n{tycon}.2.14.0|2|310\n{tycon}.2.1.0|2|1") == {
@@ -121,6 +125,7 @@ def test_older_relatives_by_their_mibs() -> None:
     }
 
 
+@pytest.mark.assumed("snmp-devices-by-mib")
 def test_a_ups_of_three_phases() -> None:
     apc = "1.3.6.1.4.1.318.1.1.1.9"
     found = read(

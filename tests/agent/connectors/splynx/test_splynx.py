@@ -92,6 +92,7 @@ async def test_requests_go_one_at_a_time() -> None:
         nursery.start_soon(one.accounts, TARGET)
 
 
+@pytest.mark.assumed("splynx-nonce")
 async def test_a_second_user_of_the_key_has_us_refused() -> None:
     books = filled(3)
     books.last_nonce = 10**15
@@ -104,6 +105,7 @@ async def test_a_second_user_of_the_key_has_us_refused() -> None:
 # --- accounts ---
 
 
+@pytest.mark.assumed("splynx-empty-additional-fields")
 async def test_deposits_and_invoices() -> None:
     books = Splynx()
     owes = books.add_customer("amina")
@@ -151,6 +153,7 @@ async def test_invoices_that_ask_for_nothing(status: str) -> None:
         assert (await accounts(one))["amina"].invoices == ()
 
 
+@pytest.mark.assumed("splynx-blocking-period")
 @pytest.mark.parametrize(
     ("given", "exempt", "grace", "minimum"),
     [
@@ -212,6 +215,7 @@ def filled(count: int = 57) -> Splynx:
     return books
 
 
+@pytest.mark.assumed("billing-equal-rows-any-order", "splynx-lists-by-id")
 @pytest.mark.parametrize("most", [0, 3])
 async def test_many_pages(most: int) -> None:
     books = filled()
@@ -237,6 +241,7 @@ async def test_a_bad_day(day: BadDay) -> None:
         assert server.sent < 100 << 20
 
 
+@pytest.mark.assumed("splynx-lists-by-id")
 async def test_invoices_that_are_paid_while_they_are_read() -> None:
     books = filled()
     unpaid = [b.customer for b in books.bills.values() if b.due]
@@ -334,6 +339,7 @@ def test_webhooks_as_published(vector: int) -> None:
         assert (heard.kind, heard.accounts, heard.payment_ids) == ("Payments.create", ("42",), ("9",))
 
 
+@pytest.mark.assumed("splynx-webhook-models")
 @pytest.mark.parametrize(
     ("model", "attributes", "accounts", "payments"),
     [

@@ -89,6 +89,7 @@ async def test_a_due_day_is_a_day_in_the_zone_of_the_crm(zone: str) -> None:
     assert account.overdue(date(2026, 11, 28)) == Decimal(34)
 
 
+@pytest.mark.assumed("uisp-credit-complete")
 @pytest.mark.parametrize(("credit_note", "payment"), [("10", ""), ("", "10")])
 async def test_what_is_attached_to_nothing_is_credit(credit_note: str, payment: str) -> None:
     books = Uisp()
@@ -199,6 +200,7 @@ def filled(count: int = 57) -> Uisp:
     return books
 
 
+@pytest.mark.assumed("billing-equal-rows-any-order")
 @pytest.mark.parametrize("most", [0, 3])
 async def test_many_pages(most: int) -> None:
     books = filled()
@@ -239,6 +241,7 @@ async def test_a_slow_crm_is_given_up(autojump_clock: trio.testing.MockClock) ->
     assert caught.value.state is BillingState.UNREACHABLE
 
 
+@pytest.mark.assumed("uisp-invoices-keep-order")
 async def test_invoices_that_are_paid_while_they_are_read() -> None:
     books = filled()
     unpaid = [i for i in books.invoices.values() if i.to_pay]
@@ -365,6 +368,7 @@ async def rung(connector: Any, body: Mapping[str, Any]) -> list[Account]:
     return list(await connector.some_accounts(TARGET, heard.accounts))
 
 
+@pytest.mark.assumed("uisp-event-entities")
 async def test_a_bell_has_the_account_read_that_its_event_is_about() -> None:
     books = filled(3)
     client = next(iter(books.clients.values()))
@@ -406,6 +410,7 @@ async def test_a_deleted_payment_rings_for_its_payer() -> None:
     assert [a.overdue(TODAY) for a in found] == [30]
 
 
+@pytest.mark.assumed("uisp-postponement-event")
 async def test_a_postponement_holds_for_a_day_also_over_a_restart() -> None:
     books, book = filled(2), Book()
     service, client = next(iter(books.services.items()))
