@@ -10,7 +10,7 @@ WAITING := -n $$(($$(nproc 2>/dev/null || echo 2) + 3)) --maxprocesses 6 --dist 
 # A slow test works about two thirds of its time
 WORKING := -n $$(($$(nproc 2>/dev/null || echo 2) + 1)) --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test test-lab test-slow check bench fuzz sim torture protos lock clean
+.PHONY: demo test test-lab test-slow check bench fuzz sim torture mutants protos lock clean
 
 $(STAMP): requirements/dev.txt pyproject.toml lab/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ispagents needs python >= 3.11, this is " + sys.version.split()[0])'
@@ -59,6 +59,10 @@ MINUTES ?= 30
 torture: $(STAMP)
 	@CI="$(CI)" tests/system-packages
 	$(BIN)/python -m tests.torture --minutes $(MINUTES) $(addprefix --seed ,$(SEED)) $(SCENARIOS)
+
+# Mistakes in random lines of trust/ and agent/changes/, and whether the tests notice
+mutants: $(STAMP)
+	$(BIN)/python -m tests.mutation --seed $(or $(SEED),1) --lines $(or $(LINES),200)
 
 protos: $(STAMP)
 	$(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. --grpc_python_out=. protos/*.proto

@@ -1,0 +1,82 @@
+"""Mistakes are made where they are told to be, and name themselves alike when lines move."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from tests.mutation.__main__ import again, draw
+from tests.mutation.sites import mutated, sites
+
+SOURCE = '''
+LIMIT = 3
+
+class Box:
+    """A box."""
+
+    def take(self, size: int) -> bool:
+        """Return whether it fits."""
+        if size < 4 and not self.full:
+            self.held = size
+            self.note(f"took {size + 1} é")
+            return size == 2
+        raise ValueError(size)
+'''
+
+
+def results(source: str) -> set[str]:
+    """Return each changed line of every mistake."""
+    before = source.splitlines()
+    return {
+        " ".join(line.split())
+        for site in sites(source)
+        for old, line in zip(before, mutated(source, site).splitlines(), strict=True)
+        if old != line
+    }
+
+
+def test_every_kind_of_mistake() -> None:
+    assert results(SOURCE) == {
+        "if (not (size < 4 and (not self.full))):",
+        "if (size < 4 or not self.full):",
+        "if (size <= 4) and not self.full:",
+        "if size < (5) and not self.full:",
+        "if size < 4 and (self.full):",
+        "pass",
+        "return None",
+        "return (size != 2)",
+        "return size == (3)",
+    }
+
+
+def test_nothing_outside_of_functions_and_no_text_is_changed() -> None:
+    assert sites('"""A text."""\nLIMIT = 3\nimport os\n') == []
+    assert sites('def f() -> None:\n    """A text."""\n    import os\n') == []
+
+
+def test_each_mistake_can_be_read_and_is_one() -> None:
+    for site in sites(SOURCE):
+        changed = mutated(SOURCE, site)
+        assert ast.dump(ast.parse(changed)) != ast.dump(ast.parse(SOURCE)), site
+
+
+def test_a_mistake_has_the_same_name_where_lines_moved() -> None:
+    moved = "# first\n\n" + SOURCE.replace("LIMIT = 3", "LIMIT = 4").replace(
+        "self.held = size", "self.held = size  # why"
+    )
+    assert [site.name for site in sites(moved)] == [site.name for site in sites(SOURCE)]
+    assert [site.line for site in sites(moved)] != [site.line for site in sites(SOURCE)]
+    lines = [
+        '{"file": "a.py", "name": ["Box.take", "return size == 2", 1, "returns None"]}',
+        '{"file": "a.py", "name": ["Box.take", "return size == 9", 1, "returns None"]}',
+    ]
+    assert [(file, site.what) for file, site in again({"a.py": sites(moved)}, lines)] == [("a.py", "returns None")]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_seed_draws_the_same_lines(seed: int) -> None:
+    found = {"a.py": sites(SOURCE), "b.py": sites(SOURCE)}
+    drawn = draw(found, seed, 6)
+    assert drawn == draw(found, seed, 6)
+    assert len({(file, site.line) for file, site in drawn}) == 6
