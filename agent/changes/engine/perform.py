@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, cast
@@ -164,19 +165,31 @@ async def perform_step(
     Raises:
         StoreFailedError: the outcome could not be made durable (the step's fate is found again by recovery).
     """
-    with trio.CancelScope(shield=True) as scope:
-        sent = await _send(session, ticket, journal, clock, patience)
-        if isinstance(sent, StepOutcome):
-            outcome = sent
-        else:
-            scope.shield = not leave
-            if isinstance(sent.said, Reply) and sent.said.accepted and isinstance(ticket.do, Effect):
-                replied()
-                await clock.sleep(patience.proof_s)
-            outcome = await _read_back(session, ticket, sent.said, clock, patience)
-            scope.shield = True
-        await journal.outcome(ticket, outcome)
-    return outcome
+    sent: _Sent | StepOutcome | None = None
+    deadline = trio.current_time() + patience.send_s
+    while True:
+        # One scope for the send and all that follows: a scope takes some 40 calls, and each step comes through here
+        with trio.CancelScope(shield=True, deadline=deadline) as scope:
+            if sent is None:
+                sent = await _send(session, ticket, clock)
+                scope.deadline = deadline = math.inf
+                if scope.cancel_called:  # the answer came with the deadline: this scope would cut the next wait short
+                    continue
+            if isinstance(sent, StepOutcome):
+                outcome = sent
+            else:
+                if isinstance(sent.said, _InDoubt) and sent.said.reason != TargetReason.DRIFTED:
+                    await journal.doubt(ticket, sent.said.reason)
+                scope.shield = not leave
+                if isinstance(sent.said, Reply) and sent.said.accepted and isinstance(ticket.do, Effect):
+                    replied()
+                    await clock.sleep(patience.proof_s)
+                outcome = await _read_back(session, ticket, sent.said, clock, patience)
+                scope.shield = True
+            await journal.outcome(ticket, outcome)
+            return outcome
+        late = f"no reply from {_asked(ticket)} in {patience.send_s:g} s"
+        sent, deadline = _Sent(_InDoubt(TargetReason.TIMEOUT, late)), math.inf
 
 
 async def recover_step(
@@ -203,16 +216,12 @@ class _Sent:
     said: Reply | _InDoubt | None
 
 
-async def _send(
-    session: Session, ticket: Ticket, journal: OutcomeJournal, clock: Clock, patience: Patience
-) -> _Sent | StepOutcome:
+async def _send(session: Session, ticket: Ticket, clock: Clock) -> _Sent | StepOutcome:
     """Send a step; a StepOutcome says that nothing was sent."""
     if clock.boot_s() >= ticket.deadline_s:
         return StepOutcome(Verdict.NOT_APPLIED, TargetReason.EXPIRED, "the deadline passed before the first byte")
-    said: Reply | _InDoubt
     try:
-        with trio.fail_after(patience.send_s):
-            said = await session.send(ticket)
+        return _Sent(await session.send(ticket))
     except DriftedError as err:
         if ticket.attempt > 1:  # an earlier attempt of ours was sent: only what it reads now can be said
             return _Sent(_InDoubt(TargetReason.DRIFTED))
@@ -220,12 +229,7 @@ async def _send(
     except NotSentError as err:
         return StepOutcome(Verdict.NOT_APPLIED, err.reason, str(err))
     except LostError as err:
-        said = _InDoubt(err.reason, str(err))
-    except trio.TooSlowError:
-        said = _InDoubt(TargetReason.TIMEOUT, f"no reply from {_asked(ticket)} in {patience.send_s:g} s")
-    if isinstance(said, _InDoubt):
-        await journal.doubt(ticket, said.reason)
-    return _Sent(said)
+        return _Sent(_InDoubt(err.reason, str(err)))
 
 
 def _asked(ticket: Ticket) -> str:

@@ -43,12 +43,12 @@ BULK_MAX = 500
 
 
 class _SharedRead:
-    """One bulk read, shared by its readers. `ready`: one of them must read now; `finished`: it was read."""
+    """One bulk read, shared by its readers. `turn`: its leader must read now; `finished`: it was read."""
 
     def __init__(self) -> None:
         self.addresses: dict[Address, None] = {}
-        self.ready = trio.Event()
         self.led = False
+        self.turn = trio.Event()
         self.finished = trio.Event()
         self.seen: Mapping[Address, Seen] = {}
         self.error: UnreadableError | None = None
@@ -70,8 +70,6 @@ class CoalescedSession:
         """Return the value of each address, from a bulk read that began after this call."""
         mine = self._next
         mine.addresses.update(dict.fromkeys(addresses))
-        if self._reading:
-            await mine.ready.wait()
         if mine.led:
             await mine.finished.wait()
         else:
@@ -82,17 +80,20 @@ class CoalescedSession:
         return {a: mine.seen[a] for a in addresses}
 
     async def _lead(self, mine: _SharedRead) -> None:
-        """Read once for all its readers. Not cancellable: the others depend on it."""
-        mine.led, self._reading, self._next = True, True, _SharedRead()
-        try:
-            with trio.CancelScope(shield=True):
+        """Read once for all its readers, after the read that is under way. Not cancellable: the others depend on it."""
+        mine.led = True
+        with trio.CancelScope(shield=True):
+            if self._reading:
+                await mine.turn.wait()
+            self._reading, self._next = True, _SharedRead()
+            try:
                 mine.seen = await self._read_bulk(list(mine.addresses))
-        except UnreadableError as err:
-            mine.error = err
-        finally:
-            self._reading = False
-            mine.finished.set()
-            self._next.ready.set()  # the first of its waiters to wake leads; with none, the next caller does
+            except UnreadableError as err:
+                mine.error = err
+            finally:
+                self._reading = self._next.led
+                mine.finished.set()
+                self._next.turn.set()
 
     async def _read_bulk(self, wanted: list[Address]) -> Mapping[Address, Seen]:
         seen: dict[Address, Seen] = {}

@@ -307,6 +307,19 @@ async def test_a_send_that_hangs_is_in_doubt(autojump_clock: MockClock) -> None:
     assert (outcome.verdict, outcome.reason, notes.doubts) == (V.NOT_APPLIED, "lost-timeout", ["timeout"])
 
 
+async def test_an_answer_that_comes_with_the_end_of_a_send_counts_and_is_read_back(autojump_clock: MockClock) -> None:
+    class Late(Play):
+        async def send(self, ticket: Ticket) -> Reply:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(PATIENCE.send_s + 1)
+            return OK
+
+    play = Late([BEFORE, AFTER])  # the second read, after it settled, finds it: both waits are whole
+    outcome, notes = await perform(play, ticket())
+    assert (outcome.verdict, outcome.reason, notes.doubts) == (V.APPLIED, "read-back", [])
+    assert play.read_times == 2
+
+
 async def test_nothing_is_sent_at_the_deadline(autojump_clock: MockClock) -> None:
     play = Play([BEFORE], OK)
     outcome, _ = await perform(play, ticket(deadline_s=1000.0))

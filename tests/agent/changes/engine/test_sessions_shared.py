@@ -83,6 +83,31 @@ async def test_those_who_come_meanwhile_share_the_next_read(autojump_clock: Mock
     assert sorted(got) == ["1"] + ["2"] * 51  # never a value that was read before it asked
 
 
+async def test_a_reader_that_shares_waits_once(autojump_clock: MockClock) -> None:
+    class Steps(trio.abc.Instrument):
+        def __init__(self) -> None:
+            self.count: dict[str, int] = {}
+
+        def before_task_step(self, task: trio.lowlevel.Task) -> None:
+            self.count[task.name] = self.count.get(task.name, 0) + 1
+
+    session, steps = CoalescedSession(SlowSession()), Steps()
+
+    async def reader() -> None:
+        await session.read([A])
+
+    trio.lowlevel.add_instrument(steps)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reader, name="first")
+        await trio.sleep(0.5)
+        nursery.start_soon(reader, name="leader")
+        await trio.sleep(0.1)
+        for n in range(3):
+            nursery.start_soon(reader, name=f"other {n}")
+    trio.lowlevel.remove_instrument(steps)
+    assert [steps.count[f"other {n}"] for n in range(3)] == [2, 2, 2]  # begin, and end
+
+
 async def test_read_after_read_sees_a_fresh_value(autojump_clock: MockClock) -> None:
     session = CoalescedSession(SlowSession())
     assert (await session.read([A]))[A].value == {"read": "1"}
