@@ -6,6 +6,7 @@ import functools
 import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -71,13 +72,16 @@ def goes_on_outside(session: Mapping[str, str], gardens: Mapping[str, str], outc
     return not addresses_text(session) or bool(outside(session, gardens, outcome).loose)
 
 
+@functools.lru_cache(maxsize=256)
 def gardens_of(prefixes: str) -> Mapping[str, str]:
     """Return prefixes of both families, separated by commas, as `garden4` and `garden6`."""
     texts = [text for text in prefixes.split(",") if text]
-    return {
-        "garden4": ",".join(text for text in texts if ":" not in text),
-        "garden6": ",".join(text for text in texts if ":" in text),
-    }
+    return MappingProxyType(
+        {
+            "garden4": ",".join(text for text in texts if ":" not in text),
+            "garden6": ",".join(text for text in texts if ":" in text),
+        }
+    )
 
 
 def addresses_text(session: Mapping[str, str]) -> str:
@@ -88,10 +92,18 @@ def addresses_text(session: Mapping[str, str]) -> str:
 def _placed(session: Mapping[str, str], gardens: Mapping[str, str]) -> Iterator[tuple[str, _Network, bool]]:
     """Return field, network and whether it is in the garden, of each address of a family with a garden."""
     for name in _PINNED_BY:
-        net = _network(session.get(name, ""))
-        found = () if net is None else _networks(gardens.get(f"garden{net.version}", ""))
-        if net is not None and found:
-            yield name, net, any(_within(net, garden) for garden in found)
+        if text := session.get(name):
+            found = _place(text, gardens.get("garden4", ""), gardens.get("garden6", ""))
+            if found is not None:
+                yield name, *found
+
+
+@functools.lru_cache(maxsize=4096)
+def _place(text: str, garden4: str, garden6: str) -> tuple[_Network, bool] | None:
+    """Return an address' network and whether it is in the garden of its family; None: there is none."""
+    net = _network(text)
+    found = () if net is None else _networks(garden4 if net.version == 4 else garden6)
+    return (net, any(_within(net, garden) for garden in found)) if net is not None and found else None
 
 
 @functools.lru_cache(maxsize=256)

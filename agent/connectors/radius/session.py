@@ -21,6 +21,7 @@ stands in `sessions/LOGIN` with the field `addresses.DENIED`.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -670,8 +671,14 @@ def identification(wanted: Collection[str], session: Mapping[str, str]) -> dict[
         "Calling-Station-Id": session.get("mac", ""),
     }
     nas = session.get("nas", "")
-    try:
-        known["NAS-IP-Address" if ipaddress.ip_address(nas).version == 4 else "NAS-IPv6-Address"] = nas
-    except ValueError:
-        known["NAS-Identifier"] = nas
+    known[_nas_attribute(nas)] = nas
     return {name: known[name] for name in wanted if known.get(name)}
+
+
+@functools.lru_cache(maxsize=1024)
+def _nas_attribute(nas: str) -> str:
+    """Return the attribute that names a NAS by this text: an address of either family, or a name."""
+    try:
+        return "NAS-IP-Address" if ipaddress.ip_address(nas).version == 4 else "NAS-IPv6-Address"
+    except ValueError:
+        return "NAS-Identifier"
