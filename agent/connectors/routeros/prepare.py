@@ -33,7 +33,7 @@ from agent.connectors.routeros.addresses import (
     texts_of,
 )
 from agent.connectors.routeros.firewall import KeptIn, LetOut, keeps_in
-from agent.connectors.routeros.matching import Confined, Rule, Ruleset, is_wide
+from agent.connectors.routeros.matching import PPP, Confined, Rule, Ruleset, is_wide
 from agent.connectors.routeros.placed_rules import ABOVE, COMMENT, OURS, differences, is_ours, text_of
 from agent.connectors.routeros.reasons import RouterReason
 from agent.connectors.routeros.rulesets import ruleset_of
@@ -171,13 +171,28 @@ def _lists(needs: Sequence[DeviceNeeds], terms: PrepareTerms, seen: SeenAll, fam
         if family.version == 4 or need.six:
             found |= dict.fromkeys(need.lists)
         if need.profile is not None and family.version == 4:
-            own = [terms.list_name] if _is_ppp(target_of(need.profile), need.profile) else []
-            found |= dict.fromkeys(_lists_of(seen[need.profile]) or own)
+            target = target_of(need.profile)
+            lacks = _is_ppp(target, need.profile) and _kept_alone(target, need.profile, seen) is None
+            found |= dict.fromkeys(_lists_of(seen[need.profile]) or ([terms.list_name] if lacks else []))
     return list(found)
 
 
 def _lists_of(profile: Seen) -> list[str]:
     return [name for name in texts_of(profile.value).get(_LISTS, "").split(",") if name]
+
+
+def _kept_alone(target: str, profile: Address, seen: SeenAll) -> KeptIn | None:
+    """Return the rules that keep a PPP profile's sessions in without a list: by their pool, interface list or chain."""
+    row = texts_of(seen[profile].value)
+    place = row.get("remote-address", "")
+    ranges = texts_of(seen[address(target, RouterResource.POOLS, ALL)].value).get(place, "")
+    places = (place,) if networks(place) else tuple(filter(None, ranges.split(",")))
+    joins = frozenset(filter(None, (row.get("interface-list", ""),)))
+    found = keeps_in(
+        ruleset_of(seen[address(target, RouterResource.FILTER, ALL)].value),
+        Confined(frozenset(), places, PPP, joins, row.get("incoming-filter", "")),
+    )
+    return found if isinstance(found, KeptIn) else None
 
 
 def _of(texts: Sequence[str], family: _Family) -> list[str]:
@@ -249,6 +264,9 @@ def _profile(draft: _Draft, where: Address, like: Address | None) -> CannotEnfor
             f"{draft.terms.list_name}); whether it keeps anybody in hangs on the hotspot's walled garden and proxy too"
         )
         draft.left.append(CannotEnforce(MethodReason.NO_LIST, why))
+        return None
+    if kept := _kept_alone(draft.target, where, draft.seen):
+        draft.now.append(f"profile {name}: {kept.text}")
         return None
     if not isinstance(seen.value, Absent):
         draft.write(RouterResource.PROFILE, name, {**seen.value, _LISTS: draft.terms.list_name})

@@ -13,7 +13,15 @@ from textwrap import dedent
 import pytest
 import trio
 
-from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Judgment, OnDevices
+from agent.connectors.base import (
+    AccessPlan,
+    CannotEnforce,
+    Enforced,
+    Judgment,
+    OnDevices,
+    Preparation,
+    PrepareTerms,
+)
 from agent.connectors.routeros.access_methods import access_method_of
 from agent.connectors.routeros.schema import DhcpMethod, PppMethod, RouterMethod, StaticMethod
 from agent.model import Access, Address, Seen, Service, ServiceState
@@ -22,7 +30,7 @@ from lab.router.device import Router
 from lab.router.export import load_export
 from tests.agent.connectors.routeros.designs import Label
 from tests.agent.connectors.routeros.exported_designs import EXPORTED, SITE, Exported, Kind
-from tests.agent.connectors.routeros.test_prepare import send
+from tests.agent.connectors.routeros.test_prepare import apply, prepared, send
 from tests.agent.connectors.routeros.test_static_router import site
 
 TARGET = "routeros/edge-1"
@@ -115,6 +123,41 @@ def test_few_of_the_exported_designs_are_refused_that_keep_people_in() -> None:
     refused = [design.name for design in working if design.refused]
     assert len(refused) <= REFUSED_MAX * len(working), refused
     assert (len(EXPORTED), len({design.name for design in EXPORTED})) == (63, 63)
+
+
+NEIGHBOR = "192.0.2.8"
+REFUSED = [one for one in EXPORTED if one.refused or one.label is Label.LEAKS]
+
+
+@pytest.mark.parametrize("design", REFUSED, ids=lambda design: design.name)
+async def test_a_design_that_is_refused_is_made_ready(design: Exported) -> None:
+    """`device prepare`, twice; the suspension is then kept, and a neighbor's packets go the way that they went."""
+    router = loaded(design)
+    router.plug_in_host([NEIGHBOR], name="neighbor")
+    method, login = method_of(design)
+    service = Service("C-7/home", "C-7", "Amina", "home", login, "m", "Home 20M")
+    part = access_method_of(method).on_devices()[TARGET]  # type: ignore[union-attr]  # a method on a router
+    terms = PrepareTerms("suspended", ("198.51.100.10",), ("198.51.100.53",))
+
+    def neighbors() -> list[bool]:
+        return [router.gets_out(NEIGHBOR, protocol=one, port=port).out for one, port in PACKETS]
+
+    before = neighbors()
+    async with site(router) as there:
+        found = await prepared(there.session, (method,), terms)
+        assert isinstance(found, Preparation), found
+        await apply(there.session, found.steps)
+        again_found = await prepared(there.session, (method,), terms)
+        assert isinstance(again_found, Preparation)
+        assert again_found.steps == ()
+        seen = dict[Address, Seen]()
+        while missing := part.reads(service, seen):
+            seen |= await there.session.read(missing)
+        plan = part.plan(ServiceState(Access.SUSPENDED, "Home 20M"), service, seen)
+        assert isinstance(plan, AccessPlan), plan
+        await suspend_by_hand(design, router)
+        assert not [one for one in PACKETS if router.gets_out(login, protocol=one[0], port=one[1]).out]
+    assert neighbors() == before
 
 
 BY_INTERFACE = [

@@ -469,6 +469,49 @@ async def test_a_profile_without_a_list_gets_one_and_a_hotspots_is_left_to_peopl
     assert profile.get("address-list", "") == ""
 
 
+@pytest.mark.parametrize(
+    ("profile", "rules"),
+    [
+        ({"remote_address": "held"}, [{"chain": "forward", "action": "drop", "src_address": "198.18.9.0/24"}]),
+        (
+            {"remote_address": "homes", "interface_list": "HELD"},
+            [{"chain": "forward", "action": "drop", "in_interface_list": "HELD"}],
+        ),
+        (
+            {"remote_address": "homes", "incoming_filter": "held"},
+            [
+                {"chain": "forward", "action": "jump", "jump_target": "ppp"},
+                {"chain": "held", "action": "accept", "dst_address": PAY_PAGE},
+                {"chain": "held", "action": "drop"},
+            ],
+        ),
+    ],
+    ids=["pool", "interface-list", "incoming-filter"],
+)
+async def test_a_profile_that_holds_without_a_list_is_left_as_it_is(
+    profile: dict[str, str], rules: list[dict[str, str]]
+) -> None:
+    """A router that is ready is not changed: it once got a list and rules beside its own design."""
+    router = by_default()
+    first = router.rows(FILTER)[2][".id"]
+    router.add("/ip/pool", name="held", ranges="198.18.9.2-198.18.9.99")
+    router.add("/interface/list", name="HELD")
+    router.add("/ppp/profile", name="held-back", local_address="198.18.8.1", **profile)
+    for rule in rules:
+        router.add(FILTER, place_before=first, **rule)
+    async with site(router) as there:
+        found = await prepared(there.session, (PPP,))
+        assert isinstance(found, Preparation)
+        assert (found.steps, found.display["after"]) == ((), "")
+        assert found.display["now"].startswith("profile held-back: rule ")
+        for row in router.rows(FILTER):
+            if row["action"] == "drop" and row["chain"] != "input":
+                router.remove(FILTER, row[".id"])
+        found = await prepared(there.session, (PPP,))
+        assert isinstance(found, Preparation)
+        assert "puts its sessions into list suspended" in found.display["after"]
+
+
 async def test_without_a_profile_to_take_addresses_from_it_is_refused() -> None:
     router = by_default()
     async with site(router) as there:
