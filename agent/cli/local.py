@@ -110,13 +110,15 @@ def run(config: Config = None) -> None:
 
 
 def _run(config: Path | None, manager: ServiceManager) -> None:
+    from durable.process import keep_memory_private, put_off_collections
+
+    put_off_collections()
     import trio
 
     from agent import daemon, host_check
     from agent.runtime.errors import BindError
     from agent.runtime.unix_socket import adopt
     from agent.store.errors import LASTING, StoreError
-    from durable.process import keep_memory_private
 
     settings = client.load_settings(config)
     try:

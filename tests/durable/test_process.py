@@ -76,9 +76,12 @@ def test_R5_the_same_user_cannot_read_its_memory(how: str, readable: bool) -> No
 def test_what_is_loaded_is_spared_by_the_collector_and_later_garbage_is_not() -> None:
     code = (
         "import gc, weakref\n"
-        "from durable.process import exempt_loaded_objects\n"
+        "from durable.process import exempt_loaded_objects, put_off_collections\n"
         "class Knot: pass\n"
+        "put_off_collections()\n"
+        "assert not gc.isenabled()\n"
         "exempt_loaded_objects()\n"
+        "assert gc.isenabled()\n"
         "kept = gc.get_freeze_count() > 1000\n"
         "knot = Knot(); knot.self = knot; seen = weakref.ref(knot); del knot; gc.collect()\n"
         "print(kept, seen() is None)\n"
