@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import tempfile
 import time
+import traceback
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +42,7 @@ def main() -> int:
     parser.add_argument("--parts", default="", help="these parts, by name, in place of the seed's own")
     asked = parser.parse_args()
     logging.getLogger().addHandler(logging.NullHandler())
+    gc.freeze()  # what was imported stays: it need not be looked at after each world
     chosen = Chosen()
     if asked.faults:
         by_name = {f.name: f for f in FAULTS}
@@ -84,7 +87,14 @@ def _many(first: int, cpu_s: float, count: int, chosen: Chosen, *, until_false: 
     runs, virtual_s = 0, 0.0
     seed = first
     while time.process_time() - began < cpu_s and not (count and runs == count):
-        told = _one(seed, chosen)
+        try:
+            told = _one(seed, chosen)
+        except Exception:  # noqa: BLE001  # any: a world that cannot be played to its end is told, and others go on
+            print(f"seed {seed}: BROKE OFF\n{traceback.format_exc()}", flush=True)
+            runs, wrong, seed = runs + 1, wrong + 1, seed + 1
+            if until_false:
+                break
+            continue
         runs, virtual_s, pairs = runs + 1, virtual_s + told.virtual_s, pairs | pairs_of(told.faults)
         for part in told.parts:
             with_part[part] |= pairs_of(told.faults)

@@ -44,8 +44,10 @@ class MachineClock:
         left = boot_s - self.boot_s()
         if left <= 0:
             await trio.lowlevel.checkpoint()
-        while left > INSTANT_S:
-            await trio.sleep(min(left, NAP_S))
+        while (
+            left > 0
+        ):  # as of the system's clock: nobody wakes early, who would then sleep for no time, again and again
+            await trio.sleep(max(min(left, NAP_S), INSTANT_S))
             left = boot_s - self.boot_s()
 
     # --- what happens to it -------------------------------------------------------------------------------------------

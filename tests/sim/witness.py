@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import bisect
 import json
+import mmap
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -101,6 +102,41 @@ class Seen:
     moves: list[Move] = field(default_factory=list)
 
 
+class WriteAheadLog:
+    """Tells whether a database in SQLite's WAL mode may have changed, without a call of the system.
+
+    Its "-shm" file begins with the header of the log's index, in which each commit counts (SQLite's file format,
+    section 4.3). It is there for as long as anybody has the database open.
+    """
+
+    _HEADER: Final = 48
+
+    def __init__(self, database: Path) -> None:
+        self._path = database.with_name(f"{database.name}-shm")
+        self._shared: mmap.mmap | None = None
+        self._seen = b""
+
+    def changed(self) -> bool:
+        """Return whether it may have changed since this was asked last; True where nobody can tell."""
+        if self._shared is None:
+            try:
+                with self._path.open("rb") as file:
+                    self._shared = mmap.mmap(file.fileno(), self._HEADER, access=mmap.ACCESS_READ)
+            except (OSError, ValueError):  # it is not there yet, or empty
+                return True
+        now = self._shared[: self._HEADER]
+        if now == self._seen:
+            return False
+        self._seen = now
+        return True
+
+    def close(self) -> None:
+        """Let go of the file: the next one may be another."""
+        if self._shared is not None:
+            self._shared.close()
+        self._shared, self._seen = None, b""
+
+
 class AgentLog:
     """The log of one agent, as it is on its disk: what is committed, and nothing else. `unplugged`: nobody reads it."""
 
@@ -111,6 +147,7 @@ class AgentLog:
         self.last_leaf = b""
         self._trace, self._moves = trace, moves
         self._con: sqlite3.Connection | None = None
+        self._wal = WriteAheadLog(path)
         self._version = -1
         self._items: dict[tuple[bytes, int], tuple[str, float, int]] = {}
         self._grown: list[tuple[int, float]] = [(0, 0.0)]
@@ -124,6 +161,7 @@ class AgentLog:
         """Let go of the file: another may be put in its place."""
         if self._con is not None:
             self._con.close()
+        self._wal.close()
         self._con, self._version, self.unplugged = None, -1, True
 
     def plug_in(self) -> Lost | None:
@@ -179,7 +217,7 @@ class AgentLog:
     def look(self) -> None:
         """Look at what changed in it."""
         log = self.log()
-        if log is None:
+        if log is None or not self._wal.changed():
             return
         version = log.execute("PRAGMA data_version").fetchone()[0]
         if version == self._version:
@@ -190,6 +228,7 @@ class AgentLog:
                 " FROM item"
             ).fetchall()
         except sqlite3.OperationalError:
+            self._wal.close()
             return  # its tables are being made
         self._version = version
         now = trio.current_time()
@@ -225,7 +264,7 @@ class Witness(trio.abc.Instrument):
         """Why it looks no more."""
         self.acting = trio.Event()
         """Set when a program does something to a line or a device, and then made anew."""
-        self._parts, self._trace = parts, trace
+        self._looking, self._trace = [part for part in parts if type(part).look is not Part.look], trace
 
     def close(self) -> None:
         """Stop looking."""
@@ -248,7 +287,7 @@ class Witness(trio.abc.Instrument):
         """Look at what the step changed. trio goes on without an instrument that fails, so that `failed` says it."""
         try:
             process = task.context.get(PROCESS)
-            for part in self._parts:
+            for part in self._looking:
                 part.look(process)
             for log in self.logs.values():
                 log.look()

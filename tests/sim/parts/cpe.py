@@ -224,8 +224,8 @@ class CpePart(Part):
         office = self._world.office
         path = "/v1/changes?state=waiting-for-approval&by=noc-1"
         for listed in await desk.patiently(lambda: office.call("GET", path)) or ():
-            if listed["plan_id"] in desk.asked:
-                continue
+            if listed["plan_id"] in desk.asked or not listed["action"].startswith("cpe-"):
+                continue  # the agent asks for restores of payers too: those are not the clerk's
             change = await desk.patiently(partial(office.show, listed["id"]))
             if change is not None:
                 nursery.start_soon(desk.see_through, change, "cpe-set", _subjects(change), dice)

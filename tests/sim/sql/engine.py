@@ -13,6 +13,7 @@ table is a view on its rows' versions, and a view shows what the transaction may
 
 from __future__ import annotations
 
+import functools
 import math
 import sqlite3
 import unicodedata
@@ -116,16 +117,19 @@ _LOWEST: Final = (-math.inf,)
 _HIGHEST: Final = (math.inf,)
 
 
-def same_login(text: Any) -> Any:
-    """Return a value as MariaDB's default collation compares it: without case, accents and trailing blanks."""
-    if not isinstance(text, str):
-        return text
+@functools.lru_cache(maxsize=4096)
+def _plain(text: str) -> str:
     plain = unicodedata.normalize("NFD", text.rstrip(" ").casefold())
     return "".join(c for c in plain if not unicodedata.combining(c))
 
 
+def same_login(text: Any) -> Any:
+    """Return a value as MariaDB's default collation compares it: without case, accents and trailing blanks."""
+    return _plain(text) if isinstance(text, str) else text
+
+
 def _collate(one: str, two: str) -> int:
-    a, b = same_login(one), same_login(two)
+    a, b = _plain(one), _plain(two)
     return int(a > b) - int(a < b)
 
 

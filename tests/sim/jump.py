@@ -1,0 +1,68 @@
+"""Virtual time that jumps to the next deadline as soon as no task can go on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import trio
+from trio._core._run import GLOBAL_RUN_CONTEXT
+
+T = TypeVar("T")
+STILL: Final = 1_000_000
+"""After how many passes of trio at one instant a task surely goes round in a circle: a world makes some ten thousand
+in a whole virtual minute.
+"""
+
+
+class TimeStandsStillError(Exception):
+    """A task goes on and on at one instant."""
+
+
+class JumpingClock(trio.abc.Clock):
+    """A clock for `trio.run`: where every task waits, it is the next deadline at once, and exactly.
+
+    `trio.testing.MockClock` asks the kernel in vain before each jump, adds up differences, and makes statistics of the
+    whole run to learn the deadline. No kernel's socket and no thread may be waited for in the run. `on_still`: called
+    once time has been asked for `STILL` times at one instant.
+    """
+
+    def __init__(self, on_still: Callable[[], None] = lambda: None) -> None:
+        self.on_still = on_still
+        self._now, self._asked = 0.0, 0
+
+    def start_clock(self) -> None:
+        """Begin at 0."""
+
+    def current_time(self) -> float:
+        """Return virtual seconds since the run began."""
+        self._asked += 1
+        if self._asked == STILL:
+            self.on_still()
+        return self._now
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        """Jump to a deadline, and return 0; trio asks only where no task can go on."""
+        if deadline == math.inf:
+            return math.inf
+        if deadline > self._now and not GLOBAL_RUN_CONTEXT.runner.entry_queue.queue:
+            self._now, self._asked = deadline, 0
+        return 0.0
+
+
+def run(main: Callable[[], Awaitable[T]]) -> T:
+    """Return what `main` returns when it runs in virtual time.
+
+    Raises:
+        TimeStandsStillError: a task never waits, so that it would never return.
+    """
+    clock = JumpingClock()
+
+    async def whole() -> T:
+        with trio.CancelScope() as scope:
+            clock.on_still = scope.cancel
+            return await main()
+        raise TimeStandsStillError(f"virtual time stands still at {trio.current_time()} s: a task never waits")
+
+    return trio.run(whole, clock=clock)

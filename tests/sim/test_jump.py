@@ -1,0 +1,67 @@
+"""Virtual time: it jumps, exactly, and a task that never waits is found."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from tests.fakes import FakeClock
+from tests.sim import jump
+from tests.sim.jump import JumpingClock
+from tests.sim.machine import MachineClock
+
+
+def test_time_is_each_deadline_exactly_and_at_once() -> None:
+    seen = list[float]()
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def at(when: float) -> None:
+                await trio.sleep_until(when)
+                seen.append(trio.current_time())
+
+            for when in (0.1 + 0.2, 86400.1, 1e-9, 3600.0):
+                nursery.start_soon(at, when)
+
+    trio.run(main, clock=JumpingClock())
+    assert seen == [1e-9, 0.1 + 0.2, 3600.0, 86400.1]
+
+
+def test_what_another_task_of_trio_hands_over_comes_before_a_jump() -> None:
+    seen = list[float]()
+
+    async def main() -> None:
+        token = trio.lowlevel.current_trio_token()
+        token.run_sync_soon(lambda: seen.append(trio.current_time()))
+        await trio.sleep(5)
+
+    trio.run(main, clock=JumpingClock())
+    assert seen == [0.0]
+
+
+def test_a_task_that_never_waits_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jump, "STILL", 100)
+
+    async def main() -> None:
+        while True:
+            await trio.lowlevel.checkpoint()
+
+    with pytest.raises(jump.TimeStandsStillError, match="virtual time stands still"):
+        jump.run(main)
+
+
+def test_who_sleeps_on_a_machine_never_wakes_early() -> None:
+    """A loop of the agent that woke early by a millionth of a second slept for none again, for ever."""
+
+    async def main() -> None:
+        clock = MachineClock(FakeClock())
+        await trio.sleep(43_200.3)
+        clock.boot_anew("second")
+        await trio.sleep(0.7)
+        for seconds in (0.1, 1e-7, 1e-13, 45.0000001):
+            due_s = clock.boot_s() + seconds
+            await clock.sleep(seconds)
+            assert clock.boot_s() >= due_s
+
+    trio.run(main, clock=JumpingClock())
