@@ -338,6 +338,8 @@ class ConfigUnreadableError(ConfigError):
     def __init__(self, path: Path, err: OSError) -> None:
         self.missing = isinstance(err, FileNotFoundError)
         hint = "name another one with --config or ISPAGENT_CONFIG"
+        if isinstance(err, PermissionError):
+            hint = "run this as root, or as the user that the agent runs as"
         problem = f"{path}: cannot be read: {err.strerror}: {hint}"
         if self.missing and path == CONFIG:
             problem = f"this agent is not configured yet: {path} does not exist; write it (docs/install.md), or {hint}"

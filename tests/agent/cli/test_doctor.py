@@ -7,20 +7,24 @@ import pwd
 import socket
 import threading
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from typer.testing import CliRunner
 
 from agent.cli import app
+from agent.config import ConfigUnreadableError
 from agent.host_check import socket_check
+from agent.runtime.errors import MayNotConnectError
 from agent.runtime.unix_socket import turn_away
+from agent.socket_place import SOCKET
 from durable.service_manager import PassedSocket
 
 
-def checks(monkeypatch: pytest.MonkeyPatch, config: Path) -> dict[tuple[str, str], dict[str, str]]:
+def checks(monkeypatch: pytest.MonkeyPatch, config: Path, exit_code: int = 5) -> dict[tuple[str, str], dict[str, str]]:
     monkeypatch.setenv("ISPAGENT_CONFIG", str(config))
     done = CliRunner().invoke(app, ["doctor", "--json"])
-    assert done.exit_code == 5, done.output
+    assert done.exit_code == exit_code, done.output
     return {(c["about"], c["what"]): c for c in json.loads(done.stdout)["checks"]}
 
 
@@ -47,6 +51,43 @@ def test_a_configuration_with_a_mistake(tmp_path: Path, monkeypatch: pytest.Monk
     found = checks(monkeypatch, config)
     assert found["configuration", "file"]["result"] == "fails"
     assert ("agent", "daemon") in found
+
+
+def test_a_plain_user_is_not_told_to_restart_an_agent_that_may_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user who may not read the configuration cannot know its socket: silence at the usual one proves nothing."""
+    config = tmp_path / "agent.toml"
+
+    def closed(path: Path) -> NoReturn:
+        raise ConfigUnreadableError(path, PermissionError(13, "Permission denied"))
+
+    monkeypatch.setattr("agent.config.load", closed)
+    monkeypatch.delenv("ISPAGENT_SOCKET", raising=False)
+    found = checks(monkeypatch, config, exit_code=0)
+    file, daemon = found["configuration", "file"], found["agent", "daemon"]
+    assert (file["result"], file["mend"]) == ("not-checked", "run this as root")
+    assert "Permission denied: run this as root, or as the user that the agent runs as" in file["detail"]
+    assert "--config" not in file["detail"], "another file is no remedy for rights"
+    assert (daemon["result"], daemon["mend"]) == ("not-checked", "run this as root")
+    assert f"no agent listens on {SOCKET}" in daemon["detail"]
+
+
+def test_a_user_who_may_not_connect_learns_nothing_of_the_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*given: object, **more: object) -> NoReturn:
+        raise MayNotConnectError("it is for members of the group noc")
+
+    monkeypatch.setattr("agent.runtime.http_client.request", closed)
+    config = tmp_path / "agent.toml"
+    config.write_text(
+        f'[agent]\nname = "noc-1"\nstate_dir = "{tmp_path}"\nsocket = "{tmp_path}/agent.sock"\nmark_file = "off"\n'
+    )
+    monkeypatch.delenv("ISPAGENT_SOCKET", raising=False)
+    daemon = checks(monkeypatch, config)["agent", "daemon"]
+    assert (daemon["result"], daemon["mend"]) == ("not-checked", "run this as root")
+    assert "members of the group noc" in daemon["detail"]
 
 
 def test_an_agent_that_systemd_cannot_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
