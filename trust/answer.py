@@ -19,7 +19,7 @@ from trust.strict_json import Reader, read_object_untrusted
 class ViewAnswer:
     """An answer.
 
-    `short` is the plan's short name at the site. `documents` are head and items (`trust.items`). `checkpoint` is a
+    `short` is the plan's short id at the site. `documents` are head and items (`trust.items`). `checkpoint` is a
     signed note; `consistency` proves that its tree begins with the `old_size` leaves that the viewer has seen. `links`
     are trust documents (envelopes) that the viewer lacks, oldest first. `approvals` are (person, decision).
     """

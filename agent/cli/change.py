@@ -57,7 +57,7 @@ Hold = Annotated[bool, typer.Option("--hold", help="Do not start by itself once 
 Alone = Annotated[bool, typer.Option("--alone", help="Without a second person, where policy lets you; a review opens")]
 AllServices = Annotated[bool, typer.Option("--all-services", help="A subscriber's number means all of its services")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
-Id = Annotated[str, typer.Argument(help="The change's id: K7QF2", metavar="ID")]
+Id = Annotated[str, typer.Argument(help="The change's id: K7QF2, or its first four letters", metavar="ID")]
 Signed = Annotated[Path, typer.Option("--file", help="The envelope that the person's own tool signed")]
 MaybeSigned = Annotated[
     Path | None, typer.Option("--file", help="The envelope that the person's own tool signed; else you do it yourself")

@@ -1,6 +1,7 @@
 """`ispcloud changes`: look at a change and decide, through the control plane or on an agent's export (`--file`).
 
-Only verified documents are shown. An ID is a plan's short name once it was seen, or the beginning of its id or digest.
+Only verified documents are shown. An ID is the short id that the site shows too, or its beginning; the beginning of the
+plan's whole id or digest will do.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ def list_(
         for found in feed.not_verified[:10]:
             note(f"  message {found.number}, {found.kind}: {neutralize(found.why)}")
     for missing in feed.missing:
-        red(f"NO RECEIPT from {', '.join(missing.agents)} of the {missing.sent.what} {missing.sent.sha256[:8]}")
+        red(f"NO RECEIPT from {', '.join(missing.agents)} to the {feed.about(missing.sent)}")
     if feed.missing or feed.alarms:
         raise typer.Exit(NO_RECEIPT)
 
@@ -127,7 +128,7 @@ _COLUMNS: Final = (
 def _row(change: Change) -> tuple[str, ...]:
     plan = change.plan
     return (
-        change.name,
+        change.short,
         change.state,
         f"{change.have}/{change.need}",
         change.agent,
@@ -145,8 +146,8 @@ def _feed_json(feed: SharedFeed) -> dict[str, Json]:
     return {
         "changes": [
             {
-                "id": c.plan.plan_id,
-                "short": c.short,
+                "id": c.short,
+                "plan_id": c.plan.plan_id,
                 "sha256": c.sha256,
                 "agent": c.agent,
                 "state": c.state,
@@ -515,7 +516,7 @@ def _word_online(
         # An agent with an older document may not know who signed
         links = _links(desk, feed, found)
         sent = desk.send(word.kind, envelope, word.verb, (found.plan.agent,), plan=found.sha256, links=links)
-        typer.echo(f"{found.name}: {said}, sent to {found.agent}")
+        typer.echo(f"{found.short}: {said}, sent to {found.agent}")
         desk.settle(sent, wait_s)
 
 

@@ -382,7 +382,7 @@ def ask(
         desk.settle(sent, wait_s)
         for change in desk.feed().changes:
             if change.plan.intent_sha256 == sent.sha256:
-                typer.echo(f"PREVIEW {change.name}: ispcloud changes show {change.name}")
+                typer.echo(f"PREVIEW {change.short}: ispcloud changes show {change.short}")
 
 
 def _write(asked: DeskAsk, agent: str, key: Path, own: Own, passphrase_file: Path | None, out: Path) -> None:

@@ -131,7 +131,7 @@ class _Watching:
         if self.first:
             for change in feed.changes:
                 if change.state == "waiting" and not self.as_json:
-                    typer.echo(f"waiting: {change.name} {change.plan.action.value} {change.plan.size_bucket.value}")
+                    typer.echo(f"waiting: {change.short} {change.plan.action.value} {change.plan.size_bucket.value}")
                 self.states[change.sha256] = change.state
             if feed.not_verified:
                 note(f"{len(feed.not_verified)} messages NOT VERIFIED so far (ispcloud changes list)")
@@ -185,13 +185,13 @@ class _Watching:
             plan = change.plan
             start_by = f", start by {utc(plan.start_by)}" if change.state == "waiting" else ""
             self._line(
-                f"{change.state}: {change.name} {plan.action.value} {plan.size_bucket.value} at {change.agent}, "
+                f"{change.state}: {change.short} {plan.action.value} {plan.size_bucket.value} at {change.agent}, "
                 f"class {plan.risk_class.value}, by {plan.requester}{start_by}",
-                FeedEvent("change", change.sha256, change.state, plan.risk_class.value),
+                FeedEvent("change", change.short, change.state, plan.risk_class.value),
             )
         for missing in feed.missing:
             self._once(
-                f"NO RECEIPT from {', '.join(missing.agents)} of the {missing.sent.what} {missing.sent.sha256[:8]}",
+                f"NO RECEIPT from {', '.join(missing.agents)} to the {feed.about(missing.sent)}",
                 FeedEvent("no-receipt", missing.sent.sha256, "", ""),
             )
         for alarm in feed.alarms:

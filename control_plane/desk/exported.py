@@ -7,10 +7,8 @@ checkpoint) and `short` (the alias that people type; nobody signed it). Only `pl
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from control_plane.desk import remembered_checkpoints
 from control_plane.desk.remembered_checkpoints import RememberedCheckpoints
@@ -18,14 +16,13 @@ from control_plane.errors import TamperedExportError
 from trust import chain, checkpoint, statements, verify
 from trust import envelope as envelopes
 from trust import items as items_
+from trust import short_id as short_ids
 from trust.answer import ViewAnswer
 from trust.checkpoint import Checkpoint
 from trust.document import Trust, TrustedAgent
 from trust.errors import MalformedError, MalformedStatementError, Reason, RefusedError
 from trust.items import Items, Listed
 from trust.statements import Plan, SeenLog
-
-_SHORT: Final = re.compile(r"[A-Z0-9]{1,16}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +128,9 @@ def _open_plan(data: bytes, trust: Trust) -> tuple[Plan, bytes, TrustedAgent]:
 
 
 def _short(text: str, plan: Plan) -> str:
-    return text if _SHORT.fullmatch(text) else plan.plan_id[:8]
+    """Return the plan's short id: the site's own word, where it has more letters and is of this plan."""
+    plan_id = bytes.fromhex(plan.plan_id)
+    return text if short_ids.names(text, plan_id) and text.isupper() else short_ids.short_id(plan_id)
 
 
 def _open_items(data: bytes, plan: Plan) -> Items:

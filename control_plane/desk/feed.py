@@ -7,7 +7,7 @@ the same plan, a receipt or outcome of an older state of the log never takes the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import Final
 
@@ -20,6 +20,7 @@ from trust import envelope as envelopes
 from trust.document import Trust
 from trust.envelope import Envelope
 from trust.errors import MalformedError, Reason, RefusedError, TrustError
+from trust.short_id import SHORT_CHARS_MIN, apart, names
 from trust.statements import Freeze, Outcome, OutcomeState, Plan, Receipt, ReceiptResult, SealKey, Standing, Unfreeze
 from trust.verify import people_more
 
@@ -29,7 +30,8 @@ RECEIPT_S: Final = 60
 MISSED_S: Final = 86_400
 """For how long a receipt that did not come is told."""
 
-PREFIX_CHARS_MIN: Final = 4
+NAMED_MAX: Final = 8
+"""Changes that are named where one word means several; chosen arbitrarily."""
 _OPEN: Final = frozenset(
     {"waiting", "approved", "paused", OutcomeState.RUNNING.value, OutcomeState.NEEDS_A_PERSON.value}
 )
@@ -71,7 +73,8 @@ class Change:
     """A plan that its agent signed, and where it stands as far as signed messages tell.
 
     `sha256` is its digest (hex), `agent` a handle, `body` the envelope's bytes. `have` of `need` people approve, as the
-    agent's newest receipt about this plan says; before one, `need` is the policy's.
+    agent's newest receipt about this plan says; before one, `need` is the policy's. `short` is the id that people type,
+    the same as at the site; it has more letters where changes of two sites begin alike.
     """
 
     sha256: str
@@ -83,11 +86,6 @@ class Change:
     have: int
     need: int
     outcome: Outcome | None
-
-    @property
-    def name(self) -> str:
-        """The word that people type for it."""
-        return self.short or self.plan.plan_id[:8]
 
     @property
     def is_open(self) -> bool:
@@ -130,19 +128,33 @@ class SharedFeed:
     freezes: tuple[Freeze, ...]
     standings: tuple[Allowed, ...]
 
+    def about(self, sent: Sent) -> str:
+        """Return a sent statement for people: `approve of K7QF2`; else the beginning of its digest."""
+        short = next((c.short for c in self.changes if c.sha256 == sent.plan), "")
+        return f"{sent.what} of {short}" if short else f"{sent.what} {sent.sha256[:8]}"
+
     def find(self, name: str) -> Change:
-        """Return the change that a person named: a short id, or the beginning of its plan's id or digest.
+        """Return the change that a person named: by the beginning of its short id, or of its plan's id or digest.
 
         Raises:
             InputError: none, or several.
         """
         lower = name.strip().lower()
-        if len(lower) < PREFIX_CHARS_MIN:
-            raise InputError(f"expected at least {PREFIX_CHARS_MIN} characters of an id, got {len(lower)}")
+        if len(lower) < SHORT_CHARS_MIN:
+            raise InputError(f"expected at least {SHORT_CHARS_MIN} characters of an id, got {len(lower)}")
         found = [c for c in self.changes if c.short.lower() == lower]
-        found = found or [c for c in self.changes if c.plan.plan_id.startswith(lower) or c.sha256.startswith(lower)]
-        if len(found) != 1:
-            raise InputError(f"expected the id of one change on the shared feed, {len(found)} begin with {name[:64]!r}")
+        found = found or [
+            c
+            for c in self.changes
+            if names(lower, bytes.fromhex(c.plan.plan_id))
+            or c.plan.plan_id.startswith(lower)
+            or c.sha256.startswith(lower)
+        ]
+        if not found:
+            raise InputError(f"no change on the shared feed begins with {name[:64]!r}: see ispcloud changes list --all")
+        if len(found) > 1:
+            several = ", ".join(f"{c.short} at {c.agent}" for c in found[:NAMED_MAX])
+            raise InputError(f"expected the id of one change, {len(found)} begin with {name[:64]!r}: {several}")
         return found[0]
 
 
@@ -181,14 +193,15 @@ class Fold:
             self.not_verified.append(NotVerified(message.number, _kind_word(message.kind), str(err)))
 
     def feed(self, memory: Memory, now_s: int) -> SharedFeed:
-        """Return the present content; `memory` holds this desk's sent messages, and the short names that it knows."""
+        """Return the present content; `memory` holds this desk's sent messages."""
         handles = {a.agent: a.handle for a in self.trust.agents}
         alarms = tuple(
             f"the log of {handles.get(agent, agent)} FORKED: two different trees of {size} entries"
             for agent, size in self.forked.items()
         )
         sent, counted = _by_plan(memory.sent), _counted(self.receipts.values())
-        changes = [_change(sha256, self, memory, sent, counted, now_s) for sha256 in self.plans]
+        shorts = apart([bytes.fromhex(plan.plan_id) for plan, _ in self.plans.values()])
+        changes = [_change(sha256, self, shorts, sent, counted, now_s) for sha256 in self.plans]
         return SharedFeed(
             changes=tuple(sorted(changes, key=lambda c: (c.plan.made, c.sha256))),
             receipts=dict(self.receipts),
@@ -293,7 +306,7 @@ def _counted(receipts: Iterable[Receipt]) -> dict[tuple[str, str], Receipt]:
 def _change(
     sha256: str,
     found: Fold,
-    memory: Memory,
+    shorts: Mapping[bytes, str],
     sent_about: dict[str, list[Sent]],
     counted: dict[tuple[str, str], Receipt],
     now_s: int,
@@ -318,7 +331,7 @@ def _change(
         plan=plan,
         agent=plan.agent if agent is None else agent.handle,
         body=body,
-        short=memory.short(sha256),
+        short=shorts[bytes.fromhex(plan.plan_id)],
         state=_state(plan, outcome, about, have, need, now_s),
         have=have,
         need=need,

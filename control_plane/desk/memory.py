@@ -1,7 +1,6 @@
-"""A desk's own memory, in a file beside its remembered checkpoints: sent messages, expected receipts, short names.
+"""A desk's own memory, in a file beside its remembered checkpoints: sent messages, expected receipts, signed documents.
 
-Nothing here is believed where something is signed or approved: it only tells which receipt belongs to which message,
-and the short names of plans that people saw before.
+Nothing here is believed where something is signed or approved: it only tells which receipt belongs to which message.
 """
 
 from __future__ import annotations
@@ -38,15 +37,6 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class Short:
-    """A plan's short name at its site, as an agent's answer said it."""
-
-    plan: str
-    short: str
-    at_s: int
-
-
-@dataclass(frozen=True, slots=True)
 class SignedTrust:
     """A trust document that was signed here: of two different ones of one version, agents take one or the other."""
 
@@ -60,12 +50,7 @@ class Memory:
     """Everything remembered."""
 
     sent: tuple[Sent, ...] = ()
-    shorts: tuple[Short, ...] = ()
     signed: tuple[SignedTrust, ...] = ()
-
-    def short(self, plan: str) -> str:
-        """Return a plan's short name; empty: none was seen."""
-        return next((s.short for s in self.shorts if s.plan == plan), "")
 
     def with_sent(self, sent: Sent) -> Memory:
         """Return the memory with one more statement, without old ones."""
@@ -87,11 +72,6 @@ class Memory:
         others = tuple(s for s in self.signed if s != trust)
         return replace(self, signed=(*others[1 - _SIGNED_KEPT :], trust))
 
-    def with_short(self, plan: str, short: str, now_s: int) -> Memory:
-        """Return the memory with a plan's short name, without old ones."""
-        kept = tuple(s for s in self.shorts if s.plan != plan and now_s - s.at_s <= _KEPT_S)
-        return replace(self, shorts=(*kept, Short(plan, short, now_s)))
-
 
 def encode(memory: Memory) -> bytes:
     """Return the file, JSON."""
@@ -101,7 +81,6 @@ def encode(memory: Memory) -> bytes:
             {"sha256": s.sha256, "what": s.what, "plan": s.plan, "agents": list(s.agents), "at_s": s.at_s}
             for s in memory.sent
         ],
-        "shorts": [{"plan": s.plan, "short": s.short, "at_s": s.at_s} for s in memory.shorts],
         "signed": [{"trust_id": s.trust_id, "version": s.version, "sha256": s.sha256} for s in memory.signed],
     }
     return json.dumps(document, indent=1).encode() + b"\n"
@@ -117,9 +96,9 @@ def decode_untrusted(data: bytes) -> Memory:
     if r.text("format") != _FORMAT:
         raise r.error("format", f"should be {_FORMAT}")
     signed = r.objects("signed") if r.has("signed") else ()
-    memory = Memory(
-        tuple(map(_sent, r.objects("sent"))), tuple(map(_short, r.objects("shorts"))), tuple(map(_signed, signed))
-    )
+    memory = Memory(tuple(map(_sent, r.objects("sent"))), tuple(map(_signed, signed)))
+    if r.has("shorts"):  # of a release before short ids were the plans' own
+        r.objects("shorts")
     r.done()
     return memory
 
@@ -129,12 +108,6 @@ def _sent(r: Reader) -> Sent:
     sent = Sent(r.hex("sha256", 32), r.handle("what"), plan, tuple(r.hexes("agents", 16)), _at(r))
     r.done()
     return sent
-
-
-def _short(r: Reader) -> Short:
-    short = Short(r.hex("plan", 32), r.text("short"), _at(r))
-    r.done()
-    return short
 
 
 def _signed(r: Reader) -> SignedTrust:

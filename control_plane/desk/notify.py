@@ -27,10 +27,10 @@ _KEPT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class FeedEvent:
-    """An event: `change`, `alarm` or `no-receipt`; the plan's or statement's digest; a state and a class."""
+    """An event: `change`, `alarm` or `no-receipt`; a change's short id or a statement's digest; a state and a class."""
 
     event: str
-    sha256: str
+    id: str
     state: str
     risk_class: str
 
@@ -61,7 +61,7 @@ def run(words: tuple[str, ...], event: FeedEvent, environment: Mapping[str, str]
     given = {name: environment[name] for name in _KEPT if name in environment}
     given |= {
         "ISPCLOUD_EVENT": event.event,
-        "ISPCLOUD_ID": event.sha256,
+        "ISPCLOUD_ID": event.id,
         "ISPCLOUD_STATE": event.state,
         "ISPCLOUD_CLASS": event.risk_class,
     }

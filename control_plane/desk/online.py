@@ -109,7 +109,7 @@ class Desk:
             self.follow(self._trusts())
 
     def recall(self) -> None:
-        """Read again the notes of this person's other commands: short names, sent messages.
+        """Read again the notes of this person's other commands: sent messages, expected receipts.
 
         Raises:
             LocalFailureError: the file cannot be read.
@@ -163,7 +163,7 @@ class Desk:
         shown = exported.open_view_untrusted(change.body, answer, self.own.trust, self.own.seen)
         self.own.remember(shown.seen)
         self.own = replace(self.own, seen=shown.seen)
-        self.memory = self._change_memory(lambda m: m.with_short(change.sha256, shown.short, now_s()))
+        shown = replace(shown, short=change.short)
         said = tuple(f"{who} {decision}" for who, decision in answer.approvals)
         if not said:
             return shown
@@ -178,7 +178,7 @@ class Desk:
         shown = exported.open_export_untrusted(
             ExportFiles(plan=change.body), self.own.trust, self.own.sha256, self.own.seen
         )
-        return replace(shown, short=change.name, warnings=("the summary holds no checkpoint of the agent's log",))
+        return replace(shown, short=change.short, warnings=("the summary holds no checkpoint of the agent's log",))
 
     def _ask(self, change: Change, person: Person, signer: DeskSigner) -> ViewAnswer:
         own, key, view_id = self.own, SealingKey.generate(), chance.token_bytes(16)

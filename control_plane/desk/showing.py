@@ -82,7 +82,8 @@ def change_json(change: Exported, own: Own) -> dict[str, Json]:
     """Return a change for programs."""
     items = None if change.items is None else [json.loads(d) for d in change.items.documents[1:]]
     return {
-        "short": change.short,
+        "id": change.short,
+        "plan_id": change.plan.plan_id,
         "sha256": change.digest.hex(),
         "agent": change.agent.handle,
         "plan": json.loads(statements.encode(change.plan)),

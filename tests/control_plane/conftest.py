@@ -148,7 +148,7 @@ class Desk:
         (folder / "items.jsonl").write_bytes(b"".join(d + b"\n" for d in documents))
         note = checkpoint.sign_checkpoint(checkpoint.Checkpoint(ORIGIN, *log), key(log_signer), ORIGIN)
         (folder / "checkpoint.txt").write_bytes(note)
-        (folder / "short").write_text("K7QF\n")
+        (folder / "short").write_text("5ZZZZ\n")
         (folder / "trust.json").write_bytes(envelope.encode(sign_trust(trust_document(self.now_s))))
         return folder
 

@@ -37,7 +37,7 @@ def test_an_approval_is_what_the_agent_counts(desk: Desk) -> None:
     folder = desk.export()
     result = desk.change("approve", "joseph", folder, stdin="yes\n")
     assert result.exit_code == 0, result.output
-    assert "SUSPEND 1 service · K7QF · asked by tech4" in result.stdout
+    assert "SUSPEND 1 service · 5ZZZZ · asked by tech4" in result.stdout
     assert "C-1 Amina Hassan" in result.stdout
     assert "+ radius/main/user/user1 group:suspended -1 (was: none)" in result.stdout
     assert "CHECKED the plan and every item: signed by agent north" in result.stdout
@@ -211,7 +211,7 @@ def test_a_short_id_is_nobodys_signature_and_stays_harmless(desk: Desk) -> None:
     result = desk.run("changes", "show", "--file", folder)
     assert result.exit_code == 0
     assert "\x1b" not in result.output
-    assert "22222222" in result.stdout
+    assert "5ZZZZ" in result.stdout
 
 
 # --- who ------------------------------------------------------------------------------------------------------------

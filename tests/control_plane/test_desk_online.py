@@ -163,15 +163,15 @@ def test_another_servers_certificate_is_not_spoken_to(online: Connected) -> None
 def test_list_show_approve_and_done(online: Connected) -> None:
     planned = online.planned()
     listed = ok(online.run("changes", "list"))
-    assert "22222222 waiting 0/1 north low suspend 1 tech4" in " ".join(listed.stdout.split())
+    assert "5ZZZZ waiting 0/1 north low suspend 1 tech4" in " ".join(listed.stdout.split())
     shown = ok(online.change("show", "joseph", "2222"))
     assert "C-1 Amina Hassan" in shown.stdout
     assert "CHECKED the plan and every item: signed by agent north · log of 8 entries" in shown.stdout
     view = online.agent.views[0]
     assert (view.person, view.plan_sha256, view.seen.logs) == ("joseph", planned.sha256, ())
     online.agent.grow(3)
-    done = ok(online.change("approve", "joseph", "K7QF", stdin="yes\n"))  # the short id is known now
-    assert "K7QF: approved by joseph" in done.stdout
+    done = ok(online.change("approve", "joseph", "5ZZZZ", stdin="yes\n"))
+    assert "5ZZZZ: approved by joseph" in done.stdout
     assert "RECEIPT north: approve accepted · 1 of 1 people" in done.stdout
     assert online.agent.views[1].seen.logs[0].size == 8
     assert online.agent.views[1].eph_pub != view.eph_pub
@@ -187,9 +187,9 @@ def test_list_show_approve_and_done(online: Connected) -> None:
         requester="tech4",
     )
     assert result.approved
-    assert ok(online.run("changes", "list")).stdout.splitlines()[1].split()[:3] == ["K7QF", "approved", "1/1"]
+    assert ok(online.run("changes", "list")).stdout.splitlines()[1].split()[:3] == ["5ZZZZ", "approved", "1/1"]
     online.cloud.post(pb.KIND_OUTCOME, online.agent.outcome(planned, OutcomeState.DONE))
-    assert ok(online.run("changes", "list")).stdout.splitlines()[1].split()[:2] == ["K7QF", "done"]
+    assert ok(online.run("changes", "list")).stdout.splitlines()[1].split()[:2] == ["5ZZZZ", "done"]
     document = json.loads(ok(online.run("changes", "list", "--json")).stdout)
     assert [c["state"] for c in document["changes"]] == ["done"]
     assert document["not_verified"] == []
@@ -242,7 +242,7 @@ def test_ids(online: Connected) -> None:
     online.planned()
     online.planned(plan_id="22" * 15 + "33")
     refused(online.change("show", "joseph", "2222"), 2, "2 begin with")
-    refused(online.change("show", "joseph", "9999"), 2, "0 begin with")
+    refused(online.change("show", "joseph", "9999"), 2, "no change on the shared feed begins with")
     refused(online.change("show", "joseph", "22"), 2, "at least 4")
     refused(online.run("changes", "show", "2222"), 2, "--key")
     refused(online.run("changes", "show"), 2, "one of them")
@@ -263,7 +263,11 @@ def test_a_forged_plan_is_counted_and_not_shown(online: Connected) -> None:
     assert result.stdout == ""
     assert "3 messages NOT VERIFIED" in result.stderr
     assert "nobody whom the trust document knows signed" in result.stderr
-    refused(online.change("approve", "joseph", "2222", "--yes-i-read-it", "1"), 2, "0 begin with")
+    refused(
+        online.change("approve", "joseph", "2222", "--yes-i-read-it", "1"),
+        2,
+        "no change on the shared feed begins with",
+    )
 
 
 def test_another_plans_pages(online: Connected) -> None:
@@ -348,7 +352,7 @@ def test_items_cannot_move_the_cursor(online: Connected) -> None:
     online.agent.answer = evil  # type: ignore[method-assign] # the lie
     result = ok(online.change("show", "joseph", "2222"))
     assert "\x1b" not in result.output
-    assert "SUSPEND 1 service · 22222222" in result.stdout
+    assert "SUSPEND 1 service · 5ZZZZ" in result.stdout
     assert "the answer says, unproven: maria approve" in result.stderr
 
 
@@ -428,7 +432,7 @@ def test_C5_a_withheld_receipt_is_red_and_4(online: Connected) -> None:
     document["sent"][0]["at_s"] -= 61
     memory.write_text(json.dumps(document))
     later = online.run("changes", "list")
-    refused(later, SILENT, "NO RECEIPT from north of the approve")
+    refused(later, SILENT, "NO RECEIPT from north to the approve of 5ZZZZ")
     assert "waiting" in later.stdout
 
 
@@ -788,7 +792,7 @@ def test_a_change_is_taken_back_by_its_id(online: Connected) -> None:
     ok(online.change("revert", "tech4", "2222", "--out", out))
     asked = statements.decode_as_untrusted(Intent, envelope.decode_untrusted(out.read_bytes()))
     assert (asked.verb, asked.agent) == (Action.REVERT, AGENT)
-    refused(online.change("revert", "tech4", "9999"), 2, "0 begin with '9999'")
+    refused(online.change("revert", "tech4", "9999"), 2, "no change on the shared feed begins with '9999'")
 
 
 def test_an_intent_is_sealed_and_a_preview_appears(online: Connected) -> None:
@@ -922,11 +926,11 @@ def test_watch_says_what_changes_and_runs_a_command(online: Connected) -> None:
     online.cloud.on_watch = later
     result = online.run("changes", "watch", "--exec", str(script), "--count", "2", ISPCLOUD_KEY="secret")
     ok(result)
-    assert "waiting: 22222222 suspend 1" in result.stdout
-    assert "done: 22222222 suspend 1 at north, class low, by tech4" in result.stdout
+    assert "waiting: 5ZZZZ suspend 1" in result.stdout
+    assert "done: 5ZZZZ suspend 1 at north, class low, by tech4" in result.stdout
     assert "NOT VERIFIED: message 3, plan" in result.stderr
     assert record.read_text().splitlines() == [
-        f"change {planned.sha256} done low []",
+        "change 5ZZZZ done low []",
         "alarm  not-verified  []",
     ]
 
@@ -940,7 +944,7 @@ def test_watch_comes_back_after_the_control_plane_was_away(online: Connected, mo
     )
     result = ok(online.run("changes", "watch", "--count", "1"))
     assert result.stderr.count("does not answer; again in") == 2
-    assert "needs-a-person: 22222222" in result.stdout
+    assert "needs-a-person: 5ZZZZ" in result.stdout
 
 
 def test_watch_outlives_its_certificate(online: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -961,7 +965,7 @@ def test_watch_outlives_its_certificate(online: Connected, monkeypatch: pytest.M
     monkeypatch.setattr(cli_watch, "_LOOK_S", 0.2)
     for module in (cli_watch, desk_online):
         monkeypatch.setattr(module, "now_s", later_s)
-    assert "done: 22222222" in ok(online.run("changes", "watch", "--count", "1")).stdout
+    assert "done: 5ZZZZ" in ok(online.run("changes", "watch", "--count", "1")).stdout
     assert (watched[0], watched[-1], online.cloud.renewed) == (0, 1, 1)
 
 
@@ -981,7 +985,7 @@ def test_watch_reads_the_feed_anew_when_much_came(online: Connected, monkeypatch
     online.cloud.on_watch = on_watch
     monkeypatch.setattr(cli_watch, "FEED_MAX", len(online.cloud.feed) + 1)
     result = ok(online.run("changes", "watch", "--count", "3"))  # two NOT VERIFIED, each said once, and the outcome
-    assert "done: 22222222" in result.stdout
+    assert "done: 5ZZZZ" in result.stdout
     assert len(watched) == 2
 
 
@@ -998,7 +1002,7 @@ def test_watch_stays_while_the_control_plane_drains_and_ends_when_it_is_revoked(
     online.cloud.fail = (grpc.StatusCode.UNAVAILABLE, "REFUSAL_DRAINING", draining)
     result = ok(online.run("changes", "watch", "--count", "1"))
     assert result.stderr.count("refused: draining, come back in 5 s; again in") == 1
-    assert "done: 22222222" in result.stdout
+    assert "done: 5ZZZZ" in result.stdout
     revoked = pb.Problem(refusal=pb.REFUSAL_REVOKED).SerializeToString()
     online.cloud.fail = (grpc.StatusCode.UNAUTHENTICATED, "REFUSAL_REVOKED", revoked)
     refused(online.run("changes", "watch", "--count", "1"), REFUSED, "refused: revoked")
@@ -1045,7 +1049,7 @@ def test_watch_takes_over_trust_that_follows(online: Connected) -> None:
         online.planned(trust_version=2)
 
     online.cloud.on_watch = later
-    assert "waiting: 22222222" in ok(online.run("changes", "watch", "--count", "1")).stdout
+    assert "waiting: 5ZZZZ" in ok(online.run("changes", "watch", "--count", "1")).stdout
     assert envelope.decode_untrusted((online.desk.path / "trust.json").read_bytes()) == second
 
 
@@ -1263,15 +1267,15 @@ def test_the_whole_way_through_a_real_control_plane(real: tuple[Connected, RealA
     online, agent = real
     planned = agent.plan()
     agent.submit(pb.KIND_SEALKEY, agent.fake.sealkey())
-    assert "22222222  waiting  0/1" in ok(online.run("changes", "list")).stdout
-    assert ok(online.run("changes", "list", "-o", "name")).stdout == "22222222\n"
+    assert "5ZZZZ  waiting  0/1" in ok(online.run("changes", "list")).stdout
+    assert ok(online.run("changes", "list", "-o", "name")).stdout == "5ZZZZ\n"
     assert "SHA256" in ok(online.run("changes", "list", "-o", "wide")).stdout
     assert "C-1 Amina Hassan" in ok(online.change("show", "joseph", "2222")).stdout
-    assert "RECEIPT north: approve accepted" in ok(online.change("approve", "joseph", "K7QF", stdin="yes\n")).stdout
+    assert "RECEIPT north: approve accepted" in ok(online.change("approve", "joseph", "5ZZZZ", stdin="yes\n")).stdout
     agent.submit(pb.KIND_OUTCOME, agent.fake.outcome(planned, OutcomeState.DONE))
-    assert ok(online.run("changes", "list")).stdout.splitlines()[1].split()[:2] == ["K7QF", "done"]
+    assert ok(online.run("changes", "list")).stdout.splitlines()[1].split()[:2] == ["5ZZZZ", "done"]
     assert "PREVIEW" in ok(online.change("suspend", "tech4", "C-9", "--agent", "north")).stdout
-    ok(online.change("cancel", "tech4", "K7QF", "--yes"))
+    ok(online.change("cancel", "tech4", "5ZZZZ", "--yes"))
     frozen = online.desk.path / "f.json"
     ok(online.change("freeze", "tech4", "--scope", "agent", "--agent", "north", "--send", "--out", frozen))
     assert "FROZEN: agent" in ok(online.run("changes", "list")).stdout

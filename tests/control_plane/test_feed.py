@@ -19,6 +19,7 @@ from trust import chain, envelope, statements
 from trust.checkpoint import Checkpoint
 from trust.errors import MalformedStatementError, Reason, RefusedError
 from trust.policy import Action
+from trust.short_id import short_id
 from trust.statements import Freeze, FreezeScope, OutcomeState, SeenLog, Standing, StandingEvidence, Unfreeze
 
 NUMBERS = itertools.count(1)
@@ -163,15 +164,28 @@ def test_a_log_under_a_new_key_is_no_fork_of_the_one_before(desk: Desk, agent: F
 
 
 def test_ids(desk: Desk, agent: FakeAgent) -> None:
+    """A change has the same short id at each desk as at its site, whether anybody looked at it or not."""
     made, one = planned(desk, agent)
-    _, two = planned(desk, agent, plan_id="22" * 15 + "33")
-    mine = Memory().with_short(made.sha256, "K7QF", desk.now_s)
-    feed = fold(desk, one, two, remembered=mine)
-    for name in ("k7qf", "K7QF", made.sha256[:8], "22" * 16):
-        assert feed.find(name).sha256 == made.sha256
-    for name in ("2222", "", "zzzz", "K7Q"):
+    _, two = planned(desk, agent, plan_id="77" * 16)
+    feed = fold(desk, one, two)
+    short = short_id(bytes.fromhex("22" * 16))
+    assert {c.short for c in feed.changes} == {short, short_id(bytes.fromhex("77" * 16))}
+    for name in (short, short.lower(), short[:4], f" {short}ZZ", made.sha256[:8], "22" * 16):
+        assert feed.find(name).sha256 == made.sha256, name
+    for name in ("", short[:3], "8888", f"{short}22"):
         with pytest.raises(InputError):
             feed.find(name)
+
+
+def test_changes_of_two_sites_that_begin_alike_get_more_letters(desk: Desk, agent: FakeAgent) -> None:
+    one, two = (planned(desk, agent, plan_id="23" * 15 + last)[1] for last in ("23", "33"))
+    feed = fold(desk, one, two)
+    shorts, alike = sorted(c.short for c in feed.changes), short_id(bytes.fromhex("23" * 16))
+    assert len(set(shorts)) == 2
+    assert {short[:5] for short in shorts} == {alike}
+    assert [feed.find(short).short for short in shorts] == shorts
+    with pytest.raises(InputError, match=rf"2 begin with '{alike}': .* at north, .* at north"):
+        feed.find(alike)
 
 
 # --- dates ----------------------------------------------------------------------------------------------------------
@@ -269,14 +283,15 @@ def test_trust_envelopes_are_told_apart(desk: Desk) -> None:
 def test_memory_round_trip_and_forgetting(desk: Desk) -> None:
     first = Sent("ab" * 32, "approve", "cd" * 32, (AGENT,), 1000)
     second = Sent("ef" * 32, "freeze", "", (AGENT,), 2000)
-    made = Memory().with_sent(first).with_sent(second).with_short("cd" * 32, "K7QF", 1000)
+    made = Memory().with_sent(first).with_sent(second)
     assert memory.decode_untrusted(memory.encode(made)) == made
     assert made.with_sent(first).sent == (second, first)
     assert made.without(first).sent == (second,)
-    assert (made.short("cd" * 32), made.short("00" * 32)) == ("K7QF", "")
     later = made.with_sent(dataclasses.replace(second, sha256="11" * 32, at_s=10**7))
     assert [s.sha256 for s in later.sent] == ["11" * 32]
-    assert made.with_short("00" * 32, "X", 10**7).shorts[0].short == "X"
+    shorts = b'"shorts": [{"plan": "00", "short": "K7QF", "at_s": 1}], "signed"'
+    older = memory.encode(made).replace(b'"signed"', shorts)
+    assert memory.decode_untrusted(older) == made, "a file of the release that kept short names is read"
     for data in (b"", b"{}", memory.encode(made).replace(b"memory-v0", b"memory-v9")):
         with pytest.raises(MalformedStatementError):
             memory.decode_untrusted(data)

@@ -11,8 +11,8 @@ A session is a block that is fenced as `console`:
 - `PROMPT: [ANSWER]` in an answer: the program asks, and the person types what stands between the brackets.
 - `(exit code N)` as the last line: the command ends with N; otherwise with 0.
 
-Numbers, times and short hexadecimal names may differ from those shown. Change ids (also those of a desk's list), keys
-and fingerprint words differ too: whatever came where the page has one, stands for it from then on, in commands as well
+Numbers, times and short hexadecimal names may differ from those shown. Change ids, keys and fingerprint
+words differ too: whatever came where the page has one, stands for it from then on, in commands as well
 (`Names`).
 """
 
@@ -29,8 +29,7 @@ _WORDS = r"(?:[a-z]{5}-){7}[a-z]{5}"
 _KEY = r"[0-9a-f]{64}"
 _LOG_KEY = r"[a-z0-9./-]+\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+"
 _ID = "[0-9A-Z]{5}"
-_FEED_ID = "[0-9a-f]{8}"
-_ASKED = re.compile(rf"^(?:[A-Z-]+ .*· ({_ID}) · asked by|({_FEED_ID})  waiting )", re.MULTILINE)
+_ASKED = re.compile(rf"^[A-Z-]+ .*· ({_ID}) · asked by", re.MULTILINE)
 _VARIES = re.compile(rf" ?… ?|{_LOG_KEY}|{_KEY}|{_WORDS}|\b\d+[smhd]\b|\b[0-9a-f]*[0-9][0-9a-f]*\b|\b\d[\d.:TZ-]*")
 
 
@@ -104,7 +103,7 @@ class Names:
     @classmethod
     def of(cls, *pages: str) -> Names:
         """Return names for pages, with nothing known yet."""
-        return cls(frozenset(one for page in pages for found in _ASKED.findall(page) for one in found if one))
+        return cls(frozenset(one for page in pages for one in _ASKED.findall(page)))
 
     def filled(self, text: str) -> str:
         """Return a command or an answer with what came in this run in place of what the page shows."""
@@ -135,7 +134,7 @@ class Names:
         """Return the pattern of one part of what is shown; `new` takes the names that it captures."""
         if part.strip() == "…":
             return ".*"
-        kinds = (_LOG_KEY, _KEY, _WORDS, *((_ID, _FEED_ID) if part in self.ids else ()))
+        kinds = (_LOG_KEY, _KEY, _WORDS, *((_ID,) if part in self.ids else ()))
         kind = next((k for k in kinds if re.fullmatch(k, part)), None)
         if kind is not None and part in self.known:
             return re.escape(self.known[part])

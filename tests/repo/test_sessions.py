@@ -93,10 +93,13 @@ def test_an_id_a_key_and_words_stand_for_what_came_first() -> None:
 
 
 def test_the_id_of_a_desks_list_stands_for_what_came() -> None:
-    page = "ID        STATE\n0a6bca89  waiting  0/1\n"
-    names = Names.of(page)
-    names.check(shown(page), page.replace("0a6bca89", "ffffffff"))
-    assert names.filled("ispcloud changes approve 0a6bca89") == "ispcloud changes approve ffffffff"
+    """It is the site's: one that differs is refused."""
+    page = "ID     STATE\nK7QF2  waiting  0/1\n"
+    names = Names.of(PAGE)
+    names.check(shown("SUSPEND 1 service · K7QF2 · asked by maria"), "SUSPEND 1 service · WRITE · asked by maria")
+    names.check(shown(page), page.replace("K7QF2", "WRITE"))
+    with pytest.raises(SessionError):
+        names.check(shown(page), page.replace("K7QF2", "OTHER"))
 
 
 def test_an_id_that_comes_twice_is_one() -> None:

@@ -32,10 +32,13 @@ from trust import statements
 from trust.errors import TrustError
 from trust.items import ErasedDocument, open_items_untrusted
 from trust.leaf import LeafKind
+from trust.short_id import SHORT_CHARS_MAX, SHORT_CHARS_MIN, names
 from trust.statements import Plan
 
 T = TypeVar("T")
 _ID = re.compile(r"[0-9A-Fa-f]{32}", re.ASCII)
+_NAMED_MAX = 8
+"""Changes that are named where one word means several; chosen arbitrarily."""
 ITEMS_KEPT = 10_000
 """Decoded items that later loads may share; some 10 KB each."""
 
@@ -158,20 +161,38 @@ def state_of(row: PlanRow, items: Counter[ItemState], again: Mapping[int, DoneAg
 
 
 def find(reader: sqlite3.Connection, ref: str) -> PlanRow:
-    """Return the plan that `ref` names: its short id (any case) or its 32 hex digits.
+    """Return the plan that `ref` names: its short id, the beginning of that (in any case), or its 32 hex digits.
 
     Raises:
-        RefusedCommandError: no such change.
+        RefusedCommandError: no such change, or several.
     """
     if _ID.fullmatch(ref):
-        row = reader.execute("SELECT * FROM plan WHERE plan_id = ?", (bytes.fromhex(ref),)).fetchone()
+        rows = reader.execute("SELECT * FROM plan WHERE plan_id = ?", (bytes.fromhex(ref),)).fetchall()
     else:
-        row = reader.execute("SELECT * FROM plan WHERE short = ?", (ref.upper(),)).fetchone()
-    if row is None:
+        rows = reader.execute("SELECT * FROM plan WHERE short = ?", (ref.upper(),)).fetchall()
+        rows = rows or _beginning_with(reader, ref)
+    if not rows:
         raise RefusedCommandError(
             RefusalReason.UNKNOWN_CHANGE, f"there is no change {ref}: ispagent change list shows them"
         )
-    return read_plan_row(row)
+    if len(rows) > 1:
+        shorts = ", ".join(sorted(row["short"] for row in rows))
+        raise RefusedCommandError(
+            RefusalReason.UNKNOWN_CHANGE, f"expected the id of one change, {len(rows)} begin with {ref}: {shorts}"
+        )
+    return read_plan_row(rows[0])
+
+
+def _beginning_with(reader: sqlite3.Connection, ref: str) -> list[sqlite3.Row]:
+    """Return the plans whose short id begins with `ref`: a desk that sees several sites may show more letters."""
+    word = ref.strip().upper()
+    if not SHORT_CHARS_MIN <= len(word) <= SHORT_CHARS_MAX:
+        return []
+    rows = reader.execute(
+        "SELECT * FROM plan WHERE substr(short, 1, ?) = ? OR short = substr(?, 1, length(short)) LIMIT ?",
+        (len(word), word, word, _NAMED_MAX),
+    )
+    return [row for row in rows if row["short"].startswith(word) or names(word, bytes(row["plan_id"]))]
 
 
 def signed(row: PlanRow) -> Plan:

@@ -77,12 +77,12 @@ from trust.policy import (
     risk_class,
 )
 from trust.render import item_name
+from trust.short_id import SHORT_CHARS, short_id
 from trust.statements import OnStale, Plan, size_bucket
 from trust.verify import BY_STANDING, people_more, runs
 
-SHORT_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
-SHORT_CHARS = 5
 SHORT_TRIES = 4
+"""Plan ids that are drawn before a short id gets a letter more; chosen arbitrarily."""
 """Tries of one length: with 5 characters and 50,000 plans in the history one try in 490 collides."""
 NAMED = 5
 """Services that a note of a batch names, and changes of entries."""
@@ -399,7 +399,6 @@ class Previewer:
         start = start_times(policy, now_s, ttl_s, turn_s, self.timezone)
         start_by = start.by
         run_until = start_by + -(-(scope.run_for_s or pacing.run_for_s) // 60)
-        plan_id = chance.token_bytes(16)
         times = self._times(policy, start, run_until)
         documents = [encode_item(i) async for i in InSlices(items)]
         size, root = self.log_head()
@@ -408,7 +407,8 @@ class Previewer:
         effects = self._effect_kinds(items)
         boot = self.clock.boot_s() - now_s
         for tries in itertools.count():  # the signed head names the short id: another id is another plan
-            short = _short_id(tries)
+            plan_id = chance.token_bytes(16)
+            short = short_id(plan_id, SHORT_CHARS + tries // SHORT_TRIES)
             head = encode_head(self._head(request, items, scope, policy, pinned.trust, plan_id, short, times))
             plan = Plan(
                 trust_id=pinned.trust.trust_id,
@@ -584,11 +584,6 @@ def ring_waves(changing: int, percents: Sequence[int], soak_s: int) -> tuple[Wav
         Wave(first, last, soak_s if last < changing else 0)
         for first, last in zip(firsts, [*ends, changing], strict=True)
     )
-
-
-def _short_id(tries: int) -> str:
-    """Return a random short id: the local alias of a plan's id. After each `SHORT_TRIES` collisions it is longer."""
-    return "".join(chance.choice(SHORT_ALPHABET) for _ in range(SHORT_CHARS + tries // SHORT_TRIES))
 
 
 def _reason(ask: Ask, items: Sequence[Item]) -> str:

@@ -19,10 +19,11 @@ from agent.changes.planning import preview
 from agent.changes.planning.preview import Scope, ring_waves
 from agent.connectors.base import AccessPlan
 from agent.model import EffectKind, GuardKind, Item, Listed, ReasonChange, SuspensionReason
+from agent.store.errors import RefusedCommandError
 from tests.agent.changes.cloud_office import Desk, office_in
 from tests.agent.connectors.fake import FakeMethod
 from tests.seeded import SeededChance
-from trust import chance
+from trust import chance, short_id
 from trust.policy import Action, Window, daily, in_windows
 
 NOW_S = datetime(2026, 11, 25, 20, 30, tzinfo=UTC).timestamp()
@@ -175,7 +176,7 @@ async def test_short_ids_that_collide_are_drawn_again_and_get_longer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With one letter to choose from, all ids of one length are the same: the second plan needs a longer one."""
-    monkeypatch.setattr(preview, "SHORT_ALPHABET", "Q")
+    monkeypatch.setattr(short_id, "SHORT_ALPHABET", "Q")
     async with office_in(tmp_path, Desk()) as office:
         asked: list[PlanRow] = []
 
@@ -193,9 +194,31 @@ async def test_short_ids_that_collide_are_drawn_again_and_get_longer(
             assert undo.startswith(f"ispagent change revert {row.short} "), "the signed text names the plan's own id"
 
 
+async def test_a_change_is_named_by_the_beginning_of_its_short_id(tmp_path: Path) -> None:
+    """The short id is the plan's own, so that each desk shows the same one; fewer letters will do, and more."""
+    async with office_in(tmp_path, Desk()) as office:
+        reader, row = office.store.reader, await office.plan("C-1")
+        whole = short_id.short_id(row.plan_id, 26)
+        assert whole.startswith(row.short)
+        for ref in (whole[:4], whole[:5], whole[:6], whole, whole[:5].lower(), row.plan_id.hex()):
+            assert plans.find(reader, ref).plan_id == row.plan_id
+        other = "2" if whole[5] != "2" else "3"
+        for ref in ("", whole[:3], whole[:5] + other, whole + "2", "%", "____", row.plan_id.hex()[:8]):
+            with pytest.raises(RefusedCommandError, match=f"there is no change {ref}: ispagent change list"):
+                plans.find(reader, ref)
+        again = await office.plan("C-1")
+        while again.short[:4] == row.short[:4]:
+            again = await office.plan("C-1")
+        with office.store._con as con:  # two that begin alike, as may happen once in a million
+            con.execute("UPDATE plan SET short = ? WHERE plan_id = ?", (row.short[:4] + other * 2, again.plan_id))
+        with pytest.raises(RefusedCommandError, match=f"2 begin with {row.short[:4]}: .*{row.short}"):
+            plans.find(reader, row.short[:4])
+        assert plans.find(reader, row.short).plan_id == row.plan_id, "a whole one is never ambiguous"
+
+
 async def test_short_ids_of_a_small_alphabet_never_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """32 ids of five letters, and forty plans: many tries collide."""
-    monkeypatch.setattr(preview, "SHORT_ALPHABET", "23")
+    monkeypatch.setattr(short_id, "SHORT_ALPHABET", "23")
     with chance.lend(SeededChance(12)):
         async with office_in(tmp_path, Desk()) as office:
             shorts = [(await office.plan("C-1")).short for _ in range(40)]
