@@ -70,7 +70,7 @@ def _of_installation() -> tuple[list[Json], Path | None]:
 def _of_daemon(socket: Path, *, guessed: bool) -> list[Json]:
     """Return the daemon's own checks, or why it could not be asked.
 
-    A user who may not connect, or who cannot read where the socket is, learns nothing of the daemon: it is not checked.
+    A user without the right to connect, or to read which socket it is, learns nothing of the daemon: it is not checked.
     To say that it fails would have them restart an agent that runs.
 
     Args:

@@ -184,7 +184,7 @@ def find(reader: sqlite3.Connection, ref: str) -> PlanRow:
 
 
 def _beginning_with(reader: sqlite3.Connection, ref: str) -> list[sqlite3.Row]:
-    """Return the plans whose short id begins with `ref`: a desk that sees several sites may show more letters."""
+    """Return the plans with a short id that begins with `ref`, or with which `ref` begins, as that of a desk may."""
     word = ref.strip().upper()
     if not SHORT_CHARS_MIN <= len(word) <= SHORT_CHARS_MAX:
         return []
