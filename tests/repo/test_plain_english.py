@@ -1,16 +1,19 @@
 """Docstrings and help texts are plain sentences: few of them hang on "what", "who", "whose" or "that which".
 
 What counts: every docstring (of modules, classes and functions, and the strings below attributes and constants) and
-every `help=` of a command line. Names in backticks are no words.
+every `help=` of a command line. Names in backticks are no words. Sentences of documents are short: their mean and the
+longest of each page may only fall.
 """
 
 from __future__ import annotations
 
 import ast
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -109,3 +112,91 @@ def test_free_relatives_are_counted(source: str, counts: list[tuple[int, int]]) 
 
 def test_the_worst_sentences_come_first() -> None:
     assert worst("agent/cli").startswith("    agent/cli/")
+
+
+# --- sentences of the documents ---------------------------------------------------------------------------------------
+
+GENERATED = {"docs/cli.md", "docs/reasons.md", "docs/spec/plan-life.md"}
+MEAN_NEW, LONGEST_NEW = 18, 40
+"""Words that a sentence of a new page may have: on average, and at most."""
+_FENCED = re.compile(r"(?ms)^ *```.*?^ *```$")
+_NO_PROSE = re.compile(r"^( {4}|\t|\s*\||\s*#|\s*<|\s*\[[^\]]+\]: )")
+_ITEM = re.compile(r"^\s*([-*+]|\d+\.) +")
+_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+_ENDS = re.compile(r"(?<=[.!?])[\"”*)]*\s+(?=[^a-z])")
+
+
+def sentences(page: str) -> list[str]:
+    """Return the sentences of a page in Markdown: no headings, tables and code. An item of a list ends one."""
+    paragraphs: list[list[str]] = [[]]
+    in_item = False
+    for line in _FENCED.sub("", page).splitlines():
+        item = _ITEM.match(line)
+        in_item = bool(item) or (in_item and line.startswith(" "))
+        if item or not line.strip() or (_NO_PROSE.match(line) and not in_item):
+            paragraphs.append([])
+        if in_item or (line.strip() and not _NO_PROSE.match(line)):
+            paragraphs[-1].append(line[item.end() :] if item else line)
+    texts = [_LINK.sub(r"\1", _CODE.sub("CODE", " ".join(" ".join(lines).split()))) for lines in paragraphs]
+    return [one for text in texts for one in _ENDS.split(text) if _WORD.search(one)]
+
+
+@cache
+def pages() -> dict[str, list[str]]:
+    """Return the sentences of each page that people wrote."""
+    paths = [p for p in tree.files() if p.suffix == ".md" and tree.name(p).startswith(("docs/", "README", "CONTRIB"))]
+    found = {tree.name(p): sentences(p.read_text(encoding="utf-8")) for p in paths if tree.name(p) not in GENERATED}
+    return {name: each for name, each in found.items() if each}
+
+
+def words(sentence: str) -> int:
+    """Return how many words a sentence has; code counts as one."""
+    return len(_WORD.findall(sentence))
+
+
+def longest(page: str) -> str:
+    """Return the longest sentences of a page, to be parted."""
+    ranked = sorted(pages()[page], key=words, reverse=True)[:5]
+    return "\n".join(f"    {words(one)} words: {one}" for one in ranked)
+
+
+MEAN = Ratchet(
+    "sentence_means",
+    "Words of a sentence of each page on average, rounded up. Part long sentences.",
+    lambda: {page: Figure(math.ceil(sum(map(words, found)) / len(found))) for page, found in pages().items()},
+    new=MEAN_NEW,
+    slack=1,
+    adds_up=False,
+)
+LONGEST = Ratchet(
+    "sentence_lengths",
+    "Words of the longest sentence of each page. Part it.",
+    lambda: {page: Figure(max(map(words, found))) for page, found in pages().items()},
+    new=LONGEST_NEW,
+    slack=3,
+    adds_up=False,
+)
+
+
+@pytest.mark.parametrize("ratchet", [MEAN, LONGEST], ids=lambda r: r.name)
+def test_sentences_of_the_documents_are_short(ratchet: Ratchet) -> None:
+    ratchet.check(longest)
+
+
+@pytest.mark.parametrize(
+    ("page", "found"),
+    [
+        (
+            "# A title\n\nOne is\nhere. Two are there! And e.g. this\n",
+            ["One is here.", "Two are there!", "And e.g. this"],
+        ),
+        (
+            "- one item\n- another,\n  of two lines. Two sentences.\n",
+            ["one item", "another, of two lines.", "Two sentences."],
+        ),
+        ("Type this:\n\n    make it. So.\n\n```\nno. No.\n```\n| a. | B. |\n", ["Type this:"]),
+        ("Read [this. Page](there.md) and `a.b. C`.", ["Read this.", "Page and CODE."]),
+    ],
+)
+def test_sentences_are_found(page: str, found: list[str]) -> None:
+    assert sentences(page) == found

@@ -55,6 +55,18 @@ def test_what_moved_is_written_and_what_got_worse_is_not(held: Path) -> None:
     assert of(moved).held() == moved
 
 
+def test_figures_that_do_not_add_up_are_judged_one_by_one(held: Path) -> None:
+    def lengths(figures: Figures) -> Ratchet:
+        return Ratchet("x", "Shorter is better.", lambda: figures, new=40, adds_up=False)
+
+    lengths({"a": Figure(50), "b": Figure(30)}).write()
+    grown = {"a": Figure(50), "b": Figure(29), "new": Figure(40)}
+    assert lengths(grown).write() == "x: 3 is held", "a page that was added makes no other one longer"
+    worse = {**grown, "a": Figure(20), "b": Figure(31)}
+    assert lengths(worse).write() == "x: refused: worse than what is held: b"
+    assert lengths(grown).held() == grown
+
+
 def test_only_lines_that_changed_are_written(held: Path) -> None:
     of(BEFORE).write()
     now = {"a": Figure(19, 1000), "b": Figure(1, 300)}
