@@ -131,15 +131,17 @@ class Dhcp:
         self._bound: dict[str, _Binding] = {}
         self._of_client: dict[str, _Binding] = {}
         self._leased: dict[str, _Binding] = {}
+        self._left: dict[str, float] = {}
+        """When the client of a lease that ended was last seen."""
         self._holders: dict[str, DhcpClient] = {}
         self._store.watchers.append(self._on_row)
         self._store.computed[LEASES] = self._times
 
     def _times(self, row: Row) -> dict[str, str]:
-        binding = self._bound.get(row.id)
+        binding, now = self._bound.get(row.id), self._state.now()
         if binding is None:
-            return {}
-        now = self._state.now()
+            left = self._left.get(row.id)
+            return {} if left is None else {"last-seen": v.format_duration(int(now - left) * 1000)}
         shown = {"last-seen": v.format_duration(int(now - binding.seen) * 1000)}
         if binding.expires is not None:
             shown["expires-after"] = v.format_duration(int(max(0.0, binding.expires - now)) * 1000)
@@ -371,6 +373,7 @@ class Dhcp:
             self._store.remove(LEASES, binding.row)  # which is seen below, as any removal is
             return
         self._take_back(binding)
+        self._left[binding.row.id] = binding.seen
         for name in ("active-address", "active-mac-address", "active-client-id", "active-server", "host-name"):
             binding.row.state.pop(name, None)
         binding.row.state["status"] = "waiting"
@@ -382,6 +385,7 @@ class Dhcp:
         binding = self._bound.get(row.id)
         if event == "removed":
             self._index.drop(row)
+            self._left.pop(row.id, None)
             if binding is not None:
                 self._take_back(binding)
             return

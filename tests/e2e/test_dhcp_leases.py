@@ -293,3 +293,22 @@ async def test_the_agent_is_killed_with_a_command_on_its_way(tmp_path: Path, com
         told = [(s["step"], s["attempt"], s["verdict"]) for s in done["steps"]]
         assert told == [(1, 1, "applied"), (2, 1, "applied")]
         assert (net.gets_out(WHO), net.gets_out(OTHER)) == (False, True)
+
+
+@pytest.mark.assumed("routeros-lease-last-seen")
+async def test_a_client_that_goes_on_after_its_lease_was_made_again_is_not_said_to_be_offline(tmp_path: Path) -> None:
+    async with leases(tmp_path, waits=HURRIED) as net:
+        router = net.router(WHO)
+        table = router.store.table(LEASES)
+        row = next(row for row in table if row.props["mac-address"] == net.client(WHO).mac)
+        again = {name.replace("-", "_"): text for name, text in row.props.items()}
+        router.store.remove(LEASES, row)
+        router.add(LEASES, **again)
+        assert net.gets_out(WHO)
+        done = await net.site.do("suspend", ref(WHO))
+        assert state_of(done) == ("set-not-enforced", "not-proven")
+        assert "edge-1 has not seen its client since the lease was made" in done["items"][0]["detail"]
+        router.dhcp.ask(net.client(WHO))  # it renews
+        assert not net.gets_out(WHO)
+        done = await net.site.wait_for(done, lambda change: change["items"][0]["state"] == "applied")
+        assert state_of(done) == ("applied", "seen")

@@ -43,6 +43,12 @@ KEPT = (
         "a failover forgot the end of a session that had been seen, and the agent said that it carries on",
     ),
     Kept(
+        30202,
+        ("nas-reboots", "router-staff", "router-no-effect"),
+        ("radius", "sql", "routers"),
+        "staff removed a lease and made it again, and its client, which went on with its address, was called offline",
+    ),
+    Kept(
         30118,
         ("sql-failover",),
         ("radius", "sql"),

@@ -7,7 +7,9 @@ touched: another one would be lost.
 MikroTik's manual does not say when a bound lease takes on written settings, and operators report that its lists follow
 at the next renewal; a blocked client keeps its address until the lease runs out. Nothing can call a client back. So
 nothing is taken for granted: the router's own list is looked at, for the address that the client has now, and its own
-queue; until then it is not enforced, and the time that is left is told.
+queue; until then it is not enforced, and the time that is left is told. Nor does a lease that waits prove that its
+client is offline: where the router has not seen the client since somebody made the lease again, the client may go on
+with the address that it had, outside of every list, until it renews.
 
 IPv4 only: a prefix that the same subscriber has by DHCPv6 is not read, and the preview says that it is not held.
 """
@@ -218,7 +220,7 @@ class DhcpAccess:
                 return replace(again, steps=(), enforce=told, rests_on=(self._at(RouterResource.LEASE, mac),))
             why = f"its lease is as wanted, but {self._still_in(place, listed, client)}"
             return CannotEnforce(MethodReason.NOT_IN_EFFECT, why)
-        held = not client or listed
+        held = listed or (not client and bool(self._left(mac, seen)))
         at_large = not held or bool(self._at_large(self._places(lease, client), seen))
         if at_large:
             return again
@@ -238,7 +240,7 @@ class DhcpAccess:
             return self._no_address(place)
         display = self._display(mac, seen) | {"after": "its connections begin anew; it keeps its address"}
         steps = (Step(1, self.target, self._cut(place, service, "kick")),)
-        return AccessPlan(steps if self._bound(mac, seen) else (), None, display)
+        return AccessPlan(() if self._left(mac, seen) else steps, None, display)
 
     # --- judging ---
 
@@ -294,33 +296,44 @@ class DhcpAccess:
         client = self._bound(mac, seen)
         if not _is_suspended(enforce):
             return self._judge_active(enforce, client, seen)
-        return self._judge_list(client, seen) if self._list else self._judge_block(client)
+        return self._judge_list(mac, client, seen) if self._list else self._judge_block(mac, client, seen)
 
-    def _judge_list(self, client: Mapping[str, str], seen: SeenAll) -> Judgment:
+    def _judge_list(self, mac: str, client: Mapping[str, str], seen: SeenAll) -> Judgment:
         how = self._kept_in(client.get("active-address", ""), seen)
         if isinstance(how, CannotEnforce):
             return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, how.detail)
         if not client:
-            return Judgment(Enforced.PENDING, ProofReason.OFFLINE, "no address now: it holds with the next one")
+            return self._judge_unbound(mac, seen)
         place = client["active-address"]
         if self._listed(place, seen):
             return Judgment(Enforced.YES, ProofReason.SEEN, f"{place} in list {self._list}")
         why = f"{place} is not in list {self._list} yet: {dhcp_text.left_text(client)}"
         return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
 
-    def _judge_block(self, client: Mapping[str, str]) -> Judgment:
+    def _judge_unbound(self, mac: str, seen: SeenAll) -> Judgment:
+        """Judge a lease that the router says nobody has now."""
+        last = self._left(mac, seen)
+        if not last:
+            return Judgment(Enforced.UNPROVEN, ProofReason.NOT_PROVEN, dhcp_text.unseen_text(self._router))
+        text = f"no address now, last seen {last} ago: it holds with the next one"
+        return Judgment(Enforced.PENDING, ProofReason.OFFLINE, text)
+
+    def _judge_block(self, mac: str, client: Mapping[str, str], seen: SeenAll) -> Judgment:
+        if not client and not self._left(mac, seen):
+            return self._judge_unbound(mac, seen)
         if not client:
             return Judgment(Enforced.YES, ProofReason.INFERRED, "it has no address, and is given none")
         why = f"blocked, and keeps {client['active-address']} meanwhile: {dhcp_text.left_text(client)}"
         return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
 
     def _judge_active(self, enforce: Enforcement, client: Mapping[str, str], seen: SeenAll) -> Judgment:
-        lease = texts_of(seen[self._at(RouterResource.LEASE, self._key(enforce))].value)
+        mac = self._key(enforce)
+        lease = texts_of(seen[self._at(RouterResource.LEASE, mac)].value)
         rejected = self._rejected(lease) if REJECTED in enforce.expect else ""
         if rejected and not client:
             return Judgment(Enforced.YES, ProofReason.STAYS_REJECTED, f"it stays without an address: {rejected}")
         if not client:
-            return Judgment(Enforced.PENDING, ProofReason.OFFLINE, "no address now: it holds with the next one")
+            return self._judge_unbound(mac, seen)
         place = client["active-address"]
         listed = self._listed(place, seen)
         if listed:
@@ -376,6 +389,15 @@ class DhcpAccess:
             if row.get("status") == "bound" and row.get("active-address"):
                 return row
         return {}
+
+    def _left(self, mac: str, seen: SeenAll) -> str:
+        """Return how long ago the router last saw a client that has no address now; "": it has one, or the router has
+        not seen it since its lease was made.
+        """
+        if self._bound(mac, seen):
+            return ""
+        rows = rows_of(seen[self._at(RouterResource.LEASED, mac)].value).values()
+        return next((last for row in rows if (last := row.get("last-seen", "")) not in ("", "never")), "")
 
     def _listed(self, place: str, seen: SeenAll) -> str:
         """Return how an address is in the list: `dynamic`, by its lease; `static`, by somebody's hand; or not."""
@@ -497,10 +519,10 @@ class DhcpAccess:
         )
 
     def _display(self, mac: str, seen: SeenAll) -> dict[str, str]:
-        client = self._bound(mac, seen)
+        client, where = self._bound(mac, seen), self._at(RouterResource.LEASE, mac)
         display = {
-            "now": dhcp_text.now_text(client, texts_of(seen[self._at(RouterResource.LEASE, mac)].value), self._router),
-            "online": "online" if client else "offline",
+            "now": dhcp_text.now_text(client, texts_of(seen[where].value), self._router, self._left(mac, seen)),
+            "online": "online" if client else "offline" if self._left(mac, seen) else "not known",
             "sessions": str(int(bool(client))),
         }
         return display | ({"nas": self._router} if client else {})

@@ -13,12 +13,26 @@ if TYPE_CHECKING:
 _ONLY: str = "IPv4 only: a prefix by DHCPv6 is not held"
 
 
-def now_text(client: Mapping[str, str], lease: Mapping[str, str], router: str) -> str:
-    """Return `lease 192.0.2.7 on edge-1, runs out in 9m`, or that the client has no address now."""
+def now_text(client: Mapping[str, str], lease: Mapping[str, str], router: str, left: str) -> str:
+    """Return `lease 192.0.2.7 on edge-1, runs out in 9m`, or that the client has no address now.
+
+    `left`: how long ago the router last saw a client without an address; "": not since its lease was made.
+    """
+    place = lease.get("address") or "a pool"
+    if not client and not left:
+        return f"not seen since its lease of {place} was made: an address from before may be in use on {router}"
     if not client:
-        return f"no address now (lease of {lease.get('address') or 'a pool'} on {router})"
-    left = client.get("expires-after")
-    return f"lease {client['active-address']} on {router}{f', runs out in {left}' if left else ''}"
+        return f"no address now, last seen {left} ago (lease of {place} on {router})"
+    until = client.get("expires-after")
+    return f"lease {client['active-address']} on {router}{f', runs out in {until}' if until else ''}"
+
+
+def unseen_text(router: str) -> str:
+    """Return why nobody knows whether the client of a lease is online."""
+    return (
+        f"not proven: {router} has not seen its client since the lease was made, and it may go on with an address from "
+        "before until it renews"
+    )
 
 
 def left_text(client: Mapping[str, str]) -> str:

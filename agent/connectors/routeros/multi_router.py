@@ -27,8 +27,8 @@ from agent.reasons import ProofReason
 NOT_HERE: Final = "no-such-login"
 """An access method's reason for refusing that says that its router has nothing of the subscriber."""
 _METHOD: Final = "method"
-_WORST: Final = (Enforced.NO, Enforced.YES, Enforced.PENDING)
-"""Of several routers: one that does not hold decides; else one that holds; all may be without a session."""
+_WORST: Final = (Enforced.NO, Enforced.YES, Enforced.UNPROVEN, Enforced.PENDING)
+"""Of several routers: one that does not hold decides; else one that holds; else one that cannot tell."""
 
 
 class SeveralAccess:

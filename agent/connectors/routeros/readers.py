@@ -108,7 +108,7 @@ _QUEUE: Final = (
     "time",
     "packet-marks",
 )
-_LEASED: Final = ("mac-address", "status", "active-address", "active-server", "expires-after", "dynamic")
+_LEASED: Final = ("mac-address", "status", "active-address", "active-server", "expires-after", "last-seen", "dynamic")
 _BINDING: Final = ("mac-address", "address", "server", "type", "disabled")
 
 

@@ -64,7 +64,9 @@ def seen_of(
     return {where: Seen(value, NOW_S) for where, value in values.items()} | closed_ways(NOW_S)
 
 
-OFFLINE = {"status": "waiting"}
+OFFLINE = {"status": "waiting", "last-seen": "20m"}
+UNSEEN = {"status": "waiting", "last-seen": "never"}
+"""Of a lease that was removed and made again: its client may go on with the address that it had."""
 HELD = {PLACE: "dynamic"}
 
 
@@ -196,7 +198,10 @@ def test_what_people_are_told() -> None:
     block = plan_of(planned(SUSPEND, BLOCKED)).display["after"]
     assert "keeps what it has until then" in block
     assert "IPv4 only" in block
-    assert plan_of(planned(client=OFFLINE)).display["now"] == "no address now (lease of 10.1.0.50 on edge-1)"
+    now = "no address now, last seen 20m ago (lease of 10.1.0.50 on edge-1)"
+    assert plan_of(planned(client=OFFLINE)).display["now"] == now
+    unseen = "not seen since its lease of 10.1.0.50 was made: an address from before may be in use on edge-1"
+    assert plan_of(planned(client=UNSEEN)).display["now"] == unseen
 
 
 # --- what is refused ---
@@ -351,6 +356,23 @@ def test_an_address_that_nobody_is_said_to_have_may_be_used() -> None:
     # What others open to it says nothing of whether it is there
     probe = [("tcp 198.51.100.9:40000 10.1.0.50:22", {"fasttrack": "false"})]
     assert judged(SUSPEND, client=OFFLINE, flows=probe) == (Enforced.PENDING, "offline")
+
+
+@pytest.mark.parametrize("client", [UNSEEN, {"status": "waiting"}])
+@pytest.mark.parametrize(("method", "held"), [(LISTED, IN_LIST), (BLOCKED, IN_BLOCK)])
+def test_a_lease_whose_client_was_never_seen_proves_nothing(
+    method: DhcpMethod, held: Mapping[str, str], client: dict[str, str]
+) -> None:
+    """The simulation's seed 30202: staff removed a lease and made it again, and its client went on without a list."""
+    assert judged(SUSPEND, method, client=client) == (Enforced.UNPROVEN, "not-proven")
+    assert judged(RESTORE, method, client=client) == (Enforced.UNPROVEN, "not-proven")
+    assert judged(SUSPEND, method, client=client, flows=SLOW) == (Enforced.NO, "still-online")
+    enforce = enforce_of(SUSPEND, method)
+    text = DhcpAccess(method).judge(enforce, seen_of(held, client=client), []).detail
+    assert text.startswith("not proven: edge-1 has not seen its client since the lease was made")
+    # Nor is it suspended already, or without a connection to end
+    assert plan_of(planned(SUSPEND, method, lease=held, client=client)).enforce is not None
+    assert plan_of(DhcpAccess(method).disconnect(SERVICE, seen_of(client=client))).steps
 
 
 def test_who_is_blocked_is_out_once_its_lease_and_its_connections_are_gone() -> None:

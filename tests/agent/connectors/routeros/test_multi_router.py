@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, NetworkState
+from agent.connectors.routeros import multi_router
 from agent.connectors.routeros.access_methods import access_method_of
 from agent.model import ABSENT, Access, Address, Effect, Enforcement, Seen, ServiceState, Value
 from tests.agent.connectors.routeros.test_access import (
@@ -142,6 +143,11 @@ def test_all_routers_must_hold(
     first: Mapping[str, object], second: Mapping[str, object], expected: tuple[Enforced, str]
 ) -> None:
     assert judged(first, second)[:2] == expected
+
+
+def test_every_judgment_of_one_router_has_its_place_among_those_of_several() -> None:
+    """Seed 30202 of the simulation: a judgment without one ended the change as a fault of the agent's own."""
+    assert set(multi_router._WORST) == set(Enforced)
 
 
 def test_it_is_said_where() -> None:
