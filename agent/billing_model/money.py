@@ -15,6 +15,8 @@ from agent.billing_model.errors import MalformedAmountError
 
 _AMOUNT: Final = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,6})?", re.ASCII)
 _CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
+_CENT: Final = Decimal("0.01")
+_WHOLE_MOST: Final = 10**12
 _MINOR_MAX: Final = 10**15
 _DIGITS_MAX: Final = 18
 _NO_MINOR: Final = frozenset(
@@ -34,10 +36,12 @@ def amount_untrusted(value: object) -> Decimal:
     Raises:
         MalformedAmountError: anything else, over twelve digits before the point or six after it.
     """
+    if type(value) is Decimal and value.same_quantum(_CENT) and -_WHOLE_MOST < value < _WHOLE_MOST:
+        return value  # nearly always: it is written with two digits behind the point
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise MalformedAmountError(f"an amount such as 34.00 expected, got {_kind(value)}")
     if isinstance(value, int):
-        if abs(value) >= 10**12:
+        if abs(value) >= _WHOLE_MOST:
             raise MalformedAmountError("an amount of at most twelve digits expected, got a longer one")
         return Decimal(value)
     if isinstance(value, Decimal):

@@ -65,6 +65,8 @@ class Record:
             return ""
         if type(value) is str and len(value) <= _TEXT_MOST:
             return value
+        if type(value) is int:
+            return str(value)[:_TEXT_MOST]
         if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
             return self._wrong(name, "a text")
         return str(value)[:_TEXT_MOST]
@@ -91,7 +93,7 @@ class Record:
             MalformedRecordError: it is another thing.
         """
         value = self.fields.get(name)
-        if value is None or isinstance(value, bool):
+        if value is None or value is True or value is False:
             return value
         found = {"0": False, "1": True}.get(str(value)) if isinstance(value, int | str) else None
         return self._wrong(name, "true or false") if found is None else found
@@ -117,7 +119,7 @@ class Record:
         if value is None or value == "":
             return ""
         try:
-            return _currency(value) if isinstance(value, str) else currency_untrusted(value)
+            return _currency(value) if type(value) is str else currency_untrusted(value)
         except MalformedAmountError as err:
             return self._wrong(name, "a currency code", err)
 
@@ -138,7 +140,7 @@ class Record:
         value = self.fields.get(name)
         if value is None or value in _NO_DAY:
             return None
-        if not isinstance(value, str):
+        if type(value) is not str:
             return self._wrong(name, "a day")
         try:
             return _when(value, zone)
@@ -177,4 +179,4 @@ def records_untrusted(value: object, kind: str) -> Sequence[Record]:
     """
     if not isinstance(value, list):
         raise MalformedRecordError(f"{kind}: a JSON list expected, got {type(value).__name__}")
-    return [record_untrusted(each, kind) for each in value]
+    return [Record(kind, each) if type(each) is dict else record_untrusted(each, kind) for each in value]

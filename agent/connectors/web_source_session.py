@@ -147,14 +147,13 @@ class _ListReading(Generic[T]):
             offset = max(self._at - max(self._longest // 2, 1), 0)
             page = await self._fetch_from(offset)
             ids = [row.id("id") for row in page]
-        first = self._known(ids) + 1
-        for place in range(first, len(ids)):
-            key = ids[place]
-            if key in self._rows:
+        first, rows, read = self._known(ids) + 1, self._rows, self._read
+        for key, record in zip(ids[first:], page[first:], strict=True):
+            if key in rows:
                 raise _ChangedError
-            self._rows[key] = self._read(page[place])
-            self._last = key
-            self._at = offset + place
+            rows[key] = read(record)
+        if len(ids) > first:
+            self._last, self._at = ids[-1], offset + len(ids) - 1
         return len(ids) > first
 
     def _known(self, ids: Sequence[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from decimal import Decimal
@@ -87,7 +88,9 @@ def _finite(text: str) -> float:
     return number
 
 
+@functools.lru_cache(maxsize=4096)
 def _exact(text: str) -> Decimal:
+    """Return a number as it is written; the prices and sums of a bill are few, and repeat."""
     if len(text) > _SHORT:
         _finite(text)
         if len(text) > EXACT_DIGITS:
@@ -105,8 +108,12 @@ def _refuse_deep(data: bytes) -> None:
 
     All of it is done by functions in C. Bytes that are no JSON may be refused here or by the parser.
     """
-    plain = data.replace(rb"\\", b"").replace(rb"\"", b"").translate(None, _NO_BRACKETS)
-    left = b"".join(plain.split(b'"')[::2])
+    if b"\\" in data:
+        data = data.replace(rb"\\", b"").replace(rb"\"", b"")
+    # Two quotes that meet are a text without brackets, or join two texts: what stands outside of texts stays there
+    left = data.translate(None, _NO_BRACKETS).replace(b'""', b"")
+    if b'"' in left:
+        left = b"".join(left.split(b'"')[::2])
     for _ in range(MAX_DEPTH - 1):
         if not left:
             return

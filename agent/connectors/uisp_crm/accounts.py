@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from agent.billing_model.account import Account, OpenInvoice, Payment, PaymentState
@@ -59,8 +59,7 @@ class CrmClient:
     delay_days: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class CrmInvoice:
+class CrmInvoice(NamedTuple):
     """An invoice. `open`: None where it does not ask for money."""
 
     client: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -177,10 +178,8 @@ class CrmReader:
             query = {"limit": str(most), "offset": str(offset), "order": "client.id", "direction": "ASC"}
             return records_untrusted((await reading.get("/clients", query)).json, "client")
 
-        field_ = self.source.subscriber
-        rows = await whole_list(
-            f"{self.name}: clients", fetch, self.source.web.page, lambda r: accounts.client_untrusted(r, field_)
-        )
+        read = functools.partial(accounts.client_untrusted, field=self.source.subscriber)
+        rows = await whole_list(f"{self.name}: clients", fetch, self.source.web.page, read)
         return list(rows.values())
 
     async def _invoices(self, reading: WebReading, only: Sequence[tuple[str, str]]) -> Sequence[CrmInvoice]:
@@ -202,7 +201,7 @@ class CrmReader:
             f"{self.name}: invoices",
             fetch,
             self.source.web.page,
-            lambda r: accounts.invoice_untrusted(r, zone),
+            functools.partial(accounts.invoice_untrusted, zone=zone),
             short=_FEW if only else 0,
         )
         return list(rows.values())

@@ -14,7 +14,8 @@ from agent.billing_model.money import amount_untrusted, currency_untrusted, from
 
 @pytest.mark.parametrize(
     ("value", "amount"),
-    [("34.00", "34.00"), (" -5 ", "-5"), (0, "0"), (Decimal("1E+3"), "1000"), (Decimal("0.000001"), "0.000001")],
+    [("34.00", "34.00"), (" -5 ", "-5"), (0, "0"), (Decimal("1E+3"), "1000"), (Decimal("0.000001"), "0.000001")]
+    + [(Decimal(text), text) for text in ("-999999999999.99", "999999999999.99", "-0.00", "0.1")],
 )
 def test_amount(value: object, amount: str) -> None:
     assert amount_untrusted(value) == Decimal(amount)
@@ -32,6 +33,9 @@ def test_amount(value: object, amount: str) -> None:
         "NaN",
         Decimal("NaN"),
         Decimal("1E+400"),
+        Decimal("sNaN"),
+        Decimal("1000000000000.00"),
+        Decimal("-1000000000000.00"),
         "1" * 13,
         10**12,
         "1.0000001",

@@ -34,6 +34,8 @@ def test_round_trip(value: object) -> None:
         (b"1e999", "out of range"),
         (b"[" * 100_000, "deep"),
         (b"[" * 33 + b"]" * 33, "nested deeper than 32"),
+        (b'["]]","",' * 33 + b"1" + b"]" * 33, "nested deeper than 32"),
+        (b'{"}\\"}":' * 33 + b"1" + b"}" * 33, "nested deeper than 32"),
         (b'"\\ud800"', "surrogates"),
         (b'{"\\ud800":1}', "surrogates"),
         (b"\xff", "utf-8"),
