@@ -1,7 +1,7 @@
 """The Debian packages of this checkout, built once a test session for all who install them.
 
-What lies here is built, uncommitted files too: the builds are made from a snapshot, a commit of which nothing but its
-objects stays in this repository.
+What lies here is built, uncommitted files too: the builds are made from a snapshot, whose objects stand beside it. The
+repository is only read.
 """
 
 from __future__ import annotations
@@ -37,23 +37,43 @@ def git(*words: str, folder: Path = ROOT, environment: Mapping[str, str] | None 
     ).stdout.strip()
 
 
-def snapshot(folder: Path, commit: str = "") -> Path:
-    """Return a clean checkout in a new folder: of a commit, or of HEAD with what was changed here since."""
+def snapshot(folder: Path, like: Path | None = None) -> Path:
+    """Return a clean checkout in a new folder: of HEAD with what was changed here since, or of another snapshot.
+
+    Args:
+        folder: the new folder. Objects that git makes for it stand beside it.
+        like: a snapshot; the new one has its commit.
+    """
     folder.mkdir(parents=True)
-    commit, given = commit or git("rev-parse", "HEAD"), bool(commit)
-    if not given and git("status", "--porcelain"):
-        index = {"GIT_INDEX_FILE": f"{folder}.index"}
-        git("read-tree", "HEAD", environment=index)
-        git("add", "--all", environment=index)
-        date = git("log", "-1", "--format=%cI")
-        dates = {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}
-        tree = git("write-tree", environment=index)
-        commit = git("commit-tree", tree, "-p", "HEAD", "-m", "tests: snapshot", environment=_NOBODY | dates)
     git("init", "--quiet", folder=folder)
-    objects = Path(ROOT, git("rev-parse", "--git-common-dir"), "objects").resolve()
-    (folder / ".git/objects/info/alternates").write_text(f"{objects}\n")
+    alternates = folder / ".git/objects/info/alternates"
+    if like is not None:
+        commit = git("rev-parse", "HEAD", folder=like)
+        alternates.write_text((like / ".git/objects/info/alternates").read_text())
+    else:
+        objects, own = Path(ROOT, git("rev-parse", "--git-common-dir"), "objects").resolve(), Path(f"{folder}.objects")
+        own.mkdir()
+        commit = _commit(Path(f"{folder}.index"), objects, own)
+        alternates.write_text(f"{objects}\n{own}\n")
     git("checkout", "--quiet", "--detach", commit, folder=folder)
     return folder
+
+
+def _commit(index: Path, objects: Path, own: Path) -> str:
+    """Return HEAD, or a commit of what lies here, whose objects are written to `own` and not to the repository."""
+    if not git("--no-optional-locks", "status", "--porcelain"):
+        return git("rev-parse", "HEAD")
+    apart = {
+        "GIT_INDEX_FILE": str(index),
+        "GIT_OBJECT_DIRECTORY": str(own),
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(objects),
+    }
+    git("read-tree", "HEAD", environment=apart)
+    git("add", "--all", environment=apart)
+    date = git("log", "-1", "--format=%cI")
+    dates = {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}
+    tree = git("write-tree", environment=apart)
+    return git("commit-tree", tree, "-p", "HEAD", "-m", "tests: snapshot", environment=_NOBODY | dates | apart)
 
 
 def build(checkout: Path, name: str, out: Path, environment: Mapping[str, str] | None = None, *before: str) -> Path:

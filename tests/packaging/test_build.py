@@ -51,7 +51,13 @@ def test_without_git_there_is_no_version(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_snapshot_is_clean_and_has_what_lies_here(tmp_path: Path) -> None:
+    """A commit that was made for it is not in the repository."""
     checkout = snapshot(tmp_path / "checkout")
+    commit = git("rev-parse", "HEAD", folder=checkout)
+    known = subprocess.run(["git", "-C", ROOT, "cat-file", "-e", commit], capture_output=True, check=False)
+    assert (known.returncode == 0) == (commit == git("rev-parse", "HEAD"))
+    again = snapshot(tmp_path / "again", checkout)
+    assert git("rev-parse", "HEAD", folder=again) == git("rev-parse", "HEAD", folder=checkout)
     assert git("status", "--porcelain", folder=checkout) == ""
     assert (checkout / "packaging/build").read_bytes() == (ROOT / "packaging/build").read_bytes()
 

@@ -30,6 +30,8 @@ from tests.packaging.test_packages import IMPORT_ALL, OWN
 from tests.servers import ServerMissingError, missing, program
 
 LOCK = "packaging/ispcloud/image-amd64.lock"
+MOVED_ON = "commit the lock that packaging/image --lock writes"
+"""What the program says where Debian has other versions than the lock."""
 STATE = "/var/lib/ispcloud"
 WAIT_S = 60.0
 _BUILD_S = 600
@@ -70,7 +72,9 @@ def _environment(folder: Path, **more: str) -> dict[str, str]:
 # --- what it is told -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [("ispcloud",), ("--out",), ("--lock", "--out", "x"), ("--package",)])
+@pytest.mark.parametrize(
+    "words", [("ispcloud",), ("--out",), ("--lock", "--out", "x"), ("--package",), ("--lock-file",)]
+)
 def test_wrong_words_are_told_how_it_is_used(words: tuple[str, ...]) -> None:
     done = _run(ROOT / "packaging/image", *words, check=False)
     assert (done.returncode, done.stdout) == (2, "")
@@ -91,17 +95,17 @@ def test_the_lock_names_each_package_once_with_its_hash() -> None:
     ("old", "new", "said"),
     [
         (r"(?m)^[0-9a-f]{8}(.*  netbase)", r"00000000\1", "expected packages of the SHA-256 in"),
-        (r"netbase_[0-9.]+_", "netbase_0.1_", "commit the lock that packaging/image --lock writes"),
+        (r"netbase_[0-9.]+_", "netbase_0.1_", MOVED_ON),
     ],
 )
 def test_a_package_of_another_hash_or_version_is_refused(
     old: str, new: str, said: str, layout: Path, tmp_path: Path
 ) -> None:
-    checkout = rig.snapshot(tmp_path / "checkout")
-    lock = (layout.parents[1] / "checkout" / LOCK).read_text()
+    lock = lock_of(layout).read_text()
     assert re.sub(old, new, lock) != lock
-    (checkout / LOCK).write_text(re.sub(old, new, lock))
-    words = (checkout / "packaging/image", "--package", tmp_path / "none", "--out", tmp_path / "out")
+    (tmp_path / "lock").write_text(re.sub(old, new, lock))
+    words = (ROOT / "packaging/image", "--package", tmp_path / "none", "--out", tmp_path / "out")
+    words = (*words, "--lock-file", tmp_path / "lock")
     done = _run(*words, check=False, env=_environment(tmp_path))
     assert (done.returncode, done.stdout) == (1, "")
     assert said in done.stderr
@@ -113,7 +117,11 @@ def test_a_package_of_another_hash_or_version_is_refused(
 
 @pytest.fixture
 def layout(packages: Packages) -> Path:
-    """The image layout of this checkout, made once a session, of the versions that Debian has today."""
+    """The image layout of this checkout, made once a session.
+
+    It is that of the committed lock, where Debian still has those versions; otherwise that of the versions of today,
+    by a lock beside it. The checkout is only read.
+    """
     package = packages.get("ispcloud")
     folder = packages.folder / "image"
     with (packages.folder / "image.lock").open("w") as lock:
@@ -121,14 +129,39 @@ def layout(packages: Packages) -> Path:
         if not (folder / "out").exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-            checkout = rig.snapshot(folder / "checkout")
+            shutil.copyfile(ROOT / LOCK, folder / "lock")
             with tempfile.TemporaryDirectory(dir=memory_folder()) as work:
                 environment = _environment(Path(work))
-                _run(checkout / "packaging/image", "--lock", env=environment)
+                image = (ROOT / "packaging/image", "--lock-file", folder / "lock")
                 words = ("--package", package, "--out", folder / "making")
-                _run(checkout / "packaging/image", *words, env=environment)
+                if MOVED_ON in _run(*image, *words, check=False, env=environment).stderr:
+                    _run(*image, "--lock", env=environment)
+                if not (folder / "making").exists():
+                    _run(*image, *words, env=environment)
             (folder / "making").rename(folder / "out")
     return next((folder / "out").iterdir())
+
+
+def lock_of(layout: Path) -> Path:
+    """Return the lock that the image was made by."""
+    return layout.parents[1] / "lock"
+
+
+@pytest.mark.slow
+def test_another_lock_is_written_in_the_place_of_the_committed_one(tmp_path: Path) -> None:
+    committed = (ROOT / LOCK).read_bytes()
+    missing_file = _run(ROOT / "packaging/image", "--lock-file", tmp_path / "lock", check=False)
+    assert (missing_file.returncode, f"expected a file {tmp_path}/lock" in missing_file.stderr) == (1, True)
+    words = (ROOT / "packaging/image", "--lock", "--lock-file", tmp_path / "lock")
+    _run(*words, env=_environment(tmp_path))
+    assert (ROOT / LOCK).read_bytes() == committed
+
+    def names(lock: bytes) -> list[str]:
+        return re.findall(r"(?m)^[0-9a-f]{64}  ([^_]+)_", lock.decode())
+
+    written = (tmp_path / "lock").read_bytes()
+    assert names(written) == names(committed)
+    assert written.splitlines()[0] == committed.splitlines()[0]
 
 
 def _tree(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -145,10 +178,8 @@ def test_the_same_commit_gives_the_same_bytes(layout: Path, packages: Packages) 
     with tempfile.TemporaryDirectory(prefix="another-name-", dir=memory_folder()) as name:
         work = Path(name)
         work.chmod(0o755)
-        checkout = rig.snapshot(
-            work / "a longer name", rig.git("rev-parse", "HEAD", folder=layout.parents[1] / "checkout")
-        )
-        shutil.copyfile(layout.parents[1] / "checkout" / LOCK, checkout / LOCK)
+        checkout = rig.snapshot(work / "a longer name", packages.folder / "ispcloud-checkout")
+        shutil.copyfile(lock_of(layout), work / "lock")
         shutil.copyfile(packages.get("ispcloud"), work / "package.deb")
         # faketime would move the times of files as well, which another clock does not
         environment = _environment(work, TZ="Pacific/Kiritimati", LC_ALL="C.UTF-8", HOME="/", NO_FAKE_STAT="1")
@@ -162,6 +193,7 @@ def test_the_same_commit_gives_the_same_bytes(layout: Path, packages: Packages) 
                 os.chown(work / folder, nobody.pw_uid, nobody.pw_gid)
             as_user = ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups", "--"]
         words = (checkout / "packaging/image", "--package", work / "package.deb", "--out", work / "out")
+        words = (*words, "--lock-file", work / "lock")
         _run(*as_user, "sh", "-c", 'umask 077; exec "$@"', "sh", faketime, "-f", "+2d", *words, env=environment)
         assert list((work / "tmp").iterdir()) == [], "it leaves nothing behind"
         (second,) = (work / "out").iterdir()
@@ -281,7 +313,7 @@ def test_the_layers_hold_the_package_and_what_it_needs(layout: Path, packages: P
                 if member.isreg() and member.name.startswith(("./usr/lib/ispagents/", "./usr/bin/")):
                     assert _content(own, member.name) == _content(package, member.name), member.name
         # Scanners of images look here for what has a hole
-        lock = (layout.parents[1] / "checkout" / LOCK).read_text()
+        lock = lock_of(layout).read_text()
         locked = {line.split()[1].partition("_")[0] for line in lock.splitlines() if line[0] != "#"}
         status = "./var/lib/dpkg/status.d/"
         assert {name.removeprefix(status) for name in names if name.startswith(status)} == {*locked, "ispcloud"}

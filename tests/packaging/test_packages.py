@@ -70,8 +70,7 @@ def test_the_same_commit_gives_the_same_bytes(packages: Packages, tmp_path: Path
         faketime = program("faketime", "faketime")
     except ServerMissingError as err:
         missing(str(err))
-    commit = rig.git("rev-parse", "HEAD", folder=packages.folder / "ispagent-checkout")
-    checkout = rig.snapshot(tmp_path / "elsewhere" / "a longer name", commit)
+    checkout = rig.snapshot(tmp_path / "elsewhere" / "a longer name", packages.folder / "ispagent-checkout")
     with tempfile.TemporaryDirectory(prefix="another-name-", dir=memory_folder()) as work:
         second = rig.build(
             checkout,
