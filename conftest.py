@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from datetime import timedelta
 from functools import cache
+from inspect import iscoroutinefunction
 
 import pytest
+import trio
 import trio.testing
 import typer.main
 import typer.testing
 from hypothesis import HealthCheck, settings
 
 from tests.assumed import pytest_collection_modifyitems, pytest_terminal_summary  # noqa: F401  hooks, as those below
+from tests.builders.clock import virtual_clock
 from tests.debian_packages import packages  # noqa: F401  fixtures are found by name in a conftest
 from tests.debian_root import debian_root  # noqa: F401  as those below
-from tests.fakes import virtual_clock
 from tests.servers import (  # noqa: F401  fixtures are found by name in a conftest
     cluster,
     freeradius,
@@ -38,6 +40,16 @@ def pytest_runtest_protocol() -> Generator[None, object, object]:
 def autojump_clock() -> trio.testing.MockClock:
     """Return a clock whose hours pass at once, where no thread is at work."""
     return virtual_clock()
+
+
+def _in_virtual_time(work: Callable[..., object], **options: object) -> object:
+    return trio.run(work, **{**options, "clock": options.get("clock") or virtual_clock()})
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Run the tests of files that are marked `virtual_time` on such a clock: the first mark `trio` tells how."""
+    if item.get_closest_marker("virtual_time") and iscoroutinefunction(getattr(item, "obj", None)):
+        item.add_marker(pytest.mark.trio(run=_in_virtual_time), append=False)
 
 
 # Fixtures that live through all examples (databases, servers) are chosen by the test's author.

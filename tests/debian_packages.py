@@ -159,3 +159,27 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Packages:
     folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "debian-packages"
     folder.mkdir(exist_ok=True)
     return Packages(folder)
+
+
+OWN = {
+    "ispagent": {"agent", "durable", "protos", "trust"},
+    "ispcloud": {"control_plane", "durable", "protos", "trust"},
+}
+
+
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+code = "/usr/lib/ispagents/" + sys.argv[1]
+sys.path.append(code)
+count = 0
+for top in sys.argv[2:]:
+    package = importlib.import_module(top)
+    for found in pkgutil.walk_packages(package.__path__, top + "."):
+        if not found.name.endswith("__main__") and not found.name.startswith("agent.update.release"):
+            importlib.import_module(found.name)
+            count += 1
+elsewhere = {m.__file__ for m in list(sys.modules.values()) if getattr(m, "__file__", None)
+    and not m.__file__.startswith((code, "/usr/lib/python3.13/"))}
+assert not elsewhere, elsewhere
+print(count)
+"""

@@ -7,8 +7,14 @@ from typing import TypeVar
 
 import pytest
 from _pytest.mark import ParameterSet
+from hypothesis import settings
 
 T = TypeVar("T")
+
+
+def fuzzing() -> bool:
+    """Return whether this is `make fuzz`, whose profile has 5,000 examples at least."""
+    return settings().max_examples >= 5000
 
 
 def slow_unless(quick: Callable[[T], bool], cases: Iterable[T]) -> list[ParameterSet]:

@@ -15,13 +15,14 @@ import trio.testing
 
 from agent.billing_model.account import PaymentState
 from agent.billing_model.errors import BillingState
-from agent.changes import worker
 from agent.cli.billing import account_lines, check_lines, doubled_lines, payment_lines, source_lines, stranger_lines
 from agent.runtime.errors import HttpError
 from agent.runtime.http import HttpRequest, Response
-from tests.agent.billing.fake_source import refused
-from tests.agent.changes.cloud_office import MARIA_UID
-from tests.agent.changes.test_paid import PaidRig
+from tests.builders.billing import refused
+from tests.builders.office import MARIA_UID
+from tests.builders.paid_office import PaidRig, paid_rig
+
+pytestmark = pytest.mark.virtual_time
 
 
 class Asked:
@@ -46,11 +47,10 @@ class Asked:
 
 @pytest.fixture
 def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PaidRig:
-    monkeypatch.setattr(worker, "LOOK_S", 60.0)
-    return PaidRig(tmp_path)
+    return paid_rig(tmp_path, monkeypatch)
 
 
-async def test_sources_and_those_who_wait(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_sources_and_those_who_wait(rig: PaidRig) -> None:
     ask = Asked(rig)
     async with rig.life("C-1", "C-2", rate=1):
         rig.billing.pay("C-1")
@@ -84,7 +84,7 @@ async def test_sources_and_those_who_wait(rig: PaidRig, autojump_clock: trio.tes
 WAITS = {"change": "", "why": "it is in doubt: a person looks"}
 
 
-async def test_a_preview_says_source_state_and_age(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_preview_says_source_state_and_age(rig: PaidRig) -> None:
     ask = Asked(rig)
     async with rig.life("C-1", "C-2", suspended=False):
         await trio.sleep(130)
@@ -93,7 +93,7 @@ async def test_a_preview_says_source_state_and_age(rig: PaidRig, autojump_clock:
         assert "billing data of main (fresh), 2 min old" in json.dumps(change)
 
 
-async def test_payments_with_their_cases(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_payments_with_their_cases(rig: PaidRig) -> None:
     ask = Asked(rig)
     async with rig.life("C-1", "C-2"):
         rig.billing.pay("C-1", reference="thanks")
@@ -112,9 +112,7 @@ async def test_payments_with_their_cases(rig: PaidRig, autojump_clock: trio.test
             await ask("GET", "/v1/billing/accounts/C-9")
 
 
-async def test_a_person_matches_a_payment_and_its_payer_is_back(
-    rig: PaidRig, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_a_person_matches_a_payment_and_its_payer_is_back(rig: PaidRig) -> None:
     ask = Asked(rig)
     async with rig.life("C-1"):
         rig.billing.pay("C-1", reference="thanks")
@@ -136,7 +134,7 @@ async def test_a_person_matches_a_payment_and_its_payer_is_back(
         assert rig.reasons("C-1") == frozenset()
 
 
-async def test_a_person_accepts_a_size(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_person_accepts_a_size(rig: PaidRig) -> None:
     ask = Asked(rig)
     names = [f"C-{n}" for n in range(30)]
     async with rig.life(*names, suspended=False):
@@ -155,9 +153,7 @@ async def test_a_person_accepts_a_size(rig: PaidRig, autojump_clock: trio.testin
         assert (source["state"], source["accounts"]) == ("fresh", 5)
 
 
-async def test_a_check_shows_three_accounts_or_the_problem(
-    rig: PaidRig, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_a_check_shows_three_accounts_or_the_problem(rig: PaidRig) -> None:
     ask = Asked(rig)
     async with rig.life("C-1", "C-2", "C-3", "C-4", suspended=False):
         found = await ask("POST", "/v1/billing/check", {"source": "main"})
@@ -172,7 +168,7 @@ async def test_a_check_shows_three_accounts_or_the_problem(
         assert found["problems"] == ["empty: the source has no account"]
 
 
-async def test_a_source_is_read_once_its_secret_is_set(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_source_is_read_once_its_secret_is_set(rig: PaidRig) -> None:
     ask = Asked(rig)
     async with rig.life("C-1", suspended=False):
         parts = rig.office.daemon.api.parts
@@ -187,7 +183,7 @@ async def test_a_source_is_read_once_its_secret_is_set(rig: PaidRig, autojump_cl
         assert len(rig.billing.fulls) > before
 
 
-async def test_a_secret_is_tried_at_its_source(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_secret_is_tried_at_its_source(rig: PaidRig) -> None:
     ask = Asked(rig)
     async with rig.life("C-1", suspended=False):
         reader = rig.office.daemon.api.parts.billing.readers["main"]
@@ -205,9 +201,7 @@ async def test_a_secret_is_tried_at_its_source(rig: PaidRig, autojump_clock: tri
         assert await tried("billing%2Fmain") == [("fails", "refused: main: an answer expected, got none")]
 
 
-async def test_accounts_that_the_inventory_lacks_are_counted(
-    rig: PaidRig, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_accounts_that_the_inventory_lacks_are_counted(rig: PaidRig) -> None:
     ask = Asked(rig)
     async with rig.life("C-1", suspended=False):
         assert (await ask("GET", "/v1/billing"))["strangers"] == {"count": 0, "near": []}
@@ -219,7 +213,7 @@ async def test_accounts_that_the_inventory_lacks_are_counted(
         assert stranger_lines(strangers) == ["2 accounts are no subscriber's of the inventory: c-1 (is it C-1?)"]
 
 
-async def test_accounts_that_share_a_name_are_named(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_accounts_that_share_a_name_are_named(rig: PaidRig) -> None:
     ask = Asked(rig)
     async with rig.life("C-1", "C-2", suspended=False):
         assert (await ask("GET", "/v1/billing"))["doubled"] == {"count": 0, "some": []}

@@ -14,19 +14,11 @@ import trio
 from agent.cli.drift import drift_text
 from agent.inventory import drift_book
 from agent.reasons import DriftReason
-from tests.agent.cli_rig import Terminal
-from tests.agent.connectors.fake import World
-from tests.agent.test_api import NOBODY, Agent, agent_in, refused
+from tests.builders.agent import NOBODY, Agent, agent_in, refused
+from tests.builders.terminal import Terminal
+from tests.builders.world import World
 
 CUT = {"plan": "20M", "suspended": "yes"}
-
-
-@pytest.fixture
-def world() -> World:
-    world = World()
-    for n in range(5):
-        world.add(f"u{n}")
-    return world
 
 
 @asynccontextmanager
@@ -51,35 +43,39 @@ async def suspend(agent: Agent, ref: str) -> Any:
     return await agent.end(change)
 
 
+@pytest.fixture
+async def agent(tmp_path: Path, world: World) -> AsyncIterator[Agent]:
+    async with watched(tmp_path, world) as made:
+        yield made
+
+
 async def test_a_suspension_that_staff_took_away_is_listed_with_its_author_and_what_to_ask(
-    tmp_path: Path, world: World
+    agent: Agent, world: World
 ) -> None:
-    async with watched(tmp_path, world) as agent:
-        assert (await agent.call("GET", "/v1/drift"))["round"] is None
-        change = await suspend(agent, "C-1/home")
-        found = await one_round(agent)
-        assert (found["round"]["checked"], found["differences"]) == (5, [])
-        world.values[world.user("u0")] = {"plan": "20M"}
-        found = await one_round(agent)
-        (one,) = found["differences"]
-        assert (one["subject"], one["code"]) == ("C-1/home", DriftReason.SUSPENSION_GONE)
-        assert one["known"].endswith(f"by maria (change {change['id']})")
-        assert [ask["command"] for ask in one["asks"]] == [
-            "ispagent change suspend C-1/home --reason debt",
-            "ispagent change adopt C-1/home",
-        ]
+    assert (await agent.call("GET", "/v1/drift"))["round"] is None
+    change = await suspend(agent, "C-1/home")
+    found = await one_round(agent)
+    assert (found["round"]["checked"], found["differences"]) == (5, [])
+    world.values[world.user("u0")] = {"plan": "20M"}
+    found = await one_round(agent)
+    (one,) = found["differences"]
+    assert (one["subject"], one["code"]) == ("C-1/home", DriftReason.SUSPENSION_GONE)
+    assert one["known"].endswith(f"by maria (change {change['id']})")
+    assert [ask["command"] for ask in one["asks"]] == [
+        "ispagent change suspend C-1/home --reason debt",
+        "ispagent change adopt C-1/home",
+    ]
 
 
-async def test_names_are_for_operators_and_counts_for_all(tmp_path: Path, world: World) -> None:
-    async with watched(tmp_path, world) as agent:
-        world.values[world.user("u0")] = dict(CUT)
-        await one_round(agent)
-        assert (await refused(agent.call("GET", "/v1/drift", uid=NOBODY))).status == 403
-        assert (await refused(agent.call("POST", "/v1/drift", {}, uid=NOBODY))).status == 403
-        counts = (await agent.call("GET", "/v1/status", uid=NOBODY))["drift"]
-        assert (counts["differ"], counts["alarm"]) == (1, False)
-        assert "u0" not in str(counts)
-        assert "C-1" not in str(counts)
+async def test_names_are_for_operators_and_counts_for_all(agent: Agent, world: World) -> None:
+    world.values[world.user("u0")] = dict(CUT)
+    await one_round(agent)
+    assert (await refused(agent.call("GET", "/v1/drift", uid=NOBODY))).status == 403
+    assert (await refused(agent.call("POST", "/v1/drift", {}, uid=NOBODY))).status == 403
+    counts = (await agent.call("GET", "/v1/status", uid=NOBODY))["drift"]
+    assert (counts["differ"], counts["alarm"]) == (1, False)
+    assert "u0" not in str(counts)
+    assert "C-1" not in str(counts)
 
 
 # --- adopt ---
@@ -96,48 +92,44 @@ async def reasons(agent: Agent, ref: str) -> list[str]:
     return list(found[0]["suspended_for"])
 
 
-async def test_a_removed_suspension_is_adopted_as_a_change_and_nothing_is_sent(tmp_path: Path, world: World) -> None:
-    async with watched(tmp_path, world) as agent:
-        await suspend(agent, "C-1/home")
-        world.values[world.user("u0")] = {"plan": "20M"}
-        sent = (list(world.writes), list(world.kicks))
-        done = await adopt(agent, "C-1/home")
-        assert (done["state"], done["items"][0]["reason"]) == ("done", "recorded")
-        assert done["requester"] == "maria"
-        assert await reasons(agent, "C-1") == []
-        assert (world.writes, world.kicks) == sent
-        assert (await one_round(agent))["differences"] == []
+async def test_a_removed_suspension_is_adopted_as_a_change_and_nothing_is_sent(agent: Agent, world: World) -> None:
+    await suspend(agent, "C-1/home")
+    world.values[world.user("u0")] = {"plan": "20M"}
+    sent = (list(world.writes), list(world.kicks))
+    done = await adopt(agent, "C-1/home")
+    assert (done["state"], done["items"][0]["reason"]) == ("done", "recorded")
+    assert done["requester"] == "maria"
+    assert await reasons(agent, "C-1") == []
+    assert (world.writes, world.kicks) == sent
+    assert (await one_round(agent))["differences"] == []
 
 
-async def test_a_marker_without_a_reason_is_adopted_with_one(tmp_path: Path, world: World) -> None:
-    async with watched(tmp_path, world) as agent:
-        world.values[world.user("u0")] = dict(CUT)
-        assert (await one_round(agent))["differences"][0]["code"] == DriftReason.SUSPENDED_UNRECORDED
-        await adopt(agent, "C-1/home", reason="abuse")
-        assert await reasons(agent, "C-1") == ["abuse"]
-        recorded = drift_book.recorded_reasons(agent.daemon.files.store.query, "C-1/home")
-        assert [(one.reason, one.person) for one in recorded] == [("abuse", "maria")]
-        assert (await one_round(agent))["differences"] == []
+async def test_a_marker_without_a_reason_is_adopted_with_one(agent: Agent, world: World) -> None:
+    world.values[world.user("u0")] = dict(CUT)
+    assert (await one_round(agent))["differences"][0]["code"] == DriftReason.SUSPENDED_UNRECORDED
+    await adopt(agent, "C-1/home", reason="abuse")
+    assert await reasons(agent, "C-1") == ["abuse"]
+    recorded = drift_book.recorded_reasons(agent.daemon.files.store.query, "C-1/home")
+    assert [(one.reason, one.person) for one in recorded] == [("abuse", "maria")]
+    assert (await one_round(agent))["differences"] == []
 
 
-async def test_an_adoption_needs_an_approval_and_its_requester_is_none(tmp_path: Path, world: World) -> None:
-    async with watched(tmp_path, world) as agent:
-        world.values[world.user("u0")] = dict(CUT)
-        change = await agent.ask("adopt", "C-1/home", reason="request")
-        assert change["state"] == "waiting for approval"
-        assert not (await agent.approve(change, "maria"))["accepted"]
-        assert await reasons(agent, "C-1") == []
+async def test_an_adoption_needs_an_approval_and_its_requester_is_none(agent: Agent, world: World) -> None:
+    world.values[world.user("u0")] = dict(CUT)
+    change = await agent.ask("adopt", "C-1/home", reason="request")
+    assert change["state"] == "waiting for approval"
+    assert not (await agent.approve(change, "maria"))["accepted"]
+    assert await reasons(agent, "C-1") == []
 
 
-async def test_the_revert_of_an_adoption_leaves_the_network_alone(tmp_path: Path, world: World) -> None:
-    async with watched(tmp_path, world) as agent:
-        world.values[world.user("u0")] = dict(CUT)
-        done = await adopt(agent, "C-1/home")
-        change = await agent.ask("revert", change=done["id"])
-        assert (await agent.approve(change, "joseph"))["accepted"]
-        assert (await agent.end(change))["state"] == "done"
-        assert await reasons(agent, "C-1") == []
-        assert (world.writes, world.kicks, world.values[world.user("u0")]) == ([], [], CUT)
+async def test_the_revert_of_an_adoption_leaves_the_network_alone(agent: Agent, world: World) -> None:
+    world.values[world.user("u0")] = dict(CUT)
+    done = await adopt(agent, "C-1/home")
+    change = await agent.ask("revert", change=done["id"])
+    assert (await agent.approve(change, "joseph"))["accepted"]
+    assert (await agent.end(change))["state"] == "done"
+    assert await reasons(agent, "C-1") == []
+    assert (world.writes, world.kicks, world.values[world.user("u0")]) == ([], [], CUT)
 
 
 @pytest.mark.parametrize(
@@ -149,32 +141,29 @@ async def test_the_revert_of_an_adoption_leaves_the_network_alone(tmp_path: Path
     ],
 )
 async def test_what_cannot_be_adopted_says_why(
-    tmp_path: Path, world: World, row: dict[str, str] | None, why: str
+    agent: Agent, world: World, row: dict[str, str] | None, why: str
 ) -> None:
-    async with watched(tmp_path, world) as agent:
-        if row is None:
-            del world.values[world.user("u0")]
-        else:
-            world.values[world.user("u0")] = dict(row)
-        err = await refused(agent.ask("adopt", "C-1/home", reason="request"))
-        assert why in str(err)
+    if row is None:
+        del world.values[world.user("u0")]
+    else:
+        world.values[world.user("u0")] = dict(row)
+    err = await refused(agent.ask("adopt", "C-1/home", reason="request"))
+    assert why in str(err)
 
 
-async def test_a_target_that_is_away_is_not_adopted(tmp_path: Path, world: World) -> None:
-    async with watched(tmp_path, world) as agent:
-        world.dead.add("fake/d")
-        assert "fake/d is dead" in str(await refused(agent.ask("adopt", "C-1/home", reason="request")))
+async def test_a_target_that_is_away_is_not_adopted(agent: Agent, world: World) -> None:
+    world.dead.add("fake/d")
+    assert "fake/d is dead" in str(await refused(agent.ask("adopt", "C-1/home", reason="request")))
 
 
-async def test_an_entry_that_changed_since_the_preview_is_not_overwritten(tmp_path: Path, world: World) -> None:
-    async with watched(tmp_path, world) as agent:
-        world.values[world.user("u0")] = dict(CUT)
-        first = await agent.ask("adopt", "C-1/home", reason="request")
-        second = await agent.ask("adopt", "C-1/home", reason="abuse")
-        for change in (first, second):
-            await agent.approve(change, "joseph")
-        assert [(await agent.end(c))["items"][0]["state"] for c in (first, second)] == ["applied", "skipped"]
-        assert await reasons(agent, "C-1") == ["request"]
+async def test_an_entry_that_changed_since_the_preview_is_not_overwritten(agent: Agent, world: World) -> None:
+    world.values[world.user("u0")] = dict(CUT)
+    first = await agent.ask("adopt", "C-1/home", reason="request")
+    second = await agent.ask("adopt", "C-1/home", reason="abuse")
+    for change in (first, second):
+        await agent.approve(change, "joseph")
+    assert [(await agent.end(c))["items"][0]["state"] for c in (first, second)] == ["applied", "skipped"]
+    assert await reasons(agent, "C-1") == ["request"]
 
 
 # --- what people read ---
@@ -215,25 +204,24 @@ def test_services_that_came_after_the_round_are_named_as_not_checked() -> None:
 
 
 async def test_a_round_before_an_import_is_not_taken_for_a_comparison(
-    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+    agent: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after a first start: a round over no services, then the import."""
-    async with watched(tmp_path, world) as agent:
-        at = Terminal(agent, monkeypatch)
-        await one_round(agent)
-        assert (await at.type("drift")).code == 0
-        (line,) = [line for line in (await at.type("status")).lines if line.startswith("drift")]
-        assert re.fullmatch(r"drift    0 of 5 differ, 0 not checked, \d+s ago: ispagent drift", line)
-        csv = tmp_path / "more.csv"
-        csv.write_text(
-            "subscriber,name,service,login,method,tariff,protected,feeds,balance,due,paid_at,as_of\n"
-            "C-77,New,home,new77,fake,20M,,0,,,,\n"
-        )
-        assert (await at.type("subscriber", "import", str(csv))).code == 0
-        found = await at.type("drift")
-        assert found.code == 4
-        assert "not checked: 1 of 6 services, which came since: ispagent drift --now" in found.lines
-        assert any("1 came since" in line for line in (await at.type("status")).lines)
+    at = Terminal(agent, monkeypatch)
+    await one_round(agent)
+    assert (await at.type("drift")).code == 0
+    (line,) = [line for line in (await at.type("status")).lines if line.startswith("drift")]
+    assert re.fullmatch(r"drift    0 of 5 differ, 0 not checked, \d+s ago: ispagent drift", line)
+    csv = tmp_path / "more.csv"
+    csv.write_text(
+        "subscriber,name,service,login,method,tariff,protected,feeds,balance,due,paid_at,as_of\n"
+        "C-77,New,home,new77,fake,20M,,0,,,,\n"
+    )
+    assert (await at.type("subscriber", "import", str(csv))).code == 0
+    found = await at.type("drift")
+    assert found.code == 4
+    assert "not checked: 1 of 6 services, which came since: ispagent drift --now" in found.lines
+    assert any("1 came since" in line for line in (await at.type("status")).lines)
 
 
 def test_under_an_alarm_there_is_one_line_instead_of_thousands() -> None:
@@ -243,11 +231,10 @@ def test_under_an_alarm_there_is_one_line_instead_of_thousands() -> None:
     assert "C-1/home" in drift_text(answer(alarm=True), 1000, everything=True)
 
 
-async def test_an_alarm_is_a_condition_for_monitoring(tmp_path: Path, world: World) -> None:
-    async with watched(tmp_path, world) as agent:
-        for n in range(4):
-            world.values[world.user(f"u{n}")] = dict(CUT)
-        assert (await one_round(agent))["round"]["alarm"]
-        status = await agent.call("GET", "/v1/status")
-        assert status["condition"] == "degraded"
-        assert "drift: 4 of 5 differ from the record: ispagent drift" in status["problems"]
+async def test_an_alarm_is_a_condition_for_monitoring(agent: Agent, world: World) -> None:
+    for n in range(4):
+        world.values[world.user(f"u{n}")] = dict(CUT)
+    assert (await one_round(agent))["round"]["alarm"]
+    status = await agent.call("GET", "/v1/status")
+    assert status["condition"] == "degraded"
+    assert "drift: 4 of 5 differ from the record: ispagent drift" in status["problems"]

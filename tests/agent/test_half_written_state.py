@@ -14,7 +14,7 @@ import typer
 from agent.cli import client, local
 from agent.store.errors import DamagedStateError
 from agent.store.state_folder import UNPACKING, refuse_half_written
-from tests.agent.test_under_systemd import WAIT_S, Unit
+from tests.agent.units import WAIT_S, Unit
 from tests.marks import slow_unless
 
 PUT_BACK = "put the state directory back from a backup (docs/operations.md, Back up and restore)"

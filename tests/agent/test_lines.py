@@ -17,10 +17,10 @@ from agent.config import ConfigError
 from agent.connectors.base import DeviceReport, DeviceState, SharedCredential
 from agent.line_model.reading import DeviceReading, EventKind, LineEvent, LinkState, Neighbor, Part, PartKind
 from agent.lines.states import RecordDeviceReading, RecordEvent, RecordUnread
-from tests.agent.cli_rig import Terminal
-from tests.agent.connectors.fake import World
-from tests.agent.lists import bring_csv
-from tests.agent.test_api import OTHER, Agent, agent_in, chain_time, config_for
+from tests.builders.agent import OTHER, Agent, agent_in, chain_time, config_for
+from tests.builders.subscribers import bring_csv
+from tests.builders.terminal import Terminal
+from tests.builders.world import World
 
 LIST = """subscriber,name,service,login,method,tariff,protected,feeds,balance,due,paid_at,as_of,ont
 C-1,Amina,home,u0,fake,20M,,0,34.00,2025-10-03,,{now},HWTC1A2B3C4D
@@ -28,14 +28,6 @@ C-2,Joao,home,u1,fake,20M,,0,12.50,2025-10-03,,{now},
 C-3,Ivan,home,u2,fake,20M,,0,12.50,2025-10-03,,{now},
 """
 UP, DOWN = LinkState.UP, LinkState.DOWN
-
-
-@pytest.fixture
-def world() -> World:
-    world = World()
-    for n in range(5):
-        world.add(f"u{n}")
-    return world
 
 
 def onu(state: LinkState, dbm: float) -> Part:

@@ -23,8 +23,8 @@ from agent.lines.desk import OutageView
 from agent.lines.known import KnownDevice
 from agent.runtime.host_state import LOW_BYTES, DiskSpace, HostState
 from agent.runtime.outages import SourceReport, SourceState
-from tests.agent.connectors.fake import World
-from tests.agent.test_api import Agent, agent_in
+from tests.builders.agent import Agent, agent_in
+from tests.builders.world import World
 from tests.repo import tree
 
 FOUND = Overview(

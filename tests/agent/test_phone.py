@@ -16,11 +16,11 @@ from agent.connectors.base import AddressHolder, Enforced, Judgment
 from agent.connectors.spec import AccessMap
 from agent.reasons import ProofReason
 from agent.services.holders import Holders
-from tests.agent.cli_rig import Terminal
-from tests.agent.connectors.fake import FakeMethod, World
-from tests.agent.lists import bring_csv
-from tests.agent.test_api import Agent, agent_in, chain_time, refused
-from tests.people import plan_of
+from tests.builders.agent import Agent, agent_in, chain_time, refused
+from tests.builders.people import plan_of
+from tests.builders.subscribers import bring_csv
+from tests.builders.terminal import Terminal
+from tests.builders.world import FakeMethod, World
 from trust import proof
 from trust.statements import Decision, Saw, SeenHeads
 
@@ -38,14 +38,6 @@ def access(monkeypatch: pytest.MonkeyPatch) -> None:
     """The configuration declares the access method, so that shared logins are seen."""
     methods = (AccessMap("fake", "fake/d", frozenset({"20M"})),)
     monkeypatch.setattr(AgentConfig, "access", property(lambda _: methods))
-
-
-@pytest.fixture
-def world() -> World:
-    world = World()
-    for n in range(5):
-        world.add(f"u{n}")
-    return world
 
 
 @asynccontextmanager
@@ -94,41 +86,38 @@ async def done(at: Terminal, action: str, *refs: str, who: str = "joseph", **mor
     return str(change["id"])
 
 
-async def test_changes_are_found_by_whose_when_and_what(
-    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        at = Terminal(agent, monkeypatch)
-        first = await done(at, "suspend", "C-1", "C-2/home")
-        second = await done(at, "restore", "C-1", on_failure="continue")
-        waiting = (await agent.ask("suspend", "C-1"))["id"]
+async def test_changes_are_found_by_whose_when_and_what(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = Terminal(agent, monkeypatch)
+    first = await done(at, "suspend", "C-1", "C-2/home")
+    second = await done(at, "restore", "C-1", on_failure="continue")
+    waiting = (await agent.ask("suspend", "C-1"))["id"]
 
-        async def ids(*args: str) -> list[str]:
-            said = await at.type("change", "list", *args)
-            assert said.code == 0, said.err
-            assert all(len(line) <= 100 for line in said.lines)
-            return [line.split()[0] for line in said.lines if line[0] != " "]
+    async def ids(*args: str) -> list[str]:
+        said = await at.type("change", "list", *args)
+        assert said.code == 0, said.err
+        assert all(len(line) <= 100 for line in said.lines)
+        return [line.split()[0] for line in said.lines if line[0] != " "]
 
-        assert await ids() == [waiting, second, first]
-        assert await ids("--limit", "2") == [waiting, second]
-        assert await ids("--state", "done") == [second, first]
-        assert await ids("--state", "open") == [waiting]
-        assert await ids("--mine") == await ids("--by", "maria") == [waiting, second, first]
-        assert await ids("--for", "u1") == [first]  # a login
-        assert await ids("--for", "c-2/HOME", "--since", "1h") == [first]
-        assert await ids("--until", "yesterday") == ["no"]  # no change fits
-        assert await ids("--since", "2099-01-01") == ["no"]
-        assert await ids("--by", "lena") == ["no"]
-        mine = await at.type("change", "list", "--for", "C-2", "--json")
-        assert [(i["service"], i["state"]) for i in json.loads(mine.out)[0]["items"]] == [("C-2/home", "applied")]
-        wrong = await at.type("change", "list", "--state", "gone")
-        assert (wrong.code, wrong.err.partition(",")[0]) == (2, "state: expected waiting-for-approval")
-        nobody = await at.type("change", "list", "--for", "C-9")
-        assert nobody.code == 2
-        told = "there is no subscriber, service, login or MAC address"
-        assert nobody.err == f"{told} C-9: ispagent subscriber find C-9\n"
-        near = await at.type("change", "list", "--for", "Sylva")
-        assert near.err == f"{told} Sylva (did you mean C-2/home?)\n"
+    assert await ids() == [waiting, second, first]
+    assert await ids("--limit", "2") == [waiting, second]
+    assert await ids("--state", "done") == [second, first]
+    assert await ids("--state", "open") == [waiting]
+    assert await ids("--mine") == await ids("--by", "maria") == [waiting, second, first]
+    assert await ids("--for", "u1") == [first]  # a login
+    assert await ids("--for", "c-2/HOME", "--since", "1h") == [first]
+    assert await ids("--until", "yesterday") == ["no"]  # no change fits
+    assert await ids("--since", "2099-01-01") == ["no"]
+    assert await ids("--by", "lena") == ["no"]
+    mine = await at.type("change", "list", "--for", "C-2", "--json")
+    assert [(i["service"], i["state"]) for i in json.loads(mine.out)[0]["items"]] == [("C-2/home", "applied")]
+    wrong = await at.type("change", "list", "--state", "gone")
+    assert (wrong.code, wrong.err.partition(",")[0]) == (2, "state: expected waiting-for-approval")
+    nobody = await at.type("change", "list", "--for", "C-9")
+    assert nobody.code == 2
+    told = "there is no subscriber, service, login or MAC address"
+    assert nobody.err == f"{told} C-9: ispagent subscriber find C-9\n"
+    near = await at.type("change", "list", "--for", "Sylva")
+    assert near.err == f"{told} Sylva (did you mean C-2/home?)\n"
 
 
 async def test_after_the_end_every_item_says_its_result(
@@ -154,37 +143,36 @@ async def test_after_the_end_every_item_says_its_result(
         assert "C-1/home: nothing was sent, the change is rejected" in listed
 
 
-async def test_the_log_of_one_customer(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        at = Terminal(agent, monkeypatch)
-        change = await done(at, "suspend", "C-1", "C-2/home")
-        other = await done(at, "restore", "C-2/home", on_failure="continue", who="lena")
-        said = await at.type("audit", "list", "--for", "C-1", "--newest")
-        kinds = [line[28:].split()[0] for line in said.lines]
-        assert kinds[0] == "change-finished"
-        assert [line for line in said.lines if " asked by maria: suspend" in line]
-        assert [line for line in said.lines if " approval by joseph" in line]
-        assert {line.split()[1] for line in said.lines} == {change}
-        assert not [line for line in said.lines if " item 2 " in line], "that item is somebody else's"
-        numbers = [int(line.split()[0]) for line in said.lines]
-        assert numbers == sorted(numbers, reverse=True)
-        oldest = await at.type("audit", "list", "--for", "C-1")
-        assert [int(line.split()[0]) for line in oldest.lines] == sorted(numbers)
+async def test_the_log_of_one_customer(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = Terminal(agent, monkeypatch)
+    change = await done(at, "suspend", "C-1", "C-2/home")
+    other = await done(at, "restore", "C-2/home", on_failure="continue", who="lena")
+    said = await at.type("audit", "list", "--for", "C-1", "--newest")
+    kinds = [line[28:].split()[0] for line in said.lines]
+    assert kinds[0] == "change-finished"
+    assert [line for line in said.lines if " asked by maria: suspend" in line]
+    assert [line for line in said.lines if " approval by joseph" in line]
+    assert {line.split()[1] for line in said.lines} == {change}
+    assert not [line for line in said.lines if " item 2 " in line], "that item is somebody else's"
+    numbers = [int(line.split()[0]) for line in said.lines]
+    assert numbers == sorted(numbers, reverse=True)
+    oldest = await at.type("audit", "list", "--for", "C-1")
+    assert [int(line.split()[0]) for line in oldest.lines] == sorted(numbers)
 
-        by_lena = await at.type("audit", "list", "--by", "lena")
-        assert [(line.split()[1], "approval by lena" in line) for line in by_lena.lines] == [(other, True)]
-        imported = await at.type("audit", "list", "--by", "maria", "--limit", "1")
-        assert "imported by maria" in imported.out
-        assert (await at.type("audit", "list", "--for", "C-1", "--until", "yesterday")).lines == []
-        assert (await at.type("audit", "list", "--for", "C-1", "--since", "2099-01-01")).lines == []
-        nobody = await at.type("audit", "list", "--for", "C-9")
-        assert (nobody.code, nobody.err.partition(" C-9")[0]) == (
-            2,
-            "there is no subscriber, service, login or MAC address",
-        )
-        few = await at.type("audit", "list", "--newest", "--limit", "3", "--json")
-        found = json.loads(few.out)
-        assert (len(found), found[0]["kind"]) == (3, "change-finished")
+    by_lena = await at.type("audit", "list", "--by", "lena")
+    assert [(line.split()[1], "approval by lena" in line) for line in by_lena.lines] == [(other, True)]
+    imported = await at.type("audit", "list", "--by", "maria", "--limit", "1")
+    assert "imported by maria" in imported.out
+    assert (await at.type("audit", "list", "--for", "C-1", "--until", "yesterday")).lines == []
+    assert (await at.type("audit", "list", "--for", "C-1", "--since", "2099-01-01")).lines == []
+    nobody = await at.type("audit", "list", "--for", "C-9")
+    assert (nobody.code, nobody.err.partition(" C-9")[0]) == (
+        2,
+        "there is no subscriber, service, login or MAC address",
+    )
+    few = await at.type("audit", "list", "--newest", "--limit", "3", "--json")
+    found = json.loads(few.out)
+    assert (len(found), found[0]["kind"]) == (3, "change-finished")
 
 
 # --- what one person did alone ----------------------------------------------------------------------------------------
@@ -199,61 +187,59 @@ async def verified(agent: Agent, change: str) -> list[str]:
 
 
 async def test_a_review_is_listed_and_closed_by_somebody_else(
-    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+    agent: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        at = Terminal(agent, monkeypatch)
-        await done(at, "suspend", "C-1")
-        assert (await at.type("review", "list")).out == "no review is open\n"
-        change = await agent.ask("restore", "C-1", alone=True, on_failure="continue")
-        assert (await agent.approve(change, "maria"))["accepted"]
-        await agent.end(change)
+    at = Terminal(agent, monkeypatch)
+    await done(at, "suspend", "C-1")
+    assert (await at.type("review", "list")).out == "no review is open\n"
+    change = await agent.ask("restore", "C-1", alone=True, on_failure="continue")
+    assert (await agent.approve(change, "maria"))["accepted"]
+    await agent.end(change)
 
-        listed = await at.type("review", "list")
-        assert listed.lines[0].startswith(f"{change['id']} ")
-        assert "restore debt    by maria      done · 1 applied" in listed.lines[0]
-        assert "REVIEW   1 done by one person alone, the oldest " in (await at.type("status")).out
+    listed = await at.type("review", "list")
+    assert listed.lines[0].startswith(f"{change['id']} ")
+    assert "restore debt    by maria      done · 1 applied" in listed.lines[0]
+    assert "REVIEW   1 done by one person alone, the oldest " in (await at.type("status")).out
 
-        minute = int(time.time()) // 60 + 2
-        later = {"not_before": minute}
-        own = await agent.approve(change, "maria", **later)
-        assert (own["accepted"], own["reason"]) == (False, "requester-approves")
-        early = await agent.approve(change, "joseph", not_before=minute - 10)
-        assert (early["accepted"], early["reason"]) == (False, "not-yet-valid")
-        blind = await agent.approve(change, "joseph", saw=Saw.SUMMARY, **later)
-        assert (blind["accepted"], blind["reason"]) == (False, "summary-only")
-        assert len((await at.type("review", "list")).lines) == 2
+    minute = int(time.time()) // 60 + 2
+    later = {"not_before": minute}
+    own = await agent.approve(change, "maria", **later)
+    assert (own["accepted"], own["reason"]) == (False, "requester-approves")
+    early = await agent.approve(change, "joseph", not_before=minute - 10)
+    assert (early["accepted"], early["reason"]) == (False, "not-yet-valid")
+    blind = await agent.approve(change, "joseph", saw=Saw.SUMMARY, **later)
+    assert (blind["accepted"], blind["reason"]) == (False, "summary-only")
+    assert len((await at.type("review", "list")).lines) == 2
 
-        seen = SeenHeads(1, agent.head)
-        file = tmp_path / "review.json"
-        file.write_bytes(agent.people.approve(plan_of(change), "joseph", seen=seen, **later))
-        closed = await at.type("review", "close", change["id"], "--file", str(file))
-        assert (closed.code, "review closed by joseph: in order" in closed.out) == (0, True)
-        assert (await at.type("review", "list")).out == "no review is open\n"
-        assert "in order, says joseph" in (await at.type("review", "list", "--all")).out
-        assert "REVIEW" not in (await at.type("status")).out
-        again = await agent.approve(change, "lena", **later)
-        assert (again["accepted"], again["reason"]) == (False, "consumed")
-        assert "review-closed by joseph" in (await at.type("audit", "list", "--change", change["id"])).out
-        reviewed = "one person did it alone; joseph reviewed it afterwards: in order"
-        assert reviewed in await verified(agent, change["id"])
-        assert (await agent.call("GET", "/v1/audit/verify"))["leaves"] > 10
+    seen = SeenHeads(1, agent.head)
+    file = tmp_path / "review.json"
+    file.write_bytes(agent.people.approve(plan_of(change), "joseph", seen=seen, **later))
+    closed = await at.type("review", "close", change["id"], "--file", str(file))
+    assert (closed.code, "review closed by joseph: in order" in closed.out) == (0, True)
+    assert (await at.type("review", "list")).out == "no review is open\n"
+    assert "in order, says joseph" in (await at.type("review", "list", "--all")).out
+    assert "REVIEW" not in (await at.type("status")).out
+    again = await agent.approve(change, "lena", **later)
+    assert (again["accepted"], again["reason"]) == (False, "consumed")
+    assert "review-closed by joseph" in (await at.type("audit", "list", "--change", change["id"])).out
+    reviewed = "one person did it alone; joseph reviewed it afterwards: in order"
+    assert reviewed in await verified(agent, change["id"])
+    assert (await agent.call("GET", "/v1/audit/verify"))["leaves"] > 10
 
 
-async def test_a_review_may_object(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        at = Terminal(agent, monkeypatch)
-        await done(at, "suspend", "C-1")
-        change = await agent.ask("restore", "C-1", alone=True, on_failure="continue")
-        await agent.approve(change, "maria")
-        await agent.end(change)
-        minute = int(time.time()) // 60 + 2
-        said = await agent.approve(change, "lena", decision=Decision.REJECT, not_before=minute)
-        assert (said["accepted"], said["message"]) == (True, "review closed by lena: NOT IN ORDER")
-        assert world.values[world.user("u0")] == {"plan": "20M"}, "a review changes nothing"
-        told = await verified(agent, change["id"])
-        assert "one person did it alone; lena reviewed it afterwards: NOT IN ORDER" in told
-        assert "when it was consumed: approved by maria" in told
+async def test_a_review_may_object(agent: Agent, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = Terminal(agent, monkeypatch)
+    await done(at, "suspend", "C-1")
+    change = await agent.ask("restore", "C-1", alone=True, on_failure="continue")
+    await agent.approve(change, "maria")
+    await agent.end(change)
+    minute = int(time.time()) // 60 + 2
+    said = await agent.approve(change, "lena", decision=Decision.REJECT, not_before=minute)
+    assert (said["accepted"], said["message"]) == (True, "review closed by lena: NOT IN ORDER")
+    assert world.values[world.user("u0")] == {"plan": "20M"}, "a review changes nothing"
+    told = await verified(agent, change["id"])
+    assert "one person did it alone; lena reviewed it afterwards: NOT IN ORDER" in told
+    assert "when it was consumed: approved by maria" in told
 
 
 # --- the report -------------------------------------------------------------------------------------------------------
@@ -351,58 +337,56 @@ async def test_all_services_of_a_subscriber(tmp_path: Path, world: World, monkey
 # --- a customer's page ------------------------------------------------------------------------------------------------
 
 
-async def test_a_customers_page(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        at = Terminal(agent, monkeypatch)
-        change = await done(at, "suspend", "C-2/home")
-        said = await at.type("subscriber", "show", "u1")  # a login, as `change suspend` takes it
-        assert said.code == 0
-        rows = {line[2:14].strip(): line[14:] for line in said.lines if line.startswith("  ") and line[14:]}
-        assert said.lines[0] == "C-2/home  Joao Silva · 20M · login u1 · fake"
-        assert rows["now"] == "online on bng · sid 2 · policy not told · by fake"
-        assert rows["next login"] == "SUSPENDED · tariff 20M"
-        assert rows["recorded"].startswith("suspended for debt since ")
-        assert rows["recorded"].endswith(f" by change {change}, asked by maria, approved by joseph")
-        assert "DIFFERS" not in rows
-        assert rows["billing"].startswith("12.50 due 2025-10-03")
-        assert said.lines[-3] == "last changes"
-        assert said.lines[-2].startswith(f"  {change}")
-        assert said.lines[-2].endswith("suspend debt · asked by maria, approved by joseph · done")
-        assert said.lines[-1] == "         C-2/home: enforced now · The device shows it"
-        assert (await at.type("subscriber", "show", "U1")).lines == said.lines
-        both = await at.type("subscriber", "show", "C-2")
-        assert [line.split()[0] for line in both.lines if line.startswith("C-2/")] == ["C-2/home", "C-2/shop"]
-        assert all(len(line) <= 100 for line in both.lines)
+async def test_a_customers_page(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = Terminal(agent, monkeypatch)
+    change = await done(at, "suspend", "C-2/home")
+    said = await at.type("subscriber", "show", "u1")  # a login, as `change suspend` takes it
+    assert said.code == 0
+    rows = {line[2:14].strip(): line[14:] for line in said.lines if line.startswith("  ") and line[14:]}
+    assert said.lines[0] == "C-2/home  Joao Silva · 20M · login u1 · fake"
+    assert rows["now"] == "online on bng · sid 2 · policy not told · by fake"
+    assert rows["next login"] == "SUSPENDED · tariff 20M"
+    assert rows["recorded"].startswith("suspended for debt since ")
+    assert rows["recorded"].endswith(f" by change {change}, asked by maria, approved by joseph")
+    assert "DIFFERS" not in rows
+    assert rows["billing"].startswith("12.50 due 2025-10-03")
+    assert said.lines[-3] == "last changes"
+    assert said.lines[-2].startswith(f"  {change}")
+    assert said.lines[-2].endswith("suspend debt · asked by maria, approved by joseph · done")
+    assert said.lines[-1] == "         C-2/home: enforced now · The device shows it"
+    assert (await at.type("subscriber", "show", "U1")).lines == said.lines
+    both = await at.type("subscriber", "show", "C-2")
+    assert [line.split()[0] for line in both.lines if line.startswith("C-2/")] == ["C-2/home", "C-2/shop"]
+    assert all(len(line) <= 100 for line in both.lines)
 
 
 async def test_the_page_never_gives_memory_for_the_network(
-    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+    agent: Agent, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        at = Terminal(agent, monkeypatch)
-        await done(at, "suspend", "C-2/home", "C-1")
-        world.values[world.user("u1")] = {"plan": "20M"}  # staff took the mark away by hand
-        del world.sessions["u1"]
-        world.values[world.user("u0")] = {"plan": "20M", "suspended": "yes", "rejected": "disabled by staff"}
-        del world.values[world.user("u2")]
-        by_hand = (await at.type("subscriber", "show", "C-2/home")).out
-        assert "now         offline: no session by the router's own list" in by_hand
-        assert "next login  active · tariff 20M" in by_hand
-        assert "recorded    suspended for debt" in by_hand
-        assert "DIFFERS     the next login would be active, and suspended is recorded: ispagent drift" in by_hand
-        assert "next login  REJECTED: disabled by staff" in (await at.type("subscriber", "show", "C-1")).out
-        gone = (await at.type("subscriber", "show", "C-2/shop")).out
-        assert "next login  no such login" in gone
+    at = Terminal(agent, monkeypatch)
+    await done(at, "suspend", "C-2/home", "C-1")
+    world.values[world.user("u1")] = {"plan": "20M"}  # staff took the mark away by hand
+    del world.sessions["u1"]
+    world.values[world.user("u0")] = {"plan": "20M", "suspended": "yes", "rejected": "disabled by staff"}
+    del world.values[world.user("u2")]
+    by_hand = (await at.type("subscriber", "show", "C-2/home")).out
+    assert "now         offline: no session by the router's own list" in by_hand
+    assert "next login  active · tariff 20M" in by_hand
+    assert "recorded    suspended for debt" in by_hand
+    assert "DIFFERS     the next login would be active, and suspended is recorded: ispagent drift" in by_hand
+    assert "next login  REJECTED: disabled by staff" in (await at.type("subscriber", "show", "C-1")).out
+    gone = (await at.type("subscriber", "show", "C-2/shop")).out
+    assert "next login  no such login" in gone
 
-        world.dead.add("fake/d")
-        dead = (await at.type("subscriber", "show", "C-2/home")).out
-        assert "network     NOT CHECKED: fake/d is dead" in dead
-        assert "next login" not in dead
-        assert "DIFFERS" not in dead
-        assert "recorded    suspended for debt" in dead
-        assert "network     not asked" in (await at.type("subscriber", "show", "C-2/home", "--no-network")).out
-        shown = json.loads((await at.type("subscriber", "show", "C-2/home", "--json")).out)
-        assert shown["services"][0]["network"] == {"checked": False, "why": "fake/d is dead"}
+    world.dead.add("fake/d")
+    dead = (await at.type("subscriber", "show", "C-2/home")).out
+    assert "network     NOT CHECKED: fake/d is dead" in dead
+    assert "next login" not in dead
+    assert "DIFFERS" not in dead
+    assert "recorded    suspended for debt" in dead
+    assert "network     not asked" in (await at.type("subscriber", "show", "C-2/home", "--no-network")).out
+    shown = json.loads((await at.type("subscriber", "show", "C-2/home", "--json")).out)
+    assert shown["services"][0]["network"] == {"checked": False, "why": "fake/d is dead"}
 
 
 async def test_the_page_of_a_shared_login_shows_both(
@@ -416,14 +400,13 @@ async def test_the_page_of_a_shared_login_shows_both(
         assert by_mac[1] == "              phone +254 712 345 678 · mac 4C-5E-0C-AA-BB-01"
 
 
-async def test_the_whole_history(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        at = Terminal(agent, monkeypatch)
-        ids = [(await agent.ask("suspend", "C-2/home", reason="abuse"))["id"] for _ in range(7)]
-        few = (await at.type("subscriber", "show", "C-2/home", "--no-network")).lines
-        every = (await at.type("subscriber", "show", "C-2/home", "--no-network", "--history")).lines
-        assert [line.split()[0] for line in few if "asked by" in line] == ids[:1:-1]
-        assert [line.split()[0] for line in every if "asked by" in line] == ids[::-1]
+async def test_the_whole_history(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = Terminal(agent, monkeypatch)
+    ids = [(await agent.ask("suspend", "C-2/home", reason="abuse"))["id"] for _ in range(7)]
+    few = (await at.type("subscriber", "show", "C-2/home", "--no-network")).lines
+    every = (await at.type("subscriber", "show", "C-2/home", "--no-network", "--history")).lines
+    assert [line.split()[0] for line in few if "asked by" in line] == ids[:1:-1]
+    assert [line.split()[0] for line in every if "asked by" in line] == ids[::-1]
 
 
 # --- removed, and called otherwise ------------------------------------------------------------------------------------
@@ -467,45 +450,43 @@ async def test_a_wrong_line_that_shares_a_login_is_removed_and_put_back(
 
 
 async def test_what_is_suspended_or_has_an_open_change_is_not_removed(
-    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        at = Terminal(agent, monkeypatch)
-        await done(at, "suspend", "C-1")
-        suspended = await at.type("subscriber", "remove", "C-1")
-        assert suspended.code != 0
-        assert "suspended for debt: the network would keep it suspended" in suspended.err
-        waiting = await agent.ask("suspend", "C-2/home")
-        busy = await at.type("subscriber", "remove", "C-2/home")
-        assert f"change {waiting['id']} of it is not over" in busy.err
-        both = await at.type("subscriber", "remove", "C-2")
-        assert "take all with --all-services" in both.err
-        renamed = await at.type("subscriber", "rename-login", "C-1", "u9")
-        assert "suspended for debt: the mark is on the login u0" in renamed.err
+    at = Terminal(agent, monkeypatch)
+    await done(at, "suspend", "C-1")
+    suspended = await at.type("subscriber", "remove", "C-1")
+    assert suspended.code != 0
+    assert "suspended for debt: the network would keep it suspended" in suspended.err
+    waiting = await agent.ask("suspend", "C-2/home")
+    busy = await at.type("subscriber", "remove", "C-2/home")
+    assert f"change {waiting['id']} of it is not over" in busy.err
+    both = await at.type("subscriber", "remove", "C-2")
+    assert "take all with --all-services" in both.err
+    renamed = await at.type("subscriber", "rename-login", "C-1", "u9")
+    assert "suspended for debt: the mark is on the login u0" in renamed.err
 
 
 async def test_suspended_and_shared_is_removed_with_its_reason_and_both_come_back(
-    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+    agent: Agent, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        at = Terminal(agent, monkeypatch)
-        await done(at, "suspend", "C-1")
-        csv = DIRTY.format(now=chain_time().decode()).encode()
-        await bring_csv(agent, csv)
-        assert "nobody can say" in str(await refused(agent.ask("restore", "C-1", on_failure="continue")))
-        change = await agent.ask("remove", "C-1")
-        why = json.loads(change["documents"][1])["display"]["why"]
-        assert "with the mark of its suspension for debt, which a restore of T-7/home lifts" in why
-        await agent.approve(change, "joseph")
-        await agent.end(change)
-        await done(at, "restore", "T-7", on_failure="continue")
-        assert world.values[world.user("u0")] == {"plan": "20M"}
-        back = await agent.ask("revert", change=change["id"], on_failure="continue")
-        assert back["class"] == "low"
-        await agent.approve(back, "joseph")
-        await agent.end(back)
-        found = {s["ref"]: s["suspended_for"] for s in await agent.call("GET", "/v1/subscribers")}
-        assert found["C-1/home"] == ["debt"]
+    at = Terminal(agent, monkeypatch)
+    await done(at, "suspend", "C-1")
+    csv = DIRTY.format(now=chain_time().decode()).encode()
+    await bring_csv(agent, csv)
+    assert "nobody can say" in str(await refused(agent.ask("restore", "C-1", on_failure="continue")))
+    change = await agent.ask("remove", "C-1")
+    why = json.loads(change["documents"][1])["display"]["why"]
+    assert "with the mark of its suspension for debt, which a restore of T-7/home lifts" in why
+    await agent.approve(change, "joseph")
+    await agent.end(change)
+    await done(at, "restore", "T-7", on_failure="continue")
+    assert world.values[world.user("u0")] == {"plan": "20M"}
+    back = await agent.ask("revert", change=change["id"], on_failure="continue")
+    assert back["class"] == "low"
+    await agent.approve(back, "joseph")
+    await agent.end(back)
+    found = {s["ref"]: s["suspended_for"] for s in await agent.call("GET", "/v1/subscribers")}
+    assert found["C-1/home"] == ["debt"]
 
 
 async def test_a_login_is_renamed_and_back(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -532,35 +513,31 @@ async def test_a_login_is_renamed_and_back(tmp_path: Path, world: World, monkeyp
 
 
 async def test_a_login_that_is_nobodys_or_somebodys_is_refused(
-    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+    agent: Agent, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        at = Terminal(agent, monkeypatch)
-        for login, why in {
-            "u1": "the login u1 is that of C-2/home",
-            "nobody": "fake/d has no such user",
-            "u0": "its login is u0 already",
-            "u\u200b1": "no invisible character expected",
-        }.items():
-            said = await at.type("subscriber", "rename-login", "C-1", login)
-            assert said.code != 0
-            assert why in said.err
-        world.dead.add("fake/d")
-        said = await at.type("subscriber", "rename-login", "C-1", "elsewhere")
-        assert "not checked whether the network has that login: fake/d is dead" in " ".join(said.out.split())
+    at = Terminal(agent, monkeypatch)
+    for login, why in {
+        "u1": "the login u1 is that of C-2/home",
+        "nobody": "fake/d has no such user",
+        "u0": "its login is u0 already",
+        "u\u200b1": "no invisible character expected",
+    }.items():
+        said = await at.type("subscriber", "rename-login", "C-1", login)
+        assert said.code != 0
+        assert why in said.err
+    world.dead.add("fake/d")
+    said = await at.type("subscriber", "rename-login", "C-1", "elsewhere")
+    assert "not checked whether the network has that login: fake/d is dead" in " ".join(said.out.split())
 
 
-async def test_an_import_between_preview_and_run_wins(
-    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        change = await agent.ask("remove", "C-1")
-        csv = DIRTY.format(now=chain_time().decode()).replace(",u0,fake,20M,,0,34", ",u7,fake,20M,,0,34").encode()
-        await bring_csv(agent, csv)
-        await agent.approve(change, "joseph")
-        ended = await agent.end(change)
-        assert [i["state"] for i in ended["items"]] == ["skipped"]
-        assert "its entry changed since the preview" in ended["items"][0]["detail"]
+async def test_an_import_between_preview_and_run_wins(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    change = await agent.ask("remove", "C-1")
+    csv = DIRTY.format(now=chain_time().decode()).replace(",u0,fake,20M,,0,34", ",u7,fake,20M,,0,34").encode()
+    await bring_csv(agent, csv)
+    await agent.approve(change, "joseph")
+    ended = await agent.end(change)
+    assert [i["state"] for i in ended["items"]] == ["skipped"]
+    assert "its entry changed since the preview" in ended["items"][0]["detail"]
 
 
 async def test_who_has_an_address_now(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> None:

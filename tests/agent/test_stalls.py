@@ -11,8 +11,8 @@ import pytest
 from agent.runtime.http import HttpRequest, Response
 from agent.runtime.json_slices import encode_in_slices
 from agent.store.db import Job
-from tests.agent.changes.cloud_office import MARIA_UID, Desk, Office, office_in
 from tests.agent.stalls import watched
+from tests.builders.office import MARIA_UID, Desk, Office, office_in
 
 MANY = 5000
 MOST_S = 0.25

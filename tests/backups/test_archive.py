@@ -15,7 +15,7 @@ from backups import archive
 from backups.archive import MANIFEST, ArchivedFile, pack, small, unpack_untrusted
 from backups.errors import BackupStorageError, DamagedBackupError
 from backups.sealing import encrypt, opened_untrusted
-from tests.backups.age_files import Owner
+from tests.builders.age_files import Owner
 
 OWNER = Owner()
 FILES = {"one": b"first file", "two": b"x" * 3_000_000, "none": b""}

@@ -22,7 +22,7 @@ from backups.sealing import (
     parse_recipients,
     recipient_of,
 )
-from tests.backups.age_files import Owner, needs_age
+from tests.builders.age_files import Owner, needs_age
 
 DATA = random.Random(7).randbytes(200_000)
 """Four chunks of age."""

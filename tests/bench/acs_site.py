@@ -23,11 +23,11 @@ from agent.cpe_model.known import Acceptance, CachedParameter, Called
 from agent.runtime.clock import Clock
 from agent.store.db import Store, Tx
 from agent.store.vault import Vault
-from tests.agent.connectors.contexts import context
-from tests.agent.store.stores import STORE_KEY, TRANSITIONS
 from tests.bench import acs_cpe
 from tests.bench.cloud import Client
 from tests.bench.processes import REPO, STOP_S, BenchError
+from tests.builders.connector import context
+from tests.builders.store import STORE_KEY, TRANSITIONS
 
 _KNOW_AT_ONCE = 2000
 """CPE that are accepted in one transaction: no more than may be in quarantine."""

@@ -28,10 +28,10 @@ from agent.cpe.intake import CpeIntake
 from agent.cpe_model.known import CachedParameter
 from agent.cpe_model.manager import CpeTerms
 from agent.runtime.clock import SystemClock
-from tests.agent.connectors.cwmp import reads
 from tests.bench import acs_cpe, acs_site
 from tests.bench.processes import BenchError
 from tests.bench.result import Result
+from tests.builders import reads
 
 ROWS = 1096
 """Of a table with eight parameters a row; 8,998 in all."""

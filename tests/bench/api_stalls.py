@@ -20,7 +20,7 @@ from tests.bench.network import open_network
 from tests.bench.processes import BenchError, wait_until
 from tests.bench.result import Result
 from tests.bench.suspend import ANSWER_S, ask, call, finished, running_agent
-from tests.people import plan_of
+from tests.builders.people import plan_of
 from tests.servers import PostgreSQL
 
 MOST_MS = 250.0

@@ -27,9 +27,9 @@ from agent.store.log_store import Entry, Sealed
 from agent.store.restoring import restore
 from agent.store.vault import NOBODY, Vault
 from backups.sealing import new_identity, parse_identities_untrusted
-from tests.agent.store.stores import STORE_KEY, TRANSITIONS
 from tests.bench.processes import BenchError
 from tests.bench.result import Result, compared, stopwatch
+from tests.builders.store import STORE_KEY, TRANSITIONS
 from trust.leaf import LeafKind
 
 EVENTS = 1_000_000

@@ -81,7 +81,7 @@ def _reply(value: Any) -> bytes:
 async def ours(port: int) -> dict[str, float]:
     """Read everything by the connector."""
     from agent.connectors.uisp_crm import SPEC
-    from tests.agent.connectors.web_rig import made
+    from tests.builders.web import made
 
     table = {"url": f"http://127.0.0.1:{port}/crm/api/v1.0", "secret": "key", "reading_mib": 256}
     connector = made(SPEC, table, {"key": _KEY.encode()})

@@ -34,7 +34,7 @@ from tests.bench.network import Network, Target, open_network
 from tests.bench.processes import REPO, BenchError, wait_until
 from tests.bench.result import Result
 from tests.bench.suspend import _Site, call, running_agent
-from tests.people import plan_of
+from tests.builders.people import plan_of
 from tests.servers import PostgreSQL
 from trust.statements import SeenHeads
 

@@ -23,9 +23,9 @@ from agent.runtime.clock import SystemClock
 from agent.store.db import Job, Store, Tx
 from agent.store.log_store import Entry, Sealed
 from agent.store.vault import Vault
-from tests.agent.changes.rig import STORE_KEY, TRANSITIONS, Rig, item
-from tests.agent.connectors.fake import World
 from tests.bench.result import Result, stopwatch
+from tests.builders.job import STORE_KEY, TRANSITIONS, Rig, item
+from tests.builders.world import World
 from trust.leaf import LeafKind
 
 IN_FLIGHT = (1, 8, 32)
@@ -66,8 +66,7 @@ async def _journal_steps(folder: Path, steps: int, in_flight: int) -> float:
         world.add(f"u{n}")
     rig = ThreadedStoreRig(folder, world)
     items = [item(n + 1, f"u{n}", world) for n in range(steps)]
-    plan_id = await rig.save_plan(items)
-    await rig.consume(plan_id)
+    plan_id = await rig.consumed(items)
     loaded = rig.loaded(plan_id)
     tickets = Tickets(loaded.row, rig.store, rig.recorder, rig.clock, rig.unmet, lambda _: SendWindow(0))
     for i in items:

@@ -35,11 +35,11 @@ from agent.changes.engine.steps import RunParts
 from agent.connectors.routeros.addresses import RouterResource, address
 from agent.connectors.routeros.connector import WINDOW, RouterosConnector
 from agent.model import Absent, Item, ItemState, Listed, Seen, Step, Transition
-from tests.agent.connectors.fake import World
 from tests.bench.journal import ThreadedStoreRig
 from tests.bench.lab_routers import AFTER, PASSWORD, USER, RouterAt, connector, login, routers
 from tests.bench.processes import BenchError
 from tests.bench.result import Result, compared
+from tests.builders.world import World
 
 ROUTERS = 20
 PROCESSES = 4
@@ -215,8 +215,7 @@ def _agent(at: Sequence[RouterAt], secrets: int, folder: Path) -> Spent:
 async def _apply(at: Sequence[RouterAt], secrets: int, folder: Path) -> Spent:
     rig = _RouterRig(folder, at)
     async with rig.parts() as parts:
-        plan_id = await rig.save_plan(await _items(parts, at, secrets))
-        await rig.consume(plan_id)
+        plan_id = await rig.consumed(await _items(parts, at, secrets))
         with _spending(time.process_time) as spent:
             stopped = await Run(parts, rig.loaded(plan_id)).run()
     states = Counter(rig.states(plan_id))

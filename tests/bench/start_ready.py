@@ -33,9 +33,9 @@ from agent.store.log_store import Entry, Sealed
 from agent.store.mark_file import LogMark, MarkFile
 from agent.store.vault import NOBODY, Vault
 from durable import files
-from tests.agent.store.stores import STORE_KEY, TRANSITIONS
 from tests.bench.processes import REPO, WAIT_S, BenchError, cpu_s, peak_mb
 from tests.bench.result import Result, stopwatch
+from tests.builders.store import STORE_KEY, TRANSITIONS
 from trust import merkle
 from trust.leaf import LeafKind
 

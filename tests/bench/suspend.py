@@ -29,7 +29,7 @@ from agent.store.vault import create_store_key, load_store_key
 from tests.bench.network import Network, open_network
 from tests.bench.processes import BenchError, cpu_s, peak_mb, running, wait_until
 from tests.bench.result import Result, compared, stopwatch
-from tests.people import People, plan_of, trusted
+from tests.builders.people import People, plan_of, trusted
 from tests.servers import PostgreSQL, program
 from trust import chain
 from trust import envelope as envelopes

@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 from tests.bench.result import Result
+from tests.builders.operator import plan
 from tests.servers import program
 from tests.trust import second
-from tests.trust.helpers import plan
 from tests.trust.tales import K, Tale
 from trust import proof
 from trust.policy import RiskClass

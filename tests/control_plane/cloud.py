@@ -25,7 +25,7 @@ from control_plane.store import CloudTx, Command, prepare
 from protos import message_pb2 as pb
 from protos.agent_pb2_grpc import AgentCloudStub
 from protos.desk_pb2_grpc import DeskCloudStub
-from tests.trust import helpers
+from tests.builders import operator as helpers
 from trust import checkpoint, envelope, merkle, statements, witness
 from trust.keys import SigningKey
 from trust.policy import Action

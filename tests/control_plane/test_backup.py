@@ -20,7 +20,7 @@ from control_plane.auth import Auth, IdentityKind
 from control_plane.errors import BadTokenError, InputError, LocalFailureError, RevokedError
 from control_plane.members import Revoke
 from control_plane.store import CloudStore
-from tests.backups.age_files import Owner, needs_age
+from tests.builders.age_files import Owner, needs_age
 from tests.control_plane.enrolling import NOW, Cloud, csr, in_cloud
 
 PERSON = IdentityKind.PERSON

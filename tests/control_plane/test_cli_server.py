@@ -26,7 +26,7 @@ from protos.desk_pb2 import AgentsRequest
 from protos.desk_pb2_grpc import DeskCloudStub
 from protos.enrolment_pb2 import EnrollReply, EnrollRequest
 from protos.enrolment_pb2_grpc import EnrolmentStub
-from tests.backups.age_files import Owner
+from tests.builders.age_files import Owner
 from tests.control_plane.enrolling import AgentKeys, csr, key_pem, new_key, pem
 from tests.servers import missing
 from tests.systemd.freezing import frozen, thread_named

@@ -15,7 +15,7 @@ import pytest
 
 from control_plane import backup, config
 from control_plane.errors import InputError, ServerConfigError
-from tests.backups.age_files import Owner
+from tests.builders.age_files import Owner
 from tests.control_plane.cloud import ROOT, Cloud
 
 WAIT_S = 60.0

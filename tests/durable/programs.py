@@ -19,7 +19,7 @@ from agent.store.log_store import Entry
 from control_plane.errors import InputError, LocalFailureError
 from control_plane.store import CloudStore
 from durable.writer import Transaction
-from tests.agent.store.stores import open_store
+from tests.builders.store import open_store
 from trust.leaf import LeafKind
 
 WAIT_S = 20.0

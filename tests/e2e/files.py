@@ -26,7 +26,7 @@ from lab.files import lab_json, mapping_toml
 from lab.isp import Isp, LabOptions, open_lab
 from lab.population import LabService
 from lab.radius_client import Endpoint
-from tests.people import People
+from tests.builders.people import People
 from tests.servers import FreeRadius, RadiusDatabase
 from trust import chain, statements
 from trust import envelope as envelopes

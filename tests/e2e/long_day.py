@@ -17,7 +17,7 @@ from control_plane.desk.errors import CloudAwayError, CloudRefusedError
 from lab.population import LabService
 from protos import member_files
 from protos import message_pb2 as pb
-from tests.backups.age_files import Owner
+from tests.builders.age_files import Owner
 from tests.e2e import sweep
 from tests.e2e.canaries import AGENT_OPTIONS, Canaries, plain, staff
 from tests.e2e.cloud_site import Company, company, wait_until

@@ -29,8 +29,8 @@ from agent.runtime import http_client
 from agent.runtime.clock import SystemClock
 from agent.runtime.errors import ClientError
 from lab.isp import Isp
+from tests.builders.people import People, plan_of
 from tests.e2e.files import ISPAGENT, Billing, Files, lab_files, small_isp
-from tests.people import People, plan_of
 from trust.items import Item, decode_item_untrusted
 
 Json = dict[str, Any]

@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from lab.isp import Isp
+from tests.builders.people import plan_of
 from tests.e2e.files import lab_files, ordinary, ref_of, small_isp
 from tests.e2e.site import (
     ApiRefusedError,
@@ -27,7 +28,6 @@ from tests.e2e.site import (
     sent,
     state_of,
 )
-from tests.people import plan_of
 from trust import chain, statements
 from trust import envelope as envelopes
 from trust.document import Person, PersonKey

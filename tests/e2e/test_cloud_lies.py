@@ -20,10 +20,10 @@ from agent.store.identity import load_identity
 from agent.store.vault import load_store_key
 from control_plane import queues
 from protos import message_pb2 as pb
+from tests.builders.people import People, plan_of, trusted
 from tests.e2e.cloud_site import CloudProgram, Company, Withhold, cloud_program, company, plan_sha256, wait_until
 from tests.e2e.files import Files, ordinary, ref_of
 from tests.e2e.site import Json, MovableClock, Site, b64, sent, state_of
-from tests.people import People, plan_of, trusted
 from trust import answer as answers
 from trust import envelope as envelopes
 from trust import seal, statements

@@ -12,10 +12,10 @@ import trio
 from agent.cli.outcome import outcome_text
 from lab.cpe.client import Cpe
 from lab.cpe.quirks import Quirks
+from tests.builders.people import plan_of
 from tests.e2e.cpe_site import WHO, CpeSite, acs_site, admit, name, until
 from tests.e2e.site import ApiRefusedError, Json, state_of
 from tests.e2e.test_routers import ref
-from tests.people import plan_of
 
 
 @pytest.fixture

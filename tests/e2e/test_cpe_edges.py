@@ -17,13 +17,13 @@ from agent.model import Address
 from lab.cpe.client import Cpe
 from lab.cpe.quirks import Quirks
 from lab.cpe.transfers import firmware
+from tests.builders.people import plan_of
 from tests.e2e import files as e2e_files
 from tests.e2e.cpe_site import WHO, CpeSite, accept, acs_files, acs_site, device, free_port, name
 from tests.e2e.site import AgentProgram, ApiRefusedError, Json, Office, state_of
 from tests.e2e.test_cpe import SSID, at_home, sent
 from tests.e2e.test_cpe_kill9 import started
 from tests.e2e.test_routers import ref
-from tests.people import plan_of
 
 FLASH = {"file": "gate-2.0.bin", "version": "2.0.0"}
 

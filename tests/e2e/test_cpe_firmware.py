@@ -13,11 +13,11 @@ from agent.cli.outcome import outcome_text
 from agent.connectors.cwmp import limits
 from lab.cpe.quirks import Quirks
 from lab.cpe.transfers import firmware
+from tests.builders.people import plan_of
 from tests.e2e.cpe_site import WHO, CpeSite, acs_site, name, until
 from tests.e2e.site import ApiRefusedError, Json, MovableClock, state_of
 from tests.e2e.test_cpe import at_home, sent
 from tests.e2e.test_routers import ref
-from tests.people import plan_of
 from trust import statements
 from trust.items import EffectKind, open_items_untrusted
 from trust.policy import RiskClass

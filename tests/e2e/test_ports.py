@@ -17,10 +17,10 @@ from lab.snmp.messages import Kind, Pdu
 from lab.snmp.network import CORE, TOWERS, Access, Customer, Network, build_network
 from lab.snmp.server import Layout, SnmpLab, open_snmp_lab
 from lab.snmp.values import Value
+from tests.builders.people import plan_of
 from tests.e2e.files import COLUMNS, Files, make_files
 from tests.e2e.site import AgentProgram, ApiRefusedError, Json, Office, open_site
 from tests.marks import slow_unless
-from tests.people import plan_of
 
 CUSTOMERS = [Customer(f"customer{n}", f"02:1a:00:00:00:{n:02x}") for n in range(5)]
 WITHIN_S = 60.0

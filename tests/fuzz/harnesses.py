@@ -107,17 +107,17 @@ from control_plane.store import CloudStore
 from control_plane.witness import CloudWitness
 from protos import PROBLEM_KEY, channel, member_files, message_pb2
 from protos.member_files import AGENTS, AT_DESKS
-from tests.agent.connectors.cwmp import reads
-from tests.agent.connectors.cwmp.test_stun import MODERN_CLAIM, REQUEST
+from tests.agent.connectors.cwmp.stun_messages import MODERN_CLAIM, REQUEST
 from tests.agent.connectors.radius.fakes import SECRET, error_cause, reply
-from tests.agent.uplink.clouds import AGENT as CLOUD_AGENT
-from tests.agent.uplink.clouds import NOW as CLOUD_NOW
-from tests.agent.uplink.clouds import Authority as CloudAuthority
 from tests.agent.uplink.rig import make_identity
+from tests.builders import reads
+from tests.builders.cloud import AGENT as CLOUD_AGENT
+from tests.builders.cloud import NOW as CLOUD_NOW
+from tests.builders.cloud import Authority as CloudAuthority
+from tests.builders.cloud import Broken
 from tests.control_plane.enrolling import NOW, config_text, csr
-from tests.fuzz import snmp_messages, test_cwmp, test_routeros
-from tests.protos.test_channel import Broken
-from tests.protos.test_member_files import NORTH, PERSON, WHOLE
+from tests.fuzz import cwmp, routeros, snmp_messages
+from tests.protos.members import NORTH, PERSON, WHOLE
 from tests.trust.tales import honest
 from trust import (
     answer,
@@ -635,8 +635,8 @@ simple(
 )
 simple(
     "routeros.talk",
-    lambda b: (test_routeros.hear([b]), test_routeros.log_in([b])),
-    *(b"".join(test_routeros.SENTENCES[n:]) for n in (0, 3, 8)),
+    lambda b: (routeros.hear([b]), routeros.log_in([b])),
+    *(b"".join(routeros.SENTENCES[n:]) for n in (0, 3, 8)),
     errors=(),
 )
 simple("radius.identifier", codec.identifier_untrusted, bytes([41, 7, 0, 20]) + bytes(16), errors=RadiusError)
@@ -645,20 +645,20 @@ simple("snmp.v3", snmp_messages.v3_answer, *snmp_messages.V3_ANSWERS, errors=Snm
 simple("snmp.v3-scoped", snmp_messages.v3_scoped, *snmp_messages.SCOPED, errors=SnmpError, share=0.3)
 simple("snmp.notice", snmp_messages.notice, *snmp_messages.NOTICES, errors=SnmpError, share=0.3)
 simple("snmp.notice-scoped", snmp_messages.notice_scoped, snmp_messages.INFORM, errors=SnmpError, share=0.3)
-simple("cwmp.xml", reads.parse, *test_cwmp.BODIES, errors=CwmpError)
-simple("cwmp.message", reads.read, *test_cwmp.BODIES, errors=CwmpError)
-simple("cwmp.session", test_cwmp.hear, *test_cwmp.BODIES, errors=(), share=0.1)
-simple("cwmp.trimmed", xml_tree.trimmed_untrusted, test_cwmp.BODIES[0], errors=CwmpError)
+simple("cwmp.xml", reads.parse, *cwmp.BODIES, errors=CwmpError)
+simple("cwmp.message", reads.read, *cwmp.BODIES, errors=CwmpError)
+simple("cwmp.session", cwmp.hear, *cwmp.BODIES, errors=(), share=0.1)
+simple("cwmp.trimmed", xml_tree.trimmed_untrusted, cwmp.BODIES[0], errors=CwmpError)
 simple(
     "cwmp.salvage",
     lambda b: (
         xml_tree.in_one_go(salvage.mended_in_slices_untrusted(b)),
         xml_tree.in_one_go(salvage.read_in_slices_untrusted(b)),
     ),
-    *test_cwmp.BODIES,
+    *cwmp.BODIES,
     errors=CwmpError,
 )
-simple("cwmp.trace", partial(traces.masked_untrusted, fault_texts=True), *test_cwmp.BODIES, errors=())
+simple("cwmp.trace", partial(traces.masked_untrusted, fault_texts=True), *cwmp.BODIES, errors=())
 simple("cwmp.number", text(simple_types.read_number_untrusted), "-17", errors=CwmpError)
 simple("cwmp.boolean", text(simple_types.read_boolean_untrusted), "true", "30", errors=CwmpError)
 simple(
@@ -686,13 +686,13 @@ simple(
 simple(
     "cwmp.gzip",
     lambda b: http_text.body_untrusted(b, "gzip", 65_536),
-    gzip.compress(test_cwmp.BODIES[0]),
+    gzip.compress(cwmp.BODIES[0]),
     errors=CwmpError,
 )
 simple(
     "cwmp.deflate",
     lambda b: http_text.body_untrusted(b, "deflate", 65_536),
-    zlib.compress(test_cwmp.BODIES[0]),
+    zlib.compress(cwmp.BODIES[0]),
     errors=CwmpError,
 )
 simple(

@@ -8,14 +8,12 @@ from __future__ import annotations
 import secrets
 
 import pytest
-from hypothesis import settings
 
 from tests.fuzz import counting
+from tests.marks import fuzzing
 from tests.servers import ServerMissingError, missing, program
 from tests.trust import histories, second
 
-FUZZ_EXAMPLES = 5000
-"""The profile of `make fuzz` has so many examples at least."""
 PARTS, PART = 200, 500
 FEW = 20
 """Histories of any other run."""
@@ -23,7 +21,7 @@ FEW = 20
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A part stays within the time that a test has."""
-    metafunc.parametrize("part", range(PARTS if settings().max_examples >= FUZZ_EXAMPLES else 1))
+    metafunc.parametrize("part", range(PARTS if fuzzing() else 1))
 
 
 def test_both_verifiers_judge_each_history_alike(part: int) -> None:
@@ -31,7 +29,7 @@ def test_both_verifiers_judge_each_history_alike(part: int) -> None:
         program("node", "nodejs")
     except ServerMissingError as err:
         missing(str(err))
-    first, count = secrets.randbits(48), PART if settings().max_examples >= FUZZ_EXAMPLES else FEW
+    first, count = secrets.randbits(48), PART if fuzzing() else FEW
     files = {seed: histories.history(seed) for seed in range(first, first + count)}
     for (seed, file), theirs in zip(files.items(), second.theirs(list(files.values())), strict=True):
         assert second.ours(file) == theirs, f"seed {seed}"

@@ -7,33 +7,18 @@ from __future__ import annotations
 
 import random
 import secrets
-from contextlib import suppress
 
 import pytest
 from hypothesis import settings
 
 from agent.connectors.routeros import limits
-from agent.connectors.routeros.errors import CarrierLostError, MalformedRouterReplyError, RouterError, TrapError
-from agent.connectors.routeros.exchanges import Exchange, Exchanges
-from agent.connectors.routeros.login import Login
 from agent.connectors.routeros.wire import ReplyReader
-from tests.agent.connectors.routeros.fakes import length, sentence
+from tests.agent.connectors.routeros.fakes import length
 from tests.fuzz import counting
+from tests.fuzz.routeros import SENTENCES, hear, log_in
 
 TALKS_PER_EXAMPLE = 200
 
-SENTENCES = [
-    sentence("!re", ".tag=1", "=.id=*1A", "=name=alice", "=comment=Zoë", "=disabled=false"),
-    sentence("!re", ".tag=2", "=name=" + "x" * 130),
-    sentence("!empty", ".tag=2"),
-    sentence("!trap", ".tag=3", "=category=2", "=message=interrupted\x1b[0m"),
-    sentence("!done", ".tag=1", "=ret=*1B"),
-    sentence("!done", ".tag=2"),
-    sentence("!done", ".tag=3"),
-    sentence("!fatal", "session terminated on request"),
-    sentence("!done", "=ret=856780b7411eefd3abadee2058c149a3"),
-    sentence(),
-]
 BITS = [
     b"\x00", b"\x01", b"\x7f", b"\x80", b"\x80\x80", b"\xbf\xff", b"\xc0\x40\x00", b"\xdf\xff\xff", b"\xe0\x20\x00\x00",
     b"\xef\xff\xff\xff", b"\xf0\x10\x00\x00\x00", b"\xf7", b"\xf8", b"\xff", b"\x03!re", b"\x05!done", b"\x06.tag=1",
@@ -57,37 +42,6 @@ def talk(dice: random.Random) -> bytes:
 def pieces(dice: random.Random, data: bytes) -> list[bytes]:
     edges = sorted(dice.randrange(len(data) + 1) for _ in range(dice.randrange(4)))
     return [data[a:b] for a, b in zip([0, *edges], [*edges, len(data)], strict=True)]
-
-
-def hear(data: list[bytes]) -> str:
-    """Play a talk to three commands in flight; return how it ended."""
-    reader, exchanges = ReplyReader(), Exchanges()
-    commands = [Exchange(exchanges.new_tag(), ("pa55-canary",), lambda: None) for _ in range(3)]
-    for command in commands:
-        exchanges.open(command)
-    end = "open"
-    try:
-        for piece in data:
-            for reply in reader.receive_untrusted(piece):
-                exchanges.take(reply)
-    except MalformedRouterReplyError:
-        end = "malformed"
-    except CarrierLostError:
-        end = "fatal"
-    assert len(reader._rest) <= sum(map(len, data))
-    for command in commands:
-        if command.finished:
-            with suppress(TrapError):
-                command.answer()
-    return end
-
-
-def log_in(data: list[bytes]) -> None:
-    reader, login = ReplyReader(), Login("admin", b"pa55-canary")
-    with suppress(RouterError):
-        for piece in data:
-            for reply in reader.receive_untrusted(piece):
-                login.receive(reply)
 
 
 def test_malformed_talks_by_the_thousand() -> None:

@@ -14,7 +14,7 @@ from hypothesis import settings
 
 from agent.connectors.snmp.errors import SnmpError
 from tests.fuzz import counting, snmp_messages
-from tests.fuzz.test_total import changed
+from tests.fuzz.counting import changed
 
 MANY = 200_000 if settings.get_current_profile_name() == "fuzz" else 30_000
 CALLS = {

@@ -20,58 +20,14 @@ import pytest
 from hypothesis import settings
 
 from tests.fuzz import counting
+from tests.fuzz.counting import changed
 from tests.fuzz.harnesses import HARNESSES, Harness
+from tests.marks import fuzzing
 from tests.repo import tree
 
-FUZZ_EXAMPLES = 5000
-"""The profile of `make fuzz` has so many examples at least."""
 INPUTS_PER_EXAMPLE = 4
 CPU_S, MEMORY_KIB = 10.0, 300 * 1024
 """What one input may take of the processor, and all inputs of a harness together of memory, with `make fuzz`."""
-BITS = [
-    b"",
-    b"\0",
-    b"\xff",
-    b"\xc3\x28",
-    b"\xed\xa0\x80",
-    b'"',
-    b"'",
-    b"{",
-    b"}",
-    b"[",
-    b"]",
-    b",",
-    b":",
-    b"=",
-    b"\n",
-    b"\r\n",
-    b"%",
-    b"\\u0000",
-    b"-",
-    b"+",
-    b"9" * 30,
-    b"1e999",
-    b"null",
-    b"NaN",
-    b"true",
-    b" ",
-    b"\xe2\x80\xae",
-]
-
-
-def changed(dice: random.Random, seeds: tuple[bytes, ...]) -> bytes:
-    """Return noise now and then, else a seed in which up to four places are changed, cut out, doubled or filled."""
-    if dice.random() < 0.1 or not seeds:
-        return dice.randbytes(dice.randrange(120))
-    data = bytearray(dice.choice(seeds))
-    for _ in range(dice.randrange(1, 5)):
-        at = dice.randrange(len(data) + 1)
-        roll = dice.random()
-        fill = dice.choice(BITS) if roll < 0.4 else dice.randbytes(dice.randrange(4))
-        if roll > 0.85:
-            fill = bytes(data[at : at + dice.randrange(60)])
-        data[at : at + dice.choice([0, 1, 1, 2, 8, 40])] = fill
-    return bytes(data)
 
 
 def hear(name: str, made: Harness, data: bytes) -> None:
@@ -84,13 +40,13 @@ def hear(name: str, made: Harness, data: bytes) -> None:
     except Exception as err:  # noqa: BLE001  any at all is what this looks for
         pytest.fail(f"{name}: {type(err).__name__}: {err} from {data!r}")
     took = time.thread_time() - began
-    assert settings().max_examples < FUZZ_EXAMPLES or took < CPU_S, f"{name}: {took} s of the processor for {data!r}"
+    assert not fuzzing() or took < CPU_S, f"{name}: {took} s of the processor for {data!r}"
 
 
 @pytest.mark.parametrize("name", HARNESSES)
 def test_any_bytes_give_a_value_or_the_documented_error(name: str) -> None:
     made, examples = HARNESSES[name](), settings().max_examples
-    long = examples >= FUZZ_EXAMPLES
+    long = fuzzing()
     seed = secrets.randbits(64) if long else 1
     print(f"seed {seed}")
     dice = random.Random(seed)

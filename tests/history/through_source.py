@@ -20,8 +20,8 @@ from agent.model import Service, SuspensionReason
 from agent.store.db import Store
 from agent.store.log_store import Sealed
 from lab.history import PayerLife, books_at
-from tests.agent.connectors.web_rig import QuickClock
-from tests.agent.store.stores import TRANSITIONS
+from tests.builders.store import TRANSITIONS
+from tests.builders.web import QuickClock
 from tests.history.oracle import Told
 from tests.history.replay import Operator
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from agent.connectors.splynx import SPEC
 from lab.billing.splynx import LabBill, LabReceipt, Splynx
 from lab.history import ASKING, HeldStatus, PayerLife, books_at
-from tests.agent.connectors.web_rig import behind, made
+from tests.builders.web import behind, made
 from tests.history.oracle import Told
 from tests.history.replay import Operator
 from tests.history.through_source import ThroughSource, VirtualClock, ledger_folder

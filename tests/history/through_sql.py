@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from agent.connectors.accounts_sql import SPEC
 from lab.history import PastPayment, PayerLife, books_at
-from tests.agent.connectors.web_rig import made
+from tests.builders.web import made
 from tests.history.campaign import Opens
 from tests.history.oracle import Told
 from tests.history.replay import Operator

@@ -10,7 +10,7 @@ from decimal import Decimal
 from agent.connectors.uisp_crm import SPEC
 from lab.billing.uisp import DRAFT, PAID, PARTLY, UNPAID, VOID, LabInvoice, LabPayment, Uisp
 from lab.history import HeldPayment, HeldStatus, PayerLife, books_at
-from tests.agent.connectors.web_rig import behind, made
+from tests.builders.web import behind, made
 from tests.history.oracle import Told
 from tests.history.replay import Operator
 from tests.history.through_source import ThroughSource, VirtualClock, ledger_folder

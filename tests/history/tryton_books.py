@@ -25,7 +25,7 @@ import trio
 from agent.connectors.accounts_sql import SPEC
 from lab.history import NEVER, PayerLife
 from lab.payers import payers
-from tests.agent.connectors.web_rig import made
+from tests.builders.web import made
 from tests.history.oracle import Told
 from tests.history.replay import OPERATORS, Operator, Replay, Replayed
 from tests.history.through_source import ThroughSource, VirtualClock

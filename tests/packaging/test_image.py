@@ -24,9 +24,8 @@ from typing import Any
 import pytest
 
 from tests import debian_packages as rig
-from tests.debian_packages import ROOT, Packages
+from tests.debian_packages import IMPORT_ALL, OWN, ROOT, Packages
 from tests.debian_root import memory_folder
-from tests.packaging.test_packages import IMPORT_ALL, OWN
 from tests.servers import ServerMissingError, missing, program
 
 LOCK = "packaging/ispcloud/image-amd64.lock"

@@ -20,16 +20,12 @@ import pytest
 
 from agent.update import release
 from tests import debian_packages as rig
-from tests.debian_packages import PROGRAMS, ROOT, Packages
+from tests.debian_packages import IMPORT_ALL, OWN, PROGRAMS, ROOT, Packages
 from tests.debian_root import DebianRoot, in_root, memory_folder
 from tests.servers import ServerMissingError, missing, program
 
 pytestmark = pytest.mark.slow
 
-OWN = {
-    "ispagent": {"agent", "durable", "protos", "trust"},
-    "ispcloud": {"control_plane", "durable", "protos", "trust"},
-}
 STATE = {
     "ispagent": ["/var/lib/ispagent", "/var/lib/ispagent-mark"],
     "ispcloud": ["/var/lib/ispcloud", "/var/lib/ispcloud-witness"],
@@ -245,24 +241,6 @@ def test_it_runs_for_a_plain_user_and_says_what_is_to_be_done(debian_root: Debia
     for name in PROGRAMS:
         debian_root.run(name, "--version")
     assert debian_root.changes() == installed
-
-
-IMPORT_ALL = """
-import importlib, pkgutil, sys
-code = "/usr/lib/ispagents/" + sys.argv[1]
-sys.path.append(code)
-count = 0
-for top in sys.argv[2:]:
-    package = importlib.import_module(top)
-    for found in pkgutil.walk_packages(package.__path__, top + "."):
-        if not found.name.endswith("__main__") and not found.name.startswith("agent.update.release"):
-            importlib.import_module(found.name)
-            count += 1
-elsewhere = {m.__file__ for m in list(sys.modules.values()) if getattr(m, "__file__", None)
-    and not m.__file__.startswith((code, "/usr/lib/python3.13/"))}
-assert not elsewhere, elsewhere
-print(count)
-"""
 
 
 def test_upgrade_downgrade_removal_and_purge(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import debian_packages as rig
-from tests.agent.update.rig import Shop
+from tests.builders.update import Shop
 from tests.debian_packages import Packages
 from tests.debian_root import DebianRoot, fresh_root, in_root, skipped_without_root
 from tests.servers import missing

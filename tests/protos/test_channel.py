@@ -20,7 +20,7 @@ from protos import PROBLEM_KEY, channel
 from protos.limits import METADATA_BYTES, PROBLEM_BYTES, RETRY_AFTER_S_MAX
 from protos.member_files import Invitation, MemberCredentials
 from protos.message_pb2 import Problem, Refusal
-from tests.agent.uplink.clouds import Authority
+from tests.builders.cloud import Authority, Broken
 
 SERVER = "unix:443"
 """A host with this name is one; without the scheme gRPC would open a socket file of that name."""
@@ -82,20 +82,6 @@ def test_a_keepalive_of_ones_own() -> None:
 
 
 # --- how calls fail ---------------------------------------------------------------------------------------------------
-
-
-class Broken(grpc.RpcError):
-    """An error as gRPC raises it."""
-
-    def __init__(self, code: grpc.StatusCode, *metadata: tuple[str, bytes | str]) -> None:
-        super().__init__()
-        self._code, self._metadata = code, metadata
-
-    def code(self) -> grpc.StatusCode:
-        return self._code
-
-    def trailing_metadata(self) -> tuple[tuple[str, bytes | str], ...] | None:
-        return self._metadata or None
 
 
 def problem(refusal: int, retry_after_s: int = 0) -> bytes:

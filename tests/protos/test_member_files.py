@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,22 +13,8 @@ from hypothesis import strategies as st
 
 from protos import member_files
 from protos.member_files import AGENTS, AT_DESKS, FILE_BYTES, Invitation, MemberCredentials
+from tests.protos.members import NORTH, OF_LENA, OF_NORTH, PERSON, WHOLE
 from trust.errors import MalformedStatementError
-
-PERSON = Invitation(
-    operator="0b" * 16,
-    kind="person",
-    name="lena",
-    server="cloud.example:8443",
-    enrolment="[2001:db8::1]:8444",
-    ca="-----BEGIN CERTIFICATE-----\n",
-    token=bytes(range(32)),
-)
-NORTH = replace(PERSON, kind="agent", name="noc-1")
-OF_LENA = MemberCredentials("0b" * 16, "person", "lena", "cloud.example:8443", "CA", "CERTIFICATE", "PRIVATE")
-OF_NORTH = MemberCredentials(
-    "0b" * 16, "agent", "noc-1", "cloud.example:8443", "CA", "CERTIFICATE", "SEALED", "ee" * 32
-)
 
 
 @pytest.mark.parametrize(("invitation", "kinds"), [(PERSON, AT_DESKS), (NORTH, AGENTS)])
@@ -108,7 +93,6 @@ def test_a_file_that_is_too_large() -> None:
 
 
 VALUES = st.none() | st.booleans() | st.integers() | st.text(max_size=30) | st.lists(st.integers(), max_size=2)
-WHOLE = [member_files.encode_invitation(PERSON), *map(member_files.encode_credentials, (OF_LENA, OF_NORTH))]
 
 
 @given(data=st.binary(max_size=200))

@@ -110,9 +110,9 @@ class Ratchet:
 
 def main() -> None:
     """Write all files."""
-    from tests.repo.test_class_names import SHARED
-    from tests.repo.test_connector_names import NAMED
-    from tests.repo.test_plain_english import LONGEST, MEAN, RIDDLES
+    from tests.repo.class_names import SHARED
+    from tests.repo.connector_names import NAMED
+    from tests.repo.plain_english import LONGEST, MEAN, RIDDLES
 
     done = [ratchet.write() for ratchet in (SHARED, NAMED, RIDDLES, MEAN, LONGEST)]
     print("\n".join(done))

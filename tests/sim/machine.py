@@ -8,9 +8,9 @@ import trio
 
 from agent.daemon import Daemon
 from agent.store.errors import LASTING, StoreError
-from tests.agent.changes.rig import CrashingStore
+from tests.builders.clock import FakeClock
+from tests.builders.job import CrashingStore
 from tests.e2e.files import Files
-from tests.fakes import FakeClock
 from tests.sim.sockets import Process
 
 NAP_S = 30.0

@@ -11,8 +11,8 @@ from typing import Any
 
 import trio
 
+from tests.builders.people import plan_of
 from tests.e2e.site import ApiRefusedError, Json
-from tests.people import plan_of
 from tests.sim.judge import Asked
 from tests.sim.world import AgentAwayError, World
 

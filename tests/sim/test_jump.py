@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.fakes import FakeClock
+from tests.builders.clock import FakeClock
 from tests.sim import jump
 from tests.sim.jump import JumpingClock
 from tests.sim.machine import MachineClock

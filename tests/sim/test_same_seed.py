@@ -25,10 +25,10 @@ from agent.store.identity import create_identity
 from agent.store.vault import create_store_key, load_store_key
 from lab.router.device import Router
 from lab.router.server import Endpoint, serve
-from tests.agent.test_api import MARIA, Agent
+from tests.builders.agent import MARIA, Agent
+from tests.builders.clock import FakeClock
+from tests.builders.people import People, trusted
 from tests.e2e.site import b64, item_states
-from tests.fakes import FakeClock
-from tests.people import People, trusted
 from tests.seeded import InlineStore, run
 from tests.sim.inline import ThreadPace, inline_threads
 from tests.sim.network import open_network

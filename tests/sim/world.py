@@ -33,10 +33,10 @@ from agent.runtime.errors import HttpError
 from agent.runtime.http import HttpRequest, Response
 from lab.isp import Isp, LabOptions, open_lab
 from lab.staff import Staff, write_disabled_group
-from tests.agent.changes.rig import CrashingStore
+from tests.builders.clock import FakeClock
+from tests.builders.job import CrashingStore
 from tests.e2e.files import FILE_DECIDES, Files, lab_mapping, lab_secrets, make_files, ref_of
 from tests.e2e.site import ApiRefusedError, Json, Office
-from tests.fakes import FakeClock
 from tests.seeded import SeededChance
 from tests.sim.inline import ThreadPace, inline_threads
 from tests.sim.machine import Life, Machine, MachineClock, exit_of

@@ -8,9 +8,9 @@ import trio
 
 from agent.runtime.errors import ClientError
 from lab.truth import NextLogin
+from tests.builders.people import plan_of
 from tests.e2e.files import ref_of
 from tests.e2e.site import ApiRefusedError, Json
-from tests.people import plan_of
 from tests.servers import MariaDB, PostgreSQL
 from tests.torture.radius_judge import judge_all, judge_rest
 from tests.torture.radius_site import RadiusSite, radius_site

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import random
 
-from tests.trust.helpers import AGENT, MINUTE, approval, key, plan, signed_standing
+from tests.builders.operator import AGENT, MINUTE, approval, key, plan, signed_standing
 from tests.trust.lying import restored
 from tests.trust.tales import K, Tale, sha_of
 from trust import life, proof
@@ -58,7 +58,6 @@ class History:
         self.tale = Tale(dice.choice(PLANS))
         self.tale.names = dice.random() > 0.05
         self.life = LifeOfPlan(self.tale.plan.on_failure is OnFailure.REVERT)
-        self.frozen: list[Envelope] = []
 
     def tell(self) -> Tale:
         """Live it to some end."""
@@ -140,14 +139,14 @@ class History:
     def _freeze(self) -> None:
         if self.dice.random() < 0.2:
             scope, target, expires = self.dice.choice(_FREEZES)
-            self.frozen.append(self.tale.freeze(scope, target, self.dice.choice(("maria", "lena", "tech4")), expires))
+            self.tale.freeze(scope, target, self.dice.choice(("maria", "lena", "tech4")), expires)
 
     def _lift(self) -> None:
-        if self.frozen:
+        if self.tale.freezes:
             people = self.dice.choice((("maria", "lena"), ("maria", "lena"), ("maria",), ("maria", "tech4")))
-            others = {sha_of(f): f for f in self.frozen if self.dice.random() < 0.5}
-            others.pop(sha_of(self.frozen[-1]), None)
-            self.tale.unfreeze(self.frozen[-1], *people, also=list(others.values()))
+            others = {sha_of(f): f for f in self.tale.freezes if self.dice.random() < 0.5}
+            others.pop(sha_of(self.tale.freezes[-1]), None)
+            self.tale.unfreeze(*people, also=list(others.values()))
 
     def _step(self) -> None:
         states = tuple(life.BUCKETS) if self.dice.random() < self.lies else ("", "running")

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
 
-from tests.trust.helpers import (
+from tests.builders.operator import (
     AGENT,
     MINUTE,
     TRUST_ID,
@@ -42,55 +43,45 @@ from trust.statements import (
 
 PAUSE_AT = 3
 """Of `paused_by_statements`: where its pause stands, behind trust, plan and approval."""
+Make = Callable[[], Tale | Export]
 MADE: dict[str, tuple[Callable[[], Export], StoryFault]] = {}
 
 
-def lie(fault: StoryFault) -> Callable[[Callable[[], Export]], Callable[[], Export]]:
-    def keep(make: Callable[[], Export]) -> Callable[[], Export]:
-        MADE[make.__name__] = make, fault
+def lie(fault: StoryFault) -> Callable[[Make], Make]:
+    """Keep a file, or a log of which all is in the file, with the reason for which it is refused."""
+
+    def keep(make: Make) -> Make:
+        MADE[make.__name__] = partial(exported, make), fault
         return make
 
     return keep
 
 
+def exported(make: Make) -> Export:
+    made = make()
+    return made.export() if isinstance(made, Tale) else made
+
+
 def begun(*approvers: str, **changes: object) -> Tale:
-    tale = Tale(plan(**changes))
-    tale.begin()
+    tale = Tale(plan(**changes)).begin()
     for who in approvers or ("joseph",):
         tale.approve(who)
     return tale
 
 
 def running(*approvers: str, **changes: object) -> Tale:
-    tale = begun(*approvers, **changes)
-    tale.consume()
-    return tale
+    return begun(*approvers, **changes).consume()
 
 
 # --- the findings ---------------------------------------------------------------------------------------------------
 
 
 @lie(StoryFault.SENT_UNCONSUMED)
-def sent_before_consumed() -> Export:
-    tale = Tale()
-    tale.begin()
-    tale.send()
-    tale.sent()
-    tale.approve()
-    tale.consume()
-    tale.end()
-    return tale.export()
-
-
-@lie(StoryFault.SENT_UNCONSUMED)
 def sent_before_consumed_and_two_lines_of_the_file_swapped() -> Export:
-    tale = Tale()
-    tale.begin()
-    tale.approve()
-    about = tale.write(K.ABOUT_TO, 1, 1)
-    tale.consume()
+    tale = Tale().begin().approve()
+    about = len(tale.log)
     consumed = about + 1
-    tale.sent()
+    tale.send().consume().sent()
     made = tale.export()
     order = list(made.entries)
     order[about], order[consumed] = order[consumed], order[about]
@@ -98,105 +89,39 @@ def sent_before_consumed_and_two_lines_of_the_file_swapped() -> Export:
 
 
 @lie(StoryFault.NO_APPROVAL_LEAF)
-def no_approval_leaf_and_an_approval_signed_afterwards() -> Export:
-    tale = Tale()
-    tale.begin()
-    tale.consume()
-    tale.apply()
-    tale.end()
+def no_approval_leaf_and_an_approval_signed_afterwards() -> Tale:
+    tale = Tale().begin().consume().apply().end()
     tale.statements.append(approval(tale.plan, "joseph"))
-    return tale.export()
-
-
-@lie(StoryFault.CONSUMED_TWICE)
-def consumed_and_sent_twice() -> Export:
-    tale = running()
-    tale.apply()
-    tale.consume()
-    tale.end()
-    return tale.export()
-
-
-@lie(StoryFault.CONSUMED_TWICE)
-def consumed_again_after_its_end() -> Export:
-    tale = honest()
-    tale.consume()
-    tale.end(2)
-    return tale.export()
+    return tale
 
 
 @lie(StoryFault.AFTER_CANCEL)
-def consumed_after_cancel() -> Export:
-    tale = begun()
-    tale.cancel()
-    tale.consume()
-    tale.apply()
-    tale.end()
-    return tale.export()
-
-
-@lie(StoryFault.AFTER_CANCEL)
-def consumed_after_a_cancel_that_came_before_the_plan() -> Export:
-    tale = Tale()
-    tale.cancel()
-    tale.begin()
-    tale.approve()
-    tale.consume()
-    tale.apply()
-    tale.end()
-    return tale.export()
+def consumed_after_a_cancel_that_came_before_the_plan() -> Tale:
+    return Tale().cancel().begin().approve().consume().apply().end()
 
 
 @lie(StoryFault.AFTER_REJECTION)
-def consumed_after_rejection() -> Export:
+def consumed_after_rejection() -> Tale:
     tale = begun()
-    tale.tell(K.REJECTION, approval(tale.plan, "lena", decision=Decision.REJECT))
-    tale.consume()
-    tale.apply()
-    tale.end()
-    return tale.export()
-
-
-@lie(StoryFault.AFTER_VOID)
-def consumed_after_void() -> Export:
-    tale = begun()
-    tale.write(K.PLAN_VOID)
-    tale.consume()
-    tale.apply()
-    tale.end()
-    return tale.export()
-
-
-@lie(StoryFault.CONSUMED_FROZEN)
-def consumed_while_all_is_frozen() -> Export:
-    tale = begun()
-    tale.freeze()
-    tale.consume()
-    tale.apply()
-    tale.end()
-    return tale.export()
+    tale.tell(K.REJECTION, approval(tale.plan, "lena", decision=Decision.REJECT)).consume().apply().end()
+    return tale
 
 
 @lie(StoryFault.STEPS_DISAGREE)
-def item_applied_though_its_step_diverged() -> Export:
-    tale = running()
-    tale.move("running")
-    tale.send()
-    tale.sent("diverged")
-    tale.move("applied")
-    tale.end()
-    return tale.export()
+def item_applied_though_its_step_diverged() -> Tale:
+    return running().move("running").send().sent("diverged").move("applied").end()
 
 
 @lie(StoryFault.OUTCOME_DISAGREES)
-def outcome_done_though_the_item_diverged() -> Export:
-    tale = running()
-    tale.move("running")
-    tale.send()
-    tale.sent("diverged")
-    tale.move("diverged")
-    tale.end(state=OutcomeState.DONE, buckets={OutcomeBucket.APPLIED: SizeBucket.ONE})
-    return tale.export()
+def outcome_done_though_the_item_diverged() -> Tale:
+    return (
+        running()
+        .move("running")
+        .send()
+        .sent("diverged")
+        .move("diverged")
+        .end(state=OutcomeState.DONE, buckets={OutcomeBucket.APPLIED: SizeBucket.ONE})
+    )
 
 
 @lie(StoryFault.INCOMPLETE)
@@ -223,409 +148,120 @@ def a_plan_without_a_leaf() -> Export:
     return tale.export(without=range(1, len(tale.log)), statements_=tale.statements[:2])
 
 
-@lie(StoryFault.NO_PLAN_LEAF)
-def the_plans_own_leaf_deleted() -> Export:
-    return honest().export(without=[1])
-
-
-@lie(StoryFault.PLAN_TWICE)
-def two_leaves_of_one_plan() -> Export:
-    tale = begun()
-    tale.write(K.PLAN)
-    return tale.export()
-
-
-@lie(StoryFault.NO_SUCH_LEAF)
-def a_leaf_of_padding_with_a_plan() -> Export:
-    tale = begun()
-    tale.write(K.PADDING)
-    return tale.export()
-
-
-@lie(StoryFault.DECIDED_LATE)
-def approved_after_it_was_consumed() -> Export:
-    tale = Tale()
-    tale.begin()
-    tale.consume()
-    tale.approve()
-    tale.apply()
-    tale.end()
-    return tale.export()
-
-
-@lie(StoryFault.NOT_APPROVED)
-def approved_by_nobody() -> Export:
-    tale = Tale()
-    tale.begin()
-    tale.consume()
-    tale.apply()
-    tale.end()
-    return tale.export()
-
-
-@lie(StoryFault.NOT_APPROVED)
-def approved_by_who_asked() -> Export:
-    tale = running("maria")
-    tale.apply()
-    tale.end()
-    return tale.export()
-
-
-@lie(StoryFault.NOT_APPROVED)
-def approved_by_one_where_two_must() -> Export:
-    tale = running(risk_class=RiskClass.BATCH)
-    tale.apply()
-    tale.end()
-    return tale.export()
-
-
-@lie(StoryFault.NOT_APPROVED)
-def more_items_than_the_class_allows() -> Export:
-    tale = running(size_bucket=SizeBucket.TO_100)
-    tale.apply()
-    tale.end()
-    return tale.export()
-
-
 @lie(StoryFault.NO_APPROVAL_LEAF)
-def a_second_approval_without_a_leaf() -> Export:
-    tale = running(risk_class=RiskClass.BATCH)
-    tale.apply()
-    tale.end()
+def a_second_approval_without_a_leaf() -> Tale:
+    tale = running(risk_class=RiskClass.BATCH).apply().end()
     tale.statements.append(approval(tale.plan, "lena"))
-    return tale.export()
+    return tale
 
 
 @lie(StoryFault.NO_APPROVAL_LEAF)
-def the_leaf_names_another_approval() -> Export:
-    tale = Tale()
-    tale.begin()
-    tale.write(K.APPROVAL, record={STATEMENT: "ab" * 32})
+def the_leaf_names_another_approval() -> Tale:
+    tale = Tale().begin().write(K.APPROVAL, record={STATEMENT: "ab" * 32})
     tale.statements.append(approval(tale.plan, "joseph"))
-    tale.consume()
-    tale.apply()
-    tale.end()
-    return tale.export()
+    tale.consume().apply().end()
+    return tale
 
 
 @lie(StoryFault.COMMITMENT_DROPPED)
-def a_later_leaf_names_no_statement() -> Export:
+def a_later_leaf_names_no_statement() -> Tale:
     tale = begun("joseph", risk_class=RiskClass.BATCH)
     tale.statements.append(approval(tale.plan, "lena"))
-    tale.write(K.APPROVAL)
-    tale.consume()
-    tale.apply()
-    tale.end()
-    return tale.export()
-
-
-@lie(StoryFault.SENT_AFTER_END)
-def sent_after_the_end() -> Export:
-    tale = honest()
-    tale.send(2)
-    tale.sent(step=2)
-    return tale.export()
+    tale.write(K.APPROVAL).consume().apply().end()
+    return tale
 
 
 @lie(StoryFault.SENT_AFTER_CANCEL)
-def a_step_begun_after_the_cancel() -> Export:
-    tale = running()
-    tale.move("running")
-    tale.send()
-    tale.sent()
-    tale.cancel()
-    tale.send(2)
-    tale.sent(step=2)
-    tale.move("applied")
-    tale.end()
-    return tale.export()
+def a_step_begun_after_the_cancel() -> Tale:
+    return running().move("running").send().sent().cancel().send(2).sent(step=2).move("applied").end()
 
 
 @lie(StoryFault.SENT_AFTER_CANCEL)
-def a_new_step_begun_after_the_cancel_of_a_plan_that_reverts() -> Export:
-    tale = running(on_failure=OnFailure.REVERT)
-    tale.cancel()
-    tale.move("running")
-    tale.send()
-    return tale.export()
-
-
-@lie(StoryFault.SENT_UNBEGUN)
-def a_step_of_an_item_that_was_not_begun() -> Export:
-    tale = running()
-    tale.send()
-    return tale.export()
-
-
-@lie(StoryFault.SENT_UNBEGUN)
-def a_step_of_an_item_that_is_over() -> Export:
-    tale = running()
-    tale.apply()
-    tale.send(2)
-    return tale.export()
-
-
-@lie(StoryFault.NO_TICKET)
-def an_outcome_of_a_step_that_was_not_begun() -> Export:
-    tale = running()
-    tale.move("running")
-    tale.sent()
-    return tale.export()
-
-
-@lie(StoryFault.NO_TICKET)
-def two_outcomes_of_one_step() -> Export:
-    tale = running()
-    tale.move("running")
-    tale.send()
-    tale.sent("unknown")
-    tale.sent()
-    return tale.export()
-
-
-@lie(StoryFault.NO_SUCH_CODE)
-def a_verdict_that_there_is_not() -> Export:
-    tale = running()
-    tale.move("running")
-    tale.send()
-    tale.write(K.STEP_OUTCOME, 1, 1, 9)
-    return tale.export()
-
-
-@lie(StoryFault.NO_SUCH_CODE)
-def a_state_that_there_is_not() -> Export:
-    tale = running()
-    tale.write(K.ITEM_STATE, 1, code=99)
-    return tale.export()
-
-
-@lie(StoryFault.NO_SUCH_MOVE)
-def applied_without_having_begun() -> Export:
-    tale = running()
-    tale.move("applied")
-    tale.end()
-    return tale.export()
-
-
-@lie(StoryFault.NO_SUCH_MOVE)
-def an_item_begun_twice() -> Export:
-    tale = running()
-    tale.send(state="running")
-    tale.send(2, state="running")
-    return tale.export()
-
-
-@lie(StoryFault.NO_SUCH_MOVE)
-def an_item_begun_again_after_its_end() -> Export:
-    tale = running(on_failure=OnFailure.REVERT)
-    tale.apply()
-    tale.send(state="running")
-    return tale.export()
-
-
-@lie(StoryFault.SENT_AFTER_CANCEL)
-def an_item_begun_after_the_cancel() -> Export:
-    tale = running()
-    tale.cancel()
-    tale.send(state="running")
-    return tale.export()
-
-
-@lie(StoryFault.NO_SUCH_CODE)
-def a_step_that_moves_its_item_elsewhere() -> Export:
-    tale = running()
-    tale.send(state="applied")
-    return tale.export()
-
-
-@lie(StoryFault.NO_SUCH_MOVE)
-def an_item_that_was_cancelled_is_applied() -> Export:
-    tale = running()
-    tale.move("cancelled")
-    tale.move("running")
-    return tale.export()
-
-
-@lie(StoryFault.OUT_OF_ORDER)
-def an_item_moves_before_it_was_consumed() -> Export:
-    tale = begun()
-    tale.move("skipped")
-    return tale.export()
-
-
-@lie(StoryFault.OUT_OF_ORDER)
-def resumed_after_it_was_closed() -> Export:
-    tale = begun()
-    tale.cancel()
-    tale.write(K.RESUMED)
-    return tale.export()
-
-
-@lie(StoryFault.CONSUMED_PAUSED)
-def consumed_while_paused() -> Export:
-    tale = begun()
-    tale.write(K.PAUSED)
-    tale.consume()
-    tale.write(K.RESUMED)
-    tale.apply()
-    tale.end()
-    return tale.export()
+def a_new_step_begun_after_the_cancel_of_a_plan_that_reverts() -> Tale:
+    return running(on_failure=OnFailure.REVERT).cancel().move("running").send()
 
 
 @lie(StoryFault.BEGUN_PAUSED)
-def an_item_begun_while_paused() -> Export:
-    tale = running()
-    tale.write(K.PAUSED)
-    tale.apply()
-    tale.write(K.RESUMED)
-    tale.end()
-    return tale.export()
+def an_item_begun_while_paused_by_a_leaf_of_its_own() -> Tale:
+    return running().write(K.PAUSED).move("running").send().sent().move("applied").end()
 
 
 @lie(StoryFault.BEGUN_PAUSED)
-def an_item_begun_while_paused_by_a_leaf_of_its_own() -> Export:
-    tale = running()
-    tale.write(K.PAUSED)
-    tale.move("running")
-    tale.send()
-    tale.sent()
-    tale.move("applied")
-    tale.end()
-    return tale.export()
-
-
-@lie(StoryFault.BEGUN_PAUSED)
-def an_item_that_waited_begun_while_paused_again() -> Export:
-    tale = running()
-    tale.send(state="running")
-    tale.sent("not-applied")
-    tale.move("waiting")
-    tale.write(K.PAUSED)
-    tale.write(K.RESUMED)
-    tale.write(K.PAUSED)
-    tale.apply()
-    tale.end()
-    return tale.export()
-
-
-@lie(StoryFault.ENDED_UNSTARTED)
-def an_outcome_of_a_plan_that_waits() -> Export:
-    tale = begun()
-    tale.end()
-    return tale.export()
+def an_item_that_waited_begun_while_paused_again() -> Tale:
+    return (
+        running()
+        .send(state="running")
+        .sent("not-applied")
+        .move("waiting")
+        .write(K.PAUSED)
+        .write(K.RESUMED)
+        .write(K.PAUSED)
+        .apply()
+        .end()
+    )
 
 
 @lie(StoryFault.OTHER_OUTCOME)
-def another_outcome_than_the_one_in_the_log() -> Export:
+def another_outcome_than_the_one_in_the_log() -> Tale:
     tale = honest()
     tale.statements[-1] = tale.outcome(results_sha256="ab" * 32)
-    return tale.export()
+    return tale
 
 
 @lie(StoryFault.OUTCOME_DISAGREES)
-def an_outcome_with_another_bucket() -> Export:
-    tale = running()
-    tale.apply()
-    tale.end(buckets={OutcomeBucket.APPLIED: SizeBucket.TO_10})
-    return tale.export()
-
-
-@lie(StoryFault.OUTCOME_DISAGREES)
-def an_outcome_expired_of_what_was_cancelled() -> Export:
-    tale = begun()
-    tale.cancel()
-    tale.close(OutcomeState.EXPIRED)
-    return tale.export()
+def an_outcome_with_another_bucket() -> Tale:
+    return running().apply().end(buckets={OutcomeBucket.APPLIED: SizeBucket.TO_10})
 
 
 @lie(StoryFault.OUTCOME_OF_NONE)
-def an_outcome_of_another_plan() -> Export:
+def an_outcome_of_another_plan() -> Tale:
     tale = honest()
     tale.statements.append(tale.outcome(plan_sha256="ab" * 32))
-    return tale.export()
+    return tale
 
 
 @lie(StoryFault.INCOMPLETE)
-def an_outcome_counts_more_leaves_than_there_are() -> Export:
-    tale = running()
-    tale.apply()
+def an_outcome_counts_more_leaves_than_there_are() -> Tale:
+    tale = running().apply()
     tale.end(leaves=tale.mine + 2)
-    return tale.export()
+    return tale
 
 
 @lie(StoryFault.INCOMPLETE)
-def a_second_outcome_without_its_leaf() -> Export:
+def a_second_outcome_without_its_leaf() -> Tale:
     tale = honest()
     tale.statements.append(tale.outcome(2))
-    return tale.export()
+    return tale
 
 
 @lie(StoryFault.SENT_FROZEN)
-def a_step_begun_under_a_freeze_of_its_agent() -> Export:
-    tale = running()
-    tale.move("running")
-    tale.freeze(FreezeScope.AGENT, AGENT)
-    tale.send()
-    return tale.export()
+def a_step_begun_under_a_freeze_of_its_agent() -> Tale:
+    return running().move("running").freeze(FreezeScope.AGENT, AGENT).send()
 
 
 @lie(StoryFault.CONSUMED_FROZEN)
-def consumed_while_who_asked_is_frozen() -> Export:
-    tale = begun()
-    tale.freeze(FreezeScope.PERSON, "maria", person="lena")
-    tale.consume()
-    return tale.export()
+def consumed_while_who_asked_is_frozen() -> Tale:
+    return begun().freeze(FreezeScope.PERSON, "maria", person="lena").consume()
 
 
 @lie(StoryFault.SENT_FROZEN)
-def sent_while_the_approvers_key_is_frozen() -> Export:
-    tale = running()
-    tale.move("running")
-    tale.freeze(FreezeScope.KEY, key("joseph").public.hex())
-    tale.send()
-    return tale.export()
+def sent_while_the_approvers_key_is_frozen() -> Tale:
+    return running().move("running").freeze(FreezeScope.KEY, key("joseph").public.hex()).send()
 
 
 @lie(StoryFault.CONSUMED_FROZEN)
-def a_freeze_lifted_by_one_person() -> Export:
-    tale = begun()
-    tale.unfreeze(tale.freeze(), "maria")
-    tale.consume()
-    return tale.export()
-
-
-@lie(StoryFault.CONSUMED_FROZEN)
-def a_freeze_of_all_lifted_by_a_frozen_person() -> Export:
-    tale = begun()
-    tale.freeze(FreezeScope.PERSON, "lena")
-    tale.unfreeze(tale.freeze(person="joseph"))
-    tale.consume()
-    return tale.export()
+def a_freeze_of_all_lifted_by_a_frozen_person() -> Tale:
+    return begun().freeze(FreezeScope.PERSON, "lena").freeze(person="joseph").unfreeze().consume()
 
 
 @lie(StoryFault.NOT_APPROVED)
-def a_freeze_of_a_key_lifted_with_that_key() -> Export:
-    tale = begun()
-    tale.unfreeze(tale.freeze(FreezeScope.KEY, key("joseph").public.hex()), "maria", "joseph")
-    tale.consume()
-    return tale.export()
-
-
-@lie(StoryFault.NOT_APPROVED)
-def approved_by_a_frozen_person() -> Export:
-    tale = begun()
-    tale.freeze(FreezeScope.PERSON, "joseph")
-    tale.consume()
-    return tale.export()
+def a_freeze_of_a_key_lifted_with_that_key() -> Tale:
+    return begun().freeze(FreezeScope.KEY, key("joseph").public.hex()).unfreeze("maria", "joseph").consume()
 
 
 @lie(StoryFault.TRUST_MISSING)
-def consumed_under_a_trust_version_that_the_file_lacks() -> Export:
-    tale = Tale(plan(trust_version=2))
-    tale.begin()
-    tale.approve()
-    tale.consume()
-    return tale.export()
+def consumed_under_a_trust_version_that_the_file_lacks() -> Tale:
+    return Tale(plan(trust_version=2)).begin().approve().consume()
 
 
 @lie(StoryFault.BAD_STATEMENT)
@@ -636,31 +272,26 @@ def a_plan_signed_by_somebody_else() -> Export:
 
 
 @lie(StoryFault.BAD_STATEMENT)
-def an_outcome_signed_by_somebody_else() -> Export:
+def an_outcome_signed_by_somebody_else() -> Tale:
     tale = honest()
     outcome = statements.decode_untrusted(tale.statements[-1].payload_type, tale.statements[-1].payload)
     tale.statements[-1] = statements.sign(outcome, [key("eve")])
-    return tale.export()
+    return tale
 
 
 @lie(StoryFault.BAD_STATEMENT)
-def a_pause_signed_by_somebody_else() -> Export:
+def a_pause_signed_by_somebody_else() -> Tale:
     tale = paused_by_statements()
     pause = statements.decode_as_untrusted(Pause, tale.statements[PAUSE_AT])
     tale.statements[PAUSE_AT] = statements.sign(pause, [key("eve")])
-    return tale.export()
+    return tale
 
 
 @lie(StoryFault.BAD_STATEMENT)
-def a_pause_that_is_no_pause() -> Export:
+def a_pause_that_is_no_pause() -> Tale:
     tale = paused_by_statements()
     tale.statements[PAUSE_AT] = envelopes.sign(statements.payload_type(Pause), b"{}", [key("maria")])
-    return tale.export()
-
-
-@lie(StoryFault.BAD_STATEMENT)
-def a_resume_by_one_of_another_agent() -> Export:
-    return paused_by_statements("far").export()
+    return tale
 
 
 @lie(StoryFault.BAD_ITEMS)
@@ -685,8 +316,7 @@ def another_record_than_the_leafs_own() -> Export:
 
 @lie(StoryFault.BAD_LOG)
 def a_checkpoint_of_another_tree() -> Export:
-    other = honest()
-    other.write(K.PADDING, of_plan=False)
+    other = honest().write(K.PADDING, of_plan=False)
     return dataclasses.replace(honest().export(), note=other.note())
 
 
@@ -698,30 +328,12 @@ def a_trust_version_skipped() -> Export:
 
 
 @lie(StoryFault.NOT_APPROVED)
-def a_program_asked_and_one_person_approved() -> Export:
-    return asked_by("billing", "joseph").export()
-
-
-@lie(StoryFault.NOT_APPROVED)
-def who_runs_the_program_approved() -> Export:
-    return asked_by("portal", "joseph").export()
-
-
-@lie(StoryFault.NOT_APPROVED)
-def two_approved_where_a_program_needs_one_more() -> Export:
-    return asked_by("portal", "lena", "maria", risk_class=RiskClass.BATCH).export()
-
-
-@lie(StoryFault.NOT_APPROVED)
-def who_runs_the_program_signed_its_standing_authority() -> Export:
-    return restored(requester="portal").export()
+def two_approved_where_a_program_needs_one_more() -> Tale:
+    return asked_by("portal", "lena", "maria", risk_class=RiskClass.BATCH)
 
 
 def asked_by(program: str, *approvers: str, **changes: object) -> Tale:
-    tale = running(*approvers, requester=program, **changes)
-    tale.apply()
-    tale.end()
-    return tale
+    return running(*approvers, requester=program, **changes).apply().end()
 
 
 def restored(
@@ -732,8 +344,7 @@ def restored(
     risk_class: RiskClass = RiskClass.RESTORE,
 ) -> Tale:
     """Return a log of a plan that a standing authority for its verb covers, or seems to."""
-    tale = Tale(plan(risk_class=risk_class, action=action, requester=requester))
-    tale.begin()
+    tale = Tale(plan(risk_class=risk_class, action=action, requester=requester)).begin()
     standing = signed_standing(verb=action)
     if used:
         told = statements.decode_untrusted(standing.payload_type, standing.payload)
@@ -742,137 +353,209 @@ def restored(
             K.STANDING_USED, standing if named else signed_standing(rate_per_hour=7), actor=bytes.fromhex("88" * 16)
         )
     tale.statements.append(standing)
-    tale.consume()
-    tale.apply()
-    tale.end()
+    tale.consume().apply().end()
     return tale
 
 
 def accepted_a_cpe(saw: Saw = Saw.DETAIL) -> Tale:
-    tale = Tale(plan(risk_class=RiskClass.PROVISION, action=Action.CPE_ACCEPT))
-    tale.begin()
-    tale.approve(saw=saw)
-    tale.consume()
-    tale.apply()
-    tale.end()
+    return (
+        Tale(plan(risk_class=RiskClass.PROVISION, action=Action.CPE_ACCEPT))
+        .begin()
+        .approve(saw=saw)
+        .consume()
+        .apply()
+        .end()
+    )
+
+
+@lie(StoryFault.NOT_APPROVED)
+def an_acceptance_of_a_cpe_by_standing_authority() -> Tale:
+    return restored(action=Action.CPE_ACCEPT, risk_class=RiskClass.PROVISION)
+
+
+@lie(StoryFault.NOT_APPROVED)
+def a_use_of_another_standing_authority() -> Tale:
+    tale = restored(named=False)
+    del tale.statements[2]
     return tale
 
 
 @lie(StoryFault.NOT_APPROVED)
-def an_acceptance_of_a_cpe_that_nobody_looked_at() -> Export:
-    return accepted_a_cpe(Saw.SUMMARY).export()
-
-
-@lie(StoryFault.NOT_APPROVED)
-def an_acceptance_of_a_cpe_by_standing_authority() -> Export:
-    return restored(action=Action.CPE_ACCEPT, risk_class=RiskClass.PROVISION).export()
-
-
-@lie(StoryFault.NOT_APPROVED)
-def a_standing_authority_that_no_leaf_used() -> Export:
-    return restored(used=False).export()
-
-
-@lie(StoryFault.NOT_APPROVED)
-def a_use_of_another_standing_authority() -> Export:
-    tale = restored(named=False)
-    del tale.statements[2]
-    return tale.export()
-
-
-LYING: Mapping[str, tuple[Callable[[], Export], StoryFault]] = MADE
-
-
-@lie(StoryFault.NOT_APPROVED)
-def a_rejection_that_the_review_does_not_name() -> Export:
+def a_rejection_that_the_review_does_not_name() -> Tale:
     tale = reviewed()
     other = approval(tale.plan, "lena", decision=Decision.REJECT, not_before=MINUTE + 1, not_after=MINUTE + 60)
     tale.statements.append(other)
-    return tale.export()
+    return tale
+
+
+LIES: Mapping[StoryFault, Mapping[str, Make]] = {
+    StoryFault.SENT_UNCONSUMED: {
+        "sent_before_consumed": lambda: Tale().begin().send().sent().approve().consume().end(),
+    },
+    StoryFault.CONSUMED_TWICE: {
+        "consumed_and_sent_twice": lambda: running().apply().consume().end(),
+        "consumed_again_after_its_end": lambda: honest().consume().end(2),
+    },
+    StoryFault.AFTER_CANCEL: {
+        "consumed_after_cancel": lambda: begun().cancel().consume().apply().end(),
+    },
+    StoryFault.AFTER_VOID: {
+        "consumed_after_void": lambda: begun().write(K.PLAN_VOID).consume().apply().end(),
+    },
+    StoryFault.CONSUMED_FROZEN: {
+        "consumed_while_all_is_frozen": lambda: begun().freeze().consume().apply().end(),
+        "a_freeze_lifted_by_one_person": lambda: begun().freeze().unfreeze("maria").consume(),
+    },
+    StoryFault.NO_PLAN_LEAF: {
+        "the_plans_own_leaf_deleted": lambda: honest().export(without=[1]),
+    },
+    StoryFault.PLAN_TWICE: {
+        "two_leaves_of_one_plan": lambda: begun().write(K.PLAN),
+    },
+    StoryFault.NO_SUCH_LEAF: {
+        "a_leaf_of_padding_with_a_plan": lambda: begun().write(K.PADDING),
+    },
+    StoryFault.DECIDED_LATE: {
+        "approved_after_it_was_consumed": lambda: Tale().begin().consume().approve().apply().end(),
+    },
+    StoryFault.NOT_APPROVED: {
+        "approved_by_nobody": lambda: Tale().begin().consume().apply().end(),
+        "approved_by_who_asked": lambda: running("maria").apply().end(),
+        "approved_by_one_where_two_must": lambda: running(risk_class=RiskClass.BATCH).apply().end(),
+        "more_items_than_the_class_allows": lambda: running(size_bucket=SizeBucket.TO_100).apply().end(),
+        "approved_by_a_frozen_person": lambda: begun().freeze(FreezeScope.PERSON, "joseph").consume(),
+        "a_program_asked_and_one_person_approved": lambda: asked_by("billing", "joseph"),
+        "who_runs_the_program_approved": lambda: asked_by("portal", "joseph"),
+        "who_runs_the_program_signed_its_standing_authority": lambda: restored(requester="portal"),
+        "an_acceptance_of_a_cpe_that_nobody_looked_at": lambda: accepted_a_cpe(Saw.SUMMARY),
+        "a_standing_authority_that_no_leaf_used": lambda: restored(used=False),
+    },
+    StoryFault.SENT_AFTER_END: {
+        "sent_after_the_end": lambda: honest().send(2).sent(step=2),
+    },
+    StoryFault.SENT_UNBEGUN: {
+        "a_step_of_an_item_that_was_not_begun": lambda: running().send(),
+        "a_step_of_an_item_that_is_over": lambda: running().apply().send(2),
+    },
+    StoryFault.NO_TICKET: {
+        "an_outcome_of_a_step_that_was_not_begun": lambda: running().move("running").sent(),
+        "two_outcomes_of_one_step": lambda: running().move("running").send().sent("unknown").sent(),
+    },
+    StoryFault.NO_SUCH_CODE: {
+        "a_verdict_that_there_is_not": lambda: running().move("running").send().write(K.STEP_OUTCOME, 1, 1, 9),
+        "a_state_that_there_is_not": lambda: running().write(K.ITEM_STATE, 1, code=99),
+        "a_step_that_moves_its_item_elsewhere": lambda: running().send(state="applied"),
+    },
+    StoryFault.NO_SUCH_MOVE: {
+        "applied_without_having_begun": lambda: running().move("applied").end(),
+        "an_item_begun_twice": lambda: running().send(state="running").send(2, state="running"),
+        "an_item_begun_again_after_its_end": lambda: running(on_failure=OnFailure.REVERT).apply().send(state="running"),
+        "an_item_that_was_cancelled_is_applied": lambda: running().move("cancelled").move("running"),
+    },
+    StoryFault.SENT_AFTER_CANCEL: {
+        "an_item_begun_after_the_cancel": lambda: running().cancel().send(state="running"),
+    },
+    StoryFault.OUT_OF_ORDER: {
+        "an_item_moves_before_it_was_consumed": lambda: begun().move("skipped"),
+        "resumed_after_it_was_closed": lambda: begun().cancel().write(K.RESUMED),
+    },
+    StoryFault.CONSUMED_PAUSED: {
+        "consumed_while_paused": lambda: begun().write(K.PAUSED).consume().write(K.RESUMED).apply().end(),
+    },
+    StoryFault.BEGUN_PAUSED: {
+        "an_item_begun_while_paused": lambda: running().write(K.PAUSED).apply().write(K.RESUMED).end(),
+    },
+    StoryFault.ENDED_UNSTARTED: {
+        "an_outcome_of_a_plan_that_waits": lambda: begun().end(),
+    },
+    StoryFault.OUTCOME_DISAGREES: {
+        "an_outcome_expired_of_what_was_cancelled": lambda: begun().cancel().close(OutcomeState.EXPIRED),
+    },
+    StoryFault.BAD_STATEMENT: {
+        "a_resume_by_one_of_another_agent": lambda: paused_by_statements("far"),
+    },
+}
+
+
+for _fault, _lies in LIES.items():
+    for _name, _make in _lies.items():
+        MADE[_name] = partial(exported, _make), _fault
+LYING: Mapping[str, tuple[Callable[[], Export], StoryFault]] = MADE
 
 
 # --- what is true ---------------------------------------------------------------------------------------------------
 
 
 def cancelled() -> Tale:
-    tale = begun()
-    tale.cancel()
-    tale.write(K.EXPORTED)
-    tale.close(OutcomeState.CANCELLED)
-    return tale
+    return begun().cancel().write(K.EXPORTED).close(OutcomeState.CANCELLED)
 
 
 def reverted() -> Tale:
     """A half that is taken back, also after the cancel."""
-    tale = running(on_failure=OnFailure.REVERT)
-    tale.move("running")
-    tale.send()
-    tale.sent()
-    tale.send(2)
-    tale.sent("not-applied", 2)
-    tale.cancel()
-    tale.move("needs-a-person")
-    tale.send()
-    tale.sent()
-    tale.move("reverted")
-    tale.end()
-    return tale
+    return (
+        running(on_failure=OnFailure.REVERT)
+        .move("running")
+        .send()
+        .sent()
+        .send(2)
+        .sent("not-applied", 2)
+        .cancel()
+        .move("needs-a-person")
+        .send()
+        .sent()
+        .move("reverted")
+        .end()
+    )
 
 
 def judged_again() -> Tale:
     """A run that went on twice, and whose item was judged later; a fallback made good what diverged."""
-    tale = running()
-    tale.move("running")
-    tale.send()
-    tale.sent()
-    tale.send(2)
-    tale.sent("diverged", 2)
-    tale.send(3)
-    tale.sent(step=3)
-    tale.move("set-not-enforced")
-    tale.end()
-    tale.write(K.RESUMED)
-    tale.move("running")
-    tale.move("set-at-next-login")
-    tale.end(2)
-    tale.write(K.EXPORTED)
-    tale.move("applied")
-    tale.end(3)
-    return tale
+    return (
+        running()
+        .move("running")
+        .send()
+        .sent()
+        .send(2)
+        .sent("diverged", 2)
+        .send(3)
+        .sent(step=3)
+        .move("set-not-enforced")
+        .end()
+        .write(K.RESUMED)
+        .move("running")
+        .move("set-at-next-login")
+        .end(2)
+        .write(K.EXPORTED)
+        .move("applied")
+        .end(3)
+    )
 
 
 def begun_by_a_leaf_of_its_own() -> Tale:
     """As agents wrote it before the first about-to began its item; and one item that waited in between."""
-    tale = running()
-    tale.move("running")
-    tale.send()
-    tale.sent()
-    tale.move("applied")
-    tale.move("waiting", 2)
-    tale.apply(2)
-    tale.end()
-    return tale
+    return running().move("running").send().sent().move("applied").move("waiting", 2).apply(2).end()
 
 
 def paused_for_a_while() -> Tale:
     """What was begun goes on, an item that has nothing to send may end, and the rest begins once it is resumed."""
-    tale = begun()
-    tale.write(K.PAUSED)
-    tale.write(K.RESUMED)
-    tale.consume()
-    tale.send(state="running")
-    tale.write(K.PAUSED)
-    tale.sent()
-    tale.send(2)
-    tale.sent(step=2)
-    tale.move("applied")
-    tale.move("waiting", 2)
-    tale.move("running", 3)
-    tale.move("applied", 3)
-    tale.write(K.RESUMED)
-    tale.apply(2)
-    tale.end()
-    return tale
+    return (
+        begun()
+        .write(K.PAUSED)
+        .write(K.RESUMED)
+        .consume()
+        .send(state="running")
+        .write(K.PAUSED)
+        .sent()
+        .send(2)
+        .sent(step=2)
+        .move("applied")
+        .move("waiting", 2)
+        .move("running", 3)
+        .move("applied", 3)
+        .write(K.RESUMED)
+        .apply(2)
+        .end()
+    )
 
 
 def with_a_pause_of_another_plan() -> Tale:
@@ -888,36 +571,23 @@ def paused_by_statements(resumed_by: str = "joseph") -> Tale:
     pause = Pause(TRUST_ID, "0a" * 16, plan_sha256, "maria", tale.minute)
     tale.tell(K.PAUSED, statements.sign(pause, [key("maria")]))
     resume = Resume(TRUST_ID, "0b" * 16, plan_sha256, resumed_by, tale.minute)
-    tale.tell(K.RESUMED, statements.sign(resume, [key(resumed_by)]))
-    tale.apply()
-    tale.end()
+    tale.tell(K.RESUMED, statements.sign(resume, [key(resumed_by)])).apply().end()
     return tale
 
 
 def frozen_for_a_while() -> Tale:
     tale = begun()
-    first, second = tale.freeze(), tale.freeze(FreezeScope.PERSON, "tech4")
-    tale.unfreeze(first, also=[second, tale.freeze(FreezeScope.AGENT, AGENT)])
-    tale.freeze(FreezeScope.PERSON, "lena")
-    tale.freeze(FreezeScope.AGENT, "bb" * 16)
-    tale.freeze(expires=MINUTE)
-    tale.consume()
-    tale.apply()
-    tale.end()
+    tale.freeze().freeze(FreezeScope.PERSON, "tech4").freeze(FreezeScope.AGENT, AGENT)
+    first, *others = tale.freezes
+    tale.unfreeze(lifts=first, also=others).freeze(FreezeScope.PERSON, "lena")
+    tale.freeze(FreezeScope.AGENT, "bb" * 16).freeze(expires=MINUTE).consume().apply().end()
     return tale
 
 
 def reviewed(decision: Decision = Decision.APPROVE) -> Tale:
     """One person did it alone; another one looked, after an outcome that came later too."""
-    tale = Tale(plan(risk_class=RiskClass.ALONE, action=Action.RESTORE))
-    tale.begin()
-    tale.approve("maria")
-    tale.consume()
-    tale.write(K.REVIEW_OPENED)
-    tale.write(K.PAUSED)
-    tale.write(K.RESUMED)
-    tale.apply()
-    tale.end()
+    tale = Tale(plan(risk_class=RiskClass.ALONE, action=Action.RESTORE)).begin().approve("maria").consume()
+    tale.write(K.REVIEW_OPENED).write(K.PAUSED).write(K.RESUMED).apply().end()
     tale.minute += 2
     tale.end(2)
     seen = approval(tale.plan, "joseph", decision=decision, not_before=MINUTE + 1, not_after=MINUTE + 60)
@@ -969,28 +639,17 @@ def cut_with_its_outcome() -> Export:
 
 
 def written_before() -> Export:
-    tale = Tale(names=False)
-    tale.begin()
-    tale.approve()
-    tale.consume()
-    tale.apply()
-    tale.end()
-    return tale.export()
+    return Tale(names=False).begin().approve().consume().apply().end().export()
 
 
 def closed_before_there_was_a_leaf() -> Export:
-    tale = begun()
-    tale.cancel()
+    tale = begun().cancel()
     tale.statements.append(tale.outcome(state=OutcomeState.CANCELLED))
     return tale.export(without=[0])
 
 
 def a_freeze_that_is_not_shown() -> Export:
-    tale = begun()
-    tale.freeze()
-    tale.consume()
-    tale.apply()
-    tale.end()
+    tale = begun().freeze().consume().apply().end()
     return tale.export(statements_=[e for e in tale.statements if "freeze" not in e.payload_type])
 
 

@@ -8,8 +8,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.builders.operator import sha, trust
 from tests.servers import program
-from tests.trust.helpers import sha, trust
 from trust import proof
 
 SCRIPT = Path(__file__).parent / "second" / "verify.js"

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
-from tests.trust.helpers import (
+from tests.builders.operator import (
     AGENT,
     MINUTE,
     ORIGIN,
@@ -56,6 +56,7 @@ class Tale:
     log: list[Written] = field(default_factory=list)
     statements: list[Envelope] = field(default_factory=list)
     states: dict[int, str] = field(default_factory=dict)
+    freezes: list[Envelope] = field(default_factory=list)
     mine: int = 0
     minute: int = MINUTE
     names: bool = True
@@ -76,64 +77,74 @@ class Tale:
         of_plan: bool = True,
         record: dict[str, object] | None = None,
         actor: bytes = leaf.NO_ACTOR,
-    ) -> int:
-        """Write a leaf; return its index."""
+    ) -> Tale:
+        """Write a leaf."""
         said = json.dumps({"what": kind.word, **(record if record and self.names else {})}).encode()
         salt = hashlib.sha256(b"salt%d" % len(self.log)).digest()
         plan_ = self.sha256 if of_plan else leaf.NO_PLAN
         one = Leaf(kind, self.minute, leaf.commitment(salt, said), plan_, 1, item, step, code, actor)
         self.log.append(Written(one, leaf.encode(one), said, salt))
         self.mine += of_plan
-        return len(self.log) - 1
+        return self
 
-    def tell(self, kind: LeafKind, statement: Envelope, *, of_plan: bool = True, actor: bytes = leaf.NO_ACTOR) -> int:
+    def tell(self, kind: LeafKind, statement: Envelope, *, of_plan: bool = True, actor: bytes = leaf.NO_ACTOR) -> Tale:
         """Keep a statement and write its leaf."""
         self.statements.append(statement)
         return self.write(kind, of_plan=of_plan, record={STATEMENT: sha_of(statement)}, actor=actor)
 
-    def begin(self) -> None:
+    def begin(self) -> Tale:
         self.write(K.START, of_plan=False)
         self.write(K.PLAN)
+        return self
 
-    def approve(self, who: str = "joseph", **changes: object) -> None:
+    def approve(self, who: str = "joseph", **changes: object) -> Tale:
         self.tell(K.APPROVAL, approval(self.plan, who, **changes))
+        return self
 
-    def consume(self) -> None:
+    def consume(self) -> Tale:
         self.write(K.CONSUMED)
+        return self
 
-    def move(self, state: str, item: int = 1) -> None:
+    def move(self, state: str, item: int = 1) -> Tale:
         self.states[item] = state
         self.write(K.ITEM_STATE, item, code=ITEM_STATE_CODES[state])
+        return self
 
-    def send(self, step: int = 1, item: int = 1, state: str = "") -> None:
+    def send(self, step: int = 1, item: int = 1, state: str = "") -> Tale:
         """Begin a step, and with a state its item as well."""
         if state:
             self.states[item] = state
         self.write(K.ABOUT_TO, item, step, ITEM_STATE_CODES.get(state, 0))
+        return self
 
-    def sent(self, verdict: str = "applied", step: int = 1, item: int = 1) -> None:
+    def sent(self, verdict: str = "applied", step: int = 1, item: int = 1) -> Tale:
         self.write(K.STEP_OUTCOME, item, step, VERDICT_CODES[verdict])
+        return self
 
-    def apply(self, item: int = 1) -> None:
+    def apply(self, item: int = 1) -> Tale:
         self.send(item=item, state="running")
         self.sent(item=item)
         self.move("applied", item)
+        return self
 
-    def cancel(self, person: str = "maria") -> None:
+    def cancel(self, person: str = "maria") -> Tale:
         told = Cancel(TRUST_ID, "01" * 16, (self.sha256.hex(),), person, self.minute)
         self.tell(K.CANCEL, statements.sign(told, [key(person)]))
+        return self
 
     def freeze(
         self, scope: FreezeScope = FreezeScope.ALL, target: str = "", person: str = "maria", expires: int = 0
-    ) -> Envelope:
+    ) -> Tale:
         told = statements.sign(Freeze(TRUST_ID, "02" * 16, scope, target, person, self.minute, expires), [key(person)])
-        self.tell(K.FREEZE, told, of_plan=False)
-        return told
+        self.freezes.append(told)
+        return self.tell(K.FREEZE, told, of_plan=False)
 
-    def unfreeze(self, frozen: Envelope, *people: str, also: Sequence[Envelope] = ()) -> None:
+    def unfreeze(self, *people: str, lifts: Envelope | None = None, also: Sequence[Envelope] = ()) -> Tale:
+        """Lift freezes: the newest one, or those that are named."""
         who = people or ("maria", "lena")
-        told = Unfreeze(TRUST_ID, sha_of(frozen), who[0], self.minute, tuple(map(sha_of, also)))
+        told = Unfreeze(TRUST_ID, sha_of(lifts or self.freezes[-1]), who[0], self.minute, tuple(map(sha_of, also)))
         self.tell(K.UNFREEZE, statements.sign(told, [key(p) for p in who]), of_plan=False)
+        return self
 
     def outcome(self, seq: int = 1, **changes: object) -> Envelope:
         items = Counter(self.states.values())
@@ -143,15 +154,17 @@ class Tale:
         )  # fmt: skip
         return statements.sign(replace(told, **changes), [key("agent-plan")])
 
-    def end(self, seq: int = 1, leaves: int | None = None, **changes: object) -> None:
+    def end(self, seq: int = 1, leaves: int | None = None, **changes: object) -> Tale:
         told = self.outcome(seq, **changes)
         self.statements.append(told)
         count = self.mine + 1 if leaves is None else leaves
         self.write(K.CHANGE_FINISHED, record={STATEMENT: sha_of(told), PLAN_LEAVES: count})
+        return self
 
-    def close(self, state: OutcomeState) -> None:
+    def close(self, state: OutcomeState) -> Tale:
         """End what never started."""
         self.end(state=state, buckets={})
+        return self
 
     def nodes(self) -> merkle.Nodes:
         store: dict[tuple[int, int], bytes] = {}
@@ -189,13 +202,7 @@ class Tale:
 
 def honest() -> Tale:
     """One suspension, from its preview to its outcome."""
-    tale = Tale()
-    tale.begin()
-    tale.approve()
-    tale.consume()
-    tale.apply()
-    tale.end()
-    return tale
+    return Tale().begin().approve().consume().apply().end()
 
 
 def bytes_of(export: Export) -> bytes:

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from tests.trust.helpers import AGENT, DAY, NOW, ZEROS, key, person, plan, root_key, sha, signed_trust, trust
+from tests.builders.operator import AGENT, DAY, NOW, ZEROS, key, person, plan, root_key, sha, signed_trust, trust
 from trust import chain, checkpoint, envelope, limits, statements
 from trust.document import Person, PersonKey, Quorum, Root, ServiceAccount, TrustedAgent, Witness, WitnessOperator
 from trust.errors import MalformedKeyError, MalformedStatementError, NotUnderstoodError, Reason, RefusedError

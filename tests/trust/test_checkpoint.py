@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trust.helpers import key
+from tests.builders.operator import key
 from trust import checkpoint, limits, merkle
 from trust.checkpoint import Checkpoint, VerifierKey
 from trust.errors import MalformedNoteError

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from securesystemslib.dsse import Envelope as Oracle
 
-from tests.trust.helpers import key
+from tests.builders.operator import key
 from trust import envelope, limits
 from trust.envelope import Envelope, Signature
 from trust.errors import MalformedEnvelopeError, Reason, RefusedError

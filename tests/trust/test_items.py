@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trust.helpers import documents, item
+from tests.builders.operator import documents, item
 from trust import items, limits, merkle
 from trust.errors import MalformedStatementError
 from trust.items import (  # fmt: skip

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trust.helpers import data_file, key
+from tests.builders.operator import data_file, key
 from trust import keys
 from trust.errors import MalformedKeyError, WrongPassphraseError
 

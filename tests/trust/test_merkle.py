@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trust.helpers import data_file
+from tests.builders.operator import data_file
 from trust import limits, merkle
 from trust.errors import MalformedProofError
 

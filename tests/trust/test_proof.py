@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trust.helpers import (
+from tests.builders.operator import (
     AGENT,
     MINUTE,
     ORIGIN,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trust.helpers import NOW, documents, item, plan
+from tests.builders.operator import NOW, documents, item, plan
 from trust import items, render
 from trust.document import UNKNOWN
 from trust.items import (

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.people import People
-from tests.trust.helpers import AGENT, MINUTE, NOW, TRUST_ID, digest, documents, key, plan
+from tests.builders.operator import AGENT, MINUTE, NOW, TRUST_ID, digest, documents, key, plan
+from tests.builders.people import People
 from trust import answer, envelope, items, limits, seal, statements
 from trust.answer import ViewAnswer
 from trust.errors import MalformedKeyError, MalformedSealError, MalformedStatementError

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.trust.helpers import AGENT, MINUTE, TRUST_ID, approval, key, plan, standing, trust
+from tests.builders.operator import AGENT, MINUTE, TRUST_ID, approval, key, plan, standing, trust
 from trust import document, envelope, limits, policy, statements
 from trust.errors import MalformedStatementError, NotUnderstoodError
 from trust.statements import (

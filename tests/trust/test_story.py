@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from tests.trust.helpers import MINUTE, TRUST_ID, approval, key, plan, sha, signed_standing, trust
+from tests.builders.operator import MINUTE, TRUST_ID, approval, key, plan, sha, signed_standing, trust
 from tests.trust.lying import HONEST, IN_PART, LYING, honest
 from tests.trust.tales import Tale
 from trust import envelope, life, proof, statements
@@ -79,28 +79,19 @@ def test_a_frozen_key_that_is_named_by_a_bad_signature_stops():
     tale.log.clear()
     tale.mine = 0
     del tale.statements[2:]
-    tale.begin()
-    tale.approve()
+    tale.begin().approve()
     good = approval(tale.plan, "lena")
     bad = dataclasses.replace(good, signatures=(dataclasses.replace(good.signatures[0], sig=bytes(64)),))
-    tale.tell(LeafKind.APPROVAL, bad)
-    tale.freeze(FreezeScope.KEY, key("lena").public.hex())
-    tale.consume()
+    tale.tell(LeafKind.APPROVAL, bad).freeze(FreezeScope.KEY, key("lena").public.hex()).consume()
     assert judged(tale.export()).faults == (StoryFault.CONSUMED_FROZEN,)
 
 
 @pytest.mark.parametrize("signer", ["eve", "maria"])
 def test_a_freeze_that_nobody_may_make_or_lift_is_not_shown(signer):
     """The leaf is there: what it froze cannot be told from a statement by a stranger."""
-    tale = Tale()
-    tale.begin()
-    tale.approve()
+    tale = Tale().begin().approve()
     frozen = statements.sign(Freeze(TRUST_ID, "02" * 16, FreezeScope.ALL, "", "maria", MINUTE), [key(signer)])
-    tale.tell(LeafKind.FREEZE, frozen, of_plan=False)
-    tale.unfreeze(frozen)
-    tale.consume()
-    tale.apply()
-    tale.end()
+    tale.tell(LeafKind.FREEZE, frozen, of_plan=False).unfreeze(lifts=frozen).consume().apply().end()
     report = judged(tale.export())
     assert report.ok
     assert report.whole == (signer == "maria")
@@ -143,11 +134,6 @@ def test_a_file_that_shows_too_little_says_so(name):
 
 
 def test_what_lifts_a_freeze_that_is_not_there_lifts_nothing():
-    tale = Tale()
-    tale.begin()
-    tale.approve()
-    tale.unfreeze(approval(tale.plan, "lena"))
-    tale.consume()
-    tale.apply()
-    tale.end()
+    tale = Tale().begin().approve()
+    tale.unfreeze(lifts=approval(tale.plan, "lena")).consume().apply().end()
     assert judged(tale.export()).ok

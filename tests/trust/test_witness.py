@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trust.helpers import ORIGIN, key, trust
+from tests.builders.operator import ORIGIN, key, trust
 from trust import checkpoint, limits, merkle, witness
 from trust.checkpoint import Checkpoint, VerifierKey
 from trust.document import Quorum, Witness, WitnessOperator

@@ -24,9 +24,9 @@ from lab.population import TARIFFS, LabService
 from lab.radius_client import Endpoint
 from lab.staff import Staff, write_disabled_group
 from lab.truth import History, LineState, OnlineSession
+from tests.builders.people import any_time
 from tests.e2e.files import Files, dsn_of, lab_files, ref_of, stamp
 from tests.e2e.site import ApiRefusedError, Json, Site, b64, items_of, open_site
-from tests.people import any_time
 from tests.servers import MariaDB, PostgreSQL, RadiusDatabase
 from tests.year.claims import ItemFact, Recorded, Wanted, differences, false_already, false_at_end, opened
 from tests.year.moved_time import MovedTime, moved_time

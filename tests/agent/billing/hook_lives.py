@@ -24,7 +24,7 @@ from agent.inventory.ledger import HeardDone, KeepHeard, RecordPayments, heard_o
 from agent.runtime.clock import SystemClock
 from agent.runtime.notifier import Notifier
 from agent.store.db import Store
-from tests.agent.store.stores import open_store
+from tests.builders.store import open_store
 
 SOURCE, TOKEN, SECRET = "main", "cd" * 20, b"a secret"
 STYLE = HmacStyle("x-signature", HookHash.SHA256)

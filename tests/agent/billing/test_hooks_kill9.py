@@ -19,7 +19,7 @@ import trio
 from agent.billing_model.hmac_hooks import event_of
 from agent.inventory import ledger
 from tests.agent.billing.hook_lives import SECRET, SOURCE, TOKEN
-from tests.agent.store.stores import open_store
+from tests.builders.store import open_store
 
 ROOT = Path(__file__).parents[3]
 SENDERS = 4

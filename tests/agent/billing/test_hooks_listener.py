@@ -27,8 +27,8 @@ from agent.reasons import HookReason, TargetReason
 from agent.runtime.errors import BindError
 from agent.store.errors import StoreFailedError
 from lab.router.certificate import make_certificate
-from tests.agent.connectors.contexts import commit
-from tests.fakes import FakeClock
+from tests.builders.clock import FakeClock
+from tests.builders.connector import commit
 
 SECRET, TOKEN = b"whsec", "ab" * 20
 STYLE = HmacStyle("x-signature", HookHash.SHA256)
@@ -152,6 +152,12 @@ async def until(seen: Callable[[], bool]) -> None:
             await trio.sleep(0.01)
 
 
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    async with listening() as made:
+        yield made
+
+
 async def test_a_call_is_durable_before_it_is_answered() -> None:
     desk = Desk(gate=trio.Event())
     async with listening(desk) as site, trio.open_nursery() as nursery:
@@ -171,47 +177,43 @@ async def test_a_call_is_durable_before_it_is_answered() -> None:
     assert [source for source, _ in desk.kept] == ["main"]
 
 
-async def test_one_that_comes_again_is_kept_once_and_answered_alike() -> None:
-    async with listening() as site:
-        assert await site.call() == await site.call()
-        assert len(site.desk.kept) == 1
+async def test_one_that_comes_again_is_kept_once_and_answered_alike(site: Site) -> None:
+    assert await site.call() == await site.call()
+    assert len(site.desk.kept) == 1
 
 
-async def test_several_calls_on_one_connection() -> None:
-    async with listening() as site:
-        signed = hmac.new(SECRET, b"{}", hashlib.sha256).hexdigest()
-        head = f"POST /hook/main/{TOKEN} HTTP/1.1\r\nHost: a\r\nX-Signature: {signed}\r\nContent-Length: 2\r\n\r\n"
-        async with await trio.open_tcp_stream("127.0.0.1", site.listener.port) as stream:
-            for _ in range(3):
-                assert (await exchange(stream, head.encode() + b"{}"))[0] == 200
+async def test_several_calls_on_one_connection(site: Site) -> None:
+    signed = hmac.new(SECRET, b"{}", hashlib.sha256).hexdigest()
+    head = f"POST /hook/main/{TOKEN} HTTP/1.1\r\nHost: a\r\nX-Signature: {signed}\r\nContent-Length: 2\r\n\r\n"
+    async with await trio.open_tcp_stream("127.0.0.1", site.listener.port) as stream:
+        for _ in range(3):
+            assert (await exchange(stream, head.encode() + b"{}"))[0] == 200
 
 
-async def test_a_call_that_was_forged_is_not_told_why() -> None:
-    async with listening() as site:
-        answers = [
-            await site.call(path=path, method=method)
-            for path, method in [
-                (f"/hook/main/{TOKEN[:-1]}", "POST"),
-                (f"/hook/main/{TOKEN}x", "POST"),
-                (f"/hook/other/{TOKEN}", "POST"),
-                ("/hook/main/", "POST"),
-                ("/", "POST"),
-                (f"/hooks/main/{TOKEN}", "POST"),
-                (f"/hook/main/{TOKEN}", "GET"),
-            ]
+async def test_a_call_that_was_forged_is_not_told_why(site: Site) -> None:
+    answers = [
+        await site.call(path=path, method=method)
+        for path, method in [
+            (f"/hook/main/{TOKEN[:-1]}", "POST"),
+            (f"/hook/main/{TOKEN}x", "POST"),
+            (f"/hook/other/{TOKEN}", "POST"),
+            ("/hook/main/", "POST"),
+            ("/", "POST"),
+            (f"/hooks/main/{TOKEN}", "POST"),
+            (f"/hook/main/{TOKEN}", "GET"),
         ]
-        assert {(status, body) for status, _, body in answers} == {(404, b"")}
-        assert all(answer == answers[0] for answer in answers)
-        status, fields, body = await site.call(secret=b"other")
-        assert (status, body, set(fields)) == (401, b"", set(answers[0][1]))
-        assert site.desk.verified == 1
-        assert site.refused == {"": {"unknown-path": 7}, "main": {"forged": 1}}
-        assert (site.desk.kept, site.desk.rings) == ([], 0)
+    ]
+    assert {(status, body) for status, _, body in answers} == {(404, b"")}
+    assert all(answer == answers[0] for answer in answers)
+    status, fields, body = await site.call(secret=b"other")
+    assert (status, body, set(fields)) == (401, b"", set(answers[0][1]))
+    assert site.desk.verified == 1
+    assert site.refused == {"": {"unknown-path": 7}, "main": {"forged": 1}}
+    assert (site.desk.kept, site.desk.rings) == ([], 0)
 
 
-async def test_a_query_behind_the_path_changes_nothing() -> None:
-    async with listening() as site:
-        assert (await site.call(path=f"/hook/main/{TOKEN}?a=1"))[0] == 200
+async def test_a_query_behind_the_path_changes_nothing(site: Site) -> None:
+    assert (await site.call(path=f"/hook/main/{TOKEN}?a=1"))[0] == 200
 
 
 async def test_senders_of_one_source_are_not_those_of_another() -> None:
@@ -257,13 +259,12 @@ async def test_a_secret_that_is_set_later_is_used_at_once() -> None:
         assert site.refused == {"main": {"no-secret": 1}}
 
 
-async def test_a_body_is_bounded() -> None:
-    async with listening() as site:
-        assert (await site.call(b"x" * 1000))[0] == 200
-        assert (await site.call(b"x" * 1001))[0] == 413
-        chunked = f"POST /hook/main/{TOKEN} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
-        assert (await site.send(chunked + b"3e9\r\n" + b"x" * 1001 + b"\r\n0\r\n\r\n"))[0] == 413
-        assert site.refused == {"main": {"too-large": 2}}
+async def test_a_body_is_bounded(site: Site) -> None:
+    assert (await site.call(b"x" * 1000))[0] == 200
+    assert (await site.call(b"x" * 1001))[0] == 413
+    chunked = f"POST /hook/main/{TOKEN} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    assert (await site.send(chunked + b"3e9\r\n" + b"x" * 1001 + b"\r\n0\r\n\r\n"))[0] == 413
+    assert site.refused == {"main": {"too-large": 2}}
 
 
 async def test_all_bodies_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,11 +289,10 @@ async def test_all_bodies_together_are_bounded(monkeypatch: pytest.MonkeyPatch) 
         f"POST /hook/main/{TOKEN} HTTP/1.1\nHost: a\nContent-Length: 2\n\n{{}}".encode(),
     ],
 )
-async def test_what_is_no_http_is_refused(data: bytes) -> None:
-    async with listening() as site:
-        assert (await site.send(data))[0] == 400
-        assert site.refused == {"": {"no-http": 1}}
-        assert (await site.call())[0] == 200
+async def test_what_is_no_http_is_refused(site: Site, data: bytes) -> None:
+    assert (await site.send(data))[0] == 400
+    assert site.refused == {"": {"no-http": 1}}
+    assert (await site.call())[0] == 200
 
 
 # --- a proxy ----------------------------------------------------------------------------------------------------------
@@ -347,30 +347,29 @@ async def test_a_client_of_the_proxy_that_fails_too_often_is_not_looked_at() -> 
     ],
     ids=["token-guessed", "token-known"],
 )
-async def test_10_000_forged_calls_cost_little_and_a_real_one_passes(path: str, calls: int) -> None:
+async def test_10_000_forged_calls_cost_little_and_a_real_one_passes(site: Site, path: str, calls: int) -> None:
     """Most are closed at the door: neither HTTP nor a signature is looked at."""
-    async with listening() as site:
-        statuses: list[int] = []
-        half = trio.Event()
+    statuses: list[int] = []
+    half = trio.Event()
 
-        async def forge() -> None:
-            for _ in range(calls // 20):
-                statuses.append((await site.call(path=path, secret=b"other", local="127.0.0.2"))[0])
-                if len(statuses) == calls // 2:
-                    half.set()
+    async def forge() -> None:
+        for _ in range(calls // 20):
+            statuses.append((await site.call(path=path, secret=b"other", local="127.0.0.2"))[0])
+            if len(statuses) == calls // 2:
+                half.set()
 
-        async with trio.open_nursery() as nursery:
-            for _ in range(20):
-                nursery.start_soon(forge)
-            await half.wait()
-            assert (await site.call())[0] == 200
-        assert len(statuses) == calls
-        assert 200 not in statuses
-        answered = sum(1 for status in statuses if status)
-        assert answered < 200, "the rest was closed at the door"
-        assert site.desk.verified <= answered + 1
-        assert site.refused[""]["rate"] >= calls - 200
-        assert len(site.desk.kept) == 1
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(forge)
+        await half.wait()
+        assert (await site.call())[0] == 200
+    assert len(statuses) == calls
+    assert 200 not in statuses
+    answered = sum(1 for status in statuses if status)
+    assert answered < 200, "the rest was closed at the door"
+    assert site.desk.verified <= answered + 1
+    assert site.refused[""]["rate"] >= calls - 200
+    assert len(site.desk.kept) == 1
 
 
 async def test_strangers_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,9 +21,11 @@ from agent.inventory import ledger
 from agent.inventory.importing import Importer
 from agent.inventory.ledger import KeepHeard
 from agent.store.log_store import Sealed
-from tests.agent.billing.fake_source import FakeBilling, refused, terms
-from tests.agent.changes.rig import TRANSITIONS, CrashingStore
-from tests.fakes import FakeClock
+from tests.builders.billing import FakeBilling, refused, terms
+from tests.builders.clock import FakeClock
+from tests.builders.job import TRANSITIONS, CrashingStore
+
+pytestmark = pytest.mark.virtual_time
 
 
 class SourcesRig:
@@ -87,7 +89,7 @@ def rig(tmp_path: Path) -> Iterator[SourcesRig]:
     made.store.close()
 
 
-async def test_all_accounts_are_read_in_their_time(rig: SourcesRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_all_accounts_are_read_in_their_time(rig: SourcesRig) -> None:
     rig.add("C-1", "C-2")
     assert (rig.state(), rig.sources.doubt("C-1")) == (BillingState.NEVER, "main is never: it was not read yet")
     async with rig.running():
@@ -101,9 +103,7 @@ async def test_all_accounts_are_read_in_their_time(rig: SourcesRig, autojump_clo
     assert rig.noted == {"fake-billing/main": ""}
 
 
-async def test_what_fails_is_doubt_at_once_and_tried_again_soon(
-    rig: SourcesRig, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_what_fails_is_doubt_at_once_and_tried_again_soon(rig: SourcesRig) -> None:
     rig.add("C-1")
     async with rig.running():
         rig.billing.fails = [refused(), refused()]
@@ -116,7 +116,7 @@ async def test_what_fails_is_doubt_at_once_and_tried_again_soon(
         assert rig.state() is BillingState.FRESH
 
 
-async def test_a_state_outlives_a_restart(rig: SourcesRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_state_outlives_a_restart(rig: SourcesRig) -> None:
     rig.add("C-1")
     async with rig.running():
         rig.billing.fails = [refused(state=BillingState.REFUSED) for _ in range(99)]
@@ -127,9 +127,7 @@ async def test_a_state_outlives_a_restart(rig: SourcesRig, autojump_clock: trio.
     assert rig.overdue("C-1") == 34
 
 
-async def test_a_source_is_left_alone_as_long_as_it_asks(
-    rig: SourcesRig, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_a_source_is_left_alone_as_long_as_it_asks(rig: SourcesRig) -> None:
     rig.add("C-1")
     async with rig.running():
         rig.billing.fails = [refused(retry_after_s=2000)]
@@ -144,7 +142,7 @@ async def test_a_source_is_left_alone_as_long_as_it_asks(
         assert rig.state() is BillingState.FRESH
 
 
-async def test_accounts_grow_stale(rig: SourcesRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_accounts_grow_stale(rig: SourcesRig) -> None:
     rig.add("C-1")
     async with rig.running():
         rig.billing.hangs = True
@@ -158,7 +156,7 @@ async def test_accounts_grow_stale(rig: SourcesRig, autojump_clock: trio.testing
     assert rig.state() is BillingState.STALE
 
 
-async def test_a_shrunk_reading_waits_for_a_person(rig: SourcesRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_shrunk_reading_waits_for_a_person(rig: SourcesRig) -> None:
     rig.add(*(f"C-{n}" for n in range(40)))
     async with rig.running():
         for n in range(30):
@@ -181,7 +179,7 @@ async def test_a_shrunk_reading_waits_for_a_person(rig: SourcesRig, autojump_clo
         assert await rig.sources.accept("main", "maria") is None
 
 
-async def test_an_accepted_size_covers_no_other_one(rig: SourcesRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_an_accepted_size_covers_no_other_one(rig: SourcesRig) -> None:
     rig.add(*(f"C-{n}" for n in range(80)))
     async with rig.running():
         for n in range(50):
@@ -195,7 +193,7 @@ async def test_an_accepted_size_covers_no_other_one(rig: SourcesRig, autojump_cl
         assert rig.sources.now("main").detail == "accounts: 30 before, 2 now: less than half"
 
 
-async def test_a_due_day_that_passes_swells_nothing(rig: SourcesRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_due_day_that_passes_swells_nothing(rig: SourcesRig) -> None:
     rig.add(*(f"C-{n}" for n in range(40)))
     rig.clock.start_wall_s -= 40 * 86_400  # all invoices are due tomorrow
     async with rig.running():
@@ -205,7 +203,7 @@ async def test_a_due_day_that_passes_swells_nothing(rig: SourcesRig, autojump_cl
         assert (rig.state(), ledger.status(rig.store.query, "main").overdue) == (BillingState.FRESH, 40)
 
 
-async def test_an_empty_reading_is_not_stored(rig: SourcesRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_an_empty_reading_is_not_stored(rig: SourcesRig) -> None:
     rig.add("C-1")
     async with rig.running():
         rig.billing.debts.clear()
@@ -218,7 +216,7 @@ async def test_an_empty_reading_is_not_stored(rig: SourcesRig, autojump_clock: t
 # --- questions at the last moment ---
 
 
-async def test_many_about_tos_cost_one_call(rig: SourcesRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_many_about_tos_cost_one_call(rig: SourcesRig) -> None:
     names = [f"C-{n}" for n in range(30)]
     rig.add(*names)
     rig.billing.takes_s = 0.5
@@ -234,7 +232,7 @@ async def test_many_about_tos_cost_one_call(rig: SourcesRig, autojump_clock: tri
         assert rig.overdue("C-7") == 0
 
 
-async def test_a_young_account_is_not_asked_for_again(rig: SourcesRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_young_account_is_not_asked_for_again(rig: SourcesRig) -> None:
     rig.add("C-1")
     async with rig.running():
         await rig.sources.refresh(["C-1"])
@@ -245,9 +243,7 @@ async def test_a_young_account_is_not_asked_for_again(rig: SourcesRig, autojump_
         assert rig.billing.somes == [("k-C-1",)]
 
 
-async def test_an_account_that_cannot_be_asked_for_is_in_doubt(
-    rig: SourcesRig, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_an_account_that_cannot_be_asked_for_is_in_doubt(rig: SourcesRig) -> None:
     rig.add("C-1", "C-2")
     async with rig.running():
         await trio.sleep(100)
@@ -259,9 +255,7 @@ async def test_an_account_that_cannot_be_asked_for_is_in_doubt(
         assert rig.sources.doubt("C-1") == ""
 
 
-async def test_a_later_reading_ends_the_doubt_of_an_account_that_was_not_read(
-    rig: SourcesRig, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_a_later_reading_ends_the_doubt_of_an_account_that_was_not_read(rig: SourcesRig) -> None:
     rig.add("C-1", "C-2")
     async with rig.running():
         await trio.sleep(100)
@@ -273,9 +267,7 @@ async def test_a_later_reading_ends_the_doubt_of_an_account_that_was_not_read(
         assert (rig.sources.doubt("C-1"), rig.sources.doubt("C-2")) == ("", "")
 
 
-async def test_a_source_that_hangs_holds_nobody_for_long(
-    rig: SourcesRig, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_a_source_that_hangs_holds_nobody_for_long(rig: SourcesRig) -> None:
     rig.add("C-1", "C-2")
     async with rig.running():
         await trio.sleep(100)
@@ -293,7 +285,7 @@ async def test_a_source_that_hangs_holds_nobody_for_long(
         assert (rig.sources.doubt("C-1"), rig.sources.doubt("C-2")) == ("", "")
 
 
-async def test_an_account_that_is_gone_is_gone(rig: SourcesRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_an_account_that_is_gone_is_gone(rig: SourcesRig) -> None:
     rig.add("C-1", "C-2")
     async with rig.running():
         await trio.sleep(100)
@@ -305,7 +297,7 @@ async def test_an_account_that_is_gone_is_gone(rig: SourcesRig, autojump_clock: 
 # --- payments ---
 
 
-async def test_a_payment_has_its_account_read_at_once(rig: SourcesRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_payment_has_its_account_read_at_once(rig: SourcesRig) -> None:
     rig.add("C-1", "C-2")
     async with rig.running():
         await trio.sleep(100)
@@ -317,9 +309,7 @@ async def test_a_payment_has_its_account_read_at_once(rig: SourcesRig, autojump_
         assert (kept.matched_by, kept.settled_s > 0) == ("source", True)
 
 
-async def test_an_authority_that_learns_late_is_asked_again(
-    rig: SourcesRig, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_an_authority_that_learns_late_is_asked_again(rig: SourcesRig) -> None:
     rig.add("C-1")
     async with rig.running():
         await trio.sleep(100)
@@ -330,9 +320,7 @@ async def test_an_authority_that_learns_late_is_asked_again(
         assert rig.overdue("C-1") == 0
 
 
-async def test_a_typed_reference_is_matched_and_an_unknown_one_is_not(
-    rig: SourcesRig, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_a_typed_reference_is_matched_and_an_unknown_one_is_not(rig: SourcesRig) -> None:
     rig.add("C-1001", "C-1002")
     async with rig.running():
         await trio.sleep(100)
@@ -349,9 +337,7 @@ async def test_a_typed_reference_is_matched_and_an_unknown_one_is_not(
         assert ledger.unmatched(rig.store.query) == []
 
 
-async def test_payments_overlap_and_look_far_back_at_times(
-    rig: SourcesRig, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_payments_overlap_and_look_far_back_at_times(rig: SourcesRig) -> None:
     rig.add("C-1")
     rig.billing.pay("C-1")
     start_s = rig.clock.wall_s()
@@ -363,9 +349,7 @@ async def test_payments_overlap_and_look_far_back_at_times(
     assert any(s > 40 * 3600 for s in since[1:])
 
 
-async def test_payments_that_cannot_be_read_leave_accounts_fresh(
-    rig: SourcesRig, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_payments_that_cannot_be_read_leave_accounts_fresh(rig: SourcesRig) -> None:
     rig.add("C-1")
     async with rig.running():
         rig.billing.payment_fails = [refused(), refused()]
@@ -384,7 +368,7 @@ async def ring(rig: SourcesRig, event_id: str = "e1", **heard: object) -> None:
     rig.sources.heard.ring()
 
 
-async def test_a_webhook_has_its_account_read_at_once(rig: SourcesRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_webhook_has_its_account_read_at_once(rig: SourcesRig) -> None:
     rig.add("C-1")
     async with rig.running():
         await trio.sleep(100)
@@ -396,9 +380,7 @@ async def test_a_webhook_has_its_account_read_at_once(rig: SourcesRig, autojump_
         assert ledger.heard_open(rig.store.query) == []
 
 
-async def test_a_webhook_stays_until_it_is_read_even_over_a_restart(
-    rig: SourcesRig, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_a_webhook_stays_until_it_is_read_even_over_a_restart(rig: SourcesRig) -> None:
     rig.add("C-1")
     async with rig.running():
         await trio.sleep(100)
@@ -416,9 +398,7 @@ async def test_a_webhook_stays_until_it_is_read_even_over_a_restart(
         assert ledger.heard_open(rig.store.query) == []
 
 
-async def test_a_webhook_that_cannot_be_read_holds_up_no_other(
-    rig: SourcesRig, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_a_webhook_that_cannot_be_read_holds_up_no_other(rig: SourcesRig) -> None:
     payers = [f"C-{n}" for n in range(6)]
     rig.add(*payers)
     rig.billing.poison = {"event/poison"}
@@ -435,9 +415,7 @@ async def test_a_webhook_that_cannot_be_read_holds_up_no_other(
         assert ledger.heard_open(rig.store.query) == []  # given up: the regular readings find what it rang for
 
 
-async def test_a_webhook_that_only_tries_the_way_costs_nothing(
-    rig: SourcesRig, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_a_webhook_that_only_tries_the_way_costs_nothing(rig: SourcesRig) -> None:
     rig.add("C-1")
     async with rig.running():
         await trio.sleep(100)
@@ -448,9 +426,7 @@ async def test_a_webhook_that_only_tries_the_way_costs_nothing(
         assert ledger.heard_open(rig.store.query) == []
 
 
-async def test_a_signed_body_counts_where_a_webhook_carries_one(
-    rig: SourcesRig, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_a_signed_body_counts_where_a_webhook_carries_one(rig: SourcesRig) -> None:
     rig.add("C-1")
     async with rig.running():
         await trio.sleep(100)

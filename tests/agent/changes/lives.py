@@ -25,8 +25,8 @@ from agent.changes.journal import commands
 from agent.model import Address, Ticket
 from agent.runtime.clock import Clock
 from agent.store.db import Command, Job, Store
-from tests.agent.changes.rig import CrashingStore, Rig, item
-from tests.agent.connectors.fake import World
+from tests.builders.job import CrashingStore, Rig, item
+from tests.builders.world import World
 
 
 @dataclass
@@ -117,8 +117,7 @@ async def first_life(folder: Path, mode: list[str]) -> None:
     rig, world = open_rig(folder, RealClock(), RealStore)
     world.add("u0")
     world.save()
-    plan_id = await rig.save_plan([item(1, "u0", world)])
-    await rig.consume(plan_id)
+    plan_id = await rig.consumed([item(1, "u0", world)])
     if mode[0] == "kill":
         killer = Killer(mode[1], mode[2], int(mode[3]))
         RealStore.dies = staticmethod(killer)
@@ -143,3 +142,20 @@ async def first_life(folder: Path, mode: list[str]) -> None:
 
 if __name__ == "__main__":
     trio.run(first_life, Path(sys.argv[1]), sys.argv[2:])
+
+
+ROOT = Path(__file__).parents[3]
+
+
+BOUNDARIES = [
+    *((when, "AboutTo", 1) for when in ("before", "after")),
+    *((when, "send", n) for n in (1, 2) for when in ("before", "after")),
+    *((when, "NextStep", 1) for when in ("before", "after")),
+    *((when, "EndItem", 1) for when in ("before", "after")),
+    ("before", "Finish", 1),
+]
+
+
+def sent(boundary: tuple[str, str, int]) -> bool:
+    """Choose the instant that the quick suite has: a command is on its way, and nothing is known of it."""
+    return boundary == ("after", "send", 1)

@@ -12,9 +12,9 @@ import trio
 
 from agent.connectors.routeros.carrier_session import Carrier, Endpoint, dial
 from tests.agent.changes.lives import Killer, RealClock, RealStore, run_whole
-from tests.agent.changes.rig import Rig
-from tests.agent.changes.router_world import changes, connector_to, suspension
-from tests.agent.connectors.fake import World
+from tests.builders.job import Rig
+from tests.builders.router import changes, connector_to, suspension
+from tests.builders.world import World
 
 TARGET = "routeros/edge-0"
 
@@ -43,8 +43,7 @@ async def life(folder: Path, port: int, when: str, what: str, n: int) -> None:
     rig = Rig(folder, World(), clock, store_type=RealStore)
     connector = connector_to({TARGET: ("127.0.0.1", port)}, clock, reach)
     rig.connectors = {"routeros": connector}
-    plan_id = await rig.save_plan([await suspension(connector, TARGET, 1, "u0")])
-    await rig.consume(plan_id)
+    plan_id = await rig.consumed([await suspension(connector, TARGET, 1, "u0")])
     DeadlyCarrier.killer = Killer(when, what, n)
     RealStore.dies = staticmethod(DeadlyCarrier.killer)
     await run_whole(rig, plan_id)

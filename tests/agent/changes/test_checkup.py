@@ -19,8 +19,8 @@ from agent.model import Address, Seen, Service, ServiceState
 from agent.reasons import MethodReason
 from agent.runtime.errors import HttpError
 from agent.runtime.host_state import HostState
-from tests.agent.connectors.fake import FakeMethod, World
-from tests.agent.test_api import NOBODY, agent_in
+from tests.builders.agent import NOBODY, agent_in
+from tests.builders.world import FakeMethod, World
 
 
 def by_name(checks: list[dict[str, str]]) -> dict[tuple[str, str], dict[str, str]]:

@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from agent.changes.clock_watch import EVERY_S, ClockWatch
 from agent.changes.engine.apply import Run
 from agent.model import ItemState
-from tests.agent.changes.rig import Rig, item
-from tests.agent.connectors.fake import World
-from tests.fakes import FakeClock
+from tests.builders.clock import FakeClock
+from tests.builders.job import Rig, item
+from tests.builders.world import World
+
+pytestmark = pytest.mark.virtual_time
 
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
-    world = World()
-    world.add("u0")
+    world = World.of("u0")
     rig = Rig(tmp_path, world, FakeClock())
     yield rig
     rig.close()
@@ -41,7 +41,7 @@ def step(rig: Rig, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("jump_s", [3600, -3600, 301, -301])
-async def test_P14_a_jump_halts_and_accept_clears(rig: Rig, autojump_clock: MockClock, jump_s: float) -> None:
+async def test_P14_a_jump_halts_and_accept_clears(rig: Rig, jump_s: float) -> None:
     watched = watch(rig)
     await watched.check()
     assert watched.halted() is None
@@ -58,7 +58,7 @@ async def test_P14_a_jump_halts_and_accept_clears(rig: Rig, autojump_clock: Mock
     rig.evidence.verify()
 
 
-async def test_a_small_step_does_not_halt(rig: Rig, autojump_clock: MockClock) -> None:
+async def test_a_small_step_does_not_halt(rig: Rig) -> None:
     watched = watch(rig)
     await watched.check()
     step(rig, 200)
@@ -67,7 +67,7 @@ async def test_a_small_step_does_not_halt(rig: Rig, autojump_clock: MockClock) -
     assert kinds(rig) == []
 
 
-async def test_a_halt_outlives_a_restart(rig: Rig, autojump_clock: MockClock) -> None:
+async def test_a_halt_outlives_a_restart(rig: Rig) -> None:
     watched = watch(rig)
     await watched.check()
     step(rig, 3600)
@@ -81,7 +81,7 @@ async def test_a_halt_outlives_a_restart(rig: Rig, autojump_clock: MockClock) ->
     assert watch(rig).halted() is None
 
 
-async def test_a_jump_while_the_agent_was_off_is_noticed(rig: Rig, autojump_clock: MockClock) -> None:
+async def test_a_jump_while_the_agent_was_off_is_noticed(rig: Rig) -> None:
     watched = watch(rig)
     with trio.move_on_after(EVERY_S * 3):
         await watched.run()
@@ -91,7 +91,7 @@ async def test_a_jump_while_the_agent_was_off_is_noticed(rig: Rig, autojump_cloc
     assert again.halted() == pytest.approx(-3600, abs=1)
 
 
-async def test_watching_keeps_looking(rig: Rig, autojump_clock: MockClock) -> None:
+async def test_watching_keeps_looking(rig: Rig) -> None:
     watched = watch(rig)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watched.run)
@@ -106,11 +106,10 @@ async def test_watching_keeps_looking(rig: Rig, autojump_clock: MockClock) -> No
         nursery.cancel_scope.cancel()
 
 
-async def test_nothing_is_sent_while_halted_and_it_goes_on_once_accepted(rig: Rig, autojump_clock: MockClock) -> None:
+async def test_nothing_is_sent_while_halted_and_it_goes_on_once_accepted(rig: Rig) -> None:
     watched = watch(rig)
     await watched.check()
-    plan_id = await rig.save_plan([item(1, "u0", rig.world)])
-    await rig.consume(plan_id)
+    plan_id = await rig.consumed([item(1, "u0", rig.world)])
     step(rig, -3600)
 
     async with rig.parts() as made, trio.open_nursery() as nursery:

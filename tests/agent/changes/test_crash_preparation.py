@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from agent.changes.engine.sessions import ItemSessions, Sessions
 from agent.connectors.base import OnDevices, Preparation, PrepareTerms
@@ -20,11 +19,13 @@ from agent.model import Address, Item, ItemState, Listed, Seen
 from agent.services.network import as_read
 from lab.router.store import Event
 from lab.router.table import Row
-from tests.agent.changes.router_world import ENTRIES, FILTER, PROFILES, RouterWorld
-from tests.agent.changes.test_crash import Case, die_everywhere, name
+from tests.agent.changes.crash import Case, die_everywhere, name
 from tests.agent.connectors.routeros.wires import Wire
-from tests.fakes import FakeClock
+from tests.builders.clock import FakeClock
+from tests.builders.router import ENTRIES, FILTER, PROFILES, RouterWorld
 from trust.statements import OnFailure
+
+pytestmark = pytest.mark.virtual_time
 
 S = ItemState
 TARGET = "routeros/edge-0"
@@ -105,7 +106,7 @@ WELL += [Case(later(6, "command-lost")), Case(later(7, "reply-lost"))]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", WELL, ids=name)
-async def test_dies_at_every_boundary(case: Case, tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_dies_at_every_boundary(case: Case, tmp_path: Path) -> None:
     """Each row is added once, in its place, whatever was lost and whenever the agent died."""
     end = await die_everywhere(tmp_path, case, lambda clock, _: PreparedWorld(clock))
     assert end.states == (S.APPLIED,)
@@ -114,9 +115,7 @@ async def test_dies_at_every_boundary(case: Case, tmp_path: Path, autojump_clock
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("stand", "command"), list(enumerate(f"{path}/add" for path in MENUS)))
-async def test_dies_while_a_half_is_taken_back(
-    stand: int, command: str, tmp_path: Path, autojump_clock: MockClock
-) -> None:
+async def test_dies_while_a_half_is_taken_back(stand: int, command: str, tmp_path: Path) -> None:
     """The router refuses a row: those before it go again, and it is as it was."""
     case = Case(on_failure=OnFailure.REVERT)
     end = await die_everywhere(tmp_path, case, lambda clock, _: PreparedWorld(clock, refuses=(command,)))
@@ -125,7 +124,7 @@ async def test_dies_while_a_half_is_taken_back(
 
 
 @pytest.mark.slow
-async def test_a_half_that_cannot_be_taken_back_needs_a_person(tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_a_half_that_cannot_be_taken_back_needs_a_person(tmp_path: Path) -> None:
     refuses = (f"{FILTER}/add", f"{ENTRIES}/remove")
     case = Case(on_failure=OnFailure.REVERT)
     end = await die_everywhere(tmp_path, case, lambda clock, _: PreparedWorld(clock, refuses=refuses))

@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from agent.changes.journal import plans
 from agent.connectors.base import Reach
 from agent.model import ItemState, Verdict
-from tests.agent.changes.router_world import RouterWorld
-from tests.agent.changes.test_crash import Case, becomes, cases, die_everywhere, name
-from tests.fakes import FakeClock
+from tests.agent.changes.crash import Case, becomes, cases, die_everywhere, name
+from tests.builders.clock import FakeClock
+from tests.builders.router import RouterWorld
 from tests.marks import slow_unless
 from trust.statements import OnFailure
+
+pytestmark = pytest.mark.virtual_time
 
 S = ItemState
 
@@ -39,7 +40,7 @@ def shared() -> list[Case]:
 
 
 @pytest.mark.parametrize("case", slow_unless(lambda case: case == Case(), [*shared(), *OWN]), ids=name)
-async def test_P4_dies_at_every_boundary_on_routers(case: Case, tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_P4_dies_at_every_boundary_on_routers(case: Case, tmp_path: Path) -> None:
     end = await die_everywhere(tmp_path, case, lambda clock, case: RouterWorld(clock))
     assert end.states[0] is becomes(case)
 
@@ -55,9 +56,7 @@ BOTH: list[tuple[Case, tuple[str, ...], ItemState]] = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("case", "second", "state"), BOTH, ids=("well", "lost", "second-refuses", "first-refuses"))
-async def test_steps_on_two_routers(
-    case: Case, second: tuple[str, ...], state: ItemState, tmp_path: Path, autojump_clock: MockClock
-) -> None:
+async def test_steps_on_two_routers(case: Case, second: tuple[str, ...], state: ItemState, tmp_path: Path) -> None:
     def make(clock: FakeClock, case: Case) -> RouterWorld:
         world = RouterWorld(clock, on_both=True)
         world.fault("u0@routeros/edge-1", second)
@@ -68,9 +67,7 @@ async def test_steps_on_two_routers(
 
 
 @pytest.mark.parametrize("faults", [("slow",), ("", "slow"), ("reply-lost",), ("", "reply-lost")], ids="+".join)
-async def test_stopped_agent_records_what_is_on_its_way(
-    faults: tuple[str, ...], tmp_path: Path, autojump_clock: MockClock
-) -> None:
+async def test_stopped_agent_records_what_is_on_its_way(faults: tuple[str, ...], tmp_path: Path) -> None:
     """A step that was begun is read to its end before its session closes: the next life has nothing to find out."""
     world = RouterWorld(FakeClock())
     world.add("u0", online=True)
@@ -78,8 +75,7 @@ async def test_stopped_agent_records_what_is_on_its_way(
         items = [await world.item(1, "u0")]
         world.fault("u0", faults)
         rig = world.rig(tmp_path)
-        plan_id = await rig.save_plan(items)
-        await rig.consume(plan_id)
+        plan_id = await rig.consumed(items)
         with trio.CancelScope() as agent:
             world.on_fault = agent.cancel
             await rig.apply(plan_id)

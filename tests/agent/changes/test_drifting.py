@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from agent.changes.drifting import PAUSE_S, SLICE, DriftTempo, DriftWatch, SourceFindings
 from agent.connectors.base import LiveSession
@@ -24,30 +23,16 @@ from agent.reasons import DriftReason
 from agent.runtime import redacting_log
 from agent.services.network import NetworkReader
 from agent.store.db import Tx
-from tests.agent.changes.rig import Rig, item
-from tests.agent.connectors.fake import World
-from tests.fakes import FakeClock
+from tests.builders.clock import FakeClock
+from tests.builders.job import Rig, item
+from tests.builders.store import AddServices
+from tests.builders.world import World
+
+pytestmark = pytest.mark.virtual_time
 
 ACCESS = (AccessMap("fake", "fake/d", frozenset({"20M", "50M"})),)
 TEMPO = DriftTempo(3600, 5)
 CUT = {"plan": "20M", "suspended": "yes"}
-
-
-@dataclass(frozen=True)
-class AddServices:
-    logins: tuple[str, ...]
-    suspended: tuple[str, ...] = ()
-    method: str = "fake"
-
-    def run(self, tx: Tx) -> None:
-        for login in self.logins:
-            row = (f"C-{login}/home", f"C-{login}", "", "home", login, self.method, "20M", "", 0, "{}")
-            tx.run("INSERT INTO service VALUES (?,?,?,?,?,?,?,?,?,?)", row)
-        for login in self.suspended:
-            tx.run(
-                "INSERT INTO reason (service, reason, plan_id, seq) SELECT ?, 'debt', NULL, max(seq) FROM event",
-                (f"C-{login}/home",),
-            )
 
 
 @pytest.fixture
@@ -85,7 +70,7 @@ def listed(rig: Rig) -> dict[str, str]:
     return {one.difference.subject: one.difference.code for one in drift_book.differences(rig.store.query)}
 
 
-async def test_a_clean_network_has_no_difference(rig: Rig, autojump_clock: MockClock) -> None:
+async def test_a_clean_network_has_no_difference(rig: Rig) -> None:
     done = await one_round(rig)
     assert (done.services, done.checked, done.differ, done.unread, done.busy) == (8, 8, 0, 0, 0)
     assert not done.alarm
@@ -96,9 +81,7 @@ async def test_a_clean_network_has_no_difference(rig: Rig, autojump_clock: MockC
     assert drift_book.last_round(rig.store.query) == replace(open_one, id=2)
 
 
-async def test_each_difference_is_found_in_one_round_and_nothing_else(
-    rig: Rig, world: World, autojump_clock: MockClock
-) -> None:
+async def test_each_difference_is_found_in_one_round_and_nothing_else(rig: Rig, world: World) -> None:
     world.values[world.user("u0")] = dict(CUT)  # suspended by hand
     world.values[world.user("u1")] = {"plan": "50M"}
     world.values[world.user("u2")] = {"plan": "20M", "rejected": "Auth-Type"}
@@ -115,7 +98,7 @@ async def test_each_difference_is_found_in_one_round_and_nothing_else(
     assert (done.checked, done.differ) == (8, 5)
 
 
-async def test_nothing_is_sent_and_nothing_mends_itself(rig: Rig, world: World, autojump_clock: MockClock) -> None:
+async def test_nothing_is_sent_and_nothing_mends_itself(rig: Rig, world: World) -> None:
     world.values[world.user("u6")] = {"plan": "20M"}
     size = rig.store.size
     await one_round(rig)
@@ -124,9 +107,7 @@ async def test_nothing_is_sent_and_nothing_mends_itself(rig: Rig, world: World, 
     assert listed(rig) == {"C-u6/home": DriftReason.SUSPENSION_GONE}
 
 
-async def test_since_when_a_difference_is_seen_stays_and_what_is_mended_is_gone(
-    rig: Rig, world: World, autojump_clock: MockClock
-) -> None:
+async def test_since_when_a_difference_is_seen_stays_and_what_is_mended_is_gone(rig: Rig, world: World) -> None:
     world.values[world.user("u6")] = {"plan": "20M"}
     await one_round(rig)
     first = drift_book.differences(rig.store.query)[0]
@@ -142,9 +123,7 @@ async def test_since_when_a_difference_is_seen_stays_and_what_is_mended_is_gone(
     assert list(listed(rig)) == ["C-u0/home"]
 
 
-async def test_what_cannot_be_read_is_neither_different_nor_fine(
-    rig: Rig, world: World, autojump_clock: MockClock
-) -> None:
+async def test_what_cannot_be_read_is_neither_different_nor_fine(rig: Rig, world: World) -> None:
     world.values[world.user("u6")] = {"plan": "20M"}
     world.dead.add("fake/d")
     done = await one_round(rig)
@@ -153,7 +132,7 @@ async def test_what_cannot_be_read_is_neither_different_nor_fine(
     assert {one.why for one in drift_book.unread(rig.store.query)} == {"fake/d is dead"}
 
 
-async def test_services_that_nobody_can_check_are_named(rig: Rig, world: World, autojump_clock: MockClock) -> None:
+async def test_services_that_nobody_can_check_are_named(rig: Rig, world: World) -> None:
     await rig.store.run(AddServices(("away",), method="gone"))
 
     @dataclass(frozen=True)
@@ -175,9 +154,7 @@ async def test_services_that_nobody_can_check_are_named(rig: Rig, world: World, 
 # --- beside changes, and while rows are being edited ---
 
 
-async def test_a_service_that_a_running_change_touches_is_not_judged(
-    rig: Rig, world: World, autojump_clock: MockClock
-) -> None:
+async def test_a_service_that_a_running_change_touches_is_not_judged(rig: Rig, world: World) -> None:
     for login in ("u1", "u3"):
         world.values[world.user(login)] = {"plan": "50M"}
     plan_id = await rig.save_plan([item(1, "u1", world)])
@@ -188,11 +165,8 @@ async def test_a_service_that_a_running_change_touches_is_not_judged(
     assert (done.busy, list(listed(rig))) == (1, ["C-u3/home"])
 
 
-async def test_a_change_that_began_and_ended_between_two_reads_is_no_difference(
-    rig: Rig, world: World, autojump_clock: MockClock
-) -> None:
-    plan_id = await rig.save_plan([item(1, "u1", world)])
-    await rig.consume(plan_id)
+async def test_a_change_that_began_and_ended_between_two_reads_is_no_difference(rig: Rig, world: World) -> None:
+    plan_id = await rig.consumed([item(1, "u1", world)])
     async with watching(rig) as watch:
         read = watch._network.read_states
 
@@ -207,9 +181,7 @@ async def test_a_change_that_began_and_ended_between_two_reads_is_no_difference(
     assert (await one_round(rig)).differ == 0
 
 
-async def test_rows_that_are_just_being_edited_are_no_difference(
-    rig: Rig, world: World, autojump_clock: MockClock
-) -> None:
+async def test_rows_that_are_just_being_edited_are_no_difference(rig: Rig, world: World) -> None:
     world.values[world.user("u1")] = {"plan": "50M"}  # deleted and written anew, in two transactions
 
     async with watching(rig) as watch, trio.open_nursery() as nursery:
@@ -226,9 +198,7 @@ async def test_rows_that_are_just_being_edited_are_no_difference(
 # --- alarm ---
 
 
-async def test_one_alarm_instead_of_thousands(
-    rig: Rig, world: World, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_one_alarm_instead_of_thousands(rig: Rig, world: World, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "agent.drift")
     for n in range(6):
         world.values[world.user(f"u{n}")] = {"plan": "50M"}
@@ -243,7 +213,7 @@ async def test_one_alarm_instead_of_thousands(
     assert "u0" not in said[0][1]
 
 
-async def test_a_few_services_are_no_alarm(rig: Rig, world: World, autojump_clock: MockClock) -> None:
+async def test_a_few_services_are_no_alarm(rig: Rig, world: World) -> None:
     world.values[world.user("u0")] = {"plan": "50M"}  # 12 %
     assert not (await one_round(rig)).alarm
 
@@ -251,7 +221,7 @@ async def test_a_few_services_are_no_alarm(rig: Rig, world: World, autojump_cloc
 # --- other sources, unknown logins ---
 
 
-async def test_logins_that_no_service_has(rig: Rig, world: World, autojump_clock: MockClock) -> None:
+async def test_logins_that_no_service_has(rig: Rig, world: World) -> None:
     rig.census = {"fake/d": Address("fake/d/online/all"), "fake/r": Address("fake/r/online/all")}
     world.sessions["Stranger"] = 1
     done = await one_round(rig)
@@ -259,7 +229,7 @@ async def test_logins_that_no_service_has(rig: Rig, world: World, autojump_clock
     assert (done.services, done.checked, done.differ) == (8, 9, 1)  # never more that differ than were looked at
 
 
-async def test_other_sources_are_listed_beside(rig: Rig, autojump_clock: MockClock) -> None:
+async def test_other_sources_are_listed_beside(rig: Rig) -> None:
     cpe = Difference("cpe 1", "cpe-differs", "a", "b", "acs", 1, "c")
 
     async def source() -> SourceFindings:
@@ -270,7 +240,7 @@ async def test_other_sources_are_listed_beside(rig: Rig, autojump_clock: MockClo
     assert listed(rig) == {"cpe 1": "cpe-differs"}
 
 
-async def test_sessions_that_a_round_sees_are_told_of(rig: Rig, autojump_clock: MockClock) -> None:
+async def test_sessions_that_a_round_sees_are_told_of(rig: Rig) -> None:
     told: list[str] = []
 
     async def seen(sessions: Iterable[tuple[str, LiveSession]]) -> None:
@@ -280,9 +250,7 @@ async def test_sessions_that_a_round_sees_are_told_of(rig: Rig, autojump_clock: 
     assert told == ["C-u0/home", "C-u2/home", "C-u4/home", "C-u6/home"]
 
 
-async def test_a_service_that_is_removed_takes_its_difference_along(
-    rig: Rig, world: World, autojump_clock: MockClock
-) -> None:
+async def test_a_service_that_is_removed_takes_its_difference_along(rig: Rig, world: World) -> None:
     world.values[world.user("u6")] = {"plan": "20M"}
     await one_round(rig)
 
@@ -298,7 +266,7 @@ async def test_a_service_that_is_removed_takes_its_difference_along(
 # --- the loop ---
 
 
-async def test_rounds_begin_by_themselves_and_by_hand(rig: Rig, autojump_clock: MockClock) -> None:
+async def test_rounds_begin_by_themselves_and_by_hand(rig: Rig) -> None:
     async with watching(rig) as watch, trio.open_nursery() as nursery:
         nursery.start_soon(watch.run)
         await trio.sleep(59)
@@ -322,7 +290,7 @@ async def test_rounds_begin_by_themselves_and_by_hand(rig: Rig, autojump_clock: 
         nursery.cancel_scope.cancel()
 
 
-async def test_without_a_pace_there_are_rounds_by_hand_only(rig: Rig, autojump_clock: MockClock) -> None:
+async def test_without_a_pace_there_are_rounds_by_hand_only(rig: Rig) -> None:
     async with watching(rig, DriftTempo(0, 5)) as watch, trio.open_nursery() as nursery:
         nursery.start_soon(watch.run)
         await trio.sleep(10**6)
@@ -333,7 +301,7 @@ async def test_without_a_pace_there_are_rounds_by_hand_only(rig: Rig, autojump_c
         nursery.cancel_scope.cancel()
 
 
-async def test_a_round_over_many_is_read_in_slices(tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_a_round_over_many_is_read_in_slices(tmp_path: Path) -> None:
     world = World()
     logins = tuple(f"m{n:04}" for n in range(SLICE * 3 + 1))
     for login in logins:

@@ -13,18 +13,16 @@ from hypothesis import strategies as st
 
 from agent.changes.auditlog.evidence import PAD_LEAVES, PAD_SMALLEST, padded
 from agent.store.log_store import Entry
-from tests.agent.changes.witnessing import Witness, desk_and_cloud, site_in
-from tests.agent.connectors.fake import World
-from tests.agent.store.stores import Agent, Put
-from tests.agent.test_api import agent_in, world
-from tests.people import plan_of
+from tests.builders.agent import agent_in
+from tests.builders.people import plan_of
+from tests.builders.store import Agent, Put
+from tests.builders.witnesses import Witness, desk_and_cloud, site_in
+from tests.builders.world import World
 from trust import envelope as envelopes
 from trust import merkle, proof, statements, verify
 from trust.checkpoint import open_checkpoint_untrusted, parse_vkey_untrusted
 from trust.leaf import LeafKind
 from trust.statements import Plan
-
-__all__ = ["world"]
 
 
 @pytest.fixture
@@ -113,8 +111,7 @@ async def test_what_leaves_names_a_padded_head(tmp_path: Path, world: World) -> 
         assert agent.daemon.log.evidence.head()[0] > published[0]
         plan = statements.decode_as_untrusted(Plan, plan_of(change))
         answer = await agent.approve(change, "joseph")
-        pinned = agent.daemon.api.parts.trust.pinned
-        assert pinned is not None
+        pinned = agent.pinned
         receipt = verify.verify_receipt(envelopes.decode_untrusted(base64.b64decode(answer["receipt"])), pinned.trust)
         for said in (plan, receipt):
             assert (said.log_size, bytes.fromhex(said.log_root)) == published

@@ -2,98 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from trio.testing import MockClock
 
 from agent.changes.engine.undo import fallbacks
 from agent.changes.journal import plans
 from agent.changes.journal.machine import Event, StepFact, settle
 from agent.connectors.base import Enforced, Judgment
 from agent.model import (
-    ABSENT,
-    Address,
     Direction,
-    Effect,
-    Enforcement,
     Item,
     ItemState,
     ProofKind,
-    Replay,
-    Seen,
     Step,
     Verdict,
 )
-from tests.agent.changes.rig import Rig, item
-from tests.agent.connectors.fake import FakeMethod, World
-from tests.fakes import FakeClock
+from tests.builders.job import Rig, SeenRecipe, effect, item, told_first, with_fallback
+from tests.builders.world import World
 from trust import render
 from trust.errors import MalformedStatementError
 from trust.items import decode_item_untrusted, encode_item
 from trust.statements import OnFailure
 
+pytestmark = pytest.mark.virtual_time
+
 S = ItemState
-
-
-def effect(login: str, target: str, verb: str, proof: ProofKind | None) -> Effect:
-    where = Address(f"{target}/sessions/{login}")
-    return Effect(where, verb, {}, f"{verb}-{target}-{login}", Replay.IF_UNPROVEN, proof, 5)
-
-
-def with_fallback(login: str, world: World) -> Item:
-    """The write, a disconnect, and a disconnect at another target in case the first does not work."""
-    base = item(1, login, world)
-    second = effect(login, "fake/r", "disconnect", ProofKind.GONE)
-    second_way = Step(3, "fake/r", second, after=(1,), on_revert=(second,), fallback_for=(2,))
-    return replace(base, steps=(*base.steps, second_way))
-
-
-class SeenRecipe(FakeMethod):
-    """Judges an old session too: by the policy that it is seen to have."""
-
-    def enforcement_reads(
-        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address] = ()
-    ) -> Collection[Address]:
-        policy = Address(f"fake/r/policy/{enforce.address.rsplit('/', 1)[1]}")
-        return [] if policy in seen else [policy]
-
-    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
-        policy = Address(f"fake/r/policy/{enforce.address.rsplit('/', 1)[1]}")
-        if not ended and seen[policy].value is ABSENT:
-            return Judgment(Enforced.NO, "old-session")
-        return super().judge(enforce, seen, ended)
-
-
-def told_first(login: str, world: World) -> Item:
-    """The write, a change of the running session that proves nothing by itself, and a disconnect if that did not."""
-    base = item(1, login, world)
-    tell = Step(2, "fake/d", effect(login, "fake/d", "tell", None), after=(1,))
-    drop = replace(base.steps[1], n=3, fallback_for=(2,))
-    return replace(base, steps=(base.steps[0], tell, drop))
 
 
 @pytest.fixture
 def world() -> World:
-    world = World()
-    world.add("alice")
-    return world
-
-
-@pytest.fixture
-def rig(tmp_path: Path, world: World) -> Iterator[Rig]:
-    rig = Rig(tmp_path, world, FakeClock())
-    rig.without_fsync()
-    yield rig
-    rig.close()
+    return World.of("alice")
 
 
 async def run(rig: Rig, one: Item, on_failure: OnFailure = OnFailure.STOP) -> plans.Loaded:
-    plan_id = await rig.save_plan([one], on_failure=on_failure)
-    await rig.consume(plan_id)
-    await rig.apply(plan_id)
+    plan_id = await rig.applied([one], on_failure=on_failure)
     return rig.loaded(plan_id)
 
 
@@ -102,7 +45,7 @@ def sent(rig: Rig, loaded: plans.Loaded, way: Direction = Direction.FORWARD) -> 
     return [(row.n, row.reason) for row in found if row.direction is way]
 
 
-async def test_fallback_is_left_alone_when_the_first_worked(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_fallback_is_left_alone_when_the_first_worked(rig: Rig, world: World) -> None:
     loaded = await run(rig, with_fallback("alice", world))
     assert loaded.rows[1].state is S.APPLIED
     assert sent(rig, loaded) == [(1, "read-back"), (2, "ack")]
@@ -110,7 +53,7 @@ async def test_fallback_is_left_alone_when_the_first_worked(rig: Rig, autojump_c
 
 
 @pytest.mark.parametrize("fault", ["nak", "ack-without-effect", "refused"])
-async def test_fallback_when_the_first_did_not(rig: Rig, autojump_clock: MockClock, world: World, fault: str) -> None:
+async def test_fallback_when_the_first_did_not(rig: Rig, world: World, fault: str) -> None:
     world.faults["alice"] = ["", fault, fault]
     loaded = await run(rig, with_fallback("alice", world))
     assert loaded.rows[1].state is S.APPLIED
@@ -123,32 +66,28 @@ async def test_fallback_when_the_first_did_not(rig: Rig, autojump_clock: MockClo
     assert world.kicks == ["alice"]
 
 
-async def test_command_that_is_lost_twice_then_the_fallback(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_command_that_is_lost_twice_then_the_fallback(rig: Rig, world: World) -> None:
     world.faults["alice"] = ["", "command-lost", "command-lost"]
     loaded = await run(rig, with_fallback("alice", world))
     assert loaded.rows[1].state is S.APPLIED
     assert [n for n, _ in sent(rig, loaded)] == [1, 2, 2, 3]
 
 
-async def test_no_effect_worked_is_set_and_not_enforced(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_no_effect_worked_is_set_and_not_enforced(rig: Rig, world: World) -> None:
     world.faults = {"alice": ["", "nak"], "alice@fake/r": ["nak"]}
     loaded = await run(rig, with_fallback("alice", world))
     assert loaded.rows[1].state is S.SET_NOT_ENFORCED
     assert "disconnect: nak-503, then disconnect: nak-503" in loaded.rows[1].detail
 
 
-async def test_lost_reply_of_an_effect_that_worked_is_no_reason_for_the_next(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
+async def test_lost_reply_of_an_effect_that_worked_is_no_reason_for_the_next(rig: Rig, world: World) -> None:
     world.faults["alice"] = ["", "reply-lost"]
     loaded = await run(rig, with_fallback("alice", world))
     assert [n for n, _ in sent(rig, loaded)] == [1, 2]
     assert world.kicks == ["alice"]
 
 
-async def test_what_proves_nothing_is_judged_before_the_fallback(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
+async def test_what_proves_nothing_is_judged_before_the_fallback(rig: Rig, world: World) -> None:
     rig.connector.access_methods = {"fake": SeenRecipe()}
     loaded = await run(rig, told_first("alice", world))
     assert loaded.rows[1].state is S.APPLIED
@@ -156,9 +95,7 @@ async def test_what_proves_nothing_is_judged_before_the_fallback(
     assert world.kicks == []  # the session goes on, with what it is to have
 
 
-async def test_what_is_not_seen_to_hold_goes_on_to_the_fallback(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
+async def test_what_is_not_seen_to_hold_goes_on_to_the_fallback(rig: Rig, world: World) -> None:
     rig.connector.access_methods = {"fake": SeenRecipe()}
     world.faults["alice"] = ["", "ack-without-effect"]
     loaded = await run(rig, told_first("alice", world))
@@ -167,22 +104,18 @@ async def test_what_is_not_seen_to_hold_goes_on_to_the_fallback(
     assert world.kicks == ["alice"]
 
 
-async def test_revert_goes_up_the_same_fallbacks(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_revert_goes_up_the_same_fallbacks(rig: Rig, world: World) -> None:
     world.add("bob")
     world.faults = {"alice": ["", "nak", "", "nak"], "bob": ["command-lost", "command-lost"]}
     items = [with_fallback("alice", world), item(2, "bob", world)]
-    plan_id = await rig.save_plan(items, on_failure=OnFailure.REVERT)
-    await rig.consume(plan_id)
-    await rig.apply(plan_id)
+    plan_id = await rig.applied(items, on_failure=OnFailure.REVERT)
     loaded = rig.loaded(plan_id)
     assert loaded.rows[1].state is S.REVERTED
     assert [n for n, _ in sent(rig, loaded, Direction.REVERT)] == [1, 2, 3]
     assert world.kicks == ["alice", "alice"]
 
 
-async def test_P19_revert_that_nothing_takes_back_needs_a_person(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
+async def test_P19_revert_that_nothing_takes_back_needs_a_person(rig: Rig, world: World) -> None:
     world.add("bob")
     world.faults = {
         "alice": ["", "nak", "", "nak"],
@@ -190,9 +123,7 @@ async def test_P19_revert_that_nothing_takes_back_needs_a_person(
         "bob": ["command-lost", "command-lost"],
     }
     items = [with_fallback("alice", world), item(2, "bob", world)]
-    plan_id = await rig.save_plan(items, on_failure=OnFailure.REVERT)
-    await rig.consume(plan_id)
-    await rig.apply(plan_id)
+    plan_id = await rig.applied(items, on_failure=OnFailure.REVERT)
     assert rig.states(plan_id)[0] is S.NEEDS_A_PERSON
 
 
@@ -209,9 +140,7 @@ FALLBACKS: list[tuple[list[StepFact], Event]] = [
 
 
 @pytest.mark.parametrize(("fault", "kicks"), [("reply-lost", 0), ("command-lost", 1)])
-async def test_lost_reply_of_what_proves_nothing_is_judged_too(
-    rig: Rig, autojump_clock: MockClock, world: World, fault: str, kicks: int
-) -> None:
+async def test_lost_reply_of_what_proves_nothing_is_judged_too(rig: Rig, world: World, fault: str, kicks: int) -> None:
     rig.connector.access_methods = {"fake": SeenRecipe()}
     world.faults["alice"] = ["", fault]
     loaded = await run(rig, told_first("alice", world))
@@ -246,7 +175,7 @@ def kick_of(login: str, world: World, second: str) -> Item:
 
 @pytest.mark.parametrize("second", ["nobody", "bob"])
 async def test_a_fallback_that_ends_something_else_stands_in_for_none_that_failed(
-    rig: Rig, autojump_clock: MockClock, world: World, second: str
+    rig: Rig, world: World, second: str
 ) -> None:
     """The session is not where the fallback looks, which finds none there, or another one: it goes on."""
     world.add("bob")
@@ -257,7 +186,7 @@ async def test_a_fallback_that_ends_something_else_stands_in_for_none_that_faile
     assert loaded.rows[1].detail.startswith("disconnect: nak-503, then disconnect: ")
 
 
-async def test_a_fallback_of_a_kick_that_worked(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_a_fallback_of_a_kick_that_worked(rig: Rig, world: World) -> None:
     world.faults["alice"] = ["nak"]
     loaded = await run(rig, kick_of("alice", world, "alice"))
     assert world.kicks == ["alice"]

@@ -17,8 +17,8 @@ import pytest
 
 from agent.model import Direction, ItemState, Ticket, Wave
 from tests.agent.changes.lives import RealClock, RealStore
-from tests.agent.changes.rig import Rig, item
-from tests.agent.connectors.fake import World
+from tests.builders.job import Rig, item
+from tests.builders.world import World
 from trust.statements import OnFailure
 
 ROOT = Path(__file__).parents[3]
@@ -50,30 +50,22 @@ class Witness:
 
 
 async def test_about_to_is_durable_at_the_first_byte(tmp_path: Path) -> None:
-    world = World()
-    for n in range(12):
-        world.add(f"u{n}")
+    world = World.of(*(f"u{n}" for n in range(12)))
     rig = Rig(tmp_path, world, RealClock(), store_type=RealStore)
     world.on_send = witness = Witness(rig.store.path)
-    plan_id = await rig.save_plan([item(n + 1, f"u{n}", world) for n in range(12)])
-    await rig.consume(plan_id)
-    await rig.apply(plan_id)
+    plan_id = await rig.applied([item(n + 1, f"u{n}", world) for n in range(12)])
     assert set(rig.states(plan_id)) == {ItemState.APPLIED}
     assert witness.saw == Counter({(n, step, "forward"): 1 for n in range(1, 13) for step in (1, 2)})
     rig.close()
 
 
 async def test_reverts_and_second_attempts_keep_the_order(tmp_path: Path) -> None:
-    world = World()
-    for n in range(3):
-        world.add(f"u{n}")
+    world = World.of(*(f"u{n}" for n in range(3)))
     world.faults = {"u0": ["command-lost"], "u2": ["refused"] * 3}
     rig = Rig(tmp_path, world, RealClock(), store_type=RealStore)
     world.on_send = witness = Witness(rig.store.path)
     items = [item(n + 1, f"u{n}", world) for n in range(3)]
-    plan_id = await rig.save_plan(items, waves=[Wave(1, 2, 0), Wave(3, 3, 0)], on_failure=OnFailure.REVERT)
-    await rig.consume(plan_id)
-    await rig.apply(plan_id)
+    plan_id = await rig.applied(items, waves=[Wave(1, 2, 0), Wave(3, 3, 0)], on_failure=OnFailure.REVERT)
     assert rig.states(plan_id) == [ItemState.REVERTED, ItemState.REVERTED, ItemState.NOT_APPLIED]
     assert witness.saw[1, 1, "forward"] == 2
     assert witness.saw[1, 1, "revert"] == witness.saw[1, 2, "revert"] == 1

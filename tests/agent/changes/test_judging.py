@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,6 @@ import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from trio.testing import MockClock
 
 from agent.changes.clock_watch import ClockWatch
 from agent.changes.engine.tickets import now_of
@@ -26,16 +25,18 @@ from agent.model import Item, ItemState, Seen
 from agent.reasons import ItemReason
 from agent.runtime.notifier import Notifier
 from agent.store.db import Command, Tx
-from tests.agent.changes.rig import KEY, CrashedError, Rig, item
-from tests.agent.changes.test_restart import AddService
-from tests.agent.connectors.fake import World, steps_for
-from tests.fakes import FakeClock, virtual_clock
+from tests.builders.clock import FakeClock, virtual_clock
+from tests.builders.job import KEY, CrashedError, Rig, item
+from tests.builders.store import AddService
+from tests.builders.world import World, steps_for
 from trust import envelope as envelopes
 from trust import statements
 from trust.items import ReasonChange, SuspensionReason
 from trust.leaf import LeafKind
 from trust.policy import Action
 from trust.statements import Outcome, OutcomeState
+
+pytestmark = pytest.mark.virtual_time
 
 S = ItemState
 TEMPO = JudgeTempo(300, 14 * DAY_S)
@@ -47,13 +48,6 @@ def world() -> World:
     world.add("u0", online=False)
     world.add("u1")
     return world
-
-
-@pytest.fixture
-def rig(tmp_path: Path, world: World) -> Iterator[Rig]:
-    rig = Rig(tmp_path, world, FakeClock())
-    yield rig
-    rig.close()
 
 
 def signer(rig: Rig) -> Signer:
@@ -77,9 +71,7 @@ async def finish(rig: Rig, plan_id: bytes) -> None:
 
 
 async def done(rig: Rig, items: list[Item], action: Action = Action.SUSPEND) -> bytes:
-    plan_id = await rig.save_plan(items, action=action)
-    await rig.consume(plan_id)
-    await rig.apply(plan_id)
+    plan_id = await rig.applied(items, action=action)
     await finish(rig, plan_id)
     return plan_id
 
@@ -110,7 +102,7 @@ def told(rig: Rig, plan_id: bytes) -> Outcome:
 # --- until it is true or false ---
 
 
-async def test_it_is_true_at_the_next_login(rig: Rig, world: World, autojump_clock: MockClock) -> None:
+async def test_it_is_true_at_the_next_login(rig: Rig, world: World) -> None:
     plan_id = await suspended(rig, "u0")
     assert rig.states(plan_id) == [S.SET_AT_NEXT_LOGIN]
     assert await one_round(rig) == JudgedItems(1, 0, 0)
@@ -122,7 +114,7 @@ async def test_it_is_true_at_the_next_login(rig: Rig, world: World, autojump_clo
     rig.evidence.verify()
 
 
-async def test_a_session_that_carried_on_and_ended_by_itself(rig: Rig, world: World, autojump_clock: MockClock) -> None:
+async def test_a_session_that_carried_on_and_ended_by_itself(rig: Rig, world: World) -> None:
     world.faults["u1"] = ["", "nak"]
     plan_id = await suspended(rig, "u1")
     assert rig.states(plan_id) == [S.SET_NOT_ENFORCED]
@@ -137,9 +129,7 @@ async def test_a_session_that_carried_on_and_ended_by_itself(rig: Rig, world: Wo
     assert world.kicks == []  # nothing was sent
 
 
-async def test_an_old_session_that_accounting_told_late_disproves_it(
-    rig: Rig, world: World, autojump_clock: MockClock
-) -> None:
+async def test_an_old_session_that_accounting_told_late_disproves_it(rig: Rig, world: World) -> None:
     world.faults["u1"] = ["", "nak"]
     plan_id = await suspended(rig, "u1")
     del world.sessions["u1"]
@@ -149,9 +139,7 @@ async def test_an_old_session_that_accounting_told_late_disproves_it(
     assert (rig.states(plan_id), row(rig, plan_id).reason) == ([S.SET_NOT_ENFORCED], "still-online")
 
 
-async def test_what_cannot_be_read_proves_and_disproves_nothing(
-    rig: Rig, world: World, autojump_clock: MockClock
-) -> None:
+async def test_what_cannot_be_read_proves_and_disproves_nothing(rig: Rig, world: World) -> None:
     plan_id = await suspended(rig, "u0")
     seq = row(rig, plan_id).state_seq
     world.sessions["u0"] = 7
@@ -163,7 +151,7 @@ async def test_what_cannot_be_read_proves_and_disproves_nothing(
     assert rig.states(plan_id) == [S.APPLIED]
 
 
-async def test_a_halted_clock_judges_nothing(rig: Rig, world: World, autojump_clock: MockClock) -> None:
+async def test_a_halted_clock_judges_nothing(rig: Rig, world: World) -> None:
     plan_id = await suspended(rig, "u0")
     watch = ClockWatch(rig.store, rig.recorder, rig.clock)
     await watch.check()
@@ -176,9 +164,7 @@ async def test_a_halted_clock_judges_nothing(rig: Rig, world: World, autojump_cl
 # --- the change's state, the log and the cloud follow ---
 
 
-async def test_the_change_follows_in_the_log_and_in_a_later_outcome(
-    rig: Rig, world: World, autojump_clock: MockClock
-) -> None:
+async def test_the_change_follows_in_the_log_and_in_a_later_outcome(rig: Rig, world: World) -> None:
     world.faults["u1"] = ["", "nak"]
     plan_id = await suspended(rig, "u0", "u1")
     assert rig.loaded(plan_id).state() is ChangeState.NEEDS_YOU
@@ -205,9 +191,7 @@ def lifting(world: World, login: str) -> Item:
     return replace(item(1, login, world), steps=steps_for(login, before, {"plan": "20M"}), desired=lifted)
 
 
-async def test_a_service_that_another_change_acted_on_is_no_longer_judged(
-    rig: Rig, world: World, autojump_clock: MockClock
-) -> None:
+async def test_a_service_that_another_change_acted_on_is_no_longer_judged(rig: Rig, world: World) -> None:
     first = await suspended(rig, "u0")
     second = await done(rig, [lifting(world, "u0")], Action.RESTORE)
     world.sessions["u0"] = 9  # full internet, as wanted: no proof of the suspension
@@ -220,9 +204,7 @@ async def test_a_service_that_another_change_acted_on_is_no_longer_judged(
     assert row(rig, first) == at
 
 
-async def test_a_disconnect_of_the_same_service_is_no_other_change_of_it(
-    rig: Rig, world: World, autojump_clock: MockClock
-) -> None:
+async def test_a_disconnect_of_the_same_service_is_no_other_change_of_it(rig: Rig, world: World) -> None:
     world.faults["u1"] = ["", "nak"]
     first = await suspended(rig, "u1")
     kick = item(1, "u1", world)
@@ -233,9 +215,7 @@ async def test_a_disconnect_of_the_same_service_is_no_other_change_of_it(
     assert rig.states(first) == [S.APPLIED]
 
 
-async def test_a_service_that_left_the_inventory_is_no_longer_judged(
-    rig: Rig, world: World, autojump_clock: MockClock
-) -> None:
+async def test_a_service_that_left_the_inventory_is_no_longer_judged(rig: Rig, world: World) -> None:
     plan_id = await suspended(rig, "u0")
 
     @dataclass(frozen=True)
@@ -250,7 +230,7 @@ async def test_a_service_that_left_the_inventory_is_no_longer_judged(
     assert row(rig, plan_id).detail == "what it recorded of the service was changed since: no longer judged"
 
 
-async def test_after_the_limit_it_says_so_and_stops(rig: Rig, world: World, autojump_clock: MockClock) -> None:
+async def test_after_the_limit_it_says_so_and_stops(rig: Rig, world: World) -> None:
     plan_id = await suspended(rig, "u0")
     await rig.clock.sleep(14 * DAY_S - 60)
     await one_round(rig)
@@ -264,9 +244,7 @@ async def test_after_the_limit_it_says_so_and_stops(rig: Rig, world: World, auto
     assert await one_round(rig) == JudgedItems(0, 0, 0)
 
 
-async def test_a_proof_after_the_limit_counts_more_than_the_limit(
-    rig: Rig, world: World, autojump_clock: MockClock
-) -> None:
+async def test_a_proof_after_the_limit_counts_more_than_the_limit(rig: Rig, world: World) -> None:
     plan_id = await suspended(rig, "u0")
     await rig.clock.sleep(30 * DAY_S)  # the agent was off
     world.sessions["u0"] = 9
@@ -277,9 +255,7 @@ async def test_a_proof_after_the_limit_counts_more_than_the_limit(
 # --- beside runs ---
 
 
-async def test_an_item_whose_run_was_opened_again_is_left_to_it(
-    rig: Rig, world: World, autojump_clock: MockClock
-) -> None:
+async def test_an_item_whose_run_was_opened_again_is_left_to_it(rig: Rig, world: World) -> None:
     world.faults["u1"] = ["", "nak"]
     plan_id = await suspended(rig, "u1")
     async with judging(rig) as again:
@@ -301,9 +277,7 @@ async def test_an_item_whose_run_was_opened_again_is_left_to_it(
     assert rig.states(plan_id) == [S.RUNNING]
 
 
-async def test_an_item_whose_address_another_change_holds_waits(
-    rig: Rig, world: World, autojump_clock: MockClock
-) -> None:
+async def test_an_item_whose_address_another_change_holds_waits(rig: Rig, world: World) -> None:
     await suspended(rig, "u0")
     other = await rig.save_plan([lifting(world, "u0")], action=Action.RESTORE)
     await rig.store.run(Lock(other, 1, (world.user("u0"),)))
@@ -313,7 +287,7 @@ async def test_an_item_whose_address_another_change_holds_waits(
     assert (await one_round(rig)).moved == 1
 
 
-async def test_the_loop_goes_on_after_a_restart(tmp_path: Path, world: World, autojump_clock: MockClock) -> None:
+async def test_the_loop_goes_on_after_a_restart(tmp_path: Path, world: World) -> None:
     clock = FakeClock()
     rig = Rig(tmp_path, world, clock)
     plan_id = await suspended(rig, "u0")
@@ -330,7 +304,7 @@ async def test_the_loop_goes_on_after_a_restart(tmp_path: Path, world: World, au
     rig.close()
 
 
-async def test_a_session_that_was_ended_is_looked_for_soon(rig: Rig, world: World, autojump_clock: MockClock) -> None:
+async def test_a_session_that_was_ended_is_looked_for_soon(rig: Rig, world: World) -> None:
     """In an evening of restores the CPE come back after the items' ends; nobody waits minutes to be told."""
     world.no_redial.add("u1")
     plan_id = await suspended(rig, "u0", "u1")
@@ -379,7 +353,7 @@ async def life_with_death(folder: Path, die_at: int, *, die_after: bool) -> tupl
     return died, states, int(told_n[0]["n"])
 
 
-async def test_it_dies_at_every_command_of_a_round(tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_it_dies_at_every_command_of_a_round(tmp_path: Path) -> None:
     at, died = 0, True
     while died:
         at += 1

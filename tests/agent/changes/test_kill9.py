@@ -12,28 +12,14 @@ from trio.testing import MockClock
 
 from agent.changes.journal import plans
 from agent.model import ItemState
-from tests.agent.changes.lives import open_rig, run_whole
-from tests.agent.changes.rig import CrashingStore
-from tests.fakes import FakeClock
+from tests.agent.changes.lives import BOUNDARIES, ROOT, open_rig, run_whole, sent
+from tests.builders.clock import FakeClock
+from tests.builders.job import CrashingStore
 from tests.marks import slow_unless
-
-ROOT = Path(__file__).parents[3]
-BOUNDARIES = [
-    *((when, "AboutTo", 1) for when in ("before", "after")),
-    *((when, "send", n) for n in (1, 2) for when in ("before", "after")),
-    *((when, "NextStep", 1) for when in ("before", "after")),
-    *((when, "EndItem", 1) for when in ("before", "after")),
-    ("before", "Finish", 1),
-]
 
 
 def first_life(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
-
-
-def sent(boundary: tuple[str, str, int]) -> bool:
-    """Choose the instant that the quick suite has: a command is on its way, and nothing is known of it."""
-    return boundary == ("after", "send", 1)
 
 
 @pytest.mark.parametrize("boundary", slow_unless(sent, BOUNDARIES), ids=lambda b: "-".join(map(str, b)))

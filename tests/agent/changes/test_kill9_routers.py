@@ -21,11 +21,10 @@ from lab.router.device import Router
 from lab.router.server import RouterThread
 from lab.router.store import Event
 from lab.router.table import Row
-from tests.agent.changes.lives import RealClock, run_whole
+from tests.agent.changes.lives import BOUNDARIES, ROOT, RealClock, run_whole, sent
 from tests.agent.changes.router_lives import TARGET
-from tests.agent.changes.router_world import RouterWorld
-from tests.agent.changes.test_kill9 import BOUNDARIES, ROOT, sent
-from tests.fakes import FakeClock
+from tests.builders.clock import FakeClock
+from tests.builders.router import RouterWorld
 from tests.marks import slow_unless
 
 ONLINE = "/user/active"

@@ -25,9 +25,9 @@ from agent.changes.journal import machine
 from agent.changes.journal.machine import ChangeState, Gate
 from agent.connectors.base import Reach
 from agent.model import Direction, ItemState, Ticket
-from tests.agent.changes.rig import TRANSITIONS, CrashedError, Rig, item
-from tests.agent.connectors.fake import World
-from tests.fakes import FakeClock, virtual_clock
+from tests.builders.clock import FakeClock, virtual_clock
+from tests.builders.job import TRANSITIONS, CrashedError, Rig, item
+from tests.builders.world import World
 from trust.leaf import ITEM_STATE_CODES, LeafKind
 from trust.statements import Cancel, Freeze, FreezeScope, OnFailure, Unfreeze
 

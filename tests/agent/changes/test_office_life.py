@@ -35,12 +35,13 @@ from agent.connectors.base import UnreadableError
 from agent.model import Direction, Ticket
 from agent.store.errors import RefusedCommandError
 from agent.store.mail import LeaveCloud
-from tests.agent.changes.cloud_office import CSV, Desk, build, make_world, office_on
-from tests.agent.changes.rig import CrashedError
-from tests.agent.connectors.fake import World
-from tests.fakes import FakeClock, virtual_clock
+from tests.builders.clock import LifeClock, virtual_clock
+from tests.builders.job import CrashedError
+from tests.builders.office import CSV, Desk, build, make_world, office_on
+from tests.builders.people import People
+from tests.builders.world import World
 from tests.fuzz import counting
-from tests.people import People
+from tests.marks import fuzzing
 from tests.servers import ServerMissingError, missing, program
 from tests.trust import second
 from trust import envelope as envelopes
@@ -50,8 +51,6 @@ from trust.keys import SigningKey
 from trust.policy import Action, RiskClass, Role
 from trust.statements import FreezeScope, Plan, SeenHeads
 
-FUZZ_EXAMPLES = 5000
-"""The profile of `make fuzz` has so many examples at least."""
 LIVES, LIVES_FUZZED = 25, 1500
 LEAVERS = ("nora", "pete")
 APPROVERS = ("joseph", "lena", *LEAVERS)
@@ -66,25 +65,6 @@ STOPS = st.sampled_from(["cancel", "freeze", "late"])
 """What stops a run: a cancel, a freeze of all, or the last moment of its plan."""
 RUN_S = 8.0
 """How long workers work, in play; a worker looks at its plans each second."""
-
-
-class LifeClock(FakeClock):
-    """Stands still between scenes, each of which is a run of trio."""
-
-    def _passed_s(self) -> float:
-        try:
-            return super()._passed_s()
-        except RuntimeError:
-            return 0.0
-
-    def stop(self) -> None:
-        passed_s = self._passed_s()
-        self.pass_s(passed_s)
-        self._zero = None
-
-    def pass_s(self, seconds: float) -> None:
-        self.start_wall_s += seconds
-        self.start_boot_s += seconds
 
 
 def life_world() -> World:
@@ -146,8 +126,7 @@ def template() -> Template:
 
         trio.run(first_day, clock=virtual_clock())
         clock.stop()
-        pinned = office.parts.trust.pinned
-        assert pinned is not None
+        pinned = office.pinned
         return Template(folder, people, pinned.trust, pinned.sha256.hex(), (clock.start_wall_s, clock.start_boot_s))
 
 
@@ -703,7 +682,7 @@ def test_the_second_verifier_is_here() -> None:
 
 TestOfficeLife = OfficeLife.TestCase
 TestOfficeLife.settings = settings(
-    max_examples=LIVES_FUZZED if settings().max_examples >= FUZZ_EXAMPLES else LIVES,
+    max_examples=LIVES_FUZZED if fuzzing() else LIVES,
     stateful_step_count=14,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,88 +11,30 @@ import trio.testing
 
 from agent.billing import matcher, source_reader
 from agent.billing_model.account import PaymentState
-from agent.billing_model.hooks import Heard
-from agent.changes import worker
 from agent.changes.journal import plans
-from agent.changes.journal.commands import PlanRow, read_plan_row
-from agent.inventory import book, importing
-from agent.inventory.ledger import KeepHeard
+from agent.inventory import importing
 from agent.model import ItemState
-from tests.agent.billing.fake_source import refused
-from tests.agent.changes.cloud_office import Office
-from tests.agent.changes.paid_office import (
-    PaidDesk,
-    ToldBilling,
+from tests.builders.billing import refused
+from tests.builders.paid_office import (
+    PaidRig,
     decide,
-    first_day,
     grant,
-    paid_office,
+    paid_rig,
     restores,
     suspend_by_hand,
-    working,
 )
-from tests.fakes import FakeClock
-from tests.people import People
-from trust.policy import Action, RiskClass
+from trust.policy import Action
 from trust.statements import Decision, FreezeScope
 
-
-class PaidRig:
-    """An agent with its desk, whose lives a test begins and ends."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.clock = FakeClock()
-        self.billing = ToldBilling(self.clock)
-        self.office: Office
-        self.desk: PaidDesk
-
-    def people(self, rate: int = 60) -> People:
-        people = People(now_s=int(self.clock.start_wall_s))
-        people.policy = tuple(
-            replace(p, budget_per_hour=rate) if p.risk_class is RiskClass.RESTORE else p for p in people.policy
-        )
-        return people
-
-    @asynccontextmanager
-    async def life(
-        self, *names: str, rate: int = 60, first: bool = True, suspended: bool = True, restore_paid: bool = True
-    ) -> AsyncIterator[None]:
-        if first:
-            self.desk = PaidDesk.of(self.people(max(rate, 1)), self.billing, names, suspended)
-            self.desk.restore_paid = restore_paid
-        with paid_office(self.folder, self.desk, self.clock) as self.office:
-            async with trio.open_nursery() as nursery:
-                if first:
-                    await first_day(self.office, self.desk, rate=rate, suspended=suspended)
-                await working(self.office.daemon, nursery)
-                await trio.sleep(1)
-                yield
-                nursery.cancel_scope.cancel()
-
-    async def ring(self, name: str, event: str) -> None:
-        sources = self.office.daemon.job.sources
-        heard = Heard(event, "paid", accounts=(f"k-{name}",), payment_ids=("1",))
-        await self.office.store.run(KeepHeard("main", event, heard))
-        sources.heard.ring()
-
-    def reasons(self, name: str) -> frozenset[str]:
-        return frozenset(str(r) for r in book.services(self.office.store.reader)[f"{name}/home"].reasons)
-
-    def plans(self) -> list[PlanRow]:
-        return [read_plan_row(r) for r in self.office.store.query("SELECT * FROM plan ORDER BY made_s, short")]
-
-    def why(self, name: str) -> str:
-        return next((w.why for w in restores(self.office).queue() if w.service == f"{name}/home"), "")
+pytestmark = pytest.mark.virtual_time
 
 
 @pytest.fixture
 def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PaidRig:
-    monkeypatch.setattr(worker, "LOOK_S", 60.0)  # days pass here
-    return PaidRig(tmp_path)
+    return paid_rig(tmp_path, monkeypatch)
 
 
-async def test_who_pays_is_back_within_seconds(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_who_pays_is_back_within_seconds(rig: PaidRig) -> None:
     async with rig.life("C-1", "C-2"):
         rig.billing.pay("C-1")
         await rig.ring("C-1", "e1")
@@ -107,14 +46,14 @@ async def test_who_pays_is_back_within_seconds(rig: PaidRig, autojump_clock: tri
         assert restores(rig.office).queue() == []
 
 
-async def test_a_payment_that_polling_finds_restores_too(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_payment_that_polling_finds_restores_too(rig: PaidRig) -> None:
     async with rig.life("C-1"):
         rig.billing.pay("C-1")
         await trio.sleep(75)
         assert rig.reasons("C-1") == frozenset()
 
 
-async def test_one_payment_told_twice_is_one_restore(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_one_payment_told_twice_is_one_restore(rig: PaidRig) -> None:
     async with rig.life("C-1"):
         rig.billing.pay("C-1")
         for n in range(5):
@@ -123,7 +62,7 @@ async def test_one_payment_told_twice_is_one_restore(rig: PaidRig, autojump_cloc
         assert len(rig.plans()) == 1
 
 
-async def test_a_ring_during_a_look_is_heard(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_ring_during_a_look_is_heard(rig: PaidRig) -> None:
     # A look lets other tasks run after every ten payers: what is matched then must not wait for the next look
     names = [f"C-{n}" for n in range(22)]
     async with rig.life(*names, restore_paid=False), trio.open_nursery() as nursery:
@@ -152,7 +91,7 @@ def _match(rig: PaidRig, name: str, subscriber: str) -> None:
     assert con.execute("SELECT count(*) FROM payment WHERE subscriber = ?", (name,)).fetchone()[0] == bool(subscriber)
 
 
-async def test_a_doubtful_payer_delays_nobody(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_doubtful_payer_delays_nobody(rig: PaidRig) -> None:
     async with rig.life("C-1", "C-2"):
         rig.desk.world.dead.add("fake/d")
         rig.billing.pay("C-1", part=True)
@@ -164,7 +103,7 @@ async def test_a_doubtful_payer_delays_nobody(rig: PaidRig, autojump_clock: trio
         assert rig.reasons("C-2") == frozenset()
 
 
-async def test_another_reason_stays(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_another_reason_stays(rig: PaidRig) -> None:
     async with rig.life("C-1"):
         suspend_by_hand(rig.office, "C-1", "abuse")
         rig.billing.pay("C-1")
@@ -181,7 +120,7 @@ async def test_another_reason_stays(rig: PaidRig, autojump_clock: trio.testing.M
     ],
 )
 async def test_what_does_not_settle_the_debt_asks_for_nothing(
-    rig: PaidRig, part: bool, state: PaymentState, why: str, autojump_clock: trio.testing.MockClock
+    rig: PaidRig, part: bool, state: PaymentState, why: str
 ) -> None:
     async with rig.life("C-1"):
         rig.billing.pay("C-1", part=part, state=state)
@@ -191,7 +130,7 @@ async def test_what_does_not_settle_the_debt_asks_for_nothing(
         assert [d.why for d in await restores(rig.office).for_people()] == ([why] if why else [])
 
 
-async def test_a_credit_note_is_for_a_person(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_credit_note_is_for_a_person(rig: PaidRig) -> None:
     async with rig.life("C-1"):
         rig.billing.debts["C-1"] = Decimal(0)
         await trio.sleep(1000)
@@ -201,9 +140,7 @@ async def test_a_credit_note_is_for_a_person(rig: PaidRig, autojump_clock: trio.
         assert doubt.why.startswith("nothing is overdue, and no new payment says why: a credit note")
 
 
-async def test_an_account_that_is_gone_or_has_another_name_is_for_a_person(
-    rig: PaidRig, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_an_account_that_is_gone_or_has_another_name_is_for_a_person(rig: PaidRig) -> None:
     async with rig.life("C-1", "C-2"):
         await trio.sleep(75)
         del rig.billing.debts["C-1"]
@@ -216,9 +153,7 @@ async def test_an_account_that_is_gone_or_has_another_name_is_for_a_person(
         assert doubt.why.startswith("billing has no account of this name any more")
 
 
-async def test_a_payment_that_is_taken_back_before_the_restore_asks_for_nothing(
-    rig: PaidRig, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_a_payment_that_is_taken_back_before_the_restore_asks_for_nothing(rig: PaidRig) -> None:
     async with rig.life("C-1"):
         told = rig.billing.pay("C-1")
         rig.billing.reverse(told)
@@ -226,9 +161,7 @@ async def test_a_payment_that_is_taken_back_before_the_restore_asks_for_nothing(
         assert rig.plans() == []
 
 
-async def test_who_paid_while_accounts_could_not_be_asked_for_comes_back(
-    rig: PaidRig, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_who_paid_while_accounts_could_not_be_asked_for_comes_back(rig: PaidRig) -> None:
     async with rig.life("C-1"):
         await trio.sleep(75)
         rig.billing.pay("C-1")
@@ -237,9 +170,7 @@ async def test_who_paid_while_accounts_could_not_be_asked_for_comes_back(
         assert rig.reasons("C-1") == frozenset()
 
 
-async def test_a_source_in_doubt_asks_for_nothing_until_it_is_fresh(
-    rig: PaidRig, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_a_source_in_doubt_asks_for_nothing_until_it_is_fresh(rig: PaidRig) -> None:
     async with rig.life("C-1"):
         rig.billing.fails = [refused() for _ in range(60)]
         await trio.sleep(1000)
@@ -251,9 +182,7 @@ async def test_a_source_in_doubt_asks_for_nothing_until_it_is_fresh(
         assert rig.reasons("C-1") == frozenset()
 
 
-async def test_without_a_standing_authority_one_plan_waits_for_a_person_each_day(
-    rig: PaidRig, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_without_a_standing_authority_one_plan_waits_for_a_person_each_day(rig: PaidRig) -> None:
     async with rig.life("C-1", rate=0):
         rig.billing.pay("C-1")
         await trio.sleep(20 * 3600)
@@ -268,9 +197,7 @@ async def test_without_a_standing_authority_one_plan_waits_for_a_person_each_day
 
 
 @pytest.mark.parametrize("asked_first", [False, True])
-async def test_a_payer_is_back_once_a_freeze_of_a_signer_is_lifted(
-    rig: PaidRig, autojump_clock: trio.testing.MockClock, asked_first: bool
-) -> None:
+async def test_a_payer_is_back_once_a_freeze_of_a_signer_is_lifted(rig: PaidRig, asked_first: bool) -> None:
     """While one of its two signers is frozen a standing authority covers nothing, also what it had covered."""
     async with rig.life("C-1"):
         submit = rig.office.daemon.job.approvals.submit
@@ -296,9 +223,7 @@ async def test_a_payer_is_back_once_a_freeze_of_a_signer_is_lifted(
         assert rig.reasons("C-1") == frozenset(), rig.why("C-1")
 
 
-async def test_a_payer_is_back_though_its_source_was_in_doubt_at_the_wrong_moment(
-    rig: PaidRig, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_a_payer_is_back_though_its_source_was_in_doubt_at_the_wrong_moment(rig: PaidRig) -> None:
     """Found by the simulation: a restore that was approved lost its evidence for a moment, and waited for people."""
     async with rig.life("C-1"):
         submit, people = rig.office.daemon.job.approvals.submit, rig.desk.people
@@ -321,9 +246,7 @@ async def test_a_payer_is_back_though_its_source_was_in_doubt_at_the_wrong_momen
 
 
 @pytest.mark.parametrize("decided", ["paused_by = 'maria', paused_s = 1", "gate = 'rejected'"])
-async def test_a_plan_that_a_person_decided_on_is_not_withdrawn(
-    rig: PaidRig, autojump_clock: trio.testing.MockClock, decided: str
-) -> None:
+async def test_a_plan_that_a_person_decided_on_is_not_withdrawn(rig: PaidRig, decided: str) -> None:
     async with rig.life("C-1", rate=0):
         rig.billing.pay("C-1")
         await trio.sleep(75)
@@ -336,7 +259,7 @@ async def test_a_plan_that_a_person_decided_on_is_not_withdrawn(
         assert (rig.reasons("C-1"), len(rig.plans())) == ({"debt"}, 1)
 
 
-async def test_a_person_may_take_it(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_person_may_take_it(rig: PaidRig) -> None:
     async with rig.life("C-1", rate=0):
         rig.billing.pay("C-1")
         await trio.sleep(75)
@@ -346,7 +269,7 @@ async def test_a_person_may_take_it(rig: PaidRig, autojump_clock: trio.testing.M
         assert rig.reasons("C-1") == frozenset()
 
 
-async def test_a_person_who_asks_first_has_the_only_plan(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_person_who_asks_first_has_the_only_plan(rig: PaidRig) -> None:
     async with rig.life("C-1", rate=0):
         await rig.office.plan("C-1", verb=Action.RESTORE)
         rig.billing.pay("C-1")
@@ -356,9 +279,7 @@ async def test_a_person_who_asks_first_has_the_only_plan(rig: PaidRig, autojump_
         assert rig.why("C-1") != ""
 
 
-async def test_who_is_turned_down_is_not_asked_for_again_the_same_day(
-    rig: PaidRig, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_who_is_turned_down_is_not_asked_for_again_the_same_day(rig: PaidRig) -> None:
     async with rig.life("C-1", rate=0):
         rig.billing.pay("C-1")
         await trio.sleep(75)
@@ -368,7 +289,7 @@ async def test_who_is_turned_down_is_not_asked_for_again_the_same_day(
         assert len(rig.plans()) == 1
 
 
-async def test_a_target_that_is_away_is_asked_for_again(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_target_that_is_away_is_asked_for_again(rig: PaidRig) -> None:
     async with rig.life("C-1"):
         rig.desk.world.dead.add("fake/d")
         rig.billing.pay("C-1")
@@ -382,9 +303,7 @@ async def test_a_target_that_is_away_is_asked_for_again(rig: PaidRig, autojump_c
         assert len(applied) == 1
 
 
-async def test_a_restart_between_payment_and_restore_forgets_nothing(
-    rig: PaidRig, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_a_restart_between_payment_and_restore_forgets_nothing(rig: PaidRig) -> None:
     async with rig.life("C-1", "C-2"):
         rig.billing.pay("C-1")
         await rig.ring("C-1", "e1")
@@ -394,7 +313,7 @@ async def test_a_restart_between_payment_and_restore_forgets_nothing(
         assert len(rig.plans()) == 1
 
 
-async def test_over_the_rate_the_first_to_pay_comes_first(rig: PaidRig, autojump_clock: trio.testing.MockClock) -> None:
+async def test_over_the_rate_the_first_to_pay_comes_first(rig: PaidRig) -> None:
     async with rig.life("C-1", "C-2", "C-3", rate=1):
         for name in ("C-2", "C-3", "C-1"):
             rig.billing.pay(name)
@@ -411,9 +330,7 @@ async def test_over_the_rate_the_first_to_pay_comes_first(rig: PaidRig, autojump
 
 
 @pytest.mark.slow
-async def test_pay_day_ends_in_time_and_forgets_nobody(
-    rig: PaidRig, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_pay_day_ends_in_time_and_forgets_nobody(rig: PaidRig, monkeypatch: pytest.MonkeyPatch) -> None:
     for module, limit in ((importing, "LONG_BYTES"), (source_reader, "AT_ONCE"), (matcher, "AT_ONCE")):
         monkeypatch.setattr(module, limit, 1 << 30)  # virtual time would not wait for a thread
     names = [f"C-{n}" for n in range(600)]
@@ -434,9 +351,7 @@ async def test_pay_day_ends_in_time_and_forgets_nobody(
         assert all(later - earlier >= 3600 for earlier, later in zip(starts, starts[200:], strict=False))
 
 
-async def test_where_somebody_else_asks_the_payer_is_only_listed(
-    rig: PaidRig, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_where_somebody_else_asks_the_payer_is_only_listed(rig: PaidRig) -> None:
     async with rig.life("C-1", restore_paid=False):
         rig.billing.pay("C-1")
         await rig.ring("C-1", "e1")

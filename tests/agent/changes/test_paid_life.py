@@ -35,13 +35,13 @@ from agent.inventory import book
 from agent.inventory.ledger import KeepHeard
 from agent.model import SuspensionReason, Ticket
 from agent.store.errors import RefusedCommandError
-from tests.agent.billing.fake_source import refused
-from tests.agent.changes.cloud_office import MARIA_UID, Office
-from tests.agent.changes.paid_office import HEAD, SUSPENDED, PaidDesk, ToldBilling, first_day, paid_office, working
-from tests.agent.changes.rig import CrashedError
-from tests.agent.changes.test_office_life import FUZZ_EXAMPLES, LifeClock
-from tests.fakes import virtual_clock
-from tests.people import People
+from tests.builders.billing import refused
+from tests.builders.clock import LifeClock, virtual_clock
+from tests.builders.job import CrashedError
+from tests.builders.office import MARIA_UID, Office
+from tests.builders.paid_office import HEAD, SUSPENDED, PaidDesk, ToldBilling, first_day, paid_office, working
+from tests.builders.people import People
+from tests.marks import fuzzing
 from trust import envelope as envelopes
 from trust.policy import Action
 from trust.statements import SeenHeads
@@ -285,8 +285,7 @@ class PaidLife(RuleBasedStateMachine):
 
     async def approved(self, plan: PlanRow) -> None:
         """Have joseph sign it; it may be too late."""
-        pinned = self.office.daemon.api.parts.trust.pinned
-        assert pinned is not None
+        pinned = self.office.pinned
         seen = SeenHeads(pinned.trust.version, pinned.sha256.hex())
         signed = self.desk.people.approve(envelopes.decode_untrusted(plan.envelope), "joseph", seen=seen)
         await self.office.daemon.job.approvals.submit(signed)
@@ -431,7 +430,7 @@ def nothing_more(ticket: Ticket) -> None:
 
 TestPaidLife = PaidLife.TestCase
 TestPaidLife.settings = settings(
-    max_examples=LIVES_FUZZED if settings().max_examples >= FUZZ_EXAMPLES else LIVES,
+    max_examples=LIVES_FUZZED if fuzzing() else LIVES,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),

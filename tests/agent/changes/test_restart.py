@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from agent.changes.auditlog import recovery
 from agent.changes.authority import stops
@@ -20,45 +18,25 @@ from agent.changes.journal import commands, item_commands, plans
 from agent.changes.journal.machine import Event
 from agent.changes.retry import ReopenRun
 from agent.connectors.base import Busy, Reach, Session, UnreadableError
-from agent.model import Item, ItemState, Pace, Target, Ticket, Wave
-from agent.store.db import Tx
+from agent.model import ItemState, Pace, Target, Ticket, Wave
 from agent.store.errors import LogCorruptError, RefusedCommandError
-from tests.agent.changes.cloud_office import Desk, office_in
-from tests.agent.changes.remote.test_inbox_handler import approval
-from tests.agent.changes.rig import CrashedError, Rig, item
-from tests.agent.connectors.fake import World
-from tests.fakes import FakeClock
+from tests.builders.clock import FakeClock
+from tests.builders.job import CrashedError, Rig, item
+from tests.builders.office import Office, approval
+from tests.builders.store import AddService
+from tests.builders.world import World
 from trust.items import ReasonChange, SuspensionReason
 from trust.leaf import LeafKind
 from trust.policy import Action
 from trust.statements import Cancel, Freeze, FreezeScope, OnFailure
 
+pytestmark = pytest.mark.virtual_time
+
 S = ItemState
-
-
-@pytest.fixture
-def world() -> World:
-    world = World()
-    for n in range(12):
-        world.add(f"u{n}")
-    return world
-
-
-@pytest.fixture
-def rig(tmp_path: Path, world: World) -> Iterator[Rig]:
-    rig = Rig(tmp_path, world, FakeClock())
-    yield rig
-    rig.close()
 
 
 def nobody_there(target: Target) -> AbstractAsyncContextManager[Session]:
     raise UnreadableError("no route", reason="unreachable")
-
-
-async def consumed(rig: Rig, items: list[Item], **plan: object) -> bytes:
-    plan_id = await rig.save_plan(items, **plan)  # type: ignore[arg-type]  # a stand-in of the test
-    await rig.consume(plan_id)
-    return plan_id
 
 
 def reborn(rig: Rig) -> None:
@@ -101,11 +79,9 @@ def erased(rig: Rig, subscriber: str) -> Rig:
     return Rig(rig.folder, rig.world, FakeClock())
 
 
-async def test_an_erased_subscriber_ends_its_own_item_only(
-    tmp_path: Path, autojump_clock: MockClock, world: World
-) -> None:
+async def test_an_erased_subscriber_ends_its_own_item_only(tmp_path: Path, world: World) -> None:
     rig = Rig(tmp_path, world, FakeClock())
-    plan_id = await consumed(rig, [item(n + 1, f"u{n}", world) for n in range(3)], on_failure=OnFailure.CONTINUE)
+    plan_id = await rig.consumed([item(n + 1, f"u{n}", world) for n in range(3)], on_failure=OnFailure.CONTINUE)
     rig = erased(rig, "C-u1")
     await rig.apply(plan_id)
     assert rig.states(plan_id) == [S.APPLIED, S.CANCELLED, S.APPLIED]
@@ -116,13 +92,11 @@ async def test_an_erased_subscriber_ends_its_own_item_only(
     rig.close()
 
 
-async def test_what_was_begun_of_an_erased_subscriber_needs_a_person(
-    tmp_path: Path, autojump_clock: MockClock, world: World
-) -> None:
+async def test_what_was_begun_of_an_erased_subscriber_needs_a_person(tmp_path: Path, world: World) -> None:
     """Nothing of it is sent or taken back any more."""
     rig = Rig(tmp_path, world, FakeClock())
     items = [item(n + 1, f"u{n}", world) for n in range(2)]
-    plan_id = await consumed(rig, items, waves=[Wave(1, 1, 0), Wave(2, 2, 0)], on_failure=OnFailure.REVERT)
+    plan_id = await rig.consumed(items, waves=[Wave(1, 1, 0), Wave(2, 2, 0)], on_failure=OnFailure.REVERT)
     await crash_after(rig, plan_id, 1)
     sent = list(world.writes)
     rig = erased(rig, "C-u0")
@@ -134,11 +108,11 @@ async def test_what_was_begun_of_an_erased_subscriber_needs_a_person(
 
 
 async def test_a_plan_that_an_older_version_stored_goes_on_without_one_who_is_erased_later(
-    tmp_path: Path, autojump_clock: MockClock, world: World
+    tmp_path: Path, world: World
 ) -> None:
     rig = Rig(tmp_path, world, FakeClock())
     items = [item(n + 1, f"u{n}", world) for n in range(3)]
-    plan_id = await consumed(rig, items, on_failure=OnFailure.CONTINUE)
+    plan_id = await rig.consumed(items, on_failure=OnFailure.CONTINUE)
     rig.store._con.execute("UPDATE item SET leaf = NULL")
     assert await recovery.keep_leaves(rig.store, rig.vault) == 3
     rig.store._con.execute("UPDATE item SET leaf = NULL WHERE n = 1")
@@ -155,7 +129,7 @@ async def test_a_plan_of_one_who_was_erased_before_leaf_hashes_were_kept_does_no
     tmp_path: Path, world: World
 ) -> None:
     rig = Rig(tmp_path, world, FakeClock())
-    plan_id = await consumed(rig, [item(1, "u0", world), item(2, "u1", world)])
+    plan_id = await rig.consumed([item(1, "u0", world), item(2, "u1", world)])
     rig.store._con.execute("UPDATE item SET leaf = NULL")
     rig = erased(rig, "C-u0")
     assert await recovery.keep_leaves(rig.store, rig.vault) == 1
@@ -167,8 +141,8 @@ async def test_a_plan_of_one_who_was_erased_before_leaf_hashes_were_kept_does_no
 # --- a restore takes the place of what is unsent, also of what is already running ---
 
 
-async def test_what_a_restore_superseded_is_not_sent(rig: Rig, autojump_clock: MockClock, world: World) -> None:
-    plan_id = await consumed(rig, [item(1, "u0", world)])
+async def test_what_a_restore_superseded_is_not_sent(rig: Rig, world: World) -> None:
+    plan_id = await rig.consumed([item(1, "u0", world)])
     sealed = rig.recorder.record("C-u0/home", {})
 
     def between(n: int) -> None:
@@ -184,11 +158,9 @@ async def test_what_a_restore_superseded_is_not_sent(rig: Rig, autojump_clock: M
     assert rig.store.reader.execute("SELECT count(*) FROM address_lock").fetchone()[0] == 0
 
 
-async def test_a_reason_that_a_restore_superseded_is_not_recorded(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
+async def test_a_reason_that_a_restore_superseded_is_not_recorded(rig: Rig, world: World) -> None:
     alone = replace(item(1, "u0", world), steps=(), enforce=None)
-    plan_id = await consumed(rig, [alone, item(2, "u1", world)])
+    plan_id = await rig.consumed([alone, item(2, "u1", world)])
     sealed = rig.recorder.record("C-u0/home", {})
 
     def between(n: int) -> None:
@@ -202,10 +174,8 @@ async def test_a_reason_that_a_restore_superseded_is_not_recorded(
     assert [r["service"] for r in rig.store.query("SELECT service FROM reason")] == ["C-u1/home"]
 
 
-async def test_stopping_the_rest_leaves_what_was_superseded(rig: Rig, autojump_clock: MockClock, world: World) -> None:
-    plan_id = await consumed(
-        rig, [item(n + 1, f"u{n}", world) for n in range(3)], waves=[Wave(1, 1, 30), Wave(2, 3, 0)]
-    )
+async def test_stopping_the_rest_leaves_what_was_superseded(rig: Rig, world: World) -> None:
+    plan_id = await rig.consumed([item(n + 1, f"u{n}", world) for n in range(3)], waves=[Wave(1, 1, 30), Wave(2, 3, 0)])
     world.faults["u0"] = ["refused"]
 
     async def overtake() -> None:
@@ -221,8 +191,8 @@ async def test_stopping_the_rest_leaves_what_was_superseded(rig: Rig, autojump_c
 # --- what stands is said, also when the time is over or the device is away ---
 
 
-async def test_a_write_that_stands_is_not_called_expired(rig: Rig, autojump_clock: MockClock, world: World) -> None:
-    plan_id = await consumed(rig, [item(1, "u0", world)])
+async def test_a_write_that_stands_is_not_called_expired(rig: Rig, world: World) -> None:
+    plan_id = await rig.consumed([item(1, "u0", world)])
     await crash_after(rig, plan_id, 1)
     assert len(world.writes) == 1
     assert isinstance(rig.clock, FakeClock)
@@ -233,10 +203,8 @@ async def test_a_write_that_stands_is_not_called_expired(rig: Rig, autojump_cloc
     assert world.kicks == []
 
 
-async def test_a_write_that_stands_is_not_called_failed_when_the_device_is_away(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
-    plan_id = await consumed(rig, [item(1, "u0", world)])
+async def test_a_write_that_stands_is_not_called_failed_when_the_device_is_away(rig: Rig, world: World) -> None:
+    plan_id = await rig.consumed([item(1, "u0", world)])
     await crash_after(rig, plan_id, 1)
 
     rig.connector.dial = nobody_there  # type: ignore[method-assign, assignment]  # what the device does, not what is tested
@@ -245,10 +213,8 @@ async def test_a_write_that_stands_is_not_called_failed_when_the_device_is_away(
     assert rig.loaded(plan_id).rows[1].reason == "unreachable"
 
 
-async def test_a_step_in_doubt_at_a_device_that_is_gone_needs_a_person(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
-    plan_id = await consumed(rig, [item(1, "u0", world)])
+async def test_a_step_in_doubt_at_a_device_that_is_gone_needs_a_person(rig: Rig, world: World) -> None:
+    plan_id = await rig.consumed([item(1, "u0", world)])
     rig.store.seen, rig.store.die_at, rig.store.die_after = 0, 1, True  # the about-to
     with pytest.raises(BaseExceptionGroup):
         await rig.apply(plan_id)
@@ -260,50 +226,46 @@ async def test_a_step_in_doubt_at_a_device_that_is_gone_needs_a_person(
     assert rig.store.reader.execute("SELECT count(*) FROM step WHERE outcome_seq IS NULL").fetchone()[0] == 0
 
 
-async def test_accepted_and_never_readable_needs_a_person(rig: Rig, autojump_clock: MockClock, world: World) -> None:
-    plan_id = await consumed(rig, [item(1, "u0", world)])
+async def test_accepted_and_never_readable_needs_a_person(rig: Rig, world: World) -> None:
+    plan_id = await rig.consumed([item(1, "u0", world)])
     world.on_took = lambda ticket: setattr(world, "unreadable", 10_000)
     await rig.apply(plan_id)
     assert rig.states(plan_id) == [S.NEEDS_A_PERSON]
 
 
-async def test_a_third_value_stays_diverged_after_a_crash(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_a_third_value_stays_diverged_after_a_crash(rig: Rig, world: World) -> None:
     world.faults["u0"] = ["third-value"]
-    plan_id = await consumed(rig, [item(1, "u0", world)])
+    plan_id = await rig.consumed([item(1, "u0", world)])
     await crash_after(rig, plan_id, 1)
     await rig.apply(plan_id)
     assert rig.states(plan_id) == [S.DIVERGED]
     assert len(world.writes) == 1
 
 
-async def test_what_was_refused_before_a_crash_is_not_sent_again(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
+async def test_what_was_refused_before_a_crash_is_not_sent_again(rig: Rig, world: World) -> None:
     world.faults["u0"] = ["", "nak"]
-    plan_id = await consumed(rig, [item(1, "u0", world)])
+    plan_id = await rig.consumed([item(1, "u0", world)])
     await crash_after(rig, plan_id, 2)
     await rig.apply(plan_id)
     assert (rig.states(plan_id), world.kicks) == ([S.SET_NOT_ENFORCED], [])
     assert rig.loaded(plan_id).rows[1].reason == "nak-503"
 
 
-async def test_nothing_to_disconnect_is_done(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_nothing_to_disconnect_is_done(rig: Rig, world: World) -> None:
     kick = item(1, "u0", world)
     kick = replace(kick, steps=(replace(kick.steps[1], n=1, after=()),), enforce=None, desired=())
     del world.sessions["u0"]
-    plan_id = await consumed(rig, [kick])
+    plan_id = await rig.consumed([kick])
     await rig.apply(plan_id)
     assert rig.states(plan_id) == [S.APPLIED]
     assert rig.loaded(plan_id).rows[1].reason == "nothing-to-do"
 
 
-async def test_reason_only_items_are_recorded_once_and_taken_back(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
+async def test_reason_only_items_are_recorded_once_and_taken_back(rig: Rig, world: World) -> None:
     alone = replace(
         item(1, "u0", world), steps=(), enforce=None, desired=(ReasonChange(SuspensionReason.ABUSE, added=True),)
     )
-    plan_id = await consumed(rig, [alone, item(2, "u1", world)], on_failure=OnFailure.REVERT)
+    plan_id = await rig.consumed([alone, item(2, "u1", world)], on_failure=OnFailure.REVERT)
     world.faults["u1"] = ["refused"]
     await rig.apply(plan_id)
     assert rig.states(plan_id) == [S.REVERTED, S.NOT_APPLIED]
@@ -325,42 +287,36 @@ async def die_when(rig: Rig, plan_id: bytes, sql: str) -> None:
     reborn(rig)
 
 
-async def test_a_failed_canary_still_stops_the_rest_after_a_crash(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
+async def test_a_failed_canary_still_stops_the_rest_after_a_crash(rig: Rig, world: World) -> None:
     items = [item(n + 1, f"u{n}", world) for n in range(4)]
     world.faults["u0"] = ["refused"]
-    plan_id = await consumed(rig, items, waves=[Wave(1, 1, 30), Wave(2, 4, 0)])
+    plan_id = await rig.consumed(items, waves=[Wave(1, 1, 30), Wave(2, 4, 0)])
     await die_when(rig, plan_id, "SELECT count(*) FROM item WHERE state = 'not-applied'")
     assert (await rig.apply(plan_id)).startswith("canary")
     assert rig.states(plan_id) == [S.NOT_APPLIED, S.CANCELLED, S.CANCELLED, S.CANCELLED]
     assert world.writes == []
 
 
-async def test_a_stop_outlives_a_crash_while_the_rest_is_cancelled(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
+async def test_a_stop_outlives_a_crash_while_the_rest_is_cancelled(rig: Rig, world: World) -> None:
     items = [item(n + 1, f"u{n}", world) for n in range(4)]
     world.faults["u0"] = ["refused"]
-    plan_id = await consumed(rig, items, waves=[Wave(1, 1, 30), Wave(2, 4, 0)])
+    plan_id = await rig.consumed(items, waves=[Wave(1, 1, 30), Wave(2, 4, 0)])
     await die_when(rig, plan_id, "SELECT count(*) FROM item WHERE state = 'cancelled'")
     assert (await rig.apply(plan_id)).startswith("canary")
     assert rig.states(plan_id).count(S.CANCELLED) == 3
 
 
-async def test_steps_whose_fate_a_crash_left_open_are_no_failures(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
+async def test_steps_whose_fate_a_crash_left_open_are_no_failures(rig: Rig, world: World) -> None:
     items = [item(n + 1, f"u{n}", world) for n in range(4)]
-    plan_id = await consumed(rig, items, pace=Pace(0, 20, 0))
+    plan_id = await rig.consumed(items, pace=Pace(0, 20, 0))
     await die_when(rig, plan_id, "SELECT count(*) >= 2 FROM step")
     assert await rig.apply(plan_id) == ""
     assert rig.states(plan_id) == [S.APPLIED] * 4
 
 
-async def test_a_stop_finishes_what_was_begun_before_a_crash(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_a_stop_finishes_what_was_begun_before_a_crash(rig: Rig, world: World) -> None:
     items = [item(n + 1, f"u{n}", world) for n in range(4)]
-    plan_id = await consumed(rig, items, pace=Pace(0, 20, 0))
+    plan_id = await rig.consumed(items, pace=Pace(0, 20, 0))
     world.faults["u0"] = ["refused"]
     world.no_redial.add("u3")  # it is waited for
     await die_when(
@@ -375,9 +331,9 @@ async def test_a_stop_finishes_what_was_begun_before_a_crash(rig: Rig, autojump_
     assert not {S.RUNNING, S.UNKNOWN} & set(rig.states(plan_id))
 
 
-async def test_a_soak_is_not_skipped_by_a_crash(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_a_soak_is_not_skipped_by_a_crash(rig: Rig, world: World) -> None:
     items = [item(n + 1, f"u{n}", world) for n in range(2)]
-    plan_id = await consumed(rig, items, waves=[Wave(1, 1, 300), Wave(2, 2, 0)])
+    plan_id = await rig.consumed(items, waves=[Wave(1, 1, 300), Wave(2, 2, 0)])
     await die_when(rig, plan_id, "SELECT count(*) FROM item WHERE state = 'applied'")
     started = trio.current_time()
     await rig.apply(plan_id)
@@ -385,11 +341,11 @@ async def test_a_soak_is_not_skipped_by_a_crash(rig: Rig, autojump_clock: MockCl
     assert rig.states(plan_id) == [S.APPLIED, S.APPLIED]
 
 
-async def test_a_stop_reaches_those_who_wait_for_their_turn(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_a_stop_reaches_those_who_wait_for_their_turn(rig: Rig, world: World) -> None:
     """Twelve start at once, eight may be in flight: the four behind them are not begun once the run is stopped."""
     for n in range(8):
         world.faults[f"u{n}"] = ["refused"]
-    plan_id = await consumed(rig, [item(n + 1, f"u{n}", world) for n in range(12)], pace=Pace(0, 10, 0))
+    plan_id = await rig.consumed([item(n + 1, f"u{n}", world) for n in range(12)], pace=Pace(0, 10, 0))
     stopped = await rig.apply(plan_id)
     assert "failed (limit 10 %)" in stopped
     assert S.CANCELLED in rig.states(plan_id)
@@ -398,10 +354,8 @@ async def test_a_stop_reaches_those_who_wait_for_their_turn(rig: Rig, autojump_c
 # --- pauses, locks ---
 
 
-async def test_a_frozen_change_does_not_block_the_target_for_others(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
-    frozen = await consumed(rig, [item(n + 1, f"u{n}", world) for n in range(9)])
+async def test_a_frozen_change_does_not_block_the_target_for_others(rig: Rig, world: World) -> None:
+    frozen = await rig.consumed([item(n + 1, f"u{n}", world) for n in range(9)])
     freeze = Freeze("1" * 32, "5" * 32, FreezeScope.ALL, "", "joseph", 0)
     await rig.store.run(stops.RecordFreeze(freeze, bytes(32), b"e", rig.recorder.record(None, {})))
     async with rig.parts() as parts, trio.open_nursery() as nursery:
@@ -415,12 +369,10 @@ async def test_a_frozen_change_does_not_block_the_target_for_others(
     assert world.writes == []
 
 
-async def test_locks_of_what_is_over_are_given_back_at_the_restart(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
+async def test_locks_of_what_is_over_are_given_back_at_the_restart(rig: Rig, world: World) -> None:
     """An agent that gave addresses back in a commit of its own may have died before that one."""
     one = item(1, "u0", world)
-    plan_id = await consumed(rig, [one])
+    plan_id = await rig.consumed([one])
     await rig.apply(plan_id)
     assert plans.locked(rig.store.reader, plan_id) == []
     await rig.store.run(item_commands.Lock(plan_id, 1, addresses_of(one)))
@@ -431,24 +383,10 @@ async def test_locks_of_what_is_over_are_given_back_at_the_restart(
 # --- retry ---
 
 
-@dataclass(frozen=True, slots=True)
-class AddService:
-    """Put a service into the inventory."""
-
-    ref: str
-
-    def run(self, tx: Tx) -> None:
-        subscriber, name = self.ref.split("/")
-        row = (self.ref, subscriber, "", name, "u0", "fake", "20M", "", 0, "{}")
-        tx.run("INSERT INTO service VALUES (?,?,?,?,?,?,?,?,?,?)", row)
-
-
-async def test_retry_ends_the_session_again_and_writes_nothing(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
+async def test_retry_ends_the_session_again_and_writes_nothing(rig: Rig, world: World) -> None:
     await rig.store.run(AddService("C-u0/home"))
     world.faults["u0"] = ["", "nak"]
-    plan_id = await consumed(rig, [item(1, "u0", world)])
+    plan_id = await rig.consumed([item(1, "u0", world)])
     await rig.apply(plan_id)
     record = rig.recorder.record(None, {})
     await rig.store.run(commands.Finish(plan_id, b"outcome", lambda _: record))
@@ -459,15 +397,15 @@ async def test_retry_ends_the_session_again_and_writes_nothing(
     assert (rig.states(plan_id), world.kicks, len(world.writes)) == ([S.APPLIED], ["u0"], 1)
 
 
-async def test_a_retry_holds_the_addresses_while_it_waits(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_a_retry_holds_the_addresses_while_it_waits(rig: Rig, world: World) -> None:
     await rig.store.run(AddService("C-u0/home"))
     world.faults["u0"] = ["", "nak"]
-    plan_id = await consumed(rig, [item(1, "u0", world)])
+    plan_id = await rig.consumed([item(1, "u0", world)])
     await rig.apply(plan_id)
     await rig.store.run(commands.Finish(plan_id, b"outcome", lambda _: rig.recorder.record(None, {})))
     seals = ((rig.loaded(plan_id).items.items[0], rig.recorder.record("C-u0/home", {})),)
     await rig.store.run(ReopenRun(plan_id, seals, now_of(rig.clock), rig.recorder.record(None, {})))
-    restore = await consumed(rig, [item(1, "u0", world)], action=Action.RESTORE)
+    restore = await rig.consumed([item(1, "u0", world)], action=Action.RESTORE)
     world.busy = [Busy("busy-cpu", "CPU at 93 %")]
 
     async def take() -> None:
@@ -480,12 +418,10 @@ async def test_a_retry_holds_the_addresses_while_it_waits(rig: Rig, autojump_clo
     assert (rig.states(plan_id), plans.locked(rig.store.reader, plan_id)) == ([S.APPLIED], [])
 
 
-async def test_retry_after_a_disconnect_that_worked_disconnects_again(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
+async def test_retry_after_a_disconnect_that_worked_disconnects_again(rig: Rig, world: World) -> None:
     await rig.store.run(AddService("C-u0/home"))
     world.faults["u0"] = ["", "ack-without-effect", "ack-without-effect"]
-    plan_id = await consumed(rig, [item(1, "u0", world)])
+    plan_id = await rig.consumed([item(1, "u0", world)])
     await rig.apply(plan_id)
     await rig.store.run(commands.Finish(plan_id, b"outcome", lambda _: rig.recorder.record(None, {})))
     world.faults["u0"] = ["ack-without-effect"]
@@ -498,33 +434,30 @@ async def test_retry_after_a_disconnect_that_worked_disconnects_again(
     assert (world.kicks, len(world.writes)) == (["u0"], 1)
 
 
-async def test_what_was_opened_again_before_anything_ran_is_run_once(tmp_path: Path) -> None:
+async def test_what_was_opened_again_before_anything_ran_is_run_once(office: Office) -> None:
     """Until the witnesses confirmed the start nothing runs, for minutes perhaps; a person can ask for a retry then."""
-    async with office_in(tmp_path, Desk()) as office:
-        await office.plan()
-        await office.receive("approval", approval(office))
-        worker, plan_id = office.daemon.job.worker, office.row().plan_id
-        assert await worker._consume(office.row())
-        worker.resume(plan_id)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(worker.run)
-            with trio.fail_after(60):
-                while office.row().finished_seq is None or worker._resumed:
-                    worker.poke()
-                    await trio.sleep(0.01)
-            nursery.cancel_scope.cancel()
-        assert (office.desk.world.kicks, office.leaves(LeafKind.CHANGE_FINISHED)) == (["u0"], 1)
-        assert office.leaves(LeafKind.ABOUT_TO) == 2  # the row, the session
+    await office.plan()
+    await office.receive("approval", approval(office))
+    worker, plan_id = office.daemon.job.worker, office.row().plan_id
+    assert await worker._consume(office.row())
+    worker.resume(plan_id)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(worker.run)
+        with trio.fail_after(60):
+            while office.row().finished_seq is None or worker._resumed:
+                worker.poke()
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+    assert (office.desk.world.kicks, office.leaves(LeafKind.CHANGE_FINISHED)) == (["u0"], 1)
+    assert office.leaves(LeafKind.ABOUT_TO) == 2  # the row, the session
 
 
 # --- cancel while a device is waited for ---
 
 
-async def test_a_cancel_is_met_when_the_device_calls_in(
-    tmp_path: Path, world: World, autojump_clock: MockClock
-) -> None:
+async def test_a_cancel_is_met_when_the_device_calls_in(tmp_path: Path, world: World) -> None:
     rig = Rig(tmp_path, world, FakeClock(), Reach.ARRIVE)
-    plan_id = await consumed(rig, [item(1, "u0", world)])
+    plan_id = await rig.consumed([item(1, "u0", world)])
 
     async def cancel_then_call() -> None:
         await trio.sleep(60)
@@ -544,7 +477,7 @@ async def stopped_batch(rig: Rig, world: World) -> bytes:
         await rig.store.run(AddService(f"C-u{n}/home"))
     world.faults["u0"] = ["", "nak"]
     items = [item(n + 1, f"u{n}", world) for n in range(4)]
-    plan_id = await consumed(rig, items, pace=Pace(0, 20, 0), waves=[Wave(1, 2, 30), Wave(3, 4, 0)])
+    plan_id = await rig.consumed(items, pace=Pace(0, 20, 0), waves=[Wave(1, 2, 30), Wave(3, 4, 0)])
     assert (await rig.apply(plan_id)).startswith("1 of 4 failed")
     assert rig.states(plan_id) == [S.SET_NOT_ENFORCED, S.APPLIED, S.CANCELLED, S.CANCELLED]
     await rig.store.run(commands.Finish(plan_id, b"outcome", lambda _: rig.recorder.record(None, {})))
@@ -558,9 +491,7 @@ async def reopen(rig: Rig, plan_id: bytes) -> None:
     await rig.store.run(ReopenRun(plan_id, seals, now_of(rig.clock), rig.recorder.record(None, {})))
 
 
-async def test_retry_after_a_batch_that_stopped_by_its_own_limit(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
+async def test_retry_after_a_batch_that_stopped_by_its_own_limit(rig: Rig, world: World) -> None:
     plan_id = await stopped_batch(rig, world)
     await reopen(rig, plan_id)
     assert await rig.apply(plan_id) == "", "the stop was that of the first run"
@@ -569,7 +500,7 @@ async def test_retry_after_a_batch_that_stopped_by_its_own_limit(
     assert rig.states(plan_id)[-1] is S.CANCELLED, "nothing else of the batch is begun by a retry"
 
 
-async def test_a_retry_goes_on_after_a_crash(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_a_retry_goes_on_after_a_crash(rig: Rig, world: World) -> None:
     plan_id = await stopped_batch(rig, world)
     await reopen(rig, plan_id)
     world.no_redial.add("u0")  # it is waited for

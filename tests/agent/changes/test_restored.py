@@ -21,50 +21,18 @@ from agent.store.backup import BackupPaths, BackupSource, make
 from agent.store.errors import LogCorruptError, RefusedCommandError
 from agent.store.mail import LeaveCloud
 from agent.store.restoring import restore
-from tests.agent.changes.cloud_office import Desk, Office, office_in
-from tests.agent.changes.remote.test_inbox_handler import approval
-from tests.agent.changes.rig import STORE_KEY
-from tests.agent.changes.witnessing import Witness, life, site_in, snapshot
-from tests.agent.cli_rig import Terminal
-from tests.agent.store.stores import edit
-from tests.agent.test_api import Agent
-from tests.backups.age_files import Owner
-from trust import chain, statements
+from tests.builders.age_files import Owner
+from tests.builders.agent import Agent
+from tests.builders.job import STORE_KEY
+from tests.builders.office import Desk, Office, approval, office_in, remove_joseph, words, work
+from tests.builders.store import edit
+from tests.builders.terminal import Terminal
+from tests.builders.witnesses import Witness, life, site_in, snapshot
 from trust import envelope as envelopes
+from trust import statements
 from trust.document import Quorum, WitnessOperator
 from trust.leaf import LeafKind
 from trust.statements import Decision, Freeze, FreezeScope, Resume
-
-
-async def work(office: Office) -> None:
-    """Let the worker run until the newest plan has ended, or cannot start."""
-    over = "SELECT count(*) FROM plan WHERE gate = 'approved' OR (consumed_seq NOT NULL AND finished_seq IS NULL)"
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(office.daemon.job.worker.run)
-        with trio.fail_after(60):
-            while office.number(over):  # noqa: ASYNC110  the worker tells nobody
-                await trio.sleep(0.01)
-        nursery.cancel_scope.cancel()
-
-
-async def remove_joseph(office: Office) -> bytes:
-    """Install version 2, in which joseph is not; return it."""
-    pinned = office.parts.trust.pinned
-    assert pinned is not None
-    kept = tuple(p for p in pinned.trust.people if p.handle != "joseph")
-    keys = tuple(k for k in pinned.trust.root.keys if k.person != "joseph")
-    root = replace(pinned.trust.root, keys=keys, threshold=1)
-    later = replace(pinned.trust, version=2, prev=pinned.sha256.hex(), people=kept, root=root)
-    data, _ = office.people.sign_trust(later)
-    await office.parts.trust.install(data, "", time.time())
-    return data
-
-
-def words(office: Office) -> str:
-    """Return the words of the trust that is pinned."""
-    pinned = office.parts.trust.pinned
-    assert pinned is not None
-    return chain.head_words(envelopes.decode_untrusted(office.parts.trust.envelope(pinned)))
 
 
 @dataclass

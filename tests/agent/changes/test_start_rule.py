@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import trio
-from trio.testing import MockClock
 
-from tests.agent.changes.witnessing import Site, Witness, desk_and_cloud, life, site_in, snapshot
+from tests.builders.witnesses import Site, Witness, desk_and_cloud, life, site_in, snapshot
 from trust.document import Quorum, WitnessOperator
 from trust.leaf import LeafKind
+
+pytestmark = pytest.mark.virtual_time
 
 
 def why(site: Site) -> str:
@@ -21,7 +23,7 @@ def why(site: Site) -> str:
     return str(record["why"])
 
 
-async def test_a_confirmed_start_leaves_everything_as_it_is(tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_a_confirmed_start_leaves_everything_as_it_is(tmp_path: Path) -> None:
     async with site_in(tmp_path, desk_and_cloud()) as site:
         plan_id = await site.plan()
         await site.start()
@@ -30,7 +32,7 @@ async def test_a_confirmed_start_leaves_everything_as_it_is(tmp_path: Path, auto
         assert site.leaves(LeafKind.UNWITNESSED_START) == 0
 
 
-async def test_the_answer_must_cover_the_leaf_of_this_start(tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_the_answer_must_cover_the_leaf_of_this_start(tmp_path: Path) -> None:
     async with site_in(tmp_path / "one", desk_and_cloud()) as site:
         await site.cosigned()
         plan_id = await site.plan()
@@ -43,7 +45,7 @@ async def test_the_answer_must_cover_the_leaf_of_this_start(tmp_path: Path, auto
         assert {c.size for w in again.witnesses for c in w.known.values()} == {again.rig.evidence.published()[0]}
 
 
-async def test_J9_silence_of_the_witnesses_voids_what_is_unconsumed(tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_J9_silence_of_the_witnesses_voids_what_is_unconsumed(tmp_path: Path) -> None:
     async with site_in(tmp_path, desk_and_cloud()) as site:
         open_, used = await site.plan(), await site.plan()
         await site.rig.consume(used)
@@ -59,7 +61,7 @@ async def test_J9_silence_of_the_witnesses_voids_what_is_unconsumed(tmp_path: Pa
         assert site.asking.confirmed
 
 
-async def test_the_cloud_alone_does_not_confirm(tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_the_cloud_alone_does_not_confirm(tmp_path: Path) -> None:
     witnesses = [*desk_and_cloud(), Witness("cloud-2", WitnessOperator.CLOUD)]
     async with site_in(tmp_path, witnesses, Quorum(2, 1)) as site:
         plan_id = await site.plan()
@@ -68,7 +70,7 @@ async def test_the_cloud_alone_does_not_confirm(tmp_path: Path, autojump_clock: 
         assert site.gate(plan_id) == "void"
 
 
-async def test_a_third_party_counts_as_not_the_clouds(tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_a_third_party_counts_as_not_the_clouds(tmp_path: Path) -> None:
     witnesses = [*desk_and_cloud(), Witness("university", WitnessOperator.THIRD)]
     async with site_in(tmp_path, witnesses, Quorum(2, 1)) as site:
         plan_id = await site.plan()
@@ -77,7 +79,7 @@ async def test_a_third_party_counts_as_not_the_clouds(tmp_path: Path, autojump_c
         assert site.asking.witnessed_text() == "witnessed by cloud, university"
 
 
-async def test_an_agent_without_a_control_plane_meets_silence(tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_an_agent_without_a_control_plane_meets_silence(tmp_path: Path) -> None:
     async with site_in(tmp_path, desk_and_cloud()) as site:
         from agent.store.mail import LeaveCloud
 
@@ -87,9 +89,7 @@ async def test_an_agent_without_a_control_plane_meets_silence(tmp_path: Path, au
         assert site.gate(plan_id) == "void"
 
 
-async def test_J4_a_restored_machine_starts_nothing_and_goes_on_with_nothing(
-    tmp_path: Path, autojump_clock: MockClock
-) -> None:
+async def test_J4_a_restored_machine_starts_nothing_and_goes_on_with_nothing(tmp_path: Path) -> None:
     async with site_in(tmp_path / "one", desk_and_cloud()) as site:
         await site.cosigned()
         open_, used = await site.plan(), await site.plan()
@@ -109,7 +109,7 @@ async def test_J4_a_restored_machine_starts_nothing_and_goes_on_with_nothing(
         assert restored.rig.states(used)[0].value == "cancelled"  # it may have run, and been taken back, since
 
 
-async def test_J4_a_restored_machine_whose_log_grew_to_the_same_size(tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_J4_a_restored_machine_whose_log_grew_to_the_same_size(tmp_path: Path) -> None:
     async with site_in(tmp_path / "one", [Witness("desk-lena", WitnessOperator.OWN)]) as site:
         await site.cosigned()
         plan_id = await site.plan()
@@ -122,7 +122,7 @@ async def test_J4_a_restored_machine_whose_log_grew_to_the_same_size(tmp_path: P
         assert restored.gate(plan_id) == "void"
 
 
-async def test_one_contradiction_outweighs_a_quorum(tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_one_contradiction_outweighs_a_quorum(tmp_path: Path) -> None:
     witnesses = [*desk_and_cloud(), Witness("site-2", WitnessOperator.OWN)]
     async with site_in(tmp_path, witnesses, Quorum(2, 1)) as site:
         await site.cosigned()

@@ -8,7 +8,6 @@ from typing import cast
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from agent.changes.engine.sessions import Sessions
 from agent.changes.target_watch import ANSWER_S, EVERY_S, LOOKS_AT_ONCE, SOONEST_S, TargetWatch
@@ -16,7 +15,9 @@ from agent.connectors.base import UnreadableError
 from agent.runtime.clock import SystemClock
 from agent.runtime.notifier import Notifier
 from agent.runtime.outages import Outages, SourceState
-from tests.agent.connectors.fake import FakeConnector, World
+from tests.builders.world import FakeConnector, World
+
+pytestmark = pytest.mark.virtual_time
 
 
 @asynccontextmanager
@@ -35,7 +36,7 @@ def state_of(outages: Outages, target: str = "fake/d") -> SourceState:
     return next(r.state for r in outages.reports() if r.name == target)
 
 
-async def test_an_idle_target_that_goes_away_is_noticed_and_so_is_its_return(autojump_clock: MockClock) -> None:
+async def test_an_idle_target_that_goes_away_is_noticed_and_so_is_its_return() -> None:
     world = World()
     async with watched(world) as (_, outages):
         await trio.sleep(EVERY_S - 1)
@@ -50,9 +51,8 @@ async def test_an_idle_target_that_goes_away_is_noticed_and_so_is_its_return(aut
         assert state_of(outages) is SourceState.UP
 
 
-async def test_a_read_that_failed_has_it_looked_at_once(autojump_clock: MockClock) -> None:
-    world = World()
-    world.add("u0")
+async def test_a_read_that_failed_has_it_looked_at_once() -> None:
+    world = World.of("u0")
     async with watched(world) as (sessions, outages):
         world.dead.add("fake/d")
         await trio.sleep(0.1)
@@ -84,9 +84,7 @@ class CountingSessions:
         return {}
 
 
-async def test_many_targets_are_looked_at_a_few_at_a_time_and_none_is_late_for_its_turn(
-    autojump_clock: MockClock,
-) -> None:
+async def test_many_targets_are_looked_at_a_few_at_a_time_and_none_is_late_for_its_turn() -> None:
     sessions, outages = CountingSessions(5 * LOOKS_AT_ONCE), Outages(lambda: 1.0)
     watch = TargetWatch(cast("Sessions", sessions), outages, SystemClock())
     async with trio.open_nursery() as nursery:

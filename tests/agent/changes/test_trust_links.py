@@ -15,11 +15,10 @@ import trio
 from agent.changes.journal import plans
 from agent.changes.journal.request import RequestError
 from agent.changes.journal.trust_state import InstallTrust, TrustState, split_envelopes
-from tests.agent.changes.cloud_office import Desk, office_in
-from tests.agent.changes.remote.test_inbox_handler import approval, next_trust
-from tests.agent.connectors.fake import World
-from tests.agent.test_api import Agent, agent_in, refused
-from tests.people import People, any_time, plan_of
+from tests.builders.agent import Agent, agent_in, refused
+from tests.builders.office import Office, approval, next_trust
+from tests.builders.people import People, any_time, plan_of
+from tests.builders.world import World
 from trust import envelope as envelopes
 from trust import statements, verify
 from trust.document import Person, PersonKey, Root, RootKey, Trust
@@ -30,14 +29,6 @@ from trust.policy import Channel, PolicyClass, RiskClass, Role
 from trust.statements import SeenHeads
 
 DAY = 86_400
-
-
-@pytest.fixture
-def world() -> World:
-    world = World()
-    for n in range(5):
-        world.add(f"u{n}")
-    return world
 
 
 def state(agent: Agent) -> TrustState:
@@ -85,64 +76,59 @@ def refusals(agent: Agent) -> list[dict[str, Any]]:
 # --- following the chain ---
 
 
-async def test_an_approval_brings_the_links_that_the_agent_lacks(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        change = await agent.ask("suspend", "C-1", hold=True)
-        links = chain_of(agent, 3)
-        approval = agent.people.approve(plan_of(change), "joseph", seen=seen(links[-1]))
-        (alone,) = await agent.hand_in(approval, change["id"])
-        assert (alone["accepted"], alone["reason"]) == (False, "newer-trust")
-        assert pinned(agent).version == 1, "a claim of a newer version moves nothing (A11)"
-        (answer,) = await agent.hand_in(lines(*links, approval), change["id"])
-        assert (answer["accepted"], answer["gate"]) == (True, "approved")
-        assert pinned(agent).version == 4
-        receipt = verify.verify_receipt(envelopes.decode_untrusted(base64.b64decode(answer["receipt"])), pinned(agent))
-        assert receipt.trust_version == 4
+async def test_an_approval_brings_the_links_that_the_agent_lacks(agent: Agent) -> None:
+    change = await agent.ask("suspend", "C-1", hold=True)
+    links = chain_of(agent, 3)
+    approval = agent.people.approve(plan_of(change), "joseph", seen=seen(links[-1]))
+    (alone,) = await agent.hand_in(approval, change["id"])
+    assert (alone["accepted"], alone["reason"]) == (False, "newer-trust")
+    assert pinned(agent).version == 1, "a claim of a newer version moves nothing (A11)"
+    (answer,) = await agent.hand_in(lines(*links, approval), change["id"])
+    assert (answer["accepted"], answer["gate"]) == (True, "approved")
+    assert pinned(agent).version == 4
+    receipt = verify.verify_receipt(envelopes.decode_untrusted(base64.b64decode(answer["receipt"])), pinned(agent))
+    assert receipt.trust_version == 4
 
 
-async def test_links_may_come_beside_a_statement_and_be_known_already(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        change = await agent.ask("suspend", "C-1", hold=True)
-        links = [envelopes.encode(e) for e in chain_of(agent, 2)]
-        approval = agent.people.approve(plan_of(change), "joseph", seen=seen(envelopes.decode_untrusted(links[-1])))
-        submit = agent.daemon.api.parts.approvals.submit
-        for _ in range(2):
-            (answer,) = await submit(approval, links=links, from_cloud=True)
-            assert answer.accepted
-        assert pinned(agent).version == 3
+async def test_links_may_come_beside_a_statement_and_be_known_already(agent: Agent) -> None:
+    change = await agent.ask("suspend", "C-1", hold=True)
+    links = [envelopes.encode(e) for e in chain_of(agent, 2)]
+    approval = agent.people.approve(plan_of(change), "joseph", seen=seen(envelopes.decode_untrusted(links[-1])))
+    submit = agent.daemon.api.parts.approvals.submit
+    for _ in range(2):
+        (answer,) = await submit(approval, links=links, from_cloud=True)
+        assert answer.accepted
+    assert pinned(agent).version == 3
 
 
-async def test_a_version_that_expired_may_be_the_way_to_the_one_in_force(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        now = agent.people.now_s
-        old = following(agent.people, pinned(agent), agent.head, issued=now - 9 * DAY, expires=now - DAY)
-        before = statements.decode_as_untrusted(Trust, old)
-        new = following(agent.people, before, envelopes.digest(old).hex(), issued=now, expires=now + DAY)
-        fields = {"document": base64.b64encode(lines(old)).decode(), "words": ""}
-        assert "expired" in str(await refused(agent.call("POST", "/v1/trust", fields, os.getuid())))
-        fields = {"document": base64.b64encode(lines(old, new)).decode(), "words": ""}
-        assert (await agent.call("POST", "/v1/trust", fields, os.getuid()))["version"] == 3
+async def test_a_version_that_expired_may_be_the_way_to_the_one_in_force(agent: Agent) -> None:
+    now = agent.people.now_s
+    old = following(agent.people, pinned(agent), agent.head, issued=now - 9 * DAY, expires=now - DAY)
+    before = statements.decode_as_untrusted(Trust, old)
+    new = following(agent.people, before, envelopes.digest(old).hex(), issued=now, expires=now + DAY)
+    fields = {"document": base64.b64encode(lines(old)).decode(), "words": ""}
+    assert "expired" in str(await refused(agent.call("POST", "/v1/trust", fields, os.getuid())))
+    fields = {"document": base64.b64encode(lines(old, new)).decode(), "words": ""}
+    assert (await agent.call("POST", "/v1/trust", fields, os.getuid()))["version"] == 3
 
 
-async def test_a_later_version_is_installed_without_words(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        (two,) = chain_of(agent, 1)
-        fields = {"document": base64.b64encode(envelopes.encode(two)).decode(), "words": ""}
-        assert (await agent.call("POST", "/v1/trust", fields, os.getuid()))["version"] == 2
-        assert "in force already" in str(await refused(agent.call("POST", "/v1/trust", fields, os.getuid())))
+async def test_a_later_version_is_installed_without_words(agent: Agent) -> None:
+    (two,) = chain_of(agent, 1)
+    fields = {"document": base64.b64encode(envelopes.encode(two)).decode(), "words": ""}
+    assert (await agent.call("POST", "/v1/trust", fields, os.getuid()))["version"] == 2
+    assert "in force already" in str(await refused(agent.call("POST", "/v1/trust", fields, os.getuid())))
 
 
-async def test_a_new_root_needs_the_old_one_and_itself(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        keys = agent.people.keys
-        root = Root(2, tuple(RootKey(n, keys[n].public.hex()) for n in ("joseph", "maria")))
-        for who in (("joseph", "lena"), ("joseph", "maria"), ("joseph",)):
-            bad = following(agent.people, pinned(agent), agent.head, *who, root=root)
-            (answer,) = await agent.hand_in(envelopes.encode(bad))
-            assert (answer["accepted"], answer["reason"]) == (False, "threshold-not-met"), who
-        good = following(agent.people, pinned(agent), agent.head, "joseph", "lena", "maria", root=root)
-        (answer,) = await agent.hand_in(envelopes.encode(good))
-        assert (answer["accepted"], pinned(agent).version) == (True, 2)
+async def test_a_new_root_needs_the_old_one_and_itself(agent: Agent) -> None:
+    keys = agent.people.keys
+    root = Root(2, tuple(RootKey(n, keys[n].public.hex()) for n in ("joseph", "maria")))
+    for who in (("joseph", "lena"), ("joseph", "maria"), ("joseph",)):
+        bad = following(agent.people, pinned(agent), agent.head, *who, root=root)
+        (answer,) = await agent.hand_in(envelopes.encode(bad))
+        assert (answer["accepted"], answer["reason"]) == (False, "threshold-not-met"), who
+    good = following(agent.people, pinned(agent), agent.head, "joseph", "lena", "maria", root=root)
+    (answer,) = await agent.hand_in(envelopes.encode(good))
+    assert (answer["accepted"], pinned(agent).version) == (True, 2)
 
 
 def skipped(agent: Agent) -> Envelope:
@@ -173,54 +159,50 @@ def by_a_stranger(agent: Agent) -> Envelope:
     ],
 )
 async def test_T8_T15_what_does_not_follow_is_refused_and_a_fork_is_an_alarm(
-    tmp_path: Path, world: World, make: Callable[[Agent], Envelope], reason: str, alarms: int
+    agent: Agent, make: Callable[[Agent], Envelope], reason: str, alarms: int
 ) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        data = envelopes.encode(make(agent))
-        with pytest.raises(RequestError):
-            await state(agent).follow(data, agent.people.now_s)
-        found = [r for r in refusals(agent) if r["what"] == "trust-forked"]
-        assert len(found) == alarms
-        (answer,) = await agent.hand_in(data)
-        assert (answer["accepted"], answer["reason"]) == (False, reason)
-        assert pinned(agent).version == 1
-        change = await agent.ask("suspend", "C-1")  # an alarm stops nothing
-        assert (await agent.approve(change, "joseph"))["accepted"]
+    data = envelopes.encode(make(agent))
+    with pytest.raises(RequestError):
+        await state(agent).follow(data, agent.people.now_s)
+    found = [r for r in refusals(agent) if r["what"] == "trust-forked"]
+    assert len(found) == alarms
+    (answer,) = await agent.hand_in(data)
+    assert (answer["accepted"], answer["reason"]) == (False, reason)
+    assert pinned(agent).version == 1
+    change = await agent.ask("suspend", "C-1")  # an alarm stops nothing
+    assert (await agent.approve(change, "joseph"))["accepted"]
 
 
-async def test_bad_links_stop_no_approval_that_can_do_without(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        change = await agent.ask("suspend", "C-1", hold=True)
-        good = agent.people.approve(plan_of(change), "joseph", seen=SeenHeads(1, agent.head))
-        for bad in (forked(agent), skipped(agent)):
-            (answer,) = await agent.hand_in(lines(bad, good), change["id"])
-            assert answer["accepted"]
-        claims = agent.people.approve(plan_of(change), "lena", seen=seen(skipped(agent)))
-        (answer,) = await agent.hand_in(lines(skipped(agent), claims), change["id"])
-        assert (answer["accepted"], answer["reason"]) == (False, "newer-trust")
-        assert "expected trust version 2, got 3" in answer["message"]
+async def test_bad_links_stop_no_approval_that_can_do_without(agent: Agent) -> None:
+    change = await agent.ask("suspend", "C-1", hold=True)
+    good = agent.people.approve(plan_of(change), "joseph", seen=SeenHeads(1, agent.head))
+    for bad in (forked(agent), skipped(agent)):
+        (answer,) = await agent.hand_in(lines(bad, good), change["id"])
+        assert answer["accepted"]
+    claims = agent.people.approve(plan_of(change), "lena", seen=seen(skipped(agent)))
+    (answer,) = await agent.hand_in(lines(skipped(agent), claims), change["id"])
+    assert (answer["accepted"], answer["reason"]) == (False, "newer-trust")
+    assert "expected trust version 2, got 3" in answer["message"]
 
 
-async def test_two_that_come_at_once_pin_the_version_once(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        data = envelopes.encode(chain_of(agent, 1)[0])
-        async with trio.open_nursery() as nursery:
-            for _ in range(5):
-                nursery.start_soon(state(agent).follow, data, agent.people.now_s)
-        rows = agent.daemon.files.store.reader.execute("SELECT version FROM trust ORDER BY version").fetchall()
-        assert [r["version"] for r in rows] == [1, 2]
-        kinds = [e.kind for e in agent.daemon.log.evidence.events(limit=100_000)]
-        assert kinds.count("trust-changed") == 1
+async def test_two_that_come_at_once_pin_the_version_once(agent: Agent) -> None:
+    data = envelopes.encode(chain_of(agent, 1)[0])
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(state(agent).follow, data, agent.people.now_s)
+    rows = agent.daemon.files.store.reader.execute("SELECT version FROM trust ORDER BY version").fetchall()
+    assert [r["version"] for r in rows] == [1, 2]
+    kinds = [e.kind for e in agent.daemon.log.evidence.events(limit=100_000)]
+    assert kinds.count("trust-changed") == 1
 
 
-async def test_a_version_without_this_agent_or_with_another_key_is_not_pinned(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        other = replace(pinned(agent).agents[0], plan_key=SigningKey.generate().public.hex())
-        for agents in ((), (other,)):
-            bad = following(agent.people, pinned(agent), agent.head, agents=agents)
-            (answer,) = await agent.hand_in(envelopes.encode(bad))
-            assert not answer["accepted"]
-        assert pinned(agent).version == 1
+async def test_a_version_without_this_agent_or_with_another_key_is_not_pinned(agent: Agent) -> None:
+    other = replace(pinned(agent).agents[0], plan_key=SigningKey.generate().public.hex())
+    for agents in ((), (other,)):
+        bad = following(agent.people, pinned(agent), agent.head, agents=agents)
+        (answer,) = await agent.hand_in(envelopes.encode(bad))
+        assert not answer["accepted"]
+    assert pinned(agent).version == 1
 
 
 def test_a_file_is_one_envelope_or_one_a_line() -> None:
@@ -240,71 +222,66 @@ def without(trust: Trust, handle: str) -> tuple[Person, ...]:
     return tuple(replace(p, roles=(Role.REQUESTER,)) if p.handle == handle else p for p in trust.people)
 
 
-async def test_A2_an_approver_removed_before_the_start_does_not_count(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        change = await agent.ask("suspend", "C-1", hold=True)
-        assert (await agent.approve(change, "joseph"))["gate"] == "approved"
-        two = following(agent.people, pinned(agent), agent.head, people=without(pinned(agent), "joseph"))
-        await agent.hand_in(envelopes.encode(two))
-        shown = await agent.call("GET", f"/v1/changes/{change['id']}")
-        assert (shown["gate"], shown["have"], shown["need"]) == ("open", 0, 1)
-        assert shown["waits_because"].startswith("it is not approved any more")
-        await agent.call("POST", f"/v1/changes/{change['id']}/apply", {})
-        assert world.writes == []
-        lena = agent.people.approve(plan_of(change), "lena", seen=seen(two))
-        (answer,) = await agent.hand_in(lena, change["id"])
-        assert answer["gate"] == "approved"
-        assert [i["state"] for i in (await agent.end(change))["items"]] == ["applied"]
+async def test_A2_an_approver_removed_before_the_start_does_not_count(agent: Agent, world: World) -> None:
+    change = await agent.ask("suspend", "C-1", hold=True)
+    assert (await agent.approve(change, "joseph"))["gate"] == "approved"
+    two = following(agent.people, pinned(agent), agent.head, people=without(pinned(agent), "joseph"))
+    await agent.hand_in(envelopes.encode(two))
+    shown = await agent.call("GET", f"/v1/changes/{change['id']}")
+    assert (shown["gate"], shown["have"], shown["need"]) == ("open", 0, 1)
+    assert shown["waits_because"].startswith("it is not approved any more")
+    await agent.call("POST", f"/v1/changes/{change['id']}/apply", {})
+    assert world.writes == []
+    lena = agent.people.approve(plan_of(change), "lena", seen=seen(two))
+    (answer,) = await agent.hand_in(lena, change["id"])
+    assert answer["gate"] == "approved"
+    assert [i["state"] for i in (await agent.end(change))["items"]] == ["applied"]
 
 
-async def test_A2_by_a_file_that_the_worker_alone_notices(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        change = await agent.ask("suspend", "C-1", hold=True)
-        await agent.approve(change, "joseph")
-        two = following(agent.people, pinned(agent), agent.head, people=without(pinned(agent), "joseph"))
-        await state(agent).follow(envelopes.encode(two), agent.people.now_s)
-        await agent.call("POST", f"/v1/changes/{change['id']}/apply", {})
-        with trio.fail_after(60):
-            while plans.find(agent.daemon.files.store.reader, change["id"]).gate.value != "open":
-                agent.daemon.job.worker.poke()
-                await trio.lowlevel.checkpoint()
-        assert world.writes == []
+async def test_A2_by_a_file_that_the_worker_alone_notices(agent: Agent, world: World) -> None:
+    change = await agent.ask("suspend", "C-1", hold=True)
+    await agent.approve(change, "joseph")
+    two = following(agent.people, pinned(agent), agent.head, people=without(pinned(agent), "joseph"))
+    await state(agent).follow(envelopes.encode(two), agent.people.now_s)
+    await agent.call("POST", f"/v1/changes/{change['id']}/apply", {})
+    with trio.fail_after(60):
+        while plans.find(agent.daemon.files.store.reader, change["id"]).gate.value != "open":
+            agent.daemon.job.worker.poke()
+            await trio.lowlevel.checkpoint()
+    assert world.writes == []
 
 
-async def test_A2_a_version_that_is_being_pinned_holds_the_start(tmp_path: Path) -> None:
+async def test_A2_a_version_that_is_being_pinned_holds_the_start(office: Office) -> None:
     """It is durable and this process does not go by it yet: the writer's order decides, not who wakes up first."""
-    async with office_in(tmp_path, Desk()) as office:
-        await office.plan()
-        await office.receive("approval", approval(office))
-        data = next_trust(office)
-        digest = envelopes.digest(envelopes.decode_untrusted(data))
-        await office.store.run(
-            InstallTrust(2, 1, digest, data, (), ("joseph", "lena", "maria"), office.parts.recorder.record(None, {}))
-        )
-        assert office.gate() == "approved"
-        assert not await office.daemon.job.worker._consume(office.row())
-        assert office.daemon.job.worker.waiting[office.row().plan_id].startswith("a new trust version is being pinned")
+    await office.plan()
+    await office.receive("approval", approval(office))
+    data = next_trust(office)
+    digest = envelopes.digest(envelopes.decode_untrusted(data))
+    await office.store.run(
+        InstallTrust(2, 1, digest, data, (), ("joseph", "lena", "maria"), office.parts.recorder.record(None, {}))
+    )
+    assert office.gate() == "approved"
+    assert not await office.daemon.job.worker._consume(office.row())
+    assert office.daemon.job.worker.waiting[office.row().plan_id].startswith("a new trust version is being pinned")
 
 
-async def test_a_stricter_policy_reopens_what_was_approved_under_the_old_one(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        change = await agent.ask("suspend", "C-1", hold=True)
-        await agent.approve(change, "joseph")
-        policy = tuple(replace(p, approvals=2) if p.risk_class is RiskClass.LOW else p for p in any_time())
-        two = following(agent.people, pinned(agent), agent.head, policy=policy)
-        await agent.hand_in(envelopes.encode(two))
-        shown = await agent.call("GET", f"/v1/changes/{change['id']}")
-        assert (shown["gate"], shown["have"], shown["need"]) == ("open", 1, 2)
+async def test_a_stricter_policy_reopens_what_was_approved_under_the_old_one(agent: Agent) -> None:
+    change = await agent.ask("suspend", "C-1", hold=True)
+    await agent.approve(change, "joseph")
+    policy = tuple(replace(p, approvals=2) if p.risk_class is RiskClass.LOW else p for p in any_time())
+    two = following(agent.people, pinned(agent), agent.head, policy=policy)
+    await agent.hand_in(envelopes.encode(two))
+    shown = await agent.call("GET", f"/v1/changes/{change['id']}")
+    assert (shown["gate"], shown["have"], shown["need"]) == ("open", 1, 2)
 
 
-async def test_a_new_key_of_a_person_takes_nothing_away_from_others(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        change = await agent.ask("suspend", "C-1", hold=True)
-        await agent.approve(change, "joseph")
-        key = PersonKey("ed25519", SigningKey.generate().public.hex())
-        people = tuple(replace(p, keys=(key,)) if p.handle == "maria" else p for p in pinned(agent).people)
-        await agent.hand_in(envelopes.encode(following(agent.people, pinned(agent), agent.head, people=people)))
-        assert (await agent.call("GET", f"/v1/changes/{change['id']}"))["gate"] == "approved"
+async def test_a_new_key_of_a_person_takes_nothing_away_from_others(agent: Agent) -> None:
+    change = await agent.ask("suspend", "C-1", hold=True)
+    await agent.approve(change, "joseph")
+    key = PersonKey("ed25519", SigningKey.generate().public.hex())
+    people = tuple(replace(p, keys=(key,)) if p.handle == "maria" else p for p in pinned(agent).people)
+    await agent.hand_in(envelopes.encode(following(agent.people, pinned(agent), agent.head, people=people)))
+    assert (await agent.call("GET", f"/v1/changes/{change['id']}"))["gate"] == "approved"
 
 
 # --- the end of a document ---
@@ -346,17 +323,16 @@ async def test_C9_a_local_class_counts_no_approval_that_the_cloud_brought(tmp_pa
         assert [i["state"] for i in (await agent.end(change))["items"]] == ["applied"]
 
 
-async def test_an_approval_by_the_cloud_is_marked_and_judged_so_at_the_start(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        change = await agent.ask("suspend", "C-1", hold=True)
-        approval = agent.people.approve(plan_of(change), "joseph", seen=SeenHeads(1, agent.head))
-        (answer,) = await agent.daemon.api.parts.approvals.submit(approval, from_cloud=True)
-        assert (answer.accepted, answer.gate) == (True, "approved")
-        rows = agent.daemon.files.store.reader.execute("SELECT person, from_cloud FROM approval").fetchall()
-        assert [tuple(r) for r in rows] == [("joseph", 1)]
-        two = following(agent.people, pinned(agent), agent.head, policy=local_only())
-        await agent.hand_in(envelopes.encode(two))
-        assert (await agent.call("GET", f"/v1/changes/{change['id']}"))["gate"] == "open"
+async def test_an_approval_by_the_cloud_is_marked_and_judged_so_at_the_start(agent: Agent) -> None:
+    change = await agent.ask("suspend", "C-1", hold=True)
+    approval = agent.people.approve(plan_of(change), "joseph", seen=SeenHeads(1, agent.head))
+    (answer,) = await agent.daemon.api.parts.approvals.submit(approval, from_cloud=True)
+    assert (answer.accepted, answer.gate) == (True, "approved")
+    rows = agent.daemon.files.store.reader.execute("SELECT person, from_cloud FROM approval").fetchall()
+    assert [tuple(r) for r in rows] == [("joseph", 1)]
+    two = following(agent.people, pinned(agent), agent.head, policy=local_only())
+    await agent.hand_in(envelopes.encode(two))
+    assert (await agent.call("GET", f"/v1/changes/{change['id']}"))["gate"] == "open"
 
 
 # --- rolling budgets ---

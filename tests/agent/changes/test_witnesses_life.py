@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from agent.changes.auditlog.witnesses import Witnesses
 from agent.runtime.notifier import Notifier
-from tests.agent.changes.witnessing import Site, Witness, life, site_in, snapshot
+from tests.builders.witnesses import Site, Witness, life, site_in, snapshot
 from trust.document import WitnessOperator
 
 OPS = st.lists(

@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-import trio
 
 from agent import daemon as daemons
 from agent.changes.journal.commands import PlanRow
@@ -19,20 +17,9 @@ from agent.changes.journal.request import Ask, local
 from agent.config import parse_untrusted
 from agent.runtime.clock import SystemClock
 from agent.store.errors import MissingKeyError
-from tests.agent.changes.cloud_office import MARIA_UID, Desk, Office, office_in
-from tests.agent.changes.rig import STORE_KEY
-from trust import envelope as envelopes
+from tests.builders.job import STORE_KEY
+from tests.builders.office import MARIA_UID, Desk, Office, approved, finished, office_in, work
 from trust.policy import Action
-from trust.statements import SeenHeads
-
-
-async def approved(office: Office, row: PlanRow) -> PlanRow:
-    pinned = office.parts.trust.pinned
-    assert pinned is not None
-    seen = SeenHeads(pinned.trust.version, pinned.sha256.hex())
-    envelope = envelopes.decode_untrusted(row.envelope)
-    await office.receive("approval", office.people.approve(envelope, "joseph", seen=seen))
-    return row
 
 
 async def restore(office: Office, ref: str) -> PlanRow:
@@ -47,19 +34,6 @@ def erase(folder: Path, subject: bytes) -> None:
     """Delete a subscriber's key, as it is done today: by hand, while the agent is stopped."""
     with closing(sqlite3.connect(folder / "keys.db", isolation_level=None)) as con:
         assert con.execute("DELETE FROM subject WHERE id = ?", (subject,)).rowcount == 1
-
-
-async def work(office: Office, until: Callable[[], bool]) -> None:
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(office.daemon.job.worker.run)
-        with trio.fail_after(60):
-            while not until():  # noqa: ASYNC110  the database is what is waited for
-                await trio.sleep(0.05)
-        nursery.cancel_scope.cancel()
-
-
-def finished(office: Office) -> int:
-    return office.number("SELECT count(*) FROM plan WHERE finished_seq IS NOT NULL")
 
 
 async def test_a_missing_key_of_a_subscriber_ends_one_change_and_no_other(tmp_path: Path) -> None:
@@ -79,37 +53,35 @@ async def test_a_missing_key_of_a_subscriber_ends_one_change_and_no_other(tmp_pa
         assert "its subscriber was erased" in row["detail"]
 
 
-async def test_a_key_that_goes_missing_while_it_runs_is_one_named_item(tmp_path: Path) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        await approved(office, await office.plan("C-1", "C-2/home"))
-        vault = office.daemon.files.vault
-        del vault._ids["C-1"]
-        await work(office, lambda: finished(office) == 1)
-        found = office.store.reader.execute("SELECT service, state, reason FROM item ORDER BY service").fetchall()
-        assert [tuple(r) for r in found] == [
-            ("C-1/home", "not-applied", "erased"),
-            ("C-2/home", "applied", found[1]["reason"]),
-        ]
+async def test_a_key_that_goes_missing_while_it_runs_is_one_named_item(office: Office) -> None:
+    await approved(office, await office.plan("C-1", "C-2/home"))
+    vault = office.daemon.files.vault
+    del vault._ids["C-1"]
+    await work(office, lambda: finished(office) == 1)
+    found = office.store.reader.execute("SELECT service, state, reason FROM item ORDER BY service").fetchall()
+    assert [tuple(r) for r in found] == [
+        ("C-1/home", "not-applied", "erased"),
+        ("C-2/home", "applied", found[1]["reason"]),
+    ]
 
 
 async def test_a_plan_that_cannot_be_judged_is_left_and_the_others_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    office: Office, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        bad = await approved(office, await office.plan("C-1"))
-        await approved(office, await office.plan("C-2/home"))
-        worker, real = office.daemon.job.worker, office.daemon.job.approvals.send_window
+    bad = await approved(office, await office.plan("C-1"))
+    await approved(office, await office.plan("C-2/home"))
+    worker, real = office.daemon.job.worker, office.daemon.job.approvals.send_window
 
-        def send_window(row: PlanRow) -> SendWindow:
-            if row.plan_id == bad.plan_id:
-                raise KeyError("C-1")
-            return real(row)
+    def send_window(row: PlanRow) -> SendWindow:
+        if row.plan_id == bad.plan_id:
+            raise KeyError("C-1")
+        return real(row)
 
-        monkeypatch.setattr(office.daemon.job.approvals, "send_window", send_window)
-        with caplog.at_level(logging.ERROR):
-            await work(office, lambda: finished(office) == 1)
-        assert "fault of the agent's own" in worker.waiting[bad.plan_id]
-        assert [r.task for r in caplog.records if hasattr(r, "task")] == [f"change {bad.short}"], "said once"
+    monkeypatch.setattr(office.daemon.job.approvals, "send_window", send_window)
+    with caplog.at_level(logging.ERROR):
+        await work(office, lambda: finished(office) == 1)
+    assert "fault of the agent's own" in worker.waiting[bad.plan_id]
+    assert [r.task for r in caplog.records if hasattr(r, "task")] == [f"change {bad.short}"], "said once"
 
 
 @pytest.mark.parametrize("lost", ["file", "keys", "mark"])

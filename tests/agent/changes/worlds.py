@@ -9,9 +9,9 @@ from typing import Protocol
 
 from agent.connectors.base import Reach
 from agent.model import ABSENT, Item
-from tests.agent.changes.rig import Rig, item
-from tests.agent.connectors.fake import World
-from tests.fakes import FakeClock
+from tests.builders.clock import FakeClock
+from tests.builders.job import Rig, item
+from tests.builders.world import World
 
 
 class CrashWorld(Protocol):

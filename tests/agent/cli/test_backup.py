@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 from agent.cli import app
 from agent.store.last_backup import LastBackup, write_last
-from tests.agent.cli_rig import Terminal
-from tests.agent.connectors.fake import World
 from tests.agent.store.backup_site import Site
-from tests.agent.test_api import agent_in
-from tests.backups.age_files import Owner
+from tests.builders.age_files import Owner
+from tests.builders.agent import agent_in
+from tests.builders.terminal import Terminal
+from tests.builders.world import World
 
 
 @pytest.fixture

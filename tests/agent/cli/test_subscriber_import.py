@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from agent.cli import subscriber
-from tests.agent.connectors.fake import World
-from tests.agent.test_api import agent_in
+from tests.builders.agent import agent_in
+from tests.builders.world import World
 
 HEADER = "subscriber,name,service,login,method,tariff,protected,feeds,balance,due,paid_at,as_of"
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from agent.cli import app
 from agent.update import host_session, release
 from agent.update.channel import UpdateChannel
-from tests.agent.update.rig import HERE, NEXT, TARGET_KEYS, Shop, deb
+from tests.builders.update import HERE, NEXT, TARGET_KEYS, Shop, deb
 
 
 class Machine:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 import trio
 from typer.testing import CliRunner
 
-from agent import daemon as daemons
 from agent.cli import make
 from agent.config import AgentConfig, all_keys, documented_keys, load
 from agent.config_reader import ConfigReader
@@ -21,13 +19,9 @@ from agent.config_schema import documented
 from agent.connectors import registry
 from agent.connectors.base import NotSentError
 from agent.connectors.spec import ConnectorSpec, configured
-from agent.runtime.clock import SystemClock
 from agent.runtime.errors import HttpError
-from agent.runtime.http import HttpRequest, Response
-from agent.store.identity import create_identity
-from agent.store.vault import create_store_key, load_store_key
-from tests.agent.connectors.adding import write_package
-from tests.agent.connectors.contexts import ROLES, context
+from tests.agent.connectors.adding import Agent, running, write_package
+from tests.builders.connector import ROLES, context
 from tests.repo.documented import rows, shown_keys
 from tests.repo.tree import ROOT
 
@@ -82,29 +76,6 @@ def config(tmp_path: Path, specs: tuple[ConnectorSpec[Any], ...]) -> AgentConfig
     path = tmp_path / "agent.toml"
     path.write_text(CONFIG.format(folder=tmp_path, uid=os.getuid()))
     return load(path, {}, specs)
-
-
-class Agent:
-    def __init__(self, daemon: daemons.Daemon) -> None:
-        self.daemon = daemon
-
-    async def call(self, method: str, path: str, body: str = "", query: dict[str, str] | None = None) -> Any:
-        answer = await self.daemon.api(HttpRequest(method, path, query or {}, {}, body.encode(), os.getuid(), 1))
-        assert isinstance(answer, Response)
-        return answer.json
-
-
-@asynccontextmanager
-async def running(config: AgentConfig) -> AsyncIterator[Agent]:
-    create_store_key(config.key_file)
-    create_identity(config.state_dir, load_store_key(config.key_file))
-    clock = SystemClock()
-    async with daemons.open_files(config, clock) as files:
-        daemon = daemons.build(config, files, clock)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(daemon.run)
-            yield Agent(daemon)
-            nursery.cancel_scope.cancel()
 
 
 async def test_the_daemon_reads_and_polls_it(config: AgentConfig, tmp_path: Path) -> None:

@@ -67,10 +67,10 @@ from tests.agent.connectors.conformance import (
     seen_for,
     write_step,
 )
-from tests.agent.connectors.contexts import context
-from tests.agent.connectors.cwmp.acs_rig import SHARED, AcsRig, opened, until
-from tests.agent.connectors.fake import FakeConnector, World
 from tests.agent.connectors.radius.fakes import SECRET, UdpNas, attributes_of, reply
+from tests.builders.acs import SHARED, AcsRig, opened, until
+from tests.builders.connector import context
+from tests.builders.world import FakeConnector, World
 from tests.servers import RadiusDatabase
 
 SILENT_S = 1.5

@@ -11,7 +11,7 @@ from agent.connectors.splynx import SPEC as SPLYNX
 from agent.connectors.uisp_crm import SPEC as UISP
 from lab.billing.command import filled_splynx, filled_uisp, told
 from lab.billing.server import serve_billing
-from tests.agent.connectors.web_rig import made
+from tests.builders.web import made
 
 NOW = datetime(2026, 11, 27, 10, tzinfo=UTC)
 

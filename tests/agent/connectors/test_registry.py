@@ -15,7 +15,7 @@ from agent.config_reader import ConfigReader
 from agent.connectors import registry
 from agent.connectors.base import DeviceFacts
 from agent.connectors.spec import ConnectorSpec, configured, has_no_sources
-from tests.agent.connectors.contexts import ROLES, context
+from tests.builders.connector import ROLES, context
 
 ROOT = Path(__file__).parents[3]
 SPECS = registry.specs()
@@ -57,7 +57,7 @@ def test_what_reads_no_system_is_not_made() -> None:
     code = (
         "import sys; from pathlib import Path; from agent.config import all_keys; from agent.connectors import roles\n"
         "from agent.config_reader import ConfigReader; from agent.connectors import registry\n"
-        "from agent.connectors.spec import configured; from tests.agent.connectors.contexts import context\n"
+        "from agent.connectors.spec import configured; from tests.builders.connector import context\n"
         "specs = registry.specs(); reader = ConfigReader(Path('/a.toml'), {}, all_keys(specs))\n"
         "made = roles.build([configured(spec, reader) for spec in specs], context({}))\n"
         "print(*made.by_name, '|', *sys.modules)"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -15,15 +13,9 @@ from agent.connectors.cwmp.schema import CwmpConfig
 from agent.cpe.build import CpeContext, build
 from agent.cpe_model.known import Credentials
 from agent.cpe_model.manager import CpeManager
-from tests.agent.changes.cpe_rig import NAME, TARGET
-from tests.agent.connectors.cwmp.acs_rig import Book, called, opened
+from tests.builders.acs import Book, called
+from tests.builders.cpe import NAME, TARGET
 from trust.policy import Action
-
-
-@pytest.fixture
-def book(tmp_path: Path) -> Iterator[Book]:
-    with opened(tmp_path) as made:
-        yield made
 
 
 def context(book: Book) -> CpeContext:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
-
-import pytest
 
 from agent.changes.drifting import SourceFindings
 from agent.cpe.drift import CpeDrift
@@ -15,18 +12,12 @@ from agent.cpe_model.baseline import PASSWORD, Baseline
 from agent.cpe_model.known import CachedParameter
 from agent.cpe_model.manager import CpeTerms
 from agent.model import Service
-from tests.agent.changes.cpe_rig import NAME, found, intake, known
-from tests.agent.changes.test_restart import AddService
-from tests.agent.connectors.cwmp.acs_rig import KEY, SSID, Book, opened
+from tests.builders.acs import KEY, SSID, Book
+from tests.builders.cpe import NAME, found, intake, known
+from tests.builders.store import AddService
 
 BASELINE = Baseline("home", (), "", False, {SSID: "isp-{login}", KEY: PASSWORD})
 SERVICE = Service("C-1/home", "C-1", "Amina", "home", "amina", "ppp", "20M")
-
-
-@pytest.fixture
-def book(tmp_path: Path) -> Iterator[Book]:
-    with opened(tmp_path) as made:
-        yield made
 
 
 async def compared(book: Book, values: Mapping[str, CachedParameter], *, provisioned: bool = True) -> SourceFindings:

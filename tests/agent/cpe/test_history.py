@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from agent.cpe import history
 from agent.cpe_model.known import CachedParameter
-from tests.agent.changes.cpe_rig import NAME
-from tests.agent.connectors.cwmp.acs_rig import Book, called, opened
+from tests.builders.acs import Book, called
+from tests.builders.cpe import NAME
 
 RX = "Device.Optical.Interface.1.OpticalSignalLevel"
 UP = "Device.DeviceInfo.UpTime"
-
-
-@pytest.fixture
-def book(tmp_path: Path) -> Iterator[Book]:
-    with opened(tmp_path) as made:
-        yield made
 
 
 def at(at_s: int, text: str | None = "-19250") -> CachedParameter:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -18,16 +17,9 @@ from agent.inventory.book import write_services
 from agent.model import ABSENT, Listed, SecretRef, Seen, Service, Step, Transition
 from agent.services.verbs import Leave
 from agent.store.db import Tx
-from tests.agent.changes.cpe_rig import ACS, NAME, found, intake, known
-from tests.agent.connectors.cwmp.acs_rig import KEY, SSID, Book, called, opened
+from tests.builders.acs import KEY, SSID, Book, called
+from tests.builders.cpe import ACS, NAME, found, intake, known
 from trust.policy import Action
-
-
-@pytest.fixture
-def book(tmp_path: Path) -> Iterator[Book]:
-    with opened(tmp_path) as made:
-        yield made
-
 
 # --- which ------------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from agent.cpe.line_hints import cpe_hints
 from agent.lines.finding import HintKind
 from agent.store.db import Tx
-from tests.agent.lines.readings import opened
+from tests.builders.readings import opened
 
 OWN = "InternetGatewayDevice.WANDevice.1.WANConnectionDevice.1.WANIPConnection.1.MACAddress"
 HOST = "InternetGatewayDevice.LANDevice.1.Hosts.Host.1.MACAddress"

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
-
-import pytest
 
 from agent.cpe.revert import CpeReverts, Fate, last_known
 from agent.cpe.verbs import CpePlan
@@ -28,14 +25,8 @@ from agent.model import (
     Verdict,
 )
 from agent.services.verbs import Leave
-from tests.agent.changes.cpe_rig import ACS, NAME, TARGET, found, intake, known
-from tests.agent.connectors.cwmp.acs_rig import KEY, PORTS, SSID, Book, called, opened
-
-
-@pytest.fixture
-def book(tmp_path: Path) -> Iterator[Book]:
-    with opened(tmp_path) as made:
-        yield made
+from tests.builders.acs import KEY, PORTS, SSID, Book, called
+from tests.builders.cpe import ACS, NAME, TARGET, found, intake, known
 
 
 async def test_what_an_address_was_when_it_was_last_read(book: Book) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,19 +17,13 @@ from agent.inventory.book import Broken, unmet
 from agent.model import Address, Item, Listed, Requirement, SecretRef, Seen, Step, Transition
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
-from tests.agent.changes.test_restart import AddService
-from tests.agent.connectors.cwmp.acs_rig import Book, called, opened
+from tests.builders.acs import Book, called, opened
+from tests.builders.store import AddService
 
 NAME = "02AC5F-LabGate-LAB0001"
 PASSWORD = "Device.ManagementServer.Password"
 USERNAME = "Device.ManagementServer.Username"
 SSID, KEY, PORT = "Device.WiFi.SSID.1.SSID", "Device.WiFi.AccessPoint.1.Security.KeyPassphrase", "Device.T.1.Port"
-
-
-@pytest.fixture
-def book(tmp_path: Path) -> Iterator[Book]:
-    with opened(tmp_path) as made:
-        yield made
 
 
 def row(book: Book, name: str = NAME) -> dict[str, object]:

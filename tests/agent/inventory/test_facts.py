@@ -23,7 +23,7 @@ from agent.inventory.facts import (
     subscriber_of,
 )
 from agent.inventory.ledger import BY_HAND, KeptPayment
-from tests.agent.inventory.told import LONG, at, billing, payment
+from tests.builders.facts import LONG, at, billing, payment
 
 AS_OF = "2026-10-15T09:00:00Z"
 OWING, PAID, NOT_OVERDUE, DOUBT = "owing", "paid", "not-overdue", "billing-in-doubt"

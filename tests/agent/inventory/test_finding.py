@@ -14,7 +14,7 @@ from agent.inventory.resolve import Index
 from agent.model import Service
 from agent.store.db import Tx
 from agent.store.log_store import Sealed
-from tests.agent.store.stores import Agent
+from tests.builders.store import Agent
 
 
 def service(ref: str, name: str, login: str, **extra: str) -> Service:

@@ -20,7 +20,7 @@ from agent.inventory.importing import Importer, ImportRefusedError
 from agent.inventory.ledger import BY_HAND, FILE, KeptAccount
 from agent.inventory.subscribers_csv import COLUMNS, parse_untrusted
 from agent.runtime.outages import Outages
-from tests.agent.store.stores import WALL_S, Agent
+from tests.builders.store import WALL_S, Agent
 
 if TYPE_CHECKING:
     from agent.store.db import Tx

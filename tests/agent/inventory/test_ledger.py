@@ -29,7 +29,7 @@ from agent.inventory.ledger import (
 )
 from agent.store.db import Store
 from agent.store.log_store import Sealed
-from tests.agent.store.stores import TRANSITIONS, WALL_S
+from tests.builders.store import TRANSITIONS, WALL_S
 
 NOW = "2026-01-01T00:00:00Z"  # WALL_S
 FULL = Account(

@@ -14,7 +14,7 @@ from agent.config_billing import DAYS, OverdueRules
 from agent.inventory import overdue
 from agent.inventory.facts import Billing, BillingTerms
 from agent.model import Service, SuspensionReason
-from tests.agent.inventory.told import at, billing
+from tests.builders.facts import at, billing
 
 FRIDAY = date(2026, 11, 27)
 NOW = "2026-11-27T09:00:00Z"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from agent.connectors.base import SharedCredential
 from agent.lines.credentials import SilentCredential, silent_credentials
 from agent.lines.known import KnownDevice
-from tests.agent.lines.readings import AT
+from tests.builders.readings import AT
 
 
 def device(n: int, *, unread_s: int = 0, answers: bool = False, read_s: int = AT) -> KnownDevice:

@@ -27,9 +27,9 @@ from agent.lines.states import Query, RecordServiceMacs
 from agent.lines.topology import ConfiguredUpstream
 from agent.model import Service
 from agent.reasons import ProofReason
-from tests.agent.lines.readings import AT, DOWN, UP, event, onu, port, reading
-from tests.agent.store.stores import Agent
-from tests.fakes import FakeClock
+from tests.builders.clock import FakeClock
+from tests.builders.readings import AT, DOWN, UP, event, onu, port, reading
+from tests.builders.store import Agent
 
 MAC = "02:00:00:00:00:01"
 ALL = tuple(

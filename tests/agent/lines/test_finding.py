@@ -17,7 +17,7 @@ from agent.lines.states import RecordDeviceReading
 from agent.lines.topology import topology_of
 from agent.model import Service
 from agent.store.db import Store
-from tests.agent.lines.readings import AT, DOWN, onu, opened, port, reading
+from tests.builders.readings import AT, DOWN, onu, opened, port, reading
 
 MAC = "02:00:00:00:00:01"
 DIGITS = "020000000001"

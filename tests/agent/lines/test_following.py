@@ -10,7 +10,7 @@ from agent.line_model.reading import DeviceReading, EventKind, LinkState, Part
 from agent.lines.following import Moment, device_after, part_after, part_missing, part_notified
 from agent.lines.known import KnownDevice, KnownPart, SinceHow, StateHow, flaps
 from agent.lines.limits import CHANGES_KEPT, EVENT_HOLDS_S, FLAP_WINDOW_S
-from tests.agent.lines.readings import AT, DISABLED, DOWN, UNKNOWN, UP, event, onu, port, reading
+from tests.builders.readings import AT, DISABLED, DOWN, UNKNOWN, UP, event, onu, port, reading
 
 
 def follow(*readings: DeviceReading) -> tuple[KnownDevice, KnownPart]:

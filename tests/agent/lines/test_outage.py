@@ -14,7 +14,7 @@ from agent.line_model.reading import LinkState, PartKind
 from agent.lines.known import Growth, KnownDevice, KnownNeighbor, KnownPart, SinceHow
 from agent.lines.outage import Cause, CauseKind, OutageGround, affected, cause_of, causes, light
 from agent.lines.topology import topology_of
-from tests.agent.lines.readings import AT, DISABLED, DOWN, UP
+from tests.builders.readings import AT, DISABLED, DOWN, UP
 
 NOW_S = AT + 3600
 

@@ -30,8 +30,8 @@ from lab.snmp.notifications import Sink
 from lab.snmp.server import open_snmp_lab
 from lab.snmp.usm import USERS
 from lab.tests.snmp.devices import switch
-from tests.agent.lines.readings import AT, opened
-from tests.fakes import FakeClock
+from tests.builders.clock import FakeClock
+from tests.builders.readings import AT, opened
 
 REAL_S = 60.0
 """Real seconds after which a test gives up: trio's own timeouts stand still."""

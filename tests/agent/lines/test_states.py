@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,10 +12,16 @@ from agent.line_model.reading import EventKind, Neighbor, Part, PartKind, SeenMa
 from agent.lines import limits, states
 from agent.lines.known import SinceHow
 from agent.lines.states import ForgetOthers, RecordDeviceReading, RecordEvent, RecordUnread
-from tests.agent.lines.readings import AT, DOWN, UP, event, onu, opened, port, reading
+from tests.builders.readings import AT, DOWN, UP, Store, event, onu, opened, port, reading
 
 SW = "snmp/sw-1"
 MAC = "02:00:00:00:00:01"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with opened(tmp_path) as made:
+        yield made
 
 
 async def test_a_reading_is_kept_and_the_same_one_writes_no_part(tmp_path: Path) -> None:
@@ -43,82 +49,76 @@ async def test_a_reading_is_kept_and_the_same_one_writes_no_part(tmp_path: Path)
     assert known["onu/HWTC1A2B3C4D"].facts == {"model": "HG8010"}
 
 
-async def test_a_part_that_disappears_is_gone_with_when_and_forgotten_in_the_end(tmp_path: Path) -> None:
-    with opened(tmp_path) as store:
-        await store.run(RecordDeviceReading(reading(0, port("1"), onu("HWTC1A2B3C4D"))))
-        await store.run(RecordDeviceReading(reading(300, port("1"))))
-        (gone,) = (part for part in states.parts(store.query, SW) if part.gone)
-        assert (gone.key, gone.state, gone.since_s, gone.seen_s) == ("onu/HWTC1A2B3C4D", DOWN, AT + 300, AT)
-        await store.run(RecordDeviceReading(reading(limits.GONE_KEPT_S + 600, port("1"))))
-        assert [part.key for part in states.parts(store.query, SW)] == ["port/1"]
+async def test_a_part_that_disappears_is_gone_with_when_and_forgotten_in_the_end(store: Store) -> None:
+    await store.run(RecordDeviceReading(reading(0, port("1"), onu("HWTC1A2B3C4D"))))
+    await store.run(RecordDeviceReading(reading(300, port("1"))))
+    (gone,) = (part for part in states.parts(store.query, SW) if part.gone)
+    assert (gone.key, gone.state, gone.since_s, gone.seen_s) == ("onu/HWTC1A2B3C4D", DOWN, AT + 300, AT)
+    await store.run(RecordDeviceReading(reading(limits.GONE_KEPT_S + 600, port("1"))))
+    assert [part.key for part in states.parts(store.query, SW)] == ["port/1"]
 
 
-async def test_a_table_that_was_not_read_takes_no_part_away(tmp_path: Path) -> None:
-    with opened(tmp_path) as store:
-        await store.run(RecordDeviceReading(reading(0, port("1"), onu("HWTC1A2B3C4D"))))
-        await store.run(RecordDeviceReading(reading(300, port("1"), not_read=("ONU table: no answer in 10 s",))))
-        known = {part.key: part for part in states.parts(store.query, SW)}
-        assert (known["onu/HWTC1A2B3C4D"].state, known["onu/HWTC1A2B3C4D"].gone) == (UP, False)
-        assert known["onu/HWTC1A2B3C4D"].seen_s == AT
-        device = states.device(store.query, SW)
-        assert device is not None
-        assert device.not_read == ("ONU table: no answer in 10 s",)
+async def test_a_table_that_was_not_read_takes_no_part_away(store: Store) -> None:
+    await store.run(RecordDeviceReading(reading(0, port("1"), onu("HWTC1A2B3C4D"))))
+    await store.run(RecordDeviceReading(reading(300, port("1"), not_read=("ONU table: no answer in 10 s",))))
+    known = {part.key: part for part in states.parts(store.query, SW)}
+    assert (known["onu/HWTC1A2B3C4D"].state, known["onu/HWTC1A2B3C4D"].gone) == (UP, False)
+    assert known["onu/HWTC1A2B3C4D"].seen_s == AT
+    device = states.device(store.query, SW)
+    assert device is not None
+    assert device.not_read == ("ONU table: no answer in 10 s",)
 
 
-async def test_silence_keeps_what_was_read_and_an_answer_ends_it(tmp_path: Path) -> None:
-    with opened(tmp_path) as store:
-        await store.run(RecordUnread("snmp/new", "unreachable, or wrong secret", AT, silent=True))
-        await store.run(RecordDeviceReading(reading(0, port("1"), identity="sw")))
-        for n in (1, 2):
-            await store.run(RecordUnread(SW, "unreachable, or wrong secret", AT + 300 * n, silent=True))
-        device = states.device(store.query, SW)
-        assert device is not None
-        assert (device.silent, device.unread_s, device.read_s, device.identity) == (True, AT + 300, AT, "sw")
-        assert states.part(store.query, SW, "port/1") is not None
-        await store.run(RecordDeviceReading(reading(900, port("1"), identity="sw")))
-        device = states.device(store.query, SW)
-        assert device is not None
-        assert (device.silent, device.unread_s, device.why, device.fails) == (False, 0, "", 0)
-        never = states.device(store.query, "snmp/new")
-        assert never is not None
-        assert (never.read_s, never.silent, never.unread_s) == (0, False, AT), "one lost packet is no silence yet"
+async def test_silence_keeps_what_was_read_and_an_answer_ends_it(store: Store) -> None:
+    await store.run(RecordUnread("snmp/new", "unreachable, or wrong secret", AT, silent=True))
+    await store.run(RecordDeviceReading(reading(0, port("1"), identity="sw")))
+    for n in (1, 2):
+        await store.run(RecordUnread(SW, "unreachable, or wrong secret", AT + 300 * n, silent=True))
+    device = states.device(store.query, SW)
+    assert device is not None
+    assert (device.silent, device.unread_s, device.read_s, device.identity) == (True, AT + 300, AT, "sw")
+    assert states.part(store.query, SW, "port/1") is not None
+    await store.run(RecordDeviceReading(reading(900, port("1"), identity="sw")))
+    device = states.device(store.query, SW)
+    assert device is not None
+    assert (device.silent, device.unread_s, device.why, device.fails) == (False, 0, "", 0)
+    never = states.device(store.query, "snmp/new")
+    assert never is not None
+    assert (never.read_s, never.silent, never.unread_s) == (0, False, AT), "one lost packet is no silence yet"
 
 
-async def test_a_notification_counts_once_and_changes_its_part(tmp_path: Path) -> None:
-    with opened(tmp_path) as store:
-        await store.run(RecordDeviceReading(reading(0, port("1", index=7), port("2", index=8))))
-        down = event(60, EventKind.PART_DOWN, "id-1", index=7, told="linkDown: ifIndex 7", authenticated=True)
-        assert await store.run(RecordEvent(down)) == "port/1"
-        assert await store.run(RecordEvent(down)) is None
-        part = states.part(store.query, SW, "port/1")
-        assert part is not None
-        assert (part.state, part.since_s, part.since_how, part.told) == (
-            DOWN, AT + 60, SinceHow.SEEN, "linkDown: ifIndex 7",
-        )  # fmt: skip
-        assert await store.run(RecordEvent(event(61, EventKind.PART_UP, "id-2", part="port/1"))) == "port/1"
-        assert await store.run(RecordEvent(event(62, EventKind.PART_DOWN, "id-3", index=99))) == ""
-        assert await store.run(RecordEvent(event(63, EventKind.RESTARTED, "id-4"))) == ""
-        assert await store.run(RecordEvent(event(64, EventKind.OTHER, "id-1", target=""))) == "", "of a stranger"
-        heard = states.events(store.query, SW)
-        assert [one.heard_s - AT for one in heard] == [63, 62, 61, 60]
-        assert [one.kind for one in states.events(store.query, SW, "port/1")] == [
-            EventKind.PART_UP, EventKind.PART_DOWN,
-        ]  # fmt: skip
+async def test_a_notification_counts_once_and_changes_its_part(store: Store) -> None:
+    await store.run(RecordDeviceReading(reading(0, port("1", index=7), port("2", index=8))))
+    down = event(60, EventKind.PART_DOWN, "id-1", index=7, told="linkDown: ifIndex 7", authenticated=True)
+    assert await store.run(RecordEvent(down)) == "port/1"
+    assert await store.run(RecordEvent(down)) is None
+    part = states.part(store.query, SW, "port/1")
+    assert part is not None
+    assert (part.state, part.since_s, part.since_how, part.told) == (
+        DOWN, AT + 60, SinceHow.SEEN, "linkDown: ifIndex 7",
+    )  # fmt: skip
+    assert await store.run(RecordEvent(event(61, EventKind.PART_UP, "id-2", part="port/1"))) == "port/1"
+    assert await store.run(RecordEvent(event(62, EventKind.PART_DOWN, "id-3", index=99))) == ""
+    assert await store.run(RecordEvent(event(63, EventKind.RESTARTED, "id-4"))) == ""
+    assert await store.run(RecordEvent(event(64, EventKind.OTHER, "id-1", target=""))) == "", "of a stranger"
+    heard = states.events(store.query, SW)
+    assert [one.heard_s - AT for one in heard] == [63, 62, 61, 60]
+    assert [one.kind for one in states.events(store.query, SW, "port/1")] == [
+        EventKind.PART_UP, EventKind.PART_DOWN,
+    ]  # fmt: skip
 
 
-async def test_a_storm_of_notifications_fills_a_ring(tmp_path: Path) -> None:
-    with opened(tmp_path) as store:
-        for n in range(limits.EVENTS_MAX + 50):
-            await store.run(RecordEvent(event(n, EventKind.OTHER, f"id-{n}")))
-        heard = states.events(store.query, SW, limit=10_000)
-        assert [one.heard_s - AT for one in heard] == list(range(limits.EVENTS_MAX + 49, 49, -1))
+async def test_a_storm_of_notifications_fills_a_ring(store: Store) -> None:
+    for n in range(limits.EVENTS_MAX + 50):
+        await store.run(RecordEvent(event(n, EventKind.OTHER, f"id-{n}")))
+    heard = states.events(store.query, SW, limit=10_000)
+    assert [one.heard_s - AT for one in heard] == list(range(limits.EVENTS_MAX + 49, 49, -1))
 
 
-async def test_two_parts_of_one_number_are_nobodys(tmp_path: Path) -> None:
-    with opened(tmp_path) as store:
-        await store.run(RecordDeviceReading(reading(0, port("1", index=7), port("1.1", index=7))))
-        assert await store.run(RecordEvent(event(60, EventKind.PART_DOWN, "id-1", index=7))) == ""
-        assert {part.state for part in states.parts(store.query, SW)} == {UP}
+async def test_two_parts_of_one_number_are_nobodys(store: Store) -> None:
+    await store.run(RecordDeviceReading(reading(0, port("1", index=7), port("1.1", index=7))))
+    assert await store.run(RecordEvent(event(60, EventKind.PART_DOWN, "id-1", index=7))) == ""
+    assert {part.state for part in states.parts(store.query, SW)} == {UP}
 
 
 async def test_mac_addresses_are_known_where_they_were(tmp_path: Path) -> None:
@@ -167,14 +167,13 @@ def neighbor(identity: str, at: str, address: str = "") -> Neighbor:
     return Neighbor(identity, address, at, "", "", "02:aa:00:00:00:01", port=f"port/{at}")
 
 
-async def test_a_neighbor_that_falls_silent_stays_known_until_another_is_there(tmp_path: Path) -> None:
-    with opened(tmp_path) as store:
-        await store.run(RecordDeviceReading(reading(0, neighbors=(neighbor("core", "1"), neighbor("ap", "2")))))
-        await store.run(RecordDeviceReading(reading(300, neighbors=(neighbor("core", "1"),))))
-        known = {one.identity: one.seen_s for one in states.neighbors(store.query, SW)}
-        assert known == {"core": 0, "ap": AT}
-        await store.run(RecordDeviceReading(reading(600, neighbors=(neighbor("core", "1"), neighbor("new-ap", "2")))))
-        assert [one.identity for one in states.neighbors(store.query)] == ["core", "new-ap"]
+async def test_a_neighbor_that_falls_silent_stays_known_until_another_is_there(store: Store) -> None:
+    await store.run(RecordDeviceReading(reading(0, neighbors=(neighbor("core", "1"), neighbor("ap", "2")))))
+    await store.run(RecordDeviceReading(reading(300, neighbors=(neighbor("core", "1"),))))
+    known = {one.identity: one.seen_s for one in states.neighbors(store.query, SW)}
+    assert known == {"core": 0, "ap": AT}
+    await store.run(RecordDeviceReading(reading(600, neighbors=(neighbor("core", "1"), neighbor("new-ap", "2")))))
+    assert [one.identity for one in states.neighbors(store.query)] == ["core", "new-ap"]
 
 
 async def test_another_device_behind_the_address_clears_its_tables(tmp_path: Path) -> None:
@@ -190,15 +189,14 @@ async def test_another_device_behind_the_address_clears_its_tables(tmp_path: Pat
         assert device.replaced == "serial number was S1, is S2"
 
 
-async def test_a_device_that_left_the_configuration_is_forgotten(tmp_path: Path) -> None:
-    with opened(tmp_path) as store:
-        for name in ("snmp/a", "snmp/b"):
-            macs, near = (SeenMac(MAC, "port/1"),), (neighbor("core", "1"),)
-            await store.run(RecordDeviceReading(reading(0, port("1"), target=name, macs=macs, neighbors=near)))
-            await store.run(RecordEvent(event(0, EventKind.OTHER, "id", target=name)))
-        assert await store.run(ForgetOthers(frozenset({"snmp/b"}))) == 1
-        for table in ("line_device", "line_part", "line_mac", "line_neighbor", "line_event", "line_event_count"):
-            assert [r["target"] for r in store.query(f"SELECT target FROM {table}")] == ["snmp/b"]  # constants
+async def test_a_device_that_left_the_configuration_is_forgotten(store: Store) -> None:
+    for name in ("snmp/a", "snmp/b"):
+        macs, near = (SeenMac(MAC, "port/1"),), (neighbor("core", "1"),)
+        await store.run(RecordDeviceReading(reading(0, port("1"), target=name, macs=macs, neighbors=near)))
+        await store.run(RecordEvent(event(0, EventKind.OTHER, "id", target=name)))
+    assert await store.run(ForgetOthers(frozenset({"snmp/b"}))) == 1
+    for table in ("line_device", "line_part", "line_mac", "line_neighbor", "line_event", "line_event_count"):
+        assert [r["target"] for r in store.query(f"SELECT target FROM {table}")] == ["snmp/b"]  # constants
 
 
 async def test_serials_and_own_addresses_find_their_parts(tmp_path: Path) -> None:
@@ -209,22 +207,21 @@ async def test_serials_and_own_addresses_find_their_parts(tmp_path: Path) -> Non
         assert [p.key for p in states.parts_of_mac(store.query, MAC)] == ["client/02-00-00-00-00-01"]
 
 
-async def test_questions_about_one_subscriber_scan_no_table(tmp_path: Path) -> None:
-    with opened(tmp_path) as store:
-        plans: list[str] = []
+async def test_questions_about_one_subscriber_scan_no_table(store: Store) -> None:
+    plans: list[str] = []
 
-        def query(sql: str, args: Sequence[object]) -> Sequence[sqlite3.Row]:
-            plans.extend(str(r["detail"]) for r in store.query(f"EXPLAIN QUERY PLAN {sql}", args))
-            return store.query(sql, args)
+    def query(sql: str, args: Sequence[object]) -> Sequence[sqlite3.Row]:
+        plans.extend(str(r["detail"]) for r in store.query(f"EXPLAIN QUERY PLAN {sql}", args))
+        return store.query(sql, args)
 
-        states.parts_of_serial(query, "HWTC1A2B3C4D")
-        states.parts_of_mac(query, MAC)
-        states.macs(query, "020000000001")
-        states.macs_of_address(query, "10.0.0.1")
-        states.macs_behind(query, SW, "port/1")
-        states.part(query, SW, "port/1")
-        assert plans
-        assert not [plan for plan in plans if plan.startswith("SCAN")]
+    states.parts_of_serial(query, "HWTC1A2B3C4D")
+    states.parts_of_mac(query, MAC)
+    states.macs(query, "020000000001")
+    states.macs_of_address(query, "10.0.0.1")
+    states.macs_behind(query, SW, "port/1")
+    states.part(query, SW, "port/1")
+    assert plans
+    assert not [plan for plan in plans if plan.startswith("SCAN")]
 
 
 async def test_numbers_beyond_the_database_are_of_nobody_and_stop_no_reading(tmp_path: Path) -> None:
@@ -240,46 +237,42 @@ async def test_numbers_beyond_the_database_are_of_nobody_and_stop_no_reading(tmp
         assert [(row.part, row.vlan) for row in states.macs(store.query, MAC.replace(":", ""))] == [("port/1", 0)]
 
 
-async def test_a_device_that_shows_no_part_at_all_says_nothing_of_them(tmp_path: Path) -> None:
-    with opened(tmp_path) as store:
-        await store.run(RecordDeviceReading(reading(0, port("1"), onu("HWTC1A2B3C4D"))))
-        await store.run(RecordDeviceReading(reading(300)))  # another view, or its subagent ended: all tables are empty
-        known = {part.key: part for part in states.parts(store.query, SW)}
-        assert [(part.state, part.gone, part.seen_s) for part in known.values()] == [(UP, False, AT)] * 2
+async def test_a_device_that_shows_no_part_at_all_says_nothing_of_them(store: Store) -> None:
+    await store.run(RecordDeviceReading(reading(0, port("1"), onu("HWTC1A2B3C4D"))))
+    await store.run(RecordDeviceReading(reading(300)))  # another view, or its subagent ended: all tables are empty
+    known = {part.key: part for part in states.parts(store.query, SW)}
+    assert [(part.state, part.gone, part.seen_s) for part in known.values()] == [(UP, False, AT)] * 2
 
 
-async def test_parts_beyond_the_limit_are_not_taken_for_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with opened(tmp_path) as store:
-        await store.run(RecordDeviceReading(reading(0, port("1"), port("2"))))
-        monkeypatch.setattr(states, "PARTS_MAX", 2)
-        await store.run(RecordDeviceReading(reading(300, port("0"), port("1"), port("2"))))
-        known = {part.key: part for part in states.parts(store.query, SW)}
-        assert (known["port/2"].state, known["port/2"].gone) == (UP, False)
+async def test_parts_beyond_the_limit_are_not_taken_for_gone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    await store.run(RecordDeviceReading(reading(0, port("1"), port("2"))))
+    monkeypatch.setattr(states, "PARTS_MAX", 2)
+    await store.run(RecordDeviceReading(reading(300, port("0"), port("1"), port("2"))))
+    known = {part.key: part for part in states.parts(store.query, SW)}
+    assert (known["port/2"].state, known["port/2"].gone) == (UP, False)
 
 
-async def test_a_part_whose_name_is_taken_a_second_time_is_not_down(tmp_path: Path) -> None:
-    with opened(tmp_path) as store:
-        await store.run(RecordDeviceReading(reading(0, port("1"), port("uplink"))))
-        both = (port("1"), port("uplink~2"), port("uplink~3", DOWN))
-        await store.run(RecordDeviceReading(reading(300, *both)))
-        assert [part.key for part in states.parts(store.query, SW)] == ["port/1", "port/uplink~2", "port/uplink~3"]
-        await store.run(RecordDeviceReading(reading(600, port("1"), port("uplink"))))
-        assert [part.key for part in states.parts(store.query, SW)] == ["port/1", "port/uplink"]
+async def test_a_part_whose_name_is_taken_a_second_time_is_not_down(store: Store) -> None:
+    await store.run(RecordDeviceReading(reading(0, port("1"), port("uplink"))))
+    both = (port("1"), port("uplink~2"), port("uplink~3", DOWN))
+    await store.run(RecordDeviceReading(reading(300, *both)))
+    assert [part.key for part in states.parts(store.query, SW)] == ["port/1", "port/uplink~2", "port/uplink~3"]
+    await store.run(RecordDeviceReading(reading(600, port("1"), port("uplink"))))
+    assert [part.key for part in states.parts(store.query, SW)] == ["port/1", "port/uplink"]
 
 
-async def test_a_notification_that_comes_again_much_later_is_another_one(tmp_path: Path) -> None:
+async def test_a_notification_that_comes_again_much_later_is_another_one(store: Store) -> None:
     """Agents that send no time, and those that start with the same trap at each boot, repeat it to the octet."""
-    with opened(tmp_path) as store:
-        await store.run(RecordDeviceReading(reading(0, port("1", index=3))))
-        down = event(10, EventKind.PART_DOWN, "a", index=3)
-        assert await store.run(RecordEvent(down)) == "port/1"
-        assert await store.run(RecordEvent(event(20, EventKind.PART_DOWN, "a", index=3))) is None
-        await store.run(RecordDeviceReading(reading(300, port("1", index=3))))
-        again = event(10 + limits.SAME_EVENT_S + 1, EventKind.PART_DOWN, "a", index=3, authenticated=True)
-        assert await store.run(RecordEvent(again)) == "port/1"
-        (known,) = states.parts(store.query, SW)
-        assert known.state is DOWN
-        assert len(states.events(store.query, SW)) == 1
+    await store.run(RecordDeviceReading(reading(0, port("1", index=3))))
+    down = event(10, EventKind.PART_DOWN, "a", index=3)
+    assert await store.run(RecordEvent(down)) == "port/1"
+    assert await store.run(RecordEvent(event(20, EventKind.PART_DOWN, "a", index=3))) is None
+    await store.run(RecordDeviceReading(reading(300, port("1", index=3))))
+    again = event(10 + limits.SAME_EVENT_S + 1, EventKind.PART_DOWN, "a", index=3, authenticated=True)
+    assert await store.run(RecordEvent(again)) == "port/1"
+    (known,) = states.parts(store.query, SW)
+    assert known.state is DOWN
+    assert len(states.events(store.query, SW)) == 1
 
 
 async def test_new_parts_and_neighbors_at_each_reading_fill_no_disk(
@@ -299,17 +292,16 @@ async def test_new_parts_and_neighbors_at_each_reading_fill_no_disk(
         assert len(states.neighbors(store.query, SW)) <= 30
 
 
-async def test_one_table_of_two_that_was_not_read_takes_no_part_away(tmp_path: Path) -> None:
-    with opened(tmp_path) as store:
-        await store.run(RecordDeviceReading(reading(0, onu("GPON1"), onu("EPON1"), not_read=("LLDP: refused",))))
-        for n, why in ((1, "no answer in 10 s"), (2, "asked again within the hour")):
-            silent = ("LLDP: refused", f"EPON: {why}")
-            await store.run(RecordDeviceReading(reading(300 * n, onu("GPON1"), not_read=silent)))
-            known = states.part(store.query, SW, "onu/EPON1")
-            assert known is not None
-            assert (known.state, known.gone, known.seen_s) == (UP, False, AT)
-        await store.run(RecordDeviceReading(reading(900, onu("GPON1"), onu("EPON1"), not_read=("LLDP: refused",))))
-        await store.run(RecordDeviceReading(reading(1200, onu("GPON1"), not_read=("LLDP: refused",))))
+async def test_one_table_of_two_that_was_not_read_takes_no_part_away(store: Store) -> None:
+    await store.run(RecordDeviceReading(reading(0, onu("GPON1"), onu("EPON1"), not_read=("LLDP: refused",))))
+    for n, why in ((1, "no answer in 10 s"), (2, "asked again within the hour")):
+        silent = ("LLDP: refused", f"EPON: {why}")
+        await store.run(RecordDeviceReading(reading(300 * n, onu("GPON1"), not_read=silent)))
         known = states.part(store.query, SW, "onu/EPON1")
         assert known is not None
-        assert (known.state, known.gone) == (DOWN, True)
+        assert (known.state, known.gone, known.seen_s) == (UP, False, AT)
+    await store.run(RecordDeviceReading(reading(900, onu("GPON1"), onu("EPON1"), not_read=("LLDP: refused",))))
+    await store.run(RecordDeviceReading(reading(1200, onu("GPON1"), not_read=("LLDP: refused",))))
+    known = states.part(store.query, SW, "onu/EPON1")
+    assert known is not None
+    assert (known.state, known.gone) == (DOWN, True)

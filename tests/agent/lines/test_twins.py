@@ -12,7 +12,7 @@ from agent.lines import states
 from agent.lines.keeping import LineKeeper, ShownKeeper
 from agent.lines.known import KnownDevice
 from agent.lines.twins import hidden
-from tests.agent.lines.readings import opened
+from tests.builders.readings import opened
 
 NOW = 1_800_000_000
 OWN, MAIN, WEST = "fake/sw-3", "source/main/sw-3", "source/west/sw-3"

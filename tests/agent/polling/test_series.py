@@ -15,18 +15,7 @@ from agent.line_model.reading import DeviceReading, Part, PartKind, Sensor
 from agent.polling import series
 from agent.polling.series import OUTAGE, Newest, Point, SeriesStore
 from agent.polling.series_rows import WIDTH
-from agent.runtime.clock import SystemClock
-
-START = 20_000 * 86_400
-
-
-class HandClock(SystemClock):
-    """The wall clock is set by hand."""
-
-    now_s = float(START)
-
-    def wall_s(self) -> float:
-        return HandClock.now_s
+from tests.builders.clock import START, HandClock
 
 
 @dataclass

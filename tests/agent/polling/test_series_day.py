@@ -13,7 +13,7 @@ import pytest
 from agent.line_model.reading import DeviceReading, Part, PartKind
 from agent.polling.series import SeriesStore
 from agent.polling.series_sql import DAY_S
-from tests.agent.polling.test_series import START, HandClock
+from tests.builders.clock import START, HandClock
 
 DEVICES, PORTS = 8, 48
 COUNTERS = ("in_octets", "out_octets", "in_packets", "out_packets", "in_errors", "out_errors", "in_discards")

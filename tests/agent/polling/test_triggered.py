@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 import trio
 
 from agent.polling.triggered import AT_ONCE, EACH_S, TOGETHER, TriggeredPolls
-from tests.fakes import FakeClock
+from tests.builders.clock import FakeClock
+
+pytestmark = pytest.mark.virtual_time
 
 
 class Polled:
@@ -36,7 +39,7 @@ async def running(polled: Polled) -> AsyncIterator[TriggeredPolls]:
         nursery.cancel_scope.cancel()
 
 
-async def test_a_device_is_polled_at_once(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_device_is_polled_at_once() -> None:
     polled = Polled()
     async with running(polled) as polls:
         began_s = trio.current_time()
@@ -47,7 +50,7 @@ async def test_a_device_is_polled_at_once(autojump_clock: trio.testing.MockClock
     assert sorted(polled.began) == [("snmp/a", began_s), ("snmp/b", began_s)]
 
 
-async def test_what_is_heard_during_a_poll_is_asked_again(autojump_clock: trio.testing.MockClock) -> None:
+async def test_what_is_heard_during_a_poll_is_asked_again() -> None:
     polled = Polled(takes_s=5.0)
     async with running(polled) as polls:
         began_s = trio.current_time()
@@ -58,9 +61,7 @@ async def test_what_is_heard_during_a_poll_is_asked_again(autojump_clock: trio.t
     assert [at_s - began_s for _, at_s in polled.began] == [0.0, 5.0]
 
 
-async def test_a_storm_of_forged_notifications_is_a_bounded_number_of_polls(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
+async def test_a_storm_of_forged_notifications_is_a_bounded_number_of_polls() -> None:
     polled = Polled(takes_s=0.1)
     async with running(polled) as polls:
         for _ in range(3600 * 2):
@@ -69,7 +70,7 @@ async def test_a_storm_of_forged_notifications_is_a_bounded_number_of_polls(
     assert AT_ONCE + 3600 / EACH_S - 1 <= len(polled.began) <= AT_ONCE + 3600 / EACH_S + 1
 
 
-async def test_a_device_that_was_left_alone_has_its_budget_again(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_device_that_was_left_alone_has_its_budget_again() -> None:
     polled = Polled(takes_s=0.0)
     async with running(polled) as polls:
         for _ in range(50):
@@ -83,7 +84,7 @@ async def test_a_device_that_was_left_alone_has_its_budget_again(autojump_clock:
     assert len(polled.began) == AT_ONCE
 
 
-async def test_notifications_of_all_devices_at_once_poll_few_at_a_time(autojump_clock: trio.testing.MockClock) -> None:
+async def test_notifications_of_all_devices_at_once_poll_few_at_a_time() -> None:
     polled = Polled()
     async with running(polled) as polls:
         for n in range(100):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.runtime.clock import MAX_JUMP_S, ClockGuard, ClockMark, SystemClock, sleep_or
-from tests.fakes import FakeClock
+from tests.builders.clock import FakeClock
 
 
 def test_system_clock_reads_the_machine() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from agent.runtime.errors import SlowError
 from agent.runtime.http_quick import Quick, QuickHead, quick_head
 from agent.runtime.http_wire import GONE, Wire, WireLimits
+from tests.agent.runtime.wires import pair
 
 MOST = 2000
 PLAIN = (
@@ -113,14 +114,9 @@ def test_a_long_head_is_left_to_h11(size: int) -> None:
 # --- on a connection --------------------------------------------------------------------------------------------------
 
 
-def pair() -> tuple[trio.StapledStream, Wire]:  # type: ignore[type-arg]  # of two memory streams
-    near, far = trio.testing.memory_stream_pair()
-    return near, Wire(far, LIMITS)
-
-
 async def served(data: bytes, size: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """Return the requests that a connection has, target and body, and all that it answers; `size`: of a piece."""
-    near, wire = pair()
+    near, wire = pair(LIMITS)
     found: list[tuple[bytes, bytes]] = []
 
     async def send() -> None:
@@ -166,7 +162,7 @@ async def test_plain_requests_and_others_take_turns(kinds: str) -> None:
 
 @pytest.mark.parametrize("read", ["the head", "the body"])
 async def test_an_answer_in_parts_is_h11s(read: str) -> None:
-    near, wire = pair()
+    near, wire = pair(LIMITS)
     await near.send_all(PLAIN + PLAIN)
     await wire.head()
     if read == "the body":
@@ -183,7 +179,7 @@ async def test_an_answer_in_parts_is_h11s(read: str) -> None:
 
 @pytest.mark.parametrize("value", ["a\r\nSet-Cookie: x", "a\nb", "a\r", "é", "a\x00"])
 async def test_no_field_of_ours_begins_another(value: str) -> None:
-    near, wire = pair()
+    near, wire = pair(LIMITS)
     await near.send_all(PLAIN)
     await wire.head()
     await wire.body()
@@ -195,7 +191,7 @@ async def test_no_field_of_ours_begins_another(value: str) -> None:
 
 
 async def test_one_deadline_is_moved(autojump_clock: trio.testing.MockClock) -> None:
-    near, wire = pair()
+    near, wire = pair(LIMITS)
     start = trio.current_time()
 
     async def requests() -> None:

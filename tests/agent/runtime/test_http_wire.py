@@ -8,15 +8,10 @@ import trio
 import trio.testing
 
 from agent.runtime.errors import MalformedRequestError, SlowError
-from agent.runtime.http_wire import GONE, Wire, WireLimits
+from agent.runtime.http_wire import GONE, Wire
+from tests.agent.runtime.wires import LIMITS, pair
 
-LIMITS = WireLimits(head_bytes=2000, body_bytes=1000, idle_s=5, body_s=5, write_s=5, linger_s=2)
 POST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b"
-
-
-def pair() -> tuple[trio.StapledStream, Wire]:  # type: ignore[type-arg]  # of two memory streams
-    near, far = trio.testing.memory_stream_pair()
-    return near, Wire(far, LIMITS)
 
 
 async def test_an_answer_without_content_has_no_length() -> None:

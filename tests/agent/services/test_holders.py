@@ -13,7 +13,7 @@ from agent.connectors.radius.connector import RadiusConnector
 from agent.connectors.routeros.connector import RouterosConnector
 from agent.model import ABSENT, Address, Seen, Target, Value
 from agent.services.holders import HOLDERS_S, HolderReader
-from tests.agent.connectors.fake import FakeConnector, World
+from tests.builders.world import FakeConnector, World
 
 IP = "100.64.3.7"
 

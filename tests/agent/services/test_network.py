@@ -18,7 +18,7 @@ from agent.connectors.base import (
 from agent.model import Access, Address, Seen, Service, ServiceState, Target
 from agent.reasons import MethodReason, TargetReason
 from agent.services.network import ROUNDS_MAX, NetworkReader
-from tests.agent.connectors.fake import FakeMethod, FakeSession, World
+from tests.builders.world import FakeMethod, FakeSession, World
 
 ALICE = Service("C-1/home", "C-1", "Alice", "home", "alice", "fake", "20M")
 BOB = replace(ALICE, ref="C-2/home", login="bob")
@@ -84,8 +84,7 @@ class Endless(FakeMethod):
 
 @pytest.fixture
 def world() -> World:
-    world = World()
-    world.add("alice")
+    world = World.of("alice")
     world.add("bob", online=False)
     return world
 

@@ -20,7 +20,7 @@ from agent.model import (
     TariffChange,
 )
 from agent.services.verbs import OWES, Leave, Params, Wish, decide, enforces_again, suspends, take_back
-from tests.agent.inventory.told import billing
+from tests.builders.facts import billing
 from trust.items import read_changes_untrusted, write_changes
 from trust.policy import Action
 

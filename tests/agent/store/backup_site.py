@@ -16,8 +16,8 @@ from agent.store.identity import create_identity
 from agent.store.last_backup import LastBackup
 from backups.archive import pack, small
 from backups.sealing import encrypt, opened_untrusted, recipient_of
-from tests.agent.store.stores import STORE_KEY, Agent, Put
-from tests.backups.age_files import Owner
+from tests.builders.age_files import Owner
+from tests.builders.store import STORE_KEY, Agent, Put
 from trust.checkpoint import Checkpoint, sign_checkpoint
 
 NOW = 1_795_860_000

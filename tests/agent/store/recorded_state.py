@@ -18,12 +18,12 @@ from agent import daemon as daemons
 from agent.config import load
 from agent.connectors.base import Connector
 from agent.model import ABSENT, Address
-from tests.agent.connectors.fake import FakeConnector, World
-from tests.agent.test_api import Agent
+from tests.builders.agent import Agent
+from tests.builders.people import People
+from tests.builders.world import FakeConnector, World
 from tests.e2e.cpe_site import ACS
 from tests.e2e.files import Billing, Files, config_text
 from tests.e2e.site import Json, MovableClock, Site, open_site
-from tests.people import People
 from trust import envelope as envelopes
 from trust import statements
 from trust.document import Trust

@@ -26,8 +26,8 @@ from agent.store.restoring import ProvenBackup, unpack_proven
 from agent.store.vault import Vault
 from backups.errors import BackupStorageError, WrongKeyError
 from tests.agent.store.backup_site import CANARY, NOW, Site
-from tests.agent.store.stores import STORE_KEY
-from tests.backups.age_files import needs_age
+from tests.builders.age_files import needs_age
+from tests.builders.store import STORE_KEY
 
 
 @pytest.fixture

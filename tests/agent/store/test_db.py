@@ -24,7 +24,7 @@ from agent.store.errors import (
 from agent.store.mark_file import LogMark
 from durable import files
 from durable.writer import BATCH_MAX
-from tests.agent.store.stores import TRANSITIONS, WALL_S, Put, keys, open_store
+from tests.builders.store import TRANSITIONS, WALL_S, Put, keys, open_store
 
 
 async def together(store: Store, *commands: Put) -> list[object]:
@@ -168,7 +168,7 @@ FULL = """
 import resource, signal, sys, trio
 from pathlib import Path
 from agent.store.errors import StoreFailedError
-from tests.agent.store.stores import Put, open_store
+from tests.builders.store import Put, open_store
 
 async def main():
     folder = Path(sys.argv[1])

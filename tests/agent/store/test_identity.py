@@ -10,7 +10,7 @@ from nacl.secret import SecretBox
 
 from agent.store.errors import MissingKeyError
 from agent.store.identity import FILE_NAME, create_identity, load_identity, renew_log_key
-from tests.agent.store.stores import STORE_KEY
+from tests.builders.store import STORE_KEY
 from trust import verify
 from trust.checkpoint import parse_vkey_untrusted
 

@@ -19,8 +19,8 @@ from agent.inventory.ledger import BY_HAND, FILE
 from agent.inventory.subscribers_csv import COLUMNS, parse_untrusted
 from agent.store import schema
 from agent.store.db import Store
-from tests.agent.inventory.told import at
-from tests.agent.store.stores import open_store
+from tests.builders.facts import at
+from tests.builders.store import open_store
 
 BEFORE = 17
 """The version that had facts."""

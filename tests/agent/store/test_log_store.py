@@ -12,7 +12,7 @@ from agent.store import log_store
 from agent.store.db import Tx, check_storage
 from agent.store.errors import LogCorruptError
 from agent.store.log_store import Entry, Tail
-from tests.agent.store.stores import Agent, Put, edit, open_store
+from tests.builders.store import Agent, Put, edit, open_store
 from trust import merkle
 from trust.checkpoint import Checkpoint
 from trust.leaf import LeafKind

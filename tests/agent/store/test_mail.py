@@ -16,7 +16,7 @@ from agent.store import mail, schema
 from agent.store.db import Store, Tx
 from agent.store.errors import RefusedCommandError
 from agent.store.mail import Done, Incoming, JoinCloud, LeaveCloud, MarkSent, NewEpoch, Post, TakeIn
-from tests.agent.store.stores import TRANSITIONS, WALL_S, open_store
+from tests.builders.store import TRANSITIONS, WALL_S, open_store
 
 NOW = int(WALL_S)
 EPOCH, LATER = b"e" * 16, b"f" * 16

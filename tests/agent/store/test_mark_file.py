@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from agent.store.errors import StoreFailedError
 from agent.store.mark_file import SLOT_BYTES, LogMark, MarkFile
 from agent.store.vault import Vault
-from tests.agent.store.stores import STORE_KEY
+from tests.builders.store import STORE_KEY
 
 MARKS = [LogMark(n, bytes([n]) * 32, n, doubt) for n, doubt in ((3, None), (7, 0), (9, 12))]
 

@@ -14,8 +14,8 @@ from agent.changes.journal.machine import Gate
 from agent.model import ItemState
 from agent.store import mail, schema
 from lab.cpe.client import Cpe
-from tests.agent.connectors.fake import World
 from tests.agent.store.recorded_state import Recorded, uid, unpack
+from tests.builders.world import World
 from tests.e2e.cpe_site import CpeSite, acs_site, device
 from tests.e2e.files import stamp
 from tests.e2e.site import ApiRefusedError, Json, check_log, state_of

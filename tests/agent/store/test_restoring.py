@@ -20,8 +20,8 @@ from agent.store.restoring import UNPACKING, restore
 from agent.store.vault import Vault
 from backups.errors import AgeKeyError, BackupStorageError, DamagedBackupError, WrongKeyError
 from tests.agent.store.backup_site import NOW, ORIGIN, Site
-from tests.agent.store.stores import STORE_KEY
-from tests.backups.age_files import Owner
+from tests.builders.age_files import Owner
+from tests.builders.store import STORE_KEY
 from trust import merkle
 from trust.checkpoint import Checkpoint, sign_checkpoint
 

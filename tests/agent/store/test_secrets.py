@@ -8,7 +8,7 @@ import pytest
 
 from agent.store.errors import MissingKeyError, RefusedCommandError, StoreFailedError
 from agent.store.secrets import SECRET_MAX, SecretStore
-from tests.agent.store.stores import Agent
+from tests.builders.store import Agent
 
 SECRET = b"s3cret-of-the-nas"
 

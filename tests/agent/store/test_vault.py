@@ -26,10 +26,10 @@ from agent.store.errors import (
 )
 from agent.store.mark_file import LogMark
 from agent.store.vault import NOBODY, Vault, create_store_key, load_store_key
-from tests.agent.changes.rig import Rig, item
-from tests.agent.connectors.fake import World
-from tests.agent.store.stores import STORE_KEY, Agent, Put
-from tests.fakes import FakeClock
+from tests.builders.clock import FakeClock
+from tests.builders.job import Rig, item
+from tests.builders.store import STORE_KEY, Agent, Put
+from tests.builders.world import World
 from trust import proof
 from trust.leaf import LeafKind, commitment
 

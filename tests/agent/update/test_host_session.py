@@ -10,7 +10,7 @@ import pytest
 
 from agent.update import host_session
 from agent.update.errors import ChannelRefusedError, HostError
-from tests.agent.update.rig import HERE, NEXT, deb
+from tests.builders.update import HERE, NEXT, deb
 
 
 def test_the_order_of_versions_is_dpkg_s() -> None:

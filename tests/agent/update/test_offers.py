@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agent.update.errors import ChannelRefusedError
 from agent.update.offers import OFFER_BYTES, encode_offer, offer_path, read_lowest_untrusted, read_offer_untrusted
-from tests.agent.update.rig import HERE, NEXT
+from tests.builders.update import HERE, NEXT
 
 
 def test_round_trip() -> None:

@@ -14,7 +14,7 @@ import typer
 from agent.update import release
 from agent.update.repository_session import check, fetch
 from tests.agent.update.cutting import cut_before
-from tests.agent.update.rig import HERE, NEXT, ROOT_KEYS, TARGET_KEYS, THIRD, Shop, deb, web
+from tests.builders.update import HERE, NEXT, ROOT_KEYS, TARGET_KEYS, THIRD, Shop, deb, web
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tuf.api.metadata import Metadata, Snapshot, Timestamp
 from agent.update import release, repository_session
 from agent.update.errors import ChannelAwayError, ChannelRefusedError, HostError
 from agent.update.repository_session import Repository, applying, check, fetch, prepare
-from tests.agent.update.rig import HERE, LONG_AGO, NEXT, ROOT_KEYS, TARGET_KEYS, THIRD, Shop, web
+from tests.builders.update import HERE, LONG_AGO, NEXT, ROOT_KEYS, TARGET_KEYS, THIRD, Shop, web
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from agent.update import repository_session, room
 from agent.update.errors import HostError
 from agent.update.offers import Package
 from agent.update.repository_session import fetch, prepare
-from tests.agent.update.rig import HERE, NEXT, Shop
 from tests.agent.update.small_disk import SmallDisk, with_small_disk
+from tests.builders.update import HERE, NEXT, Shop
 
 TOLD = re.compile(
     r"(?P<path>/\S+): the disk is full: .* needs [0-9,]+ KiB, [0-9,]+ KiB are free, ([0-9,]+ KiB are missing|a quota)"

@@ -23,8 +23,8 @@ from agent.uplink.client import CloudClient
 from agent.uplink.identity import CloudIdentity
 from agent.uplink.link import Uplink
 from protos.channel import DEFAULT, Keepalive
-from tests.agent.store.stores import STORE_KEY, TRANSITIONS
-from tests.agent.uplink.clouds import AGENT, OPERATOR, Authority, Proxy, proxied
+from tests.builders.cloud import AGENT, OPERATOR, Authority, Proxy, proxied
+from tests.builders.store import STORE_KEY, TRANSITIONS
 
 QUICK = Backoff(first_s=0.02, most_s=0.1, steady_s=3600)
 WITNESS = b"WITN"

@@ -34,21 +34,11 @@ from agent.uplink.errors import (
 from protos import agent_pb2
 from protos import message_pb2 as pb
 from protos.member_files import Invitation
-from tests.agent.uplink.clouds import AGENT, NASTY, NOW, OPERATOR, TOKEN, Authority, Cloud, message, serving
 from tests.agent.uplink.rig import make_identity
+from tests.builders.cloud import AGENT, NASTY, NOW, OPERATOR, TOKEN, Authority, Cloud, message, serving
 from trust import envelope, verify
 
 NOW_S = NOW.timestamp()
-
-
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority()
-
-
-@pytest.fixture
-def cloud(authority: Authority) -> Cloud:
-    return Cloud(authority)
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from agent.store.mail import Post
 from agent.uplink import limits
 from agent.uplink.receiving import ReceivePace
 from protos import message_pb2 as pb
-from tests.agent.store.stores import STORE_KEY
-from tests.agent.uplink.clouds import (
+from tests.agent.uplink.rig import Rig, rigged
+from tests.builders.cloud import (
     NASTY,
     Authority,
     Cloud,
@@ -36,7 +36,7 @@ from tests.agent.uplink.clouds import (
     serving,
     until,
 )
-from tests.agent.uplink.rig import Rig, rigged
+from tests.builders.store import STORE_KEY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,11 +44,6 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 GROWTH_BYTES = 200 * MIB
 """Both sides are in this process, and gRPC's own buffers; what piles up without end passes it within seconds."""
-
-
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority()
 
 
 def resident_bytes() -> int:

@@ -21,20 +21,10 @@ from protos import agent_pb2
 from protos import message_pb2 as pb
 from protos.channel import Keepalive
 from protos.limits import MESSAGE_BYTES, RETRY_AFTER_S_MAX
-from tests.agent.uplink.clouds import NASTY, Authority, Cloud, abort, message, serving, until
 from tests.agent.uplink.rig import WITNESS, rigged
+from tests.builders.cloud import NASTY, Authority, Cloud, abort, message, serving, until
 
 Board = Callable[[grpc.ServicerContext], agent_pb2.BoardReply]
-
-
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority()
-
-
-@pytest.fixture
-def cloud(authority: Authority) -> Cloud:
-    return Cloud(authority)
 
 
 @pytest.fixture

@@ -27,10 +27,10 @@ from protos import channel as channels
 from protos import message_pb2 as pb
 from protos.agent_pb2_grpc import AgentCloudStub
 from protos.desk_pb2 import ListRequest
+from tests.builders.clock import virtual_clock
 from tests.control_plane import cloud as clouds
 from tests.control_plane import test_server, test_service
 from tests.control_plane.cloud import Cloud, Member, Site, message, submit
-from tests.fakes import virtual_clock
 from tests.sim.cloud import program
 from tests.sim.cloud.host import CloudHost, leaf_of, without_grpc
 from tests.sim.cloud.wire import Wire

@@ -22,9 +22,7 @@ from agent.changes.journal.request import RequestError
 from agent.changes.journal.signing import Signer
 from agent.store.mail import LeaveCloud
 from agent.store.mark_file import TRUST_ACCEPTED
-from tests.agent.changes.cloud_office import Desk, Office, office_in
-from tests.agent.changes.remote.test_inbox_handler import approval
-from tests.agent.changes.test_restored import remove_joseph, words, work
+from tests.builders.office import Desk, Office, approval, office_in, remove_joseph, words, work
 from trust import envelope as envelopes
 from trust import statements
 from trust.keys import SigningKey
@@ -63,8 +61,7 @@ def refused(office: Office) -> bytes:
 
 
 def version(office: Office) -> int:
-    pinned = office.parts.trust.pinned
-    assert pinned is not None
+    pinned = office.pinned
     return pinned.trust.version
 
 
@@ -106,6 +103,12 @@ def site(lived: Snapshot, tmp_path: Path) -> Snapshot:
 
 async def told(office: Office, *answered: bytes) -> int | None:
     return await office.daemon.log.board.compare_untrusted(answered)
+
+
+@pytest.fixture
+async def office(site: Snapshot) -> AsyncIterator[Office]:
+    async with site.life() as made:
+        yield made
 
 
 @pytest.mark.parametrize("how", ["snapshot", "mark-file-off", "mark-file-deleted"])
@@ -170,15 +173,14 @@ AGAINST: dict[str, Callable[[Office], bytes]] = {
 
 
 @pytest.mark.parametrize("what", AGAINST)
-async def test_each_contradiction_is_enough(site: Snapshot, what: str) -> None:
-    async with site.life() as office:
-        assert await told(office, refused(office)) is None, "what fits says nothing"
-        assert await told(office, refused(office), AGAINST[what](office)) == 1
-        assert (office.gate(), office.leaves(LeafKind.RESTORED_DATABASE)) == ("void", 1)
-        assert "newer version than 1" in office.parts.trust.doubt()
-        record = office.daemon.log.evidence.events()[-2].record
-        assert isinstance(record, dict)
-        assert record["trust_version"] == (2 if what == "a newer trust version" else 0)
+async def test_each_contradiction_is_enough(office: Office, what: str) -> None:
+    assert await told(office, refused(office)) is None, "what fits says nothing"
+    assert await told(office, refused(office), AGAINST[what](office)) == 1
+    assert (office.gate(), office.leaves(LeafKind.RESTORED_DATABASE)) == ("void", 1)
+    assert "newer version than 1" in office.parts.trust.doubt()
+    record = office.daemon.log.evidence.events()[-2].record
+    assert isinstance(record, dict)
+    assert record["trust_version"] == (2 if what == "a newer trust version" else 0)
 
 
 async def test_a_life_that_goes_on_is_never_contradicted_by_itself(tmp_path: Path) -> None:
@@ -251,64 +253,59 @@ SAID = {
 
 
 @pytest.mark.parametrize("what", LIES)
-async def test_a_hostile_board_does_nothing(site: Snapshot, what: str, caplog: pytest.LogCaptureFixture) -> None:
-    async with site.life() as office:
-        size = office.store.size
-        with caplog.at_level(logging.WARNING, "agent.board"):
-            assert await told(office, *LIES[what](office)) is None
-        assert (office.store.size, office.gate(), office.parts.trust.doubt()) == (size, "open", "")
-        codes = {str(getattr(r, "reason", getattr(r, "code", ""))) for r in caplog.records if r.name == "agent.board"}
-        assert codes == ({SAID[what]} if what in SAID else set())
-        assert len([r for r in caplog.records if r.name == "agent.board"]) <= 2
+async def test_a_hostile_board_does_nothing(office: Office, what: str, caplog: pytest.LogCaptureFixture) -> None:
+    size = office.store.size
+    with caplog.at_level(logging.WARNING, "agent.board"):
+        assert await told(office, *LIES[what](office)) is None
+    assert (office.store.size, office.gate(), office.parts.trust.doubt()) == (size, "open", "")
+    codes = {str(getattr(r, "reason", getattr(r, "code", ""))) for r in caplog.records if r.name == "agent.board"}
+    assert codes == ({SAID[what]} if what in SAID else set())
+    assert len([r for r in caplog.records if r.name == "agent.board"]) <= 2
 
 
-async def test_old_statements_and_silence_confirm_nothing(site: Snapshot) -> None:
+async def test_old_statements_and_silence_confirm_nothing(office: Office, site: Snapshot) -> None:
     """Not even what fits ends a doubt: the control plane may have kept the newest back."""
-    async with site.life() as office:
-        assert await told(office, *site.early * 100) is None
-        assert await told(office) is None
-        assert office.gate() == "open"
-        await told(office, *site.board)
-        assert await told(office, *site.early) is None
-        assert await told(office) is None
-        assert "newer version" in office.parts.trust.doubt()
+    assert await told(office, *site.early * 100) is None
+    assert await told(office) is None
+    assert office.gate() == "open"
+    await told(office, *site.board)
+    assert await told(office, *site.early) is None
+    assert await told(office) is None
+    assert "newer version" in office.parts.trust.doubt()
 
 
-async def test_what_the_mark_file_told_already_is_not_told_again(site: Snapshot) -> None:
+async def test_what_the_mark_file_told_already_is_not_told_again(office: Office) -> None:
     """The mark file knows the trust version: an honest restore needs no words, however long the lost log was."""
-    async with site.life() as office:
-        await office.store.run(LeaveCloud())  # a leaf later than the copy
-        await office.daemon.log.evidence.checkpoint(grow=True)
-        lost = refused(office)
-        judged = MarksVerdict(older=(1, office.store.size))
-        await office.store.run(VoidUnconsumed(judged, office.parts.recorder.record(None, {})))
-        assert await told(office, changed(office, log_root="ab" * 32), lost) is None
-        assert office.parts.trust.doubt() == ""
-        assert await told(office, changed(office, trust_version=2)) == 0, "unless it knew an older version"
-        assert office.parts.trust.doubt()
+    await office.store.run(LeaveCloud())  # a leaf later than the copy
+    await office.daemon.log.evidence.checkpoint(grow=True)
+    lost = refused(office)
+    judged = MarksVerdict(older=(1, office.store.size))
+    await office.store.run(VoidUnconsumed(judged, office.parts.recorder.record(None, {})))
+    assert await told(office, changed(office, log_root="ab" * 32), lost) is None
+    assert office.parts.trust.doubt() == ""
+    assert await told(office, changed(office, trust_version=2)) == 0, "unless it knew an older version"
+    assert office.parts.trust.doubt()
 
 
-async def test_a_version_that_the_mark_file_named_stays_named(site: Snapshot) -> None:
-    async with site.life() as office:
-        judged = MarksVerdict(older=(1, 2), doubt=2)
-        await office.store.run(VoidUnconsumed(judged, office.parts.recorder.record(None, {})))
-        assert await told(office, changed(office, trust_version=2)) is None
-        assert "had version 2" in office.parts.trust.doubt()
-        assert await told(office, changed(office, trust_version=3)) == 0
-        assert "newer version than 1" in office.parts.trust.doubt()
+async def test_a_version_that_the_mark_file_named_stays_named(office: Office) -> None:
+    judged = MarksVerdict(older=(1, 2), doubt=2)
+    await office.store.run(VoidUnconsumed(judged, office.parts.recorder.record(None, {})))
+    assert await told(office, changed(office, trust_version=2)) is None
+    assert "had version 2" in office.parts.trust.doubt()
+    assert await told(office, changed(office, trust_version=3)) == 0
+    assert "newer version than 1" in office.parts.trust.doubt()
 
 
-async def test_witnesses_do_not_end_a_doubt_of_the_board(site: Snapshot) -> None:
+async def test_witnesses_do_not_end_a_doubt_of_the_board(office: Office, site: Snapshot) -> None:
     """What is on the board may be younger than what the witnesses have cosigned."""
-    async with site.life() as office:
-        lost = MarksVerdict(lost=True, doubt=0)
-        await office.store.run(VoidUnconsumed(lost, office.parts.recorder.record(None, {})))
-        assert trust_state.witnesses_end_doubt(office.store.query)
-        assert await told(office, *site.board) == 1
-        assert trust_state.stored_doubt(office.store.query) == 0
-        assert not trust_state.witnesses_end_doubt(office.store.query)
-        await office.parts.trust.end_doubt(words(office))
-        assert office.number("SELECT count(*) FROM meta WHERE key = ?", TRUST_ACCEPTED) == 1
+    lost = MarksVerdict(lost=True, doubt=0)
+    await office.store.run(VoidUnconsumed(lost, office.parts.recorder.record(None, {})))
+    assert trust_state.witnesses_end_doubt(office.store.query)
+    assert await told(office, *site.board) == 1
+    assert trust_state.stored_doubt(office.store.query) == 0
+    assert not trust_state.witnesses_end_doubt(office.store.query)
+    await office.parts.trust.end_doubt(words(office))
+    assert office.number("SELECT count(*) FROM meta WHERE key = ?", TRUST_ACCEPTED) == 1
 
 
 async def test_a_start_waits_for_the_board_and_not_for_ever(site: Snapshot, autojump_clock: MockClock) -> None:
@@ -327,35 +324,33 @@ async def test_a_start_waits_for_the_board_and_not_for_ever(site: Snapshot, auto
         assert trio.current_time() - begun < 20
 
 
-async def test_an_approved_plan_waits_until_the_board_was_read(site: Snapshot) -> None:
+async def test_an_approved_plan_waits_until_the_board_was_read(office: Office, site: Snapshot) -> None:
     """The copy is from after the approval and before the start."""
-    async with site.life() as office:
-        (answer,) = await office.daemon.job.approvals.submit(site.signed)
-        assert (answer.accepted, office.gate()) == (True, "approved")
-        writes = len(site.desk.world.writes)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(office.daemon._work)
-            await trio.testing.wait_all_tasks_blocked(0.05)
-            assert office.gate() == "approved"
-            await told(office, *site.board)
-            with trio.fail_after(60):
-                await office.daemon.log.board.start_rule(60)
-            await trio.testing.wait_all_tasks_blocked(0.05)
-            nursery.cancel_scope.cancel()
-        assert (office.gate(), len(site.desk.world.writes)) == ("void", writes)
+    (answer,) = await office.daemon.job.approvals.submit(site.signed)
+    assert (answer.accepted, office.gate()) == (True, "approved")
+    writes = len(site.desk.world.writes)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(office.daemon._work)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert office.gate() == "approved"
+        await told(office, *site.board)
+        with trio.fail_after(60):
+            await office.daemon.log.board.start_rule(60)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        nursery.cancel_scope.cancel()
+    assert (office.gate(), len(site.desk.world.writes)) == ("void", writes)
 
 
 @pytest.mark.parametrize("late", [False, True])
-async def test_a_run_that_goes_on_is_left_to_its_process(site: Snapshot, late: bool) -> None:
-    async with site.life() as office:
-        await office.daemon.job.approvals.submit(site.signed)
-        office.store._con.execute("UPDATE plan SET gate = 'consumed', consumed_seq = gate_seq")
-        if late:
-            office.daemon.log.board.pass_over("unavailable")
-            await office.daemon.log.board.start_rule(1)
-        await told(office, *site.board)
-        states = {r[0] for r in office.store.query("SELECT state FROM item")}
-        assert ("cancelled" in states) is not late
+async def test_a_run_that_goes_on_is_left_to_its_process(office: Office, site: Snapshot, late: bool) -> None:
+    await office.daemon.job.approvals.submit(site.signed)
+    office.store._con.execute("UPDATE plan SET gate = 'consumed', consumed_seq = gate_seq")
+    if late:
+        office.daemon.log.board.pass_over("unavailable")
+        await office.daemon.log.board.start_rule(1)
+    await told(office, *site.board)
+    states = {r[0] for r in office.store.query("SELECT state FROM item")}
+    assert ("cancelled" in states) is not late
 
 
 def test_limits_are_those_of_the_control_plane() -> None:

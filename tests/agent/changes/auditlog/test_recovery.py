@@ -9,7 +9,7 @@ from agent.changes.auditlog.recovery import Build, note_start
 from agent.changes.journal.audit import Recorder
 from agent.store.db import Store
 from agent.store.vault import Vault
-from tests.agent.store.stores import open_store
+from tests.builders.store import open_store
 from trust.leaf import LeafKind
 
 OLD, NEW = Build("0.1.0", "aa" * 32), Build("0.2.0", "bb" * 32)

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from agent.store.errors import LogCorruptError
-from tests.agent.changes.planning.test_intake import done
-from tests.agent.connectors.fake import World
-from tests.agent.test_api import agent_in, world
-
-__all__ = ["world"]
+from tests.builders.agent import Agent, done
 
 FLIP = "CAST(substr({0}, 1, 40) || x'21' || substr({0}, 42) AS BLOB)"
 """One byte of a column is another one."""
@@ -41,16 +35,15 @@ FLIP = "CAST(substr({0}, 1, 40) || x'21' || substr({0}, 42) AS BLOB)"
     ],
 )
 async def test_J6_J7_what_was_changed_beside_the_log_is_found(
-    tmp_path: Path, world: World, triggers: tuple[str, ...], change: str, told: str
+    agent: Agent, triggers: tuple[str, ...], change: str, told: str
 ) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await done(agent, "suspend", "C-1", "C-2/home")
-        evidence, con = agent.daemon.api.parts.evidence, agent.daemon.files.store._con
-        assert evidence.verify() > 10
-        for trigger in triggers:
-            con.execute(f"DROP TRIGGER {trigger}")
-        con.execute("PRAGMA foreign_keys = OFF")
-        for statement in change.split("; "):
-            con.execute(statement)
-        with pytest.raises(LogCorruptError, match=told):
-            evidence.verify()
+    await done(agent, "suspend", "C-1", "C-2/home")
+    evidence, con = agent.daemon.api.parts.evidence, agent.daemon.files.store._con
+    assert evidence.verify() > 10
+    for trigger in triggers:
+        con.execute(f"DROP TRIGGER {trigger}")
+    con.execute("PRAGMA foreign_keys = OFF")
+    for statement in change.split("; "):
+        con.execute(statement)
+    with pytest.raises(LogCorruptError, match=told):
+        evidence.verify()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from agent.changes.journal.trust_state import TrustState
 from agent.changes.retry import ReopenRun
 from agent.runtime.notifier import Notifier
 from agent.store.errors import RefusedCommandError
-from tests.agent.changes.witnessing import AGENT, Site, Witness, desk_and_cloud, life, site_in, snapshot
+from tests.builders.witnesses import AGENT, Site, Witness, desk_and_cloud, life, site_in, snapshot
 from trust.checkpoint import cosign
 from trust.document import Quorum, WitnessOperator
 from trust.keys import SigningKey
@@ -34,43 +35,46 @@ async def consume(site: Site, plan_id: bytes) -> None:
     await site.rig.store.run(command)
 
 
-async def test_said_only_with_a_witness_that_the_cloud_does_not_run(tmp_path: Path) -> None:
-    async with site_in(tmp_path, desk_and_cloud()) as site:
-        assert site.asking.witnessed_text() == "not witnessed"
-        await site.asking.publish()
-        await site.deliver("desk-lena")
-        assert site.asking.witnessed_text() == "not witnessed"
-        await site.cosigned()
-        assert site.asking.witnessed_text() == "witnessed by desk-lena, cloud"
-        size = site.rig.evidence.published()[0]
-        assert site.asking.witnessed_text(size) == "witnessed by desk-lena, cloud"
-        assert site.asking.witnessed_text(size + 1) == "not witnessed"
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    async with site_in(tmp_path, desk_and_cloud()) as made:
+        yield made
 
 
-async def test_each_request_begins_at_what_that_witness_cosigned(tmp_path: Path) -> None:
-    async with site_in(tmp_path, desk_and_cloud()) as site:
-        await site.cosigned()
-        first = site.rig.evidence.published()[0]
+async def test_said_only_with_a_witness_that_the_cloud_does_not_run(site: Site) -> None:
+    assert site.asking.witnessed_text() == "not witnessed"
+    await site.asking.publish()
+    await site.deliver("desk-lena")
+    assert site.asking.witnessed_text() == "not witnessed"
+    await site.cosigned()
+    assert site.asking.witnessed_text() == "witnessed by desk-lena, cloud"
+    size = site.rig.evidence.published()[0]
+    assert site.asking.witnessed_text(size) == "witnessed by desk-lena, cloud"
+    assert site.asking.witnessed_text(size + 1) == "not witnessed"
+
+
+async def test_each_request_begins_at_what_that_witness_cosigned(site: Site) -> None:
+    await site.cosigned()
+    first = site.rig.evidence.published()[0]
+    await site.plan()
+    await site.asking.publish()
+    await site.deliver("cloud")
+    second = site.rig.evidence.published()[0]
+    await site.plan()
+    await site.asking.publish()
+    olds = {o.witness: decode_request_untrusted(o.body).old for o in site.waiting()}
+    assert {w.name: olds[w.key_id] for w in site.witnesses} == {"desk-lena": second, "cloud": first}
+    assert await site.deliver() == 2
+    assert {c.size for w in site.witnesses for c in w.known.values()} == {site.rig.evidence.published()[0]}
+
+
+async def test_a_request_that_was_not_sent_is_replaced(site: Site) -> None:
+    for _ in range(5):
         await site.plan()
         await site.asking.publish()
-        await site.deliver("cloud")
-        second = site.rig.evidence.published()[0]
-        await site.plan()
-        await site.asking.publish()
-        olds = {o.witness: decode_request_untrusted(o.body).old for o in site.waiting()}
-        assert {w.name: olds[w.key_id] for w in site.witnesses} == {"desk-lena": second, "cloud": first}
-        assert await site.deliver() == 2
-        assert {c.size for w in site.witnesses for c in w.known.values()} == {site.rig.evidence.published()[0]}
-
-
-async def test_a_request_that_was_not_sent_is_replaced(tmp_path: Path) -> None:
-    async with site_in(tmp_path, desk_and_cloud()) as site:
-        for _ in range(5):
-            await site.plan()
-            await site.asking.publish()
-        assert len(site.waiting()) == 2
-        await site.deliver()
-        assert site.asking.witnessed_text(site.rig.evidence.published()[0]).startswith("witnessed by")
+    assert len(site.waiting()) == 2
+    await site.deliver()
+    assert site.asking.witnessed_text(site.rig.evidence.published()[0]).startswith("witnessed by")
 
 
 async def test_requests_go_out_on_a_fixed_cadence_whatever_happened(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -100,15 +104,14 @@ async def test_with_quorum_0_nobody_is_asked_and_nothing_changes(tmp_path: Path)
         assert site.leaves(LeafKind.UNWITNESSED_START) == 0
 
 
-async def test_a_witness_that_knows_nothing_is_asked_from_size_0(tmp_path: Path) -> None:
-    async with site_in(tmp_path, desk_and_cloud()) as site:
-        await site.cosigned()
-        site.witnesses[1].known.clear()  # it was restored, or has a new log of conflicts to begin
-        await site.plan()
-        await site.cosigned()
-        assert site.witnesses[1].said[-2:][0] == b"conflict 0\n"
-        assert site.asking.witnessed_text(site.rig.evidence.published()[0]) == "witnessed by desk-lena, cloud"
-        assert site.asking.contradicted_by() == []
+async def test_a_witness_that_knows_nothing_is_asked_from_size_0(site: Site) -> None:
+    await site.cosigned()
+    site.witnesses[1].known.clear()  # it was restored, or has a new log of conflicts to begin
+    await site.plan()
+    await site.cosigned()
+    assert site.witnesses[1].said[-2:][0] == b"conflict 0\n"
+    assert site.asking.witnessed_text(site.rig.evidence.published()[0]) == "witnessed by desk-lena, cloud"
+    assert site.asking.contradicted_by() == []
 
 
 async def test_a_lost_answer_and_what_was_asked_twice_are_no_contradiction(tmp_path: Path) -> None:
@@ -161,58 +164,54 @@ async def test_a_late_answer_after_an_outage_is_no_contradiction(tmp_path: Path)
         b"x\n" * 9,
     ],
 )
-async def test_answers_that_are_none_do_nothing(tmp_path: Path, body: bytes) -> None:
-    async with site_in(tmp_path, desk_and_cloud()) as site:
-        await site.asking.publish()
-        before = site.rig.evidence.head()
-        for witness in site.witnesses:
-            await site.asking.take(witness.key_id, body)
-        assert site.rig.evidence.head() == before
-        assert site.asking.witnessed_text() == "not witnessed"
-        assert site.asking.contradicted_by() == []
+async def test_answers_that_are_none_do_nothing(site: Site, body: bytes) -> None:
+    await site.asking.publish()
+    before = site.rig.evidence.head()
+    for witness in site.witnesses:
+        await site.asking.take(witness.key_id, body)
+    assert site.rig.evidence.head() == before
+    assert site.asking.witnessed_text() == "not witnessed"
+    assert site.asking.contradicted_by() == []
 
 
-async def test_who_says_conflict_without_end_does_not_have_us_ask_and_grow_without_end(tmp_path: Path) -> None:
-    async with site_in(tmp_path, desk_and_cloud()) as site:
-        await site.asking.publish()
-        before, desk = site.rig.evidence.head()[0], site.witnesses[0]
-        for _ in range(100):
-            await site.asking.take(desk.key_id, b"conflict %d\n" % site.rig.evidence.published()[0])
-        assert site.rig.evidence.head()[0] - before <= witnesses.AGAIN_MAX * PAD_SMALLEST
-        await site.cosigned()
-        assert site.asking.witnessed_text(site.rig.evidence.published()[0]) == "witnessed by desk-lena, cloud"
+async def test_who_says_conflict_without_end_does_not_have_us_ask_and_grow_without_end(site: Site) -> None:
+    await site.asking.publish()
+    before, desk = site.rig.evidence.head()[0], site.witnesses[0]
+    for _ in range(100):
+        await site.asking.take(desk.key_id, b"conflict %d\n" % site.rig.evidence.published()[0])
+    assert site.rig.evidence.head()[0] - before <= witnesses.AGAIN_MAX * PAD_SMALLEST
+    await site.cosigned()
+    assert site.asking.witnessed_text(site.rig.evidence.published()[0]) == "witnessed by desk-lena, cloud"
 
 
-async def test_a_long_answer_or_many_that_fit_nothing_cost_little(tmp_path: Path) -> None:
-    async with site_in(tmp_path, desk_and_cloud()) as site:
-        await site.cosigned()
-        await site.plan()
-        await site.asking.publish()
-        old = decode_request_untrusted(site.waiting()[0].body).note
-        await site.plan()
-        await site.asking.publish()
-        desk, size = site.witnesses[0], site.rig.evidence.published()[0]
-        new = site.rig.store.reader.execute("SELECT note FROM checkpoint WHERE size = ?", (size,)).fetchone()["note"]
-        good = {n: cosign(note_text(bytes(n)), desk.name, desk.key, int(site.clock.wall_s())) for n in (old, new)}
-        bad = cosign("another text\n", desk.name, desk.key, 0)
-        await site.asking.take(desk.key_id, (bad * 5000 + good[new]).encode())  # nobody reads that far
-        for _ in range(witnesses.UNFIT_MAX):
-            await site.asking.take(desk.key_id, bad.encode())
-        await site.asking.take(desk.key_id, good[old].encode())
-        assert site.asking.witnessed_text(size) == "not witnessed"
-        await site.asking.take(desk.key_id, good[new].encode())
-        assert site.asking.witnessed_text(size) == "witnessed by desk-lena"
+async def test_a_long_answer_or_many_that_fit_nothing_cost_little(site: Site) -> None:
+    await site.cosigned()
+    await site.plan()
+    await site.asking.publish()
+    old = decode_request_untrusted(site.waiting()[0].body).note
+    await site.plan()
+    await site.asking.publish()
+    desk, size = site.witnesses[0], site.rig.evidence.published()[0]
+    new = site.rig.store.reader.execute("SELECT note FROM checkpoint WHERE size = ?", (size,)).fetchone()["note"]
+    good = {n: cosign(note_text(bytes(n)), desk.name, desk.key, int(site.clock.wall_s())) for n in (old, new)}
+    bad = cosign("another text\n", desk.name, desk.key, 0)
+    await site.asking.take(desk.key_id, (bad * 5000 + good[new]).encode())  # nobody reads that far
+    for _ in range(witnesses.UNFIT_MAX):
+        await site.asking.take(desk.key_id, bad.encode())
+    await site.asking.take(desk.key_id, good[old].encode())
+    assert site.asking.witnessed_text(size) == "not witnessed"
+    await site.asking.take(desk.key_id, good[new].encode())
+    assert site.asking.witnessed_text(size) == "witnessed by desk-lena"
 
 
-async def test_only_witnesses_of_the_trust_document_are_heard(tmp_path: Path) -> None:
-    async with site_in(tmp_path, desk_and_cloud()) as site:
-        await site.asking.publish()
-        eve, note = Witness("desk-lena", WitnessOperator.OWN), decode_request_untrusted(site.waiting()[0].body).note
-        await site.asking.take(eve.key_id, b"conflict 4096\n")
-        line = cosign(note_text(note), "desk-lena", eve.key, int(site.clock.wall_s())).encode()
-        await site.asking.take(eve.key_id, line)
-        await site.asking.take(site.witnesses[0].key_id, line)
-        assert (site.asking.contradicted_by(), site.asking.witnessed_text()) == ([], "not witnessed")
+async def test_only_witnesses_of_the_trust_document_are_heard(site: Site) -> None:
+    await site.asking.publish()
+    eve, note = Witness("desk-lena", WitnessOperator.OWN), decode_request_untrusted(site.waiting()[0].body).note
+    await site.asking.take(eve.key_id, b"conflict 4096\n")
+    line = cosign(note_text(note), "desk-lena", eve.key, int(site.clock.wall_s())).encode()
+    await site.asking.take(eve.key_id, line)
+    await site.asking.take(site.witnesses[0].key_id, line)
+    assert (site.asking.contradicted_by(), site.asking.witnessed_text()) == ([], "not witnessed")
 
 
 async def test_a_replayed_cosignature_of_an_older_checkpoint_confirms_nothing(
@@ -344,47 +343,43 @@ async def test_a_renewed_log_key_ends_a_contradiction_of_the_log_that_was_lost(t
             assert restored.asking.witnessed_text(rig.evidence.published()[0]) == "witnessed by desk-lena"
 
 
-async def test_a_witness_that_left_the_trust_document_contradicts_no_more(tmp_path: Path) -> None:
-    async with site_in(tmp_path, desk_and_cloud()) as site:
-        await site.cosigned()
-        await site.asking.take(site.witnesses[1].key_id, b"conflict 1000000\n")
-        plan_id = await site.plan()
-        with pytest.raises(RefusedCommandError, match="cloud has seen another log"):
-            await consume(site, plan_id)
-        await site.next_trust(site.witnesses[:1], Quorum(1, 1))
-        assert site.asking.contradicted_by() == []
+async def test_a_witness_that_left_the_trust_document_contradicts_no_more(site: Site) -> None:
+    await site.cosigned()
+    await site.asking.take(site.witnesses[1].key_id, b"conflict 1000000\n")
+    plan_id = await site.plan()
+    with pytest.raises(RefusedCommandError, match="cloud has seen another log"):
         await consume(site, plan_id)
+    await site.next_trust(site.witnesses[:1], Quorum(1, 1))
+    assert site.asking.contradicted_by() == []
+    await consume(site, plan_id)
 
 
-async def test_a_contradiction_holds_a_retry_as_well(tmp_path: Path) -> None:
-    async with site_in(tmp_path, desk_and_cloud()) as site:
-        plan_id = await site.plan()
-        await consume(site, plan_id)
-        record = site.rig.recorder.record(None, {})
-        await site.rig.store.run(commands.Finish(plan_id, b"outcome", lambda _: record))
-        await site.asking.publish()
-        await site.asking.take(site.witnesses[0].key_id, b"conflict 100000\n")
-        with pytest.raises(RefusedCommandError, match="another log"):
-            await site.rig.store.run(ReopenRun(plan_id, (), now_of(site.clock), record))
+async def test_a_contradiction_holds_a_retry_as_well(site: Site) -> None:
+    plan_id = await site.plan()
+    await consume(site, plan_id)
+    record = site.rig.recorder.record(None, {})
+    await site.rig.store.run(commands.Finish(plan_id, b"outcome", lambda _: record))
+    await site.asking.publish()
+    await site.asking.take(site.witnesses[0].key_id, b"conflict 100000\n")
+    with pytest.raises(RefusedCommandError, match="another log"):
+        await site.rig.store.run(ReopenRun(plan_id, (), now_of(site.clock), record))
 
 
-async def test_with_quorum_0_no_contradiction_stands(tmp_path: Path) -> None:
-    async with site_in(tmp_path, desk_and_cloud()) as site:
-        await site.asking.publish()
-        await site.asking.take(site.witnesses[0].key_id, b"conflict 100000\n")
-        assert site.asking.contradicted_by() == ["desk-lena"]
-        await site.next_trust(site.witnesses, Quorum(0, 0))
-        plan_id = await site.plan()
-        await consume(site, plan_id)
-        assert (site.gate(plan_id), site.asking.witnessed_text()) == ("consumed", "not witnessed")
+async def test_with_quorum_0_no_contradiction_stands(site: Site) -> None:
+    await site.asking.publish()
+    await site.asking.take(site.witnesses[0].key_id, b"conflict 100000\n")
+    assert site.asking.contradicted_by() == ["desk-lena"]
+    await site.next_trust(site.witnesses, Quorum(0, 0))
+    plan_id = await site.plan()
+    await consume(site, plan_id)
+    assert (site.gate(plan_id), site.asking.witnessed_text()) == ("consumed", "not witnessed")
 
 
-async def test_a_replaced_key_of_a_witness_begins_anew(tmp_path: Path) -> None:
-    async with site_in(tmp_path, desk_and_cloud()) as site:
-        await site.cosigned()
-        new = replace(site.witnesses[1], key=SigningKey.generate(), known={}, said=[])
-        site.witnesses[1] = new
-        await site.next_trust(site.witnesses, Quorum(2, 1))
-        await site.cosigned()
-        assert new.said[0] == b"conflict 0\n"
-        assert site.asking.witnessed_text(site.rig.evidence.published()[0]) == "witnessed by desk-lena, cloud"
+async def test_a_replaced_key_of_a_witness_begins_anew(site: Site) -> None:
+    await site.cosigned()
+    new = replace(site.witnesses[1], key=SigningKey.generate(), known={}, said=[])
+    site.witnesses[1] = new
+    await site.next_trust(site.witnesses, Quorum(2, 1))
+    await site.cosigned()
+    assert new.said[0] == b"conflict 0\n"
+    assert site.asking.witnessed_text(site.rig.evidence.published()[0]) == "witnessed by desk-lena, cloud"

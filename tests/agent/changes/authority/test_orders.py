@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,20 +19,10 @@ from agent.inventory import ledger
 from agent.inventory.ledger import FILE, KeptAccount, RecordFile, RecordPayments, SourceStatus
 from agent.model import Effect, Ticket
 from agent.store.db import Store, Tx
-from tests.agent.changes.authority.test_standings import given
-from tests.agent.changes.planning.test_intake import done, item_of, states, suspended_for
-from tests.agent.connectors.fake import World
-from tests.agent.test_api import Agent, agent_in, refused
+from tests.builders.agent import Agent, done, given, item_of, refused, states, suspended_for
+from tests.builders.world import World
 
 DAY_S = 86_400
-
-
-@pytest.fixture
-def world() -> World:
-    world = World()
-    for n in range(3):
-        world.add(f"u{n}")
-    return world
 
 
 @dataclass(frozen=True)
@@ -92,64 +81,60 @@ async def owing(agent: Agent) -> Ledger:
     return billing
 
 
-async def test_paid_before_the_preview_is_left_out(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        billing = await owing(agent)
-        await billing.paid()
-        assert "a payment came that billing may not count yet" in str(await refused(agent.ask("suspend", "C-1")))
+async def test_paid_before_the_preview_is_left_out(agent: Agent) -> None:
+    billing = await owing(agent)
+    await billing.paid()
+    assert "a payment came that billing may not count yet" in str(await refused(agent.ask("suspend", "C-1")))
 
 
 @pytest.mark.parametrize("state", [PaymentState.SETTLED, PaymentState.PENDING])
-async def test_paid_before_the_about_to_is_skipped(tmp_path: Path, world: World, state: PaymentState) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        billing = await owing(agent)
-        change = await agent.ask("suspend", "C-1")
-        await billing.paid(state=state)
-        await agent.approve(change, "joseph")
-        await agent.end(change)
-        assert await states(agent, change) == ["skipped"]
-        assert world.writes == []
+async def test_paid_before_the_about_to_is_skipped(agent: Agent, world: World, state: PaymentState) -> None:
+    billing = await owing(agent)
+    change = await agent.ask("suspend", "C-1")
+    await billing.paid(state=state)
+    await agent.approve(change, "joseph")
+    await agent.end(change)
+    assert await states(agent, change) == ["skipped"]
+    assert world.writes == []
 
 
 @pytest.mark.parametrize("how", ["promised", "postponed", "exempt"])
-async def test_promised_before_the_about_to_is_skipped(tmp_path: Path, world: World, how: str) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        billing = await owing(agent)
-        change = await agent.ask("suspend", "C-1")
-        kept = ledger.account_of(billing.store.query, FILE, "C-1")
-        assert kept is not None
-        fields: dict[str, object] = {
-            "promised": {"promise_until": today(time.time() + DAY_S, UTC)},
-            "postponed": {"hold_until_s": time.time() + 3600},
-            "exempt": {"exempt": "staff"},
-        }[how]  # type: ignore[assignment]  # fields of an account
-        told = replace(kept.account, **fields)  # type: ignore[arg-type]  # as above
-        await billing.store.run(ledger.RecordSome(FILE, ["C-1"], [told], time.time()))
-        await agent.approve(change, "joseph")
-        await agent.end(change)
-        assert await states(agent, change) == ["skipped"]
+async def test_promised_before_the_about_to_is_skipped(agent: Agent, how: str) -> None:
+    billing = await owing(agent)
+    change = await agent.ask("suspend", "C-1")
+    kept = ledger.account_of(billing.store.query, FILE, "C-1")
+    assert kept is not None
+    fields: dict[str, object] = {
+        "promised": {"promise_until": today(time.time() + DAY_S, UTC)},
+        "postponed": {"hold_until_s": time.time() + 3600},
+        "exempt": {"exempt": "staff"},
+    }[how]  # type: ignore[assignment]  # fields of an account
+    told = replace(kept.account, **fields)  # type: ignore[arg-type]  # as above
+    await billing.store.run(ledger.RecordSome(FILE, ["C-1"], [told], time.time()))
+    await agent.approve(change, "joseph")
+    await agent.end(change)
+    assert await states(agent, change) == ["skipped"]
 
 
-async def test_heard_of_while_it_is_being_cut_restores_by_itself(tmp_path: Path, world: World) -> None:
+async def test_heard_of_while_it_is_being_cut_restores_by_itself(agent: Agent, world: World) -> None:
     """The last look came before; the reason is recorded after."""
-    async with agent_in(tmp_path, world) as agent:
-        billing = await owing(agent)
-        heard: list[Ticket] = []
-        async with trio.open_nursery() as nursery:
+    billing = await owing(agent)
+    heard: list[Ticket] = []
+    async with trio.open_nursery() as nursery:
 
-            def pays(ticket: Ticket) -> None:
-                if not isinstance(ticket.do, Effect) and not heard:
-                    heard.append(ticket)
-                    nursery.start_soon(billing.paid, 60)
+        def pays(ticket: Ticket) -> None:
+            if not isinstance(ticket.do, Effect) and not heard:
+                heard.append(ticket)
+                nursery.start_soon(billing.paid, 60)
 
-            world.on_send = pays
-            assert (await done(agent, "suspend", "C-1"))["state"] == "done"
-        assert heard
-        looked = billing.store.query("SELECT looked_s, at_s FROM reason JOIN event USING (seq)", ())[0]
-        assert looked["looked_s"] <= looked["at_s"]
-        await billing.account("0.00")
-        assert (await billing.restore())["state"] == "done"
-        assert await suspended_for(agent, "C-1") == []
+        world.on_send = pays
+        assert (await done(agent, "suspend", "C-1"))["state"] == "done"
+    assert heard
+    looked = billing.store.query("SELECT looked_s, at_s FROM reason JOIN event USING (seq)", ())[0]
+    assert looked["looked_s"] <= looked["at_s"]
+    await billing.account("0.00")
+    assert (await billing.restore())["state"] == "done"
+    assert await suspended_for(agent, "C-1") == []
 
 
 @pytest.mark.parametrize(
@@ -162,19 +147,18 @@ async def test_heard_of_while_it_is_being_cut_restores_by_itself(tmp_path: Path,
 )
 @pytest.mark.parametrize("next_open", [False, True])
 async def test_a_payment_that_the_cut_did_not_know_of_restores_by_itself(
-    tmp_path: Path, world: World, ago_s: int, why: str, next_open: bool
+    agent: Agent, ago_s: int, why: str, next_open: bool
 ) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        billing = await owing(agent)
-        await done(agent, "suspend", "C-1")
-        assert await suspended_for(agent, "C-1") == ["debt"]
-        assert (await billing.restore())["gate"] == "open", "it owes"
-        assert await billing.paid(ago_s) == 1
-        assert await billing.paid(ago_s) == 0, "by webhook and by poll it is one"
-        await (billing.account("34.00", due_in_days=20) if next_open else billing.account("0.00"))
-        restored = await billing.restore()
-        assert (restored["class"], restored["state"], restored["approvals"]) == ("restore", "done", []), why
-        assert await suspended_for(agent, "C-1") == []
+    billing = await owing(agent)
+    await done(agent, "suspend", "C-1")
+    assert await suspended_for(agent, "C-1") == ["debt"]
+    assert (await billing.restore())["gate"] == "open", "it owes"
+    assert await billing.paid(ago_s) == 1
+    assert await billing.paid(ago_s) == 0, "by webhook and by poll it is one"
+    await (billing.account("34.00", due_in_days=20) if next_open else billing.account("0.00"))
+    restored = await billing.restore()
+    assert (restored["class"], restored["state"], restored["approvals"]) == ("restore", "done", []), why
+    assert await suspended_for(agent, "C-1") == []
 
 
 @pytest.mark.parametrize(
@@ -186,64 +170,59 @@ async def test_a_payment_that_the_cut_did_not_know_of_restores_by_itself(
     ],
     ids=["pending", "reversed", "credit-note"],
 )
-async def test_in_doubt_a_person_looks(tmp_path: Path, world: World, tells: Callable[[Ledger], Any]) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        billing = await owing(agent)
-        await done(agent, "suspend", "C-1")
-        await tells(billing)
-        await billing.account("0.00")
-        assert (await billing.restore())["gate"] == "open"
-        assert await suspended_for(agent, "C-1") == ["debt"]
+async def test_in_doubt_a_person_looks(agent: Agent, tells: Callable[[Ledger], Any]) -> None:
+    billing = await owing(agent)
+    await done(agent, "suspend", "C-1")
+    await tells(billing)
+    await billing.account("0.00")
+    assert (await billing.restore())["gate"] == "open"
+    assert await suspended_for(agent, "C-1") == ["debt"]
 
 
-async def test_a_part_payment_waits_for_a_person(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        billing = await owing(agent)
-        await done(agent, "suspend", "C-1")
-        await billing.paid()
-        await billing.account("4.00")
-        assert (await billing.restore())["gate"] == "open"
+async def test_a_part_payment_waits_for_a_person(agent: Agent) -> None:
+    billing = await owing(agent)
+    await done(agent, "suspend", "C-1")
+    await billing.paid()
+    await billing.account("4.00")
+    assert (await billing.restore())["gate"] == "open"
 
 
-async def test_a_restore_takes_the_place_of_an_unsent_suspension(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        billing = await owing(agent)
-        suspension = await agent.ask("suspend", "C-1")
-        await billing.paid()
-        await billing.account("0.00")
-        restore = await agent.ask("restore", "C-1")
-        assert suspension["id"] in item_of(restore)["display"]["why"]
-        await agent.approve(restore, "joseph")
-        await agent.end(restore)
-        await agent.approve(suspension, "joseph")
-        assert await states(agent, suspension) == ["superseded"]
+async def test_a_restore_takes_the_place_of_an_unsent_suspension(agent: Agent) -> None:
+    billing = await owing(agent)
+    suspension = await agent.ask("suspend", "C-1")
+    await billing.paid()
+    await billing.account("0.00")
+    restore = await agent.ask("restore", "C-1")
+    assert suspension["id"] in item_of(restore)["display"]["why"]
+    await agent.approve(restore, "joseph")
+    await agent.end(restore)
+    await agent.approve(suspension, "joseph")
+    assert await states(agent, suspension) == ["superseded"]
 
 
-async def test_another_reason_stays(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        billing = await owing(agent)
-        await done(agent, "suspend", "C-1")
-        await done(agent, "suspend", "C-1", reason="abuse")
-        await billing.paid()
-        await billing.account("0.00")
-        await billing.restore()
-        assert await suspended_for(agent, "C-1") == ["abuse"]
+async def test_another_reason_stays(agent: Agent) -> None:
+    billing = await owing(agent)
+    await done(agent, "suspend", "C-1")
+    await done(agent, "suspend", "C-1", reason="abuse")
+    await billing.paid()
+    await billing.account("0.00")
+    await billing.restore()
+    assert await suspended_for(agent, "C-1") == ["abuse"]
 
 
-async def test_one_that_is_taken_back_after_the_restore_owes_again(tmp_path: Path, world: World) -> None:
+async def test_one_that_is_taken_back_after_the_restore_owes_again(agent: Agent) -> None:
     """It comes with the next batch that a person approves; the second payment restores again."""
-    async with agent_in(tmp_path, world) as agent:
-        billing = await owing(agent)
-        await done(agent, "suspend", "C-1")
-        await billing.paid()
-        await billing.account("0.00")
-        await billing.restore()
-        assert await billing.paid(state=PaymentState.REVERSED) == 1
-        await billing.account("34.00")
-        assert await suspended_for(agent, "C-1") == []
-        await done(agent, "suspend", "C-1")
-        await billing.account("0.00")
-        assert (await billing.restore())["gate"] == "open", "the payment was taken back"
-        await billing.paid(name="p-2")
-        await billing.account("0.00")
-        assert (await billing.restore())["state"] == "done"
+    billing = await owing(agent)
+    await done(agent, "suspend", "C-1")
+    await billing.paid()
+    await billing.account("0.00")
+    await billing.restore()
+    assert await billing.paid(state=PaymentState.REVERSED) == 1
+    await billing.account("34.00")
+    assert await suspended_for(agent, "C-1") == []
+    await done(agent, "suspend", "C-1")
+    await billing.account("0.00")
+    assert (await billing.restore())["gate"] == "open", "the payment was taken back"
+    await billing.paid(name="p-2")
+    await billing.account("0.00")
+    assert (await billing.restore())["state"] == "done"

@@ -19,10 +19,9 @@ from agent.connectors.base import Reach
 from agent.model import ItemState, ReasonChange, SuspensionReason, Wave
 from agent.reasons import RefusalReason
 from agent.store.errors import RefusedCommandError
-from tests.agent.changes.engine.test_windows import apply
-from tests.agent.changes.rig import Rig, item
-from tests.agent.connectors.fake import World
-from tests.fakes import FakeClock
+from tests.builders.clock import FakeClock
+from tests.builders.job import Rig, apply, item
+from tests.builders.world import World
 from trust.leaf import LeafKind
 
 S = ItemState
@@ -31,9 +30,7 @@ WAVES = (Wave(1, 1, 5), Wave(2, 3, 5), Wave(4, 6, 0))
 
 @pytest.fixture(params=[Reach.DIAL, Reach.ARRIVE])
 def rig(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rig]:
-    world = World()
-    for n in range(6):
-        world.add(f"u{n}")
+    world = World.of(*(f"u{n}" for n in range(6)))
     rig = Rig(tmp_path, world, FakeClock(), request.param)
     rig.without_fsync()
 
@@ -138,8 +135,7 @@ async def test_what_only_records_waits_for_the_resume_too(rig: Rig, autojump_clo
     rig.send_window = lambda _: SendWindow(0)
     records = (ReasonChange(SuspensionReason.ABUSE, added=True),)
     items = [replace(item(k, f"u{k - 1}", rig.world), steps=(), enforce=None, desired=records) for k in range(1, 3)]
-    plan_id = await rig.save_plan(items)
-    await rig.consume(plan_id)
+    plan_id = await rig.consumed(items)
     await pause(rig, plan_id)
     seen: list[list[ItemState]] = []
 

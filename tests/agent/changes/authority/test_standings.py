@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,53 +15,19 @@ import trio
 from agent.changes.journal import commands, plans
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
-from tests.agent.changes.cloud_office import Desk, Office, office_in
-from tests.agent.changes.planning.test_intake import done
-from tests.agent.connectors.fake import World
-from tests.agent.lists import billing_says
-from tests.agent.test_api import Agent, agent_in
-from tests.people import any_time
-from trust import chain, proof, statements
+from tests.builders.agent import Agent, agent_in, done, given, standing
+from tests.builders.office import Office
+from tests.builders.people import any_time
+from tests.builders.subscribers import billing_says
+from tests.builders.world import World
+from trust import chain, proof
 from trust import envelope as envelopes
 from trust.document import Person
 from trust.leaf import LeafKind
 from trust.policy import Action, Role
-from trust.statements import FreezeScope, Standing, StandingEvidence
+from trust.statements import FreezeScope
 
 PAID = b"%s,Amina Hassan,home,%s,fake,20M,,0,0.00,2025-10-03,%%(now)s,%%(now)s"
-
-
-@pytest.fixture
-def world() -> World:
-    world = World()
-    for n in range(5):
-        world.add(f"u{n}")
-    return world
-
-
-def standing(
-    agent: Agent, *who: str, rate: int = 60, begins: int = -60, ends: int = 600, scope: str = "all", **fields: Any
-) -> bytes:
-    """Return a standing authority for restores; `begins` and `ends` in minutes from now."""
-    now = agent.people.now_s // 60
-    statement = Standing(
-        trust_id=agent.people.trust_id,
-        standing_id=secrets.token_hex(16),
-        verb=Action.RESTORE,
-        person=(who or ("joseph",))[0],
-        scope=(scope,),
-        evidence=StandingEvidence.PAYMENT_MATCHED,
-        rate_per_hour=rate,
-        not_before=now + begins,
-        not_after=now + ends,
-    )
-    keys = [agent.people.keys[w] for w in who or ("joseph", "lena")]
-    return envelopes.encode(statements.sign(replace(statement, **fields), keys))
-
-
-async def given(agent: Agent, *who: str, **fields: Any) -> None:
-    (answer,) = await agent.hand_in(standing(agent, *who, **fields))
-    assert answer["accepted"], answer
 
 
 async def suspended_and_paid(agent: Agent, *refs: str) -> None:
@@ -90,22 +55,21 @@ def uses(agent: Agent) -> int:
 # --- what it does ---
 
 
-async def test_a_matched_payment_restores_at_night_without_anybody(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await suspended_and_paid(agent, "C-1")
-        await given(agent)
-        change = await agent.ask("restore", "C-1")
-        assert (change["class"], change["gate"], change["approvals"]) == ("restore", "approved", [])
-        assert "standing authority" in json.loads(change["documents"][0])["display"]["needs"]
-        over = await agent.end(change)
-        assert [i["state"] for i in over["items"]] == ["applied"]
-        assert world.values[world.user("u0")] == {"plan": "20M"}
-        assert (leaves(agent, LeafKind.STANDING), leaves(agent, LeafKind.STANDING_USED), uses(agent)) == (1, 1, 1)
-        row = plans.find(agent.daemon.files.store.reader, change["id"])
-        export = await agent.daemon.log.evidence.export(row, opened=True)
-        report = proof.verify_export_untrusted(export, agent.daemon.log.evidence.vkey, agent.head)
-        assert report.ok, [line.text for line in report.lines if not line.ok]
-        assert any("by the standing authority of joseph, lena" in line.text for line in report.lines)
+async def test_a_matched_payment_restores_at_night_without_anybody(agent: Agent, world: World) -> None:
+    await suspended_and_paid(agent, "C-1")
+    await given(agent)
+    change = await agent.ask("restore", "C-1")
+    assert (change["class"], change["gate"], change["approvals"]) == ("restore", "approved", [])
+    assert "standing authority" in json.loads(change["documents"][0])["display"]["needs"]
+    over = await agent.end(change)
+    assert [i["state"] for i in over["items"]] == ["applied"]
+    assert world.values[world.user("u0")] == {"plan": "20M"}
+    assert (leaves(agent, LeafKind.STANDING), leaves(agent, LeafKind.STANDING_USED), uses(agent)) == (1, 1, 1)
+    row = plans.find(agent.daemon.files.store.reader, change["id"])
+    export = await agent.daemon.log.evidence.export(row, opened=True)
+    report = proof.verify_export_untrusted(export, agent.daemon.log.evidence.vkey, agent.head)
+    assert report.ok, [line.text for line in report.lines if not line.ok]
+    assert any("by the standing authority of joseph, lena" in line.text for line in report.lines)
 
 
 async def test_without_a_payment_or_without_authority_a_person_looks(tmp_path: Path, world: World) -> None:
@@ -132,81 +96,73 @@ async def test_without_a_payment_or_without_authority_a_person_looks(tmp_path: P
         (b"C-1,Amina Hassan,home,u0,fake,20M,,0,0.00,2025-10-03,,%(now)s", "a balance without a payment"),
     ],
 )
-async def test_what_is_no_matched_payment_is_a_persons_business(
-    tmp_path: Path, world: World, line: bytes, why: str
-) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await done(agent, "suspend", "C-1")
-        await billing_says(agent, line)
-        await given(agent)
-        assert (await agent.ask("restore", "C-1"))["class"] == "low", why
+async def test_what_is_no_matched_payment_is_a_persons_business(agent: Agent, line: bytes, why: str) -> None:
+    await done(agent, "suspend", "C-1")
+    await billing_says(agent, line)
+    await given(agent)
+    assert (await agent.ask("restore", "C-1"))["class"] == "low", why
 
 
-async def test_it_covers_one_subject_and_the_debt_alone(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await suspended_and_paid(agent, "C-1", "C-2/home")
-        await given(agent)
-        assert (await agent.ask("restore", "C-1", "C-2/home"))["class"] == "low"
-        await done(agent, "suspend", "C-1", reason="abuse")
-        abuse = await agent.ask("restore", "C-1", reason="abuse")
-        assert (abuse["class"], abuse["gate"]) == ("low", "open")
-        assert (await agent.ask("restore", "C-1"))["class"] == "restore"  # the debt: the abuse stays
+async def test_it_covers_one_subject_and_the_debt_alone(agent: Agent) -> None:
+    await suspended_and_paid(agent, "C-1", "C-2/home")
+    await given(agent)
+    assert (await agent.ask("restore", "C-1", "C-2/home"))["class"] == "low"
+    await done(agent, "suspend", "C-1", reason="abuse")
+    abuse = await agent.ask("restore", "C-1", reason="abuse")
+    assert (abuse["class"], abuse["gate"]) == ("low", "open")
+    assert (await agent.ask("restore", "C-1"))["class"] == "restore"  # the debt: the abuse stays
 
 
-async def test_over_its_rate_it_waits_for_a_person_and_says_so(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await suspended_and_paid(agent, "C-1", "C-2/home")
-        await given(agent, rate=1)
-        await agent.end(await agent.ask("restore", "C-1"))
-        over = await agent.ask("restore", "C-2/home")
-        assert (over["class"], over["gate"], over["have"], over["need"]) == ("restore", "open", 0, 1)
-        assert over["waits_because"].startswith("it waits its turn, or for a person: expected at most 1 uses within")
-        assert uses(agent) == 1
-        await agent.approve(over, "joseph")
-        assert [i["state"] for i in (await agent.end(over))["items"]] == ["applied"]
-        assert uses(agent) == 1  # a person's approval is none of its uses
+async def test_over_its_rate_it_waits_for_a_person_and_says_so(agent: Agent) -> None:
+    await suspended_and_paid(agent, "C-1", "C-2/home")
+    await given(agent, rate=1)
+    await agent.end(await agent.ask("restore", "C-1"))
+    over = await agent.ask("restore", "C-2/home")
+    assert (over["class"], over["gate"], over["have"], over["need"]) == ("restore", "open", 0, 1)
+    assert over["waits_because"].startswith("it waits its turn, or for a person: expected at most 1 uses within")
+    assert uses(agent) == 1
+    await agent.approve(over, "joseph")
+    assert [i["state"] for i in (await agent.end(over))["items"]] == ["applied"]
+    assert uses(agent) == 1  # a person's approval is none of its uses
 
 
-async def test_its_rate_counts_any_hour(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await suspended_and_paid(agent, "C-1", "C-2/home")
-        await given(agent, rate=1)
-        await agent.end(await agent.ask("restore", "C-1"))
-        store = agent.daemon.files.store
-        await store.run(Back(3590))
-        waits = await agent.ask("restore", "C-2/home")
-        assert waits["gate"] == "open"
-        await store.run(Back(20))
-        assert [i["state"] for i in (await agent.end(waits))["items"]] == ["applied"], "its turn has come by itself"
-        assert uses(agent) == 2
+async def test_its_rate_counts_any_hour(agent: Agent) -> None:
+    await suspended_and_paid(agent, "C-1", "C-2/home")
+    await given(agent, rate=1)
+    await agent.end(await agent.ask("restore", "C-1"))
+    store = agent.daemon.files.store
+    await store.run(Back(3590))
+    waits = await agent.ask("restore", "C-2/home")
+    assert waits["gate"] == "open"
+    await store.run(Back(20))
+    assert [i["state"] for i in (await agent.end(waits))["items"]] == ["applied"], "its turn has come by itself"
+    assert uses(agent) == 2
 
 
-async def test_what_waits_for_its_turn_has_a_start_deadline_that_covers_it(tmp_path: Path, world: World) -> None:
+async def test_what_waits_for_its_turn_has_a_start_deadline_that_covers_it(agent: Agent) -> None:
     """The 61st of an hour: refused by nobody, asked anew by nobody, and said in its preview."""
-    async with agent_in(tmp_path, world) as agent:
-        await suspended_and_paid(agent, "C-1", "C-2/home")
-        await given(agent, rate=1)
-        used = await agent.ask("restore", "C-1")
-        await agent.end(used)
-        waits = await agent.ask("restore", "C-2/home")
-        hour, half = 3600, 1800
-        assert hour + half - 120 <= waits["start_by"] - used["made"] <= hour + half + 120
-        assert "turn" in json.loads(waits["documents"][0])["display"]
-        assert leaves(agent, LeafKind.REFUSED) == 0
-        await trio.sleep(2.5)  # looks at it again and again leave no leaf each
-        assert leaves(agent, LeafKind.REFUSED) == 0
+    await suspended_and_paid(agent, "C-1", "C-2/home")
+    await given(agent, rate=1)
+    used = await agent.ask("restore", "C-1")
+    await agent.end(used)
+    waits = await agent.ask("restore", "C-2/home")
+    hour, half = 3600, 1800
+    assert hour + half - 120 <= waits["start_by"] - used["made"] <= hour + half + 120
+    assert "turn" in json.loads(waits["documents"][0])["display"]
+    assert leaves(agent, LeafKind.REFUSED) == 0
+    await trio.sleep(2.5)  # looks at it again and again leave no leaf each
+    assert leaves(agent, LeafKind.REFUSED) == 0
 
 
-async def test_a_restart_keeps_what_waits_for_its_turn(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await suspended_and_paid(agent, "C-1", "C-2/home")
-        await given(agent, rate=1)
-        await agent.end(await agent.ask("restore", "C-1"))
-        waits = await agent.ask("restore", "C-2/home")
-        standings = agent.daemon.job.approvals.standings
-        standings._queued.clear()  # what a restart does
-        await standings.go_on()
-        assert list(standings._queued) == [bytes.fromhex(waits["plan_id"])]
+async def test_a_restart_keeps_what_waits_for_its_turn(agent: Agent) -> None:
+    await suspended_and_paid(agent, "C-1", "C-2/home")
+    await given(agent, rate=1)
+    await agent.end(await agent.ask("restore", "C-1"))
+    waits = await agent.ask("restore", "C-2/home")
+    standings = agent.daemon.job.approvals.standings
+    standings._queued.clear()  # what a restart does
+    await standings.go_on()
+    assert list(standings._queued) == [bytes.fromhex(waits["plan_id"])]
 
 
 class Back:
@@ -240,37 +196,34 @@ async def released_waits(agent: Agent, change: Any) -> Any:
     return await agent.call("GET", f"/v1/changes/{change['id']}")
 
 
-async def test_a_payment_that_was_taken_back_voids_it(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        change = await held(agent)
-        later = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60)).encode()
-        await billing_says(agent, b"C-1,Amina Hassan,home,u0,fake,20M,,0,34.00,2025-10-03,," + later)
-        waits = await released_waits(agent, change)
-        assert waits["waits_because"].startswith("it is not approved any more: no standing authority")
-        assert (world.values[world.user("u0")], uses(agent)) == ({"plan": "20M", "suspended": "yes"}, 0)
-        await agent.approve(change, "joseph")
-        assert [i["state"] for i in (await agent.end(change))["items"]] == ["applied"]
+async def test_a_payment_that_was_taken_back_voids_it(agent: Agent, world: World) -> None:
+    change = await held(agent)
+    later = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60)).encode()
+    await billing_says(agent, b"C-1,Amina Hassan,home,u0,fake,20M,,0,34.00,2025-10-03,," + later)
+    waits = await released_waits(agent, change)
+    assert waits["waits_because"].startswith("it is not approved any more: no standing authority")
+    assert (world.values[world.user("u0")], uses(agent)) == ({"plan": "20M", "suspended": "yes"}, 0)
+    await agent.approve(change, "joseph")
+    assert [i["state"] for i in (await agent.end(change))["items"]] == ["applied"]
 
 
-async def test_a_rate_used_up_meanwhile_voids_it(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await suspended_and_paid(agent, "C-1", "C-2/home")
-        await given(agent, rate=1)
-        change = await agent.ask("restore", "C-1", hold=True)
-        await agent.daemon.files.store.run(Back(3700))  # it was approved long ago, and its use did not count
-        other = await agent.ask("restore", "C-2/home")
-        await agent.end(other)
-        waits = await released_waits(agent, change)
-        assert "it waits its turn, or for a person: expected at most 1 uses within an hour" in waits["waits_because"]
+async def test_a_rate_used_up_meanwhile_voids_it(agent: Agent) -> None:
+    await suspended_and_paid(agent, "C-1", "C-2/home")
+    await given(agent, rate=1)
+    change = await agent.ask("restore", "C-1", hold=True)
+    await agent.daemon.files.store.run(Back(3700))  # it was approved long ago, and its use did not count
+    other = await agent.ask("restore", "C-2/home")
+    await agent.end(other)
+    waits = await released_waits(agent, change)
+    assert "it waits its turn, or for a person: expected at most 1 uses within an hour" in waits["waits_because"]
 
 
-async def test_a_freeze_of_one_who_signed_stops_it(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        change = await held(agent)
-        await agent.hand_in(agent.people.freeze("joseph", FreezeScope.PERSON, "lena"))
-        await released_waits(agent, change)
-        assert agent.daemon.api.parts.approvals.standings.in_force(agent.people.now_s) == []
-        assert (await agent.ask("restore", "C-1"))["class"] == "low"
+async def test_a_freeze_of_one_who_signed_stops_it(agent: Agent) -> None:
+    change = await held(agent)
+    await agent.hand_in(agent.people.freeze("joseph", FreezeScope.PERSON, "lena"))
+    await released_waits(agent, change)
+    assert agent.daemon.api.parts.approvals.standings.in_force(agent.people.now_s) == []
+    assert (await agent.ask("restore", "C-1"))["class"] == "low"
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,58 +247,53 @@ async def restoring(office: Office) -> commands.PlanRow:
 
 
 @pytest.mark.parametrize("scope", FreezeScope.__members__.values())
-async def test_a_freeze_stops_what_it_has_begun_before_its_next_step(tmp_path: Path, scope: FreezeScope) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        row = await restoring(office)
-        assert await office.daemon.job.worker._consume(row)
+async def test_a_freeze_stops_what_it_has_begun_before_its_next_step(office: Office, scope: FreezeScope) -> None:
+    row = await restoring(office)
+    assert await office.daemon.job.worker._consume(row)
+    await office.store.run(NextStep(row.plan_id, row.requester))
+    targets = {
+        FreezeScope.ALL: "",
+        FreezeScope.AGENT: office.parts.agent,
+        FreezeScope.PERSON: "joseph",  # one of the two who signed the standing authority
+        FreezeScope.KEY: office.people.keys["joseph"].public.hex(),
+    }
+    await office.receive("freeze", office.people.freeze("maria", scope, targets[scope]))
+    with pytest.raises(RefusedCommandError, match="frozen by maria"):
         await office.store.run(NextStep(row.plan_id, row.requester))
-        targets = {
-            FreezeScope.ALL: "",
-            FreezeScope.AGENT: office.parts.agent,
-            FreezeScope.PERSON: "joseph",  # one of the two who signed the standing authority
-            FreezeScope.KEY: office.people.keys["joseph"].public.hex(),
-        }
-        await office.receive("freeze", office.people.freeze("maria", scope, targets[scope]))
-        with pytest.raises(RefusedCommandError, match="frozen by maria"):
-            await office.store.run(NextStep(row.plan_id, row.requester))
 
 
 @pytest.mark.parametrize("scope", [FreezeScope.PERSON, FreezeScope.KEY])
-async def test_a_frozen_requester_has_nothing_done_at_night(tmp_path: Path, scope: FreezeScope) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        target = "billing" if scope is FreezeScope.PERSON else office.desk.billing.public.hex()
-        await office.receive("freeze", office.people.freeze("lena", scope, target))
-        row = await restoring(office)
-        assert not await office.daemon.job.worker._consume(row)
-        assert "frozen by lena" in office.daemon.job.worker.waiting[row.plan_id]
+async def test_a_frozen_requester_has_nothing_done_at_night(office: Office, scope: FreezeScope) -> None:
+    target = "billing" if scope is FreezeScope.PERSON else office.desk.billing.public.hex()
+    await office.receive("freeze", office.people.freeze("lena", scope, target))
+    row = await restoring(office)
+    assert not await office.daemon.job.worker._consume(row)
+    assert "frozen by lena" in office.daemon.job.worker.waiting[row.plan_id]
 
 
-async def test_a_freeze_of_somebody_else_stops_nothing(tmp_path: Path) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        for scope, target in ((FreezeScope.PERSON, "nobody"), (FreezeScope.KEY, "1" * 64)):
-            await office.receive("freeze", office.people.freeze("maria", scope, target))
-        await office.receive("freeze", office.people.freeze("lena", FreezeScope.PERSON, "maria"))
-        row = await restoring(office)
-        assert await office.daemon.job.worker._consume(row)
-        await office.store.run(NextStep(row.plan_id, row.requester))
+async def test_a_freeze_of_somebody_else_stops_nothing(office: Office) -> None:
+    for scope, target in ((FreezeScope.PERSON, "nobody"), (FreezeScope.KEY, "1" * 64)):
+        await office.receive("freeze", office.people.freeze("maria", scope, target))
+    await office.receive("freeze", office.people.freeze("lena", FreezeScope.PERSON, "maria"))
+    row = await restoring(office)
+    assert await office.daemon.job.worker._consume(row)
+    await office.store.run(NextStep(row.plan_id, row.requester))
 
 
-async def test_a_trust_version_without_one_who_signed_stops_it(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        change = await held(agent)
-        pinned = agent.daemon.api.parts.trust.pinned
-        assert pinned is not None
+async def test_a_trust_version_without_one_who_signed_stops_it(agent: Agent) -> None:
+    change = await held(agent)
+    pinned = agent.pinned
 
-        def demoted(people: Sequence[Person]) -> tuple[Person, ...]:
-            return tuple(replace(p, roles=(Role.REQUESTER,)) if p.handle == "joseph" else p for p in people)
+    def demoted(people: Sequence[Person]) -> tuple[Person, ...]:
+        return tuple(replace(p, roles=(Role.REQUESTER,)) if p.handle == "joseph" else p for p in people)
 
-        document = replace(pinned.trust, version=2, prev=pinned.sha256.hex(), people=demoted(pinned.trust.people))
-        data, _ = agent.people.sign_trust(document)
-        (answer,) = await agent.hand_in(data)
-        assert (answer["accepted"], answer["message"]) == (True, "trust version 2 is pinned")
-        assert await gate(agent, change) == "open"
-        assert (await agent.ask("restore", "C-1"))["class"] == "low"
-        assert chain.head_sha256(envelopes.decode_untrusted(data)) == agent.head
+    document = replace(pinned.trust, version=2, prev=pinned.sha256.hex(), people=demoted(pinned.trust.people))
+    data, _ = agent.people.sign_trust(document)
+    (answer,) = await agent.hand_in(data)
+    assert (answer["accepted"], answer["message"]) == (True, "trust version 2 is pinned")
+    assert await gate(agent, change) == "open"
+    assert (await agent.ask("restore", "C-1"))["class"] == "low"
+    assert chain.head_sha256(envelopes.decode_untrusted(data)) == agent.head
 
 
 async def test_a_rejection_stops_it(tmp_path: Path, world: World) -> None:
@@ -377,42 +325,34 @@ async def test_a_person_who_does_not_suffice_takes_nothing_away_from_it(tmp_path
         (lambda a: standing(a, trust_id="0" * 32), "wrong-trust"),
     ],
 )
-async def test_what_is_no_standing_authority_here_is_refused_with_a_leaf(
-    tmp_path: Path, world: World, make: Any, reason: str
-) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        (answer,) = await agent.hand_in(make(agent))
-        assert (answer["accepted"], answer["reason"]) == (False, reason)
-        assert answer["receipt"]
-        assert leaves(agent, LeafKind.REFUSED) == 1
-        assert agent.daemon.api.parts.approvals.standings.in_force(agent.people.now_s) == []
+async def test_what_is_no_standing_authority_here_is_refused_with_a_leaf(agent: Agent, make: Any, reason: str) -> None:
+    (answer,) = await agent.hand_in(make(agent))
+    assert (answer["accepted"], answer["reason"]) == (False, reason)
+    assert answer["receipt"]
+    assert leaves(agent, LeafKind.REFUSED) == 1
+    assert agent.daemon.api.parts.approvals.standings.in_force(agent.people.now_s) == []
 
 
-async def test_tomorrows_is_kept_and_not_used_today_and_it_ends_by_its_date(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await suspended_and_paid(agent, "C-1")
-        await given(agent, begins=60, ends=600)
-        standings, now_s = agent.daemon.api.parts.approvals.standings, agent.people.now_s
-        assert (await agent.ask("restore", "C-1"))["class"] == "low"
-        assert [len(standings.in_force(now_s + m * 60)) for m in (0, 59, 61, 599, 602)] == [0, 0, 1, 1, 0]
+async def test_tomorrows_is_kept_and_not_used_today_and_it_ends_by_its_date(agent: Agent) -> None:
+    await suspended_and_paid(agent, "C-1")
+    await given(agent, begins=60, ends=600)
+    standings, now_s = agent.daemon.api.parts.approvals.standings, agent.people.now_s
+    assert (await agent.ask("restore", "C-1"))["class"] == "low"
+    assert [len(standings.in_force(now_s + m * 60)) for m in (0, 59, 61, 599, 602)] == [0, 0, 1, 1, 0]
 
 
-async def test_handed_in_again_it_changes_nothing(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        data = standing(agent)
-        assert (await agent.hand_in(data))[0]["message"].startswith(
-            "standing authority for restore, at most 60 an hour"
-        )
-        assert (await agent.hand_in(data))[0]["message"] == "this standing authority was already recorded"
-        assert leaves(agent, LeafKind.STANDING) == 1
+async def test_handed_in_again_it_changes_nothing(agent: Agent) -> None:
+    data = standing(agent)
+    assert (await agent.hand_in(data))[0]["message"].startswith("standing authority for restore, at most 60 an hour")
+    assert (await agent.hand_in(data))[0]["message"] == "this standing authority was already recorded"
+    assert leaves(agent, LeafKind.STANDING) == 1
 
 
-async def test_who_asks_is_not_one_of_the_two(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await suspended_and_paid(agent, "C-1")
-        keys = agent.daemon.api.parts.people
-        agent.daemon.api.parts = replace(agent.daemon.api.parts, people={**keys, 4242: "joseph"})
-        await given(agent)
-        change = await agent.ask("restore", "C-1")
-        assert (change["requester"], change["class"], change["gate"]) == ("joseph", "restore", "open")
-        assert change["waits_because"].startswith("it waits for a person")
+async def test_who_asks_is_not_one_of_the_two(agent: Agent) -> None:
+    await suspended_and_paid(agent, "C-1")
+    keys = agent.daemon.api.parts.people
+    agent.daemon.api.parts = replace(agent.daemon.api.parts, people={**keys, 4242: "joseph"})
+    await given(agent)
+    change = await agent.ask("restore", "C-1")
+    assert (change["requester"], change["class"], change["gate"]) == ("joseph", "restore", "open")
+    assert change["waits_because"].startswith("it waits for a person")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from agent.changes.authority import stops
 from agent.changes.engine.apply import Run
@@ -25,26 +24,13 @@ from agent.model import ItemState as S
 from agent.reasons import ProofReason
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
-from tests.agent.changes.rig import Rig, item
-from tests.agent.connectors.fake import FakeMethod, FakeSession, World
-from tests.fakes import FakeClock
+from tests.builders.clock import FakeClock
+from tests.builders.job import Rig, item
+from tests.builders.world import FakeMethod, FakeSession, World
 from trust.policy import Action
 from trust.statements import Cancel, Freeze, FreezeScope, OnFailure, Unfreeze
 
-
-@pytest.fixture
-def world() -> World:
-    world = World()
-    for n in range(8):
-        world.add(f"u{n}")
-    return world
-
-
-@pytest.fixture
-def rig(tmp_path: Path, world: World) -> Iterator[Rig]:
-    rig = Rig(tmp_path, world, FakeClock())
-    yield rig
-    rig.close()
+pytestmark = pytest.mark.virtual_time
 
 
 async def run_one(rig: Rig, login: str = "u0", **plan: object) -> S:
@@ -55,19 +41,19 @@ async def run_one(rig: Rig, login: str = "u0", **plan: object) -> S:
     return rig.states(plan_id)[0]
 
 
-async def test_one_item_is_applied_and_enforced(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_one_item_is_applied_and_enforced(rig: Rig, world: World) -> None:
     assert await run_one(rig) is S.APPLIED
     assert world.values[world.user("u0")] == {"plan": "20M", "suspended": "yes"}
     assert world.kicks == ["u0"]
 
 
-async def test_reason_is_recorded_with_applied(rig: Rig, autojump_clock: MockClock) -> None:
+async def test_reason_is_recorded_with_applied(rig: Rig) -> None:
     await run_one(rig)
     rows = rig.store.reader.execute("SELECT service, reason FROM reason").fetchall()
     assert [tuple(r) for r in rows] == [("C-u0/home", "debt")]
 
 
-async def test_offline_is_set_at_next_login_at_once(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_offline_is_set_at_next_login_at_once(rig: Rig, world: World) -> None:
     del world.sessions["u0"]
     started = trio.current_time()
     assert await run_one(rig) is S.SET_AT_NEXT_LOGIN
@@ -77,7 +63,7 @@ async def test_offline_is_set_at_next_login_at_once(rig: Rig, autojump_clock: Mo
 
 @pytest.mark.parametrize(("polls", "state"), [(3, S.APPLIED), (1000, S.SET_NOT_ENFORCED)])
 async def test_what_takes_hold_a_while_later_is_waited_for(
-    rig: Rig, autojump_clock: MockClock, world: World, monkeypatch: pytest.MonkeyPatch, polls: int, state: S
+    rig: Rig, world: World, monkeypatch: pytest.MonkeyPatch, polls: int, state: S
 ) -> None:
     """Also where there was no session to end."""
     del world.sessions["u0"]
@@ -90,7 +76,7 @@ async def test_what_takes_hold_a_while_later_is_waited_for(
     assert waited_s < within_s if state is S.APPLIED else within_s <= waited_s < within_s + 5
 
 
-async def test_no_redial_in_time_is_set_at_next_login(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_no_redial_in_time_is_set_at_next_login(rig: Rig, world: World) -> None:
     world.no_redial.add("u0")
     assert await run_one(rig) is S.SET_AT_NEXT_LOGIN
 
@@ -111,17 +97,14 @@ async def test_no_redial_in_time_is_set_at_next_login(rig: Rig, autojump_clock: 
         (["", "reply-lost"], S.APPLIED, 1, 1),
     ],
 )
-async def test_faults(
-    rig: Rig, autojump_clock: MockClock, world: World, faults: list[str], state: S, writes: int, kicks: int
-) -> None:
+async def test_faults(rig: Rig, world: World, faults: list[str], state: S, writes: int, kicks: int) -> None:
     world.faults["u0"] = faults
     assert await run_one(rig) is state
     assert (len(world.writes), len(world.kicks)) == (writes, kicks)
 
 
-async def test_P1_drift_is_stale_and_nothing_is_sent(rig: Rig, autojump_clock: MockClock, world: World) -> None:
-    plan_id = await rig.save_plan([item(1, "u0", world)])
-    await rig.consume(plan_id)
+async def test_P1_drift_is_stale_and_nothing_is_sent(rig: Rig, world: World) -> None:
+    plan_id = await rig.consumed([item(1, "u0", world)])
     world.values[world.user("u0")] = {"plan": "50M"}
     await rig.apply(plan_id)
     assert rig.states(plan_id) == [S.STALE]
@@ -131,7 +114,7 @@ async def test_P1_drift_is_stale_and_nothing_is_sent(rig: Rig, autojump_clock: M
 BUSY = Busy("busy-cpu", "CPU at 93 %")
 
 
-async def test_a_busy_device_is_spared_and_then_changed(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_a_busy_device_is_spared_and_then_changed(rig: Rig, world: World) -> None:
     world.busy = [BUSY] * 3
     sent: list[float] = []
     world.on_send = lambda _: sent.append(trio.current_time())
@@ -140,20 +123,16 @@ async def test_a_busy_device_is_spared_and_then_changed(rig: Rig, autojump_clock
     assert sent[0] - began >= 5 + 10 + 20  # each pause longer than the one before
 
 
-async def test_a_device_that_stays_busy_is_not_changed(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_a_device_that_stays_busy_is_not_changed(rig: Rig, world: World) -> None:
     world.busy = [BUSY] * 10_000
-    plan_id = await rig.save_plan([item(1, "u0", world)], run_for_s=600)
-    await rig.consume(plan_id)
-    await rig.apply(plan_id)
+    plan_id = await rig.applied([item(1, "u0", world)], run_for_s=600)
     assert rig.states(plan_id) == [S.EXPIRED]
     row = rig.store.reader.execute("SELECT reason FROM item WHERE plan_id = ?", (plan_id,)).fetchone()
     assert row["reason"] == "busy-cpu"
     assert (world.writes, world.kicks) == ([], [])
 
 
-async def test_what_was_begun_is_finished_though_the_device_is_busy(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
+async def test_what_was_begun_is_finished_though_the_device_is_busy(rig: Rig, world: World) -> None:
     """Half done it would hold its addresses, against the restore of who paid meanwhile, until the plan's time is up."""
     sent: list[float] = []
 
@@ -167,10 +146,9 @@ async def test_what_was_begun_is_finished_though_the_device_is_busy(
     assert 5 <= sent[1] - sent[0] < 60
 
 
-async def test_a_cancel_ends_the_wait_for_a_busy_device(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_a_cancel_ends_the_wait_for_a_busy_device(rig: Rig, world: World) -> None:
     world.busy = [BUSY] * 10_000
-    plan_id = await rig.save_plan([item(1, "u0", world)])
-    await rig.consume(plan_id)
+    plan_id = await rig.consumed([item(1, "u0", world)])
     cancel = Cancel("1" * 32, "4" * 32, (rig.loaded(plan_id).row.digest.hex(),), "joseph", 0)
     began = trio.current_time()
 
@@ -196,13 +174,10 @@ class Move:
         move_item(tx, self.to)
 
 
-async def test_a_restore_does_not_wait_behind_a_suspension_that_waits(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
+async def test_a_restore_does_not_wait_behind_a_suspension_that_waits(rig: Rig, world: World) -> None:
     """Who paid while the device was busy: the suspension gives its addresses back."""
     world.busy = [BUSY] * 10_000
-    plan_id = await rig.save_plan([item(1, "u0", world)])
-    await rig.consume(plan_id)
+    plan_id = await rig.consumed([item(1, "u0", world)])
 
     async def supersede() -> None:
         await trio.sleep(60)
@@ -218,56 +193,49 @@ async def test_a_restore_does_not_wait_behind_a_suspension_that_waits(
     assert world.writes == []
 
 
-async def test_paid_meanwhile_is_skipped(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_paid_meanwhile_is_skipped(rig: Rig, world: World) -> None:
     rig.unmet = lambda tx, item, begun: Broken("paid 09:03")
     assert await run_one(rig) is S.SKIPPED
     assert world.writes == []
 
 
-async def test_unreadable_while_reading_back_is_read_again(rig: Rig, autojump_clock: MockClock, world: World) -> None:
-    plan_id = await rig.save_plan([item(1, "u0", world)])
-    await rig.consume(plan_id)
+async def test_unreadable_while_reading_back_is_read_again(rig: Rig, world: World) -> None:
+    plan_id = await rig.consumed([item(1, "u0", world)])
     world.unreadable = 4
     await rig.apply(plan_id)
     assert rig.states(plan_id) == [S.APPLIED]
 
 
-async def test_unreadable_for_ever_needs_a_person(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_unreadable_for_ever_needs_a_person(rig: Rig, world: World) -> None:
     world.faults["u0"] = ["reply-lost"]
-    plan_id = await rig.save_plan([item(1, "u0", world)])
-    await rig.consume(plan_id)
+    plan_id = await rig.consumed([item(1, "u0", world)])
     world.unreadable = 10_000
     await rig.apply(plan_id)
     assert rig.states(plan_id) == [S.NEEDS_A_PERSON]
 
 
-async def test_canary_failure_stops_the_rest(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_canary_failure_stops_the_rest(rig: Rig, world: World) -> None:
     items = [item(n + 1, f"u{n}", world) for n in range(6)]
     world.faults["u1"] = ["refused"]
-    plan_id = await rig.save_plan(items, waves=[Wave(1, 2, 30), Wave(3, 6, 0)])
-    await rig.consume(plan_id)
+    plan_id = await rig.consumed(items, waves=[Wave(1, 2, 30), Wave(3, 6, 0)])
     stopped = await rig.apply(plan_id)
     assert stopped.startswith("canary")
     assert rig.states(plan_id) == [S.APPLIED, S.NOT_APPLIED, S.CANCELLED, S.CANCELLED, S.CANCELLED, S.CANCELLED]
 
 
-async def test_soak_between_waves(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_soak_between_waves(rig: Rig, world: World) -> None:
     items = [item(n + 1, f"u{n}", world) for n in range(4)]
-    plan_id = await rig.save_plan(items, waves=[Wave(1, 1, 120), Wave(2, 4, 0)])
-    await rig.consume(plan_id)
+    plan_id = await rig.consumed(items, waves=[Wave(1, 1, 120), Wave(2, 4, 0)])
     started = trio.current_time()
     await rig.apply(plan_id)
     assert trio.current_time() - started >= 120
     assert set(rig.states(plan_id)) == {S.APPLIED}
 
 
-async def test_a_restart_does_not_end_the_soak_of_what_stood_in_for_the_canary(
-    tmp_path: Path, autojump_clock: MockClock, world: World
-) -> None:
+async def test_a_restart_does_not_end_the_soak_of_what_stood_in_for_the_canary(tmp_path: Path, world: World) -> None:
     rig = Rig(tmp_path, world, FakeClock())
     items = [item(n + 1, f"u{n}", world) for n in range(3)]
-    plan_id = await rig.save_plan(items, waves=[Wave(1, 1, 600), Wave(2, 3, 0)])
-    await rig.consume(plan_id)
+    plan_id = await rig.consumed(items, waves=[Wave(1, 1, 600), Wave(2, 3, 0)])
     world.values[world.user("u0")] = {"plan": "another"}  # the canary is stale: the next stands in for it
     with trio.move_on_after(100):
         await rig.apply(plan_id)
@@ -281,21 +249,19 @@ async def test_a_restart_does_not_end_the_soak_of_what_stood_in_for_the_canary(
     rig.close()
 
 
-async def test_pace_spaces_the_starts(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_pace_spaces_the_starts(rig: Rig, world: World) -> None:
     items = [item(n + 1, f"u{n}", world) for n in range(8)]
-    plan_id = await rig.save_plan(items, pace=Pace(2, 100, 0))
-    await rig.consume(plan_id)
+    plan_id = await rig.consumed(items, pace=Pace(2, 100, 0))
     started = trio.current_time()
     await rig.apply(plan_id)
     assert trio.current_time() - started >= 3.5
 
 
-async def test_percent_stops(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_percent_stops(rig: Rig, world: World) -> None:
     items = [item(n + 1, f"u{n}", world) for n in range(8)]
     for n in range(3):
         world.faults[f"u{n}"] = ["refused"]
-    plan_id = await rig.save_plan(items, pace=Pace(1, 20, 0))
-    await rig.consume(plan_id)
+    plan_id = await rig.consumed(items, pace=Pace(1, 20, 0))
     stopped = await rig.apply(plan_id)
     assert "2 of 8 failed (limit 20 %)" in stopped
     assert rig.states(plan_id).count(S.CANCELLED) >= 5
@@ -310,14 +276,11 @@ class Unproven(FakeMethod):
         return super().judge(enforce, seen, ended)
 
 
-async def test_what_is_not_proven_is_no_failure_that_stops_a_batch(
-    tmp_path: Path, autojump_clock: MockClock, world: World
-) -> None:
+async def test_what_is_not_proven_is_no_failure_that_stops_a_batch(tmp_path: Path, world: World) -> None:
     rig = Rig(tmp_path, world, FakeClock())
     rig.connector.access_methods = {"fake": Unproven()}
     items = [item(n + 1, f"u{n}", world) for n in range(8)]
-    plan_id = await rig.save_plan(items, waves=[Wave(1, 2, 0), Wave(3, 8, 0)], pace=Pace(1, 10, 0))
-    await rig.consume(plan_id)
+    plan_id = await rig.consumed(items, waves=[Wave(1, 2, 0), Wave(3, 8, 0)], pace=Pace(1, 10, 0))
     assert await rig.apply(plan_id) == ""
     assert rig.states(plan_id) == [*[S.SET_NOT_ENFORCED] * 2, *[S.APPLIED] * 6]
     assert rig.loaded(plan_id).state() is ChangeState.RUNNING or rig.loaded(plan_id).state() is ChangeState.NEEDS_YOU
@@ -327,7 +290,7 @@ async def test_what_is_not_proven_is_no_failure_that_stops_a_batch(
 
 
 async def test_a_second_attempt_is_told_what_the_first_was_bound_to(
-    rig: Rig, autojump_clock: MockClock, world: World, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[frozenset[Address]] = []
     bind = FakeSession.bind
@@ -342,12 +305,10 @@ async def test_a_second_attempt_is_told_what_the_first_was_bound_to(
     assert told == [frozenset(), frozenset({Address("fake/d/session/u0#1")})]
 
 
-async def test_on_failure_revert_takes_back_what_stands(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_on_failure_revert_takes_back_what_stands(rig: Rig, world: World) -> None:
     items = [item(n + 1, f"u{n}", world) for n in range(3)]
     world.faults["u2"] = ["refused"]
-    plan_id = await rig.save_plan(items, on_failure=OnFailure.REVERT)
-    await rig.consume(plan_id)
-    await rig.apply(plan_id)
+    plan_id = await rig.applied(items, on_failure=OnFailure.REVERT)
     assert rig.states(plan_id) == [S.REVERTED, S.REVERTED, S.NOT_APPLIED]
     assert all(world.values[world.user(f"u{n}")] == {"plan": "20M"} for n in range(3))
     assert world.kicks.count("u0") == 2
@@ -362,13 +323,11 @@ async def test_on_failure_revert_takes_back_what_stands(rig: Rig, autojump_clock
     ],
 )
 async def test_a_session_that_cannot_be_ended_on_the_way_back_needs_a_person(
-    rig: Rig, autojump_clock: MockClock, world: World, faults: list[str], state: S
+    rig: Rig, world: World, faults: list[str], state: S
 ) -> None:
     world.faults["u0"], world.faults["u1"] = faults, ["refused"]
     items = [item(n + 1, f"u{n}", world) for n in range(2)]
-    plan_id = await rig.save_plan(items, on_failure=OnFailure.REVERT)
-    await rig.consume(plan_id)
-    await rig.apply(plan_id)
+    plan_id = await rig.applied(items, on_failure=OnFailure.REVERT)
     assert rig.states(plan_id) == [state, S.NOT_APPLIED]
     assert world.values[world.user("u0")] == {"plan": "20M"}
 
@@ -388,21 +347,15 @@ def of_device(world: World) -> Item:
     return replace(two_writes(world), subject=None, desired=())
 
 
-async def test_e12_half_a_devices_change_waits_to_its_deadline_while_it_would_be_undone(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
+async def test_e12_half_a_devices_change_waits_to_its_deadline_while_it_would_be_undone(rig: Rig, world: World) -> None:
     world.on_send = lambda _: setattr(world, "busy", [SAFE_MODE] * 10_000)
-    plan_id = await rig.save_plan([of_device(world)], run_for_s=600)
-    await rig.consume(plan_id)
-    await rig.apply(plan_id)
+    plan_id = await rig.applied([of_device(world)], run_for_s=600)
     assert [login for login, _ in world.writes] == ["u0"]
     assert rig.states(plan_id) == [S.NEEDS_A_PERSON]
     assert rig.loaded(plan_id).rows[1].reason == "safe-mode"
 
 
-async def test_e12_a_devices_change_goes_on_once_nothing_would_undo_it(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
+async def test_e12_a_devices_change_goes_on_once_nothing_would_undo_it(rig: Rig, world: World) -> None:
     sent: list[float] = []
 
     def opened(_: Ticket) -> None:
@@ -410,16 +363,12 @@ async def test_e12_a_devices_change_goes_on_once_nothing_would_undo_it(
         sent.append(trio.current_time())
 
     world.on_send = opened
-    plan_id = await rig.save_plan([of_device(world)])
-    await rig.consume(plan_id)
-    await rig.apply(plan_id)
+    plan_id = await rig.applied([of_device(world)])
     assert rig.states(plan_id) == [S.APPLIED]
     assert sent[1] - sent[0] > 300
 
 
-async def test_e12_a_devices_change_is_not_taken_back_while_that_would_be_undone(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
+async def test_e12_a_devices_change_is_not_taken_back_while_that_would_be_undone(rig: Rig, world: World) -> None:
     still: list[int] = []
     world.faults["u1"] = ["refused"]
 
@@ -430,17 +379,13 @@ async def test_e12_a_devices_change_is_not_taken_back_while_that_would_be_undone
             world.busy = [SAFE_MODE] * 40
 
     world.on_send = opened
-    plan_id = await rig.save_plan([of_device(world)], on_failure=OnFailure.REVERT)
-    await rig.consume(plan_id)
-    await rig.apply(plan_id)
+    plan_id = await rig.applied([of_device(world)], on_failure=OnFailure.REVERT)
     assert (rig.states(plan_id), still) == ([S.REVERTED], [0])
 
 
-async def test_on_failure_revert_takes_back_half_an_item(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_on_failure_revert_takes_back_half_an_item(rig: Rig, world: World) -> None:
     world.faults["u1"] = ["refused"]
-    plan_id = await rig.save_plan([two_writes(world)], on_failure=OnFailure.REVERT)
-    await rig.consume(plan_id)
-    await rig.apply(plan_id)
+    plan_id = await rig.applied([two_writes(world)], on_failure=OnFailure.REVERT)
     assert rig.states(plan_id) == [S.REVERTED]
     assert [world.values[world.user(u)] for u in ("u0", "u1")] == [{"plan": "20M"}] * 2
     assert [login for login, _ in world.writes] == ["u0", "u0"]  # there and back; nothing of the other
@@ -451,14 +396,11 @@ async def about_to_be_half(folder: Path, world: World) -> tuple[Rig, bytes]:
     """Return a plan that is to be taken back on failure, whose device calls in and refuses its second write."""
     rig = Rig(folder, world, FakeClock(), Reach.ARRIVE)
     world.faults["u1"] = ["refused"] * 10
-    plan_id = await rig.save_plan([two_writes(world)], on_failure=OnFailure.REVERT)
-    await rig.consume(plan_id)
+    plan_id = await rig.consumed([two_writes(world)], on_failure=OnFailure.REVERT)
     return rig, plan_id
 
 
-async def test_a_half_that_is_being_taken_back_at_a_stop_is_read_back_after_it(
-    tmp_path: Path, autojump_clock: MockClock, world: World
-) -> None:
+async def test_a_half_that_is_being_taken_back_at_a_stop_is_read_back_after_it(tmp_path: Path, world: World) -> None:
     rig, plan_id = await about_to_be_half(tmp_path, world)
     with trio.CancelScope() as stop:
 
@@ -480,9 +422,7 @@ async def test_a_half_that_is_being_taken_back_at_a_stop_is_read_back_after_it(
     rig.close()
 
 
-async def test_a_half_that_waits_to_be_taken_back_is_not_finished(
-    tmp_path: Path, autojump_clock: MockClock, world: World
-) -> None:
+async def test_a_half_that_waits_to_be_taken_back_is_not_finished(tmp_path: Path, world: World) -> None:
     rig, plan_id = await about_to_be_half(tmp_path, world)
     async with rig.parts() as parts, trio.open_nursery() as nursery:
         run = Run(parts, rig.loaded(plan_id))
@@ -512,35 +452,29 @@ async def calls_in(rig: Rig) -> None:
         rig.connector.calls_in.set()
 
 
-async def test_half_an_item_of_which_a_step_is_in_doubt_is_left_to_a_person(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
+async def test_half_an_item_of_which_a_step_is_in_doubt_is_left_to_a_person(rig: Rig, world: World) -> None:
     world.faults["u1"] = ["reply-lost"]
-    plan_id = await rig.save_plan([two_writes(world)], on_failure=OnFailure.REVERT)
-    await rig.consume(plan_id)
+    plan_id = await rig.consumed([two_writes(world)], on_failure=OnFailure.REVERT)
     world.on_took = lambda ticket: setattr(world, "unreadable", 10_000) if ticket.step == 2 else None
     await rig.apply(plan_id)
     assert rig.states(plan_id) == [S.NEEDS_A_PERSON]
     assert world.values[world.user("u0")] == {"plan": "20M", "suspended": "yes"}
 
 
-async def test_P20_busy_address_is_refused_for_a_suspension(rig: Rig, autojump_clock: MockClock, world: World) -> None:
-    first = await rig.save_plan([item(1, "u0", world)])
-    await rig.consume(first)
+async def test_P20_busy_address_is_refused_for_a_suspension(rig: Rig, world: World) -> None:
+    first = await rig.consumed([item(1, "u0", world)])
     async with rig.parts() as parts:
         run = Run(parts, rig.loaded(first))
         held = rig.loaded(first).items.items[0]
         await run.tickets.lock(held, addresses_of(held))
-        second = await rig.save_plan([item(1, "u0", world)])
-        await rig.consume(second)
+        second = await rig.consumed([item(1, "u0", world)])
         await Run(parts, rig.loaded(second)).run()
     assert rig.states(second) == [S.NOT_APPLIED]
     assert rig.loaded(second).rows[1].reason == "busy"
 
 
-async def test_cancel_before_the_step_sends_nothing(rig: Rig, autojump_clock: MockClock, world: World) -> None:
-    plan_id = await rig.save_plan([item(1, "u0", world)])
-    await rig.consume(plan_id)
+async def test_cancel_before_the_step_sends_nothing(rig: Rig, world: World) -> None:
+    plan_id = await rig.consumed([item(1, "u0", world)])
     digest = rig.loaded(plan_id).row.digest.hex()
     cancel = Cancel("1" * 32, "4" * 32, (digest,), "joseph", 0)
     await rig.store.run(stops.RecordCancel(cancel, b"e", rig.recorder.record(None, {})))
@@ -549,9 +483,8 @@ async def test_cancel_before_the_step_sends_nothing(rig: Rig, autojump_clock: Mo
     assert world.writes == []
 
 
-async def test_freeze_pauses_and_unfreeze_goes_on(rig: Rig, autojump_clock: MockClock, world: World) -> None:
-    plan_id = await rig.save_plan([item(1, "u0", world)])
-    await rig.consume(plan_id)
+async def test_freeze_pauses_and_unfreeze_goes_on(rig: Rig, world: World) -> None:
+    plan_id = await rig.consumed([item(1, "u0", world)])
     freeze = Freeze("1" * 32, "5" * 32, FreezeScope.ALL, "", "joseph", 0)
     await rig.store.run(stops.RecordFreeze(freeze, bytes(32), b"e", rig.recorder.record(None, {})))
 
@@ -565,9 +498,8 @@ async def test_freeze_pauses_and_unfreeze_goes_on(rig: Rig, autojump_clock: Mock
     assert rig.states(plan_id) == [S.APPLIED]
 
 
-async def test_frozen_until_the_deadline_is_expired(rig: Rig, autojump_clock: MockClock, world: World) -> None:
-    plan_id = await rig.save_plan([item(1, "u0", world)])
-    await rig.consume(plan_id)
+async def test_frozen_until_the_deadline_is_expired(rig: Rig, world: World) -> None:
+    plan_id = await rig.consumed([item(1, "u0", world)])
     freeze = Freeze("1" * 32, "5" * 32, FreezeScope.PERSON, "maria", "joseph", 0)
     await rig.store.run(stops.RecordFreeze(freeze, bytes(32), b"e", rig.recorder.record(None, {})))
     await rig.apply(plan_id)
@@ -575,10 +507,9 @@ async def test_frozen_until_the_deadline_is_expired(rig: Rig, autojump_clock: Mo
     assert world.writes == []
 
 
-async def test_device_that_calls_in_is_waited_for(tmp_path: Path, world: World, autojump_clock: MockClock) -> None:
+async def test_device_that_calls_in_is_waited_for(tmp_path: Path, world: World) -> None:
     rig = Rig(tmp_path, world, FakeClock(), Reach.ARRIVE)
-    plan_id = await rig.save_plan([item(1, "u0", world)])
-    await rig.consume(plan_id)
+    plan_id = await rig.consumed([item(1, "u0", world)])
 
     async def call_in() -> None:
         await trio.sleep(600)
@@ -591,25 +522,21 @@ async def test_device_that_calls_in_is_waited_for(tmp_path: Path, world: World, 
     rig.close()
 
 
-async def test_device_that_never_calls_in_expires(tmp_path: Path, world: World, autojump_clock: MockClock) -> None:
+async def test_device_that_never_calls_in_expires(tmp_path: Path, world: World) -> None:
     rig = Rig(tmp_path, world, FakeClock(), Reach.ARRIVE)
-    plan_id = await rig.save_plan([item(1, "u0", world)])
-    await rig.consume(plan_id)
-    await rig.apply(plan_id)
+    plan_id = await rig.applied([item(1, "u0", world)])
     assert rig.states(plan_id) == [S.EXPIRED]
     assert world.writes == []
     rig.close()
 
 
 async def test_a_device_that_another_change_holds_is_waited_for_until_the_deadline(
-    tmp_path: Path, world: World, autojump_clock: MockClock
+    tmp_path: Path, world: World
 ) -> None:
     rig = Rig(tmp_path, world, FakeClock(), Reach.ARRIVE)
-    other = await rig.save_plan([item(1, "u0", world)], run_for_s=36_000)
-    await rig.consume(other)
+    other = await rig.consumed([item(1, "u0", world)], run_for_s=36_000)
     await rig.store.run(Lock(other, 1, (world.user("u0"),)))
-    plan_id = await rig.save_plan([item(1, "u0", world)], run_for_s=60)
-    await rig.consume(plan_id)
+    plan_id = await rig.consumed([item(1, "u0", world)], run_for_s=60)
 
     async def call_in() -> None:
         await trio.sleep(5)
@@ -623,13 +550,9 @@ async def test_a_device_that_another_change_holds_is_waited_for_until_the_deadli
     rig.close()
 
 
-async def test_restore_follows_a_suspension_that_holds_the_address(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
-    first = await rig.save_plan([item(1, "u0", world)])
-    await rig.consume(first)
-    second = await rig.save_plan([item(1, "u0", world)], action=Action.RESTORE)
-    await rig.consume(second)
+async def test_restore_follows_a_suspension_that_holds_the_address(rig: Rig, world: World) -> None:
+    first = await rig.consumed([item(1, "u0", world)])
+    second = await rig.consumed([item(1, "u0", world)], action=Action.RESTORE)
     address = world.user("u0")
     await rig.store.run(item_commands.Lock(first, 1, (address,)))
 
@@ -664,14 +587,11 @@ async def test_what_two_items_of_a_plan_hold_is_held_until_both_have_ended(rig: 
     await rig.store.run(item_commands.Lock(other, 1, shared))
 
 
-async def test_what_was_taken_back_is_held_until_it_is_recorded_so(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
+async def test_what_was_taken_back_is_held_until_it_is_recorded_so(rig: Rig, world: World) -> None:
     """In between, another change would rest on a reason that stands no more in the network."""
     items = [item(n + 1, f"u{n}", world) for n in range(2)]
     world.faults["u1"] = ["refused"]
-    plan_id = await rig.save_plan(items, on_failure=OnFailure.REVERT, waves=[Wave(1, 1, 5), Wave(2, 2, 0)])
-    await rig.consume(plan_id)
+    plan_id = await rig.consumed(items, on_failure=OnFailure.REVERT, waves=[Wave(1, 1, 5), Wave(2, 2, 0)])
     began, unheld = [], []
     run = rig.store.run
 
@@ -692,12 +612,9 @@ async def test_what_was_taken_back_is_held_until_it_is_recorded_so(
     assert rig.store.query("SELECT 1 FROM address_lock") == []
 
 
-async def test_the_fate_of_a_step_is_found_though_its_item_crashed(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
+async def test_the_fate_of_a_step_is_found_though_its_item_crashed(rig: Rig, world: World) -> None:
     """The run is over, and its addresses free, only once it is known what the step did."""
-    plan_id = await rig.save_plan([item(1, "u0", world), item(2, "u1", world)], on_failure=OnFailure.CONTINUE)
-    await rig.consume(plan_id)
+    plan_id = await rig.consumed([item(1, "u0", world), item(2, "u1", world)], on_failure=OnFailure.CONTINUE)
     faults = ["once"]
 
     def crash(ticket: Ticket) -> None:
@@ -714,11 +631,8 @@ async def test_the_fate_of_a_step_is_found_though_its_item_crashed(
     assert rig.store.query("SELECT 1 FROM address_lock") == []
 
 
-async def test_a_step_whose_fate_cannot_be_found_is_called_unknown(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
-    plan_id = await rig.save_plan([item(1, "u0", world)])
-    await rig.consume(plan_id)
+async def test_a_step_whose_fate_cannot_be_found_is_called_unknown(rig: Rig, world: World) -> None:
+    plan_id = await rig.consumed([item(1, "u0", world)])
 
     def crash(ticket: Ticket) -> None:
         world.unreadable = 10**6
@@ -732,13 +646,10 @@ async def test_a_step_whose_fate_cannot_be_found_is_called_unknown(
 
 
 @pytest.mark.parametrize(("lost", "stops"), [(2, False), (3, True)])
-async def test_lost_sessions_that_are_not_on_the_list_stop_it(
-    rig: Rig, autojump_clock: MockClock, world: World, lost: int, stops: bool
-) -> None:
+async def test_lost_sessions_that_are_not_on_the_list_stop_it(rig: Rig, world: World, lost: int, stops: bool) -> None:
     rig.census = {"fake/d": Address("fake/d/online/all")}
     items = [item(n + 1, f"u{n}", world) for n in range(4)]
-    plan_id = await rig.save_plan(items, waves=[Wave(1, 1, 60), Wave(2, 4, 0)], pace=Pace(0, 100, 2))
-    await rig.consume(plan_id)
+    plan_id = await rig.consumed(items, waves=[Wave(1, 1, 60), Wave(2, 4, 0)], pace=Pace(0, 100, 2))
 
     async def outage() -> None:
         await trio.sleep(30)
@@ -750,13 +661,10 @@ async def test_lost_sessions_that_are_not_on_the_list_stop_it(
     assert rig.states(plan_id).count(S.CANCELLED) == (3 if stops else 0)
 
 
-async def test_a_freeze_holds_the_declared_revert_and_keeps_nothing_locked(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
+async def test_a_freeze_holds_the_declared_revert_and_keeps_nothing_locked(rig: Rig, world: World) -> None:
     items = [item(n + 1, f"u{n}", world) for n in range(2)]
     world.faults["u1"] = ["refused"]
-    plan_id = await rig.save_plan(items, on_failure=OnFailure.REVERT, waves=[Wave(1, 1, 5), Wave(2, 2, 0)])
-    await rig.consume(plan_id)
+    plan_id = await rig.consumed(items, on_failure=OnFailure.REVERT, waves=[Wave(1, 1, 5), Wave(2, 2, 0)])
     freeze = Freeze("1" * 32, "5" * 32, FreezeScope.ALL, "", "joseph", 0)
 
     def frozen_while_the_second_fails(ticket: Ticket) -> None:
@@ -788,12 +696,8 @@ def guarded(n: int, login: str, world: World) -> Item:
     return replace(plain, steps=(write, drop, replace(write, n=3, after=(2,), guard=GuardKind.CONFIRMED_COMMIT)))
 
 
-async def test_a_guard_that_no_connector_has_sends_nothing_of_its_item(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
-    plan_id = await rig.save_plan([guarded(1, "u0", world), item(2, "u1", world)], on_failure=OnFailure.CONTINUE)
-    await rig.consume(plan_id)
-    await rig.apply(plan_id)
+async def test_a_guard_that_no_connector_has_sends_nothing_of_its_item(rig: Rig, world: World) -> None:
+    plan_id = await rig.applied([guarded(1, "u0", world), item(2, "u1", world)], on_failure=OnFailure.CONTINUE)
     assert rig.states(plan_id) == [S.NOT_APPLIED, S.APPLIED]
     row = rig.loaded(plan_id).rows[1]
     assert row.reason == "guard-unsupported"
@@ -810,7 +714,7 @@ class TellingSession(FakeSession):
 
 @pytest.mark.parametrize("made", [TellingSession, FakeSession])
 async def test_d6_a_device_is_let_go_once_it_accepted_the_last_effect(
-    tmp_path: Path, world: World, autojump_clock: MockClock, made: type[FakeSession]
+    tmp_path: Path, world: World, made: type[FakeSession]
 ) -> None:
     """As a CPE with new firmware: what it does now it tells at its next call, and it begins when the session ends."""
     rig = Rig(tmp_path, world, FakeClock(), Reach.ARRIVE)
@@ -825,8 +729,7 @@ async def test_d6_a_device_is_let_go_once_it_accepted_the_last_effect(
 
     rig.connector.serve = serve  # type: ignore[method-assign]  # a stand-in of the test
     world.faults["u0"] = ["", "ack-without-effect"]
-    plan_id = await rig.save_plan([item(1, "u0", world)])
-    await rig.consume(plan_id)
+    plan_id = await rig.consumed([item(1, "u0", world)])
 
     async def calls() -> None:
         await trio.sleep(60)

@@ -14,7 +14,7 @@ from agent.connectors.base import CheckResult, DeviceReport, DeviceState, Findin
 from agent.line_model.reading import Neighbor
 from agent.model import Target
 from agent.reasons import TargetReason
-from tests.agent.connectors.fake import FakeConnector, World
+from tests.builders.world import FakeConnector, World
 
 
 class ReportingConnector(FakeConnector):

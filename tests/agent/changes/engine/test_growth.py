@@ -12,9 +12,9 @@ from types import FrameType
 
 from trio.testing import MockClock
 
-from tests.agent.changes.rig import Rig, item
-from tests.agent.connectors.fake import World
-from tests.fakes import FakeClock
+from tests.builders.clock import FakeClock
+from tests.builders.job import Rig, item
+from tests.builders.world import World
 
 SIZES = (20, 60, 100)
 STEPS_AT_ONCE = 10
@@ -31,8 +31,7 @@ async def _work(folder: Path, count: int) -> tuple[int, int]:
     rig = Rig(folder, world, FakeClock())
     try:
         rig.without_fsync()
-        plan_id = await rig.save_plan([item(n + 1, f"u{n}", world) for n in range(count)])
-        await rig.consume(plan_id)
+        plan_id = await rig.consumed([item(n + 1, f"u{n}", world) for n in range(count)])
         instructions, calls = 0, 0
 
         def executed() -> int:

@@ -9,7 +9,7 @@ import pytest
 from agent.changes.engine import kept_answers
 from agent.changes.engine.kept_answers import KEPT_S, KeptAnswers
 from agent.connectors.base import KeptAnswer
-from tests.agent.store.stores import WALL_S, open_store
+from tests.builders.store import WALL_S, open_store
 
 
 def denied(n: int, at_s: int) -> KeptAnswer:

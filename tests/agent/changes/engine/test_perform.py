@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from agent.changes.engine.perform import Patience, perform_step, recover_step, same, still_written
 from agent.connectors.base import (
@@ -36,7 +35,9 @@ from agent.model import (
     Verdict,
 )
 from agent.reasons import TargetReason
-from tests.fakes import FakeClock
+from tests.builders.clock import FakeClock
+
+pytestmark = pytest.mark.virtual_time
 
 V = Verdict
 A = Address("t/user/a")
@@ -136,9 +137,7 @@ async def perform(play: Play, with_ticket: Ticket) -> tuple[StepOutcome, Notes]:
         ({"user": "a", "nas": "10.9.0.2"}, "radius/main (NAS 10.9.0.2)"),
     ],
 )
-async def test_what_did_not_answer_is_named_with_its_nas(
-    autojump_clock: MockClock, bound: dict[str, str], asked: str
-) -> None:
+async def test_what_did_not_answer_is_named_with_its_nas(bound: dict[str, str], asked: str) -> None:
     effect = Effect(A, "disconnect", {}, "k", Replay.NEVER, None, 5)
     asking = replace(ticket(effect), target="radius/main", bound={A: Seen(bound or ABSENT, 0)})
     outcome, _ = await perform(Play([BEFORE]), asking)
@@ -157,9 +156,7 @@ KEY, NAME = Address("t/cpe/wifi/Key"), Address("t/cpe/wifi/Name")
         ((KEY, NAME), "accepted-not-provable", "accepted, not provable: Key, Name"),
     ],
 )
-async def test_what_is_only_remembered_is_not_read_back(
-    autojump_clock: MockClock, memory: tuple[Address, ...], reason: str, detail: str
-) -> None:
+async def test_what_is_only_remembered_is_not_read_back(memory: tuple[Address, ...], reason: str, detail: str) -> None:
     """A secret that a device accepted is not called read back."""
     writes = tuple(Transition(a, Seen(BEFORE, 0), AFTER) for a in (KEY, NAME))
     for answer in (OK, LOST):
@@ -168,7 +165,7 @@ async def test_what_is_only_remembered_is_not_read_back(
         assert outcome.detail == (detail if reason != "read-back" else "")
 
 
-async def test_an_effect_is_proven_in_the_words_of_its_device(autojump_clock: MockClock) -> None:
+async def test_an_effect_is_proven_in_the_words_of_its_device() -> None:
     """The text names the proof that was seen; an effect without proof has no text."""
     effect = Effect(A, "reboot", {}, "k", Replay.NEVER, ProofKind.CHANGED, 5)
     outcome, _ = await perform(Vault([AFTER], OK), ticket(effect))
@@ -185,7 +182,7 @@ async def test_an_effect_is_proven_in_the_words_of_its_device(autojump_clock: Mo
         (Reply(True, TargetReason.DONE, "1 ended"), "t took the request · 1 ended"),
     ],
 )
-async def test_only_a_nas_is_said_to_answer_ack(autojump_clock: MockClock, reply: Reply, says: str) -> None:
+async def test_only_a_nas_is_said_to_answer_ack(reply: Reply, says: str) -> None:
     outcome, _ = await perform(Play([BEFORE], reply), ticket(effect()))
     assert (outcome.reason, outcome.detail) == ("ack-without-effect", says)
 
@@ -209,7 +206,7 @@ class Halves(Play):
 CYCLE = Effect(A, "power-cycle", {}, "k", Replay.IF_UNPROVEN, ProofKind.CHANGED, 5)
 
 
-async def test_an_effect_that_may_be_half_done_is_finished_before_it_is_judged(autojump_clock: MockClock) -> None:
+async def test_an_effect_that_may_be_half_done_is_finished_before_it_is_judged() -> None:
     away = UnreadableError("no", reason="unreachable")
     for doubt in (LostError("no reply", reason="timeout"), None):  # None: the send hangs until its time is over
         play = Halves([away], doubt, finishes=[away, away, AFTER])
@@ -220,7 +217,7 @@ async def test_an_effect_that_may_be_half_done_is_finished_before_it_is_judged(a
     assert (outcome.verdict, outcome.reason, play.finished) == (V.NOT_APPLIED, "lost-crash", 1)
 
 
-async def test_an_effect_that_was_answered_or_not_sent_is_not_finished(autojump_clock: MockClock) -> None:
+async def test_an_effect_that_was_answered_or_not_sent_is_not_finished() -> None:
     for answer, told in ((Reply(True, "done", "seen"), "seen"), (NAK, "no such session")):
         play = Halves([AFTER if answer.accepted else BEFORE], answer)
         outcome, _ = await perform(play, ticket(CYCLE))
@@ -230,7 +227,7 @@ async def test_an_effect_that_was_answered_or_not_sent_is_not_finished(autojump_
     assert play.finished == 0
 
 
-async def test_what_cannot_be_finished_is_given_up_and_unknown(autojump_clock: MockClock) -> None:
+async def test_what_cannot_be_finished_is_given_up_and_unknown() -> None:
     away = UnreadableError("no", reason="unreachable")
     play = Halves([away], LostError("no reply", reason="timeout"), finishes=[away])
     outcome, _ = await perform(play, ticket(CYCLE))
@@ -263,12 +260,7 @@ LOST = LostError("no reply", reason="timeout")
     ],
 )
 async def test_writes(
-    autojump_clock: MockClock,
-    reads: list[Value | Exception],
-    reply: Reply | Exception,
-    verdict: V,
-    reason: str,
-    settled: int,
+    reads: list[Value | Exception], reply: Reply | Exception, verdict: V, reason: str, settled: int
 ) -> None:
     play = Play(list(reads), reply)
     outcome, notes = await perform(play, ticket())
@@ -278,36 +270,34 @@ async def test_writes(
         assert outcome.observed is not None
 
 
-async def test_nothing_sent_is_said_at_once(autojump_clock: MockClock) -> None:
+async def test_nothing_sent_is_said_at_once() -> None:
     play = Play([BEFORE], NotSentError("refused", reason="unreachable"))
     outcome, notes = await perform(play, ticket())
     assert (outcome.verdict, outcome.reason, play.read_times) == (V.NOT_APPLIED, "unreachable", 0)
     assert notes.doubts == []
 
 
-async def test_drift_shows_what_was_read(autojump_clock: MockClock) -> None:
+async def test_drift_shows_what_was_read() -> None:
     seen = {A: Seen(THIRD, 5)}
     outcome, _ = await perform(Play([THIRD], DriftedError("drifted", observed=seen)), ticket())
     assert (outcome.verdict, outcome.reason, outcome.observed) == (V.NOT_APPLIED, "drifted", seen)
 
 
 @pytest.mark.parametrize(("value", "verdict"), [(AFTER, V.APPLIED), (THIRD, V.DIVERGED)])
-async def test_drift_after_an_earlier_attempt_is_judged_by_what_it_reads(
-    autojump_clock: MockClock, value: Value, verdict: V
-) -> None:
+async def test_drift_after_an_earlier_attempt_is_judged_by_what_it_reads(value: Value, verdict: V) -> None:
     """The first attempt may have come late: "drifted, nothing sent" would be a lie."""
     play = Play([value], DriftedError("drifted", observed={A: Seen(value, 5)}))
     assert (await perform(play, ticket(attempt=2)))[0].verdict is verdict
 
 
-async def test_a_send_that_hangs_is_in_doubt(autojump_clock: MockClock) -> None:
+async def test_a_send_that_hangs_is_in_doubt() -> None:
     started = trio.current_time()
     outcome, notes = await perform(Play([BEFORE]), ticket())
     assert trio.current_time() - started >= PATIENCE.send_s
     assert (outcome.verdict, outcome.reason, notes.doubts) == (V.NOT_APPLIED, "lost-timeout", ["timeout"])
 
 
-async def test_an_answer_that_comes_with_the_end_of_a_send_counts_and_is_read_back(autojump_clock: MockClock) -> None:
+async def test_an_answer_that_comes_with_the_end_of_a_send_counts_and_is_read_back() -> None:
     class Late(Play):
         async def send(self, ticket: Ticket) -> Reply:
             with trio.CancelScope(shield=True):
@@ -320,19 +310,19 @@ async def test_an_answer_that_comes_with_the_end_of_a_send_counts_and_is_read_ba
     assert play.read_times == 2
 
 
-async def test_nothing_is_sent_at_the_deadline(autojump_clock: MockClock) -> None:
+async def test_nothing_is_sent_at_the_deadline() -> None:
     play = Play([BEFORE], OK)
     outcome, _ = await perform(play, ticket(deadline_s=1000.0))
     assert (outcome.verdict, outcome.reason, play.sent) == (V.NOT_APPLIED, "expired", 0)
     assert (await perform(Play([AFTER], OK), ticket(deadline_s=1000.1)))[0].verdict is V.APPLIED
 
 
-async def test_reading_back_goes_on_after_the_deadline(autojump_clock: MockClock) -> None:
+async def test_reading_back_goes_on_after_the_deadline() -> None:
     play = Play([UNREADABLE, UNREADABLE, UNREADABLE, AFTER], OK)
     assert (await perform(play, ticket(deadline_s=1000.01)))[0].verdict is V.APPLIED
 
 
-async def test_two_writes_of_which_one_stands_are_diverged(autojump_clock: MockClock) -> None:
+async def test_two_writes_of_which_one_stands_are_diverged() -> None:
     other = Transition(Address("t/user/b"), Seen(THIRD, 0), AFTER)
     outcome, _ = await perform(Play([BEFORE], OK), ticket((*WRITE, other)))
     assert outcome.verdict is V.DIVERGED
@@ -364,12 +354,7 @@ def effect(proof: ProofKind | None = ProofKind.GONE) -> Effect:
     ],
 )
 async def test_effects(
-    autojump_clock: MockClock,
-    proof: ProofKind | None,
-    reads: list[Value | Exception],
-    reply: Reply | Exception,
-    verdict: V,
-    reason: str,
+    proof: ProofKind | None, reads: list[Value | Exception], reply: Reply | Exception, verdict: V, reason: str
 ) -> None:
     play = Play(list(reads), reply)
     outcome, _ = await perform(play, ticket(effect(proof)))
@@ -379,15 +364,13 @@ async def test_effects(
         assert play.read_times == 0
 
 
-async def test_an_effect_is_waited_for_no_longer_than_it_may_take(autojump_clock: MockClock) -> None:
+async def test_an_effect_is_waited_for_no_longer_than_it_may_take() -> None:
     started = trio.current_time()
     await perform(Play([BEFORE], OK), ticket(effect()))
     assert 5 <= trio.current_time() - started < 8
 
 
-async def test_an_effect_whose_proof_cannot_be_read_is_not_asked_for_faster_after_its_time(
-    autojump_clock: MockClock,
-) -> None:
+async def test_an_effect_whose_proof_cannot_be_read_is_not_asked_for_faster_after_its_time() -> None:
     """It may stay so for days, and each look is a request to the device."""
     unreadable = Play([UNREADABLE], OK)
     patience = replace(PATIENCE, reread_s=3600)
@@ -396,13 +379,13 @@ async def test_an_effect_whose_proof_cannot_be_read_is_not_asked_for_faster_afte
     assert unreadable.read_times < 3600 / patience.poll_max_s + 100
 
 
-async def test_an_effect_that_comes_while_it_settles_is_applied(autojump_clock: MockClock) -> None:
+async def test_an_effect_that_comes_while_it_settles_is_applied() -> None:
     play = Play([BEFORE], LOST, after_settle=ABSENT)
     outcome, _ = await perform(play, ticket(effect()))
     assert (outcome.verdict, play.settled) == (V.APPLIED, 1)
 
 
-async def test_an_effect_unreadable_after_it_settled_is_unknown(autojump_clock: MockClock) -> None:
+async def test_an_effect_unreadable_after_it_settled_is_unknown() -> None:
     class Gone(Play):
         async def settle(self) -> None:
             self.reads = [UNREADABLE]
@@ -423,11 +406,7 @@ async def test_an_effect_unreadable_after_it_settled_is_unknown(autojump_clock: 
     ],
 )
 async def test_recovery_reads_and_never_sends(
-    autojump_clock: MockClock,
-    do: tuple[Transition, ...] | Effect,
-    reads: list[Value | Exception],
-    verdict: V,
-    reason: str,
+    do: tuple[Transition, ...] | Effect, reads: list[Value | Exception], verdict: V, reason: str
 ) -> None:
     play, notes = Play(list(reads), OK), Notes()
     outcome = await recover_step(play, ticket(do, deadline_s=0), notes, FakeClock(), PATIENCE)
@@ -435,7 +414,7 @@ async def test_recovery_reads_and_never_sends(
     assert notes.outcomes == [outcome]
 
 
-async def test_a_cancel_from_outside_does_not_lose_the_outcome(autojump_clock: MockClock) -> None:
+async def test_a_cancel_from_outside_does_not_lose_the_outcome() -> None:
     notes = Notes()
     with trio.move_on_after(1):
         await perform_step(Play([AFTER]), ticket(), notes, FakeClock(), PATIENCE)

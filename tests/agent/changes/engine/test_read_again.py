@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from agent.changes.engine.apply import Run
 from agent.changes.journal.item_commands import EndItem
@@ -18,41 +15,25 @@ from agent.model import Item, ItemState, Seen, Wave
 from agent.reasons import ItemReason
 from agent.runtime import redacting_log
 from agent.store.db import Command
-from tests.agent.changes.rig import Rig, item
-from tests.agent.connectors.fake import World, steps_for
-from tests.fakes import FakeClock
+from tests.builders.job import Rig, item
+from tests.builders.world import World, steps_for
 from trust.items import ReasonChange, SuspensionReason
 from trust.policy import Action
 from trust.statements import OnFailure
 
+pytestmark = pytest.mark.virtual_time
+
 S = ItemState
-
-
-@pytest.fixture
-def world() -> World:
-    world = World()
-    for n in range(5):
-        world.add(f"u{n}")
-    return world
-
-
-@pytest.fixture
-def rig(tmp_path: Path, world: World) -> Iterator[Rig]:
-    rig = Rig(tmp_path, world, FakeClock())
-    yield rig
-    rig.close()
 
 
 async def soaking(rig: Rig, world: World, n: int = 4, on_failure: OnFailure = OnFailure.STOP) -> bytes:
     """Return a consumed plan whose canary soaks for a minute before the rest."""
     items = [item(k, f"u{k - 1}", world) for k in range(1, n + 1)]
-    plan_id = await rig.save_plan(items, waves=[Wave(1, 1, 60), Wave(2, n, 0)], on_failure=on_failure)
-    await rig.consume(plan_id)
-    return plan_id
+    return await rig.consumed(items, waves=[Wave(1, 1, 60), Wave(2, n, 0)], on_failure=on_failure)
 
 
 async def test_a_database_that_lost_commits_shows_as_diverged(
-    rig: Rig, world: World, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+    rig: Rig, world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     plan_id = await soaking(rig, world)
 
@@ -70,9 +51,7 @@ async def test_a_database_that_lost_commits_shows_as_diverged(
     rig.evidence.verify()
 
 
-async def test_a_hand_in_the_rows_shows_too_and_what_staff_added_beside_does(
-    rig: Rig, world: World, autojump_clock: MockClock
-) -> None:
+async def test_a_hand_in_the_rows_shows_too_and_what_staff_added_beside_does(rig: Rig, world: World) -> None:
     plan_id = await soaking(rig, world)
 
     async def staff() -> None:
@@ -83,15 +62,12 @@ async def test_a_hand_in_the_rows_shows_too_and_what_staff_added_beside_does(
     assert rig.states(plan_id)[0] is S.DIVERGED
 
 
-async def test_a_restore_that_followed_meanwhile_is_no_difference(
-    rig: Rig, world: World, autojump_clock: MockClock
-) -> None:
+async def test_a_restore_that_followed_meanwhile_is_no_difference(rig: Rig, world: World) -> None:
     plan_id = await soaking(rig, world)
 
     async def paid() -> None:
         await trio.sleep(20)
-        restore = await rig.save_plan([restoring(world)], action=Action.RESTORE)
-        await rig.consume(restore)
+        restore = await rig.consumed([restoring(world)], action=Action.RESTORE)
         async with rig.parts() as parts:
             await Run(parts, rig.loaded(restore)).run()
         assert rig.states(restore) == [S.APPLIED]
@@ -108,7 +84,7 @@ def restoring(world: World) -> Item:
 
 
 async def test_what_cannot_be_read_is_logged_and_claims_nothing(
-    rig: Rig, world: World, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+    rig: Rig, world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     plan_id = await soaking(rig, world, n=2)
     run = rig.store.run
@@ -127,16 +103,12 @@ async def test_what_cannot_be_read_is_logged_and_claims_nothing(
     assert '"target":"fake/d"' in redacting_log._line(said, ours=True)
 
 
-async def test_a_single_item_is_not_read_a_third_time(rig: Rig, world: World, autojump_clock: MockClock) -> None:
-    plan_id = await rig.save_plan([item(1, "u0", world)])
-    await rig.consume(plan_id)
-    await rig.apply(plan_id)
+async def test_a_single_item_is_not_read_a_third_time(rig: Rig, world: World) -> None:
+    plan_id = await rig.applied([item(1, "u0", world)])
     assert rig.states(plan_id) == [S.APPLIED]
 
 
-async def test_a_plan_that_declares_a_revert_takes_the_others_back(
-    rig: Rig, world: World, autojump_clock: MockClock
-) -> None:
+async def test_a_plan_that_declares_a_revert_takes_the_others_back(rig: Rig, world: World) -> None:
     plan_id = await soaking(rig, world, n=3, on_failure=OnFailure.REVERT)
 
     async def fails_over() -> None:

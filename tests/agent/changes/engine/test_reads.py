@@ -14,7 +14,7 @@ from agent.connectors.base import UnreadableError
 from agent.inventory.book import AS_READ
 from agent.model import Address, Item, Listed, Requirement, Seen, Value
 from agent.services.network import as_read
-from tests.fakes import FakeClock
+from tests.builders.clock import FakeClock
 
 GROUP, USER = Address("radius/main/group/home20"), Address("radius/main/user/alice")
 BEFORE: Value = {"reply:Framed-Pool": (":= cgnat",)}

@@ -12,7 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from agent.changes.engine.sessions import CoalescedSession, Sessions
 from agent.connectors.base import Reach, Session, UnreadableError
 from agent.model import Address, Effect, ProofKind, Replay, Target
-from tests.agent.connectors.fake import FakeConnector, FakeSession, World
+from tests.builders.world import FakeConnector, FakeSession, World
 
 
 class CountingConnector(FakeConnector):

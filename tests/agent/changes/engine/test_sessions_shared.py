@@ -6,12 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 
 import pytest
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 
 from agent.changes.engine import sessions as engine_sessions
 from agent.changes.engine.sessions import CoalescedSession
 from agent.connectors.base import NOTHING_EARLIER, Busy, Earlier, Reply, UnreadableError
 from agent.model import Address, Effect, Seen, Target, Ticket
+
+pytestmark = pytest.mark.virtual_time
 
 
 class SlowSession:
@@ -54,7 +56,7 @@ class SlowSession:
 A, B, C = Address("a"), Address("b"), Address("c")
 
 
-async def test_a_lone_reader_waits_for_nothing(autojump_clock: MockClock) -> None:
+async def test_a_lone_reader_waits_for_nothing() -> None:
     inner = SlowSession()
     session = CoalescedSession(inner)
     started = trio.current_time()
@@ -63,7 +65,7 @@ async def test_a_lone_reader_waits_for_nothing(autojump_clock: MockClock) -> Non
     assert inner.reads == [[A, B]]
 
 
-async def test_those_who_come_meanwhile_share_the_next_read(autojump_clock: MockClock) -> None:
+async def test_those_who_come_meanwhile_share_the_next_read() -> None:
     inner = SlowSession()
     session = CoalescedSession(inner)
     got: list[str] = []
@@ -83,7 +85,7 @@ async def test_those_who_come_meanwhile_share_the_next_read(autojump_clock: Mock
     assert sorted(got) == ["1"] + ["2"] * 51  # never a value that was read before it asked
 
 
-async def test_a_reader_that_shares_waits_once(autojump_clock: MockClock) -> None:
+async def test_a_reader_that_shares_waits_once() -> None:
     class Steps(trio.abc.Instrument):
         def __init__(self) -> None:
             self.count: dict[str, int] = {}
@@ -108,13 +110,13 @@ async def test_a_reader_that_shares_waits_once(autojump_clock: MockClock) -> Non
     assert [steps.count[f"other {n}"] for n in range(3)] == [2, 2, 2]  # begin, and end
 
 
-async def test_read_after_read_sees_a_fresh_value(autojump_clock: MockClock) -> None:
+async def test_read_after_read_sees_a_fresh_value() -> None:
     session = CoalescedSession(SlowSession())
     assert (await session.read([A]))[A].value == {"read": "1"}
     assert (await session.read([A]))[A].value == {"read": "2"}
 
 
-async def test_large_rounds_are_cut(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_large_rounds_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_sessions, "BULK_MAX", 10)
     inner = SlowSession()
     wanted = [Address(str(n)) for n in range(25)]
@@ -123,7 +125,7 @@ async def test_large_rounds_are_cut(autojump_clock: MockClock, monkeypatch: pyte
     assert list(seen) == wanted
 
 
-async def test_an_unreadable_target_is_told_to_all_and_the_next_round_reads_again(autojump_clock: MockClock) -> None:
+async def test_an_unreadable_target_is_told_to_all_and_the_next_round_reads_again() -> None:
     inner = SlowSession()
     session = CoalescedSession(inner)
     inner.broken = True
@@ -146,7 +148,7 @@ async def test_an_unreadable_target_is_told_to_all_and_the_next_round_reads_agai
     assert (await session.read([A]))[A].value == {"read": "3"}
 
 
-async def test_a_cancelled_leader_finishes_for_the_others(autojump_clock: MockClock) -> None:
+async def test_a_cancelled_leader_finishes_for_the_others() -> None:
     inner = SlowSession()
     session = CoalescedSession(inner)
     got: list[Address] = []
@@ -168,7 +170,7 @@ async def test_a_cancelled_leader_finishes_for_the_others(autojump_clock: MockCl
     assert got == [B]
 
 
-async def test_cancelled_waiters_leave_the_round_to_the_next(autojump_clock: MockClock) -> None:
+async def test_cancelled_waiters_leave_the_round_to_the_next() -> None:
     inner = SlowSession()
     session = CoalescedSession(inner)
 

@@ -10,17 +10,18 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from agent.changes.authority import stops
 from agent.changes.journal import plans
 from agent.connectors.base import Busy, Reach
 from agent.model import Address, Effect, Item, ItemState, Seen, Ticket, Verdict
 from agent.store.db import Command
-from tests.agent.changes.rig import CrashingStore, Rig, item
-from tests.agent.connectors.fake import FakeSession, World
-from tests.fakes import FakeClock
+from tests.builders.clock import FakeClock
+from tests.builders.job import CrashingStore, Rig, item
+from tests.builders.world import FakeSession, World
 from trust.statements import Cancel, Freeze, FreezeScope
+
+pytestmark = pytest.mark.virtual_time
 
 S = ItemState
 
@@ -59,8 +60,7 @@ def world_with(*faults: str, online: bool = True, redials: bool = True) -> World
 async def listed(folder: Path, world: World, one: Item, reach: Reach = Reach.DIAL) -> tuple[list[str], S]:
     """Run an item; return the names of the commands of its run, and its state."""
     rig = Rig(folder, world, FakeClock(), reach, store_type=ListingStore)
-    plan_id = await rig.save_plan([one])
-    await rig.consume(plan_id)
+    plan_id = await rig.consumed([one])
     rig.store.names = []  # type: ignore[attr-defined]  # the store's type is the listing one
 
     async def calls_in() -> None:
@@ -98,12 +98,12 @@ WAYS: Mapping[str, tuple[Callable[[World], Item], World, list[str], S]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_commands_of_an_item(tmp_path: Path, autojump_clock: MockClock, way: str) -> None:
+async def test_commands_of_an_item(tmp_path: Path, way: str) -> None:
     make, world, names, state = WAYS[way]
     assert await listed(tmp_path, world, make(world)) == (names, state)
 
 
-async def test_an_item_of_a_device_that_calls_in_owes_nothing(tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_an_item_of_a_device_that_calls_in_owes_nothing(tmp_path: Path) -> None:
     """It may be away for days: its outcome is durable before anything else is asked of it."""
     world = world_with()
     names, state = await listed(tmp_path, world, whole(world), Reach.ARRIVE)
@@ -116,8 +116,7 @@ async def test_an_item_of_a_device_that_calls_in_owes_nothing(tmp_path: Path, au
 
 async def begun(folder: Path) -> tuple[Rig, bytes]:
     rig = Rig(folder, world_with(), FakeClock())
-    plan_id = await rig.save_plan([whole(rig.world)])
-    await rig.consume(plan_id)
+    plan_id = await rig.consumed([whole(rig.world)])
     return rig, plan_id
 
 
@@ -125,7 +124,7 @@ def verdicts(rig: Rig, plan_id: bytes) -> list[tuple[int, Verdict | None]]:
     return [(row.n, row.verdict) for row in plans.steps(rig.store.reader, plan_id)]
 
 
-async def test_a_refused_next_step_leaves_the_outcome_before_it(tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_a_refused_next_step_leaves_the_outcome_before_it(tmp_path: Path) -> None:
     rig, plan_id = await begun(tmp_path)
     cancel = Cancel("1" * 32, "4" * 32, (rig.loaded(plan_id).row.digest.hex(),), "joseph", 0)
 
@@ -142,9 +141,7 @@ async def test_a_refused_next_step_leaves_the_outcome_before_it(tmp_path: Path, 
     rig.close()
 
 
-async def test_an_outcome_is_durable_before_a_busy_target_is_waited_for(
-    tmp_path: Path, autojump_clock: MockClock
-) -> None:
+async def test_an_outcome_is_durable_before_a_busy_target_is_waited_for(tmp_path: Path) -> None:
     rig, plan_id = await begun(tmp_path)
 
     def busy_from_now_on(ticket: Ticket) -> None:
@@ -161,7 +158,7 @@ async def test_an_outcome_is_durable_before_a_busy_target_is_waited_for(
 
 
 async def test_an_outcome_is_durable_when_the_agent_is_stopped_before_the_next_step(
-    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def hangs(session: FakeSession, effect: Effect, earlier: object) -> Mapping[Address, Seen]:
         await trio.sleep_forever()
@@ -177,9 +174,7 @@ async def test_an_outcome_is_durable_when_the_agent_is_stopped_before_the_next_s
     rig.close()
 
 
-async def test_an_item_that_is_frozen_before_it_began_holds_no_address(
-    tmp_path: Path, autojump_clock: MockClock
-) -> None:
+async def test_an_item_that_is_frozen_before_it_began_holds_no_address(tmp_path: Path) -> None:
     rig, plan_id = await begun(tmp_path)
     freeze = Freeze("1" * 32, "5" * 32, FreezeScope.ALL, "", "joseph", 0)
     await rig.store.run(stops.RecordFreeze(freeze, bytes(32), b"e", rig.recorder.record(None, {})))
@@ -189,9 +184,7 @@ async def test_an_item_that_is_frozen_before_it_began_holds_no_address(
     rig.close()
 
 
-async def test_addresses_are_held_from_the_first_about_to_to_the_last_move(
-    tmp_path: Path, autojump_clock: MockClock
-) -> None:
+async def test_addresses_are_held_from_the_first_about_to_to_the_last_move(tmp_path: Path) -> None:
     rig, plan_id = await begun(tmp_path)
     seen: Counter[tuple[S, int]] = Counter()
 
@@ -207,9 +200,7 @@ async def test_addresses_are_held_from_the_first_about_to_to_the_last_move(
 
 
 @pytest.mark.parametrize(("online", "state"), [(False, S.APPLIED), (True, S.STALE)])
-async def test_a_reason_is_recorded_only_while_its_login_is_as_wanted(
-    tmp_path: Path, online: bool, state: S, autojump_clock: MockClock
-) -> None:
+async def test_a_reason_is_recorded_only_while_its_login_is_as_wanted(tmp_path: Path, online: bool, state: S) -> None:
     """Previewed as rejected and offline; somebody is online when it runs: that is not what was approved."""
     world = world_with(online=online)
     one = whole(world)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from agent.changes.authority import stops
 from agent.changes.journal.moments import SendWindow
 from agent.connectors.base import Reach
 from agent.model import ItemState, Pace, Wave
 from agent.reasons import RefusalReason
-from tests.agent.changes.rig import Rig, item
-from tests.agent.connectors.fake import World
-from tests.fakes import FakeClock
+from tests.builders.clock import FakeClock
+from tests.builders.job import Rig, apply, item
+from tests.builders.world import World
 from trust.statements import Cancel, OnFailure
+
+pytestmark = pytest.mark.virtual_time
 
 S = ItemState
 CLOSED = SendWindow(None, "waits for the window: Sat 02:00 EAT")
@@ -26,9 +27,7 @@ OPEN = SendWindow(0)
 
 @pytest.fixture(params=[Reach.DIAL, Reach.ARRIVE])
 def rig(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rig]:
-    world = World()
-    for n in range(6):
-        world.add(f"u{n}")
+    world = World.of(*(f"u{n}" for n in range(6)))
     rig = Rig(tmp_path, world, FakeClock(), request.param)
     rig.without_fsync()
     yield rig
@@ -42,23 +41,7 @@ async def consumed(rig: Rig, n: int, **plan: object) -> bytes:
     return plan_id
 
 
-async def apply(rig: Rig, plan_id: bytes, also: Callable[[], Awaitable[None]]) -> str:
-    """Apply a plan, with a device that calls in every 10 s."""
-
-    async def call_in() -> None:
-        while True:
-            rig.connector.calls_in.set()
-            await trio.sleep(10)
-
-    async def both() -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(call_in)
-            nursery.start_soon(also)
-
-    return await rig.apply(plan_id, both)
-
-
-async def test_nothing_is_sent_before_the_next_opening(rig: Rig, autojump_clock: MockClock) -> None:
+async def test_nothing_is_sent_before_the_next_opening(rig: Rig) -> None:
     """An item waits outside the window, holds no address, and is sent once it opens."""
     rig.send_window = lambda _: CLOSED
     plan_id = await consumed(rig, 2)
@@ -76,9 +59,7 @@ async def test_nothing_is_sent_before_the_next_opening(rig: Rig, autojump_clock:
 
 
 @pytest.mark.parametrize("rig", [Reach.ARRIVE], indirect=True)
-async def test_a_window_that_closes_before_the_device_calls_in_keeps_it_waiting(
-    rig: Rig, autojump_clock: MockClock
-) -> None:
+async def test_a_window_that_closes_before_the_device_calls_in_keeps_it_waiting(rig: Rig) -> None:
     """The window was open when the item began to wait; it is looked at again right before the send."""
     plan_id = await consumed(rig, 1)
     kept: list[object] = []
@@ -99,7 +80,7 @@ async def test_a_window_that_closes_before_the_device_calls_in_keeps_it_waiting(
     assert (kept, rig.states(plan_id)) == ([S.WAITING, 0], [S.APPLIED])
 
 
-async def test_a_window_that_closes_in_the_middle_keeps_the_rest(rig: Rig, autojump_clock: MockClock) -> None:
+async def test_a_window_that_closes_in_the_middle_keeps_the_rest(rig: Rig) -> None:
     """The item that was begun is finished; those after it wait, and the run is not stopped."""
     sent: list[int] = []
 
@@ -121,7 +102,7 @@ async def test_a_window_that_closes_in_the_middle_keeps_the_rest(rig: Rig, autoj
     assert rig.states(plan_id) == [S.APPLIED] * 3
 
 
-async def test_a_window_that_does_not_open_before_the_deadline_ends_it(rig: Rig, autojump_clock: MockClock) -> None:
+async def test_a_window_that_does_not_open_before_the_deadline_ends_it(rig: Rig) -> None:
     """Expired, nothing sent, and the reason is the window."""
     rig.send_window = lambda _: CLOSED
     plan_id = await consumed(rig, 1, run_for_s=60)
@@ -132,7 +113,7 @@ async def test_a_window_that_does_not_open_before_the_deadline_ends_it(rig: Rig,
     assert rig.store.reader.execute("SELECT count(*) FROM step").fetchone()[0] == 0
 
 
-async def test_a_cancel_ends_the_waiting_for_a_window(rig: Rig, autojump_clock: MockClock) -> None:
+async def test_a_cancel_ends_the_waiting_for_a_window(rig: Rig) -> None:
     """Cancelled while it waits for its window."""
     rig.send_window = lambda _: CLOSED
     plan_id = await consumed(rig, 1)
@@ -148,7 +129,7 @@ async def test_a_cancel_ends_the_waiting_for_a_window(rig: Rig, autojump_clock: 
 
 
 @pytest.mark.parametrize("rig", [Reach.DIAL], indirect=True)
-async def test_what_a_window_kept_out_goes_before_the_next_wave(rig: Rig, autojump_clock: MockClock) -> None:
+async def test_what_a_window_kept_out_goes_before_the_next_wave(rig: Rig) -> None:
     """Waves show something first: an item that its window kept out of one is not overtaken by those after it."""
     sent: list[int] = []
 
@@ -173,9 +154,7 @@ async def test_what_a_window_kept_out_goes_before_the_next_wave(rig: Rig, autoju
 
 
 @pytest.mark.parametrize("rig", [Reach.ARRIVE], indirect=True)
-async def test_a_device_that_stays_away_once_its_window_is_open_is_why_it_expired(
-    rig: Rig, autojump_clock: MockClock
-) -> None:
+async def test_a_device_that_stays_away_once_its_window_is_open_is_why_it_expired(rig: Rig) -> None:
     rig.send_window = lambda _: CLOSED
     plan_id = await consumed(rig, 1, run_for_s=120)
 
@@ -190,9 +169,7 @@ async def test_a_device_that_stays_away_once_its_window_is_open_is_why_it_expire
 
 
 @pytest.mark.parametrize("rig", [Reach.ARRIVE], indirect=True)
-async def test_an_item_that_begins_to_wait_at_the_deadline_names_its_window(
-    rig: Rig, autojump_clock: MockClock
-) -> None:
+async def test_an_item_that_begins_to_wait_at_the_deadline_names_its_window(rig: Rig) -> None:
     """Of those that began to wait before, each names the window; so does one whose turn comes only then."""
     rig.send_window = lambda _: CLOSED
     plan_id = await consumed(rig, 3, run_for_s=60, waves=[Wave(1, 1, 0), Wave(2, 3, 0)], on_failure=OnFailure.CONTINUE)

@@ -17,10 +17,10 @@ from agent.changes.journal.machine import Gate
 from agent.model import ItemState
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
-from tests.agent.changes import rig as rigs
-from tests.agent.changes.rig import Rig, item
-from tests.agent.connectors.fake import World
-from tests.fakes import FakeClock
+from tests.builders import job as rigs
+from tests.builders.clock import FakeClock
+from tests.builders.job import Rig, item
+from tests.builders.world import World
 from trust.leaf import LeafKind
 from trust.statements import Cancel
 

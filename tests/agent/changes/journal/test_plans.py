@@ -12,17 +12,15 @@ from agent.changes.journal.machine import Event, Gate
 from agent.model import ItemState
 from agent.store.errors import LogCorruptError
 from agent.store.vault import Vault
-from tests.agent.changes.rig import STORE_KEY, Rig, item
-from tests.agent.connectors.fake import World
-from tests.fakes import FakeClock
+from tests.builders.clock import FakeClock
+from tests.builders.job import STORE_KEY, Rig, item
+from tests.builders.world import World
 from trust.leaf import LeafKind
 
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
-    world = World()
-    for n in range(3):
-        world.add(f"u{n}")
+    world = World.of(*(f"u{n}" for n in range(3)))
     rig = Rig(tmp_path, world, FakeClock())
     rig.without_fsync()
     yield rig

@@ -10,20 +10,15 @@ import pytest
 
 from agent.changes.journal import request
 from agent.changes.journal.request import SETTINGS_MAX, RequestError
-from tests.people import People, trusted
+from tests.builders.people import AGENT, ID, PEOPLE, TRUST
 from trust import statements
 from trust.envelope import Envelope
-from trust.keys import SigningKey
 from trust.policy import Action
 from trust.seal import SealingKey, open_sealed_untrusted
 from trust.sealed_secret import seal_secret
 from trust.statements import Intent, IntentSubject, OnFailure, OnStale
 
-AGENT, ID = "0a" * 16, "0b" * 16
 KEY = SealingKey(b"\1" * 32)
-PEOPLE = People()
-KEYS = SigningKey.generate(), SigningKey.generate()
-TRUST = PEOPLE.trust(trusted(AGENT, "noc-1", KEYS[0], "ispagents.local/agent/noc-1", KEYS[1]))
 
 
 def signed(sealed: Mapping[str, str]) -> Envelope:

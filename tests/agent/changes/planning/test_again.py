@@ -14,8 +14,7 @@ from agent.changes.journal.machine import EXIT_CODES, ChangeState, Gate
 from agent.changes.journal.request import Ask, RequestError, check_ask, local
 from agent.model import SuspensionReason, TariffChange
 from agent.store.errors import RefusedCommandError
-from tests.agent.changes.cloud_office import MARIA_UID, Desk, Office, office_in
-from tests.agent.changes.test_worker import approved, finished, work
+from tests.builders.office import MARIA_UID, Desk, Office, approved, finished, office_in, work
 from trust.leaf import LeafKind
 from trust.policy import Action
 
@@ -83,28 +82,26 @@ async def test_the_tariff_comes_along(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("gate", "kind"), [(Gate.EXPIRED, LeafKind.PLAN_VOID), (Gate.VOID, LeafKind.PLAN_VOID)])
-async def test_a_plan_that_was_never_used_is_its_own_rest(tmp_path: Path, gate: Gate, kind: LeafKind) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        old = await asked(office, Ask(Action.SUSPEND, ("C-1", "C-2/home")))
-        await office.store.run(SetGate(old.plan_id, gate, kind))
-        row = await asked(office, Ask(Action.SUSPEND, change=old.short))
-        assert listed(office, row) == {"C-1/home": "planned", "C-2/home": "planned"}
+async def test_a_plan_that_was_never_used_is_its_own_rest(office: Office, gate: Gate, kind: LeafKind) -> None:
+    old = await asked(office, Ask(Action.SUSPEND, ("C-1", "C-2/home")))
+    await office.store.run(SetGate(old.plan_id, gate, kind))
+    row = await asked(office, Ask(Action.SUSPEND, change=old.short))
+    assert listed(office, row) == {"C-1/home": "planned", "C-2/home": "planned"}
 
 
-async def test_what_is_not_over_or_was_rejected_or_is_another_verb_is_refused(tmp_path: Path) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        old = await asked(office, Ask(Action.SUSPEND, ("C-1",)))
-        with pytest.raises(RequestError, match="expected a change that is over and was not rejected, it is open"):
-            await asked(office, Ask(Action.SUSPEND, change=old.short))
-        await office.store.run(SetGate(old.plan_id, Gate.REJECTED, LeafKind.REJECTION))
-        with pytest.raises(RequestError, match="it is rejected"):
-            await asked(office, Ask(Action.SUSPEND, change=old.short))
-        other = await asked(office, Ask(Action.SUSPEND, ("C-2/home",)))
-        await office.store.run(SetGate(other.plan_id, Gate.EXPIRED, LeafKind.PLAN_VOID))
-        with pytest.raises(RequestError, match="expected the rest of a restore, it is a suspend"):
-            await asked(office, Ask(Action.RESTORE, change=other.short))
-        with pytest.raises(RefusedCommandError, match="there is no change"):
-            await asked(office, Ask(Action.SUSPEND, change="ZZZZZ"))
+async def test_what_is_not_over_or_was_rejected_or_is_another_verb_is_refused(office: Office) -> None:
+    old = await asked(office, Ask(Action.SUSPEND, ("C-1",)))
+    with pytest.raises(RequestError, match="expected a change that is over and was not rejected, it is open"):
+        await asked(office, Ask(Action.SUSPEND, change=old.short))
+    await office.store.run(SetGate(old.plan_id, Gate.REJECTED, LeafKind.REJECTION))
+    with pytest.raises(RequestError, match="it is rejected"):
+        await asked(office, Ask(Action.SUSPEND, change=old.short))
+    other = await asked(office, Ask(Action.SUSPEND, ("C-2/home",)))
+    await office.store.run(SetGate(other.plan_id, Gate.EXPIRED, LeafKind.PLAN_VOID))
+    with pytest.raises(RequestError, match="expected the rest of a restore, it is a suspend"):
+        await asked(office, Ask(Action.RESTORE, change=other.short))
+    with pytest.raises(RefusedCommandError, match="there is no change"):
+        await asked(office, Ask(Action.SUSPEND, change="ZZZZZ"))
 
 
 @pytest.mark.parametrize(
@@ -148,14 +145,13 @@ async def test_what_needs_a_person_comes_with_its_command(tmp_path: Path, state:
             await asked(office, Ask(Action.SUSPEND, change=old.short))
 
 
-async def test_a_service_that_is_gone_is_named(tmp_path: Path) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        old = await asked(office, Ask(Action.SUSPEND, ("C-1", "C-2/home")))
-        await office.store.run(SetGate(old.plan_id, Gate.EXPIRED, LeafKind.PLAN_VOID))
-        office.store._con.execute("DELETE FROM service WHERE ref = 'C-1/home'")
-        rest = await office.daemon.api.parts.intake.rest(old.short)
-        assert rest.refs == ("C-2/home",)
-        assert [(o.service, o.why) for o in rest.left_out] == [("C-1/home", "no longer in the subscriber list")]
+async def test_a_service_that_is_gone_is_named(office: Office) -> None:
+    old = await asked(office, Ask(Action.SUSPEND, ("C-1", "C-2/home")))
+    await office.store.run(SetGate(old.plan_id, Gate.EXPIRED, LeafKind.PLAN_VOID))
+    office.store._con.execute("DELETE FROM service WHERE ref = 'C-1/home'")
+    rest = await office.daemon.api.parts.intake.rest(old.short)
+    assert rest.refs == ("C-2/home",)
+    assert [(o.service, o.why) for o in rest.left_out] == [("C-1/home", "no longer in the subscriber list")]
 
 
 @pytest.mark.parametrize(
@@ -167,12 +163,11 @@ def test_an_ask_names_services_or_a_change(ask: Ask) -> None:
         check_ask(ask)
 
 
-async def test_a_desk_asks_for_the_rest_by_the_change_alone(tmp_path: Path) -> None:
+async def test_a_desk_asks_for_the_rest_by_the_change_alone(office: Office) -> None:
     """The desk knows no services: its intent names the change, and the agent decides what its rest is."""
-    async with office_in(tmp_path, Desk()) as office:
-        old = await asked(office, Ask(Action.SUSPEND, ("C-1", "C-2/home")))
-        await office.store.run(SetGate(old.plan_id, Gate.EXPIRED, LeafKind.PLAN_VOID))
-        await office.receive("intent", office.sealed(office.intent(change=old.plan_id.hex())))
-        new = office.row()
-        assert new.plan_id != old.plan_id
-        assert listed(office, new) == {"C-1/home": "planned", "C-2/home": "planned"}
+    old = await asked(office, Ask(Action.SUSPEND, ("C-1", "C-2/home")))
+    await office.store.run(SetGate(old.plan_id, Gate.EXPIRED, LeafKind.PLAN_VOID))
+    await office.receive("intent", office.sealed(office.intent(change=old.plan_id.hex())))
+    new = office.row()
+    assert new.plan_id != old.plan_id
+    assert listed(office, new) == {"C-1/home": "planned", "C-2/home": "planned"}

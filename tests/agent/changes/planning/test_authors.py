@@ -10,20 +10,9 @@ from typing import Any
 import pytest
 
 from agent.runtime.errors import HttpError
-from tests.agent.changes.authority.test_standings import given
-from tests.agent.changes.planning.test_intake import done, item_of
-from tests.agent.connectors.fake import World
-from tests.agent.lists import billing_says
-from tests.agent.test_api import CSV, JOSEPH, OTHER, Agent, agent_in, chain_time
-
-
-@pytest.fixture
-def world() -> World:
-    world = World()
-    for n in range(8):
-        world.add(f"u{n}")
-        world.values[world.user(f"u{n}")] = {"plan": "20M"}
-    return world
+from tests.builders.agent import CSV, JOSEPH, OTHER, Agent, agent_in, chain_time, done, given, item_of
+from tests.builders.subscribers import billing_says
+from tests.builders.world import World
 
 
 async def imported(agent: Agent, *lines: str, dry_run: bool = False, uid: int = 4242) -> Any:
@@ -48,18 +37,17 @@ async def shown(agent: Agent, change: str) -> Any:
 # --- evidence ---
 
 
-async def test_H1_a_payment_that_the_requester_imports_is_no_evidence(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await done(agent, "suspend", "C-1")
-        await given(agent)
-        await imported(agent, "C-1,Amina Hassan,home,u0,fake,20M,,0,0.00,2025-10-03,%(now)s,%(now)s")
-        forged = await agent.ask("restore", "C-1")
-        assert (forged["class"], forged["gate"]) == ("low", "open"), "it waits for a person"
-        assert "imported by hand by maria" in item_of(forged)["display"]["why"]
-        assert world.values[world.user("u0")]["suspended"] == "yes"
-        await billing_says(agent, b"C-1,Amina Hassan,home,u0,fake,20M,,0,0.00,2025-10-03,%(now)s,%(now)s")
-        real = await agent.ask("restore", "C-1")
-        assert (real["class"], real["gate"]) == ("restore", "approved")
+async def test_H1_a_payment_that_the_requester_imports_is_no_evidence(agent: Agent, world: World) -> None:
+    await done(agent, "suspend", "C-1")
+    await given(agent)
+    await imported(agent, "C-1,Amina Hassan,home,u0,fake,20M,,0,0.00,2025-10-03,%(now)s,%(now)s")
+    forged = await agent.ask("restore", "C-1")
+    assert (forged["class"], forged["gate"]) == ("low", "open"), "it waits for a person"
+    assert "imported by hand by maria" in item_of(forged)["display"]["why"]
+    assert world.values[world.user("u0")]["suspended"] == "yes"
+    await billing_says(agent, b"C-1,Amina Hassan,home,u0,fake,20M,,0,0.00,2025-10-03,%(now)s,%(now)s")
+    real = await agent.ask("restore", "C-1")
+    assert (real["class"], real["gate"]) == ("restore", "approved")
 
 
 # --- who is reached ---
@@ -70,135 +58,122 @@ RELABEL = (
 )
 
 
-async def test_H2_a_login_moved_to_an_invented_debtor_waits_for_an_approval(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        answer = await imported(agent, *RELABEL)
-        assert (answer["added"], answer["changed_count"], answer["edits_count"]) == (0, 0, 2)
-        assert {edit["ref"]: edit["fields"] for edit in answer["edits"]} == {
-            "C-3/home": ["login: u3 > u7", "protected: hospital > -"],
-            "C-9/home": ["login: that of C-3/home > u3"],
-        }
-        clinic = await service(agent, "C-3")
-        assert (clinic["login"], clinic["protected"]) == ("u3", "hospital")
-        assert "C-9/home" not in await refs(agent)
-        change = await shown(agent, answer["change"])
-        assert (change["gate"], change["requester"], change["class"]) == ("open", "maria", "low")
-        first, second = item_of(change), item_of(change, 2)
-        assert first["desired"] == ["was-login=u3", "login=u7", "was-protected=hospital", "protected="]
-        assert second["display"]["why"].startswith("the login u3 was that of C-3/home")
-        assert not (await agent.approve(change, "maria"))["accepted"], "who asked does not approve"
-        assert (await agent.approve(change, "joseph"))["accepted"]
-        over = await agent.end(change)
-        assert [i["state"] for i in over["items"]] == ["applied", "applied"]
-        clinic = await service(agent, "C-3")
-        assert (clinic["login"], clinic["protected"]) == ("u7", "")
+async def test_H2_a_login_moved_to_an_invented_debtor_waits_for_an_approval(agent: Agent) -> None:
+    answer = await imported(agent, *RELABEL)
+    assert (answer["added"], answer["changed_count"], answer["edits_count"]) == (0, 0, 2)
+    assert {edit["ref"]: edit["fields"] for edit in answer["edits"]} == {
+        "C-3/home": ["login: u3 > u7", "protected: hospital > -"],
+        "C-9/home": ["login: that of C-3/home > u3"],
+    }
+    clinic = await service(agent, "C-3")
+    assert (clinic["login"], clinic["protected"]) == ("u3", "hospital")
+    assert "C-9/home" not in await refs(agent)
+    change = await shown(agent, answer["change"])
+    assert (change["gate"], change["requester"], change["class"]) == ("open", "maria", "low")
+    first, second = item_of(change), item_of(change, 2)
+    assert first["desired"] == ["was-login=u3", "login=u7", "was-protected=hospital", "protected="]
+    assert second["display"]["why"].startswith("the login u3 was that of C-3/home")
+    assert not (await agent.approve(change, "maria"))["accepted"], "who asked does not approve"
+    assert (await agent.approve(change, "joseph"))["accepted"]
+    over = await agent.end(change)
+    assert [i["state"] for i in over["items"]] == ["applied", "applied"]
+    clinic = await service(agent, "C-3")
+    assert (clinic["login"], clinic["protected"]) == ("u7", "")
 
-        cut = await agent.ask("suspend", "C-9")
-        notes = item_of(cut)["display"]["entry"]
-        assert f"its entry: in the inventory since just now by maria in change {answer['change']}" in notes
-
-
-async def test_an_edit_is_taken_back(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        answer = await imported(agent, *RELABEL)
-        change = await shown(agent, answer["change"])
-        await agent.approve(change, "joseph")
-        await agent.end(change)
-        revert = await agent.ask("revert", change=change["id"])
-        await agent.approve(revert, "joseph")
-        assert [i["state"] for i in (await agent.end(revert))["items"]] == ["applied", "applied"]
-        clinic = await service(agent, "C-3")
-        assert (clinic["login"], clinic["protected"]) == ("u3", "hospital")
-        assert "C-9/home" not in await refs(agent)
+    cut = await agent.ask("suspend", "C-9")
+    notes = item_of(cut)["display"]["entry"]
+    assert f"its entry: in the inventory since just now by maria in change {answer['change']}" in notes
 
 
-async def test_an_import_stores_the_rest_and_says_who_changed_a_name(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        answer = await imported(agent, "C-1,Bad Payer,home,u0,fake,20M,,0,34.00,2025-10-03,,%(now)s")
-        assert (answer["changed_count"], answer["edits_count"], "change" in answer) == (1, 0, False)
-        change = await agent.ask("suspend", "C-1", uid=JOSEPH)
-        notes = item_of(change)["display"]["entry"]
-        assert "Amina" not in change["documents"][0], "the head is not sealed under the subscriber's key"
-        assert "name changed just now by maria in an import (was Amina Hassan)" in notes
-        assert "imported by hand by maria" in item_of(change)["display"]["why"]
+async def test_an_edit_is_taken_back(agent: Agent) -> None:
+    answer = await imported(agent, *RELABEL)
+    change = await shown(agent, answer["change"])
+    await agent.approve(change, "joseph")
+    await agent.end(change)
+    revert = await agent.ask("revert", change=change["id"])
+    await agent.approve(revert, "joseph")
+    assert [i["state"] for i in (await agent.end(revert))["items"]] == ["applied", "applied"]
+    clinic = await service(agent, "C-3")
+    assert (clinic["login"], clinic["protected"]) == ("u3", "hospital")
+    assert "C-9/home" not in await refs(agent)
 
 
-async def test_a_batch_says_whose_entries_changed(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await imported(agent, "C-1,Bad Payer,home,u0,fake,20M,,0,34.00,2025-10-03,,%(now)s")
-        change = await agent.ask("suspend", "C-1", "C-2/home", reason="abuse", uid=JOSEPH)
-        notes = json.loads(change["documents"][0])["display"]["notes"]
-        assert "2 in the inventory for less than 7 days, added by maria in an import" in notes
-        assert "C-1/home: name changed by maria in an import" in notes
-        assert "Amina" not in notes
+async def test_an_import_stores_the_rest_and_says_who_changed_a_name(agent: Agent) -> None:
+    answer = await imported(agent, "C-1,Bad Payer,home,u0,fake,20M,,0,34.00,2025-10-03,,%(now)s")
+    assert (answer["changed_count"], answer["edits_count"], "change" in answer) == (1, 0, False)
+    change = await agent.ask("suspend", "C-1", uid=JOSEPH)
+    notes = item_of(change)["display"]["entry"]
+    assert "Amina" not in change["documents"][0], "the head is not sealed under the subscriber's key"
+    assert "name changed just now by maria in an import (was Amina Hassan)" in notes
+    assert "imported by hand by maria" in item_of(change)["display"]["why"]
 
 
-async def test_H2_a_name_that_the_requester_changed_blocks_the_item_until_another_asked(
-    tmp_path: Path, world: World
-) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await imported(agent, "C-1,Bad Payer,home,u0,fake,20M,,0,34.00,2025-10-03,,%(now)s")
-        both = await agent.ask("suspend", "C-1", "C-2/home", reason="abuse")
-        states = {i["service"]: (i["state"], i["reason"]) for i in both["items"]}
-        assert states == {"C-1/home": ("blocked", "own-edit"), "C-2/home": ("planned", "")}
-        with pytest.raises(HttpError, match="nobody else looked since: name by maria; let somebody else ask"):
-            await agent.ask("suspend", "C-1", reason="abuse")
-        unknown = await agent.ask("suspend", "C-1", "C-2/home", reason="abuse", uid=OTHER)
-        first = next(i for i in (await shown(agent, unknown["id"]))["items"] if i["service"] == "C-1/home")
-        assert first["reason"] == "own-edit", "it may be anybody's"
-        looked = await agent.ask("suspend", "C-1", reason="abuse", uid=JOSEPH)
-        await agent.approve(looked, "lena")
-        assert [i["state"] for i in (await agent.end(looked))["items"]] == ["applied"]
-        again = await agent.ask("restore", "C-1", reason="abuse")
-        assert [i["state"] for i in again["items"]] == ["planned"]
+async def test_a_batch_says_whose_entries_changed(agent: Agent) -> None:
+    await imported(agent, "C-1,Bad Payer,home,u0,fake,20M,,0,34.00,2025-10-03,,%(now)s")
+    change = await agent.ask("suspend", "C-1", "C-2/home", reason="abuse", uid=JOSEPH)
+    notes = json.loads(change["documents"][0])["display"]["notes"]
+    assert "2 in the inventory for less than 7 days, added by maria in an import" in notes
+    assert "C-1/home: name changed by maria in an import" in notes
+    assert "Amina" not in notes
 
 
-async def test_what_only_others_changed_blocks_nothing(tmp_path: Path, world: World) -> None:
+async def test_H2_a_name_that_the_requester_changed_blocks_the_item_until_another_asked(agent: Agent) -> None:
+    await imported(agent, "C-1,Bad Payer,home,u0,fake,20M,,0,34.00,2025-10-03,,%(now)s")
+    both = await agent.ask("suspend", "C-1", "C-2/home", reason="abuse")
+    states = {i["service"]: (i["state"], i["reason"]) for i in both["items"]}
+    assert states == {"C-1/home": ("blocked", "own-edit"), "C-2/home": ("planned", "")}
+    with pytest.raises(HttpError, match="nobody else looked since: name by maria; let somebody else ask"):
+        await agent.ask("suspend", "C-1", reason="abuse")
+    unknown = await agent.ask("suspend", "C-1", "C-2/home", reason="abuse", uid=OTHER)
+    first = next(i for i in (await shown(agent, unknown["id"]))["items"] if i["service"] == "C-1/home")
+    assert first["reason"] == "own-edit", "it may be anybody's"
+    looked = await agent.ask("suspend", "C-1", reason="abuse", uid=JOSEPH)
+    await agent.approve(looked, "lena")
+    assert [i["state"] for i in (await agent.end(looked))["items"]] == ["applied"]
+    again = await agent.ask("restore", "C-1", reason="abuse")
+    assert [i["state"] for i in again["items"]] == ["planned"]
+
+
+async def test_what_only_others_changed_blocks_nothing(agent: Agent) -> None:
     """Nor do new services, nor what a person approved as a change of its own."""
-    async with agent_in(tmp_path, world) as agent:
-        await imported(agent, "C-1,Bad Payer,home,u0,fake,20M,,0,34.00,2025-10-03,,%(now)s", uid=JOSEPH)
-        answer = await imported(agent, *RELABEL)
-        change = await shown(agent, answer["change"])
-        await agent.approve(change, "joseph")
-        await agent.end(change)
-        found = await agent.ask("suspend", "C-1", "C-3", "C-9", "C-2/home", reason="abuse")
-        assert {i["state"] for i in found["items"]} == {"planned"}
+    await imported(agent, "C-1,Bad Payer,home,u0,fake,20M,,0,34.00,2025-10-03,,%(now)s", uid=JOSEPH)
+    answer = await imported(agent, *RELABEL)
+    change = await shown(agent, answer["change"])
+    await agent.approve(change, "joseph")
+    await agent.end(change)
+    found = await agent.ask("suspend", "C-1", "C-3", "C-9", "C-2/home", reason="abuse")
+    assert {i["state"] for i in found["items"]} == {"planned"}
 
 
-async def test_a_second_import_asks_for_nothing_twice(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        first = await imported(agent, *RELABEL)
-        again = await imported(agent, *RELABEL)
-        assert "change" not in again
-        assert first["change"] in " ".join(again["edits_refused"])
+async def test_a_second_import_asks_for_nothing_twice(agent: Agent) -> None:
+    first = await imported(agent, *RELABEL)
+    again = await imported(agent, *RELABEL)
+    assert "change" not in again
+    assert first["change"] in " ".join(again["edits_refused"])
 
 
-async def test_a_dry_run_asks_for_nothing(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        answer = await imported(agent, *RELABEL, dry_run=True)
-        assert (answer["edits_count"], "change" in answer) == (2, False)
-        assert await agent.call("GET", "/v1/changes") == []
+async def test_a_dry_run_asks_for_nothing(agent: Agent) -> None:
+    answer = await imported(agent, *RELABEL, dry_run=True)
+    assert (answer["edits_count"], "change" in answer) == (2, False)
+    assert await agent.call("GET", "/v1/changes") == []
 
 
-async def test_a_typo_is_refused_by_name(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        answer = await imported(agent, "C-1,Amina Hassan,home,u0h,fake,20M,,0,,,,")
-        assert "has no such user" in " ".join(answer["edits_refused"])
-        assert (await service(agent, "C-1"))["login"] == "u0"
+async def test_a_typo_is_refused_by_name(agent: Agent) -> None:
+    answer = await imported(agent, "C-1,Amina Hassan,home,u0h,fake,20M,,0,,,,")
+    assert "has no such user" in " ".join(answer["edits_refused"])
+    assert (await service(agent, "C-1"))["login"] == "u0"
 
 
-async def test_a_suspended_service_keeps_its_login(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await done(agent, "suspend", "C-1")
-        answer = await imported(agent, "C-1,Amina Hassan,home,u6,fake,20M,,0,,,,")
-        assert "suspended for debt" in " ".join(answer["edits_refused"])
-        assert (await service(agent, "C-1"))["login"] == "u0"
+async def test_a_suspended_service_keeps_its_login(agent: Agent) -> None:
+    await done(agent, "suspend", "C-1")
+    answer = await imported(agent, "C-1,Amina Hassan,home,u6,fake,20M,,0,,,,")
+    assert "suspended for debt" in " ".join(answer["edits_refused"])
+    assert (await service(agent, "C-1"))["login"] == "u0"
 
 
-async def test_nobody_asks_for_an_edit_but_an_import(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        with pytest.raises(HttpError, match="expected an import"):
-            await agent.ask("subscriber-edit", "C-1", settings={"C-1": "{}"})
+async def test_nobody_asks_for_an_edit_but_an_import(agent: Agent) -> None:
+    with pytest.raises(HttpError, match="expected an import"):
+        await agent.ask("subscriber-edit", "C-1", settings={"C-1": "{}"})
 
 
 async def test_thirty_logins_are_one_change(tmp_path: Path) -> None:

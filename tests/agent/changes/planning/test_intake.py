@@ -14,75 +14,45 @@ from agent.connectors.base import AccessPlan, NetworkState
 from agent.model import Address, Effect, Seen, Service, ServiceState
 from agent.runtime.clock import SystemClock
 from agent.runtime.errors import HttpError
-from tests.agent.connectors.fake import FakeConnector, FakeMethod, World
-from tests.agent.lists import bring
-from tests.agent.test_api import Agent, agent_in, refused
-
-
-@pytest.fixture
-def world() -> World:
-    world = World()
-    for n in range(5):
-        world.add(f"u{n}")
-    return world
-
-
-async def done(agent: Agent, action: str, *refs: str, **more: Any) -> Any:
-    change = await agent.ask(action, *refs, **more)
-    await agent.approve(change, "joseph")
-    return await agent.end(change)
-
-
-async def states(agent: Agent, change: Any) -> list[str]:
-    return [i["state"] for i in (await agent.call("GET", f"/v1/changes/{change['id']}"))["items"]]
-
-
-async def suspended_for(agent: Agent, ref: str) -> Any:
-    return (await agent.call("GET", f"/v1/subscribers/{ref}"))["services"][0]["suspended_for"]
-
-
-def item_of(change: Any, n: int = 1) -> Any:
-    return json.loads(change["documents"][n])
-
+from tests.builders.agent import Agent, agent_in, done, item_of, refused, states, suspended_for
+from tests.builders.subscribers import bring
+from tests.builders.world import FakeConnector, FakeMethod, World
 
 # --- a restore supersedes what would undo it, and nothing else ---
 
 
-async def test_a_restore_supersedes_only_suspensions_for_its_own_reason(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        abuse, debt = await agent.ask("suspend", "C-1", reason="abuse"), await agent.ask("suspend", "C-1")
-        restore = await agent.ask("restore", "C-1")
-        assert debt["id"] in item_of(restore)["display"]["why"]
-        assert abuse["id"] not in item_of(restore)["display"]["why"]
-        await agent.approve(restore, "joseph")
-        await agent.end(restore)
-        assert await states(agent, debt) == ["superseded"]
-        assert await states(agent, abuse) == ["planned"]
+async def test_a_restore_supersedes_only_suspensions_for_its_own_reason(agent: Agent) -> None:
+    abuse, debt = await agent.ask("suspend", "C-1", reason="abuse"), await agent.ask("suspend", "C-1")
+    restore = await agent.ask("restore", "C-1")
+    assert debt["id"] in item_of(restore)["display"]["why"]
+    assert abuse["id"] not in item_of(restore)["display"]["why"]
+    await agent.approve(restore, "joseph")
+    await agent.end(restore)
+    assert await states(agent, debt) == ["superseded"]
+    assert await states(agent, abuse) == ["planned"]
 
 
-async def test_an_item_that_a_restore_cannot_enforce_supersedes_nothing(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await done(agent, "suspend", "C-2/home", reason="request")
-        unsent = await agent.ask("suspend", "C-1", reason="request")
-        await bring(agent, b"C-1,Amina Hassan,home,u0,gone,20M,,0,,,,")  # no access mapping for it any more
-        restore = await agent.ask("restore", "C-1", "C-2/home", reason="request")
-        listed = {item_of(restore, n)["subject"]: item_of(restore, n)["listed"] for n in (1, 2)}
-        assert listed == {"C-2/home": "change", "C-1/home": "blocked"}
-        await agent.approve(restore, "joseph")
-        await agent.end(restore)
-        assert await states(agent, unsent) == ["planned"]
+async def test_an_item_that_a_restore_cannot_enforce_supersedes_nothing(agent: Agent) -> None:
+    await done(agent, "suspend", "C-2/home", reason="request")
+    unsent = await agent.ask("suspend", "C-1", reason="request")
+    await bring(agent, b"C-1,Amina Hassan,home,u0,gone,20M,,0,,,,")  # no access mapping for it any more
+    restore = await agent.ask("restore", "C-1", "C-2/home", reason="request")
+    listed = {item_of(restore, n)["subject"]: item_of(restore, n)["listed"] for n in (1, 2)}
+    assert listed == {"C-2/home": "change", "C-1/home": "blocked"}
+    await agent.approve(restore, "joseph")
+    await agent.end(restore)
+    assert await states(agent, unsent) == ["planned"]
 
 
-async def test_a_restore_supersedes_an_unsent_revert_that_would_suspend_again(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await done(agent, "suspend", "C-1")
-        restored = await done(agent, "restore", "C-1")
-        again = await agent.ask("revert", change=restored["id"])
-        restore = await agent.ask("restore", "C-1")
-        assert again["id"] in item_of(restore)["display"]["why"]
-        await agent.approve(restore, "joseph")
-        await agent.end(restore)
-        assert await states(agent, again) == ["superseded"]
+async def test_a_restore_supersedes_an_unsent_revert_that_would_suspend_again(agent: Agent) -> None:
+    await done(agent, "suspend", "C-1")
+    restored = await done(agent, "restore", "C-1")
+    again = await agent.ask("revert", change=restored["id"])
+    restore = await agent.ask("restore", "C-1")
+    assert again["id"] in item_of(restore)["display"]["why"]
+    await agent.approve(restore, "joseph")
+    await agent.end(restore)
+    assert await states(agent, again) == ["superseded"]
 
 
 # --- one device that is away ---
@@ -133,22 +103,21 @@ async def test_a_revert_goes_on_where_one_device_is_away(tmp_path: Path, world: 
 # --- a revert that ends in a suspension is one ---
 
 
-async def test_to_suspend_again_by_revert_takes_a_second_person_and_the_debt(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        suspended = await done(agent, "suspend", "C-1")
-        assert (await agent.ask("revert", change=suspended["id"], alone=True))["class"] == "alone"
-        restored = await done(agent, "restore", "C-1")
-        with pytest.raises(HttpError, match=r"--alone covers .* that suspends nobody; this is class low: ask without"):
-            await agent.ask("revert", change=restored["id"], alone=True)
-        again = await agent.ask("revert", change=restored["id"])
-        assert again["class"] == "low"
-        assert "owes" in [r["test"] for r in item_of(again)["requires"]]
-        own = await agent.approve(again, "maria")
-        assert (own["accepted"], own["reason"]) == (False, "requester-approves")
-        await bring(agent, b"C-1,Amina Hassan,home,u0,fake,20M,,0,0.00,2025-10-03,%(now)s,%(now)s")
-        await agent.approve(again, "joseph")
-        assert [i["state"] for i in (await agent.end(again))["items"]] == ["skipped"]
-        assert await suspended_for(agent, "C-1") == []
+async def test_to_suspend_again_by_revert_takes_a_second_person_and_the_debt(agent: Agent) -> None:
+    suspended = await done(agent, "suspend", "C-1")
+    assert (await agent.ask("revert", change=suspended["id"], alone=True))["class"] == "alone"
+    restored = await done(agent, "restore", "C-1")
+    with pytest.raises(HttpError, match=r"--alone covers .* that suspends nobody; this is class low: ask without"):
+        await agent.ask("revert", change=restored["id"], alone=True)
+    again = await agent.ask("revert", change=restored["id"])
+    assert again["class"] == "low"
+    assert "owes" in [r["test"] for r in item_of(again)["requires"]]
+    own = await agent.approve(again, "maria")
+    assert (own["accepted"], own["reason"]) == (False, "requester-approves")
+    await bring(agent, b"C-1,Amina Hassan,home,u0,fake,20M,,0,0.00,2025-10-03,%(now)s,%(now)s")
+    await agent.approve(again, "joseph")
+    assert [i["state"] for i in (await agent.end(again))["items"]] == ["skipped"]
+    assert await suspended_for(agent, "C-1") == []
 
 
 @pytest.mark.parametrize(
@@ -159,29 +128,25 @@ async def test_to_suspend_again_by_revert_takes_a_second_person_and_the_debt(tmp
         (b"C-1,Amina Hassan,home,u0,fake,20M,,31,34.00,2025-10-03,,%(now)s", "feeds 31 other subscribers"),
     ],
 )
-async def test_a_revert_suspends_nobody_whom_a_suspension_would_not(
-    tmp_path: Path, world: World, line: bytes, why: str
-) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await done(agent, "suspend", "C-1")
-        restored = await done(agent, "restore", "C-1")
-        await bring(agent, line)
-        err = await refused(agent.ask("revert", change=restored["id"]))
-        assert (err.status, err.code) == (409, "nothing-to-do")
-        assert why in str(err)
+async def test_a_revert_suspends_nobody_whom_a_suspension_would_not(agent: Agent, line: bytes, why: str) -> None:
+    await done(agent, "suspend", "C-1")
+    restored = await done(agent, "restore", "C-1")
+    await bring(agent, line)
+    err = await refused(agent.ask("revert", change=restored["id"]))
+    assert (err.status, err.code) == (409, "nothing-to-do")
+    assert why in str(err)
 
 
-async def test_a_revert_that_rests_on_old_billing_data_suspends_nobody(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        restored: list[Any] = []
-        for reason in ("debt", "abuse"):
-            await done(agent, "suspend", "C-1", reason=reason)
-            restored.append(await done(agent, "restore", "C-1", reason=reason))
-        intake = agent.daemon.api.parts.intake
-        agent.daemon.api.parts = replace(agent.daemon.api.parts, intake=replace(intake, clock=Later()))
-        err = await refused(agent.ask("revert", change=restored[0]["id"]))
-        assert (err.code, "its billing data is 3 h old" in str(err)) == ("nothing-to-do", True)
-        assert (await agent.ask("revert", change=restored[1]["id"]))["class"] == "low"
+async def test_a_revert_that_rests_on_old_billing_data_suspends_nobody(agent: Agent) -> None:
+    restored: list[Any] = []
+    for reason in ("debt", "abuse"):
+        await done(agent, "suspend", "C-1", reason=reason)
+        restored.append(await done(agent, "restore", "C-1", reason=reason))
+    intake = agent.daemon.api.parts.intake
+    agent.daemon.api.parts = replace(agent.daemon.api.parts, intake=replace(intake, clock=Later()))
+    err = await refused(agent.ask("revert", change=restored[0]["id"]))
+    assert (err.code, "its billing data is 3 h old" in str(err)) == ("nothing-to-do", True)
+    assert (await agent.ask("revert", change=restored[1]["id"]))["class"] == "low"
 
 
 async def test_the_age_at_which_billing_data_is_old_is_configured(tmp_path: Path, world: World) -> None:
@@ -235,47 +200,43 @@ async def test_a_changes_state_follows_its_revert(tmp_path: Path, world: World) 
 # --- in doubt nobody is cut off ---
 
 
-async def test_billing_data_in_doubt_suspends_nobody(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        intake = agent.daemon.api.parts.intake
-        billing = replace(intake.billing, doubt=lambda subscriber: "1 broken line" if subscriber == "C-1" else "")
-        doubting = replace(intake, billing=billing)
-        agent.daemon.api.parts = replace(agent.daemon.api.parts, intake=doubting)
-        err = await refused(agent.ask("suspend", "C-1"))
-        assert err.code == "nothing-to-do"
-        assert "1 broken line" in str(err)
-        assert item_of(await agent.ask("suspend", "C-2/home"))["listed"] == "change"
-        assert item_of(await agent.ask("suspend", "C-1", reason="abuse"))["listed"] == "change"
+async def test_billing_data_in_doubt_suspends_nobody(agent: Agent) -> None:
+    intake = agent.daemon.api.parts.intake
+    billing = replace(intake.billing, doubt=lambda subscriber: "1 broken line" if subscriber == "C-1" else "")
+    doubting = replace(intake, billing=billing)
+    agent.daemon.api.parts = replace(agent.daemon.api.parts, intake=doubting)
+    err = await refused(agent.ask("suspend", "C-1"))
+    assert err.code == "nothing-to-do"
+    assert "1 broken line" in str(err)
+    assert item_of(await agent.ask("suspend", "C-2/home"))["listed"] == "change"
+    assert item_of(await agent.ask("suspend", "C-1", reason="abuse"))["listed"] == "change"
 
 
-async def test_what_hangs_on_a_service_is_left_alone_or_said(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await bring(agent, b"C-2,Joao Silva,home,u1,fake,20M,,31,,,,")
-        change = await agent.ask("disconnect", "C-1", "C-2/home", "C-3")
-        found = {item_of(change, n)["subject"]: item_of(change, n) for n in (1, 2, 3)}
-        assert [found[r]["listed"] for r in ("C-1/home", "C-2/home", "C-3/home")] == ["change", "excluded", "excluded"]
-        assert found["C-2/home"]["display"]["why_not"] == "feeds 31 other subscribers"
-        assert found["C-3/home"]["display"]["why_not"] == "protected: hospital"
-        change = await agent.ask("set-plan", "C-1", "C-2/home", "C-3", tariff="50M")
-        assert json.loads(change["documents"][0])["display"]["look"] == "2 protected, or feeding others"
-        whys = {item_of(change, n)["subject"]: item_of(change, n)["display"]["why"] for n in (1, 2, 3)}
-        assert whys["C-3/home"] == "20M to 50M · protected: hospital"
+async def test_what_hangs_on_a_service_is_left_alone_or_said(agent: Agent) -> None:
+    await bring(agent, b"C-2,Joao Silva,home,u1,fake,20M,,31,,,,")
+    change = await agent.ask("disconnect", "C-1", "C-2/home", "C-3")
+    found = {item_of(change, n)["subject"]: item_of(change, n) for n in (1, 2, 3)}
+    assert [found[r]["listed"] for r in ("C-1/home", "C-2/home", "C-3/home")] == ["change", "excluded", "excluded"]
+    assert found["C-2/home"]["display"]["why_not"] == "feeds 31 other subscribers"
+    assert found["C-3/home"]["display"]["why_not"] == "protected: hospital"
+    change = await agent.ask("set-plan", "C-1", "C-2/home", "C-3", tariff="50M")
+    assert json.loads(change["documents"][0])["display"]["look"] == "2 protected, or feeding others"
+    whys = {item_of(change, n)["subject"]: item_of(change, n)["display"]["why"] for n in (1, 2, 3)}
+    assert whys["C-3/home"] == "20M to 50M · protected: hospital"
 
 
-async def test_the_preview_says_when_it_ends_and_by_which_clock(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        display = json.loads((await agent.ask("suspend", "C-1"))["documents"][0])["display"]
-        assert " UTC" in display["until"]
-        assert " UTC" in display["ends"]
-        assert "window" not in display  # the policy here has none
+async def test_the_preview_says_when_it_ends_and_by_which_clock(agent: Agent) -> None:
+    display = json.loads((await agent.ask("suspend", "C-1"))["documents"][0])["display"]
+    assert " UTC" in display["until"]
+    assert " UTC" in display["ends"]
+    assert "window" not in display  # the policy here has none
 
 
 # --- what the network reads today ---
 
 
-async def test_a_login_that_is_rejected_today_is_shown_so(tmp_path: Path, world: World) -> None:
+async def test_a_login_that_is_rejected_today_is_shown_so(agent: Agent, world: World) -> None:
     """Staff disabled it in another tool: the preview says so before anything else of its present state."""
-    async with agent_in(tmp_path, world) as agent:
-        world.values[world.user("u0")] = {"plan": "20M", "rejected": "disabled by staff"}
-        plan = await agent.ask("set-plan", "C-1", tariff="50M")
-        assert item_of(plan)["display"]["now"] == "login is rejected today: disabled by staff"
+    world.values[world.user("u0")] = {"plan": "20M", "rejected": "disabled by staff"}
+    plan = await agent.ask("set-plan", "C-1", tariff="50M")
+    assert item_of(plan)["display"]["now"] == "login is rejected today: disabled by staff"

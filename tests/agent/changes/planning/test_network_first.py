@@ -8,25 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
 import trio
 
 from agent.connectors.base import AccessPlan, NetworkState
 from agent.model import Address, Seen, Service, ServiceState
-from tests.agent.changes.planning.test_intake import done, item_of, states, suspended_for
-from tests.agent.connectors.fake import FakeConnector, FakeMethod, World
-from tests.agent.test_api import Agent, agent_in, refused
+from tests.builders.agent import Agent, agent_in, done, item_of, refused, states, suspended_for
+from tests.builders.world import FakeConnector, FakeMethod, World
 
 ACTIVE = {"plan": "20M"}
 SUSPENDED = {"plan": "20M", "suspended": "yes"}
-
-
-@pytest.fixture
-def world() -> World:
-    world = World()
-    for n in range(5):
-        world.add(f"u{n}")
-    return world
 
 
 def by_hand(world: World, row: Mapping[str, str]) -> None:
@@ -44,28 +34,26 @@ async def outcome_of(agent: Agent, change: Any) -> tuple[str, str]:
 # --- a suspension that somebody took away by hand ---
 
 
-async def test_a_recorded_reason_is_enforced_again_when_it_is_asked_for_once_more(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await done(agent, "suspend", "C-1")
-        by_hand(world, ACTIVE)
-        again = await agent.ask("suspend", "C-1")
-        item = item_of(again)
-        assert item["display"]["why"] == (
-            "already suspended for debt: the network does not read so, and it is enforced again"
-        )
-        await agent.approve(again, "joseph")
-        await agent.end(again)
-        assert await states(agent, again) == ["applied"]
-        assert (world.values[world.user("u0")], world.kicks) == (SUSPENDED, ["u0"])
-        assert await suspended_for(agent, "C-1") == ["debt"]
+async def test_a_recorded_reason_is_enforced_again_when_it_is_asked_for_once_more(agent: Agent, world: World) -> None:
+    await done(agent, "suspend", "C-1")
+    by_hand(world, ACTIVE)
+    again = await agent.ask("suspend", "C-1")
+    item = item_of(again)
+    assert item["display"]["why"] == (
+        "already suspended for debt: the network does not read so, and it is enforced again"
+    )
+    await agent.approve(again, "joseph")
+    await agent.end(again)
+    assert await states(agent, again) == ["applied"]
+    assert (world.values[world.user("u0")], world.kicks) == (SUSPENDED, ["u0"])
+    assert await suspended_for(agent, "C-1") == ["debt"]
 
 
-async def test_already_suspended_is_said_only_where_the_network_reads_so(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await done(agent, "suspend", "C-1")
-        assert "already suspended for debt, and the network reads so" in str(await refused(agent.ask("suspend", "C-1")))
-        world.dead.add("fake/d")
-        assert "fake/d is dead" in str(await refused(agent.ask("suspend", "C-1")))
+async def test_already_suspended_is_said_only_where_the_network_reads_so(agent: Agent, world: World) -> None:
+    await done(agent, "suspend", "C-1")
+    assert "already suspended for debt, and the network reads so" in str(await refused(agent.ask("suspend", "C-1")))
+    world.dead.add("fake/d")
+    assert "fake/d is dead" in str(await refused(agent.ask("suspend", "C-1")))
 
 
 class Unasked(FakeMethod):
@@ -91,101 +79,90 @@ async def test_already_is_not_proven_where_a_session_may_be_that_nobody_knows(tm
         assert "not proven" not in str(await refused(agent.ask("restore", "C-1")))
 
 
-async def test_a_second_reason_puts_a_removed_suspension_back(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await done(agent, "suspend", "C-1")
-        by_hand(world, ACTIVE)
-        second = await done(agent, "suspend", "C-1", reason="abuse")
-        assert await outcome_of(agent, second) == ("applied", "seen")
-        assert (world.values[world.user("u0")], world.kicks) == (SUSPENDED, ["u0"])
-        assert await suspended_for(agent, "C-1") == ["abuse", "debt"]
+async def test_a_second_reason_puts_a_removed_suspension_back(agent: Agent, world: World) -> None:
+    await done(agent, "suspend", "C-1")
+    by_hand(world, ACTIVE)
+    second = await done(agent, "suspend", "C-1", reason="abuse")
+    assert await outcome_of(agent, second) == ("applied", "seen")
+    assert (world.values[world.user("u0")], world.kicks) == (SUSPENDED, ["u0"])
+    assert await suspended_for(agent, "C-1") == ["abuse", "debt"]
 
 
-async def test_a_second_reason_is_recorded_alone_where_the_network_reads_as_wanted(
-    tmp_path: Path, world: World
-) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await done(agent, "suspend", "C-1")
-        world.writes.clear()
-        second = await done(agent, "suspend", "C-1", reason="abuse")
-        assert await outcome_of(agent, second) == ("applied", "recorded")
-        assert world.writes == []
+async def test_a_second_reason_is_recorded_alone_where_the_network_reads_as_wanted(agent: Agent, world: World) -> None:
+    await done(agent, "suspend", "C-1")
+    world.writes.clear()
+    second = await done(agent, "suspend", "C-1", reason="abuse")
+    assert await outcome_of(agent, second) == ("applied", "recorded")
+    assert world.writes == []
 
 
-async def test_what_changes_between_preview_and_apply_is_not_recorded_as_enforced(tmp_path: Path, world: World) -> None:
+async def test_what_changes_between_preview_and_apply_is_not_recorded_as_enforced(agent: Agent, world: World) -> None:
     """Staff remove the marker after the preview of an item that only records: it is stale, and so is its claim."""
-    async with agent_in(tmp_path, world) as agent:
-        await done(agent, "suspend", "C-1")
-        second = await agent.ask("suspend", "C-1", reason="abuse")
-        by_hand(world, ACTIVE)
-        await agent.approve(second, "joseph")
-        await agent.end(second)
-        assert await outcome_of(agent, second) == ("stale", "stale")
-        assert await suspended_for(agent, "C-1") == ["debt"]
+    await done(agent, "suspend", "C-1")
+    second = await agent.ask("suspend", "C-1", reason="abuse")
+    by_hand(world, ACTIVE)
+    await agent.approve(second, "joseph")
+    await agent.end(second)
+    assert await outcome_of(agent, second) == ("stale", "stale")
+    assert await suspended_for(agent, "C-1") == ["debt"]
 
 
-async def test_a_target_that_went_away_leaves_a_reason_unrecorded_until_it_is_back(
-    tmp_path: Path, world: World
-) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await done(agent, "suspend", "C-1")
-        second = await agent.ask("suspend", "C-1", reason="abuse")
-        world.dead.add("fake/d")
-        assert "fake/d is dead" in str(await refused(agent.ask("suspend", "C-1", reason="request")))
-        await agent.approve(second, "joseph")
-        with trio.fail_after(60):
-            while (await outcome_of(agent, second))[0] != "waiting":
-                await trio.lowlevel.checkpoint()
-        assert await suspended_for(agent, "C-1") == ["debt"]
-        world.dead.discard("fake/d")
-        await agent.end(second)
-        assert await outcome_of(agent, second) == ("applied", "recorded")
-        assert await suspended_for(agent, "C-1") == ["abuse", "debt"]
+async def test_a_target_that_went_away_leaves_a_reason_unrecorded_until_it_is_back(agent: Agent, world: World) -> None:
+    await done(agent, "suspend", "C-1")
+    second = await agent.ask("suspend", "C-1", reason="abuse")
+    world.dead.add("fake/d")
+    assert "fake/d is dead" in str(await refused(agent.ask("suspend", "C-1", reason="request")))
+    await agent.approve(second, "joseph")
+    with trio.fail_after(60):
+        while (await outcome_of(agent, second))[0] != "waiting":
+            await trio.lowlevel.checkpoint()
+    assert await suspended_for(agent, "C-1") == ["debt"]
+    world.dead.discard("fake/d")
+    await agent.end(second)
+    assert await outcome_of(agent, second) == ("applied", "recorded")
+    assert await suspended_for(agent, "C-1") == ["abuse", "debt"]
 
 
 # --- restore, revert, set-plan ---
 
 
-async def test_lifting_one_of_two_reasons_enforces_the_other_again(tmp_path: Path, world: World) -> None:
+async def test_lifting_one_of_two_reasons_enforces_the_other_again(agent: Agent, world: World) -> None:
     """It suspends somebody, so neither a payment nor one's own change of just now covers it."""
-    async with agent_in(tmp_path, world) as agent:
-        await done(agent, "suspend", "C-1")
-        second = await done(agent, "suspend", "C-1", reason="abuse")
-        by_hand(world, ACTIVE)
-        restore = await agent.ask("restore", "C-1")
-        assert item_of(restore)["display"]["why"] == (
-            "stays suspended for abuse: only debt is lifted: the network does not read so, and it is enforced again"
-        )
-        alone = await refused(agent.ask("revert", change=second["id"], alone=True))
-        assert "this is class low: ask without it" in str(alone)
-        await agent.approve(restore, "joseph")
-        await agent.end(restore)
-        assert await states(agent, restore) == ["applied"]
-        assert (world.values[world.user("u0")], world.kicks) == (SUSPENDED, ["u0"])
-        assert await suspended_for(agent, "C-1") == ["abuse"]
+    await done(agent, "suspend", "C-1")
+    second = await done(agent, "suspend", "C-1", reason="abuse")
+    by_hand(world, ACTIVE)
+    restore = await agent.ask("restore", "C-1")
+    assert item_of(restore)["display"]["why"] == (
+        "stays suspended for abuse: only debt is lifted: the network does not read so, and it is enforced again"
+    )
+    alone = await refused(agent.ask("revert", change=second["id"], alone=True))
+    assert "this is class low: ask without it" in str(alone)
+    await agent.approve(restore, "joseph")
+    await agent.end(restore)
+    assert await states(agent, restore) == ["applied"]
+    assert (world.values[world.user("u0")], world.kicks) == (SUSPENDED, ["u0"])
+    assert await suspended_for(agent, "C-1") == ["abuse"]
 
 
-async def test_a_revert_of_a_second_reason_enforces_the_first_again(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await done(agent, "suspend", "C-1")
-        second = await done(agent, "suspend", "C-1", reason="abuse")
-        by_hand(world, ACTIVE)
-        await done(agent, "revert", change=second["id"])
-        assert (world.values[world.user("u0")], world.kicks) == (SUSPENDED, ["u0"])
-        assert await suspended_for(agent, "C-1") == ["debt"]
+async def test_a_revert_of_a_second_reason_enforces_the_first_again(agent: Agent, world: World) -> None:
+    await done(agent, "suspend", "C-1")
+    second = await done(agent, "suspend", "C-1", reason="abuse")
+    by_hand(world, ACTIVE)
+    await done(agent, "revert", change=second["id"])
+    assert (world.values[world.user("u0")], world.kicks) == (SUSPENDED, ["u0"])
+    assert await suspended_for(agent, "C-1") == ["debt"]
 
 
-async def test_a_tariff_that_somebody_changed_by_hand_is_written_again(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        assert "already on 20M" in str(await refused(agent.ask("set-plan", "C-1", tariff="20M")))
-        by_hand(world, {"plan": "50M"})
-        again = await agent.ask("set-plan", "C-1", tariff="20M")
-        shown = item_of(again)["display"]
-        assert shown["now"].startswith("the network reads tariff 50M, and 20M is recorded")
-        assert shown["why"] == "already on 20M: the network does not read so, and it is enforced again"
-        await agent.approve(again, "joseph")
-        await agent.end(again)
-        assert world.values[world.user("u0")] == ACTIVE
+async def test_a_tariff_that_somebody_changed_by_hand_is_written_again(agent: Agent, world: World) -> None:
+    assert "already on 20M" in str(await refused(agent.ask("set-plan", "C-1", tariff="20M")))
+    by_hand(world, {"plan": "50M"})
+    again = await agent.ask("set-plan", "C-1", tariff="20M")
+    shown = item_of(again)["display"]
+    assert shown["now"].startswith("the network reads tariff 50M, and 20M is recorded")
+    assert shown["why"] == "already on 20M: the network does not read so, and it is enforced again"
+    await agent.approve(again, "joseph")
+    await agent.end(again)
+    assert world.values[world.user("u0")] == ACTIVE
 
 
 # --- a login that staff disabled ---
@@ -211,14 +188,13 @@ async def test_a_suspension_lets_nobody_in_whom_staff_disabled(tmp_path: Path, w
         assert (world.values[world.user("u0")], await suspended_for(agent, "C-1")) == (disabled, [])
 
 
-async def test_a_login_that_staff_disable_after_the_preview_is_not_let_in(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        suspend = await agent.ask("suspend", "C-1")
-        by_hand(world, {"plan": "20M", "rejected": "disabled by staff"})
-        await agent.approve(suspend, "joseph")
-        await agent.end(suspend)
-        assert (await outcome_of(agent, suspend))[0] == "stale"
-        assert (world.writes, await suspended_for(agent, "C-1")) == ([], [])
+async def test_a_login_that_staff_disable_after_the_preview_is_not_let_in(agent: Agent, world: World) -> None:
+    suspend = await agent.ask("suspend", "C-1")
+    by_hand(world, {"plan": "20M", "rejected": "disabled by staff"})
+    await agent.approve(suspend, "joseph")
+    await agent.end(suspend)
+    assert (await outcome_of(agent, suspend))[0] == "stale"
+    assert (world.writes, await suspended_for(agent, "C-1")) == ([], [])
 
 
 # --- what an item rests on without writing it ---
@@ -265,11 +241,10 @@ async def test_a_batch_says_how_many_logins_are_rejected_today(tmp_path: Path, w
         assert "1 rejected today by what is not the agent's: C-1/home" in head["display"]["notes"]
 
 
-async def test_a_restore_of_a_login_that_staff_reject_is_not_called_as_wanted(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        by_hand(world, {**ACTIVE, "rejected": "disabled by staff"})
-        told = str(await refused(agent.ask("restore", "C-1")))
-        assert "nothing of this agent's holds it back; the login is rejected today: disabled by staff" in told
-        assert "as wanted" not in told
-        by_hand(world, ACTIVE)
-        assert "the network already is as wanted" in str(await refused(agent.ask("restore", "C-1")))
+async def test_a_restore_of_a_login_that_staff_reject_is_not_called_as_wanted(agent: Agent, world: World) -> None:
+    by_hand(world, {**ACTIVE, "rejected": "disabled by staff"})
+    told = str(await refused(agent.ask("restore", "C-1")))
+    assert "nothing of this agent's holds it back; the login is rejected today: disabled by staff" in told
+    assert "as wanted" not in told
+    by_hand(world, ACTIVE)
+    assert "the network already is as wanted" in str(await refused(agent.ask("restore", "C-1")))

@@ -20,8 +20,8 @@ from agent.changes.planning.preview import Scope, ring_waves
 from agent.connectors.base import AccessPlan
 from agent.model import EffectKind, GuardKind, Item, Listed, ReasonChange, SuspensionReason
 from agent.store.errors import RefusedCommandError
-from tests.agent.changes.cloud_office import Desk, office_in
-from tests.agent.connectors.fake import FakeMethod
+from tests.builders.office import Desk, Office, office_in
+from tests.builders.world import FakeMethod
 from tests.seeded import SeededChance
 from trust import chance, short_id
 from trust.policy import Action, Window, daily, in_windows
@@ -68,19 +68,18 @@ def test_what_is_called_never_is_never() -> None:
     assert not any(in_windows((Window(0, 0),), minute) for minute in range(7 * 1440))
 
 
-async def test_who_asks_can_make_the_canary_smaller_and_never_larger(tmp_path: Path) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        previewer = office.parts.intake.previewer
-        scope = Scope(active_services=1000, facts_age_s=None, facts_empty=False, source="")
+async def test_who_asks_can_make_the_canary_smaller_and_never_larger(office: Office) -> None:
+    previewer = office.parts.intake.previewer
+    scope = Scope(active_services=1000, facts_age_s=None, facts_empty=False, source="")
 
-        def first(configured: int, asked: int | None) -> int:
-            terms = previewer.terms()
-            ours = replace(terms, pacing=replace(terms.pacing, canary=configured))
-            paced = replace(previewer, terms=lambda: ours)
-            return paced._waves(1000, asked, scope)[0].last
+    def first(configured: int, asked: int | None) -> int:
+        terms = previewer.terms()
+        ours = replace(terms, pacing=replace(terms.pacing, canary=configured))
+        paced = replace(previewer, terms=lambda: ours)
+        return paced._waves(1000, asked, scope)[0].last
 
-        assert [first(5, asked) for asked in (None, 2, 5, 6, 1000)] == [5, 2, 5, 5, 5]
-        assert [first(0, asked) for asked in (None, 3)] == [1000, 3]  # the operator wants none: who asks may
+    assert [first(5, asked) for asked in (None, 2, 5, 6, 1000)] == [5, 2, 5, 5, 5]
+    assert [first(0, asked) for asked in (None, 3)] == [1000, 3]  # the operator wants none: who asks may
 
 
 @pytest.mark.parametrize(
@@ -194,26 +193,25 @@ async def test_short_ids_that_collide_are_drawn_again_and_get_longer(
             assert undo.startswith(f"ispagent change revert {row.short} "), "the signed text names the plan's own id"
 
 
-async def test_a_change_is_named_by_the_beginning_of_its_short_id(tmp_path: Path) -> None:
+async def test_a_change_is_named_by_the_beginning_of_its_short_id(office: Office) -> None:
     """The short id is the plan's own, so that each desk shows the same one; fewer letters will do, and more."""
-    async with office_in(tmp_path, Desk()) as office:
-        reader, row = office.store.reader, await office.plan("C-1")
-        whole = short_id.short_id(row.plan_id, 26)
-        assert whole.startswith(row.short)
-        for ref in (whole[:4], whole[:5], whole[:6], whole, whole[:5].lower(), row.plan_id.hex()):
-            assert plans.find(reader, ref).plan_id == row.plan_id
-        other = "2" if whole[5] != "2" else "3"
-        for ref in ("", whole[:3], whole[:5] + other, whole + "2", "%", "____", row.plan_id.hex()[:8]):
-            with pytest.raises(RefusedCommandError, match=f"there is no change {ref}: ispagent change list"):
-                plans.find(reader, ref)
+    reader, row = office.store.reader, await office.plan("C-1")
+    whole = short_id.short_id(row.plan_id, 26)
+    assert whole.startswith(row.short)
+    for ref in (whole[:4], whole[:5], whole[:6], whole, whole[:5].lower(), row.plan_id.hex()):
+        assert plans.find(reader, ref).plan_id == row.plan_id
+    other = "2" if whole[5] != "2" else "3"
+    for ref in ("", whole[:3], whole[:5] + other, whole + "2", "%", "____", row.plan_id.hex()[:8]):
+        with pytest.raises(RefusedCommandError, match=f"there is no change {ref}: ispagent change list"):
+            plans.find(reader, ref)
+    again = await office.plan("C-1")
+    while again.short[:4] == row.short[:4]:
         again = await office.plan("C-1")
-        while again.short[:4] == row.short[:4]:
-            again = await office.plan("C-1")
-        with office.store._con as con:  # two that begin alike, as may happen once in a million
-            con.execute("UPDATE plan SET short = ? WHERE plan_id = ?", (row.short[:4] + other * 2, again.plan_id))
-        with pytest.raises(RefusedCommandError, match=f"2 begin with {row.short[:4]}: .*{row.short}"):
-            plans.find(reader, row.short[:4])
-        assert plans.find(reader, row.short).plan_id == row.plan_id, "a whole one is never ambiguous"
+    with office.store._con as con:  # two that begin alike, as may happen once in a million
+        con.execute("UPDATE plan SET short = ? WHERE plan_id = ?", (row.short[:4] + other * 2, again.plan_id))
+    with pytest.raises(RefusedCommandError, match=f"2 begin with {row.short[:4]}: .*{row.short}"):
+        plans.find(reader, row.short[:4])
+    assert plans.find(reader, row.short).plan_id == row.plan_id, "a whole one is never ambiguous"
 
 
 async def test_short_ids_of_a_small_alphabet_never_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,11 +14,10 @@ from agent.changes.journal import request
 from agent.changes.journal.request import Ask, RequestError
 from agent.config_billing import DAYS
 from agent.model import SuspensionReason
-from tests.agent.changes.journal.test_request import AGENT, TRUST
-from tests.agent.changes.planning.test_intake import suspended_for
-from tests.agent.connectors.fake import World
-from tests.agent.lists import bring
-from tests.agent.test_api import Agent, agent_in, refused
+from tests.builders.agent import Agent, agent_in, refused, suspended_for
+from tests.builders.people import AGENT, TRUST
+from tests.builders.subscribers import bring
+from tests.builders.world import World
 from trust.policy import Action
 
 
@@ -107,19 +106,17 @@ async def test_each_is_named_with_what_becomes_of_it(tmp_path: Path, world: Worl
         assert "D-2/home: at most 1 a day" in str(err)
 
 
-async def test_an_exclusion_is_taken_out(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await owing(agent)
-        change = await ask(agent, exclude=["D-1", "D-4/home"])
-        assert listed(change).keys() == {"D-2", "D-3", "D-5", "D-6"}
+async def test_an_exclusion_is_taken_out(agent: Agent) -> None:
+    await owing(agent)
+    change = await ask(agent, exclude=["D-1", "D-4/home"])
+    assert listed(change).keys() == {"D-2", "D-3", "D-5", "D-6"}
 
 
-async def test_it_is_one_change_of_its_class_that_a_person_approves(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await owing(agent)
-        change = await ask(agent)
-        assert (change["class"], change["gate"]) == ("low", "open")
-        assert world.writes == []
+async def test_it_is_one_change_of_its_class_that_a_person_approves(agent: Agent, world: World) -> None:
+    await owing(agent)
+    change = await ask(agent)
+    assert (change["class"], change["gate"]) == ("low", "open")
+    assert world.writes == []
 
 
 async def test_no_day_for_it(tmp_path: Path, world: World) -> None:
@@ -130,22 +127,20 @@ async def test_no_day_for_it(tmp_path: Path, world: World) -> None:
         assert (await agent.ask("suspend", "D-1"))["gate"] == "open", "a person may name one"
 
 
-async def test_nobody_is_overdue(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await bring(agent, *PAID)
-        err = await refused(ask(agent))
-        assert "nobody has anything overdue" in str(err)
+async def test_nobody_is_overdue(agent: Agent) -> None:
+    await bring(agent, *PAID)
+    err = await refused(ask(agent))
+    assert "nobody has anything overdue" in str(err)
 
 
-async def test_what_no_longer_is_overdue_at_the_about_to_is_skipped(tmp_path: Path, world: World) -> None:
-    async with agent_in(tmp_path, world) as agent:
-        await owing(agent)
-        change = await ask(agent)
-        await bring(agent, b"D-2,A,home,v1,fake,20M,,0,0.00,,%(now)s,%(now)s")
-        await agent.approve(change, "joseph")
-        over = await agent.end(change)
-        assert {i["state"] for i in over["items"]} >= {"applied", "skipped"}
-        assert await suspended_for(agent, "D-2") == []
+async def test_what_no_longer_is_overdue_at_the_about_to_is_skipped(agent: Agent) -> None:
+    await owing(agent)
+    change = await ask(agent)
+    await bring(agent, b"D-2,A,home,v1,fake,20M,,0,0.00,,%(now)s,%(now)s")
+    await agent.approve(change, "joseph")
+    over = await agent.end(change)
+    assert {i["state"] for i in over["items"]} >= {"applied", "skipped"}
+    assert await suspended_for(agent, "D-2") == []
 
 
 @pytest.mark.parametrize(

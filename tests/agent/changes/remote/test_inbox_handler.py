@@ -24,8 +24,8 @@ from agent.changes.remote.inbox_handler import REFUSED_PER_HOUR, STRANGER, reaso
 from agent.store import mail
 from agent.store.errors import RefusedCommandError
 from agent.store.mail import JoinCloud, NewEpoch
-from tests.agent.changes.cloud_office import Desk, Office, office_in
-from tests.agent.changes.rig import CrashedError
+from tests.builders.job import CrashedError
+from tests.builders.office import Desk, Office, approval, next_trust, office_in
 from trust import envelope as envelopes
 from trust import seal, statements
 from trust.errors import MalformedSealError, NotUnderstoodError, Reason, RefusedError
@@ -38,89 +38,70 @@ from trust.statements import Approval, Decision, FreezeScope, Resume, SeenHeads
 ACCEPTED = "accepted"
 
 
-def approval(office: Office, who: str = "joseph", **more: object) -> bytes:
-    pinned = office.parts.trust.pinned
-    assert pinned is not None
-    seen = SeenHeads(pinned.trust.version, pinned.sha256.hex())
-    return office.people.approve(office.plan_envelope(), who, seen=seen, **more)  # type: ignore[arg-type]  # its keywords
-
-
-def next_trust(office: Office) -> bytes:
-    pinned = office.parts.trust.pinned
-    assert pinned is not None
-    trust = replace(pinned.trust, version=2, prev=pinned.sha256.hex(), issued=pinned.trust.issued + 1)
-    return office.people.sign_trust(trust)[0]
-
-
 # --- each kind ---
 
 
-async def test_an_approval_by_the_cloud_counts(tmp_path: Path) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        await office.plan()
-        await office.all_sent()
-        await office.receive("approval", approval(office))
-        assert office.gate() == "approved"
-        (receipt,) = office.receipts()
-        assert (receipt.of_type, receipt.result.value, receipt.have, receipt.need) == ("approval", ACCEPTED, 1, 1)
-        assert office.number("SELECT from_cloud FROM approval") == 1
-        assert mail.next_in(office.store.reader) is None
+async def test_an_approval_by_the_cloud_counts(office: Office) -> None:
+    await office.plan()
+    await office.all_sent()
+    await office.receive("approval", approval(office))
+    assert office.gate() == "approved"
+    (receipt,) = office.receipts()
+    assert (receipt.of_type, receipt.result.value, receipt.have, receipt.need) == ("approval", ACCEPTED, 1, 1)
+    assert office.number("SELECT from_cloud FROM approval") == 1
+    assert mail.next_in(office.store.reader) is None
 
 
-async def test_J10_stops_that_are_replayed_and_their_end(tmp_path: Path) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        await office.plan()
-        await office.all_sent()
-        people, plan = office.people, office.plan_envelope()
-        freeze = people.freeze("maria")
-        unfreeze = people.unfreeze(freeze, ("lena", "joseph"))
-        for body in (freeze, freeze, unfreeze, unfreeze, freeze):
-            await office.receive("freeze", body)  # the label is the cloud's: what it is stands inside
-        for _ in range(2):
-            await office.receive("cancel", people.cancel(plan, "joseph"))
-        assert {result for _, result, _ in office.results()} == {ACCEPTED}
-        assert office.number("SELECT count(*) FROM freeze WHERE lifted_seq IS NULL") == 0
-        assert (office.gate(), office.leaves(LeafKind.CANCEL), office.leaves(LeafKind.FREEZE)) == ("cancelled", 1, 1)
+async def test_J10_stops_that_are_replayed_and_their_end(office: Office) -> None:
+    await office.plan()
+    await office.all_sent()
+    people, plan = office.people, office.plan_envelope()
+    freeze = people.freeze("maria")
+    unfreeze = people.unfreeze(freeze, ("lena", "joseph"))
+    for body in (freeze, freeze, unfreeze, unfreeze, freeze):
+        await office.receive("freeze", body)  # the label is the cloud's: what it is stands inside
+    for _ in range(2):
+        await office.receive("cancel", people.cancel(plan, "joseph"))
+    assert {result for _, result, _ in office.results()} == {ACCEPTED}
+    assert office.number("SELECT count(*) FROM freeze WHERE lifted_seq IS NULL") == 0
+    assert (office.gate(), office.leaves(LeafKind.CANCEL), office.leaves(LeafKind.FREEZE)) == ("cancelled", 1, 1)
 
 
-async def test_a_signed_pause_and_resume_act_once(tmp_path: Path) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        await office.plan()
-        await office.all_sent()
-        people, plan = office.people, office.plan_envelope()
-        other = replace(plan, payload=plan.payload + b" ")
-        paused = "SELECT count(*) FROM plan WHERE paused_by = 'joseph'"
-        pause, early = people.pause(plan, "joseph"), people.pause(plan, "lena", Resume, minutes=-3)
-        resume = people.pause(plan, "lena", Resume, minutes=2)
-        for body, stays in ((pause, 1), (early, 1), (resume, 0), (pause, 0), (resume, 0)):
-            await office.receive("pause", body)
-            assert office.number(paused) == stays
-        assert (office.leaves(LeafKind.PAUSED), office.leaves(LeafKind.RESUMED)) == (1, 1)
-        assert office.number("SELECT count(*) FROM pause_statement") == 2
-        await office.receive("pause", people.pause(other, "joseph"))
-        await office.receive("resume", people.pause(plan, "lena", Resume, minutes=2))  # nothing is paused
-        refused = [reason for _, result, reason in office.results() if result != ACCEPTED]
-        assert refused == [Reason.EXPIRED.value, Reason.OTHER_PLAN.value, Reason.CONSUMED.value]
-        assert {r.of_type for r in office.receipts()} == {"pause", "resume"}
+async def test_a_signed_pause_and_resume_act_once(office: Office) -> None:
+    await office.plan()
+    await office.all_sent()
+    people, plan = office.people, office.plan_envelope()
+    other = replace(plan, payload=plan.payload + b" ")
+    paused = "SELECT count(*) FROM plan WHERE paused_by = 'joseph'"
+    pause, early = people.pause(plan, "joseph"), people.pause(plan, "lena", Resume, minutes=-3)
+    resume = people.pause(plan, "lena", Resume, minutes=2)
+    for body, stays in ((pause, 1), (early, 1), (resume, 0), (pause, 0), (resume, 0)):
+        await office.receive("pause", body)
+        assert office.number(paused) == stays
+    assert (office.leaves(LeafKind.PAUSED), office.leaves(LeafKind.RESUMED)) == (1, 1)
+    assert office.number("SELECT count(*) FROM pause_statement") == 2
+    await office.receive("pause", people.pause(other, "joseph"))
+    await office.receive("resume", people.pause(plan, "lena", Resume, minutes=2))  # nothing is paused
+    refused = [reason for _, result, reason in office.results() if result != ACCEPTED]
+    assert refused == [Reason.EXPIRED.value, Reason.OTHER_PLAN.value, Reason.CONSUMED.value]
+    assert {r.of_type for r in office.receipts()} == {"pause", "resume"}
 
 
-async def test_trust_and_standing(tmp_path: Path) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        document = next_trust(office)
-        for kind, body in (("trust", document), ("trust", document), ("standing", office.people.standing())):
-            await office.receive(kind, body)
-        assert office.results() == [("trust", ACCEPTED, ""), ("trust", ACCEPTED, ""), ("standing", ACCEPTED, "")]
-        assert office.leaves(LeafKind.TRUST_CHANGED) == 1
-        assert office.number("SELECT count(*) FROM standing") == 1
+async def test_trust_and_standing(office: Office) -> None:
+    document = next_trust(office)
+    for kind, body in (("trust", document), ("trust", document), ("standing", office.people.standing())):
+        await office.receive(kind, body)
+    assert office.results() == [("trust", ACCEPTED, ""), ("trust", ACCEPTED, ""), ("standing", ACCEPTED, "")]
+    assert office.leaves(LeafKind.TRUST_CHANGED) == 1
+    assert office.number("SELECT count(*) FROM standing") == 1
 
 
-async def test_an_intent_becomes_a_plan_on_the_board(tmp_path: Path) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        await office.receive("intent", office.sealed(office.intent("C-1")))
-        assert [o.kind for o in office.out()] == ["plan", "receipt"]
-        assert office.results() == [("intent", ACCEPTED, "")]
-        plan = office.store.reader.execute("SELECT requester, action FROM plan").fetchone()
-        assert tuple(plan) == ("maria", "suspend")
+async def test_an_intent_becomes_a_plan_on_the_board(office: Office) -> None:
+    await office.receive("intent", office.sealed(office.intent("C-1")))
+    assert [o.kind for o in office.out()] == ["plan", "receipt"]
+    assert office.results() == [("intent", ACCEPTED, "")]
+    plan = office.store.reader.execute("SELECT requester, action FROM plan").fetchone()
+    assert tuple(plan) == ("maria", "suspend")
 
 
 @pytest.mark.parametrize(
@@ -177,8 +158,7 @@ async def test_links_come_before_what_they_carry(tmp_path: Path) -> None:
     """A person whom only the next version knows signs an intent, which carries that version."""
     desk = Desk()
     async with office_in(tmp_path, desk) as office:
-        pinned = office.parts.trust.pinned
-        assert pinned is not None
+        pinned = office.pinned
         newcomer = SigningKey.generate()
         maria = pinned.trust.people[0]
         rina = replace(maria, handle="rina", keys=(replace(maria.keys[0], pub=newcomer.public.hex()),))
@@ -214,41 +194,38 @@ async def test_a_witness_answer_goes_to_the_witnesses(tmp_path: Path) -> None:
 # --- again ---
 
 
-async def test_again_under_another_ref_has_no_second_effect(tmp_path: Path) -> None:
+async def test_again_under_another_ref_has_no_second_effect(office: Office) -> None:
     """The cloud may deliver what it likes as often as it likes."""
-    async with office_in(tmp_path, Desk()) as office:
-        intent = office.intent("C-1")
-        for _ in range(3):
-            await office.receive("intent", office.sealed(intent))
-        assert office.results() == [("intent", ACCEPTED, "")] * 3
-        assert office.number("SELECT count(*) FROM plan") == 1
-        await office.all_sent()
-        body = approval(office)
-        for _ in range(3):
-            await office.receive("approval", body)
-        assert office.results() == [("approval", ACCEPTED, "")] * 3
-        assert office.leaves(LeafKind.APPROVAL) == 1
+    intent = office.intent("C-1")
+    for _ in range(3):
+        await office.receive("intent", office.sealed(intent))
+    assert office.results() == [("intent", ACCEPTED, "")] * 3
+    assert office.number("SELECT count(*) FROM plan") == 1
+    await office.all_sent()
+    body = approval(office)
+    for _ in range(3):
+        await office.receive("approval", body)
+    assert office.results() == [("approval", ACCEPTED, "")] * 3
+    assert office.leaves(LeafKind.APPROVAL) == 1
 
 
-async def test_an_intent_id_is_answered_once_whatever_stands_beside_it(tmp_path: Path) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        await office.receive("intent", office.sealed(office.intent("C-1", intent_id="7" * 32)))
-        await office.receive("intent", office.sealed(office.intent("C-2/shop", intent_id="7" * 32)))
-        assert [r[2] for r in office.results()] == ["", "not-taken"]
-        assert office.number("SELECT count(*) FROM plan") == 1
+async def test_an_intent_id_is_answered_once_whatever_stands_beside_it(office: Office) -> None:
+    await office.receive("intent", office.sealed(office.intent("C-1", intent_id="7" * 32)))
+    await office.receive("intent", office.sealed(office.intent("C-2/shop", intent_id="7" * 32)))
+    assert [r[2] for r in office.results()] == ["", "not-taken"]
+    assert office.number("SELECT count(*) FROM plan") == 1
 
 
-async def test_an_approval_that_was_taken_stays_taken_after_the_start(tmp_path: Path) -> None:
+async def test_an_approval_that_was_taken_stays_taken_after_the_start(office: Office) -> None:
     """We died between the approval and its receipt, and the change started meanwhile."""
-    async with office_in(tmp_path, Desk()) as office:
-        await office.plan()
-        body = approval(office)
-        await office.receive("approval", body)
-        await office.all_sent()
-        await office.store.run(commands_consumed(office))
-        await office.receive("approval", body)
-        await office.receive("approval", approval(office, "lena"))
-        assert [r[1:] for r in office.results()] == [(ACCEPTED, ""), ("refused", "consumed")]
+    await office.plan()
+    body = approval(office)
+    await office.receive("approval", body)
+    await office.all_sent()
+    await office.store.run(commands_consumed(office))
+    await office.receive("approval", body)
+    await office.receive("approval", approval(office, "lena"))
+    assert [r[1:] for r in office.results()] == [(ACCEPTED, ""), ("refused", "consumed")]
 
 
 def commands_consumed(office: Office) -> commands.Consume:
@@ -338,11 +315,10 @@ def restore(office: Office) -> bytes:
     return office.intent("C-5", who="billing", key=office.desk.billing, verb=Action.RESTORE)
 
 
-async def test_a_restore_at_night_starts_by_standing_authority(tmp_path: Path) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        await prepared(office, AT_NIGHT)
-        await office.handle()
-        assert (office.gate(), office.number("SELECT count(*) FROM standing_use")) == ("approved", 1)
+async def test_a_restore_at_night_starts_by_standing_authority(office: Office) -> None:
+    await prepared(office, AT_NIGHT)
+    await office.handle()
+    assert (office.gate(), office.number("SELECT count(*) FROM standing_use")) == ("approved", 1)
 
 
 @pytest.mark.parametrize("name", [*SCENES, "unfreeze", "at-night"])
@@ -408,13 +384,12 @@ async def test_C15_every_refusal_about_subscribers_is_one_answer(tmp_path: Path)
         assert {r.of_sha256 for r in office.receipts()} == digests
 
 
-async def test_the_record_of_a_refusal_names_no_subscriber(tmp_path: Path) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        await office.receive("intent", office.sealed(office.intent("C-99")))
-        (event,) = [e for e in office.daemon.log.evidence.events() if e.kind == "refused"]
-        assert event.record == {
-            "what": "refused", "kind": "intent", "reason": "not-taken", "claims": "maria", "by": "cloud",
-        }  # fmt: skip
+async def test_the_record_of_a_refusal_names_no_subscriber(office: Office) -> None:
+    await office.receive("intent", office.sealed(office.intent("C-99")))
+    (event,) = [e for e in office.daemon.log.evidence.events() if e.kind == "refused"]
+    assert event.record == {
+        "what": "refused", "kind": "intent", "reason": "not-taken", "claims": "maria", "by": "cloud",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -427,80 +402,75 @@ async def test_the_record_of_a_refusal_names_no_subscriber(tmp_path: Path) -> No
         ({"who": "joseph", "key": SigningKey(bytes(32))}, "unknown-signer"),
     ],
 )
-async def test_an_intent_that_is_not_in_order(tmp_path: Path, change: dict[str, object], reason: str) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        await office.receive("intent", office.sealed(office.intent("C-1", **change)))  # type: ignore[arg-type]  # its keywords
-        assert office.results() == [("intent", "refused", reason)]
-        assert office.number("SELECT count(*) FROM plan") == 0
-        assert office.leaves(LeafKind.REFUSED) == 1
+async def test_an_intent_that_is_not_in_order(office: Office, change: dict[str, object], reason: str) -> None:
+    await office.receive("intent", office.sealed(office.intent("C-1", **change)))  # type: ignore[arg-type]  # its keywords
+    assert office.results() == [("intent", "refused", reason)]
+    assert office.number("SELECT count(*) FROM plan") == 0
+    assert office.leaves(LeafKind.REFUSED) == 1
 
 
-async def test_somebody_elses_name_under_ones_own_key(tmp_path: Path) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        await office.receive("intent", office.sealed(office.intent("C-1", key=office.people.keys["joseph"])))
-        assert office.results() == [("intent", "refused", "signer-is-another")]
-        assert office.number("SELECT count(*) FROM cloud_refusal WHERE requester = 'joseph'") == 1
+async def test_somebody_elses_name_under_ones_own_key(office: Office) -> None:
+    await office.receive("intent", office.sealed(office.intent("C-1", key=office.people.keys["joseph"])))
+    assert office.results() == [("intent", "refused", "signer-is-another")]
+    assert office.number("SELECT count(*) FROM cloud_refusal WHERE requester = 'joseph'") == 1
 
 
-async def test_bytes_that_are_nothing(tmp_path: Path) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        for kind in ("approval", "freeze", "view", "plan", "no-kind"):
-            await office.receive(kind, b"\xff\x00")
-        assert office.out() == []
-        await office.receive("intent", b"\xff\x00")
-        await office.receive("intent", office.sealed(b"no envelope"))
-        assert office.results() == [("intent", "refused", "malformed")] * 2
-        unknown = envelopes.encode(envelopes.sign("application/x", b"{}", [office.people.keys["maria"]]))
-        await office.all_sent()
-        await office.receive("approval", unknown)
-        assert [r[0] for r in office.results()] == ["approval"]
-        assert mail.next_in(office.store.reader) is None
+async def test_bytes_that_are_nothing(office: Office) -> None:
+    for kind in ("approval", "freeze", "view", "plan", "no-kind"):
+        await office.receive(kind, b"\xff\x00")
+    assert office.out() == []
+    await office.receive("intent", b"\xff\x00")
+    await office.receive("intent", office.sealed(b"no envelope"))
+    assert office.results() == [("intent", "refused", "malformed")] * 2
+    unknown = envelopes.encode(envelopes.sign("application/x", b"{}", [office.people.keys["maria"]]))
+    await office.all_sent()
+    await office.receive("approval", unknown)
+    assert [r[0] for r in office.results()] == ["approval"]
+    assert mail.next_in(office.store.reader) is None
 
 
-async def test_what_comes_before_a_trust_is_installed_waits_for_it(tmp_path: Path) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        waits = TrustState(
-            office.store, office.parts.recorder, office.parts.agent, office.daemon.files.identity.plan_key.public
-        )
-        pinned, waits.pinned = waits.pinned, None  # as on the first day
-        office.inbox_handler = office.with_parts(trust=waits)
-        await office.deliver("freeze", office.people.freeze("maria"), links=(b"x",))
-        await office.deliver("intent", office.sealed(office.intent("C-1")))
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(office.inbox_handler.run)
-            await trio.testing.wait_all_tasks_blocked(0.05)
-            assert (mail.state(office.store.reader).inbox, office.leaves(LeafKind.FREEZE)) == (2, 0)
-            waits.pinned = pinned
-            with trio.fail_after(60):
-                while mail.state(office.store.reader).inbox:
-                    office.parts.bells.inbox.ring()
-                    await trio.sleep(0.01)
-            nursery.cancel_scope.cancel()
-        assert {(kind, result) for kind, result, _ in office.results()} == {("freeze", ACCEPTED), ("intent", ACCEPTED)}
+async def test_what_comes_before_a_trust_is_installed_waits_for_it(office: Office) -> None:
+    waits = TrustState(
+        office.store, office.parts.recorder, office.parts.agent, office.daemon.files.identity.plan_key.public
+    )
+    pinned, waits.pinned = waits.pinned, None  # as on the first day
+    office.inbox_handler = office.with_parts(trust=waits)
+    await office.deliver("freeze", office.people.freeze("maria"), links=(b"x",))
+    await office.deliver("intent", office.sealed(office.intent("C-1")))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(office.inbox_handler.run)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert (mail.state(office.store.reader).inbox, office.leaves(LeafKind.FREEZE)) == (2, 0)
+        waits.pinned = pinned
+        with trio.fail_after(60):
+            while mail.state(office.store.reader).inbox:
+                office.parts.bells.inbox.ring()
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+    assert {(kind, result) for kind, result, _ in office.results()} == {("freeze", ACCEPTED), ("intent", ACCEPTED)}
 
 
-async def test_an_intent_that_waits_for_a_device_holds_up_no_other(tmp_path: Path) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        await office.plan("C-1")
-        await office.receive("approval", approval(office))
-        row = office.row()
-        assert await office.daemon.job.worker._consume(row)
-        record = office.parts.recorder.record(None, {})
-        begins = item_commands.MoveItem(row.plan_id, 1, Event.BEGIN, "", "", record)
-        await office.store.run(begins)  # it is being suspended, and its router does not answer
-        waits = office.sealed(office.intent("C-1", who="billing", key=office.desk.billing, verb=Action.RESTORE))
-        await office.all_sent()
-        await office.deliver("intent", waits)
-        for ref in ("C-2/home", "C-2/shop"):
-            await office.deliver("intent", office.sealed(office.intent(ref)))
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(office.inbox_handler.run)
-            with trio.fail_after(60):
-                while len(office.results()) < 2:
-                    await office.parts.changed.wait()
-            assert mail.state(office.store.reader).inbox == 1
-            nursery.cancel_scope.cancel()
-        assert [(r.of_type, r.result.value) for r in office.receipts()] == [("intent", ACCEPTED)] * 2
+async def test_an_intent_that_waits_for_a_device_holds_up_no_other(office: Office) -> None:
+    await office.plan("C-1")
+    await office.receive("approval", approval(office))
+    row = office.row()
+    assert await office.daemon.job.worker._consume(row)
+    record = office.parts.recorder.record(None, {})
+    begins = item_commands.MoveItem(row.plan_id, 1, Event.BEGIN, "", "", record)
+    await office.store.run(begins)  # it is being suspended, and its router does not answer
+    waits = office.sealed(office.intent("C-1", who="billing", key=office.desk.billing, verb=Action.RESTORE))
+    await office.all_sent()
+    await office.deliver("intent", waits)
+    for ref in ("C-2/home", "C-2/shop"):
+        await office.deliver("intent", office.sealed(office.intent(ref)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(office.inbox_handler.run)
+        with trio.fail_after(60):
+            while len(office.results()) < 2:
+                await office.parts.changed.wait()
+        assert mail.state(office.store.reader).inbox == 1
+        nursery.cancel_scope.cancel()
+    assert [(r.of_type, r.result.value) for r in office.receipts()] == [("intent", ACCEPTED)] * 2
 
 
 @pytest.mark.parametrize(
@@ -514,61 +484,57 @@ async def test_an_intent_that_waits_for_a_device_holds_up_no_other(tmp_path: Pat
     ],
 )
 async def test_an_approval_that_comes_too_late_is_told_what_became_of_the_plan(
-    tmp_path: Path, gate: str, reason: str
+    office: Office, gate: str, reason: str
 ) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        await office.plan()
-        office.store._con.execute("UPDATE plan SET gate = ?", (gate,))
-        await office.all_sent()
-        await office.receive("approval", approval(office))
-        assert office.results() == [("approval", "refused", reason)]
+    await office.plan()
+    office.store._con.execute("UPDATE plan SET gate = ?", (gate,))
+    await office.all_sent()
+    await office.receive("approval", approval(office))
+    assert office.results() == [("approval", "refused", reason)]
 
 
-async def test_a_control_plane_that_may_not_know_them_is_told_of_open_plans(tmp_path: Path) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        await office.plan("C-1")
-        office.store._con.execute("UPDATE plan SET gate = 'consumed'")
-        waits = await office.plan("C-2/shop")
-        await office.all_sent()
-        await office.store.run(NewEpoch(b"1" * 16, 0))  # the first connection
-        assert office.out("plan") == []
-        for epoch in (b"2" * 16, b"2" * 16, b"3" * 16):  # restored from backups, and not read in between
-            await office.store.run(NewEpoch(epoch, 0))
-            assert [o.body for o in office.out("plan")] == [waits.envelope]
-        await office.store.run(JoinCloud(b"m" * 32))
+async def test_a_control_plane_that_may_not_know_them_is_told_of_open_plans(office: Office) -> None:
+    await office.plan("C-1")
+    office.store._con.execute("UPDATE plan SET gate = 'consumed'")
+    waits = await office.plan("C-2/shop")
+    await office.all_sent()
+    await office.store.run(NewEpoch(b"1" * 16, 0))  # the first connection
+    assert office.out("plan") == []
+    for epoch in (b"2" * 16, b"2" * 16, b"3" * 16):  # restored from backups, and not read in between
+        await office.store.run(NewEpoch(epoch, 0))
         assert [o.body for o in office.out("plan")] == [waits.envelope]
+    await office.store.run(JoinCloud(b"m" * 32))
+    assert [o.body for o in office.out("plan")] == [waits.envelope]
 
 
 # --- how often ---
 
 
-async def test_an_approval_in_other_bytes_is_the_same_approval(tmp_path: Path) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        await office.plan(requester=1)  # nobody knows who asked: two must approve
-        body = approval(office)
-        await office.receive("approval", body)
-        for n in range(5):  # DSSE says that unknown fields are ignored: whoever carries it can write them
-            await office.receive("approval", json.dumps({**json.loads(body), "x": n}).encode())
-        assert office.gate() == "open"
-        assert office.leaves(LeafKind.APPROVAL) == 1
-        assert {r.result.value for r in office.receipts()} == {ACCEPTED}
+async def test_an_approval_in_other_bytes_is_the_same_approval(office: Office) -> None:
+    await office.plan(requester=1)  # nobody knows who asked: two must approve
+    body = approval(office)
+    await office.receive("approval", body)
+    for n in range(5):  # DSSE says that unknown fields are ignored: whoever carries it can write them
+        await office.receive("approval", json.dumps({**json.loads(body), "x": n}).encode())
+    assert office.gate() == "open"
+    assert office.leaves(LeafKind.APPROVAL) == 1
+    assert {r.result.value for r in office.receipts()} == {ACCEPTED}
 
 
-async def test_a_refused_intent_is_not_taken_in_a_better_hour(tmp_path: Path) -> None:
+async def test_a_refused_intent_is_not_taken_in_a_better_hour(office: Office) -> None:
     """Somebody keeps what a person signed, has it refused, and brings it when its subject may be suspended again."""
-    async with office_in(tmp_path, Desk()) as office:
-        signed = office.intent("C-9")
-        for _ in range(2):
-            await office.receive("intent", office.sealed(signed))
-            office.store._con.execute(
-                "INSERT OR IGNORE INTO service SELECT 'C-9/home', 'C-9', name, service, 'u4', method, tariff,"
-                " protected, feeds, extra FROM service WHERE ref = 'C-1/home'"
-            )
-        assert office.results() == [("intent", "refused", "not-taken")] * 2
-        assert office.number("SELECT count(*) FROM plan") == 0
-        abuse = {"reason": "abuse"}
-        await office.receive("intent", office.sealed(office.intent("C-9", **abuse)))
-        assert office.results()[-1] == ("intent", ACCEPTED, "")
+    signed = office.intent("C-9")
+    for _ in range(2):
+        await office.receive("intent", office.sealed(signed))
+        office.store._con.execute(
+            "INSERT OR IGNORE INTO service SELECT 'C-9/home', 'C-9', name, service, 'u4', method, tariff,"
+            " protected, feeds, extra FROM service WHERE ref = 'C-1/home'"
+        )
+    assert office.results() == [("intent", "refused", "not-taken")] * 2
+    assert office.number("SELECT count(*) FROM plan") == 0
+    abuse = {"reason": "abuse"}
+    await office.receive("intent", office.sealed(office.intent("C-9", **abuse)))
+    assert office.results()[-1] == ("intent", ACCEPTED, "")
 
 
 async def test_an_intent_may_come_again_where_a_target_could_not_be_read(tmp_path: Path) -> None:
@@ -582,117 +548,108 @@ async def test_an_intent_may_come_again_where_a_target_could_not_be_read(tmp_pat
         assert [reason for _, _, reason in office.results()] == ["not-taken", ""]
 
 
-async def test_refused_intents_are_forgotten_once_they_are_out_of_date(tmp_path: Path) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        await office.store.run(commands.RefuseIntent(b"old" * 5 + b"!", 1))
-        await office.receive("intent", office.sealed(office.intent("C-9")))
-        (kept,) = office.store.query("SELECT * FROM refused_intent")
-        assert kept["until_s"] > 1
+async def test_refused_intents_are_forgotten_once_they_are_out_of_date(office: Office) -> None:
+    await office.store.run(commands.RefuseIntent(b"old" * 5 + b"!", 1))
+    await office.receive("intent", office.sealed(office.intent("C-9")))
+    (kept,) = office.store.query("SELECT * FROM refused_intent")
+    assert kept["until_s"] > 1
 
 
-async def test_a_replayed_intent_does_not_try_its_standing_authority_again(tmp_path: Path) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        await office.receive("standing", office.people.standing())
-        body = office.sealed(office.intent("C-5", who="billing", key=office.desk.billing, verb=Action.RESTORE))
+async def test_a_replayed_intent_does_not_try_its_standing_authority_again(office: Office) -> None:
+    await office.receive("standing", office.people.standing())
+    body = office.sealed(office.intent("C-5", who="billing", key=office.desk.billing, verb=Action.RESTORE))
+    await office.receive("intent", body)
+    assert office.gate() == "approved"
+    await office.receive("freeze", office.people.freeze("maria", FreezeScope.PERSON, "joseph"))
+    assert not await office.daemon.job.worker._consume(office.row())
+    assert office.gate() == "open"
+    refusals = office.leaves(LeafKind.REFUSED)
+    for _ in range(5):
         await office.receive("intent", body)
-        assert office.gate() == "approved"
-        await office.receive("freeze", office.people.freeze("maria", FreezeScope.PERSON, "joseph"))
-        assert not await office.daemon.job.worker._consume(office.row())
-        assert office.gate() == "open"
-        refusals = office.leaves(LeafKind.REFUSED)
-        for _ in range(5):
-            await office.receive("intent", body)
-        assert (office.gate(), office.leaves(LeafKind.REFUSED)) == ("open", refusals)
+    assert (office.gate(), office.leaves(LeafKind.REFUSED)) == ("open", refusals)
 
 
-async def test_a_frozen_person_or_key_does_not_help_to_lift_it(tmp_path: Path) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        people = office.people
-        key = people.keys["joseph"].public.hex()
-        scopes = ((FreezeScope.PERSON, "joseph"), (FreezeScope.KEY, key), (FreezeScope.ALL, ""))
-        freezes = [people.freeze("maria", scope, target) for scope, target in scopes]
-        for freeze in freezes:
-            await office.receive("freeze", freeze)
-        await office.all_sent()
-        for freeze in freezes:
-            await office.receive("unfreeze", people.unfreeze(freeze, ("lena", "joseph")))
-        assert office.results() == [("unfreeze", "refused", "threshold-not-met")] * 3
-        assert office.number("SELECT count(*) FROM freeze WHERE lifted_seq IS NULL") == 3
+async def test_a_frozen_person_or_key_does_not_help_to_lift_it(office: Office) -> None:
+    people = office.people
+    key = people.keys["joseph"].public.hex()
+    scopes = ((FreezeScope.PERSON, "joseph"), (FreezeScope.KEY, key), (FreezeScope.ALL, ""))
+    freezes = [people.freeze("maria", scope, target) for scope, target in scopes]
+    for freeze in freezes:
+        await office.receive("freeze", freeze)
+    await office.all_sent()
+    for freeze in freezes:
+        await office.receive("unfreeze", people.unfreeze(freeze, ("lena", "joseph")))
+    assert office.results() == [("unfreeze", "refused", "threshold-not-met")] * 3
+    assert office.number("SELECT count(*) FROM freeze WHERE lifted_seq IS NULL") == 3
 
 
-async def test_the_freezes_of_somebody_who_left_lapse(tmp_path: Path) -> None:
+async def test_the_freezes_of_somebody_who_left_lapse(office: Office) -> None:
     """A stolen key of one requester must not halt an agent for good."""
-    async with office_in(tmp_path, Desk()) as office:
-        for _ in range(2):
-            await office.receive("freeze", office.people.freeze("maria"))
-        await office.receive("freeze", office.people.freeze("joseph", FreezeScope.PERSON, "lena"))
-        pinned = office.parts.trust.pinned
-        assert pinned is not None
-        left = tuple(p for p in pinned.trust.people if p.handle != "maria")
-        trust = replace(pinned.trust, version=2, prev=pinned.sha256.hex(), issued=pinned.trust.issued + 1, people=left)
-        await office.receive("trust", office.people.sign_trust(trust)[0])
-        held = office.store.query("SELECT person FROM freeze WHERE lifted_seq IS NULL")
-        assert [row["person"] for row in held] == ["joseph"]
+    for _ in range(2):
+        await office.receive("freeze", office.people.freeze("maria"))
+    await office.receive("freeze", office.people.freeze("joseph", FreezeScope.PERSON, "lena"))
+    pinned = office.pinned
+    left = tuple(p for p in pinned.trust.people if p.handle != "maria")
+    trust = replace(pinned.trust, version=2, prev=pinned.sha256.hex(), issued=pinned.trust.issued + 1, people=left)
+    await office.receive("trust", office.people.sign_trust(trust)[0])
+    held = office.store.query("SELECT person FROM freeze WHERE lifted_seq IS NULL")
+    assert [row["person"] for row in held] == ["joseph"]
 
 
-async def test_a_person_holds_so_many_freezes(tmp_path: Path) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        held = [office.people.freeze("maria") for _ in range(stops.FREEZES_MAX + 2)]
-        for body in held:
-            await office.receive("freeze", body)
-        assert office.number("SELECT count(*) FROM freeze") == stops.FREEZES_MAX
-        assert [result for _, result, _ in office.results()].count("refused") == 2
-        await office.receive("freeze", office.people.freeze("joseph"))
-        assert office.results()[-1][1] == ACCEPTED
-        # One statement lifts them all, whichever of them this agent took
-        several = office.people.unfreeze(held[-1], ("lena", "joseph"), *held[:-1])
-        for _ in range(2):
-            await office.receive("unfreeze", several)
-            assert office.results()[-1] == ("unfreeze", ACCEPTED, "")
-        assert office.number("SELECT count(*) FROM freeze WHERE lifted_seq IS NULL") == 1
-        assert office.leaves(LeafKind.UNFREEZE) == 1
+async def test_a_person_holds_so_many_freezes(office: Office) -> None:
+    held = [office.people.freeze("maria") for _ in range(stops.FREEZES_MAX + 2)]
+    for body in held:
+        await office.receive("freeze", body)
+    assert office.number("SELECT count(*) FROM freeze") == stops.FREEZES_MAX
+    assert [result for _, result, _ in office.results()].count("refused") == 2
+    await office.receive("freeze", office.people.freeze("joseph"))
+    assert office.results()[-1][1] == ACCEPTED
+    # One statement lifts them all, whichever of them this agent took
+    several = office.people.unfreeze(held[-1], ("lena", "joseph"), *held[:-1])
+    for _ in range(2):
+        await office.receive("unfreeze", several)
+        assert office.results()[-1] == ("unfreeze", ACCEPTED, "")
+    assert office.number("SELECT count(*) FROM freeze WHERE lifted_seq IS NULL") == 1
+    assert office.leaves(LeafKind.UNFREEZE) == 1
 
 
-async def test_an_approval_under_a_forked_older_trust_version_does_not_count(tmp_path: Path) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        await office.plan()
-        await office.receive("trust", next_trust(office))
-        forked = SeenHeads(1, "ab" * 32)
-        await office.receive("approval", office.people.approve(office.plan_envelope(), "joseph", seen=forked))
-        assert (office.results()[-1], office.gate()) == (("approval", "refused", "forked"), "open")
-        genuine = SeenHeads(1, office.store.query("SELECT sha256 FROM trust WHERE version = 1")[0]["sha256"].hex())
-        await office.receive("approval", office.people.approve(office.plan_envelope(), "joseph", seen=genuine))
-        assert (office.results()[-1][1], office.gate()) == (ACCEPTED, "approved")
+async def test_an_approval_under_a_forked_older_trust_version_does_not_count(office: Office) -> None:
+    await office.plan()
+    await office.receive("trust", next_trust(office))
+    forked = SeenHeads(1, "ab" * 32)
+    await office.receive("approval", office.people.approve(office.plan_envelope(), "joseph", seen=forked))
+    assert (office.results()[-1], office.gate()) == (("approval", "refused", "forked"), "open")
+    genuine = SeenHeads(1, office.store.query("SELECT sha256 FROM trust WHERE version = 1")[0]["sha256"].hex())
+    await office.receive("approval", office.people.approve(office.plan_envelope(), "joseph", seen=genuine))
+    assert (office.results()[-1][1], office.gate()) == (ACCEPTED, "approved")
 
 
-async def test_a_rejection_is_heard_whatever_was_refused_before(tmp_path: Path) -> None:
+async def test_a_rejection_is_heard_whatever_was_refused_before(office: Office) -> None:
     """M5: one statement that is refused again and again counts once; and a rejection is never limited for others."""
-    async with office_in(tmp_path, Desk()) as office:
-        await office.plan()
-        tomorrow = int(time.time()) // 60 + 1440
-        late = approval(office, "joseph", not_before=tomorrow)
-        for _ in range(inbox_handler.REFUSED_PER_HOUR + 2):
-            await office.receive("approval", late)
-        refused = office.leaves(LeafKind.REFUSED)
-        assert refused == inbox_handler.REPEATS_PER_HOUR, "what comes again and again leaves no more leaves"
-        await office.all_sent()
-        for n in range(inbox_handler.REFUSED_PER_HOUR):
-            await office.receive("approval", approval(office, "joseph", not_before=tomorrow + 1 + n))
-        await office.receive("approval", approval(office, "joseph"))
-        assert office.results()[-1] == ("approval", "refused", "rate-limited")
-        await office.receive("approval", approval(office, "joseph", decision=Decision.REJECT))
-        assert (office.results()[-1][1], office.gate()) == (ACCEPTED, "rejected")
+    await office.plan()
+    tomorrow = int(time.time()) // 60 + 1440
+    late = approval(office, "joseph", not_before=tomorrow)
+    for _ in range(inbox_handler.REFUSED_PER_HOUR + 2):
+        await office.receive("approval", late)
+    refused = office.leaves(LeafKind.REFUSED)
+    assert refused == inbox_handler.REPEATS_PER_HOUR, "what comes again and again leaves no more leaves"
+    await office.all_sent()
+    for n in range(inbox_handler.REFUSED_PER_HOUR):
+        await office.receive("approval", approval(office, "joseph", not_before=tomorrow + 1 + n))
+    await office.receive("approval", approval(office, "joseph"))
+    assert office.results()[-1] == ("approval", "refused", "rate-limited")
+    await office.receive("approval", approval(office, "joseph", decision=Decision.REJECT))
+    assert (office.results()[-1][1], office.gate()) == (ACCEPTED, "rejected")
 
 
-async def test_what_a_colleague_replays_from_the_board_silences_no_approval(tmp_path: Path) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        await office.plan()
-        old = office.people.standing(("joseph", "lena"), starts_in_min=-1000, minutes=100)
-        for _ in range(REFUSED_PER_HOUR + 2):
-            await office.receive("standing", old)
-        assert office.results()[-1] == ("standing", "refused", "rate-limited")
-        await office.receive("approval", approval(office))
-        assert (office.results()[-1][1], office.gate()) == (ACCEPTED, "approved")
+async def test_what_a_colleague_replays_from_the_board_silences_no_approval(office: Office) -> None:
+    await office.plan()
+    old = office.people.standing(("joseph", "lena"), starts_in_min=-1000, minutes=100)
+    for _ in range(REFUSED_PER_HOUR + 2):
+        await office.receive("standing", old)
+    assert office.results()[-1] == ("standing", "refused", "rate-limited")
+    await office.receive("approval", approval(office))
+    assert (office.results()[-1][1], office.gate()) == (ACCEPTED, "approved")
 
 
 async def test_a_requester_gets_so_many_plans_an_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -708,52 +665,49 @@ async def test_a_requester_gets_so_many_plans_an_hour(tmp_path: Path, monkeypatc
         assert office.results()[-1] == taken
 
 
-async def test_who_is_refused_too_often_is_not_looked_at(tmp_path: Path) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        for n in range(REFUSED_PER_HOUR):
-            await office.receive("intent", office.sealed(office.intent(f"C-9{n}")))
-        await office.all_sent()
-        await office.receive("intent", office.sealed(office.intent("C-1")))
-        assert office.results() == [("intent", "refused", "rate-limited")]
-        assert office.number("SELECT count(*) FROM plan") == 0
-        assert office.leaves(LeafKind.REFUSED) == REFUSED_PER_HOUR
-        await office.receive("intent", office.sealed(office.intent("C-1", who="lena")))
-        assert office.results()[-1] == ("intent", ACCEPTED, "")
-        age = "UPDATE cloud_refusal SET at_s = at_s - 3600"
-        office.store._con.execute(age)
-        await office.receive("intent", office.sealed(office.intent("C-2/shop")))
-        assert office.results()[-1] == ("intent", ACCEPTED, "")
+async def test_who_is_refused_too_often_is_not_looked_at(office: Office) -> None:
+    for n in range(REFUSED_PER_HOUR):
+        await office.receive("intent", office.sealed(office.intent(f"C-9{n}")))
+    await office.all_sent()
+    await office.receive("intent", office.sealed(office.intent("C-1")))
+    assert office.results() == [("intent", "refused", "rate-limited")]
+    assert office.number("SELECT count(*) FROM plan") == 0
+    assert office.leaves(LeafKind.REFUSED) == REFUSED_PER_HOUR
+    await office.receive("intent", office.sealed(office.intent("C-1", who="lena")))
+    assert office.results()[-1] == ("intent", ACCEPTED, "")
+    age = "UPDATE cloud_refusal SET at_s = at_s - 3600"
+    office.store._con.execute(age)
+    await office.receive("intent", office.sealed(office.intent("C-2/shop")))
+    assert office.results()[-1] == ("intent", ACCEPTED, "")
 
 
-async def test_strangers_fill_neither_log_nor_outbox(tmp_path: Path) -> None:
-    async with office_in(tmp_path, Desk()) as office:
-        await office.plan()
-        await office.all_sent()
-        stranger = SigningKey.generate()
-        for n in range(REFUSED_PER_HOUR + 5):
-            await office.receive("approval", approval(office, key=stranger, not_before=n))
-            await office.receive("intent", b"junk %d" % n)
-            await office.receive(
-                "view", office.people.view(office.plan_envelope(), "joseph", SealingKey.generate(), signer=stranger)
-            )
-        assert len(office.out()) == 3 * REFUSED_PER_HOUR
-        assert office.leaves(LeafKind.REFUSED) == 3 * REFUSED_PER_HOUR
-        await office.receive("approval", approval(office))
-        assert office.gate() == "approved"
+async def test_strangers_fill_neither_log_nor_outbox(office: Office) -> None:
+    await office.plan()
+    await office.all_sent()
+    stranger = SigningKey.generate()
+    for n in range(REFUSED_PER_HOUR + 5):
+        await office.receive("approval", approval(office, key=stranger, not_before=n))
+        await office.receive("intent", b"junk %d" % n)
+        await office.receive(
+            "view", office.people.view(office.plan_envelope(), "joseph", SealingKey.generate(), signer=stranger)
+        )
+    assert len(office.out()) == 3 * REFUSED_PER_HOUR
+    assert office.leaves(LeafKind.REFUSED) == 3 * REFUSED_PER_HOUR
+    await office.receive("approval", approval(office))
+    assert office.gate() == "approved"
 
 
-async def test_a_stop_is_never_too_often(tmp_path: Path) -> None:
+async def test_a_stop_is_never_too_often(office: Office) -> None:
     """Somebody has a person's old approvals refused again and again: their freeze is heard all the same."""
-    async with office_in(tmp_path, Desk()) as office:
-        await office.plan()
-        for _ in range(REFUSED_PER_HOUR):
-            await office.receive("approval", approval(office, "maria"))  # who asked
-        await office.all_sent()
-        await office.receive("approval", approval(office, "maria"))
-        assert office.results() == [("approval", "refused", "rate-limited")]
-        await office.receive("freeze", office.people.freeze("maria"))
-        assert office.results()[-1] == ("freeze", ACCEPTED, "")
-        assert office.leaves(LeafKind.FREEZE) == 1
+    await office.plan()
+    for _ in range(REFUSED_PER_HOUR):
+        await office.receive("approval", approval(office, "maria"))  # who asked
+    await office.all_sent()
+    await office.receive("approval", approval(office, "maria"))
+    assert office.results() == [("approval", "refused", "rate-limited")]
+    await office.receive("freeze", office.people.freeze("maria"))
+    assert office.results()[-1] == ("freeze", ACCEPTED, "")
+    assert office.leaves(LeafKind.FREEZE) == 1
 
 
 # --- the lanes ---
@@ -822,8 +776,7 @@ def test_reasons(error: Exception, reason: Reason) -> None:
 async def test_whose_signature_it_is(tmp_path: Path) -> None:
     desk = Desk()
     async with office_in(tmp_path, desk) as office:
-        pinned = office.parts.trust.pinned
-        assert pinned is not None
+        pinned = office.pinned
         keys = {"maria": desk.people.keys["maria"], "billing": desk.billing, STRANGER: SigningKey.generate()}
         for handle, key in keys.items():
             assert signer_of(envelopes.sign(statements.payload_type(Approval), b"{}", [key]), pinned.trust) == handle

@@ -9,17 +9,16 @@ from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from agent.changes.journal.signing import Signer
 from agent.changes.journal.trust_state import TrustState
 from agent.changes.remote.sealing import DAY_S, LIFE_S, LOOK_S, Sealing
 from agent.store import mail
 from agent.store.mail import JoinCloud, LeaveCloud, MarkSent, NewEpoch
-from tests.agent.changes.rig import KEY, CrashedError, Rig
-from tests.agent.connectors.fake import World
-from tests.fakes import FakeClock
-from tests.people import People, trusted
+from tests.builders.clock import FakeClock
+from tests.builders.job import KEY, CrashedError, Rig
+from tests.builders.people import People, trusted
+from tests.builders.world import World
 from trust import envelope as envelopes
 from trust import seal, statements, verify
 from trust.document import Trust
@@ -27,6 +26,8 @@ from trust.errors import MalformedSealError
 from trust.keys import SigningKey
 from trust.leaf import LeafKind
 from trust.statements import SealKey
+
+pytestmark = pytest.mark.virtual_time
 
 AGENT = "2" * 32
 ENROLMENT = b"n" * 32
@@ -99,7 +100,7 @@ def sealed_to(key: SealKey) -> bytes:
     return seal.seal(b"an intent", bytes.fromhex(key.x25519))
 
 
-async def test_no_key_before_there_is_a_cloud_and_a_trust(office: Office, autojump_clock: MockClock) -> None:
+async def test_no_key_before_there_is_a_cloud_and_a_trust(office: Office) -> None:
     await office.sealing.refresh()
     await office.install()
     await office.sealing.refresh()
@@ -112,7 +113,7 @@ async def test_no_key_before_there_is_a_cloud_and_a_trust(office: Office, autoju
     assert office.leaves() == 1
 
 
-async def test_posted_once_and_again_when_trust_or_enrolment_change(office: Office, autojump_clock: MockClock) -> None:
+async def test_posted_once_and_again_when_trust_or_enrolment_change(office: Office) -> None:
     await office.install()
     await office.rig.store.run(JoinCloud(ENROLMENT))
     for _ in range(3):
@@ -133,9 +134,7 @@ async def test_posted_once_and_again_when_trust_or_enrolment_change(office: Offi
     assert office.leaves() == 3
 
 
-async def test_the_next_key_comes_a_day_before_and_the_old_one_goes_a_day_after(
-    office: Office, autojump_clock: MockClock
-) -> None:
+async def test_the_next_key_comes_a_day_before_and_the_old_one_goes_a_day_after(office: Office) -> None:
     await office.install()
     await office.rig.store.run(JoinCloud(ENROLMENT))
     await office.sealing.refresh()
@@ -165,7 +164,7 @@ async def test_the_next_key_comes_a_day_before_and_the_old_one_goes_a_day_after(
     assert [k.public.hex() for k in office.rig.vault.sealing_keys()] == [second.x25519]
 
 
-async def test_a_key_of_a_clock_that_was_ahead_is_not_waited_for(office: Office, autojump_clock: MockClock) -> None:
+async def test_a_key_of_a_clock_that_was_ahead_is_not_waited_for(office: Office) -> None:
     await office.install()
     await office.rig.store.run(JoinCloud(ENROLMENT))
     office.clock.step_wall(20 * DAY_S)
@@ -178,7 +177,7 @@ async def test_a_key_of_a_clock_that_was_ahead_is_not_waited_for(office: Office,
     assert office.sealing.open_untrusted(sealed_to(key)) == b"an intent"
 
 
-async def test_a_cloud_that_was_restored_gets_the_key_again(office: Office, autojump_clock: MockClock) -> None:
+async def test_a_cloud_that_was_restored_gets_the_key_again(office: Office) -> None:
     await office.install()
     await office.rig.store.run(JoinCloud(ENROLMENT))
     await office.rig.store.run(NewEpoch(b"e" * 16, 0))
@@ -192,7 +191,7 @@ async def test_a_cloud_that_was_restored_gets_the_key_again(office: Office, auto
     assert office.leaves() == 2
 
 
-async def test_it_looks_by_itself(office: Office, autojump_clock: MockClock) -> None:
+async def test_it_looks_by_itself(office: Office) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(office.sealing.run)
         await office.install()
@@ -206,7 +205,7 @@ async def test_it_looks_by_itself(office: Office, autojump_clock: MockClock) -> 
         nursery.cancel_scope.cancel()
 
 
-async def test_a_deleted_key_stands_nowhere_on_disk(office: Office, tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_a_deleted_key_stands_nowhere_on_disk(office: Office, tmp_path: Path) -> None:
     """Whoever takes the disk and the store key later opens nothing of before."""
     await office.install()
     await office.rig.store.run(JoinCloud(ENROLMENT))
@@ -225,7 +224,7 @@ async def test_a_deleted_key_stands_nowhere_on_disk(office: Office, tmp_path: Pa
 
 
 async def test_keys_outlive_a_restart_and_are_not_posted_again(
-    office: Office, tmp_path: Path, clock: FakeClock, people: People, autojump_clock: MockClock
+    office: Office, tmp_path: Path, clock: FakeClock, people: People
 ) -> None:
     await office.install()
     await office.rig.store.run(JoinCloud(ENROLMENT))
@@ -242,7 +241,7 @@ async def test_keys_outlive_a_restart_and_are_not_posted_again(
 
 @pytest.mark.parametrize("after", [False, True])
 async def test_dying_around_the_post(
-    office: Office, tmp_path: Path, clock: FakeClock, people: People, after: bool, autojump_clock: MockClock
+    office: Office, tmp_path: Path, clock: FakeClock, people: People, after: bool
 ) -> None:
     await office.install()
     await office.rig.store.run(JoinCloud(ENROLMENT))

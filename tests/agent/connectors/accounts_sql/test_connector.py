@@ -23,7 +23,7 @@ from agent.connectors.accounts_sql.connector import AccountsSqlConnector
 from agent.connectors.base import UnreadableError
 from agent.connectors.radius.schema import Database
 from agent.reasons import TargetReason
-from tests.fakes import FakeClock
+from tests.builders.clock import FakeClock
 from tests.servers import PASSWORD, MariaDB, PostgreSQL, RadiusDatabase
 
 SCHEMA = (

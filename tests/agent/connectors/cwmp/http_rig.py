@@ -24,8 +24,8 @@ from agent.connectors.cwmp.versions import CwmpVersion
 from agent.runtime.clock import Clock
 from agent.runtime.http_wire import Wire
 from lab.cpe.auth import Client
-from tests.agent.connectors.cwmp import reads
-from tests.fakes import FakeClock
+from tests.builders import reads
+from tests.builders.clock import FakeClock
 
 USER, PASSWORD = "cpe", "shared-by-all"
 PASSWORDS = {USER: PASSWORD, "02AC5F-Box-S1": "its own"}

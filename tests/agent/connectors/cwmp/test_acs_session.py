@@ -29,7 +29,7 @@ from agent.connectors.cwmp.soap import Header
 from agent.connectors.cwmp.structs import DeviceId, InformEvent, TransferFault
 from agent.connectors.cwmp.versions import CwmpVersion
 from lab.tests.cpe import data as recordings
-from tests.agent.connectors.cwmp import reads
+from tests.builders import reads
 
 INFORM = m.Inform(
     DeviceId("Maker", "00256D", "Box", "S1"), (InformEvent("1 BOOT", ""),), 1, "2026-11-24T22:49:33Z", 0, ()

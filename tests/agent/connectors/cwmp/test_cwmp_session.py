@@ -9,7 +9,6 @@ from functools import partial
 import pytest
 import trio
 import trio.testing
-from trio.testing import MockClock
 
 from agent.connectors.base import LostError, NotSentError
 from agent.connectors.cwmp import limits
@@ -27,8 +26,10 @@ from agent.connectors.cwmp.acs_session import (
 from agent.connectors.cwmp.cwmp_session import CwmpSession
 from agent.connectors.cwmp.methods import AcsRequest, CpeResponse, Message
 from agent.connectors.cwmp.structs import TransferFault
-from tests.agent.connectors.cwmp import reads
 from tests.agent.connectors.cwmp.http_rig import GET, GOT, inform, said
+from tests.builders import reads
+
+pytestmark = pytest.mark.virtual_time
 
 DONE = m.TransferComplete("k", TransferFault(0, ""), "2026-11-24T22:49:33Z", "2026-11-24T22:49:40Z")
 NAMES = m.GetParameterNames("Device.", True)
@@ -91,7 +92,7 @@ async def at() -> AsyncIterator[Talk]:
 # --- asking -----------------------------------------------------------------------------------------------------------
 
 
-async def test_requests_go_out_one_by_one_and_answers_come_back(at: Talk, autojump_clock: MockClock) -> None:
+async def test_requests_go_out_one_by_one_and_answers_come_back(at: Talk) -> None:
     await at.informed()
     at.asking(GET, NAMES)
     message, identity = asked(await at.post())
@@ -104,7 +105,7 @@ async def test_requests_go_out_one_by_one_and_answers_come_back(at: Talk, autoju
     assert at.call.over.is_set()
 
 
-async def test_two_who_ask_at_once_have_their_own_answers(at: Talk, autojump_clock: MockClock) -> None:
+async def test_two_who_ask_at_once_have_their_own_answers(at: Talk) -> None:
     await at.informed()
     one, two = Talk(at.nursery, at.call), Talk(at.nursery, at.call)
     one.asking(GET)
@@ -119,7 +120,7 @@ async def test_two_who_ask_at_once_have_their_own_answers(at: Talk, autojump_clo
     )
 
 
-async def test_asking_ends_the_wait_of_a_cpe_at_once(at: Talk, autojump_clock: MockClock) -> None:
+async def test_asking_ends_the_wait_of_a_cpe_at_once(at: Talk) -> None:
     await at.informed()
     got: list[AcsReply] = []
 
@@ -136,7 +137,7 @@ async def test_asking_ends_the_wait_of_a_cpe_at_once(at: Talk, autojump_clock: M
     assert asked(got[0])[0] == GET
 
 
-async def test_asked_before_the_floor_is_ours(at: Talk, autojump_clock: MockClock) -> None:
+async def test_asked_before_the_floor_is_ours(at: Talk) -> None:
     """A CPE tells first what it has to tell; our request waits for its empty POST."""
     await at.informed()
     at.asking(GET)
@@ -145,7 +146,7 @@ async def test_asked_before_the_floor_is_ours(at: Talk, autojump_clock: MockCloc
     assert asked(await at.post())[0] == GET
 
 
-async def test_what_the_cpes_version_does_not_have_is_not_sent(at: Talk, autojump_clock: MockClock) -> None:
+async def test_what_the_cpes_version_does_not_have_is_not_sent(at: Talk) -> None:
     await at.informed()
     with pytest.raises(NotSentError) as caught:
         await at.call.ask(m.ScheduleDownload("k", "1 Firmware Upgrade Image", "http://a/", "", "", 0, "", ()))
@@ -157,14 +158,14 @@ async def test_what_the_cpes_version_does_not_have_is_not_sent(at: Talk, autojum
 # --- the floor --------------------------------------------------------------------------------------------------------
 
 
-async def test_the_floor_is_not_held_for_nobody(at: Talk, autojump_clock: MockClock) -> None:
+async def test_the_floor_is_not_held_for_nobody(at: Talk) -> None:
     await at.post(inform())
     start = trio.current_time()
     assert (await at.post()).status == 204
     assert trio.current_time() == start
 
 
-async def test_the_floor_is_let_go_when_nobody_has_work_any_more(at: Talk, autojump_clock: MockClock) -> None:
+async def test_the_floor_is_let_go_when_nobody_has_work_any_more(at: Talk) -> None:
     await at.informed()
 
     async def release() -> None:
@@ -178,7 +179,7 @@ async def test_the_floor_is_let_go_when_nobody_has_work_any_more(at: Talk, autoj
     assert at.events[-1] == Ended(EndReason.DONE)
 
 
-async def test_a_cpe_is_not_made_to_wait_too_long(at: Talk, autojump_clock: MockClock) -> None:
+async def test_a_cpe_is_not_made_to_wait_too_long(at: Talk) -> None:
     assert limits.HOLD_S < 30, "when it gives up: TR-069 section 3.4.1"
     await at.informed()
     start = trio.current_time()
@@ -189,7 +190,7 @@ async def test_a_cpe_is_not_made_to_wait_too_long(at: Talk, autojump_clock: Mock
         await at.call.ask(GET)
 
 
-async def test_a_cpe_that_is_gone_ends_the_wait_and_nothing_is_sent(at: Talk, autojump_clock: MockClock) -> None:
+async def test_a_cpe_that_is_gone_ends_the_wait_and_nothing_is_sent(at: Talk) -> None:
     await at.informed()
     await at.held()
     await trio.sleep(0.1)  # it is watched by then
@@ -202,7 +203,7 @@ async def test_a_cpe_that_is_gone_ends_the_wait_and_nothing_is_sent(at: Talk, au
     assert at.call.session.pending is None or isinstance(error, LostError)
 
 
-async def test_a_cpe_that_is_gone_before_anybody_asked(at: Talk, autojump_clock: MockClock) -> None:
+async def test_a_cpe_that_is_gone_before_anybody_asked(at: Talk) -> None:
     await at.informed()
     await at.held()
     at.gone.set()
@@ -215,7 +216,7 @@ async def test_a_cpe_that_is_gone_before_anybody_asked(at: Talk, autojump_clock:
 # --- ends -------------------------------------------------------------------------------------------------------------
 
 
-async def test_hung_up_before_it_was_sent(at: Talk, autojump_clock: MockClock) -> None:
+async def test_hung_up_before_it_was_sent(at: Talk) -> None:
     await at.informed()
     at.asking(GET)
     await trio.testing.wait_all_tasks_blocked()
@@ -225,7 +226,7 @@ async def test_hung_up_before_it_was_sent(at: Talk, autojump_clock: MockClock) -
     assert (await at.post()).status == 400, "what was queued is not sent after all"
 
 
-async def test_hung_up_after_it_was_sent(at: Talk, autojump_clock: MockClock) -> None:
+async def test_hung_up_after_it_was_sent(at: Talk) -> None:
     await at.informed()
     at.asking(GET)
     await at.post()
@@ -234,7 +235,7 @@ async def test_hung_up_after_it_was_sent(at: Talk, autojump_clock: MockClock) ->
     assert [type(a) for a in at.answers] == [LostError]
 
 
-async def test_hung_up_while_the_floor_is_held(at: Talk, autojump_clock: MockClock) -> None:
+async def test_hung_up_while_the_floor_is_held(at: Talk) -> None:
     await at.informed()
     replies: list[AcsReply] = []
 
@@ -251,7 +252,7 @@ async def test_hung_up_while_the_floor_is_held(at: Talk, autojump_clock: MockClo
     assert isinstance(at.events[0], Informed), "nothing is taken note of that is not acknowledged"
 
 
-async def test_an_answer_that_cannot_be_read_is_a_lost_one(at: Talk, autojump_clock: MockClock) -> None:
+async def test_an_answer_that_cannot_be_read_is_a_lost_one(at: Talk) -> None:
     await at.informed()
     at.asking(GET, NAMES)
     _, identity = asked(await at.post())
@@ -262,7 +263,7 @@ async def test_an_answer_that_cannot_be_read_is_a_lost_one(at: Talk, autojump_cl
     assert [type(a) for a in at.answers] == [LostError, NotSentError]
 
 
-async def test_the_floor_in_place_of_an_answer_is_a_lost_one(at: Talk, autojump_clock: MockClock) -> None:
+async def test_the_floor_in_place_of_an_answer_is_a_lost_one(at: Talk) -> None:
     await at.informed()
     at.asking(GET)
     assert asked(await at.post())[0] == GET
@@ -275,7 +276,7 @@ async def test_the_floor_in_place_of_an_answer_is_a_lost_one(at: Talk, autojump_
     assert [type(a) for a in at.answers] == [LostError]
 
 
-async def test_a_repeated_answer_is_one(at: Talk, autojump_clock: MockClock) -> None:
+async def test_a_repeated_answer_is_one(at: Talk) -> None:
     await at.informed()
     at.asking(GET, NAMES)
     _, identity = asked(await at.post())
@@ -285,7 +286,7 @@ async def test_a_repeated_answer_is_one(at: Talk, autojump_clock: MockClock) -> 
     assert [type(e) for e in at.events] == [Informed, Answered]
 
 
-async def test_nobody_waits_for_the_answer_any_more(at: Talk, autojump_clock: MockClock) -> None:
+async def test_nobody_waits_for_the_answer_any_more(at: Talk) -> None:
     """It would be taken for that of the next request: so the session is over."""
     await at.informed()
     with trio.CancelScope() as scope:
@@ -299,7 +300,7 @@ async def test_nobody_waits_for_the_answer_any_more(at: Talk, autojump_clock: Mo
     assert (await at.post(GOT, identity)).status == 400
 
 
-async def test_who_waits_for_a_turn_may_be_cancelled(at: Talk, autojump_clock: MockClock) -> None:
+async def test_who_waits_for_a_turn_may_be_cancelled(at: Talk) -> None:
     await at.informed()
     at.asking(GET)
     await trio.testing.wait_all_tasks_blocked()
@@ -312,7 +313,7 @@ async def test_who_waits_for_a_turn_may_be_cancelled(at: Talk, autojump_clock: M
     assert at.answers == [GOT]
 
 
-async def test_another_inform_is_another_call(at: Talk, autojump_clock: MockClock) -> None:
+async def test_another_inform_is_another_call(at: Talk) -> None:
     await at.informed()
     at.asking(GET)
     await at.post()

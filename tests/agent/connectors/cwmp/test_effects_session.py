@@ -14,7 +14,7 @@ from agent.cpe_model.vocabulary import Unsafe
 from agent.model import Address, Effect, ProofKind, Replay, Seen, Value
 from lab.cpe.quirks import Quirks
 from lab.cpe.transfers import firmware
-from tests.agent.connectors.cwmp.acs_rig import AcsRig, acs_rig, ticket, until
+from tests.builders.acs import AcsRig, acs_rig, ticket, until
 
 PING = "Device.IP.Diagnostics.IPPing."
 
@@ -43,15 +43,14 @@ def evidence(rig: AcsRig) -> dict[str, list[tuple[int, str]]]:
 # --- reboot -----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_reboot_is_proven_by_what_it_says_when_it_is_back(tmp_path: Path) -> None:
-    async with acs_rig(tmp_path) as rig:
-        reply, bound = await send(rig, effect(rig, "reboot", "@boots"))
-        assert reply == Reply(True, "accepted")
-        assert {a: s.value for a, s in bound.items()} == {rig.at("@boots"): {"count": "1"}}
-        assert rig.cpe.device.boots == 1  # it does so once the session is over
-        await until(lambda: rig.book.rows("cpe")[0]["boots"] == 2)
-        assert await reads(rig, "@boots") == {"count": "2"}
-        await until(lambda: evidence(rig).get("reboot") == [(1, "")])
+async def test_a_reboot_is_proven_by_what_it_says_when_it_is_back(rig: AcsRig) -> None:
+    reply, bound = await send(rig, effect(rig, "reboot", "@boots"))
+    assert reply == Reply(True, "accepted")
+    assert {a: s.value for a, s in bound.items()} == {rig.at("@boots"): {"count": "1"}}
+    assert rig.cpe.device.boots == 1  # it does so once the session is over
+    await until(lambda: rig.book.rows("cpe")[0]["boots"] == 2)
+    assert await reads(rig, "@boots") == {"count": "2"}
+    await until(lambda: evidence(rig).get("reboot") == [(1, "")])
 
 
 async def test_a_reboot_that_is_refused_boots_nothing(tmp_path: Path) -> None:
@@ -70,15 +69,14 @@ def window(rig: AcsRig) -> int:
     return until_s
 
 
-async def test_a_factory_reset_is_proven_by_its_bootstrap(tmp_path: Path) -> None:
-    async with acs_rig(tmp_path) as rig:
-        rig.cpe.device.put("Device.WiFi.SSID.1.SSID", "Amina")
-        reply, bound = await send(rig, effect(rig, "factory-reset", "@resets"))
-        assert reply == Reply(True, "accepted")
-        assert window(rig) > rig.book.clock.wall_s()
-        await until(lambda: rig.book.rows("cpe")[0]["resets"] == 2)
-        assert await reads(rig, "@resets") != bound[rig.at("@resets")].value
-        assert rig.cpe.device.tree.get("Device.WiFi.SSID.1.SSID") == "home"
+async def test_a_factory_reset_is_proven_by_its_bootstrap(rig: AcsRig) -> None:
+    rig.cpe.device.put("Device.WiFi.SSID.1.SSID", "Amina")
+    reply, bound = await send(rig, effect(rig, "factory-reset", "@resets"))
+    assert reply == Reply(True, "accepted")
+    assert window(rig) > rig.book.clock.wall_s()
+    await until(lambda: rig.book.rows("cpe")[0]["resets"] == 2)
+    assert await reads(rig, "@resets") != bound[rig.at("@resets")].value
+    assert rig.cpe.device.tree.get("Device.WiFi.SSID.1.SSID") == "home"
 
 
 async def test_a_factory_reset_that_is_refused_opens_no_door(tmp_path: Path) -> None:
@@ -89,19 +87,18 @@ async def test_a_factory_reset_that_is_refused_opens_no_door(tmp_path: Path) -> 
         assert window(rig) == 0
 
 
-async def test_a_factory_reset_that_was_not_sent_opens_no_door(tmp_path: Path) -> None:
-    async with acs_rig(tmp_path) as rig:
-        real = rig.line.expect_reset
+async def test_a_factory_reset_that_was_not_sent_opens_no_door(rig: AcsRig) -> None:
+    real = rig.line.expect_reset
 
-        async def then_gone() -> None:
-            await real()
-            assert rig.line.live is not None
-            rig.line.live.hang_up()
+    async def then_gone() -> None:
+        await real()
+        assert rig.line.live is not None
+        rig.line.live.hang_up()
 
-        rig.line.expect_reset = then_gone  # type: ignore[method-assign]  # the moment before it is asked
-        with pytest.raises(NotSentError):
-            await send(rig, effect(rig, "factory-reset", "@resets"))
-        assert window(rig) == 0
+    rig.line.expect_reset = then_gone  # type: ignore[method-assign]  # the moment before it is asked
+    with pytest.raises(NotSentError):
+        await send(rig, effect(rig, "factory-reset", "@resets"))
+    assert window(rig) == 0
 
 
 async def test_a_factory_reset_whose_answer_was_lost_may_have_been_done(tmp_path: Path) -> None:
@@ -216,48 +213,43 @@ async def ran(rig: AcsRig, do: Effect) -> tuple[Value, Mapping[Address, Seen]]:
     return await reads(rig, f"@run:{PING}"), bound
 
 
-async def test_a_test_is_over_under_the_key_of_its_run_and_its_results_are_kept(tmp_path: Path) -> None:
-    async with acs_rig(tmp_path) as rig:
-        await rig.line.below(await rig.line.wait(), PING)
-        assert await reads(rig, f"@run:{PING}") == {"key": "", "over": "no"}
-        now, bound = await ran(rig, ping(rig))
-        assert now == {"key": "run-1", "over": "yes"} == bound[rig.at(f"@run:{PING}")].value
-        assert rig.known_values()[f"{PING}SuccessCount"].value == "4"
-        assert evidence(rig)["ping"] == [(1, "")]
+async def test_a_test_is_over_under_the_key_of_its_run_and_its_results_are_kept(rig: AcsRig) -> None:
+    await rig.line.below(await rig.line.wait(), PING)
+    assert await reads(rig, f"@run:{PING}") == {"key": "", "over": "no"}
+    now, bound = await ran(rig, ping(rig))
+    assert now == {"key": "run-1", "over": "yes"} == bound[rig.at(f"@run:{PING}")].value
+    assert rig.known_values()[f"{PING}SuccessCount"].value == "4"
+    assert evidence(rig)["ping"] == [(1, "")]
 
 
-async def test_a_run_that_somebody_else_began_is_not_ours(tmp_path: Path) -> None:
-    async with acs_rig(tmp_path) as rig:
-        await ran(rig, ping(rig, key="theirs"))
-        assert (await reads(rig, f"@run:{PING}")) != {"key": "ours", "over": "yes"}
+async def test_a_run_that_somebody_else_began_is_not_ours(rig: AcsRig) -> None:
+    await ran(rig, ping(rig, key="theirs"))
+    assert (await reads(rig, f"@run:{PING}")) != {"key": "ours", "over": "yes"}
 
 
-async def test_a_host_without_an_address_is_nothing_about_the_model(tmp_path: Path) -> None:
-    async with acs_rig(tmp_path) as rig:
-        now, _ = await ran(rig, ping(rig, host="no.invalid"))
-        assert now == {"key": "run-1", "over": "yes"}
-        assert rig.known_values()[f"{PING}DiagnosticsState"].value == "Error_CannotResolveHostName"
-        assert "ping" not in evidence(rig)
+async def test_a_host_without_an_address_is_nothing_about_the_model(rig: AcsRig) -> None:
+    now, _ = await ran(rig, ping(rig, host="no.invalid"))
+    assert now == {"key": "run-1", "over": "yes"}
+    assert rig.known_values()[f"{PING}DiagnosticsState"].value == "Error_CannotResolveHostName"
+    assert "ping" not in evidence(rig)
 
 
-async def test_a_test_that_the_cpe_refuses(tmp_path: Path) -> None:
-    async with acs_rig(tmp_path) as rig:
-        do = ping(rig)
-        reply, _ = await send(rig, replace(do, args={**do.args, "NumberOfRepetitions": "0"}))
-        assert (reply.accepted, reply.reason) == (False, "fault-9003")
-        assert rig.line.live is not None
+async def test_a_test_that_the_cpe_refuses(rig: AcsRig) -> None:
+    do = ping(rig)
+    reply, _ = await send(rig, replace(do, args={**do.args, "NumberOfRepetitions": "0"}))
+    assert (reply.accepted, reply.reason) == (False, "fault-9003")
+    assert rig.line.live is not None
 
 
-async def test_a_run_is_read_beside_other_things(tmp_path: Path) -> None:
-    async with acs_rig(tmp_path) as rig:
-        asked = [rig.at(f"@run:{PING}"), rig.at("@boots"), rig.at("WiFi.SSID.1.SSID"), rig.at("@run:Device.NoSuch.")]
-        seen = await rig.line.read(asked)
-        assert {a: s.value for a, s in seen.items()} == {
-            asked[0]: {"key": "", "over": "no"},
-            asked[1]: {"count": "1"},
-            asked[2]: {"value": "home"},
-            asked[3]: {"key": "", "over": "no"},
-        }
+async def test_a_run_is_read_beside_other_things(rig: AcsRig) -> None:
+    asked = [rig.at(f"@run:{PING}"), rig.at("@boots"), rig.at("WiFi.SSID.1.SSID"), rig.at("@run:Device.NoSuch.")]
+    seen = await rig.line.read(asked)
+    assert {a: s.value for a, s in seen.items()} == {
+        asked[0]: {"key": "", "over": "no"},
+        asked[1]: {"count": "1"},
+        asked[2]: {"value": "home"},
+        asked[3]: {"key": "", "over": "no"},
+    }
 
 
 # --- refused ----------------------------------------------------------------------------------------------------------
@@ -265,33 +257,30 @@ async def test_a_run_is_read_beside_other_things(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("verb", "method"), [("reboot", "Reboot"), ("diagnose", "Diagnose")])
 async def test_what_a_profile_calls_unsafe_is_not_sent(
-    tmp_path: Path, verb: str, method: str, monkeypatch: pytest.MonkeyPatch
+    rig: AcsRig, verb: str, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with acs_rig(tmp_path) as rig:
-        profile = replace(rig.line.profile(), unsafe=(Unsafe(method, None, "it loses its settings"),))
-        monkeypatch.setattr(rig.line, "profile", lambda: profile)
-        do = ping(rig) if verb == "diagnose" else effect(rig, verb, "@boots")
-        with pytest.raises(NotSentError, match="it loses its settings") as caught:
-            await send(rig, do)
-        assert caught.value.reason == "unsafe"
-        assert not rig.cpe.executed(method)
-        assert rig.cpe.executed("SetParameterValues") == []
+    profile = replace(rig.line.profile(), unsafe=(Unsafe(method, None, "it loses its settings"),))
+    monkeypatch.setattr(rig.line, "profile", lambda: profile)
+    do = ping(rig) if verb == "diagnose" else effect(rig, verb, "@boots")
+    with pytest.raises(NotSentError, match="it loses its settings") as caught:
+        await send(rig, do)
+    assert caught.value.reason == "unsafe"
+    assert not rig.cpe.executed(method)
+    assert rig.cpe.executed("SetParameterValues") == []
 
 
-async def test_a_verb_that_no_cpe_has(tmp_path: Path) -> None:
-    async with acs_rig(tmp_path) as rig:
-        with pytest.raises(NotSentError) as caught:
-            await send(rig, effect(rig, "explode", "@boots"))
-        assert caught.value.reason == "unsupported"
+async def test_a_verb_that_no_cpe_has(rig: AcsRig) -> None:
+    with pytest.raises(NotSentError) as caught:
+        await send(rig, effect(rig, "explode", "@boots"))
+    assert caught.value.reason == "unsupported"
 
 
-async def test_a_cpe_of_an_unknown_model_is_told_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with acs_rig(tmp_path) as rig:
+async def test_a_cpe_of_an_unknown_model_is_told_nothing(rig: AcsRig, monkeypatch: pytest.MonkeyPatch) -> None:
 
-        def unknown() -> None:
-            raise UnreadableError("no such root", reason="unknown-model")
+    def unknown() -> None:
+        raise UnreadableError("no such root", reason="unknown-model")
 
-        monkeypatch.setattr(rig.line, "profile", unknown)
-        with pytest.raises(NotSentError) as caught:
-            await rig.line.send(ticket(effect(rig, "reboot", "@boots")))
-        assert caught.value.reason == "unknown-model"
+    monkeypatch.setattr(rig.line, "profile", unknown)
+    with pytest.raises(NotSentError) as caught:
+        await rig.line.send(ticket(effect(rig, "reboot", "@boots")))
+    assert caught.value.reason == "unknown-model"

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from trio.testing import MockClock
 
 from agent.connectors.base import LostError, NotSentError, Session, UnreadableError
 from agent.connectors.cwmp import limits
@@ -41,11 +40,13 @@ from lab.cpe.device import Device
 from lab.cpe.quirks import Quirks
 from lab.cpe.state import Identity
 from lab.cpe.tr181 import tr181
-from tests.agent.connectors.cwmp import reads
 from tests.agent.connectors.cwmp.books import Book, Login
 from tests.agent.connectors.cwmp.http_rig import CONFIG, GET, GOT, NAME, USER, inform, said, until
-from tests.agent.connectors.cwmp.test_images_session import commit
-from tests.fakes import FakeClock
+from tests.builders import reads
+from tests.builders.clock import FakeClock
+from tests.builders.connector import commit
+
+pytestmark = pytest.mark.virtual_time
 
 SHARED = Proof(USER, None, "192.0.2.7")
 OWN = Proof(NAME, None, "192.0.2.7")
@@ -139,7 +140,7 @@ def fault(reply: AcsReply) -> int | None:
 # --- who is worked on
 
 
-async def test_a_new_cpe_is_taken_note_of_and_left_alone(autojump_clock: MockClock) -> None:
+async def test_a_new_cpe_is_taken_note_of_and_left_alone() -> None:
     async with running() as at:
         told = [("Device.DeviceInfo.SoftwareVersion", "1.0"), ("Device.ManagementServer.ParameterKey", "k")]
         told += [("Device.ManagementServer.ConnectionRequestURL", "http://192.0.2.7:7547/x")]
@@ -155,7 +156,7 @@ async def test_a_new_cpe_is_taken_note_of_and_left_alone(autojump_clock: MockClo
         assert (await talk.post()).status == 204, "nothing is asked of it, and it is not kept waiting"
 
 
-async def test_an_accepted_cpe_is_lent(autojump_clock: MockClock) -> None:
+async def test_an_accepted_cpe_is_lent() -> None:
     async with running(Book(ACCEPTED)) as at:
         await at.calls()
         (session,) = at.worker.came
@@ -163,14 +164,14 @@ async def test_an_accepted_cpe_is_lent(autojump_clock: MockClock) -> None:
         assert session is at.fleet.line(NAME)
 
 
-async def test_a_secret_in_an_inform_is_not_kept(autojump_clock: MockClock) -> None:
+async def test_a_secret_in_an_inform_is_not_kept() -> None:
     async with running() as at:
         await at.calls(message=inform(values=[("Device.ManagementServer.Password", "canary")]))
         assert at.book.calls[0].values["Device.ManagementServer.Password"].value is None
         assert "canary" not in repr(at.book)
 
 
-async def test_a_refused_cpe_is_told_so(autojump_clock: MockClock) -> None:
+async def test_a_refused_cpe_is_told_so() -> None:
     async with running(Book({NAME: Acceptance.REFUSED})) as at:
         talk = await at.calls()
         assert fault(at.reply) == AcsFault.REQUEST_DENIED
@@ -187,7 +188,7 @@ async def test_a_refused_cpe_is_told_so(autojump_clock: MockClock) -> None:
         DeviceId("Maker", "02AC5F", "\U0001f4f6" * 60, "\U0001f4f6" * 60),
     ],
 )
-async def test_who_does_not_say_who_it_is_is_refused(device: DeviceId, autojump_clock: MockClock) -> None:
+async def test_who_does_not_say_who_it_is_is_refused(device: DeviceId) -> None:
     async with running() as at:
         body = said(inform()).replace(b"<OUI>02AC5F<", f"<OUI>{device.oui}<".encode())
         body = body.replace(b">Box<", f">{device.product_class}<".encode())
@@ -198,9 +199,7 @@ async def test_who_does_not_say_who_it_is_is_refused(device: DeviceId, autojump_
         assert at.book.calls == []
 
 
-async def test_credentials_of_another_cpe_prove_nothing(
-    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_credentials_of_another_cpe_prove_nothing(caplog: pytest.LogCaptureFixture) -> None:
     book = Book(
         {NAME: Acceptance.ACCEPTED, "02AC5F-Box-S2": Acceptance.ACCEPTED}, {"other": Login("02AC5F-Box-S2", "x")}
     )
@@ -216,9 +215,7 @@ async def test_credentials_of_another_cpe_prove_nothing(
 
 
 @pytest.mark.parametrize("certificate", ["02AC5F-Box-S2", "02AC5F-Box-S", "model of the year", ""])
-async def test_a_certificate_alone_must_name_the_cpe(
-    certificate: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_certificate_alone_must_name_the_cpe(certificate: str, caplog: pytest.LogCaptureFixture) -> None:
     async with running(Book(ACCEPTED)) as at:
         with caplog.at_level(logging.WARNING):
             talk = await at.calls(Proof("", certificate, "192.0.2.8"))
@@ -243,13 +240,13 @@ async def test_a_certificate_alone_must_name_the_cpe(
         (Proof(USER, "model of the year", "192.0.2.7"), False, False),
     ],
 )
-async def test_what_a_name_rests_on(proof: Proof, own: bool, certified: bool, autojump_clock: MockClock) -> None:
+async def test_what_a_name_rests_on(proof: Proof, own: bool, certified: bool) -> None:
     async with running(Book(logins={NAME: Login(NAME, "x")})) as at:
         await at.calls(proof)
         assert (at.book.calls[0].own, at.book.calls[0].certified) == (own, certified)
 
 
-async def test_who_only_claims_to_be_a_cpe_changes_nothing_of_it(autojump_clock: MockClock) -> None:
+async def test_who_only_claims_to_be_a_cpe_changes_nothing_of_it() -> None:
     """By the password that all share anybody can say any name: the real one's session and record stay as they are."""
     book = Book(ACCEPTED, {NAME: Login(NAME, "x")})
     async with running(book) as at:
@@ -276,7 +273,7 @@ def ticket_of(key: str) -> Ticket:
     return Ticket("0f" * 16, 1, 1, Direction.FORWARD, 1, target_id(NAME), effect, {}, math.inf)
 
 
-async def test_new_names_without_end_leave_nothing_in_memory(autojump_clock: MockClock) -> None:
+async def test_new_names_without_end_leave_nothing_in_memory() -> None:
     async with running() as at:
         for number in range(50):
             device = DeviceId("Maker", "02AC5F", "Box", f"S{number}")
@@ -290,7 +287,7 @@ async def test_new_names_without_end_leave_nothing_in_memory(autojump_clock: Moc
 # --- who is lent, and for how long
 
 
-async def test_the_floor_is_held_as_long_as_somebody_has_work(autojump_clock: MockClock) -> None:
+async def test_the_floor_is_held_as_long_as_somebody_has_work() -> None:
     async with running(Book(ACCEPTED)) as at:
         talk = await at.calls()
         replies: list[AcsReply] = []
@@ -308,7 +305,7 @@ async def test_the_floor_is_held_as_long_as_somebody_has_work(autojump_clock: Mo
         assert at.fleet._calls == {}
 
 
-async def test_the_floor_is_not_held_for_nobody(autojump_clock: MockClock) -> None:
+async def test_the_floor_is_not_held_for_nobody() -> None:
     async with running(Book(ACCEPTED), Worker(wants=False)) as at:
         talk = await at.calls()
         start = trio.current_time()
@@ -319,7 +316,7 @@ async def test_the_floor_is_not_held_for_nobody(autojump_clock: MockClock) -> No
         assert at.fleet.line(NAME).live is None
 
 
-async def test_who_works_on_a_cpe_that_hangs_up_is_stopped(autojump_clock: MockClock) -> None:
+async def test_who_works_on_a_cpe_that_hangs_up_is_stopped() -> None:
     async with running(Book(ACCEPTED)) as at:
         talk = await at.calls()
         assert at.worker.here == 1
@@ -330,9 +327,7 @@ async def test_who_works_on_a_cpe_that_hangs_up_is_stopped(autojump_clock: MockC
         assert at.fleet._calls == {}
 
 
-async def test_a_worker_that_crashes_costs_that_session_alone(
-    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_worker_that_crashes_costs_that_session_alone(caplog: pytest.LogCaptureFixture) -> None:
     async with running(Book(ACCEPTED), Worker(crash=KeyError("x"))) as at:
         talk = await at.calls()
         assert (await talk.post()).status == 204
@@ -342,7 +337,7 @@ async def test_a_worker_that_crashes_costs_that_session_alone(
     assert [r.getMessage() for r in caplog.records] == ["a task crashed"]
 
 
-async def test_a_cpe_that_informs_again_ends_its_older_session(autojump_clock: MockClock) -> None:
+async def test_a_cpe_that_informs_again_ends_its_older_session() -> None:
     async with running(Book(ACCEPTED)) as at:
         first = await at.calls()
         errors: list[Exception] = []
@@ -367,7 +362,7 @@ async def test_a_cpe_that_informs_again_ends_its_older_session(autojump_clock: M
         assert list(at.fleet._calls) == [second.call]
 
 
-async def test_a_cpe_that_informs_again_in_its_session_is_lent_again(autojump_clock: MockClock) -> None:
+async def test_a_cpe_that_informs_again_in_its_session_is_lent_again() -> None:
     async with running(Book(ACCEPTED)) as at:
         talk = await at.calls()
         first = talk.call
@@ -379,7 +374,7 @@ async def test_a_cpe_that_informs_again_in_its_session_is_lent_again(autojump_cl
         assert at.worker.here == 1
 
 
-async def test_what_is_told_of_a_transfer_reaches_who_asked_for_it(autojump_clock: MockClock) -> None:
+async def test_what_is_told_of_a_transfer_reaches_who_asked_for_it() -> None:
     async with running(Book(ACCEPTED), Worker(wants=False)) as at:
         at.fleet.line(NAME).flash = Flash("k1", "2.0", "1.0")
         talk = await at.calls(message=inform("7 TRANSFER COMPLETE", "M Download"))
@@ -396,7 +391,7 @@ async def test_what_is_told_of_a_transfer_reaches_who_asked_for_it(autojump_cloc
         assert good.accepted
 
 
-async def test_a_boot_is_told_once(autojump_clock: MockClock) -> None:
+async def test_a_boot_is_told_once() -> None:
     """An Inform that is tried again tells the same boot (RetryCount above 0)."""
     async with running(Book(ACCEPTED), Worker(wants=False)) as at:
         at.fleet.line(NAME).breaker.task(*signature_now())
@@ -408,16 +403,14 @@ async def test_a_boot_is_told_once(autojump_clock: MockClock) -> None:
         assert at.book.cpes[NAME].boots == 1
 
 
-async def test_a_boot_whose_first_inform_did_not_come_counts(autojump_clock: MockClock) -> None:
+async def test_a_boot_whose_first_inform_did_not_come_counts() -> None:
     async with running(Book(ACCEPTED), Worker(wants=False)) as at:
         at.fleet.line(NAME).breaker.task(*signature_now())
         await at.calls(message=inform("1 BOOT", retry=3))
         assert [row[2] for row in at.book.breakers[NAME]] == [1]
 
 
-async def test_a_boot_counts_whose_first_inform_did_not_come_after_another_that_was_told(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_boot_counts_whose_first_inform_did_not_come_after_another_that_was_told() -> None:
     async with running(Book(ACCEPTED), Worker(wants=False)) as at:
         talk = await at.calls(message=inform("1 BOOT"))
         await talk.post()
@@ -426,7 +419,7 @@ async def test_a_boot_counts_whose_first_inform_did_not_come_after_another_that_
         assert at.book.cpes[NAME].boots == 2
 
 
-async def test_evidence_of_what_an_inform_proves(autojump_clock: MockClock) -> None:
+async def test_evidence_of_what_an_inform_proves() -> None:
     async with running(Book(ACCEPTED), Worker(wants=False)) as at:
         await at.calls(message=inform("1 BOOT", "M Reboot", "6 CONNECTION REQUEST"))
         proven = {(workflow, worked) for _, workflow, worked, _ in at.book.proven}
@@ -478,7 +471,7 @@ async def ringing(bell: Bell, book: Book | None = None, **options: Any) -> Async
         nursery.cancel_scope.cancel()
 
 
-async def test_a_cpe_that_is_waited_for_is_called_at_once(autojump_clock: MockClock) -> None:
+async def test_a_cpe_that_is_waited_for_is_called_at_once() -> None:
     bell = Bell()
     async with ringing(bell) as at:
         assert at.fleet.last_request(NAME) is None
@@ -490,7 +483,7 @@ async def test_a_cpe_that_is_waited_for_is_called_at_once(autojump_clock: MockCl
         assert at.fleet.last_request(NAME) is None
 
 
-async def test_it_is_called_again_with_pauses_that_grow_until_nobody_waits(autojump_clock: MockClock) -> None:
+async def test_it_is_called_again_with_pauses_that_grow_until_nobody_waits() -> None:
     bell = Bell(status=503)
     async with ringing(bell) as at:
         with at.fleet.waited_for(target_id(NAME)):
@@ -506,7 +499,7 @@ async def test_it_is_called_again_with_pauses_that_grow_until_nobody_waits(autoj
             await until(lambda: len(bell.at) > number)
 
 
-async def test_a_cpe_that_took_it_has_time_to_call_in(autojump_clock: MockClock) -> None:
+async def test_a_cpe_that_took_it_has_time_to_call_in() -> None:
     bell = Bell()
     async with ringing(bell) as at:
         with at.fleet.waited_for(target_id(NAME)):
@@ -514,7 +507,7 @@ async def test_a_cpe_that_took_it_has_time_to_call_in(autojump_clock: MockClock)
         assert bell.at[1] - bell.at[0] >= limits.CALL_IN_S
 
 
-async def test_a_cpe_that_came_and_is_waited_for_still_is_not_called_again_at_once(autojump_clock: MockClock) -> None:
+async def test_a_cpe_that_came_and_is_waited_for_still_is_not_called_again_at_once() -> None:
     bell = Bell()
     async with ringing(bell) as at:
         at.worker.done()
@@ -532,7 +525,7 @@ async def test_a_cpe_that_came_and_is_waited_for_still_is_not_called_again_at_on
                 await until(lambda: len(bell.at) == 4)
 
 
-async def test_two_who_wait_call_once(autojump_clock: MockClock) -> None:
+async def test_two_who_wait_call_once() -> None:
     bell = Bell()
     async with ringing(bell) as at:
         with at.fleet.waited_for(target_id(NAME)):
@@ -543,7 +536,7 @@ async def test_two_who_wait_call_once(autojump_clock: MockClock) -> None:
         assert len(bell.at) == 1
 
 
-async def test_a_cpe_on_the_line_is_not_called(autojump_clock: MockClock) -> None:
+async def test_a_cpe_on_the_line_is_not_called() -> None:
     bell = Bell()
     async with ringing(bell) as at:
         talk = await at.calls(Proof(USER, None, "127.0.0.1"))
@@ -556,7 +549,7 @@ async def test_a_cpe_on_the_line_is_not_called(autojump_clock: MockClock) -> Non
             assert trio.current_time() - start < 2, "but as soon as it is not"
 
 
-async def test_that_a_cpe_called_in_because_it_was_asked_is_evidence(autojump_clock: MockClock) -> None:
+async def test_that_a_cpe_called_in_because_it_was_asked_is_evidence() -> None:
     bell = Bell()
     async with ringing(bell) as at:
         at.worker.done()
@@ -566,7 +559,7 @@ async def test_that_a_cpe_called_in_because_it_was_asked_is_evidence(autojump_cl
         assert (NAME, "connection-request", True, "") in at.book.proven
 
 
-async def test_it_is_asked_nowhere_else_than_where_it_called_from(autojump_clock: MockClock) -> None:
+async def test_it_is_asked_nowhere_else_than_where_it_called_from() -> None:
     bell = Bell()
     async with ringing(bell) as at:
         at.book.cpes[NAME] = replace(at.book.cpes[NAME], address="192.0.2.7")
@@ -590,7 +583,7 @@ class Datagrams:
         self.to.add(to)
 
 
-async def test_a_binding_from_a_forged_source_is_sent_nothing(autojump_clock: MockClock) -> None:
+async def test_a_binding_from_a_forged_source_is_sent_nothing() -> None:
     """A customer knows the password of the own CPE, and sends binding requests as if from a victim."""
     sent = Datagrams()
     async with ringing(Bell()) as at:
@@ -604,7 +597,7 @@ async def test_a_binding_from_a_forged_source_is_sent_nothing(autojump_clock: Mo
     assert sent.to == {("203.0.113.7", 40001)}
 
 
-async def test_ways_that_are_none(autojump_clock: MockClock) -> None:
+async def test_ways_that_are_none() -> None:
     async with ringing(Bell()) as at:
         with pytest.raises(UnreadableError) as caught:
             await at.fleet.request_connection("02AC5F-Box-S9")
@@ -644,7 +637,7 @@ async def test_a_cpe_that_another_stun_server_told_its_place_is_called_there(own
             assert b"&un=acs&" in data
 
 
-async def test_one_that_takes_the_connection_and_says_nothing(autojump_clock: MockClock) -> None:
+async def test_one_that_takes_the_connection_and_says_nothing() -> None:
     async def silent(stream: trio.SocketStream) -> None:
         async with stream:
             await trio.sleep_forever()
@@ -657,9 +650,7 @@ async def test_one_that_takes_the_connection_and_says_nothing(autojump_clock: Mo
         assert trio.current_time() - start == pytest.approx(REQUEST_TIMEOUT_S, abs=1)
 
 
-async def test_a_crash_while_one_is_called_ends_nothing(
-    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_crash_while_one_is_called_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
     bell = Bell()
     async with ringing(bell) as at:
         good = at.book.cpes[NAME]
@@ -671,7 +662,7 @@ async def test_a_crash_while_one_is_called_ends_nothing(
     assert {r.getMessage() for r in caplog.records} == {"a task crashed"}
 
 
-async def test_many_that_are_waited_for_are_not_all_called_at_once(autojump_clock: MockClock) -> None:
+async def test_many_that_are_waited_for_are_not_all_called_at_once() -> None:
     now, most = 0, 0
 
     async def count(stream: trio.SocketStream) -> None:

@@ -17,7 +17,8 @@ from agent.connectors.cwmp.images import Image
 from agent.connectors.cwmp.images_session import CHUNK_BYTES, OFFER_S, Images
 from agent.cpe_model.manager import ImageFile
 from agent.runtime.http_wire import GONE, Wire, WireLimits
-from tests.fakes import FakeClock
+from tests.builders.clock import FakeClock
+from tests.builders.connector import commit
 
 BASE = "http://acs:7547"
 CONTENT = b"version=2.0\n" + bytes(range(256)) * 1000
@@ -36,10 +37,6 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def images(folder: Path) -> Images:
     return Images(folder, BASE, FakeClock(), commit)
-
-
-def commit(label: str, value: str) -> str:
-    return hashlib.sha256(f"key {label} {value}".encode()).hexdigest()
 
 
 async def offered(images: Images) -> str:

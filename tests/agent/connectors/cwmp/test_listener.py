@@ -8,6 +8,7 @@ import socket
 import ssl
 import struct
 import zlib
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -50,7 +51,7 @@ from tests.agent.connectors.cwmp.http_rig import (
     said,
     until,
 )
-from tests.fakes import FakeClock
+from tests.builders.clock import FakeClock
 
 LONG = ParameterValue("Device.X", Value("x" * 100, "string"))
 DONE = m.TransferComplete("k", TransferFault(0, ""), "2026-11-24T22:49:33Z", "2026-11-24T22:49:40Z")
@@ -64,35 +65,39 @@ async def ends(cpe: Caller) -> bool:
 # --- a session, as it should be ---------------------------------------------------------------------------------------
 
 
-async def test_a_challenge_then_a_session_on_one_connection() -> None:
-    async with acs() as at:
-        cpe = await at.connect()
-        challenged = await cpe.post(INFORM)
-        assert challenged.status == 401
-        assert challenged.get("www-authenticate").startswith("Digest ")
-        assert 'qop="auth"' in challenged.get("www-authenticate")
-        assert not challenged.cookie
-        assert at.desk.informs == []
-        assert at.acs.sessions == 0
-        answer = await cpe.log_in()
-        assert answer.status == 200
-        assert answer.get("content-type").startswith("text/xml")
-        assert answer.message == m.InformResponse(1)
-        assert at.acs.sessions == 1
-        over = await cpe.post()
-        assert (over.status, over.body) == (204, b"")
-        assert over.get("content-length") == ""
-        assert at.acs.sessions == 0
-        assert [e.reason for e in at.desk.of(Ended)] == [EndReason.DONE]
-        assert at.desk.informs[0][2] == Proof(USER, None, "127.0.0.1")
+@pytest.fixture
+async def at() -> AsyncIterator[Site]:
+    async with acs() as made:
+        yield made
 
 
-async def test_the_connection_of_a_session_that_is_over_is_closed() -> None:
-    async with acs() as at:
-        cpe = await at.connect()
-        await cpe.log_in()
-        assert (await cpe.post()).get("connection") == "close"
-        assert await ends(cpe)
+async def test_a_challenge_then_a_session_on_one_connection(at: Site) -> None:
+    cpe = await at.connect()
+    challenged = await cpe.post(INFORM)
+    assert challenged.status == 401
+    assert challenged.get("www-authenticate").startswith("Digest ")
+    assert 'qop="auth"' in challenged.get("www-authenticate")
+    assert not challenged.cookie
+    assert at.desk.informs == []
+    assert at.acs.sessions == 0
+    answer = await cpe.log_in()
+    assert answer.status == 200
+    assert answer.get("content-type").startswith("text/xml")
+    assert answer.message == m.InformResponse(1)
+    assert at.acs.sessions == 1
+    over = await cpe.post()
+    assert (over.status, over.body) == (204, b"")
+    assert over.get("content-length") == ""
+    assert at.acs.sessions == 0
+    assert [e.reason for e in at.desk.of(Ended)] == [EndReason.DONE]
+    assert at.desk.informs[0][2] == Proof(USER, None, "127.0.0.1")
+
+
+async def test_the_connection_of_a_session_that_is_over_is_closed(at: Site) -> None:
+    cpe = await at.connect()
+    await cpe.log_in()
+    assert (await cpe.post()).get("connection") == "close"
+    assert await ends(cpe)
 
 
 async def test_a_transfer_is_told_before_the_floor_is_ours() -> None:
@@ -139,70 +144,64 @@ async def test_a_cookie_takes_a_session_to_another_connection() -> None:
         assert len(at.desk.informs) == 1
 
 
-async def test_a_cookie_as_rfc_2965_has_it() -> None:
-    async with acs() as at:
-        one, two = await at.connect(), await at.connect()
-        await one.log_in()
-        name, _, token = one.cookie.partition("=")
-        two.cookie = f'$Version="1"; other=x; {name}="{token}"; $Path="/"'
-        assert (await two.post()).status == 204
+async def test_a_cookie_as_rfc_2965_has_it(at: Site) -> None:
+    one, two = await at.connect(), await at.connect()
+    await one.log_in()
+    name, _, token = one.cookie.partition("=")
+    two.cookie = f'$Version="1"; other=x; {name}="{token}"; $Path="/"'
+    assert (await two.post()).status == 204
 
 
-async def test_the_cookie_is_for_http_alone_and_not_to_be_guessed() -> None:
-    async with acs() as at:
-        seen = set()
-        for _ in range(3):
-            cpe = await at.connect()
-            answer = await cpe.log_in()
-            assert "httponly" in answer.get("set-cookie").lower()
-            assert "secure" not in answer.get("set-cookie").lower()
-            token = cpe.cookie.partition("=")[2]
-            assert len(token) >= 22
-            seen.add(token)
-        assert len(seen) == 3
+async def test_the_cookie_is_for_http_alone_and_not_to_be_guessed(at: Site) -> None:
+    seen = set()
+    for _ in range(3):
+        cpe = await at.connect()
+        answer = await cpe.log_in()
+        assert "httponly" in answer.get("set-cookie").lower()
+        assert "secure" not in answer.get("set-cookie").lower()
+        token = cpe.cookie.partition("=")[2]
+        assert len(token) >= 22
+        seen.add(token)
+    assert len(seen) == 3
 
 
-async def test_a_cookie_of_the_cpes_own_making_is_never_taken() -> None:
+async def test_a_cookie_of_the_cpes_own_making_is_never_taken(at: Site) -> None:
     """Nobody fixes another's cookie: a session gets a new one whatever the CPE brought."""
-    async with acs() as at:
-        cpe = await at.connect()
-        cpe.cookie = "ispagent-session=chosen-by-somebody-else"
-        answer = await cpe.log_in()
-        assert answer.status == 200
-        assert "chosen" not in answer.cookie
-        other = await at.connect()
-        other.cookie = "ispagent-session=chosen-by-somebody-else"
-        assert (await other.post()).status == 401
+    cpe = await at.connect()
+    cpe.cookie = "ispagent-session=chosen-by-somebody-else"
+    answer = await cpe.log_in()
+    assert answer.status == 200
+    assert "chosen" not in answer.cookie
+    other = await at.connect()
+    other.cookie = "ispagent-session=chosen-by-somebody-else"
+    assert (await other.post()).status == 401
 
 
-async def test_another_connection_without_the_cookie_is_nobody() -> None:
-    async with acs() as at:
-        one, two = await at.connect(), await at.connect()
-        await one.log_in()
-        assert (await two.post()).status == 401
-        assert (await one.post()).status == 204
+async def test_another_connection_without_the_cookie_is_nobody(at: Site) -> None:
+    one, two = await at.connect(), await at.connect()
+    await one.log_in()
+    assert (await two.post()).status == 401
+    assert (await one.post()).status == 204
 
 
-async def test_the_cookie_of_a_session_that_is_over_opens_nothing() -> None:
-    async with acs() as at:
-        one, two = await at.connect(), await at.connect()
-        await one.log_in()
-        await one.post()
-        two.cookie = one.cookie
-        assert (await two.post(said(DONE))).status == 401
+async def test_the_cookie_of_a_session_that_is_over_opens_nothing(at: Site) -> None:
+    one, two = await at.connect(), await at.connect()
+    await one.log_in()
+    await one.post()
+    two.cookie = one.cookie
+    assert (await two.post(said(DONE))).status == 401
 
 
-async def test_chunks_and_bytes_one_at_a_time() -> None:
-    async with acs() as at:
-        cpe = await at.connect()
-        answer = await cpe.log_in()
-        told = await cpe.post(pieces=[said(DONE)[i : i + 7] for i in range(0, len(said(DONE)), 7)])
-        assert told.message == m.TransferCompleteResponse()
-        slow = await at.connect()
-        head = f"POST /acs HTTP/1.1\r\nHost: acs\r\nCookie: {answer.cookie}\r\nContent-Length: 0\r\n\r\n"
-        for byte in head.encode():
-            await slow.send(bytes([byte]))
-        assert b" 204 " in await slow.rest()
+async def test_chunks_and_bytes_one_at_a_time(at: Site) -> None:
+    cpe = await at.connect()
+    answer = await cpe.log_in()
+    told = await cpe.post(pieces=[said(DONE)[i : i + 7] for i in range(0, len(said(DONE)), 7)])
+    assert told.message == m.TransferCompleteResponse()
+    slow = await at.connect()
+    head = f"POST /acs HTTP/1.1\r\nHost: acs\r\nCookie: {answer.cookie}\r\nContent-Length: 0\r\n\r\n"
+    for byte in head.encode():
+        await slow.send(bytes([byte]))
+    assert b" 204 " in await slow.rest()
 
 
 @pytest.mark.parametrize("coding", ["gzip", "x-gzip", "GZIP", "deflate"])
@@ -215,61 +214,56 @@ async def test_coded_bodies(coding: str) -> None:
         assert (await cpe.post(headers=[("Content-Encoding", coding)])).status == 204, "an empty post stays empty"
 
 
-async def test_100_continue() -> None:
-    async with acs() as at:
-        cpe = await at.connect()
-        await cpe.send(b"POST /acs HTTP/1.1\r\nHost: acs\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n")
-        assert (await cpe.stream.receive_some()).startswith(b"HTTP/1.1 100 ")
-        await cpe.send(b"x")
-        assert (await cpe.stream.receive_some()).startswith(b"HTTP/1.1 401 ")
+async def test_100_continue(at: Site) -> None:
+    cpe = await at.connect()
+    await cpe.send(b"POST /acs HTTP/1.1\r\nHost: acs\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n")
+    assert (await cpe.stream.receive_some()).startswith(b"HTTP/1.1 100 ")
+    await cpe.send(b"x")
+    assert (await cpe.stream.receive_some()).startswith(b"HTTP/1.1 401 ")
 
 
-async def test_an_empty_line_after_a_post_is_no_request() -> None:
+async def test_an_empty_line_after_a_post_is_no_request(at: Site) -> None:
     """RFC 9112 section 2.2: old clients send one."""
-    async with acs() as at:
-        cpe = await at.connect()
-        await cpe.log_in()
-        await cpe.send(b"\r\n")
-        assert (await cpe.post(said(DONE))).status == 200
-        body = said(DONE, "t2")
-        await cpe.send(
-            b"POST /acs HTTP/1.1\r\nHost: acs\r\nContent-Length: %d\r\n\r\n%b\r\n" % (len(body), body)
-            + b"POST /acs HTTP/1.1\r\nHost: acs\r\nContent-Length: 0\r\n\r\n"
-        )
-        got = await cpe.rest()
-        assert got.count(b"HTTP/1.1 200 ") == 1
-        assert got.count(b"HTTP/1.1 204 ") == 1
+    cpe = await at.connect()
+    await cpe.log_in()
+    await cpe.send(b"\r\n")
+    assert (await cpe.post(said(DONE))).status == 200
+    body = said(DONE, "t2")
+    await cpe.send(
+        b"POST /acs HTTP/1.1\r\nHost: acs\r\nContent-Length: %d\r\n\r\n%b\r\n" % (len(body), body)
+        + b"POST /acs HTTP/1.1\r\nHost: acs\r\nContent-Length: 0\r\n\r\n"
+    )
+    got = await cpe.rest()
+    assert got.count(b"HTTP/1.1 200 ") == 1
+    assert got.count(b"HTTP/1.1 204 ") == 1
 
 
 # --- who is let in ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("no_qop", [False, True])
-async def test_digest_with_and_without_qop(no_qop: bool) -> None:
-    async with acs() as at:
-        cpe = await at.connect()
-        assert (await cpe.log_in(no_qop=no_qop)).status == 200
+async def test_digest_with_and_without_qop(at: Site, no_qop: bool) -> None:
+    cpe = await at.connect()
+    assert (await cpe.log_in(no_qop=no_qop)).status == 200
 
 
 @pytest.mark.parametrize("target", ["http://acs:7547/acs", "http://acs/acs"])
-async def test_a_whole_url_as_target(target: str) -> None:
+async def test_a_whole_url_as_target(at: Site, target: str) -> None:
     """RFC 9112 section 3.2.2: a server must take it."""
-    async with acs() as at:
-        cpe = await at.connect()
-        assert (await cpe.post(INFORM, target=target)).status == 401
-        assert (await cpe.post(INFORM, target="http://acs/other")).status == 404
+    cpe = await at.connect()
+    assert (await cpe.post(INFORM, target=target)).status == 401
+    assert (await cpe.post(INFORM, target="http://acs/other")).status == 404
 
 
 @pytest.mark.parametrize(("user", "password"), [(USER, "wrong"), ("nobody", PASSWORD), ("nobody", ""), ("", "")])
-async def test_a_wrong_password_is_challenged_again(user: str, password: str) -> None:
-    async with acs() as at:
-        cpe = await at.connect()
-        challenge = (await cpe.post(INFORM)).get("www-authenticate")
-        answer = await cpe.post(INFORM, [("Authorization", digest(challenge, user, password))])
-        assert answer.status == 401
-        assert "stale" not in answer.get("www-authenticate")
-        assert at.acs.sessions == 0
-        assert at.desk.informs == []
+async def test_a_wrong_password_is_challenged_again(at: Site, user: str, password: str) -> None:
+    cpe = await at.connect()
+    challenge = (await cpe.post(INFORM)).get("www-authenticate")
+    answer = await cpe.post(INFORM, [("Authorization", digest(challenge, user, password))])
+    assert answer.status == 401
+    assert "stale" not in answer.get("www-authenticate")
+    assert at.acs.sessions == 0
+    assert at.desk.informs == []
 
 
 def digest(challenge: str, user: str = USER, password: str = PASSWORD, uri: str = "/acs") -> str:
@@ -282,28 +276,26 @@ def digest(challenge: str, user: str = USER, password: str = PASSWORD, uri: str 
     )
 
 
-async def test_a_stale_nonce_is_said_to_be_stale(autojump_clock: trio.testing.MockClock) -> None:
-    async with acs() as at:
-        cpe = await at.connect()
-        challenge = (await cpe.post(INFORM)).get("www-authenticate")
-        await trio.sleep(limits.NONCE_LIFE_S + 1)
-        cpe = await at.connect()
-        stale = await cpe.post(INFORM, [("Authorization", digest(challenge))])
-        assert stale.status == 401
-        assert "stale=true" in stale.get("www-authenticate")
-        assert "stale" not in (await cpe.post(INFORM, [("Authorization", digest(challenge, password="x"))])).get(
-            "www-authenticate"
-        ), "a wrong password is not told to be right"
-        fresh = await cpe.post(INFORM, [("Authorization", digest(stale.get("www-authenticate")))])
-        assert fresh.status == 200
+async def test_a_stale_nonce_is_said_to_be_stale(at: Site, autojump_clock: trio.testing.MockClock) -> None:
+    cpe = await at.connect()
+    challenge = (await cpe.post(INFORM)).get("www-authenticate")
+    await trio.sleep(limits.NONCE_LIFE_S + 1)
+    cpe = await at.connect()
+    stale = await cpe.post(INFORM, [("Authorization", digest(challenge))])
+    assert stale.status == 401
+    assert "stale=true" in stale.get("www-authenticate")
+    assert "stale" not in (await cpe.post(INFORM, [("Authorization", digest(challenge, password="x"))])).get(
+        "www-authenticate"
+    ), "a wrong password is not told to be right"
+    fresh = await cpe.post(INFORM, [("Authorization", digest(stale.get("www-authenticate")))])
+    assert fresh.status == 200
 
 
-async def test_credentials_for_another_place_are_not_taken() -> None:
-    async with acs() as at:
-        cpe = await at.connect()
-        challenge = (await cpe.post(INFORM)).get("www-authenticate")
-        answer = await cpe.post(INFORM, [("Authorization", digest(challenge, uri="/other"))])
-        assert answer.status == 401
+async def test_credentials_for_another_place_are_not_taken(at: Site) -> None:
+    cpe = await at.connect()
+    challenge = (await cpe.post(INFORM)).get("www-authenticate")
+    answer = await cpe.post(INFORM, [("Authorization", digest(challenge, uri="/other"))])
+    assert answer.status == 401
 
 
 @pytest.mark.parametrize("allowed", [False, True])
@@ -322,9 +314,8 @@ async def test_basic_only_where_it_is_allowed(allowed: bool) -> None:
     "header",
     ["", "Digest", "Basic", "Basic !!!", "Bearer x", "Digest " + "a=b," * 100, "Digest username=cpe, uri=/acs"],
 )
-async def test_credentials_that_are_none(header: str) -> None:
-    async with acs() as at:
-        assert (await (await at.connect()).post(INFORM, [("Authorization", header)])).status == 401
+async def test_credentials_that_are_none(at: Site, header: str) -> None:
+    assert (await (await at.connect()).post(INFORM, [("Authorization", header)])).status == 401
 
 
 # --- what is no post of a CPE -----------------------------------------------------------------------------------------
@@ -345,16 +336,14 @@ async def test_credentials_that_are_none(header: str) -> None:
         ("DELETE", "/files/a/b", 405, "GET"),
     ],
 )
-async def test_wrong_places_and_methods(method: str, target: str, status: int, allow: str) -> None:
-    async with acs() as at:
-        cpe = await at.connect()
-        answer = await cpe.post(method=method, target=target)
-        assert (answer.status, answer.get("allow"), answer.body) == (status, allow, b"")
+async def test_wrong_places_and_methods(at: Site, method: str, target: str, status: int, allow: str) -> None:
+    cpe = await at.connect()
+    answer = await cpe.post(method=method, target=target)
+    assert (answer.status, answer.get("allow"), answer.body) == (status, allow, b"")
 
 
-async def test_a_query_behind_the_path_is_the_cpes_affair() -> None:
-    async with acs() as at:
-        assert (await (await at.connect()).post(INFORM, target="/acs?cpe=1")).status == 401
+async def test_a_query_behind_the_path_is_the_cpes_affair(at: Site) -> None:
+    assert (await (await at.connect()).post(INFORM, target="/acs?cpe=1")).status == 401
 
 
 @pytest.mark.parametrize(
@@ -368,13 +357,12 @@ async def test_a_query_behind_the_path_is_the_cpes_affair() -> None:
         b"POST /acs HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 5000,
     ],
 )
-async def test_what_is_no_http(data: bytes) -> None:
-    async with acs() as at:
-        cpe = await at.connect()
-        await cpe.send(data)
-        got = await cpe.rest()
-        assert got.startswith(b"HTTP/1.1 4"), got
-        assert (await (await at.connect()).log_in()).status == 200
+async def test_what_is_no_http(at: Site, data: bytes) -> None:
+    cpe = await at.connect()
+    await cpe.send(data)
+    got = await cpe.rest()
+    assert got.startswith(b"HTTP/1.1 4"), got
+    assert (await (await at.connect()).log_in()).status == 200
 
 
 @settings(max_examples=25)
@@ -401,27 +389,25 @@ async def test_who_hangs_up_at_once_hurts_nobody(caplog: pytest.LogCaptureFixtur
 # --- bodies -----------------------------------------------------------------------------------------------------------
 
 
-async def test_who_is_not_in_a_session_may_send_little() -> None:
-    async with acs() as at:
-        most = limits.STRANGER_BODY_BYTES
-        for authorization in ([], [("Authorization", basic("x", "y"))]):
-            for pieces in (None, [bytes(30_000)] * (most // 30_000 + 1)):
-                cpe = await at.connect()
-                body = b"" if pieces else bytes(most + 30_000)
-                answer = await cpe.post(body, authorization, pieces=pieces)
-                assert answer.status == 413
+async def test_who_is_not_in_a_session_may_send_little(at: Site) -> None:
+    most = limits.STRANGER_BODY_BYTES
+    for authorization in ([], [("Authorization", basic("x", "y"))]):
+        for pieces in (None, [bytes(30_000)] * (most // 30_000 + 1)):
+            cpe = await at.connect()
+            body = b"" if pieces else bytes(most + 30_000)
+            answer = await cpe.post(body, authorization, pieces=pieces)
+            assert answer.status == 413
 
 
-async def test_who_still_sends_what_is_too_much_reads_why_it_was_refused() -> None:
-    async with acs() as at:
-        cpe = await at.connect()
-        await cpe.send(b"POST /acs HTTP/1.1\r\nHost: acs\r\nContent-Length: %d\r\n\r\n" % (1 << 20))
-        await cpe.send(bytes(limits.STRANGER_BODY_BYTES + 1))
+async def test_who_still_sends_what_is_too_much_reads_why_it_was_refused(at: Site) -> None:
+    cpe = await at.connect()
+    await cpe.send(b"POST /acs HTTP/1.1\r\nHost: acs\r\nContent-Length: %d\r\n\r\n" % (1 << 20))
+    await cpe.send(bytes(limits.STRANGER_BODY_BYTES + 1))
+    await trio.testing.wait_all_tasks_blocked(0.02)
+    for _ in range(3):
+        await cpe.send(bytes(15_000))
         await trio.testing.wait_all_tasks_blocked(0.02)
-        for _ in range(3):
-            await cpe.send(bytes(15_000))
-            await trio.testing.wait_all_tasks_blocked(0.02)
-        assert (await cpe.rest()).startswith(b"HTTP/1.1 413 ")
+    assert (await cpe.rest()).startswith(b"HTTP/1.1 413 ")
 
 
 async def test_an_answer_may_be_large_and_not_larger() -> None:
@@ -469,11 +455,10 @@ async def test_a_bomb_ends_its_session_alone() -> None:
         assert (await good.post(said(DONE))).status == 200
 
 
-async def test_another_coding_ends_the_session() -> None:
-    async with acs() as at:
-        cpe = await at.connect()
-        assert (await cpe.log_in(headers=[("Content-Encoding", "br")])).status == 400
-        assert at.acs.sessions == 0
+async def test_another_coding_ends_the_session(at: Site) -> None:
+    cpe = await at.connect()
+    assert (await cpe.log_in(headers=[("Content-Encoding", "br")])).status == 400
+    assert at.acs.sessions == 0
 
 
 # --- time -------------------------------------------------------------------------------------------------------------
@@ -487,28 +472,30 @@ async def test_another_coding_ends_the_session() -> None:
         (b"POST /acs HTTP/1.1\r\nHost: acs\r\nContent-Length: 9\r\n\r\n<", limits.STRANGER_BODY_S),
     ],
 )
-async def test_a_slow_client_is_dropped(sent: bytes, within_s: float, autojump_clock: trio.testing.MockClock) -> None:
-    async with acs() as at:
-        cpe = await at.connect()
-        await cpe.send(sent)
-        start = trio.current_time()
-        assert await ends(cpe)
-        assert trio.current_time() - start == pytest.approx(within_s, abs=0.1)
+async def test_a_slow_client_is_dropped(
+    at: Site, sent: bytes, within_s: float, autojump_clock: trio.testing.MockClock
+) -> None:
+    cpe = await at.connect()
+    await cpe.send(sent)
+    start = trio.current_time()
+    assert await ends(cpe)
+    assert trio.current_time() - start == pytest.approx(within_s, abs=0.1)
 
 
-async def test_a_session_that_is_silent_ends_and_frees_its_memory(autojump_clock: trio.testing.MockClock) -> None:
-    async with acs() as at:
-        cpe = await at.connect()
-        await cpe.log_in()
-        await trio.sleep(limits.TIMEOUT_S - 1)
-        assert at.acs.sessions == 1
-        await trio.sleep(10)
-        assert at.acs.sessions == 0
-        assert [e.reason for e in at.desk.of(Ended)] == [EndReason.TIMEOUT]
-        assert at.desk.call.over.is_set()
-        late = await at.connect()
-        late.cookie = cpe.cookie
-        assert (await late.post()).status == 401
+async def test_a_session_that_is_silent_ends_and_frees_its_memory(
+    at: Site, autojump_clock: trio.testing.MockClock
+) -> None:
+    cpe = await at.connect()
+    await cpe.log_in()
+    await trio.sleep(limits.TIMEOUT_S - 1)
+    assert at.acs.sessions == 1
+    await trio.sleep(10)
+    assert at.acs.sessions == 0
+    assert [e.reason for e in at.desk.of(Ended)] == [EndReason.TIMEOUT]
+    assert at.desk.call.over.is_set()
+    late = await at.connect()
+    late.cookie = cpe.cookie
+    assert (await late.post()).status == 401
 
 
 async def test_a_handler_that_waits_is_not_swept(autojump_clock: trio.testing.MockClock) -> None:
@@ -722,16 +709,15 @@ async def test_another_inform_in_a_session_begins_the_next_one() -> None:
         assert at.acs.sessions == 0
 
 
-async def test_another_inform_may_be_refused() -> None:
-    async with acs() as at:
-        cpe = await at.connect()
-        await cpe.log_in()
-        at.desk.on_inform = lambda call, _: call.session.answer(refusal(AcsFault.REQUEST_DENIED, "no"))
-        answer = await cpe.post(said(inform("1 BOOT")))
-        assert isinstance(answer.message, m.Fault)
-        assert answer.message.fault_code == AcsFault.REQUEST_DENIED
-        assert at.acs.sessions == 0
-        assert at.desk.call.over.is_set()
+async def test_another_inform_may_be_refused(at: Site) -> None:
+    cpe = await at.connect()
+    await cpe.log_in()
+    at.desk.on_inform = lambda call, _: call.session.answer(refusal(AcsFault.REQUEST_DENIED, "no"))
+    answer = await cpe.post(said(inform("1 BOOT")))
+    assert isinstance(answer.message, m.Fault)
+    assert answer.message.fault_code == AcsFault.REQUEST_DENIED
+    assert at.acs.sessions == 0
+    assert at.desk.call.over.is_set()
 
 
 async def test_who_hangs_up_while_we_hold_the_floor_is_missed_at_once() -> None:
@@ -864,17 +850,18 @@ async def test_who_hangs_up_after_its_inform_frees_its_place(
         assert (await (await at.connect()).log_in()).status == 200
 
 
-async def test_who_comes_back_after_its_inform_keeps_its_place(autojump_clock: trio.testing.MockClock) -> None:
-    async with acs() as at:
-        one, two = await at.connect(), await at.connect()
-        await one.log_in()
-        two.cookie = one.cookie
-        await trio.aclose_forcefully(one.stream)
-        await trio.sleep(5)
-        assert (await two.post(said(DONE))).status == 200
-        await trio.sleep(30)  # on a connection that is there it may take its time
-        assert (await two.post()).status == 204
-        assert len(at.desk.informs) == 1
+async def test_who_comes_back_after_its_inform_keeps_its_place(
+    at: Site, autojump_clock: trio.testing.MockClock
+) -> None:
+    one, two = await at.connect(), await at.connect()
+    await one.log_in()
+    two.cookie = one.cookie
+    await trio.aclose_forcefully(one.stream)
+    await trio.sleep(5)
+    assert (await two.post(said(DONE))).status == 200
+    await trio.sleep(30)  # on a connection that is there it may take its time
+    assert (await two.post()).status == 204
+    assert len(at.desk.informs) == 1
 
 
 async def lost_within(at: Site, seconds: float) -> None:
@@ -882,16 +869,15 @@ async def lost_within(at: Site, seconds: float) -> None:
         await at.desk.call.ask(GET)
 
 
-async def test_nothing_is_left_of_many_sessions() -> None:
-    async with acs() as at:
-        for _ in range(30):
-            cpe = await at.connect()
-            await cpe.log_in()
-            await cpe.post()
-            await trio.aclose_forcefully(cpe.stream)
-        assert at.acs._open == {}
-        await until(lambda: not at.acs._clients)
-        assert all(call.over.is_set() for call, _, _ in at.desk.informs)
+async def test_nothing_is_left_of_many_sessions(at: Site) -> None:
+    for _ in range(30):
+        cpe = await at.connect()
+        await cpe.log_in()
+        await cpe.post()
+        await trio.aclose_forcefully(cpe.stream)
+    assert at.acs._open == {}
+    await until(lambda: not at.acs._clients)
+    assert all(call.over.is_set() for call, _, _ in at.desk.informs)
 
 
 # --- TLS --------------------------------------------------------------------------------------------------------------
@@ -1048,8 +1034,7 @@ def test_tls_that_cannot_be(tmp_path: Path, server: tuple[Path, Path]) -> None:
         tls_context(CwmpConfig(certificate=tmp_path / "bad.pem", key=server[1]))
 
 
-async def test_it_cannot_listen_where_somebody_does() -> None:
-    async with acs() as at:
-        again = Acs(replace(CONFIG, port=at.port), FakeClock(), {}.get, Desk(), no_files)
-        with pytest.raises(OSError, match="in use"):
-            await again.serve()
+async def test_it_cannot_listen_where_somebody_does(at: Site) -> None:
+    again = Acs(replace(CONFIG, port=at.port), FakeClock(), {}.get, Desk(), no_files)
+    with pytest.raises(OSError, match="in use"):
+        await again.serve()

@@ -13,7 +13,7 @@ from agent.connectors.cwmp.structs import DeviceId, InformEvent, ParameterValue,
 from agent.connectors.cwmp.versions import CwmpVersion
 from agent.cpe_model import values
 from lab.tests.cpe.data import TR069, recorded
-from tests.agent.connectors.cwmp import reads
+from tests.builders import reads
 
 FOLDERS = ("captured", "messages", "traces")
 TABLE = {

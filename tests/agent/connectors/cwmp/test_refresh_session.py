@@ -18,7 +18,7 @@ from agent.cpe_model.vocabulary import Unsafe
 from lab.cpe.quirks import Quirks
 from lab.cpe.tr098 import tr098
 from lab.cpe.tr181 import tr181
-from tests.agent.connectors.cwmp.acs_rig import KEY, SSID, AcsRig, acs_rig, opened
+from tests.builders.acs import KEY, SSID, AcsRig, acs_rig, opened
 
 
 async def look(rig: AcsRig, *wanted: str) -> tuple[str, ...]:
@@ -45,17 +45,16 @@ async def test_the_vocabulary_is_what_the_cpe_has_of_it(tmp_path: Path, model: o
 
 
 async def test_a_model_that_is_not_asked_for_its_names_is_asked_for_each_parameter(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rig: AcsRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with acs_rig(tmp_path) as rig:
-        unsafe = (Unsafe("GetParameterNames", "Device.", "it boots"),)
-        profile = replace(rig.line.profile(), unsafe=unsafe)
-        monkeypatch.setattr(rig.line, "profile", lambda: profile)
-        assert await look(rig) == ()
-        asked = {name for done in rig.cpe.executed("GetParameterNames") for name in done.names}
-        assert "Device." not in asked
-        assert "Device.WiFi." in asked  # what its networks are found by
-        assert named(rig)["wifi.1.ssid"] == "home"
+    unsafe = (Unsafe("GetParameterNames", "Device.", "it boots"),)
+    profile = replace(rig.line.profile(), unsafe=unsafe)
+    monkeypatch.setattr(rig.line, "profile", lambda: profile)
+    assert await look(rig) == ()
+    asked = {name for done in rig.cpe.executed("GetParameterNames") for name in done.names}
+    assert "Device." not in asked
+    assert "Device.WiFi." in asked  # what its networks are found by
+    assert named(rig)["wifi.1.ssid"] == "home"
 
 
 async def test_one_parameter_that_is_refused_hides_no_other(tmp_path: Path) -> None:
@@ -67,33 +66,30 @@ async def test_one_parameter_that_is_refused_hides_no_other(tmp_path: Path) -> N
         assert "wifi.1.clients.1.mac" in named(rig)
 
 
-async def test_a_path_is_read_whole_and_what_is_gone_is_forgotten(tmp_path: Path) -> None:
-    async with acs_rig(tmp_path) as rig:
-        gone = "Device.WiFi.SSID.9.SSID"
-        await rig.book.cpes.learned(
-            rig.name(), {gone: CachedParameter("x", "string", 1), "Device.A.B": CachedParameter("y", "string", 1)}
-        )
-        assert await look(rig, "Device.WiFi.") == ()
-        known = rig.known_values()
-        assert known[SSID].value == "home"
-        assert known[KEY].value is None
-        assert gone not in known
-        assert "Device.A.B" in known
-        assert await look(rig, "Device.A.") == ()  # it has no such object
-        assert "Device.A.B" not in rig.known_values()
+async def test_a_path_is_read_whole_and_what_is_gone_is_forgotten(rig: AcsRig) -> None:
+    gone = "Device.WiFi.SSID.9.SSID"
+    await rig.book.cpes.learned(
+        rig.name(), {gone: CachedParameter("x", "string", 1), "Device.A.B": CachedParameter("y", "string", 1)}
+    )
+    assert await look(rig, "Device.WiFi.") == ()
+    known = rig.known_values()
+    assert known[SSID].value == "home"
+    assert known[KEY].value is None
+    assert gone not in known
+    assert "Device.A.B" in known
+    assert await look(rig, "Device.A.") == ()  # it has no such object
+    assert "Device.A.B" not in rig.known_values()
 
 
-async def test_names_and_paths_together(tmp_path: Path) -> None:
-    async with acs_rig(tmp_path) as rig:
-        assert await look(rig, "wifi.1.channel", "hosts", SSID) == ()
-        assert named(rig)["wifi.1.channel"] == "6"
-        assert named(rig)["hosts.4.name"] == "printer"
+async def test_names_and_paths_together(rig: AcsRig) -> None:
+    assert await look(rig, "wifi.1.channel", "hosts", SSID) == ()
+    assert named(rig)["wifi.1.channel"] == "6"
+    assert named(rig)["hosts.4.name"] == "printer"
 
 
-async def test_all_is_everything(tmp_path: Path) -> None:
-    async with acs_rig(tmp_path) as rig:
-        assert await look(rig, ALL) == ()
-        assert set(rig.known_values()) == set(rig.cpe.device.tree.parameters("Device."))
+async def test_all_is_everything(rig: AcsRig) -> None:
+    assert await look(rig, ALL) == ()
+    assert set(rig.known_values()) == set(rig.cpe.device.tree.parameters("Device."))
 
 
 @pytest.mark.parametrize(
@@ -113,20 +109,18 @@ async def test_what_cannot_be_read_is_said_and_the_rest_is_read(
         assert ("wifi.1.ssid" in wanted) == (SSID in rig.known_values())
 
 
-async def test_what_is_unsafe_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with acs_rig(tmp_path) as rig:
-        profile = replace(rig.line.profile(), unsafe=(Unsafe("GetParameterValues", "Device.Hosts.", "it boots"),))
-        monkeypatch.setattr(rig.line, "profile", lambda: profile)
-        [problem] = await look(rig, ALL)
-        assert problem == "Device. is not read of this model: it boots"
-        assert await look(rig) == ()  # the table of hosts itself is not said to be unsafe
+async def test_what_is_unsafe_is_said(rig: AcsRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    profile = replace(rig.line.profile(), unsafe=(Unsafe("GetParameterValues", "Device.Hosts.", "it boots"),))
+    monkeypatch.setattr(rig.line, "profile", lambda: profile)
+    [problem] = await look(rig, ALL)
+    assert problem == "Device. is not read of this model: it boots"
+    assert await look(rig) == ()  # the table of hosts itself is not said to be unsafe
 
 
-async def test_a_name_that_nobody_knows_is_refused(tmp_path: Path) -> None:
-    async with acs_rig(tmp_path) as rig:
-        with pytest.raises(UnreadableError, match=r"near: wifi\.1\.ssid") as caught:
-            await look(rig, "wifi.1.sid")
-        assert caught.value.reason == "unknown-parameter"
+async def test_a_name_that_nobody_knows_is_refused(rig: AcsRig) -> None:
+    with pytest.raises(UnreadableError, match=r"near: wifi\.1\.ssid") as caught:
+        await look(rig, "wifi.1.sid")
+    assert caught.value.reason == "unknown-parameter"
 
 
 @pytest.mark.parametrize(
@@ -146,56 +140,52 @@ async def test_a_cpe_that_hangs_up_ends_the_look(tmp_path: Path, cut: str, wante
         assert caught.value.reason == "session-ended"
 
 
-async def test_a_cpe_that_hangs_up_between_two_parameters_ends_the_look(tmp_path: Path) -> None:
-    async with acs_rig(tmp_path) as rig:
-        real, reads = rig.line.values, 0
+async def test_a_cpe_that_hangs_up_between_two_parameters_ends_the_look(rig: AcsRig) -> None:
+    real, reads = rig.line.values, 0
 
-        async def values(call: object, paths: Sequence[str]) -> object:
-            nonlocal reads
-            reads += 1
-            fails = Quirks(fails_on=("GetParameterValues:Device.WiFi.SSID.1.BSSID",))
-            rig.cpe.device.quirks = fails if reads < 4 else Quirks(cut_on=("GetParameterValues",))
-            return await real(call, paths)  # type: ignore[arg-type]  # passed on
+    async def values(call: object, paths: Sequence[str]) -> object:
+        nonlocal reads
+        reads += 1
+        fails = Quirks(fails_on=("GetParameterValues:Device.WiFi.SSID.1.BSSID",))
+        rig.cpe.device.quirks = fails if reads < 4 else Quirks(cut_on=("GetParameterValues",))
+        return await real(call, paths)  # type: ignore[arg-type]  # passed on
 
-        rig.line.values = values  # type: ignore[assignment,method-assign]  # to count
-        rig.cpe.device.add_event("2 PERIODIC")
-        with pytest.raises(UnreadableError) as caught:
-            await look(rig)
-        assert caught.value.reason == "session-ended"
-        assert reads == 4
+    rig.line.values = values  # type: ignore[assignment,method-assign]  # to count
+    rig.cpe.device.add_event("2 PERIODIC")
+    with pytest.raises(UnreadableError) as caught:
+        await look(rig)
+    assert caught.value.reason == "session-ended"
+    assert reads == 4
 
 
-async def test_a_look_finds_out_what_became_of_a_secret_in_doubt(tmp_path: Path) -> None:
-    async with acs_rig(tmp_path) as rig:
-        await look(rig, KEY)
-        await rig.keep({"old": "the old passphrase", "new": "the new passphrase"})
-        await rig.book.cpes.setting(rig.name(), Pending("f00d", {KEY: rig.commits["new"]}))
-        await look(rig, SSID)
-        assert rig.book.cpes.secrets_set(rig.name())[KEY] == rig.commits["old"]
-        rig.cpe.device.put("Device.ManagementServer.ParameterKey", "f00d")  # it took it, and the answer was lost
-        await look(rig, SSID)
-        assert rig.book.cpes.secrets_set(rig.name())[KEY] == rig.commits["new"]
-        assert rig.book.cpes.pending(rig.name()) == []
+async def test_a_look_finds_out_what_became_of_a_secret_in_doubt(rig: AcsRig) -> None:
+    await look(rig, KEY)
+    await rig.keep({"old": "the old passphrase", "new": "the new passphrase"})
+    await rig.book.cpes.setting(rig.name(), Pending("f00d", {KEY: rig.commits["new"]}))
+    await look(rig, SSID)
+    assert rig.book.cpes.secrets_set(rig.name())[KEY] == rig.commits["old"]
+    rig.cpe.device.put("Device.ManagementServer.ParameterKey", "f00d")  # it took it, and the answer was lost
+    await look(rig, SSID)
+    assert rig.book.cpes.secrets_set(rig.name())[KEY] == rig.commits["new"]
+    assert rig.book.cpes.pending(rig.name()) == []
 
 
 async def test_a_tree_that_is_too_large_is_said_to_be_and_does_not_count_as_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rig: AcsRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with acs_rig(tmp_path) as rig:
-        monkeypatch.setattr(limits, "VALUES", 60)
-        (problem,) = await look(rig, ALL)
-        assert "of which the first 60 are kept" in problem
-        assert rig.book.cpes.read_whole_s(rig.name(), "Device.") == 0
-        monkeypatch.undo()
-        assert await look(rig, ALL) == ()
-        assert rig.book.cpes.read_whole_s(rig.name(), SSID) > 0
+    monkeypatch.setattr(limits, "VALUES", 60)
+    (problem,) = await look(rig, ALL)
+    assert "of which the first 60 are kept" in problem
+    assert rig.book.cpes.read_whole_s(rig.name(), "Device.") == 0
+    monkeypatch.undo()
+    assert await look(rig, ALL) == ()
+    assert rig.book.cpes.read_whole_s(rig.name(), SSID) > 0
 
 
-async def test_that_a_cpe_has_no_such_table_counts_as_read(tmp_path: Path) -> None:
-    async with acs_rig(tmp_path) as rig:
-        await look(rig, "Device.No.Such.Table.")
-        assert rig.book.cpes.read_whole_s(rig.name(), "Device.No.Such.Table.") > 0
-        assert rig.book.cpes.read_whole_s(rig.name(), "Device.") == 0
+async def test_that_a_cpe_has_no_such_table_counts_as_read(rig: AcsRig) -> None:
+    await look(rig, "Device.No.Such.Table.")
+    assert rig.book.cpes.read_whole_s(rig.name(), "Device.No.Such.Table.") > 0
+    assert rig.book.cpes.read_whole_s(rig.name(), "Device.") == 0
 
 
 async def test_a_secret_in_doubt_that_cannot_be_asked_for_hides_nothing_else(tmp_path: Path) -> None:

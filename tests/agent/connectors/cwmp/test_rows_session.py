@@ -16,7 +16,7 @@ from agent.cpe_model.profiles import SHIPPED
 from agent.model import ABSENT, Address, Transition, Value
 from lab.cpe.quirks import Quirks
 from lab.cpe.tr098 import tr098
-from tests.agent.connectors.cwmp.acs_rig import PORTS, SSID, AcsRig, acs_rig, ticket
+from tests.builders.acs import PORTS, SSID, AcsRig, acs_rig, ticket
 
 FIELDS = {"Enable": "true", "Protocol": "TCP", "InternalPort": "443", "InternalClient": "192.168.1.36"}
 
@@ -39,60 +39,55 @@ def numbers(rig: AcsRig) -> list[int]:
     return list(rig.cpe.device.tree.instances(rig.ports))
 
 
-async def test_a_row_is_made_changed_and_deleted(tmp_path: Path) -> None:
-    async with acs_rig(tmp_path) as rig:
-        made = await new(rig)
-        assert made[0].before.value is ABSENT
-        assert (await rig.line.send(ticket(made))).accepted
-        assert numbers(rig) == [1, 2]
-        assert (await rig.line.read([made[0].address]))[made[0].address].value == made[0].after
-        assert rig.cpe.device.tree.get(f"{PORTS}2.InternalClient") == "192.168.1.36"
-        changed = await new(rig, InternalPort="8443")
-        assert (await rig.line.send(ticket(changed))).accepted
-        assert rig.cpe.executed("SetParameterValues")[-1].names == (f"{PORTS}2.InternalPort",)
-        gone = await change(rig, {"ExternalPort": "443"}, ABSENT, *FIELDS)
-        assert (await rig.line.send(ticket(gone))).accepted
-        assert numbers(rig) == [1]
-        assert (await rig.line.read([gone[0].address]))[gone[0].address].value is ABSENT
+async def test_a_row_is_made_changed_and_deleted(rig: AcsRig) -> None:
+    made = await new(rig)
+    assert made[0].before.value is ABSENT
+    assert (await rig.line.send(ticket(made))).accepted
+    assert numbers(rig) == [1, 2]
+    assert (await rig.line.read([made[0].address]))[made[0].address].value == made[0].after
+    assert rig.cpe.device.tree.get(f"{PORTS}2.InternalClient") == "192.168.1.36"
+    changed = await new(rig, InternalPort="8443")
+    assert (await rig.line.send(ticket(changed))).accepted
+    assert rig.cpe.executed("SetParameterValues")[-1].names == (f"{PORTS}2.InternalPort",)
+    gone = await change(rig, {"ExternalPort": "443"}, ABSENT, *FIELDS)
+    assert (await rig.line.send(ticket(gone))).accepted
+    assert numbers(rig) == [1]
+    assert (await rig.line.read([gone[0].address]))[gone[0].address].value is ABSENT
 
 
-async def test_a_row_is_told_when_it_drifted(tmp_path: Path) -> None:
-    async with acs_rig(tmp_path) as rig:
-        made = await new(rig)
+async def test_a_row_is_told_when_it_drifted(rig: AcsRig) -> None:
+    made = await new(rig)
+    rig.cpe.device.tree.plug(PORTS, {"ExternalPort": "443"})
+    with pytest.raises(DriftedError):
+        await rig.line.send(ticket(made))
+    assert rig.cpe.executed("AddObject") == []
+
+
+async def test_a_key_that_several_rows_have_is_refused(rig: AcsRig) -> None:
+    for _ in range(2):
         rig.cpe.device.tree.plug(PORTS, {"ExternalPort": "443"})
-        with pytest.raises(DriftedError):
-            await rig.line.send(ticket(made))
-        assert rig.cpe.executed("AddObject") == []
+    with pytest.raises(NotSentError) as caught:
+        await rig.line.send(ticket(await new(rig)))
+    assert caught.value.reason == "ambiguous"
+    assert rig.cpe.executed("SetParameterValues") == []
 
 
-async def test_a_key_that_several_rows_have_is_refused(tmp_path: Path) -> None:
-    async with acs_rig(tmp_path) as rig:
-        for _ in range(2):
-            rig.cpe.device.tree.plug(PORTS, {"ExternalPort": "443"})
+async def test_a_step_is_one_row_and_nothing_beside_it(rig: AcsRig) -> None:
+    [row] = await new(rig)
+    other = rig.at("WiFi.SSID.1.SSID")
+    beside = Transition(other, (await rig.line.read([other]))[other], {"value": "x"})
+    for writes in ((row, beside), (beside, row)):
         with pytest.raises(NotSentError) as caught:
-            await rig.line.send(ticket(await new(rig)))
-        assert caught.value.reason == "ambiguous"
-        assert rig.cpe.executed("SetParameterValues") == []
+            await rig.line.send(ticket(writes))
+        assert caught.value.reason == "unsupported"
+    assert rig.cpe.executed("AddObject") == rig.cpe.executed("SetParameterValues") == []
 
 
-async def test_a_step_is_one_row_and_nothing_beside_it(tmp_path: Path) -> None:
-    async with acs_rig(tmp_path) as rig:
-        [row] = await new(rig)
-        other = rig.at("WiFi.SSID.1.SSID")
-        beside = Transition(other, (await rig.line.read([other]))[other], {"value": "x"})
-        for writes in ((row, beside), (beside, row)):
-            with pytest.raises(NotSentError) as caught:
-                await rig.line.send(ticket(writes))
-            assert caught.value.reason == "unsupported"
-        assert rig.cpe.executed("AddObject") == rig.cpe.executed("SetParameterValues") == []
-
-
-async def test_a_new_row_whose_values_are_refused_is_taken_back(tmp_path: Path) -> None:
-    async with acs_rig(tmp_path) as rig:
-        reply = await rig.line.send(ticket(await new(rig, Protocol="SCTP")))
-        assert (reply.accepted, reply.reason) == (False, "fault-9003")
-        assert reply.detail == f"9003 Invalid arguments: {PORTS}2.Protocol 9007 · the new row was deleted again"
-        assert numbers(rig) == [1]
+async def test_a_new_row_whose_values_are_refused_is_taken_back(rig: AcsRig) -> None:
+    reply = await rig.line.send(ticket(await new(rig, Protocol="SCTP")))
+    assert (reply.accepted, reply.reason) == (False, "fault-9003")
+    assert reply.detail == f"9003 Invalid arguments: {PORTS}2.Protocol 9007 · the new row was deleted again"
+    assert numbers(rig) == [1]
 
 
 async def test_a_new_row_that_cannot_be_taken_back_is_said_so(tmp_path: Path) -> None:
@@ -127,24 +122,23 @@ async def test_a_row_that_the_cpe_refuses_to_delete(tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", ["GetParameterNames", f"GetParameterValues:{PORTS}2.", "SetParameterValues"])
 @pytest.mark.parametrize("quirk", ["cut_on", "loses_answer_on"])
 async def test_a_cpe_that_hangs_up_in_the_middle_of_a_row_is_lost_never_unsent(
-    tmp_path: Path, method: str, quirk: str
+    rig: AcsRig, method: str, quirk: str
 ) -> None:
     """The row is there by then: whoever says "nothing was sent" is wrong."""
-    async with acs_rig(tmp_path) as rig:
-        made = await new(rig)
-        options: dict[str, Any] = {quirk: (method,), "loses": -1}
-        rig.cpe.device.quirks = Quirks(**options)
-        if "PortMapping" in method:  # the table itself is read before, which it lets pass
-            rig.line.below = passing_first(rig, rig.line.below)  # type: ignore[method-assign]  # to count
-        rig.cpe.device.add_event("2 PERIODIC")
-        with pytest.raises(LostError):
-            await rig.line.send(ticket(made))
-        assert numbers(rig) == [1, 2]
-        rig.cpe.device.quirks = Quirks()
-        await rig.line.settle()
-        await rig.on_the_line()
-        done = method == "SetParameterValues" and quirk == "loses_answer_on"
-        assert (await rig.line.read([made[0].address]))[made[0].address].value == (made[0].after if done else ABSENT)
+    made = await new(rig)
+    options: dict[str, Any] = {quirk: (method,), "loses": -1}
+    rig.cpe.device.quirks = Quirks(**options)
+    if "PortMapping" in method:  # the table itself is read before, which it lets pass
+        rig.line.below = passing_first(rig, rig.line.below)  # type: ignore[method-assign]  # to count
+    rig.cpe.device.add_event("2 PERIODIC")
+    with pytest.raises(LostError):
+        await rig.line.send(ticket(made))
+    assert numbers(rig) == [1, 2]
+    rig.cpe.device.quirks = Quirks()
+    await rig.line.settle()
+    await rig.on_the_line()
+    done = method == "SetParameterValues" and quirk == "loses_answer_on"
+    assert (await rig.line.read([made[0].address]))[made[0].address].value == (made[0].after if done else ABSENT)
 
 
 def passing_first(rig: AcsRig, below: Any) -> Any:
@@ -171,22 +165,21 @@ async def test_a_cpe_that_hangs_up_before_it_made_the_row_is_lost_as_well(tmp_pa
         assert numbers(rig) == [1]
 
 
-async def test_a_table_that_cannot_be_read_before_is_not_written(tmp_path: Path) -> None:
-    async with acs_rig(tmp_path) as rig:
-        made = await new(rig)
-        real, reads = rig.line.below, 0
+async def test_a_table_that_cannot_be_read_before_is_not_written(rig: AcsRig) -> None:
+    made = await new(rig)
+    real, reads = rig.line.below, 0
 
-        async def once(call: Any, path: str) -> Any:  # the drift check reads it, then it fails
-            nonlocal reads
-            reads += 1
-            if reads == 2:
-                rig.cpe.device.quirks = Quirks(fails_on=("GetParameterValues",))
-            return await real(call, path)
+    async def once(call: Any, path: str) -> Any:  # the drift check reads it, then it fails
+        nonlocal reads
+        reads += 1
+        if reads == 2:
+            rig.cpe.device.quirks = Quirks(fails_on=("GetParameterValues",))
+        return await real(call, path)
 
-        rig.line.below = once  # type: ignore[method-assign]  # the moment between the two reads
-        with pytest.raises(NotSentError, match="could not be read before it was to be written"):
-            await rig.line.send(ticket(made))
-        assert rig.cpe.executed("AddObject") == []
+    rig.line.below = once  # type: ignore[method-assign]  # the moment between the two reads
+    with pytest.raises(NotSentError, match="could not be read before it was to be written"):
+        await rig.line.send(ticket(made))
+    assert rig.cpe.executed("AddObject") == []
 
 
 @pytest.mark.parametrize("root", ["Device.", "InternetGatewayDevice."])
@@ -214,15 +207,14 @@ async def test_the_inverse_of_a_deletion_makes_the_row_again_with_its_fields(tmp
         assert [v for v in again if v not in status] == [v for v in before if v not in status]
 
 
-async def test_rows_and_parameters_are_read_together(tmp_path: Path) -> None:
-    async with acs_rig(tmp_path) as rig:
-        row, ssid = at(rig, {"ExternalPort": "8080"}, "InternalPort", "Enable"), rig.at("WiFi.SSID.1.SSID")
-        none = at(rig, {"ExternalPort": "1"}, "InternalPort")
-        nowhere = row_address(rig.line.target.id, TableRow("Device.NoSuch.Table.", {"Key": "1"}, ("Field",)))
-        seen = await rig.line.read([row, ssid, none, nowhere])
-        assert {a: s.value for a, s in seen.items()} == {
-            row: {"ExternalPort": "8080", "InternalPort": "80", "Enable": "true"},
-            ssid: {"value": rig.cpe.device.tree.get(SSID)},
-            none: ABSENT,
-            nowhere: ABSENT,
-        }
+async def test_rows_and_parameters_are_read_together(rig: AcsRig) -> None:
+    row, ssid = at(rig, {"ExternalPort": "8080"}, "InternalPort", "Enable"), rig.at("WiFi.SSID.1.SSID")
+    none = at(rig, {"ExternalPort": "1"}, "InternalPort")
+    nowhere = row_address(rig.line.target.id, TableRow("Device.NoSuch.Table.", {"Key": "1"}, ("Field",)))
+    seen = await rig.line.read([row, ssid, none, nowhere])
+    assert {a: s.value for a, s in seen.items()} == {
+        row: {"ExternalPort": "8080", "InternalPort": "80", "Enable": "true"},
+        ssid: {"value": rig.cpe.device.tree.get(SSID)},
+        none: ABSENT,
+        nowhere: ABSENT,
+    }

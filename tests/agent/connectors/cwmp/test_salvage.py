@@ -24,9 +24,8 @@ from agent.cpe_model.addresses import TableRow
 from agent.cpe_model.known import CachedParameter
 from agent.cpe_model.values import UNREADABLE as U
 from lab.cpe.quirks import Quirks
-from tests.agent.connectors.cwmp.acs_rig import SSID, AcsRig, acs_rig, ticket
-from tests.agent.connectors.cwmp.reads import read
-from tests.agent.connectors.cwmp.test_cpe_session import changes, reads, text
+from tests.builders.acs import SSID, AcsRig, acs_rig, changes, reads, text, ticket
+from tests.builders.reads import read
 
 HOST, HOME = "Device.Hosts.Host.1.HostName", "Device.WiFi.SSID.1.SSID"
 GET = m.GetParameterValues((HOST, HOME))

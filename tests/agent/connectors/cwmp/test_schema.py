@@ -23,7 +23,8 @@ from agent.connectors.cwmp.structs import (
 )
 from agent.connectors.cwmp.versions import CwmpVersion
 from lab.tests.cpe import data as recordings
-from tests.agent.connectors.cwmp import reads, strategies
+from tests.agent.connectors.cwmp import strategies
+from tests.builders import reads
 
 EVERY = [(version, name) for version in CwmpVersion for name in [*strategies.names(version), "Fault"]]
 

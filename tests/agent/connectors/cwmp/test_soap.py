@@ -25,7 +25,7 @@ from agent.connectors.cwmp.structs import (
     UpdateOperation,
 )
 from agent.connectors.cwmp.versions import CwmpVersion, version_of
-from tests.agent.connectors.cwmp import reads
+from tests.builders import reads
 
 read = reads.read
 

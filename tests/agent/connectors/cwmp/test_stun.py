@@ -12,23 +12,18 @@ from hypothesis import strategies as st
 
 from agent.connectors.cwmp import limits, stun
 from agent.connectors.cwmp.stun import CLASSIC, MODERN, Binding, Form, MalformedStunError, StunServer, read_untrusted
+from tests.agent.connectors.cwmp.stun_messages import (
+    COOKIE,
+    LISTENS,
+    MODERN_CLAIM,
+    REQUEST,
+    attribute,
+    message,
+)
 
 NOW = 77.0
 SOURCE = ("203.0.113.7", 40001)
-COOKIE = "2112a442"
-TRANSACTION = bytes(range(100, 116))
-"""Of classic STUN; no cookie at its start."""
-LISTENS = b"dslforum.org/TR-111 "
 PASSWORDS = {"cpe-1": "s3cret-canary", "empty": ""}
-
-
-def attribute(kind: int, value: bytes = b"", *, padding: bytes = b"\0") -> bytes:
-    return kind.to_bytes(2, "big") + len(value).to_bytes(2, "big") + value + padding * (-len(value) % 4)
-
-
-def message(*attributes: bytes, kind: int = 1, transaction: bytes = TRANSACTION) -> bytes:
-    body = b"".join(attributes)
-    return kind.to_bytes(2, "big") + len(body).to_bytes(2, "big") + transaction + body
 
 
 def proven(data: bytes, password: str, form: Form = MODERN) -> bytes:
@@ -54,11 +49,6 @@ def values(got: stun.Message) -> dict[int, bytes]:
 
 # --- vectors ----------------------------------------------------------------------------------------------------------
 
-REQUEST = bytes.fromhex(
-    "00010058 2112a442 b7e7a701bc34d686fa87dfae 80220010 5354554e207465737420636c69656e74 00240004 6e0001ff"
-    "80290008 932ff9b151263b36 00060009 6576746a3a68367659202020 00080014 9aeaa70cbfd8cb56781ef2b5b2d3f249c1b571a2"
-    "80280004 e57a3bcf"
-)
 RESPONSE = bytes.fromhex(
     "0101003c 2112a442 b7e7a701bc34d686fa87dfae 8022000b 7465737420766563746f7220 00200008 0001a147e112a643"
     "00080014 2b91f599fd9e90c38c7489f92af9ba53f06be7d7 80280004 c07d4c96"
@@ -172,9 +162,6 @@ def test_the_last_attribute_may_lack_its_padding() -> None:
 
 LOCKED = StunServer(PASSWORDS.get)
 CLAIM = message(attribute(0xC001, LISTENS), attribute(6, b"cpe-1"))
-MODERN_CLAIM = message(
-    attribute(0xC001, LISTENS), attribute(6, b"cpe-1"), transaction=bytes.fromhex(COOKIE) + bytes(12)
-)
 
 
 def code(got: stun.Message) -> int:

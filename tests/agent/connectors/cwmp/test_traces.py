@@ -17,9 +17,8 @@ from agent.connectors.cwmp.structs import ParameterFault, ParameterValue
 from agent.connectors.cwmp.traces import masked_untrusted
 from agent.cpe_model.known import TracedMessage
 from lab.cpe.quirks import Quirks
-from tests.agent.connectors.cwmp.acs_rig import KEY, SSID, acs_rig, ticket, until
 from tests.agent.connectors.cwmp.http_rig import said
-from tests.agent.connectors.cwmp.test_cpe_session import changes, reads, text
+from tests.builders.acs import KEY, SSID, acs_rig, changes, reads, text, ticket, until
 
 CANARY = "s3cret-canary"
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from agent.connectors.cwmp import limits, xml_tree
 from agent.connectors.cwmp.errors import LocalCwmpError, MalformedXmlError
 from agent.connectors.cwmp.xml_tree import Element, in_one_go, parse_in_slices_untrusted, work_of
-from tests.agent.connectors.cwmp import reads
 from tests.agent.connectors.cwmp.strategies import CHARS
+from tests.builders import reads
 
 parse = reads.parse
 

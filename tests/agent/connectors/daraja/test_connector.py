@@ -22,8 +22,8 @@ from agent.config_reader import ConfigReader
 from agent.connectors.daraja import SPEC
 from agent.connectors.daraja.connector import DarajaConnector
 from agent.connectors.daraja.transactions import payment_untrusted, rows_untrusted
-from tests.agent.connectors.contexts import context
 from tests.agent.connectors.pay_server import Answer, Asked, Naps, PayServer, outcome, pay_server, told
+from tests.builders.connector import context
 
 NOW = 1_795_000_000
 SECRETS = {"till/main": b"key:secret"}

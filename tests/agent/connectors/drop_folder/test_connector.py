@@ -16,7 +16,7 @@ from agent.billing_model.errors import BillingState, SourceError
 from agent.config_reader import ConfigReader
 from agent.connectors.drop_folder import SPEC, files_session
 from agent.connectors.drop_folder.connector import DropFolderConnector
-from tests.fakes import FakeClock
+from tests.builders.clock import FakeClock
 
 ACCOUNTS = "subscriber,balance,due\nC-1,34.00,2026-11-27\nC-2,0,\n"
 PAYMENTS = "id,amount,paid_at,subscriber,state\n1,34.00,2026-11-27,C-1,settled\n"

@@ -16,7 +16,7 @@ from agent.model import Target
 from lab.billing.server import BillingServer
 from lab.librenms.network import fill
 from lab.librenms.system import PREFIX, TOKEN, Librenms
-from tests.agent.connectors.web_rig import QuickClock, behind, made
+from tests.builders.web import QuickClock, behind, made
 
 SOURCE = "librenms/main"
 CORE = f"{SOURCE}/core-1.example.net"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agent.connectors.librenms import SPEC
-from tests.agent.connectors.web_rig import made, problems
+from tests.builders.web import made, problems
 
 GOOD = {"url": "https://librenms.example.net/api/v0", "secret": "librenms/main"}
 

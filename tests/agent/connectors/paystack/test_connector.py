@@ -21,8 +21,8 @@ from agent.config_reader import ConfigReader
 from agent.connectors.paystack import SPEC
 from agent.connectors.paystack.connector import PaystackConnector
 from agent.connectors.paystack.transactions import dispute_untrusted, refund_untrusted, transaction_untrusted
-from tests.agent.connectors.contexts import context
 from tests.agent.connectors.pay_server import Answer, Asked, Naps, PayServer, outcome, pay_server, told
+from tests.builders.connector import context
 from tests.shared_data import shared_file
 
 NOW = datetime.fromtimestamp(1_795_000_000, UTC)

@@ -18,7 +18,7 @@ from agent.reasons import TargetReason
 from agent.runtime.clock import SystemClock
 from tests.agent.connectors.radius.fakes import SECRET, UdpNas, error_cause, reply
 from tests.agent.connectors.radius.own_user import DOCUMENT, Server, as_superuser, marker_group_sql, own_user
-from tests.agent.connectors.radius.test_sql import amina
+from tests.agent.connectors.radius.users import amina
 from tests.servers import RadiusDatabase
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
@@ -26,12 +26,6 @@ OK, WARN, FAIL = CheckResult.OK, CheckResult.WARNING, CheckResult.FAILS
 SUSPENDED = {"Mikrotik-Address-List": "suspended", "Mikrotik-Rate-Limit": "64k/64k"}
 """The replies of the marker group that the document shows."""
 MAIN = Target("radius/main", "radius")
-
-
-@pytest.fixture(params=["postgresql", "mariadb"])
-def server(request: pytest.FixtureRequest) -> Server:
-    found: Server = request.getfixturevalue(request.param)
-    return found
 
 
 def not_found(data: bytes) -> list[bytes]:

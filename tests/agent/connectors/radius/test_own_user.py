@@ -9,16 +9,10 @@ import pytest
 from agent.connectors.radius.sql import SqlAuthority
 from agent.model import ABSENT
 from tests.agent.connectors.radius.own_user import Server, own_user
-from tests.agent.connectors.radius.test_sql import amina, read, with_marker, write
+from tests.agent.connectors.radius.users import amina, read, with_marker, write
 from tests.servers import RadiusDatabase
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
-
-
-@pytest.fixture(params=["postgresql", "mariadb"])
-def server(request: pytest.FixtureRequest) -> Server:
-    found: Server = request.getfixturevalue(request.param)
-    return found
 
 
 async def test_it_suspends_and_restores_and_may_write_nothing_else(server: Server) -> None:

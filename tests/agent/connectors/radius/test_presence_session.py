@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from agent.connectors.radius.presence_session import AGAIN_S, HEARD_S, NasPresence
 from agent.connectors.radius.schema import Nas
+
+pytestmark = pytest.mark.virtual_time
 
 AWAY = "no reply"
 
@@ -41,7 +42,7 @@ def network() -> Iterator[Network]:
     return Network()
 
 
-async def test_all_are_asked_once_until_their_answers_are_old(network: Network, autojump_clock: MockClock) -> None:
+async def test_all_are_asked_once_until_their_answers_are_old(network: Network) -> None:
     assert await network.presence.missing() == {}
     assert network.just_asked() == ["bng-1", "bng-2", "bng-3"]
     await trio.sleep(HEARD_S - 1)
@@ -53,7 +54,7 @@ async def test_all_are_asked_once_until_their_answers_are_old(network: Network, 
     assert network.just_asked() == ["bng-1", "bng-3"]
 
 
-async def test_one_that_falls_silent_is_missing_at_once(network: Network, autojump_clock: MockClock) -> None:
+async def test_one_that_falls_silent_is_missing_at_once(network: Network) -> None:
     assert await network.presence.missing() == {}
     network.presence.note("bng-2", AWAY)
     assert await network.presence.missing() == {"10.0.0.2": AWAY}
@@ -61,7 +62,7 @@ async def test_one_that_falls_silent_is_missing_at_once(network: Network, autoju
     assert await network.presence.missing() == {}
 
 
-async def test_a_silent_one_is_asked_again_soon(network: Network, autojump_clock: MockClock) -> None:
+async def test_a_silent_one_is_asked_again_soon(network: Network) -> None:
     network.away = {"bng-3"}
     assert await network.presence.missing() == {"10.0.0.3": AWAY}
     network.just_asked()

@@ -15,7 +15,7 @@ from agent.connectors.radius.schema import SessionKind as Kind
 from agent.connectors.routeros.addresses import rows_value
 from agent.connectors.routeros.ways_out import Way, way_at
 from agent.model import ABSENT, Address, Seen
-from tests.agent.connectors.radius.test_routed_access import (
+from tests.agent.connectors.radius.routed import (
     DROP,
     HOSTS,
     METHOD,

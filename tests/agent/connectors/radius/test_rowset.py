@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Iterable
 from dataclasses import replace
@@ -26,11 +25,7 @@ from agent.connectors.radius.rowset import (
     to_value,
 )
 from agent.model import ABSENT, SecretRef, Value
-
-
-def commit(label: str, value: str) -> str:
-    return hashlib.sha256(f"{label}\0{value}".encode()).hexdigest()
-
+from tests.builders.connector import commit
 
 ALICE = (
     UserRow(Table.CHECK, "Cleartext-Password", ":=", "wonder", 7),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -53,7 +52,6 @@ from agent.model import (
     Value,
 )
 from agent.runtime.clock import Clock, SystemClock
-from tests.agent.connectors.contexts import context
 from tests.agent.connectors.radius.fakes import (
     SECRET,
     TcpCutter,
@@ -62,6 +60,7 @@ from tests.agent.connectors.radius.fakes import (
     error_cause,
     reply,
 )
+from tests.builders.connector import commit, context
 from tests.servers import Cluster, FreeRadius, MariaDB, RadiusDatabase
 
 pytestmark = pytest.mark.servers
@@ -70,10 +69,6 @@ MAIN = Target("radius/main", "radius")
 USER = Address("radius/main/user/amina.h")
 SESSIONS = Address("radius/main/sessions/amina.h")
 SERVICE = Service("C-10482", "C-10482", "Amina Hassan", "home", "amina.h", "pppoe", "Home 20M")
-
-
-def commit(label: str, value: str) -> str:
-    return hashlib.sha256(f"{label}\0{value}".encode()).hexdigest()
 
 
 def connector(

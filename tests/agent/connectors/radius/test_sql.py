@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,25 +17,19 @@ import trio
 from agent.connectors.base import LostError, NotSentError, UnreadableError
 from agent.connectors.radius import rowset
 from agent.connectors.radius.connector import RadiusConnector
-from agent.connectors.radius.rowset import Table, UserRow, to_value
+from agent.connectors.radius.rowset import Table, UserRow
 from agent.connectors.radius.schema import Database, RadiusConfig
 from agent.connectors.radius.sql import KEYS_PER_READ, Drift, SqlAuthority
 from agent.connectors.radius.sql_connection import Connection
 from agent.model import ABSENT, SecretRef, Value
 from agent.runtime.clock import SystemClock
 from tests.agent.connectors.radius.fakes import TcpCutter
+from tests.agent.connectors.radius.users import amina, authority, read, value_of, with_marker, write
+from tests.builders.connector import commit
 from tests.servers import Cluster, MariaDB, PostgreSQL, RadiusDatabase, free_port
 from tests.sim.sql.database import pools_of, simulated_database
 
 pytestmark = pytest.mark.servers
-
-
-def commit(label: str, value: str) -> str:
-    return hashlib.sha256(f"{label}\0{value}".encode()).hexdigest()
-
-
-def value_of(rows: tuple[UserRow, ...] | list[UserRow]) -> Value:
-    return to_value(rows, commit)
 
 
 REAL = ["postgresql", "mariadb", "sqlite"]
@@ -64,37 +56,6 @@ def fresh(request: pytest.FixtureRequest) -> RadiusDatabase:
         return found
     cluster: Cluster = request.getfixturevalue(request.param)
     return cluster.fresh()
-
-
-@asynccontextmanager
-async def authority(
-    database: RadiusDatabase, *, port: int = 0, password: str = "", window: int = 8, timeout_s: float = 5.0
-) -> AsyncIterator[SqlAuthority]:
-    target = replace(database.target(secret="db"), timeout_s=timeout_s)
-    if port:
-        target = replace(target, port=port)
-    secret = (password or database.password).encode()
-    sql = SqlAuthority(target, lambda: secret, window, pools=pools_of(database))
-    try:
-        yield sql
-    finally:
-        await sql.aclose()
-
-
-def amina(database: RadiusDatabase, login: str = "amina.h") -> None:
-    database.add_user(login, "wonder", {"home20": 1}, [("Framed-IP-Address", ":=", "100.64.1.7")])
-
-
-async def read(sql: SqlAuthority, login: str = "amina.h") -> Value:
-    return value_of((await sql.read_users([login]))[login].rows)
-
-
-async def write(sql: SqlAuthority, before: Value, after: Value, login: str = "amina.h") -> Drift | None:
-    return await sql.write_user(login, before, rowset.changes(before, after), value_of)
-
-
-def with_marker(value: Value) -> Value:
-    return {**rowset.fields_of(value), "group:suspended": "-1"}
 
 
 # --- reading --------------------------------------------------------------------------------------------------------

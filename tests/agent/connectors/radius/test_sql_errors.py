@@ -16,7 +16,7 @@ from agent.connectors.radius.schema import Database, SqlTarget
 from agent.connectors.radius.sql import SqlAuthority
 from agent.connectors.radius.sql_errors import explained
 from tests.agent.connectors.radius.own_user import Server, as_superuser, own_user
-from tests.agent.connectors.radius.test_sql import amina, read, with_marker, write
+from tests.agent.connectors.radius.users import amina, read, with_marker, write
 from tests.servers import PostgreSQL, RadiusDatabase, free_port
 
 TARGET = SqlTarget("main", Database.MARIADB, host="db.example", secret="radius/main")
@@ -40,12 +40,6 @@ def test_a_sentence_for(err: BaseException, says: str) -> None:
     said = explained(err, TARGET)
     assert says in said
     assert "alice" not in said
-
-
-@pytest.fixture(params=["postgresql", "mariadb"])
-def server(request: pytest.FixtureRequest) -> Server:
-    found: Server = request.getfixturevalue(request.param)
-    return found
 
 
 async def reads(database: RadiusDatabase, password: str = "", **changed: object) -> str:

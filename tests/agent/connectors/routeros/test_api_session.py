@@ -31,7 +31,7 @@ from agent.connectors.routeros.errors import (
 )
 from agent.connectors.routeros.wire import ReplyReader
 from tests.agent.connectors.routeros.fakes import PASSWORD, USER, Peer, certificate, plain, router, sentence, talking
-from tests.fakes import virtual_clock
+from tests.builders.clock import virtual_clock
 
 PRINT = "/ppp/secret/print"
 SET = ("/ppp/secret/set", "=.id=*1", "=password=pa55-canary")

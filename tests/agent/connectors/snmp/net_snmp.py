@@ -6,6 +6,7 @@ Every combination of authentication and encryption is a user of its own, `AUTH_P
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -14,7 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import trio
+
+from agent.connectors.base import AnswerRow, Question, UnreadableError
+from agent.connectors.snmp.connector import SnmpConnector
 from agent.connectors.snmp.credential import AuthProtocol, PrivProtocol, SnmpCredential, SnmpVersion
+from agent.connectors.snmp.values import dotted, oid
+from agent.reasons import TargetReason
 from tests.servers import _Process, _start_on_free_port, free_port, program
 
 AUTH_KEY, PRIV_KEY = b"authpass12345", b"privpass12345"
@@ -122,3 +129,58 @@ def tool(name: str, *arguments: str) -> str:
     environment = {**os.environ, "MIBS": "", "SNMPCONFPATH": "", "SNMP_PERSISTENT_DIR": os.devnull}
     done = subprocess.run([found, *arguments], capture_output=True, timeout=60, env=environment, check=False)
     return done.stdout.decode("latin-1")
+
+
+async def asked(made: SnmpConnector, verb: str, target: str = "", *words: str, **options: str) -> list[AnswerRow]:
+    rows: list[AnswerRow] = []
+
+    async def tell(row: AnswerRow) -> None:
+        await trio.lowlevel.checkpoint()
+        rows.append(row)
+
+    with trio.fail_after(60):
+        await made.explore(Question(verb, target, words, options), tell)
+    return rows
+
+
+SYS_NAME, SYS_CONTACT, SYS_LOCATION = (oid(f"1.3.6.1.2.1.1.{n}.0") for n in (5, 4, 6))
+
+
+PR_TABLE = [oid(f"1.3.6.1.4.1.2021.2.1.{n}") for n in (1, 2, 3, 4, 5, 100, 101, 102, 103)]
+
+
+def printed(value: tuple[int, int | bytes]) -> str:
+    """Return a value as `-Onx -OQ` would, near enough to compare: numbers, or octets in hexadecimal."""
+    tag, content = value
+    if tag == 6:
+        return "." + dotted(content)
+    if tag == 0x40:
+        return ".".join(map(str, content))
+    return str(content) if isinstance(content, int) else content.hex().upper()
+
+
+def parsed(output: str) -> dict[str, str]:
+    """Return what `-On -Oe -Ox -Ot` printed: names and values."""
+    found = {}
+    output = re.sub(r"^.* = No more variables left .*\n", "", output, flags=re.MULTILINE)
+    for name, _, value in re.findall(r"^\.([\d.]+) = (?:([\w-]+): ?)?((?:.*(?:\n(?!\.\d).*)*))$", output, re.MULTILINE):
+        kind = re.search(rf"^\.{re.escape(name)} = ([\w-]+):", output, re.MULTILINE)
+        text = value.replace("\n", " ").strip()
+        if kind and kind[1] == "Hex-STRING":
+            text = text.replace(" ", "")
+        elif (kind and kind[1] == "STRING") or text == '""':
+            text = text.strip('"').encode("latin-1").hex().upper()
+        found[name] = text
+    return found
+
+
+SECRETS = {
+    "one": b"sw-1", "two": b"sw-2", "wrong": b"wrong",
+    "field": b"field", "auth": b"a long passphrase", "priv": b"another passphrase",
+}  # fmt: skip
+
+
+def secret(name: str) -> bytes:
+    if name not in SECRETS:
+        raise UnreadableError(f"the secret {name} is not set", reason=TargetReason.MISSING_SECRET)
+    return SECRETS[name]

@@ -18,7 +18,7 @@ from agent.config import load
 from lab.snmp import values
 from lab.snmp.server import SnmpLab, open_snmp_lab
 from lab.tests.snmp.devices import IF, IFX, SYS, switch
-from tests.agent.connectors.test_adding import running
+from tests.agent.connectors.adding import running
 
 CONFIG = """
 [agent]

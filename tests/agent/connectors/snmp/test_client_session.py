@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 import trio
 
@@ -12,36 +10,22 @@ from agent.connectors.snmp.credential import SnmpCredential, SnmpVersion
 from agent.connectors.snmp.errors import RequestRefusedError, SilentError, UnsentRequestError
 from agent.connectors.snmp.limits import SnmpLimits
 from agent.connectors.snmp.values import INTEGER, NO_SUCH_OBJECT, OCTET_STRING, dotted, oid
-from tests.agent.connectors.snmp.net_snmp import ROWS, V1, V2C, WRITING, Snmpd, tool
+from tests.agent.connectors.snmp.net_snmp import (
+    PR_TABLE,
+    ROWS,
+    SYS_CONTACT,
+    SYS_LOCATION,
+    SYS_NAME,
+    V1,
+    V2C,
+    WRITING,
+    Snmpd,
+    parsed,
+    printed,
+    tool,
+)
 
-SYS_NAME, SYS_CONTACT, SYS_LOCATION = (oid(f"1.3.6.1.2.1.1.{n}.0") for n in (5, 4, 6))
-PR_TABLE = [oid(f"1.3.6.1.4.1.2021.2.1.{n}") for n in (1, 2, 3, 4, 5, 100, 101, 102, 103)]
 HURRIED = SnmpLimits(timeout_s=0.05, retries=1)
-
-
-def printed(value: tuple[int, int | bytes]) -> str:
-    """Return a value as `-Onx -OQ` would, near enough to compare: numbers, or octets in hexadecimal."""
-    tag, content = value
-    if tag == 6:
-        return "." + dotted(content)
-    if tag == 0x40:
-        return ".".join(map(str, content))
-    return str(content) if isinstance(content, int) else content.hex().upper()
-
-
-def parsed(output: str) -> dict[str, str]:
-    """Return what `-On -Oe -Ox -Ot` printed: names and values."""
-    found = {}
-    output = re.sub(r"^.* = No more variables left .*\n", "", output, flags=re.MULTILINE)
-    for name, _, value in re.findall(r"^\.([\d.]+) = (?:([\w-]+): ?)?((?:.*(?:\n(?!\.\d).*)*))$", output, re.MULTILINE):
-        kind = re.search(rf"^\.{re.escape(name)} = ([\w-]+):", output, re.MULTILINE)
-        text = value.replace("\n", " ").strip()
-        if kind and kind[1] == "Hex-STRING":
-            text = text.replace(" ", "")
-        elif (kind and kind[1] == "STRING") or text == '""':
-            text = text.strip('"').encode("latin-1").hex().upper()
-        found[name] = text
-    return found
 
 
 @pytest.mark.parametrize("asked", [V1, V2C], ids=["v1", "v2c"])

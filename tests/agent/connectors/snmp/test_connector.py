@@ -27,16 +27,10 @@ from lab.snmp import values as lab_values
 from lab.snmp.device import Device
 from lab.snmp.server import Layout, SnmpLab, open_snmp_lab
 from lab.tests.snmp.devices import IF, SYS, switch
-from tests.agent.connectors.web_rig import QuickClock
+from tests.agent.connectors.snmp.net_snmp import SECRETS, asked, secret
+from tests.builders.web import QuickClock
 
-SECRETS = {"one": b"sw-1", "two": b"sw-2", "wrong": b"wrong"}
-ACCESSES = {name: SnmpAccess(name, SnmpVersion.V2C, name) for name in SECRETS}
-
-
-def secret(name: str) -> bytes:
-    if name not in SECRETS:
-        raise UnreadableError(f"the secret {name} is not set", reason=TargetReason.MISSING_SECRET)
-    return SECRETS[name]
+ACCESSES = {name: SnmpAccess(name, SnmpVersion.V2C, name) for name in ("one", "two", "wrong")}
 
 
 @asynccontextmanager
@@ -54,87 +48,75 @@ def connector(*devices: SnmpDevice, own: Mapping[str, str] | None = None) -> Snm
     return SnmpConnector(SnmpConfig(devices, tuple(ACCESSES.values()), own or {}), secret, SystemClock())
 
 
-async def asked(made: SnmpConnector, verb: str, target: str = "", *words: str, **options: str) -> list[AnswerRow]:
-    rows: list[AnswerRow] = []
-
-    async def tell(row: AnswerRow) -> None:
-        await trio.lowlevel.checkpoint()
-        rows.append(row)
-
-    with trio.fail_after(60):
-        await made.explore(Question(verb, target, words, options), tell)
-    return rows
+@pytest.fixture
+async def lab() -> AsyncIterator[SnmpLab]:
+    async with lab_of(switch("sw-1")) as made:
+        yield made
 
 
-async def test_a_device_is_polled_and_reported() -> None:
-    async with lab_of(switch("sw-1")) as lab:
-        made = connector(device("hill", lab, "one"))
-        (before,) = made.reports()
-        assert (before.state, before.address) == (DeviceState.NOT_ASKED, f"127.0.0.1:{lab.port}")
-        reading = await made.poll(made.targets[0])
-        assert (reading.target, reading.identity, reading.profile) == ("snmp/hill", "sw-1", "standard")
-        assert {part.name: part.state for part in reading.parts} == {f"ge-{n}": LinkState.UP for n in range(1, 5)}
-        assert reading.every_s == made.poll_every_s("snmp/hill") == 300
-        (report,) = made.reports()
-        assert (report.state, report.identity, report.read_s) == (DeviceState.REACHABLE, "sw-1", reading.read_s)
-        assert report.facts["parts"] == "4 ports (4 up)"
-        assert [str(f.code) for f in report.findings] == ["no-profile"]
-        lab["sw-1"].set_link("ge-2", False)
-        found = await made.probe("snmp/hill")
-        assert found.facts["parts"] == "4 ports (3 up)"
-        assert list(await made.neighbors("snmp/hill")) == []
+async def test_a_device_is_polled_and_reported(lab: SnmpLab) -> None:
+    made = connector(device("hill", lab, "one"))
+    (before,) = made.reports()
+    assert (before.state, before.address) == (DeviceState.NOT_ASKED, f"127.0.0.1:{lab.port}")
+    reading = await made.poll(made.targets[0])
+    assert (reading.target, reading.identity, reading.profile) == ("snmp/hill", "sw-1", "standard")
+    assert {part.name: part.state for part in reading.parts} == {f"ge-{n}": LinkState.UP for n in range(1, 5)}
+    assert reading.every_s == made.poll_every_s("snmp/hill") == 300
+    (report,) = made.reports()
+    assert (report.state, report.identity, report.read_s) == (DeviceState.REACHABLE, "sw-1", reading.read_s)
+    assert report.facts["parts"] == "4 ports (4 up)"
+    assert [str(f.code) for f in report.findings] == ["no-profile"]
+    lab["sw-1"].set_link("ge-2", False)
+    found = await made.probe("snmp/hill")
+    assert found.facts["parts"] == "4 ports (3 up)"
+    assert list(await made.neighbors("snmp/hill")) == []
 
 
-async def test_silence_is_unreachable_or_a_wrong_secret() -> None:
-    async with lab_of(switch("sw-1")) as lab:
-        made = connector(device("hill", lab, "one"), device("valley", lab, "wrong"))
-        with pytest.raises(UnreadableError, match="unreachable, or wrong secret") as caught:
-            await made.poll(made.targets[1])
-        assert caught.value.reason is TargetReason.UNREACHABLE
-        (_, report) = made.reports()
-        assert report.state is DeviceState.UNREACHABLE
-        assert "unreachable, or wrong secret" in report.problem
+async def test_silence_is_unreachable_or_a_wrong_secret(lab: SnmpLab) -> None:
+    made = connector(device("hill", lab, "one"), device("valley", lab, "wrong"))
+    with pytest.raises(UnreadableError, match="unreachable, or wrong secret") as caught:
+        await made.poll(made.targets[1])
+    assert caught.value.reason is TargetReason.UNREACHABLE
+    (_, report) = made.reports()
+    assert report.state is DeviceState.UNREACHABLE
+    assert "unreachable, or wrong secret" in report.problem
+    await made.poll(made.targets[0])
+    lab["sw-1"].stay_dark(1000)
+    found = await made.probe("snmp/hill")
+    assert (found.state, found.identity) == (DeviceState.UNREACHABLE, "sw-1"), "what was read is still known"
+
+
+async def test_a_credential_is_tried_on_one_of_its_devices(lab: SnmpLab) -> None:
+    made = connector(device("hill", lab, "one"), device("ridge", lab, "wrong"), device("valley", lab, "one"))
+    shared = {one.name: one for one in made.credentials}
+    assert list(shared["one"].targets) == ["snmp/hill", "snmp/valley"]
+    assert (shared["one"].secrets, list(shared["two"].targets)) == (frozenset({"one"}), [])
+    await made.greet("snmp/hill")
+    with pytest.raises(UnreadableError, match="unreachable, or wrong secret"):
+        await made.greet("snmp/ridge")
+
+
+async def test_a_secret_that_is_not_set(lab: SnmpLab) -> None:
+    access = SnmpAccess("gone", SnmpVersion.V2C, "nothing")
+    made = connector(SnmpDevice("hill", lab.address, lab.port, access))
+    assert (await made.probe("snmp/hill")).problem == "the secret nothing is not set"
+    with pytest.raises(UnreadableError, match="no target snmp/x"):
+        await made.probe("snmp/x")
+
+
+async def test_a_changed_secret_takes_effect_at_the_next_poll(lab: SnmpLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = connector(device("hill", lab, "wrong"))
+    assert (await made.probe("snmp/hill")).state is DeviceState.UNREACHABLE
+    monkeypatch.setitem(SECRETS, "wrong", b"sw-1")
+    assert (await made.probe("snmp/hill")).state is DeviceState.REACHABLE
+
+
+async def test_another_device_at_the_address_is_not_read(lab: SnmpLab) -> None:
+    made = connector(device("hill", lab, "one", sys_name="sw-9"))
+    with pytest.raises(UnreadableError, match=r"expected the device 'sw-9' at .*, got 'sw-1'") as caught:
         await made.poll(made.targets[0])
-        lab["sw-1"].stay_dark(1000)
-        found = await made.probe("snmp/hill")
-        assert (found.state, found.identity) == (DeviceState.UNREACHABLE, "sw-1"), "what was read is still known"
-
-
-async def test_a_credential_is_tried_on_one_of_its_devices() -> None:
-    async with lab_of(switch("sw-1")) as lab:
-        made = connector(device("hill", lab, "one"), device("ridge", lab, "wrong"), device("valley", lab, "one"))
-        shared = {one.name: one for one in made.credentials}
-        assert list(shared["one"].targets) == ["snmp/hill", "snmp/valley"]
-        assert (shared["one"].secrets, list(shared["two"].targets)) == (frozenset({"one"}), [])
-        await made.greet("snmp/hill")
-        with pytest.raises(UnreadableError, match="unreachable, or wrong secret"):
-            await made.greet("snmp/ridge")
-
-
-async def test_a_secret_that_is_not_set() -> None:
-    async with lab_of(switch("sw-1")) as lab:
-        access = SnmpAccess("gone", SnmpVersion.V2C, "nothing")
-        made = connector(SnmpDevice("hill", lab.address, lab.port, access))
-        assert (await made.probe("snmp/hill")).problem == "the secret nothing is not set"
-        with pytest.raises(UnreadableError, match="no target snmp/x"):
-            await made.probe("snmp/x")
-
-
-async def test_a_changed_secret_takes_effect_at_the_next_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with lab_of(switch("sw-1")) as lab:
-        made = connector(device("hill", lab, "wrong"))
-        assert (await made.probe("snmp/hill")).state is DeviceState.UNREACHABLE
-        monkeypatch.setitem(SECRETS, "wrong", b"sw-1")
-        assert (await made.probe("snmp/hill")).state is DeviceState.REACHABLE
-
-
-async def test_another_device_at_the_address_is_not_read() -> None:
-    async with lab_of(switch("sw-1")) as lab:
-        made = connector(device("hill", lab, "one", sys_name="sw-9"))
-        with pytest.raises(UnreadableError, match=r"expected the device 'sw-9' at .*, got 'sw-1'") as caught:
-            await made.poll(made.targets[0])
-        assert caught.value.reason is TargetReason.REFUSED
-        assert made.reports()[0].state is DeviceState.REFUSED
+    assert caught.value.reason is TargetReason.REFUSED
+    assert made.reports()[0].state is DeviceState.REFUSED
 
 
 async def test_renamed_replaced_and_doubled_devices_are_named() -> None:
@@ -213,21 +195,20 @@ async def test_a_table_that_hangs_is_left_out_and_asked_again_soon(monkeypatch: 
         ]
 
 
-async def test_get_and_walk_by_hand() -> None:
-    async with lab_of(switch("sw-1")) as lab:
-        made = connector(device("hill", lab, "one"))
-        rows = await asked(made, "get", "hill", f"{SYS}.5.0", f"{SYS}.99.0")
-        assert rows == [
-            {"oid": f"{SYS}.5.0", "type": "STRING", "value": "sw-1"},
-            {"oid": f"{SYS}.99.0", "type": "noSuchObject", "value": ""},
-        ]
-        rows = await asked(made, "walk", "snmp/hill", f"{IF}.2")
-        assert [row.get("value") for row in rows] == ["port 1", "port 2", "port 3", "port 4", None]
-        assert rows[-1] == {"count": 4}
-        rows = await asked(made, "poll", "hill")
-        assert [row["key"] for row in rows if row.get("what") == "port"] == [f"port/ge-{n}" for n in range(1, 5)]
-        (listed,) = await asked(made, "list")
-        assert (listed["name"], listed["credential"], listed["sys_name"]) == ("hill", "one", "sw-1")
+async def test_get_and_walk_by_hand(lab: SnmpLab) -> None:
+    made = connector(device("hill", lab, "one"))
+    rows = await asked(made, "get", "hill", f"{SYS}.5.0", f"{SYS}.99.0")
+    assert rows == [
+        {"oid": f"{SYS}.5.0", "type": "STRING", "value": "sw-1"},
+        {"oid": f"{SYS}.99.0", "type": "noSuchObject", "value": ""},
+    ]
+    rows = await asked(made, "walk", "snmp/hill", f"{IF}.2")
+    assert [row.get("value") for row in rows] == ["port 1", "port 2", "port 3", "port 4", None]
+    assert rows[-1] == {"count": 4}
+    rows = await asked(made, "poll", "hill")
+    assert [row["key"] for row in rows if row.get("what") == "port"] == [f"port/ge-{n}" for n in range(1, 5)]
+    (listed,) = await asked(made, "list")
+    assert (listed["name"], listed["credential"], listed["sys_name"]) == ("hill", "one", "sw-1")
 
 
 async def test_a_poll_by_hand_tells_early_that_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,10 +255,11 @@ async def test_a_poll_by_hand_tells_early_that_nobody_answers(monkeypatch: pytes
         ("discover", "", ("10.0.0.0/8",), "expected prefixes of at most 65,536 addresses together, got 16,777,216"),
     ],
 )
-async def test_questions_that_make_no_sense(verb: str, target: str, words: tuple[str, ...], said: str) -> None:
-    async with lab_of(switch("sw-1")) as lab:
-        with pytest.raises(UnreadableError, match=said.replace("(", r"\(")):
-            await asked(connector(device("hill", lab, "one")), verb, target, *words)
+async def test_questions_that_make_no_sense(
+    lab: SnmpLab, verb: str, target: str, words: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(UnreadableError, match=said.replace("(", r"\(")):
+        await asked(connector(device("hill", lab, "one")), verb, target, *words)
 
 
 async def test_a_profile_is_tried_on_a_device() -> None:

@@ -36,7 +36,7 @@ from lab.snmp.messages import Status
 from lab.snmp.server import Layout, open_snmp_lab
 from lab.snmp.usm import USERS
 from lab.tests.snmp.devices import IF, IFX, POE, switch
-from tests.agent.connectors.web_rig import QuickClock
+from tests.builders.web import QuickClock
 
 DOWN, UP = PortWish(PortChange.ADMIN, "down"), PortWish(PortChange.ADMIN, "up")
 WRITER = next(user for user in USERS if user.writes)
@@ -136,18 +136,23 @@ async def ground(
 # --- plans ---
 
 
-async def test_a_port_is_found_by_its_names_and_a_wrong_one_lists_those_that_there_are() -> None:
-    async with ground() as net:
-        for name in ("ge-2", "GE-2", "port 2"):
-            step = await net.step(name, DOWN)
-            assert isinstance(step.do, tuple)
-            assert step.do[0].address == "snmp/sw-1/if/ge-2/admin"
-        found, _ = await net.planned("ge-9", DOWN)
-        assert isinstance(found, CannotEnforce)
-        assert (found.reason, found.detail) == (
-            "no-such-port",
-            "there is no port ge-9; it has port 1, port 2, port 3, port 4",
-        )
+@pytest.fixture
+async def net() -> AsyncIterator[Ground]:
+    async with ground() as made:
+        yield made
+
+
+async def test_a_port_is_found_by_its_names_and_a_wrong_one_lists_those_that_there_are(net: Ground) -> None:
+    for name in ("ge-2", "GE-2", "port 2"):
+        step = await net.step(name, DOWN)
+        assert isinstance(step.do, tuple)
+        assert step.do[0].address == "snmp/sw-1/if/ge-2/admin"
+    found, _ = await net.planned("ge-9", DOWN)
+    assert isinstance(found, CannotEnforce)
+    assert (found.reason, found.detail) == (
+        "no-such-port",
+        "there is no port ge-9; it has port 1, port 2, port 3, port 4",
+    )
 
 
 async def test_two_ports_of_one_name_are_neither_read_nor_written() -> None:
@@ -183,19 +188,17 @@ async def test_without_a_credential_for_writing_there_are_no_changes_and_the_sam
 
 
 @pytest.mark.parametrize("text", ["x" * 65, "two\nlines", "ü" * 33])
-async def test_descriptions_that_no_device_takes_are_refused(text: str) -> None:
-    async with ground() as net:
-        found, _ = await net.planned("ge-2", PortWish(PortChange.ALIAS, text))
-        assert isinstance(found, CannotEnforce)
-        assert found.reason == "unwritable"
+async def test_descriptions_that_no_device_takes_are_refused(net: Ground, text: str) -> None:
+    found, _ = await net.planned("ge-2", PortWish(PortChange.ALIAS, text))
+    assert isinstance(found, CannotEnforce)
+    assert found.reason == "unwritable"
 
 
 @pytest.mark.parametrize(("wish", "why"), [("0", "1 to 60"), ("61", "1 to 60"), ("-1", "1 to 60"), ("x", "1 to 60")])
-async def test_seconds_without_power_have_bounds(wish: str, why: str) -> None:
-    async with ground() as net:
-        found, _ = await net.planned("ge-2", PortWish(PortChange.POWER_CYCLE, wish))
-        assert isinstance(found, CannotEnforce)
-        assert why in found.detail
+async def test_seconds_without_power_have_bounds(net: Ground, wish: str, why: str) -> None:
+    found, _ = await net.planned("ge-2", PortWish(PortChange.POWER_CYCLE, wish))
+    assert isinstance(found, CannotEnforce)
+    assert why in found.detail
 
 
 async def test_what_the_device_does_not_show_is_not_written() -> None:
@@ -216,18 +219,17 @@ async def test_what_the_device_does_not_show_is_not_written() -> None:
 # --- writing ---
 
 
-async def test_interfaces_that_are_numbered_anew_are_written_at_the_right_place() -> None:
-    async with ground() as net:
-        step = await net.step("ge-2", DOWN)
-        cycle = await net.step("ge-3", PortWish(PortChange.POWER_CYCLE, "1"))
-        net.switch.renumber(10)
-        assert (await net.sent(step)).accepted
-        assert {n: net.number(IF_ADMIN, n) for n in (11, 12, 13, 14)} == {11: 1, 12: 2, 13: 1, 14: 1}
-        assert isinstance(cycle.do, Effect)
-        seen: list[tuple[str, int]] = []
-        watch(net.switch, lambda index, value: seen.append((index, value)))
-        assert (await net.sent(cycle, await net.session.bind(cycle.do))).accepted
-        assert seen == [("1.13", 2), ("1.13", 1)]
+async def test_interfaces_that_are_numbered_anew_are_written_at_the_right_place(net: Ground) -> None:
+    step = await net.step("ge-2", DOWN)
+    cycle = await net.step("ge-3", PortWish(PortChange.POWER_CYCLE, "1"))
+    net.switch.renumber(10)
+    assert (await net.sent(step)).accepted
+    assert {n: net.number(IF_ADMIN, n) for n in (11, 12, 13, 14)} == {11: 1, 12: 2, 13: 1, 14: 1}
+    assert isinstance(cycle.do, Effect)
+    seen: list[tuple[str, int]] = []
+    watch(net.switch, lambda index, value: seen.append((index, value)))
+    assert (await net.sent(cycle, await net.session.bind(cycle.do))).accepted
+    assert seen == [("1.13", 2), ("1.13", 1)]
 
 
 async def test_a_description_that_is_no_text_is_put_back_octet_by_octet() -> None:
@@ -263,15 +265,14 @@ async def test_a_description_that_is_no_text_is_put_back_octet_by_octet() -> Non
         (Status.TOO_BIG, "nothing was set"),
     ],
 )
-async def test_each_refusal_of_a_device_is_told_by_its_name(status: Status, says: str) -> None:
-    async with ground() as net:
-        step = await net.step("ge-2", DOWN)
-        net.switch.faults.set_error = int(status)
-        reply = await net.sent(step)
-        assert not reply.accepted
-        assert reply.reason.startswith("set-refused-")
-        assert says in reply.detail
-        assert net.number(IF_ADMIN, 2) == 1
+async def test_each_refusal_of_a_device_is_told_by_its_name(net: Ground, status: Status, says: str) -> None:
+    step = await net.step("ge-2", DOWN)
+    net.switch.faults.set_error = int(status)
+    reply = await net.sent(step)
+    assert not reply.accepted
+    assert reply.reason.startswith("set-refused-")
+    assert says in reply.detail
+    assert net.number(IF_ADMIN, 2) == 1
 
 
 async def test_version_1_and_version_3_write_too() -> None:
@@ -299,19 +300,18 @@ async def test_a_wrong_write_secret_is_told_and_nothing_is_written() -> None:
     assert net.number(IF_ADMIN, 2) == 1
 
 
-async def test_a_port_that_stays_up_though_it_is_switched_off_contradicts_itself() -> None:
-    async with ground() as net:
-        step = await net.step("ge-2", DOWN)
-        net.switch.writable = {
-            **net.switch.writable,
-            IF_ADMIN: replace(
-                net.switch.writable[IF_ADMIN], wrote=lambda index, value, now: net.switch.put(f"{IF}.7.{index}", value)
-            ),
-        }
-        assert (await net.sent(step)).detail == "ifOperStatus reads up"
-        assert await net.value("ge-2", "admin") == {"admin": "down", "oper": "up"}
-        net.switch.drop(f"{IF}.8")
-        assert await net.value("ge-2", "admin") == {"admin": "down"}
+async def test_a_port_that_stays_up_though_it_is_switched_off_contradicts_itself(net: Ground) -> None:
+    step = await net.step("ge-2", DOWN)
+    net.switch.writable = {
+        **net.switch.writable,
+        IF_ADMIN: replace(
+            net.switch.writable[IF_ADMIN], wrote=lambda index, value, now: net.switch.put(f"{IF}.7.{index}", value)
+        ),
+    }
+    assert (await net.sent(step)).detail == "ifOperStatus reads up"
+    assert await net.value("ge-2", "admin") == {"admin": "down", "oper": "up"}
+    net.switch.drop(f"{IF}.8")
+    assert await net.value("ge-2", "admin") == {"admin": "down"}
 
 
 # --- power ---
@@ -369,31 +369,28 @@ async def test_a_cycle_and_what_settles_last_by_the_clock_that_was_given() -> No
         assert 30 in clock.slept
 
 
-async def test_a_device_that_answers_and_cuts_nothing_has_not_done_it() -> None:
-    async with ground() as net:
-        step, bound = await cycle_of(net)
-        net.switch.faults.set_ignored = True
-        reply = await net.sent(step, bound)
-        assert (reply.accepted, reply.reason) == (False, "accepted-without-effect")
-        assert await net.value("ge-3", "power-cycle") == {"last-off": "never"}
+async def test_a_device_that_answers_and_cuts_nothing_has_not_done_it(net: Ground) -> None:
+    step, bound = await cycle_of(net)
+    net.switch.faults.set_ignored = True
+    reply = await net.sent(step, bound)
+    assert (reply.accepted, reply.reason) == (False, "accepted-without-effect")
+    assert await net.value("ge-3", "power-cycle") == {"last-off": "never"}
 
 
-async def test_an_agent_that_answers_an_error_and_cuts_all_the_same_is_switched_on_again() -> None:
-    async with ground() as net:
-        step, bound = await cycle_of(net)
-        net.switch.faults.set_error, net.switch.faults.set_done = int(Status.GEN_ERR), True
-        assert (await net.sent(step, bound)).accepted
-        assert net.number(POE_ADMIN, "1.3") == 1
+async def test_an_agent_that_answers_an_error_and_cuts_all_the_same_is_switched_on_again(net: Ground) -> None:
+    step, bound = await cycle_of(net)
+    net.switch.faults.set_error, net.switch.faults.set_done = int(Status.GEN_ERR), True
+    assert (await net.sent(step, bound)).accepted
+    assert net.number(POE_ADMIN, "1.3") == 1
 
 
-async def test_a_refused_cycle_sends_nothing_more() -> None:
-    async with ground() as net:
-        step, bound = await cycle_of(net)
-        seen: list[int] = []
-        watch(net.switch, lambda _, value: seen.append(value))
-        net.switch.faults.set_error = int(Status.NO_ACCESS)
-        reply = await net.sent(step, bound)
-        assert (reply.accepted, reply.reason, seen) == (False, "set-refused-noAccess", [])
+async def test_a_refused_cycle_sends_nothing_more(net: Ground) -> None:
+    step, bound = await cycle_of(net)
+    seen: list[int] = []
+    watch(net.switch, lambda _, value: seen.append(value))
+    net.switch.faults.set_error = int(Status.NO_ACCESS)
+    reply = await net.sent(step, bound)
+    assert (reply.accepted, reply.reason, seen) == (False, "set-refused-noAccess", [])
 
 
 @pytest.mark.parametrize("late_s", [0.5, 0.9])
@@ -421,63 +418,59 @@ async def test_a_set_that_arrives_late_leaves_the_power_on(late_s: float) -> Non
         assert seen[0] == 2
 
 
-async def test_a_send_that_is_cut_short_switches_the_power_on_first() -> None:
-    async with ground() as net:
-        step = await net.step("ge-3", PortWish(PortChange.POWER_CYCLE, "60"))
-        assert isinstance(step.do, Effect)
-        bound = await net.session.bind(step.do)
-        off = trio.Event()
-        watch(net.switch, lambda _, value: off.set() if value == 2 else None)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(net.sent, step, bound)
-            with trio.fail_after(30):
-                await off.wait()
-            nursery.cancel_scope.cancel()
-        assert net.number(POE_ADMIN, "1.3") == 1
+async def test_a_send_that_is_cut_short_switches_the_power_on_first(net: Ground) -> None:
+    step = await net.step("ge-3", PortWish(PortChange.POWER_CYCLE, "60"))
+    assert isinstance(step.do, Effect)
+    bound = await net.session.bind(step.do)
+    off = trio.Event()
+    watch(net.switch, lambda _, value: off.set() if value == 2 else None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(net.sent, step, bound)
+        with trio.fail_after(30):
+            await off.wait()
+        nursery.cancel_scope.cancel()
+    assert net.number(POE_ADMIN, "1.3") == 1
 
 
-async def test_finish_switches_on_what_was_left_off_and_sends_nothing_otherwise() -> None:
-    async with ground() as net:
-        step, bound = await cycle_of(net)
-        seen: list[int] = []
-        watch(net.switch, lambda _, value: seen.append(value))
+async def test_finish_switches_on_what_was_left_off_and_sends_nothing_otherwise(net: Ground) -> None:
+    step, bound = await cycle_of(net)
+    seen: list[int] = []
+    watch(net.switch, lambda _, value: seen.append(value))
+    await net.session.finish(ticket(step, bound))
+    assert seen == []
+    net.switch.put(f"{POE}.3.1.3", values.integer(2))
+    net.switch.faults.set_dropped = True
+    with pytest.raises(UnreadableError, match="power is not seen on"):
         await net.session.finish(ticket(step, bound))
-        assert seen == []
-        net.switch.put(f"{POE}.3.1.3", values.integer(2))
-        net.switch.faults.set_dropped = True
-        with pytest.raises(UnreadableError, match="power is not seen on"):
-            await net.session.finish(ticket(step, bound))
-        net.switch.faults.clear()
-        net.switch.renumber(10)
-        await net.session.finish(ticket(step, bound))
-        assert (seen, net.number(POE_ADMIN, "1.13")) == ([1], 1)
-        assert await net.value("ge-3", "power-cycle") != bound[Address("snmp/sw-1/if/ge-3/power-cycle")].value
+    net.switch.faults.clear()
+    net.switch.renumber(10)
+    await net.session.finish(ticket(step, bound))
+    assert (seen, net.number(POE_ADMIN, "1.13")) == ([1], 1)
+    assert await net.value("ge-3", "power-cycle") != bound[Address("snmp/sw-1/if/ge-3/power-cycle")].value
 
 
-async def test_a_port_that_does_not_deliver_as_before_is_told() -> None:
-    async with ground() as net:
-        step, bound = await cycle_of(net)
-        watch(net.switch, lambda _, value: net.switch.put(f"{POE}.6.1.3", values.integer(2 if value == 1 else 1)))
-        reply = await net.sent(step, bound)
-        assert reply.detail == "seen off, then on again; LOOK: it read deliveringPower, and now searching"
+async def test_a_port_that_does_not_deliver_as_before_is_told(net: Ground) -> None:
+    step, bound = await cycle_of(net)
+    watch(net.switch, lambda _, value: net.switch.put(f"{POE}.6.1.3", values.integer(2 if value == 1 else 1)))
+    reply = await net.sent(step, bound)
+    assert reply.detail == "seen off, then on again; LOOK: it read deliveringPower, and now searching"
 
 
-async def test_effects_and_addresses_of_others_are_refused() -> None:
-    async with ground() as net:
-        step, bound = await cycle_of(net)
-        assert isinstance(step.do, Effect)
-        for other in (replace(step.do, verb="reboot"), replace(step.do, address=Address("snmp/sw-1/if/ge-3/admin"))):
-            with pytest.raises(UnreadableError, match="no effect"):
-                await net.session.bind(other)
-            with pytest.raises(NotSentError):
-                await net.sent(replace(step, do=other), bound)
-        with pytest.raises(UnreadableError, match="none of its addresses"):
-            await net.session.read([Address("snmp/sw-2/if/ge-3/admin")])
-        gone = replace(step.do, address=Address("snmp/sw-1/if/ge-9/power-cycle"))
-        with pytest.raises(UnreadableError, match="no longer there"):
-            await net.session.bind(gone)
-        with pytest.raises(NotSentError, match="its power is not on"):
-            await net.sent(replace(step, do=gone), bound)
+async def test_effects_and_addresses_of_others_are_refused(net: Ground) -> None:
+    step, bound = await cycle_of(net)
+    assert isinstance(step.do, Effect)
+    for other in (replace(step.do, verb="reboot"), replace(step.do, address=Address("snmp/sw-1/if/ge-3/admin"))):
+        with pytest.raises(UnreadableError, match="no effect"):
+            await net.session.bind(other)
+        with pytest.raises(NotSentError):
+            await net.sent(replace(step, do=other), bound)
+    with pytest.raises(UnreadableError, match="none of its addresses"):
+        await net.session.read([Address("snmp/sw-2/if/ge-3/admin")])
+    gone = replace(step.do, address=Address("snmp/sw-1/if/ge-9/power-cycle"))
+    with pytest.raises(UnreadableError, match="no longer there"):
+        await net.session.bind(gone)
+    with pytest.raises(NotSentError, match="its power is not on"):
+        await net.sent(replace(step, do=gone), bound)
 
 
 # --- identity and the agent's own way ---
@@ -592,14 +585,13 @@ async def test_a_bridge_whose_port_numbers_mean_nothing_tells_no_way() -> None:
         assert found.not_checked == (f"the agent's own way: the device has learned {MAC} on no port",)
 
 
-async def test_nothing_known_of_the_way_is_told() -> None:
-    async with ground() as net:
-        found, _ = await net.planned("ge-2", DOWN)
-        assert isinstance(found, PortPlan)
-        assert found.not_checked == (
-            "whether it is a port with a cable: the device tells no ifType of it",
-            "the agent's own way: the device does not tell its addresses",
-        )
+async def test_nothing_known_of_the_way_is_told(net: Ground) -> None:
+    found, _ = await net.planned("ge-2", DOWN)
+    assert isinstance(found, PortPlan)
+    assert found.not_checked == (
+        "whether it is a port with a cable: the device tells no ifType of it",
+        "the agent's own way: the device does not tell its addresses",
+    )
 
 
 async def test_a_routed_port_with_the_asked_address_is_the_way() -> None:

@@ -16,13 +16,10 @@ from agent.connectors.snmp.connector import SnmpConnector
 from agent.connectors.snmp.credential import AuthProtocol, PrivProtocol, SnmpVersion
 from agent.connectors.snmp.senders_session import AGAIN_S, ConfiguredSenders
 from agent.line_model.reading import EventKind, LineEvent
-from agent.reasons import TargetReason
 from agent.runtime.clock import SystemClock
-from tests.agent.connectors.snmp.net_snmp import tool
-from tests.agent.connectors.snmp.test_connector import asked
+from tests.agent.connectors.snmp.net_snmp import SECRETS, asked, secret, tool
 from tests.servers import ServerMissingError, missing, program
 
-SECRETS = {"field": b"field", "auth": b"a long passphrase", "priv": b"another passphrase"}
 FIELD = SnmpAccess("field", SnmpVersion.V2C, "field")
 CORE = SnmpAccess(
     "core",
@@ -36,12 +33,6 @@ CORE = SnmpAccess(
 GONE = SnmpAccess("gone", SnmpVersion.V2C, "nothing")
 LINK_DOWN, IF_INDEX = "1.3.6.1.6.3.1.1.5.3", "1.3.6.1.2.1.2.2.1.1.7"
 ENGINE = bytes.fromhex("8000000005") + b"of the test!"
-
-
-def secret(name: str) -> bytes:
-    if name not in SECRETS:
-        raise UnreadableError(f"the secret {name} is not set", reason=TargetReason.MISSING_SECRET)
-    return SECRETS[name]
 
 
 def config(*devices: SnmpDevice, port: int = 0) -> SnmpConfig:

@@ -11,8 +11,21 @@ from agent.connectors.snmp.credential import AuthProtocol, PrivProtocol, SnmpCre
 from agent.connectors.snmp.errors import RequestRefusedError, SilentError
 from agent.connectors.snmp.limits import SnmpLimits
 from agent.connectors.snmp.values import OCTET_STRING, dotted, oid
-from tests.agent.connectors.snmp.net_snmp import AUTH_KEY, COMBINATIONS, PRIV_KEY, Snmpd, credential, snmpd, tool, user
-from tests.agent.connectors.snmp.test_client_session import PR_TABLE, ROWS, SYS_NAME, parsed, printed
+from tests.agent.connectors.snmp.net_snmp import (
+    AUTH_KEY,
+    COMBINATIONS,
+    PR_TABLE,
+    PRIV_KEY,
+    ROWS,
+    SYS_NAME,
+    Snmpd,
+    credential,
+    parsed,
+    printed,
+    snmpd,
+    tool,
+    user,
+)
 
 SHA, AES = AuthProtocol.SHA_256, PrivProtocol.AES_128
 PATIENT = SnmpLimits(timeout_s=20, retries=0)

@@ -22,7 +22,7 @@ from agent.connectors.splynx.signing import Nonces, authorization
 from lab.billing.server import BillingServer
 from lab.billing.splynx import Splynx
 from tests.agent.connectors import api_description
-from tests.agent.connectors.web_rig import NOW_S, BadDay, Book, QuickClock, bad_days, behind, made, problems
+from tests.builders.web import NOW_S, BadDay, Book, QuickClock, bad_days, behind, made, problems
 
 TODAY, DUE = date(2026, 11, 27), date(2026, 11, 20)
 TARGET = "splynx/main"

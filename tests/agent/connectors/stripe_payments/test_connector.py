@@ -20,8 +20,8 @@ from agent.config_reader import ConfigReader
 from agent.connectors.stripe_payments import SPEC
 from agent.connectors.stripe_payments.charges import charge_untrusted
 from agent.connectors.stripe_payments.connector import StripeConnector
-from tests.agent.connectors.contexts import context
 from tests.agent.connectors.pay_server import Answer, Asked, Naps, PayServer, outcome, pay_server, told
+from tests.builders.connector import context
 from tests.shared_data import shared_json
 
 NOW = 1_795_000_000

@@ -21,7 +21,7 @@ from agent.connectors.uisp_crm import SPEC
 from lab.billing.server import BillingServer
 from lab.billing.uisp import DRAFT, PROCESSED, VOID, Uisp
 from tests.agent.connectors import api_description
-from tests.agent.connectors.web_rig import NOW_S, BadDay, Book, QuickClock, bad_days, behind, made, problems
+from tests.builders.web import NOW_S, BadDay, Book, QuickClock, bad_days, behind, made, problems
 
 NOW = datetime.fromtimestamp(NOW_S, UTC)
 TODAY, DUE = date(2026, 11, 27), date(2026, 11, 20)

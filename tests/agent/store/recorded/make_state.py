@@ -45,14 +45,14 @@ from agent.model import (
 from agent.store import mail
 from agent.store.mail import JoinCloud, TakeIn
 from lab.cpe.quirks import Quirks
-from tests.agent.changes.cloud_office import EPOCH
-from tests.agent.changes.witnessing import Witness
-from tests.agent.connectors.fake import FakeConnector, FakeSession, World
+from tests.builders.office import EPOCH
+from tests.builders.witnesses import Witness
+from tests.builders.world import FakeConnector, FakeSession, World
 from tests.e2e.cpe_site import WHO, CpeSite, acs_files, acs_site, name
 from tests.e2e.files import Files, make_files, stamp
 from tests.e2e.site import Json, MovableClock, Site, b64, open_site
 from tests.e2e.test_routers import billing_row, ref
-from tests.people import plan_of
+from tests.builders.people import plan_of
 from trust import document as documents
 from trust import envelope as envelopes
 from trust import statements

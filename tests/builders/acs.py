@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
+import trio.testing
 
 from agent.changes.journal.audit import Recorder
 from agent.connectors.base import Session
@@ -22,7 +23,7 @@ from agent.cpe.store import CpeStore, DecideCpe
 from agent.cpe_model.addresses import address
 from agent.cpe_model.known import Acceptance, CachedParameter, Called
 from agent.cpe_model.profiles import bound
-from agent.model import Address, CpeChange, Direction, Effect, Seen, Ticket, Transition
+from agent.model import Address, CpeChange, Direction, Effect, Seen, Ticket, Transition, Value
 from agent.runtime.clock import SystemClock
 from agent.store.db import Store, Tx
 from agent.store.log_store import Entry, Sealed
@@ -33,8 +34,8 @@ from lab.cpe.model import Model
 from lab.cpe.quirks import Quirks
 from lab.cpe.state import Identity
 from lab.cpe.tr181 import tr181
-from tests.agent.connectors.contexts import context
-from tests.agent.store.stores import STORE_KEY, TRANSITIONS
+from tests.builders.connector import context
+from tests.builders.store import STORE_KEY, TRANSITIONS
 from trust.leaf import LeafKind
 
 SHARED = "shared-by-all-new-cpe"
@@ -284,3 +285,19 @@ async def acs_rig(folder: Path, *, known: bool = True, **options: Any) -> AsyncI
                 await rig.on_the_line()
             yield rig
             nursery.cancel_scope.cancel()
+
+
+async def changes(rig: AcsRig, after: Mapping[str, Value]) -> tuple[Transition, ...]:
+    """Return what sets parameters, from what they read now."""
+    where = {rig.at(path.removeprefix(rig.model.prefix)): value for path, value in after.items()}
+    now = await rig.line.read(list(where))
+    return tuple(Transition(a, now[a], value) for a, value in where.items())
+
+
+def text(value: str) -> Value:
+    return {"value": value}
+
+
+async def reads(rig: AcsRig, path: str) -> Value:
+    where = rig.at(path.removeprefix(rig.model.prefix))
+    return (await rig.line.read([where]))[where].value

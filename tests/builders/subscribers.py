@@ -15,7 +15,7 @@ from agent.inventory.subscribers_csv import COLUMNS, parse_untrusted
 
 if TYPE_CHECKING:
     from agent.store.log_store import Sealed
-    from tests.agent.test_api import Agent
+    from tests.builders.agent import Agent
 
 
 def as_billing(csv: bytes, sealed: Sealed) -> RecordFile:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,13 +22,27 @@ from agent.changes.journal.audit import Recorder
 from agent.changes.journal.commands import Deadline, NewItem, PlanRow, SavePlan
 from agent.changes.journal.machine import Gate
 from agent.changes.journal.moments import SendWindow
-from agent.connectors.base import Connector, Reach
+from agent.connectors.base import Connector, Enforced, Judgment, Reach
 from agent.inventory.book import Broken
-from agent.model import ABSENT, Address, Enforcement, Head, Item, ItemState, Listed, Pace, Wave
+from agent.model import (
+    ABSENT,
+    Address,
+    Effect,
+    Enforcement,
+    Head,
+    Item,
+    ItemState,
+    Listed,
+    Pace,
+    ProofKind,
+    Replay,
+    Step,
+    Wave,
+)
 from agent.runtime.clock import Clock
 from agent.store.db import Command, Job, Store
 from agent.store.vault import Vault
-from tests.agent.connectors.fake import FakeConnector, World, steps_for
+from tests.builders.world import FakeConnector, FakeMethod, World, steps_for
 from trust import envelope as envelopes
 from trust import merkle, statements
 from trust.items import (
@@ -281,6 +296,18 @@ class Rig:
             )
         )
 
+    async def consumed(self, items: Sequence[Item], **plan: Any) -> bytes:
+        """Save a plan, and consume it."""
+        plan_id = await self.save_plan(items, **plan)
+        await self.consume(plan_id)
+        return plan_id
+
+    async def applied(self, items: Sequence[Item], **plan: Any) -> bytes:
+        """Save a plan, and run it to its end."""
+        plan_id = await self.consumed(items, **plan)
+        await self.apply(plan_id)
+        return plan_id
+
     def loaded(self, plan_id: bytes) -> plans.Loaded:
         return plans.load(self.store.reader, self.vault, plans.find(self.store.reader, plan_id.hex()))
 
@@ -295,3 +322,56 @@ class Rig:
             stopped = await Run(parts, self.loaded(plan_id)).run()
             nursery.cancel_scope.cancel()
         return stopped
+
+
+def with_fallback(login: str, world: World) -> Item:
+    """The write, a disconnect, and a disconnect at another target in case the first does not work."""
+    base = item(1, login, world)
+    second = effect(login, "fake/r", "disconnect", ProofKind.GONE)
+    second_way = Step(3, "fake/r", second, after=(1,), on_revert=(second,), fallback_for=(2,))
+    return replace(base, steps=(*base.steps, second_way))
+
+
+class SeenRecipe(FakeMethod):
+    """Judges an old session too: by the policy that it is seen to have."""
+
+    def enforcement_reads(
+        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address] = ()
+    ) -> Collection[Address]:
+        policy = Address(f"fake/r/policy/{enforce.address.rsplit('/', 1)[1]}")
+        return [] if policy in seen else [policy]
+
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
+        policy = Address(f"fake/r/policy/{enforce.address.rsplit('/', 1)[1]}")
+        if not ended and seen[policy].value is ABSENT:
+            return Judgment(Enforced.NO, "old-session")
+        return super().judge(enforce, seen, ended)
+
+
+def told_first(login: str, world: World) -> Item:
+    """The write, a change of the running session that proves nothing by itself, and a disconnect if that did not."""
+    base = item(1, login, world)
+    tell = Step(2, "fake/d", effect(login, "fake/d", "tell", None), after=(1,))
+    drop = replace(base.steps[1], n=3, fallback_for=(2,))
+    return replace(base, steps=(base.steps[0], tell, drop))
+
+
+def effect(login: str, target: str, verb: str, proof: ProofKind | None) -> Effect:
+    where = Address(f"{target}/sessions/{login}")
+    return Effect(where, verb, {}, f"{verb}-{target}-{login}", Replay.IF_UNPROVEN, proof, 5)
+
+
+async def apply(rig: Rig, plan_id: bytes, also: Callable[[], Awaitable[None]]) -> str:
+    """Apply a plan, with a device that calls in every 10 s."""
+
+    async def call_in() -> None:
+        while True:
+            rig.connector.calls_in.set()
+            await trio.sleep(10)
+
+    async def both() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call_in)
+            nursery.start_soon(also)
+
+    return await rig.apply(plan_id, both)

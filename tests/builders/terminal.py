@@ -15,7 +15,7 @@ from agent.cli import app
 from agent.runtime import http_client
 from agent.runtime.errors import HttpError
 from agent.runtime.http import HttpRequest, Response
-from tests.agent.test_api import MARIA, Agent
+from tests.builders.agent import MARIA, Agent
 
 
 @dataclass(frozen=True, slots=True)

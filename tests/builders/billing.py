@@ -14,7 +14,7 @@ from agent.billing_model.days import When
 from agent.billing_model.errors import BillingState, SourceError
 from agent.billing_model.terms import SourceTerms
 from agent.runtime.clock import Clock
-from tests.fakes import FakeClock
+from tests.builders.clock import FakeClock
 
 LONG_AGO = date(2025, 12, 3)
 

@@ -75,3 +75,35 @@ def edit(folder: Path, *script: str) -> None:
             con.execute(f"DROP TRIGGER {name}")
         for statement in script:
             con.execute(statement)
+
+
+@dataclass(frozen=True)
+class AddService:
+    """Put a service into the inventory."""
+
+    ref: str
+    login: str = "u0"
+    method: str = "fake"
+
+    def run(self, tx: Tx) -> None:
+        subscriber, name = self.ref.split("/")
+        row = (self.ref, subscriber, "", name, self.login, self.method, "20M", "", 0, "{}")
+        tx.run("INSERT INTO service VALUES (?,?,?,?,?,?,?,?,?,?)", row)
+
+
+@dataclass(frozen=True)
+class AddServices:
+    """Put services into the inventory: C-LOGIN/home of each login; those `suspended` have been, for debt."""
+
+    logins: tuple[str, ...]
+    suspended: tuple[str, ...] = ()
+    method: str = "fake"
+
+    def run(self, tx: Tx) -> None:
+        for login in self.logins:
+            AddService(f"C-{login}/home", login, self.method).run(tx)
+        for login in self.suspended:
+            tx.run(
+                "INSERT INTO reason (service, reason, plan_id, seq) SELECT ?, 'debt', NULL, max(seq) FROM event",
+                (f"C-{login}/home",),
+            )

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
+import trio.testing
 
 from agent import daemon as daemons
+from agent.billing_model.hooks import Heard
+from agent.changes import worker
 from agent.changes.engine.perform import Patience
-from agent.changes.journal.commands import PlanRow
+from agent.changes.journal.commands import PlanRow, read_plan_row
 from agent.changes.paid import PaidRestores
 from agent.config import AgentConfig
 from agent.connectors.spec import Configured, ConnectorSpec
 from agent.daemon import Daemon, Files
+from agent.inventory import book
+from agent.inventory.ledger import KeepHeard
 from agent.model import Target
 from agent.runtime.clock import Clock
-from tests.agent.billing.fake_source import FakeBilling, terms
-from tests.agent.changes import cloud_office
-from tests.agent.changes.cloud_office import Desk, Office, code_sha256, office_on
-from tests.agent.connectors.fake import FakeConnector, World
-from tests.people import People
+from tests.builders import office as cloud_office
+from tests.builders.billing import FakeBilling, terms
+from tests.builders.clock import FakeClock
+from tests.builders.office import Desk, Office, code_sha256, office_on
+from tests.builders.people import People
+from tests.builders.world import FakeConnector, World
 from trust import envelope as envelopes
+from trust.policy import RiskClass
 from trust.statements import Decision, SeenHeads
 
 SUSPENDED = {"plan": "20M", "suspended": "yes"}
@@ -131,8 +139,7 @@ async def decide(
 ) -> None:
     """Have people sign a decision on a plan, as they see it."""
     desk.people.now_s = int(office.daemon.clock.wall_s())
-    pinned = office.daemon.api.parts.trust.pinned
-    assert pinned is not None
+    pinned = office.pinned
     seen = SeenHeads(pinned.trust.version, pinned.sha256.hex())
     for person in who:
         envelope = envelopes.decode_untrusted(plan.envelope)
@@ -155,3 +162,58 @@ async def working(daemon: Daemon, nursery: trio.Nursery) -> None:
 
 def restores(office: Office) -> PaidRestores:
     return office.daemon.job.restores
+
+
+class PaidRig:
+    """An agent with its desk, whose lives a test begins and ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = FakeClock()
+        self.billing = ToldBilling(self.clock)
+        self.office: Office
+        self.desk: PaidDesk
+
+    def people(self, rate: int = 60) -> People:
+        people = People(now_s=int(self.clock.start_wall_s))
+        people.policy = tuple(
+            replace(p, budget_per_hour=rate) if p.risk_class is RiskClass.RESTORE else p for p in people.policy
+        )
+        return people
+
+    @asynccontextmanager
+    async def life(
+        self, *names: str, rate: int = 60, first: bool = True, suspended: bool = True, restore_paid: bool = True
+    ) -> AsyncIterator[None]:
+        if first:
+            self.desk = PaidDesk.of(self.people(max(rate, 1)), self.billing, names, suspended)
+            self.desk.restore_paid = restore_paid
+        with paid_office(self.folder, self.desk, self.clock) as self.office:
+            async with trio.open_nursery() as nursery:
+                if first:
+                    await first_day(self.office, self.desk, rate=rate, suspended=suspended)
+                await working(self.office.daemon, nursery)
+                await trio.sleep(1)
+                yield
+                nursery.cancel_scope.cancel()
+
+    async def ring(self, name: str, event: str) -> None:
+        sources = self.office.daemon.job.sources
+        heard = Heard(event, "paid", accounts=(f"k-{name}",), payment_ids=("1",))
+        await self.office.store.run(KeepHeard("main", event, heard))
+        sources.heard.ring()
+
+    def reasons(self, name: str) -> frozenset[str]:
+        return frozenset(str(r) for r in book.services(self.office.store.reader)[f"{name}/home"].reasons)
+
+    def plans(self) -> list[PlanRow]:
+        return [read_plan_row(r) for r in self.office.store.query("SELECT * FROM plan ORDER BY made_s, short")]
+
+    def why(self, name: str) -> str:
+        return next((w.why for w in restores(self.office).queue() if w.service == f"{name}/home"), "")
+
+
+def paid_rig(folder: Path, monkeypatch: pytest.MonkeyPatch) -> PaidRig:
+    """Return a rig whose worker looks once a minute: days pass in it."""
+    monkeypatch.setattr(worker, "LOOK_S", 60.0)
+    return PaidRig(folder)

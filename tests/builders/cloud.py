@@ -326,3 +326,17 @@ async def until(condition: Callable[[], object], timeout_s: float = 60.0) -> Non
     with trio.fail_after(timeout_s):
         while not condition():  # noqa: ASYNC110 - what is waited for is another thread's
             await trio.sleep(0.01)
+
+
+class Broken(grpc.RpcError):
+    """An error as gRPC raises it."""
+
+    def __init__(self, code: grpc.StatusCode, *metadata: tuple[str, bytes | str]) -> None:
+        super().__init__()
+        self._code, self._metadata = code, metadata
+
+    def code(self) -> grpc.StatusCode:
+        return self._code
+
+    def trailing_metadata(self) -> tuple[tuple[str, bytes | str], ...] | None:
+        return self._metadata or None

@@ -1,4 +1,4 @@
-"""Stand-ins that several tests share."""
+"""Clocks of tests: virtual time, and wall clocks that are set by hand."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import trio
 import trio.testing
+
+from agent.runtime.clock import SystemClock
 
 THREADS_S = 20.0
 """How long a thread may keep virtual time waiting, real seconds; one that itself waits for it would do so for ever."""
@@ -76,3 +78,34 @@ class FakeClock:
 
     async def sleep_until_boot(self, boot_s: float) -> None:
         await trio.sleep(max(0.0, boot_s - self.boot_s()))
+
+
+class LifeClock(FakeClock):
+    """Stands still between scenes, each of which is a run of trio."""
+
+    def _passed_s(self) -> float:
+        try:
+            return super()._passed_s()
+        except RuntimeError:
+            return 0.0
+
+    def stop(self) -> None:
+        passed_s = self._passed_s()
+        self.pass_s(passed_s)
+        self._zero = None
+
+    def pass_s(self, seconds: float) -> None:
+        self.start_wall_s += seconds
+        self.start_boot_s += seconds
+
+
+START = 20_000 * 86_400
+
+
+class HandClock(SystemClock):
+    """The wall clock is set by hand."""
+
+    now_s = float(START)
+
+    def wall_s(self) -> float:
+        return HandClock.now_s

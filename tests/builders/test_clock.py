@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 import trio
 import trio.testing
 
@@ -15,3 +16,10 @@ async def test_virtual_time_stands_still_while_a_thread_works(autojump_clock: tr
         await trio.to_thread.run_sync(over.wait, 0.05)
         assert trio.current_time() == began
     assert trio.current_time() == began + 3600
+
+
+@pytest.mark.virtual_time
+async def test_a_marked_test_is_on_virtual_time() -> None:
+    began = trio.current_time()
+    await trio.sleep(366 * 86400)
+    assert trio.current_time() == began + 366 * 86400

@@ -188,3 +188,15 @@ def plan_of(change: dict[str, object]) -> Envelope:
 
 
 __all__ = ["People", "Plan", "any_time", "plan_of", "trusted"]
+
+
+AGENT, ID = "0a" * 16, "0b" * 16
+
+
+PEOPLE = People()
+
+
+KEYS = SigningKey.generate(), SigningKey.generate()
+
+
+TRUST = PEOPLE.trust(trusted(AGENT, "noc-1", KEYS[0], "ispagents.local/agent/noc-1", KEYS[1]))

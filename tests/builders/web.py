@@ -18,7 +18,7 @@ from agent.connectors.base import KeptAnswer
 from agent.connectors.spec import ConnectorContext, ConnectorSpec, configured
 from agent.runtime.clock import Clock
 from lab.billing.server import BillingServer, System, serve_billing
-from tests.agent.connectors.contexts import NO_BOOK, commit
+from tests.builders.connector import NO_BOOK, commit
 
 NOW_S = 1_795_773_600.0  # 2026-11-27T10:00:00Z
 

@@ -16,10 +16,10 @@ from agent.changes.journal.trust_state import TrustState
 from agent.runtime.notifier import Notifier
 from agent.store import mail
 from agent.store.mail import JoinCloud, MarkSent, Outgoing
-from tests.agent.changes.rig import KEY, Rig, item
-from tests.agent.connectors.fake import World
-from tests.fakes import FakeClock
-from tests.people import People, trusted
+from tests.builders.clock import FakeClock
+from tests.builders.job import KEY, Rig, item
+from tests.builders.people import People, trusted
+from tests.builders.world import World
 from trust import document as documents
 from trust import envelope as envelopes
 from trust import statements

@@ -5,18 +5,23 @@ from __future__ import annotations
 import functools
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import trio
+import trio.testing
 
 from agent import daemon as daemons
 from agent.changes.engine.perform import Patience
 from agent.changes.journal.commands import PlanRow, read_plan_row
 from agent.changes.journal.request import Ask, local
-from agent.changes.remote.inbox_handler import InboxHandler, InboxParts
+from agent.changes.journal.trust_state import Pinned
+from agent.changes.remote.inbox_handler import (
+    InboxHandler,
+    InboxParts,
+)
 from agent.config import AgentConfig, parse_untrusted
 from agent.daemon import Daemon, Files
 from agent.runtime.clock import Clock, SystemClock
@@ -25,17 +30,25 @@ from agent.store.identity import FILE_NAME, create_identity, load_identity
 from agent.store.mail import Inbox, Incoming, JoinCloud, TakeIn
 from agent.store.mark_file import LogMark, MarkFile
 from agent.store.vault import Vault
-from tests.agent.changes.rig import STORE_KEY, TRANSITIONS, CrashingStore
-from tests.agent.connectors.fake import FakeConnector, World
-from tests.agent.lists import as_billing
-from tests.people import People, trusted
+from tests.builders.job import STORE_KEY, TRANSITIONS, CrashingStore
+from tests.builders.people import People, trusted
+from tests.builders.subscribers import as_billing
+from tests.builders.world import FakeConnector, World
+from trust import chain, seal, statements, verify
 from trust import envelope as envelopes
-from trust import seal, statements, verify
 from trust.document import PersonKey, ServiceAccount, Trust
 from trust.envelope import Envelope
 from trust.keys import SigningKey
 from trust.policy import Action
-from trust.statements import SERVICE, Intent, IntentSubject, OnFailure, OnStale, Receipt
+from trust.statements import (
+    SERVICE,
+    Intent,
+    IntentSubject,
+    OnFailure,
+    OnStale,
+    Receipt,
+    SeenHeads,
+)
 
 EPOCH = b"e" * 16
 MARIA_UID = 4242
@@ -184,11 +197,8 @@ class Office:
 
     def receipts(self) -> list[Receipt]:
         """The receipts in the outbox, verified as a desk does."""
-        pinned = self.parts.trust.pinned
-        if pinned is None:
-            raise AssertionError("no trust")
         found = [envelopes.decode_untrusted(o.body) for o in self.out("receipt")]
-        return [verify.verify_receipt(envelope, pinned.trust) for envelope in found]
+        return [verify.verify_receipt(envelope, self.pinned.trust) for envelope in found]
 
     def results(self) -> list[tuple[str, str, str]]:
         return [(r.of_type, r.result.value, r.reason.value if r.reason else "") for r in self.receipts()]
@@ -209,6 +219,13 @@ class Office:
 
     def plan_envelope(self) -> Envelope:
         return envelopes.decode_untrusted(bytes(self.store.reader.execute("SELECT envelope FROM plan").fetchone()[0]))
+
+    @property
+    def pinned(self) -> Pinned:
+        """The trust that the agent goes by."""
+        pinned = self.parts.trust.pinned
+        assert pinned is not None
+        return pinned
 
     def with_parts(self, **changes: object) -> InboxHandler:
         return InboxHandler(replace(self.parts, **changes))  # type: ignore[arg-type]  # fields of that class
@@ -266,3 +283,56 @@ async def office_in(folder: Path, desk: Desk, *, marked: bool = False) -> AsyncI
                 await office.install()
             yield office
             nursery.cancel_scope.cancel()
+
+
+def approval(office: Office, who: str = "joseph", **more: object) -> bytes:
+    pinned = office.pinned
+    seen = SeenHeads(pinned.trust.version, pinned.sha256.hex())
+    return office.people.approve(office.plan_envelope(), who, seen=seen, **more)  # type: ignore[arg-type]  # its keywords
+
+
+def next_trust(office: Office) -> bytes:
+    pinned = office.pinned
+    trust = replace(pinned.trust, version=2, prev=pinned.sha256.hex(), issued=pinned.trust.issued + 1)
+    return office.people.sign_trust(trust)[0]
+
+
+async def approved(office: Office, row: PlanRow) -> PlanRow:
+    pinned = office.pinned
+    seen = SeenHeads(pinned.trust.version, pinned.sha256.hex())
+    envelope = envelopes.decode_untrusted(row.envelope)
+    await office.receive("approval", office.people.approve(envelope, "joseph", seen=seen))
+    return row
+
+
+async def work(office: Office, until: Callable[[], bool] | None = None) -> None:
+    """Let the worker run until that holds; without it, until each approved plan has ended or cannot start."""
+    left = "SELECT count(*) FROM plan WHERE gate = 'approved' OR (consumed_seq NOT NULL AND finished_seq IS NULL)"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(office.daemon.job.worker.run)
+        with trio.fail_after(60):
+            while office.number(left) if until is None else not until():  # noqa: ASYNC110  the worker tells nobody
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+
+
+def finished(office: Office) -> int:
+    return office.number("SELECT count(*) FROM plan WHERE finished_seq IS NOT NULL")
+
+
+async def remove_joseph(office: Office) -> bytes:
+    """Install version 2, in which joseph is not; return it."""
+    pinned = office.pinned
+    kept = tuple(p for p in pinned.trust.people if p.handle != "joseph")
+    keys = tuple(k for k in pinned.trust.root.keys if k.person != "joseph")
+    root = replace(pinned.trust.root, keys=keys, threshold=1)
+    later = replace(pinned.trust, version=2, prev=pinned.sha256.hex(), people=kept, root=root)
+    data, _ = office.people.sign_trust(later)
+    await office.parts.trust.install(data, "", time.time())
+    return data
+
+
+def words(office: Office) -> str:
+    """Return the words of the trust that is pinned."""
+    pinned = office.pinned
+    return chain.head_words(envelopes.decode_untrusted(office.parts.trust.envelope(pinned)))

@@ -6,7 +6,6 @@ arrives. `u0` is on the first router, all others are on the second; with `on_bot
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
@@ -28,9 +27,10 @@ from lab.router.faults import Fault, Faults
 from lab.router.server import pump
 from lab.router.store import Event
 from lab.router.table import Row
-from tests.agent.changes.rig import CrashedError, CrashingStore, Rig
-from tests.agent.connectors.fake import World
 from tests.agent.connectors.routeros.wires import Wire
+from tests.builders.connector import commit
+from tests.builders.job import CrashedError, CrashingStore, Rig
+from tests.builders.world import World
 from trust.items import ReasonChange, SuspensionReason
 
 SECRETS, ACTIVE, FILTER = "/ppp/secret", "/ppp/active", "/ip/firewall/filter"
@@ -322,10 +322,6 @@ async def suspension(connector: RouterosConnector, method: str, n: int, login: s
         enforce=plan.enforce,
         desired=(ReasonChange(SuspensionReason.DEBT, added=True),),
     )
-
-
-def commit(label: str, value: str) -> str:
-    return hashlib.sha256(f"{label}\0{value}".encode()).hexdigest()
 
 
 def isp_router(version: str, clock: Callable[[], float]) -> Router:

@@ -9,7 +9,7 @@ from typing import Any
 
 from agent.line_model.reading import DeviceReading, EventKind, LineEvent, LinkState, Part, PartKind
 from agent.store.db import Store
-from tests.agent.store.stores import TRANSITIONS
+from tests.builders.store import TRANSITIONS
 
 AT = 1_800_000_000
 UP, DOWN, DISABLED, UNKNOWN = LinkState.UP, LinkState.DOWN, LinkState.DISABLED, LinkState.UNKNOWN

@@ -83,6 +83,14 @@ class World:
     on_took: Callable[[Ticket], None] = lambda ticket: None
     """Called once the device took it (or lost it), before there is a reply."""
 
+    @classmethod
+    def of(cls, *logins: str) -> World:
+        """Return devices with these logins online."""
+        world = cls()
+        for login in logins:
+            world.add(login)
+        return world
+
     def user(self, login: str) -> Address:
         return Address(f"fake/d/user/{login}")
 

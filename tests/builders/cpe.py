@@ -10,7 +10,7 @@ from agent.connectors.cwmp.schema import CwmpConfig
 from agent.cpe.intake import CpeIntake
 from agent.cpe_model.known import CachedParameter, Cpe
 from agent.cpe_model.manager import CpeTerms
-from tests.agent.connectors.cwmp.acs_rig import Book, called
+from tests.builders.acs import Book, called
 
 NAME = "02AC5F-LabGate-LAB0001"
 TARGET = f"cwmp/{NAME}"
