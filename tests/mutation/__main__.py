@@ -2,28 +2,33 @@
 
     python -m tests.mutation --seed 1 --lines 200
 
-draws lines of `trust/` and `agent/changes/`, makes one mistake in each (in a copy of the tree), and runs the quick
-tests of these two folders that run the line, the cheapest first, until one fails. Which tests run a line is measured
-once, at the start. The last line says the share that was caught. `--again FILE` makes the mistakes that an earlier run
-wrote with `--out`, so that two trees are compared: `--tree` names the other one.
+draws lines of `trust/` and `agent/changes/`, makes one mistake in each, and runs the quick tests of these two folders
+that run the line, the cheapest first, until one fails. No file is changed: the tests are collected once, and each
+mistake is tried in a fork, where the function gets other code. So a program that a test starts is without the mistake,
+and so are values that were computed when modules were imported. Which tests run which line is measured first;
+`--measured FILE` keeps that for other runs of the same tree.
+
+The last line says the share that was caught. `--again FILE` makes the mistakes that an earlier run wrote with `--out`,
+so that two trees are compared: `--tree` names the other one.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import random
-import shutil
 import signal
 import sys
 import tempfile
 import time
+import types
 from collections import Counter, defaultdict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import coverage
 import pytest
@@ -33,44 +38,13 @@ from tests.mutation.sites import Site, mutated, sites
 ROOT: Final = Path(__file__).parents[2]
 CODE: Final = ("trust", "agent/changes")
 TESTS: Final = ("tests/trust", "tests/agent/changes")
-TESTS_MAX: Final = 80
+TESTS_MAX: Final = 60
 """Tests that one mistake is tried on; chosen arbitrarily."""
-CPU_S_MAX: Final = 60.0
+CPU_S_MAX: Final = 30.0
 """How long these tests may take together, as measured without a mistake, seconds; chosen arbitrarily."""
-PATIENCE_S: Final = 300.0
+PATIENCE_S: Final = 600.0
 """A mistake that keeps the tests busy for longer is caught: it made an endless loop, or somebody waits for ever."""
-QUIET: Final = ["-q", "--no-header", "-p", "no:cacheprovider", "--durations=0", "-m", "not slow"]
-_COPIED: Final = ("agent", "trust", "tests", "conftest.py", "pyproject.toml")
-# Imported once, here: each mistake is tried in a fork of this process. None of them imports ours
-_READY: Final = (
-    "hypothesis",
-    "trio",
-    "trio.testing",
-    "typer.testing",
-    "cryptography.x509",
-    "grpc",
-    "nacl.signing",
-    "pytest_trio",
-)
-
-
-@dataclass
-class Runs:
-    """Plugin of pytest: which tests run which lines, and how long each takes, seconds of CPU."""
-
-    data: coverage.Coverage
-    cost_s: dict[str, float] = field(default_factory=dict)
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Name the test as the context of the lines that run in it."""
-        self.data.switch_context(item.nodeid)
-        began_s = time.process_time()
-        try:
-            return (yield)
-        finally:
-            self.cost_s[item.nodeid] = time.process_time() - began_s
-            self.data.switch_context("")
+QUIET: Final = ["-q", "--no-header", "-p", "no:cacheprovider", "-m", "not slow"]
 
 
 def in_a_fork(work: Callable[[], int], patience_s: float) -> int | None:
@@ -88,30 +62,15 @@ def in_a_fork(work: Callable[[], int], patience_s: float) -> int | None:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
-        time.sleep(0.05)
+        time.sleep(0.02)
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return None
 
 
-def run_tests(place: Path, arguments: list[str], plugins: list[Any], log: Path) -> int:
-    """Run pytest in a copy of the tree; for forks, since it imports the copy."""
-    os.chdir(place)
-    sys.path[:] = [str(place), *(entry for entry in sys.path if entry not in ("", str(ROOT)))]
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("tests", "agent", "trust", "lab")]:
-        del sys.modules[name]
-    with log.open("wb") as out:
-        os.dup2(out.fileno(), 1)
-        os.dup2(out.fileno(), 2)
-    ignored = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
-    code = pytest.main([*QUIET, *ignored, *arguments], plugins=plugins)
-    sys.stdout.flush()
-    return int(code)
-
-
 @dataclass
 class Measured:
-    """What the tests run: file -> line -> tests."""
+    """What the tests run: file -> line -> tests; and what each costs, seconds of CPU."""
 
     tests: dict[str, dict[int, list[str]]]
     cost_s: dict[str, float]
@@ -123,57 +82,39 @@ class Measured:
         chosen, left_s = list[str](), CPU_S_MAX
         for test in sorted(found, key=lambda test: (self.cost_s.get(test, 0.0), test))[:TESTS_MAX]:
             left_s -= self.cost_s.get(test, 0.0)
-            if left_s > 0:
+            if left_s > 0 or not chosen:
                 chosen.append(test)
         return chosen
 
+    def save(self, path: Path) -> None:
+        """Keep it for another run of the same tree."""
+        path.write_text(json.dumps({"tests": self.tests, "cost_s": self.cost_s}), encoding="utf-8")
 
-def measure(place: Path) -> Measured:
-    """Run all tests once, and return what they run.
 
-    Raises:
-        SystemExit: they fail without a mistake.
-    """
-    database, costs, log = place / ".lines", place / ".costs", place / ".log"
+def load(path: Path) -> Measured:
+    """Return what an earlier run measured."""
+    told = json.loads(path.read_text(encoding="utf-8"))
+    tests = {file: {int(line): names for line, names in lines.items()} for file, lines in told["tests"].items()}
+    return Measured(tests, told["cost_s"])
 
-    def work() -> int:
-        data = coverage.Coverage(str(database), source=[str(place / name) for name in CODE], config_file=False)
-        runs = Runs(data)
-        data.start()
-        code = run_tests(place, list(TESTS), [runs], log)
-        data.stop()
-        data.save()
-        costs.write_text(json.dumps(runs.cost_s))
-        return code
 
-    if in_a_fork(work, 4 * 3600.0) != 0:
-        raise SystemExit(f"expected that all tests pass without a mistake, got:\n{log.read_text()[-3000:]}")
+def measured_of(tree: Path, database: Path, cost_s: dict[str, float]) -> Measured:
+    """Return what a file of coverage's says: each context is a test."""
     seen = coverage.CoverageData(str(database))
     seen.read()
     tests = {
-        str(Path(file).relative_to(place)): {
+        str(Path(file).relative_to(tree)): {
             line: [test for test in names if test] for line, names in seen.contexts_by_lineno(file).items()
         }
         for file in seen.measured_files()
     }
-    return Measured(tests, json.loads(costs.read_text()))
+    return Measured(tests, cost_s)
 
 
-def copy(tree: Path, place: Path) -> None:
-    """Copy what gets mistakes; link the rest, since programs and fixtures look for it beside the tests."""
-    for each in tree.iterdir():
-        if each.name in _COPIED and each.is_dir():
-            shutil.copytree(each, place / each.name, ignore=shutil.ignore_patterns("__pycache__"))
-        elif each.name in _COPIED:
-            shutil.copy2(each, place / each.name)
-        elif not each.name.startswith("."):
-            (place / each.name).symlink_to(each)
-
-
-def all_sites(place: Path) -> dict[str, list[Site]]:
+def all_sites(tree: Path) -> dict[str, list[Site]]:
     """Return what can be made wrong: file -> sites."""
-    files = sorted(path for name in CODE for path in (place / name).rglob("*.py"))
-    return {str(path.relative_to(place)): sites(path.read_text(encoding="utf-8")) for path in files}
+    files = sorted(path for name in CODE for path in (tree / name).rglob("*.py"))
+    return {str(path.relative_to(tree)): sites(path.read_text(encoding="utf-8")) for path in files}
 
 
 def draw(found: dict[str, list[Site]], seed: int, count: int) -> list[tuple[str, Site]]:
@@ -197,31 +138,111 @@ def again(found: dict[str, list[Site]], lines: list[str]) -> Iterator[tuple[str,
                 yield told["file"], site
 
 
-class Trial:
-    """A copy of a tree, and the mistakes that are tried in it one by one."""
+def codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """Yield the code of every function in a module's code, also in classes; not of functions in functions."""
+    for each in code.co_consts:
+        if isinstance(each, types.CodeType):
+            if each.co_flags & 0x2:  # CO_NEWLOCALS: a function
+                yield each
+            else:
+                yield from codes(each)
 
-    def __init__(self, place: Path, measured: Measured) -> None:
-        self._place, self._measured = place, measured
-        self._now = int(time.time())
 
-    def result(self, file: str, site: Site) -> str:
-        """Return `caught`, `survived`, `not run` (no quick test runs the line) or `endless`."""
-        tests = self._measured.of(file, site)
+def replace(path: Path, source: str, site: Site) -> bool:
+    """Give every function of that name and place its code with the mistake; return whether there was one."""
+    changed = {
+        (code.co_qualname, code.co_firstlineno): code
+        for code in codes(compile(mutated(source, site), str(path), "exec", dont_inherit=True))
+        if code.co_qualname == site.function
+    }
+    made = False
+    for each in gc.get_objects():
+        if isinstance(each, types.FunctionType) and each.__code__.co_filename == str(path):
+            code = changed.get((each.__code__.co_qualname, each.__code__.co_firstlineno))
+            if code is not None and code.co_freevars == each.__code__.co_freevars:
+                each.__code__ = code
+                made = True
+    return made
+
+
+@dataclass
+class Loop:
+    """Plugin of pytest that stands in the place of its loop over tests."""
+
+    tree: Path
+    chosen: list[tuple[str, Site]]
+    keep: Path | None
+    out: Path | None
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Measure, then try every mistake."""
+        if session.testsfailed:
+            raise session.Interrupted(f"{session.testsfailed} errors during collection")
+        items = {item.nodeid: item for item in session.items}
+        measured = load(self.keep) if self.keep and self.keep.exists() else self._measure(session)
+        if self.keep:
+            measured.save(self.keep)
+        for file, site in self.chosen:
+            tests = [items[name] for name in measured.of(file, site) if name in items]
+            result = self._result(session, file, site, tests)
+            self.counts[result] += 1
+            print(f"{result:9} {file}:{site.line} {site.function}: {site.what}", flush=True)
+            if self.out:
+                told = {"file": file, "name": site.name, "line": site.line, "result": result}
+                with self.out.open("a", encoding="utf-8") as out:
+                    out.write(json.dumps(told) + "\n")
+        return True
+
+    def _measure(self, session: pytest.Session) -> Measured:
+        with tempfile.TemporaryDirectory() as folder:
+            database, costs = Path(folder, "lines"), Path(folder, "costs")
+
+            def work() -> int:
+                source = [str(self.tree / name) for name in CODE]
+                data = coverage.Coverage(str(database), source=source, config_file=False)
+                cost_s: dict[str, float] = {}
+                data.start()
+                for item, following in _with_next(session.items):
+                    data.switch_context(item.nodeid)
+                    began_s = time.process_time()
+                    item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+                    cost_s[item.nodeid] = time.process_time() - began_s
+                    data.switch_context("")
+                data.stop()
+                data.save()
+                costs.write_text(json.dumps(cost_s), encoding="utf-8")
+                return min(session.testsfailed, 98)
+
+            if in_a_fork(work, 4 * 3600.0) != 0:
+                raise session.Interrupted("expected that all tests pass without a mistake")
+            return measured_of(self.tree, database, json.loads(costs.read_text(encoding="utf-8")))
+
+    def _result(self, session: pytest.Session, file: str, site: Site, tests: list[pytest.Item]) -> str:
+        """Return `caught`, `survived`, `endless`, `not run` (no quick test runs the line) or `not made`."""
         if not tests:
             return "not run"
-        path = self._place / file
+        path = self.tree / file
         source = path.read_text(encoding="utf-8")
-        self._write(path, mutated(source, site))
-        try:
-            code = in_a_fork(lambda: run_tests(self._place, ["-x", *tests], [], self._place / ".log"), PATIENCE_S)
-        finally:
-            self._write(path, source)
-        return {None: "endless", 0: "survived"}.get(code, "caught")
 
-    def _write(self, path: Path, text: str) -> None:
-        path.write_text(text, encoding="utf-8")
-        self._now += 2  # Python compares times in whole seconds, and may hold the file from before for this one
-        os.utime(path, (self._now, self._now))
+        def work() -> int:
+            silence = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(silence, 1)
+            os.dup2(silence, 2)
+            session.config.pluginmanager.unregister(name="terminalreporter")
+            if not replace(path, source, site):
+                return 97
+            for item, following in _with_next(tests):
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+                if session.testsfailed:
+                    return 1
+            return 0
+
+        return {None: "endless", 0: "survived", 97: "not made"}.get(in_a_fork(work, PATIENCE_S), "caught")
+
+
+def _with_next(items: list[pytest.Item]) -> Iterator[tuple[pytest.Item, pytest.Item | None]]:
+    return zip(items, [*items[1:], None], strict=True)
 
 
 def main() -> int:
@@ -230,31 +251,24 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--lines", type=int, default=200)
     parser.add_argument("--tree", type=Path, default=ROOT, help="another checkout")
+    parser.add_argument("--measured", type=Path, help="keep there which tests run which line, or take it from there")
     parser.add_argument("--out", type=Path, help="write one JSON object a mistake")
     parser.add_argument("--again", type=Path, help="the mistakes of a file that --out wrote")
     args = parser.parse_args()
-    for name in _READY:
-        __import__(name)
-    counts: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder).resolve()
-        copy(args.tree.resolve(), place)
-        found = all_sites(place)
-        chosen = draw(found, args.seed, args.lines)
-        if args.again:
-            chosen = list(again(found, args.again.read_text(encoding="utf-8").splitlines()))
-        trial = Trial(place, measure(place))
-        for file, site in chosen:
-            result = trial.result(file, site)
-            counts[result] += 1
-            print(f"{result:9} {file}:{site.line} {site.function}: {site.what}", flush=True)
-            if args.out:
-                told = {"file": file, "name": site.name, "line": site.line, "result": result}
-                with args.out.open("a", encoding="utf-8") as out:
-                    out.write(json.dumps(told) + "\n")
-    caught, tried = counts["caught"] + counts["endless"], counts.total()
+    tree = args.tree.resolve()
+    keep, out = (path and path.resolve() for path in (args.measured, args.out))
+    found = all_sites(tree)
+    chosen = draw(found, args.seed, args.lines)
+    if args.again:
+        chosen = list(again(found, args.again.read_text(encoding="utf-8").splitlines()))
+    os.chdir(tree)
+    sys.path[:] = [str(tree), *(entry for entry in sys.path if entry not in ("", str(ROOT), str(tree)))]
+    loop = Loop(tree, chosen, keep, out)
+    code = pytest.main([*QUIET, *TESTS], plugins=[loop])
+    counts = loop.counts
+    caught, tried = counts["caught"] + counts["endless"], counts.total() - counts["not made"]
     print(f"{caught} of {tried} mistakes caught ({100 * caught / max(tried, 1):.0f} %): {dict(counts)}")
-    return 0
+    return int(code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED))
 
 
 if __name__ == "__main__":

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import os
+import types
+from pathlib import Path
 
 import pytest
 
-from tests.mutation.__main__ import again, draw
+from tests.mutation.__main__ import again, draw, in_a_fork, replace
 from tests.mutation.sites import mutated, sites
 
 SOURCE = '''
@@ -80,3 +83,29 @@ def test_a_seed_draws_the_same_lines(seed: int) -> None:
     drawn = draw(found, seed, 6)
     assert drawn == draw(found, seed, 6)
     assert len({(file, site.line) for file, site in drawn}) == 6
+
+
+def module(path: Path) -> types.ModuleType:
+    """Return a module of the source, as an import makes it."""
+    made = types.ModuleType("made")
+    exec(compile(path.read_text(), str(path), "exec"), made.__dict__)
+    return made
+
+
+def test_a_function_gets_its_mistake_where_it_is_held(tmp_path: Path) -> None:
+    path = tmp_path / "made.py"
+    path.write_text(SOURCE)
+    box = type("Full", (module(path).Box,), {"full": False, "note": lambda self, text: None})()
+    bound = box.take
+    assert bound(2)
+    site = next(site for site in sites(SOURCE) if site.what == "size == 2 -> size != 2")
+    assert replace(path, SOURCE, site)
+    assert not bound(2), "also where somebody holds the method"
+    assert not replace(tmp_path / "other.py", SOURCE, site)
+
+
+def test_a_fork_has_its_result_and_does_not_last_for_ever(tmp_path: Path) -> None:
+    assert in_a_fork(lambda: 7, 60.0) == 7
+    ready = tmp_path / "fifo"
+    os.mkfifo(ready)
+    assert in_a_fork(lambda: len(ready.read_bytes()), 0.2) is None
