@@ -26,7 +26,7 @@ def book(folder: Path, **texts: str) -> ProfileBook:
     return ProfileBook(entries)
 
 
-def test_five_lines_make_a_bm632w_readable(tmp_path: Path) -> None:
+def test_d5_five_lines_make_a_bm632w_readable(tmp_path: Path) -> None:
     """The five lines of the finding, without touching the package."""
     made = book(tmp_path, bm632w=BM632W)
     own, other = made.of("202BC1", "BM632w", "V1", IGD), made.of("202BC1", "BM633", "V1", IGD)

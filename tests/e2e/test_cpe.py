@@ -79,7 +79,7 @@ async def sent(at: CpeSite, cpe: Cpe, change: Json, *who: str) -> Json:
     return await at.site.wait_end(change)
 
 
-async def test_a_secret_is_accepted_and_never_shown(at: CpeSite, tmp_path: Path) -> None:
+async def test_d3_a_secret_is_accepted_and_never_shown(at: CpeSite, tmp_path: Path) -> None:
     """It is never called enforced or read back: not in the change's state, its counts, its line, its JSON."""
     cpe = await at_home(at)
     change = await at.site.ask("cpe-set", ref(WHO), secrets={"wifi.1.key": "correct horse battery"})

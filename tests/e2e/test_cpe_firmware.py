@@ -39,7 +39,7 @@ async def flash(at: CpeSite, **fields: object) -> Json:
     return await at.site.ask("cpe-firmware", ref(WHO), settings=settings, **fields)
 
 
-async def test_firmware_is_done_when_the_version_reads_back(at: CpeSite) -> None:
+async def test_d3_firmware_is_done_when_the_version_reads_back(at: CpeSite) -> None:
     """And that is what it says."""
     cpe = await at_home(at)
     change = await flash(at)
@@ -202,7 +202,7 @@ async def test_a_change_whose_cpe_never_calls_expires(tmp_path: Path) -> None:
         assert cpe.executed("SetParameterValues") == []
 
 
-async def test_a_cpe_whose_firmware_is_awaited_is_not_held_on_the_line(
+async def test_d6_a_cpe_whose_firmware_is_awaited_is_not_held_on_the_line(
     at: CpeSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its version stands in its Inform; meanwhile the change says that the CPE accepted it."""

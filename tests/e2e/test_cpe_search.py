@@ -19,7 +19,7 @@ async def listed(at: CpeSite, *where: str, after: str = "", limit: int = 200) ->
     return [str(c["name"]) for c in found]
 
 
-async def test_cpe_are_looked_up_tagged_and_changed_by_a_query(tmp_path: Path) -> None:
+async def test_d9_cpe_are_looked_up_tagged_and_changed_by_a_query(tmp_path: Path) -> None:
     """By login, tag, firmware and a parameter that was read, a page at a time; a login names a service."""
     async with acs_site(tmp_path) as at:
         for n in (1, 2, 3):

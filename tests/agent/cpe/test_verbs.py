@@ -515,7 +515,7 @@ def test_how_a_cpe_is_named_and_how_it_stands() -> None:
     assert cpe_verbs.ages([], NOW) == ""
 
 
-def test_a_row_goes_into_a_table_that_was_read_whole_and_is_empty() -> None:
+def test_d7_a_row_goes_into_a_table_that_was_read_whole_and_is_empty() -> None:
     """Nothing counts the rows of some tables; that all below it was read is as good."""
     row = {"+Device.Bare.Table.[Port=1]": "Enable=true"}
     assert left(cpe_verbs.set_values(subject(), Wanted(row), NOW)) == ("never-read", True)

@@ -66,7 +66,7 @@ def route(number: int, interface: int, **more: str) -> dict[str, str]:
     return {f"{ROUTE}{number}.{name}": text for name, text in fields.items()}
 
 
-def test_the_lan_of_a_tb_362_is_never_its_wan() -> None:
+def test_d4_the_lan_of_a_tb_362_is_never_its_wan() -> None:
     """IP.Interface.1 is br-lan there; nothing tells the WAN, so it is not known and cannot be written."""
     made = profiles.bound(profiles.SHIPPED.of("000000", "TB-362", "", "Device."), read(TB362, "Device."))
     assert not [mapped for mapped in made.parameters if mapped.name.startswith("wan.")]

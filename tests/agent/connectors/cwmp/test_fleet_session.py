@@ -615,7 +615,7 @@ async def test_ways_that_are_none() -> None:
 
 
 @pytest.mark.parametrize("own_address", [True, False])
-async def test_a_cpe_that_another_stun_server_told_its_place_is_called_there(own_address: bool) -> None:
+async def test_d10_a_cpe_that_another_stun_server_told_its_place_is_called_there(own_address: bool) -> None:
     """Where it says it hears UDP, if that is where it called from; nobody else is sent anything."""
     with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as house:
         await house.bind(("127.0.0.1", 0))

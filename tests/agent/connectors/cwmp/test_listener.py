@@ -829,7 +829,7 @@ async def test_who_hangs_up_and_does_not_come_back_is_lost_soon(autojump_clock: 
 
 
 @pytest.mark.parametrize("told", [False, True])
-async def test_who_hangs_up_after_its_inform_frees_its_place(
+async def test_d8_who_hangs_up_after_its_inform_frees_its_place(
     told: bool, autojump_clock: trio.testing.MockClock
 ) -> None:
     """After an Inform, when nothing is asked of it."""

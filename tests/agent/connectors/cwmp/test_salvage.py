@@ -79,7 +79,7 @@ def asked(*requests: AcsRequest) -> AcsSession:
 
 
 @pytest.mark.parametrize("name", DIRTY)
-def test_one_value_that_cannot_be_decoded_is_marked_and_the_others_are_read(name: str) -> None:
+def test_d2_one_value_that_cannot_be_decoded_is_marked_and_the_others_are_read(name: str) -> None:
     """The eleven dirty values that made a CPE unreadable, and more."""
     raw, expected = DIRTY[name]
     with pytest.raises(MalformedXmlError):
@@ -138,7 +138,7 @@ def test_comments_and_layout_are_passed_over() -> None:
     assert isinstance(salvaged(body)[1], m.GetParameterValuesResponse)
 
 
-def test_blanks_round_names_are_no_part_of_them() -> None:
+def test_d11_blanks_round_names_are_no_part_of_them() -> None:
     values = m.GetParameterValuesResponse((ParameterValue(f" {HOME}\n", Value(" home ", "string")),))
     names = m.GetParameterNamesResponse((ParameterInfo(f"\t{HOME} ", True),))
     body = envelope.write(values, Header("1"), CwmpVersion.V1_0)
@@ -291,7 +291,9 @@ async def test_a_dirty_cpe_is_read_and_its_dirty_value_is_not_written(tmp_path: 
         assert rig.cpe.device.tree.get(SSID) == "home"
 
 
-async def test_what_cannot_be_read_at_all_has_a_named_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_d2_what_cannot_be_read_at_all_has_a_named_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     quirks = Quirks(garbles=((SSID, b"a</Value></b>"),))
     async with acs_rig(tmp_path, quirks=quirks) as rig:
         with pytest.raises(UnreadableError, match="mismatched tag") as caught:
