@@ -296,7 +296,7 @@ def _explanations() -> tuple[dict[str, Any], ...]:
 
 
 def explained(one: Compared) -> dict[str, Any]:
-    """Return why a value differs, and whether theirs is none; empty: nobody has said."""
+    """Return why a value differs, whether theirs is none, and ours where that is told; empty: nobody has said."""
     for entry in _explanations():
         fits = (
             re.fullmatch(entry.get("recording", ".*"), one.recording)
@@ -305,7 +305,7 @@ def explained(one: Compared) -> dict[str, Any]:
             and re.search(entry.get("theirs", ""), one.theirs)
         )
         if fits:
-            return {"why": entry["why"], "none": entry.get("none", False)}
+            return {"why": entry["why"], "none": entry.get("none", False), "ours": entry.get("ours", one.ours)}
     return {}
 
 
