@@ -350,8 +350,7 @@ class Firewall:
                 packet = replace(packet, packet_mark=rule.props.get("new-packet-mark", ""))
             elif action == "mark-connection" and packet.state != "untracked":
                 packet = replace(packet, connection_mark=rule.props.get("new-connection-mark", ""))
-            marks = action.startswith("mark-")
-            if action == "accept" or (marks and rule.props.get("passthrough") in ("false", "no")):
+            if action == "accept" or rule.props.get("passthrough") in ("false", "no"):
                 return packet, True
         return packet, False
 

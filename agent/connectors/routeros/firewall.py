@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from agent.connectors.routeros.arrivals import arriving
+from agent.connectors.routeros.marks import is_on
 from agent.connectors.routeros.matching import (
     PPP,
     SILENT,
@@ -30,7 +31,6 @@ from agent.connectors.routeros.matching import (
     Matcher,
     Rule,
     Ruleset,
-    is_on,
     states,
 )
 from agent.connectors.routeros.packet_sets import Box, apart, both, meet, minus

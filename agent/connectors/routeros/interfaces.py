@@ -52,13 +52,12 @@ async def lists(router: AsksMenu) -> Mapping[str, frozenset[str]]:
     it. A list made of built-in ones is left out.
     """
     named = await router.rows("/interface/list", ("name", "include", "exclude"))
-    members = await router.rows("/interface/list/member", ("list", "interface", "disabled", "dynamic"))
+    members = await router.rows("/interface/list/member", ("list", "interface", "disabled"))
     profiles = await router.rows("/ppp/profile", ("name", "interface-list"))
     known = await router.rows("/interface", ("name", "type"), "?dynamic=false")
     own: dict[str, set[str]] = {row.get("name", ""): set() for row in named if row.get("name") not in _BUILT_IN}
     for row in members:
-        of_session = row.get("dynamic") == "true" and row.get("interface", "").startswith(DYNAMIC)  # gone with it
-        if row.get("disabled") != "true" and not of_session:
+        if row.get("disabled") != "true":
             own.setdefault(row.get("list", ""), set()).add(row.get("interface", ""))
     for row in profiles:
         if row.get("interface-list"):

@@ -22,7 +22,7 @@ from functools import partial
 from typing import Final
 
 from agent.connectors.routeros.addresses import networks, within
-from agent.connectors.routeros.marks import marked
+from agent.connectors.routeros.marks import is_on, marked
 from agent.connectors.routeros.packet_sets import Box, Spans, both, less, spans
 
 Rule = Mapping[str, str]
@@ -35,7 +35,6 @@ _ALL_OF_A_KIND: Final = "all-"
 """How the names begin that stand for all interfaces of a kind: `all-ethernet`, `all-vlan`, `all-ppp`."""
 DYNAMIC: Final = "<"
 """How the names of interfaces begin that are made at a login: `<pppoe-amina.h>`."""
-_SESSION: Final = f"{DYNAMIC}ppp "
 WIDE: Final = "dst-address-list-wide"
 """A property that whoever reads the rules adds: `true` where the list of `dst-address-list` `is_wide`."""
 HELD: Final = "dst-address-list-held"
@@ -106,7 +105,7 @@ PING: Final = "ping"
 
 def session_of(joined: str) -> str:
     """Return the name that stands, among a list's interfaces, for all sessions of profiles with an interface list."""
-    return f"{_SESSION}{joined}>"
+    return f"{DYNAMIC}ppp {joined}>"
 
 
 class Axis(enum.IntEnum):
@@ -226,11 +225,6 @@ class _Part:
 
 
 _SOME: Final = _Part(None)
-
-
-def is_on(rule: Rule) -> bool:
-    """Tell whether a rule is neither disabled nor invalid."""
-    return "true" not in (rule.get("disabled"), rule.get("invalid"))
 
 
 def fills(rules: Iterable[Rule]) -> frozenset[str]:
@@ -441,11 +435,12 @@ class Matcher:
         return _Part(None, sure=Sure.ALL if mine in lists[name] else Sure.NONE)
 
     def _may_be_mine(self, interface: str) -> bool:
-        """Tell whether an interface may be the session's: its profile, where that is known, has one interface list."""
+        """Tell whether an interface may be the session's: its profile, where that is known, has one interface list.
+
+        Another session's that is in the list now has a profile with that list, or had one.
+        """
         joins = self._confined.joins
-        return interface.startswith(DYNAMIC) and not (
-            joins and interface.startswith(_SESSION) and interface not in map(session_of, joins)
-        )
+        return interface in map(session_of, joins) if joins else interface.startswith(DYNAMIC)
 
     def _destination(self, text: str, _: Rule) -> _Part:
         theirs = [network for part in text.split(",") for network in networks(part)]

@@ -56,11 +56,13 @@ def referee(ruleset: Ruleset, *, unsure: bool) -> Firewall:
     return Firewall(Tables(tables), lists, dict.fromkeys(UNSURE, unsure))  # type: ignore[arg-type]  # what it asks of a store
 
 
-def packets(sources: Collection[str], states: Collection[str], ways: Collection[str]) -> Iterator[Packet]:
-    """Yield packets from a PPP session to the internet that are neither DNS nor ping."""
+def packets(
+    sources: Collection[str], states: Collection[str], ways: Collection[str], interface: str = SESSION
+) -> Iterator[Packet]:
+    """Yield packets to the internet that are neither DNS nor ping, from a PPP session or another interface."""
     kinds = [*product(("tcp", "udp"), PORTS), ("gre", 0), ("ipsec-esp", 0)]
     for source, (protocol, port), state, way in product(sources, kinds, states, sorted(ways)):
-        yield Packet(source, INTERNET[6 if ":" in source else 4], protocol, port, state, SESSION, way)
+        yield Packet(source, INTERNET[6 if ":" in source else 4], protocol, port, state, interface, way)
 
 
 def _told(rules: Sequence[Rule]) -> list[dict[str, str]]:

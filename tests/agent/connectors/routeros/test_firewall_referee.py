@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from agent.connectors.routeros.firewall import KeptIn, keeps_in
 from agent.connectors.routeros.matching import Confined, Rule, Ruleset
-from tests.agent.connectors.routeros.lab_referee import UNSURE, packets, referee
+from tests.agent.connectors.routeros.lab_referee import SESSION, UNSURE, packets, referee
 
 POOL = "10.255.0.0/22"
 LISTED: Final = {
@@ -29,6 +29,8 @@ LISTED: Final = {
     "empty": (),
 }
 WAYS: Final = ("ether1", "ether2")
+HOST: Final = Confined(frozenset({"suspended"}), (POOL,))
+"""A subscriber without a session, to whom the route leads by ether5."""
 SUBSCRIBER: Final = Confined(frozenset({"suspended"}), (POOL,), "ppp", frozenset({"PPP"}))
 
 
@@ -43,23 +45,30 @@ def ruleset(rules: Sequence[Rule], raw: Sequence[Rule], mangle: Sequence[Rule] =
         tracking={"enabled": "auto", "loose-tcp-tracking": "true"},
         tunnels=frozenset(),
         mangle=mangle,
+        routes={POOL: frozenset({"ether5"}), "0.0.0.0/0": frozenset(WAYS)},
     )
 
 
-def agree(rules: Sequence[Rule], raw: Sequence[Rule] = (), mangle: Sequence[Rule] = ()) -> bool:
+def agree(
+    rules: Sequence[Rule],
+    raw: Sequence[Rule] = (),
+    mangle: Sequence[Rule] = (),
+    who: Confined = SUBSCRIBER,
+) -> bool:
     """Check a verdict by the referee; tell whether the judge says that they are kept in."""
     wide, wide_mangle = (
         [{**r, "dst-address-list-wide": "true"} if "wide" in r.get("dst-address-list", "") else r for r in some]
         for some in (rules, mangle)
     )
-    found = keeps_in(ruleset(wide, raw, wide_mangle), SUBSCRIBER)
+    found = keeps_in(ruleset(wide, raw, wide_mangle), who)
     if not isinstance(found, KeptIn):
         assert found.mend
         return False
     states = ["new"] if found.open_flows else ["new", "established", "related"]
     for unsure in (False, True):
         lab = referee(ruleset(rules, raw, mangle), unsure=unsure)
-        for packet in packets(("10.255.0.5", "10.255.2.5"), states, WAYS):
+        interface = SESSION if who is SUBSCRIBER else "ether5"
+        for packet in packets(("10.255.0.5", "10.255.2.5"), states, WAYS, interface):
             walk = lab.judge(packet)
             assert not walk.out, f"{found} but {packet} passes by {walk}"
     return True
@@ -135,6 +144,24 @@ def test_nobody_gets_out_who_is_said_to_be_kept_in(rules: list[Rule], last: list
     agree([*rules, *last], raw)
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(RULES, LAST, RAW)
+@example([{"chain": "forward", "action": "accept", "in-interface": "ether5"}], [DROP], [])
+def test_nobody_gets_out_by_the_interface_that_the_route_names(
+    rules: list[Rule], last: list[Rule], raw: list[Rule]
+) -> None:
+    agree([*rules, *last], raw, who=HOST)
+
+
+@pytest.mark.slow
+@settings(max_examples=1_000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(RULES, LAST, RAW)
+def test_nobody_gets_out_by_that_interface_and_many_more_rules(
+    rules: list[Rule], last: list[Rule], raw: list[Rule]
+) -> None:
+    agree([*rules, *last], raw, who=HOST)
+
+
 MARKS: Final = {"packet-mark": either("cut", "other", "no-mark"), "connection-mark": either("cut", "other", "no-mark")}
 
 
@@ -142,8 +169,8 @@ MARKS: Final = {"packet-mark": either("cut", "other", "no-mark"), "connection-ma
 def marking(draw: st.DrawFn) -> Rule:
     """Return a rule of mangle."""
     kind = draw(st.sampled_from(["packet", "packet", "connection", "routing"]))
-    action = draw(st.sampled_from([f"mark-{kind}"] * 5 + ["accept", "return", "jump"]))
-    made = {"chain": draw(st.sampled_from(["prerouting", "prerouting", "forward", "one"])), "action": action}
+    action = draw(st.sampled_from([f"mark-{kind}"] * 5 + ["accept", "return", "jump", "jump", "change-dscp"]))
+    made = {"chain": draw(st.sampled_from(["prerouting", "prerouting", "forward", "one", "one"])), "action": action}
     made |= {f"new-{kind}-mark": draw(st.sampled_from(["cut", "cut", "cut", "other"])), "jump-target": "one"}
     made |= draw(st.sampled_from([{}, {}, {"passthrough": "false"}]))
     made |= draw(st.sampled_from([{}, {"src-address-list": "suspended"}, {"src-address-list": "suspended"}]))
@@ -204,6 +231,7 @@ MARK: Final = {
     "new-packet-mark": "cut",
     "src-address-list": "suspended",
 }
+JUMP: Final = {"chain": "prerouting", "action": "jump", "jump-target": "one"}
 OF_CONNECTIONS: Final = {
     "chain": "prerouting",
     "action": "mark-connection",
@@ -229,6 +257,12 @@ OF_CONNECTIONS: Final = {
         ([{"chain": "prerouting", "action": "accept"}, MARK], False),
         ([{**MARK, "new-packet-mark": "other", "passthrough": "false"}, MARK], False),
         ([{"chain": "prerouting", "action": "accept", "in-interface": "ether1"}, MARK], True),
+        ([MARK, JUMP, {**MARK, "chain": "one", "new-packet-mark": "other"}], False),
+        ([MARK, JUMP, {**MARK, "chain": "one", "new-packet-mark": "other", "src-address-list": "noc"}], True),
+        ([JUMP, MARK], False),
+        ([{"chain": "prerouting", "action": "change-dscp", "passthrough": "false"}, MARK], False),
+        ([{"chain": "prerouting", "action": "change-dscp"}, MARK], True),
+        ([{"chain": "prerouting", "action": "route"}, MARK], False),
     ],
 )
 def test_a_drop_of_marked_packets_keeps_in_whom_mangle_surely_marks(mangle: list[Rule], *, kept: bool) -> None:
