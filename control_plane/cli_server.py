@@ -38,6 +38,7 @@ from durable.service_manager import ServiceManager
 from protos import member_files
 from protos.member_files import Invitation
 from trust import chance
+from trust.moments import moment_text, rfc3339
 from trust.terminal import Column, Output, check_counts, check_lines, table
 
 T = TypeVar("T")
@@ -236,7 +237,7 @@ def _invite(data: DataDir, kind: IdentityKind, name: str, operator: str, out: Pa
         command = members.Invite(of.operator, kind, name, members.token_digest(token), now)
         # Before the commit: when the file cannot be written, an invitation given out before stays good
         _run(con, command, lambda: files.write_new(out, member_files.encode_invitation(made)))
-    until = _time(now + members.TOKEN_LIFE_S)
+    until = moment_text(now + members.TOKEN_LIFE_S)
     typer.echo(f"{out}: an invitation for {kind.value} {name} of {operator}, once, until {until}")
     typer.echo("whoever has the file first becomes that member: carry it to nobody else")
 
@@ -267,8 +268,8 @@ _COLUMNS: Final = (
 
 
 def _row(m: Member, seen: dict[tuple[str, bytes], int]) -> tuple[str, ...]:
-    until = _time(m.until_s) if m.until_s and m.standing is not MemberStanding.REVOKED else ""
-    last = _time(seen[m.operator, m.agent] * 60) if (m.operator, m.agent) in seen else ""
+    until = moment_text(m.until_s) if m.until_s and m.standing is not MemberStanding.REVOKED else ""
+    last = moment_text(seen[m.operator, m.agent] * 60) if (m.operator, m.agent) in seen else ""
     return m.name, m.operator, m.standing.value, until, last, m.agent.hex()
 
 
@@ -278,10 +279,10 @@ def _seen(con: sqlite3.Connection, found: list[RegisteredOperator]) -> dict[tupl
 
 def _as_json(m: Member, seen: dict[tuple[str, bytes], int]) -> dict[str, object]:
     shown: dict[str, object] = {"operator": m.operator, "name": m.name, "standing": m.standing.value}
-    shown["until"] = _time(m.until_s) if m.until_s else None
+    shown["until"] = rfc3339(m.until_s) if m.until_s else None
     if m.kind is IdentityKind.AGENT:
         minute = seen.get((m.operator, m.agent))
-        shown |= {"agent": m.agent.hex() or None, "seen": None if minute is None else _time(minute * 60)}
+        shown |= {"agent": m.agent.hex() or None, "seen": None if minute is None else rfc3339(minute * 60)}
     return shown
 
 
@@ -338,7 +339,7 @@ def restore(file: Annotated[Path, typer.Option("--from", help="A backup")], fold
     """Make a data directory from a backup, with a new witness key."""
     os.umask(0o077)
     done = backups.restore(file, _identities(identity), folder)
-    made = _time(done.proven.made_s)
+    made = moment_text(done.proven.made_s)
     _echo_proven(file, done.proven)
     typer.echo(f"{folder}: as it was at {made}; open invitations are void")
     typer.echo(f"who was revoked after {made} is let in again: revoke them again")
@@ -356,7 +357,7 @@ def _identities(file: Path) -> list[x25519.Identity]:
 
 
 def _echo_proven(file: Path, proven: ProvenCopy) -> None:
-    typer.echo(f"{file}: whole, and in order; made {_time(proven.made_s)} by ispcloud {proven.version}")
+    typer.echo(f"{file}: whole, and in order; made {moment_text(proven.made_s)} by ispcloud {proven.version}")
     typer.echo(f"authority {proven.authority}: the one of your agents and desks?")
 
 
@@ -394,7 +395,3 @@ def _run(con: sqlite3.Connection, command: Command[T], also: Callable[[], None] 
 def _change(data: DataDir, command: Command[T]) -> T:
     with _database(data) as con:
         return _run(con, command)
-
-
-def _time(unix_s: int) -> str:
-    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -7,13 +7,13 @@ Whatever is not known here, or holds another value than expected, is printed as 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Final
+
+from trust.moments import LATEST_S, moment_text
 
 _Args = Mapping[str, str]
 _DISCONNECT: Final = "disconnect"
-_LATEST_S: Final = 253_402_300_799
-"""The last second of the year 9999."""
 
 
 def argument_texts(verb: str, args: _Args) -> list[str]:
@@ -67,9 +67,9 @@ def _asks(args: _Args) -> str:
 
 def _time(text: str) -> str:
     """Return a time given in unix seconds, or "" where the text is none."""
-    if not (text.isascii() and text.isdecimal() and len(text) < 13 and int(text) <= _LATEST_S):
+    if not (text.isascii() and text.isdecimal() and len(text) < 13 and int(text) <= LATEST_S):
         return ""
-    return f"{datetime.fromtimestamp(int(text), UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return moment_text(int(text), UTC, seconds=True)
 
 
 _SENTENCES: Final[Mapping[str, Callable[[_Args], str]]] = {

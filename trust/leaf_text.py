@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from typing import Final
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+from trust.moments import LATEST_S, moment_text
+
+_LATEST_MINUTE: Final = LATEST_S // 60
 
 
 def minute_text(unix_minutes: int) -> str:
-    """Return a minute as people read it: `2026-11-28 03:49 UTC`. One after the year 9999 is given as its number."""
-    try:
-        return f"{_EPOCH + timedelta(minutes=unix_minutes):%Y-%m-%d %H:%M} UTC"
-    except OverflowError:
+    """Return a minute as people read it: `2026-11-28 03:49 UTC`. One after the year 9999 is given as its number.
+
+    In UTC wherever it is read: an auditor and the site compare evidence word by word.
+    """
+    if unix_minutes > _LATEST_MINUTE:
         return f"minute {unix_minutes} since 1970"
+    return moment_text(unix_minutes * 60, UTC)

@@ -27,7 +27,6 @@ from agent.changes.authority import standings
 from agent.changes.authority.standings import Standings
 from agent.changes.journal import budget, plans
 from agent.changes.journal.machine import Gate
-from agent.changes.journal.moments import moment_text
 from agent.changes.journal.request import Ask, Request, RequestError, intent_of
 from agent.changes.journal.trust_state import Pinned, TrustState
 from agent.changes.planning.intake import Intake
@@ -44,6 +43,7 @@ from agent.store.db import Store
 from agent.store.errors import RefusedCommandError
 from trust import envelope as envelopes
 from trust import statements
+from trust.moments import moment_text
 from trust.policy import Action, RiskClass
 from trust.statements import Intent
 
@@ -196,7 +196,7 @@ class PaidRestores:
         turn_s = max(self.standings.turn_s(found, Action.RESTORE, now_s, asking=self._asking), of_class or now_s)
         if turn_s <= now_s:
             return ""
-        return f"it waits its turn, or for a person: from {moment_text(turn_s, now_s, self.zone)} on"
+        return f"it waits its turn, or for a person: from {moment_text(turn_s, self.zone, now_s)} on"
 
     # --- one restore ---
 

@@ -24,7 +24,6 @@ from agent.changes.journal.audit import Recorder
 from agent.changes.journal.commands import Now, PlanRow
 from agent.changes.journal.item_commands import MoveItem
 from agent.changes.journal.machine import Event, Gate, fold
-from agent.changes.journal.moments import moment_text
 from agent.changes.journal.plans import Loaded
 from agent.changes.journal.signing import Signer, outcome_number
 from agent.model import ItemState, ReasonChange, SuspensionReason
@@ -36,6 +35,7 @@ from agent.store.errors import RefusedCommandError, StoreError, StoreFailedError
 from agent.store.log_store import Sealed
 from agent.store.vault import Vault
 from trust.leaf import LeafKind
+from trust.moments import moment_text
 from trust.policy import RiskClass
 from trust.statements import Plan
 from trust.verify import BY_STANDING
@@ -257,7 +257,7 @@ class Worker:
         query, now_s = self._parts.store.query, self._parts.clock.wall_s()
         uses, size = budget.uses_of(query, row.risk, now_s), budget.size_of(query, row.plan_id)
         turn_s = budget.next_turn(uses, (), size, self._approvals.budget(plan), now_s)
-        return "" if turn_s is None else f"; it starts from {moment_text(turn_s, now_s, self._timezone)} on"
+        return "" if turn_s is None else f"; it starts from {moment_text(turn_s, self._timezone, now_s)} on"
 
     async def _expire(self, row: PlanRow) -> None:
         sealed = self._recorder.record(None, {"what": "expired"})

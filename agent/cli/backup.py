@@ -14,6 +14,7 @@ from agent.cli.client import fail, print_json, read_file, say
 from agent.cli.when import unix_now
 from agent.runtime import http_client
 from agent.runtime.errors import ClientError
+from trust.moments import moment_text
 
 if TYPE_CHECKING:
     from pyrage import x25519
@@ -223,7 +224,6 @@ def fail_backup(what: str, err: BackupError) -> NoReturn:
 
 
 def _say_proven(proven: ProvenBackup, *, as_json: bool) -> None:
-    from agent.store.last_backup import when
 
     proof = proven.proof
     if as_json:
@@ -244,10 +244,10 @@ def _say_proven(proven: ProvenBackup, *, as_json: bool) -> None:
         return
     print(f"agent     {proven.name} ({proven.agent}), by ispagent {proven.version}")
     print(f"words     {proven.words}: those of the trust document? ispcloud trust show")
-    print(f"data      made {when(proven.made_s)}: whole, and in order")
+    print(f"data      made {moment_text(proven.made_s)}: whole, and in order")
     print(
-        f"keys      made {when(proven.keys_made_s)}: of {proven.subjects} subjects; they open data since"
-        f" {when(proven.since_s)}"
+        f"keys      made {moment_text(proven.keys_made_s)}: of {proven.subjects} subjects; they open data since"
+        f" {moment_text(proven.since_s)}"
     )
     signed = f"the first {proof.signed} as in the signed checkpoint" if proof.signed else "no checkpoint was signed yet"
     print(f"log       {proof.size} leaves hash to {proof.root.hex()}; {signed}")

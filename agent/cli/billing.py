@@ -11,7 +11,7 @@ import typer
 from agent.age import age_text
 from agent.cli import client
 from agent.cli.client import Json, ListOutput, call_list, call_object, print_json, print_lines
-from agent.cli.when import when_text
+from agent.cli.when import said
 from trust.terminal import Column, neutralize
 
 app = typer.Typer()
@@ -125,7 +125,7 @@ def account_lines(account: Json) -> list[str]:
     if account["promise_until"]:
         lines.append(f"  promised to pay until {account['promise_until']}")
     if account["hold_until_s"]:
-        lines.append(f"  postponed until {when_text(int(cast('float', account['hold_until_s']))).strip()}")
+        lines.append(f"  postponed until {said(account['hold_until_s'])}")
     if account["exempt"]:
         lines.append(f"  exempt: {account['exempt']}")
     return lines

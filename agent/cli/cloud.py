@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agent.cli import client
 from agent.cli.client import call_object, fail, print_json, read_file
-from agent.cli.when import unix_now
+from agent.cli.when import said, unix_now
 
 if TYPE_CHECKING:
     from agent.uplink.identity import CloudIdentity
@@ -87,16 +86,10 @@ def show(as_json: AsJson = False) -> None:
         return
     state = "connected" if found["connected"] else f"NOT CONNECTED ({found['problem'] or 'dialing'})"
     print(f"server       {found['server']}, as {found['name']} of operator {found['operator']}")
-    print(f"connection   {state} since {_at(found['since_s'])}")
-    print(f"certificate  until {_at(found['certificate_until_s'])}, renewed before that")
-    print(f"to send      {found['outbox']}, last sent {_at(found['sent_s'])}, refused for good {found['dropped']}")
-    print(f"to handle    {found['inbox']}, last came {_at(found['received_s'])}, passed over {found['passed_over']}")
-
-
-def _at(seconds: object) -> str:
-    if not seconds:
-        return "never"
-    return f"{datetime.fromtimestamp(cast('int', seconds), UTC):%Y-%m-%d %H:%M:%S}Z"
+    print(f"connection   {state} since {said(found['since_s'])}")
+    print(f"certificate  until {said(found['certificate_until_s'])}, renewed before that")
+    print(f"to send      {found['outbox']}, last sent {said(found['sent_s'])}, refused for good {found['dropped']}")
+    print(f"to handle    {found['inbox']}, last came {said(found['received_s'])}, passed over {found['passed_over']}")
 
 
 @app.command()

@@ -19,6 +19,7 @@ from agent.runtime import http_client
 from agent.runtime.errors import ClientError, NotRunningError
 from trust.cpe_settings import BASELINE, FOR_SERVICE, RINGS, ROTATE, read_images, read_settings
 from trust.errors import MalformedError
+from trust.moments import day_text, local
 from trust.terminal import Column, Output, json_text, neutralize
 
 app = typer.Typer()
@@ -393,9 +394,7 @@ def _counted(c: Json, what: str) -> str:
 
 
 def _known_since(c: Json) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(cast("int", c["first_s"]), UTC).strftime("%Y-%m-%d")
+    return day_text(local(cast("int", c["first_s"])))
 
 
 # --- whose it is, and whether it is acted on --------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, cast
 from urllib.parse import quote
@@ -16,7 +15,7 @@ from agent.cli.change import ask
 from agent.cli.client import Json, ListOutput, call, call_list, call_object, print_json, print_list
 from agent.cli.lines import device_rows
 from agent.cli.plot import plot, short
-from agent.cli.when import Since, Until, period, query
+from agent.cli.when import Since, Until, period, query, said
 from agent.spelling import handle_of
 from trust.terminal import Column, neutralize
 
@@ -260,8 +259,8 @@ def _print_trials(one: Json) -> None:
 def _print_device(d: Json) -> None:
     print(neutralize(f"{d['name']} · {d['address']} · {_STATES[str(d['state'])]} · read {_age(d)}"))
     if d["problem"]:
-        at = datetime.fromtimestamp(cast("int", d["tried_s"]), UTC) if d["tried_s"] else None
-        print(neutralize(f"{at:%Y-%m-%d %H:%M:%S}Z {d['problem']}" if at else str(d["problem"])))
+        at = f"{said(d['tried_s'], seconds=True)} " if d["tried_s"] else ""
+        print(neutralize(f"{at}{d['problem']}"))
     if d["age_s"] is None:
         print(f"nothing was read of it since the agent started: ispagent device probe {d['name']}")
     elif d["problem"]:

@@ -11,7 +11,7 @@ import typer
 
 from agent.age import age_text
 from agent.cli.client import MIXED, Json, call_object, print_json
-from agent.cli.when import local_now, when_text
+from agent.cli.when import local_now, said
 from trust.terminal import neutralize
 
 app = typer.Typer()
@@ -61,7 +61,7 @@ def outage_lines(found: Json, now: datetime | None = None) -> list[str]:
     silent = f", {found['silent']} silent" if found["silent"] else ""
     lines.append(f"{head} · {found['devices']} devices{silent} · {known}")
     for one in cast("list[Json]", found["silent_credentials"]):
-        since = when_text(cast("int", one["since_s"]), now).strip()
+        since = said(one["since_s"], now)
         lines.append(
             f"all {one['devices']} devices with credential {one['name']} are silent since {since}: was it changed?"
         )
@@ -86,7 +86,7 @@ def outage_lines(found: Json, now: datetime | None = None) -> list[str]:
 
 def cause_text(cause: Json, now: datetime | None = None) -> str:
     """Return a cause in one line."""
-    since = when_text(cast("int", cause["since_s"]), now).strip()
+    since = said(cause["since_s"], now)
     kind, told = str(cause["kind"]), _plain(str(cause["detail"]))
     detail = f" ({told})" if told else ""
     thing = f"{cause['device']}"
@@ -244,7 +244,7 @@ def _measure(name: str, value: float) -> str:
 
 
 def _at(unix_s: object, now: datetime) -> str:
-    return when_text(cast("float", unix_s), now).strip()
+    return said(unix_s, now)
 
 
 # --- a device's parts -------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from agent.cli.billing import source_lines
 from agent.cli.change import submit
 from agent.cli.client import Json, call_object, fail, print_json, say, write_file
 from agent.cli.drift import came_since
-from agent.cli.when import unix_now, when_text
+from agent.cli.when import said, unix_now
 from trust.terminal import neutralize
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ def _sources(every: list[Json]) -> list[str]:
 
 
 def _since(at_s: object) -> str:
-    return when_text(cast("float", at_s)).strip()
+    return said(at_s)
 
 
 def _recent(at_s: object) -> bool:
@@ -291,7 +291,7 @@ def _reviews(found: Json) -> str:
     """Return one line on reviews that wait for a second person, "" where none does."""
     if not found["open"]:
         return ""
-    oldest = when_text(cast("int", found["oldest_s"])).strip()
+    oldest = said(found["oldest_s"])
     return f"REVIEW   {found['open']} done by one person alone, the oldest {oldest}: ispagent review list"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from agent.cli.client import Json
-from agent.cli.when import clock_text, when_text
+from agent.cli.when import clock_text, said, when_text
 from agent.reasons import ItemReason, MethodReason, ProofReason, TargetReason, explain
 from agent.rest import HAVE_A_REST
 from trust.terminal import Column, neutralize
@@ -105,7 +105,7 @@ def _headline(change: Json, items: Sequence[Json], needs: int) -> str:
     elif change["state"] == "reverted" and len(by := set(cast("Json", change["reverted_by"]).values())) == 1:
         words = f"REVERTED by {by.pop()}"
     at = change["finished_at"]
-    return words if at is None else f"{words} {clock_text(cast('float', at))}"
+    return words if at is None else f"{words} {said(at, seconds=True)}"
 
 
 def _recorded(item: Json) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Final
+
+from trust.moments import moment_text
 
 COLUMNS: Final = 60
 ROWS: Final = 8
@@ -33,7 +34,7 @@ def plot(points: Sequence[tuple[int, float]], columns: int = COLUMNS, rows: int 
         f"{labels.get(row, ''):>{width}} |{''.join('*' if at.get(c) == row else ' ' for c in range(columns))}".rstrip()
         for row in (range(rows - 1, -1, -1) if high > low else (0,))
     ]
-    begun, ended = (datetime.fromtimestamp(s).astimezone().strftime("%d %b %H:%M") for s in (first, last))
+    begun, ended = (moment_text(s) for s in (first, last))
     return [*lines, f"{'':>{width}}  {begun:<{max(columns - len(ended), len(begun) + 1)}}{ended}"]
 
 

@@ -8,7 +8,7 @@ import typer
 
 from agent.cli.change import Id, Signed, submit
 from agent.cli.client import Json, call_list, print_json
-from agent.cli.when import when_text
+from agent.cli.when import said, when_text
 from trust.terminal import neutralize
 
 app = typer.Typer()
@@ -42,7 +42,7 @@ def _line(review: Json) -> str:
     )
     if not review["verdict"]:
         return head
-    at = when_text(cast("int", review["closed_s"])).strip()
+    at = said(review["closed_s"])
     return f"{head}\n       {_VERDICTS[str(review['verdict'])]}, says {neutralize(str(review['closed_by']))} {at}"
 
 

@@ -15,7 +15,7 @@ from agent.cli.client import Json
 from agent.cli.cpe import support_lines
 from agent.cli.lines import line_rows
 from agent.cli.outcome import item_line
-from agent.cli.when import local_now, when_text
+from agent.cli.when import local_now, said, when_text
 
 _WIDTH: Final = 100
 _LABEL: Final = 12
@@ -91,11 +91,7 @@ def _network(network: Json, now: datetime) -> Iterator[str]:
 
 def _session(session: Json, now: datetime) -> str:
     since_s = cast("int | None", session["since_s"])
-    since = (
-        ""
-        if since_s is None
-        else f" since {when_text(since_s, now).strip()} ({age_text(int(now.timestamp()) - since_s)})"
-    )
+    since = "" if since_s is None else f" since {said(since_s, now)} ({age_text(int(now.timestamp()) - since_s)})"
     every = cast("Mapping[str, str]", session["facts"])
     facts = [f"{name} {value}" for name, value in every.items() if value and name not in _TOLD]
     carries = (
@@ -130,7 +126,7 @@ def _recorded(reasons: list[Json], now: datetime) -> Iterator[str]:
         by = f" by change {reason['change']}, asked by {reason['asked_by']}" if reason["change"] else ""
         people = ", ".join(cast("list[str]", reason["approved_by"]))
         approved = f", approved by {people}" if people else ""
-        since = when_text(cast("int", reason["since_s"]), now).strip()
+        since = said(reason["since_s"], now)
         yield from _row("recorded", f"suspended for {reason['reason']} since {since}{by}{approved}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -10,6 +9,7 @@ import typer
 
 from agent.cli import client
 from agent.cli.client import Json, call_object, fail, print_json, read_file
+from agent.cli.when import said
 
 app = typer.Typer()
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
@@ -52,8 +52,7 @@ def show(as_json: AsJson = False) -> None:
     if found["version"] is None:
         print("no trust is installed: ispagent trust install FILE")
         return
-    expires = datetime.fromtimestamp(cast("int", found["expires"]), UTC)
-    print(f"version {found['version']} · expires {expires:%Y-%m-%d}")
+    print(f"version {found['version']} · expires {said(found['expires'])}")
     print(f"head    {found['words']}")
     if found["doubt"]:
         print(f"DOUBT   {found['doubt']}")

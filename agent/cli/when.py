@@ -1,4 +1,7 @@
-"""Times that people type (`--since 2d`, `--until 2026-11-27`), and how a moment is shown to them."""
+"""Times that people type (`--since 2d`, `--until 2026-11-27`), and how a command shows a moment to them.
+
+In a sentence it is `said`, with its zone. In a column, which has no room for a zone, it is on the reader's own clock.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,14 @@ import re
 import time as machine
 from collections.abc import Mapping
 from datetime import datetime, time, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 from urllib.parse import urlencode
 
 import typer
 
 from agent.cli import client
 from agent.cli.client import fail
+from trust.moments import day_text, local, moment_text
 
 FORMS: Final = "2026-11-27, 2026-11-27T14:30, 14:30, today, yesterday, or 45m, 6h, 3d, 2w ago"
 Since = Annotated[str, typer.Option("--since", help=f"From then on: {FORMS}", metavar="WHEN")]
@@ -32,7 +36,7 @@ def unix_now() -> float:
 
 def local_now() -> datetime:
     """Return now, in the reader's own time zone."""
-    return datetime.fromtimestamp(unix_now()).astimezone()
+    return local(unix_now())
 
 
 def moment(text: str, now: datetime, *, end: bool = False) -> datetime:
@@ -78,17 +82,22 @@ def query(fields: Mapping[str, str]) -> str:
     return f"?{text}" if text else ""
 
 
+def said(unix_s: object, now: datetime | None = None, *, seconds: bool = False) -> str:
+    """Return a moment for a sentence, in the reader's own time zone, as `trust.moments` writes it. 0 or None: never."""
+    if not unix_s:
+        return "never"
+    return moment_text(cast("float", unix_s), None, (now or local_now()).timestamp(), seconds=seconds)
+
+
 def clock_text(unix_s: float, now: datetime | None = None) -> str:
-    """Return a moment to the second, in the reader's own time zone: of today its time, else its day too."""
-    at = datetime.fromtimestamp(unix_s).astimezone()
-    day = "" if at.date() == (now or local_now()).date() else f"{at:%Y-%m-%d} "
-    return f"{day}{at:%H:%M:%S}"
+    """Return a moment to the second for a column of events: as `when_text`, without its zone."""
+    return moment_text(unix_s, None, (now or local_now()).timestamp(), seconds=True).rpartition(" ")[0]
 
 
 def when_text(unix_s: float, now: datetime | None = None) -> str:
     """Return a moment in eleven columns, in the reader's own time zone: of today its time, else its day and time."""
-    at = datetime.fromtimestamp(unix_s).astimezone()
+    at = local(unix_s)
     today = (now or local_now()).date()
     if at.date() == today:
         return f"{at:      %H:%M}"
-    return f"{at:%m-%d %H:%M}" if at.year == today.year else f"{at:%Y-%m-%d} "
+    return f"{at:%m-%d %H:%M}" if at.year == today.year else f"{day_text(at)} "

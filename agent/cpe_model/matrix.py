@@ -10,8 +10,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
+from trust.moments import moment_text
 from trust.terminal import neutralize
 
 
@@ -159,7 +159,7 @@ def _rows(matrix: Matrix, tried_only: bool) -> Iterator[MatrixRow]:
                 software=neutralize(model.software),
                 workflow=cell.workflow.value,
                 state=_state(cell),
-                last="" if cell.last is None else _moment(cell.last.at_s),
+                last="" if cell.last is None else moment_text(cell.last.at_s),
                 detail="" if cell.last is None else neutralize(cell.last.detail),
             )
 
@@ -171,11 +171,3 @@ def _state(cell: Cell) -> str:
     if cell.state is State.MIXED:
         return f"mixed: {cell.proven} proven, {cell.failed} failed, last {cell.last.result.value}"
     return f"{cell.state.value} ({cell.proven + cell.failed})"
-
-
-def _moment(at_s: float) -> str:
-    """Return a moment as a person reads it; empty for one that is none."""
-    try:
-        return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M")
-    except (ValueError, OverflowError, OSError):
-        return ""

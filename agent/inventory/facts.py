@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, tzinfo
+from datetime import UTC, date, tzinfo
 from decimal import Decimal
 from typing import Final
 
@@ -21,6 +21,7 @@ from agent.billing_model.terms import OwnRule
 from agent.inventory.ledger import BY_HAND, CLOCK_SLACK_S, FILE, KeptAccount, KeptPayment
 from agent.model import Address
 from agent.reasons import SkipReason
+from trust.moments import moment_text
 
 PENDING_S: Final = 7 * 86_400
 """How long a pending payment keeps its subscriber online. Bank debits settle within five working days."""
@@ -135,7 +136,7 @@ def _held(billing: Billing, account: Account) -> NotOwing | None:
     if account.promise_until is not None and account.promise_until >= billing.today:
         return NotOwing(SkipReason.PROMISED, f"promised to pay until {account.promise_until}, billing says")
     if account.hold_until_s > billing.now_s:
-        until = datetime.fromtimestamp(account.hold_until_s, billing.terms.zone).strftime("%Y-%m-%d %H:%M")
+        until = moment_text(account.hold_until_s, billing.terms.zone)
         return NotOwing(SkipReason.PROMISED, f"postponed until {until}, billing says")
     return None
 
@@ -240,12 +241,12 @@ def _is_news(payment: KeptPayment, looked_s: float, now_s: float) -> bool:
 
 
 def describe(billing: Billing) -> str:
-    """Return the account in one line for people: `34.00 due 2026-10-03, 12 days late, as of 2026-10-15T09:04:11Z`."""
+    """Return the account in one line for people: `34.00 due 2026-10-03, 12 days late, as of 2026-10-15 09:04 EAT`."""
     kept = billing.kept
     if kept is None:
         return "no billing data"
     paid = last_paid(billing)
-    last = [] if paid is None else [f"last paid {_when(paid)}"]
+    last = [] if paid is None else [f"last paid {_when(paid, billing)}"]
     return ", ".join([*_balance(kept.account, billing.today), *last, f"as of {_as_of(billing)}", *_by_hand(kept)])
 
 
@@ -270,8 +271,8 @@ def _balance(account: Account, today: date) -> list[str]:
     return [f"{text} due {due}", f"{span} late" if late > 0 else "due today" if late == 0 else f"in {span}"]
 
 
-def _when(paid: days.When) -> str:
-    return paid.day.isoformat() if paid.last_s > paid.first_s else _moment(paid.first_s)
+def _when(paid: days.When, billing: Billing) -> str:
+    return str(paid.day) if paid.last_s > paid.first_s else moment_text(paid.first_s, billing.terms.zone)
 
 
 def _as_of(billing: Billing) -> str:
@@ -280,18 +281,14 @@ def _as_of(billing: Billing) -> str:
         return "never"
     as_of_s = kept.account.as_of_s
     if kept.source in _FILES and kept.read_s - as_of_s > _DAY_S / 2:  # the export says its day only
-        return days.today(kept.read_s, billing.terms.zone).isoformat()
-    return _moment(as_of_s)
+        return str(days.today(kept.read_s, billing.terms.zone))
+    return moment_text(as_of_s, billing.terms.zone)
 
 
 def _by_hand(kept: KeptAccount) -> list[str]:
     if kept.source == BY_HAND:
         return [f"imported by hand by {kept.author}"] if kept.author else ["imported by hand"]
     return [f"{kept.author} can write that file"] if kept.author else []
-
-
-def _moment(at_s: float) -> str:
-    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _span(seconds: float) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from agent.connectors.base import LiveSession, NetworkState
@@ -17,6 +16,7 @@ from agent.inventory.drift_book import Difference, RecordedReason
 from agent.model import Access, DesiredChange, ReasonChange, Service, SuspensionReason, TariffChange
 from agent.reasons import DriftReason, SkipReason
 from agent.services.verbs import Leave
+from trust.moments import moment_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def _access(
 def _authors(recorded: Sequence[RecordedReason], zone: ZoneInfo) -> str:
     """Return the date and the author of each recorded suspension, for people."""
     return "; ".join(
-        f"for {one.reason} of {datetime.fromtimestamp(one.at_s, UTC).astimezone(zone):%Y-%m-%d %H:%M}"
+        f"for {one.reason} of {moment_text(one.at_s, zone)}"
         f" by {one.person or 'nobody known'}{f' (change {one.change})' if one.change else ''}"
         for one in recorded
     )

@@ -6,11 +6,11 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from durable.folders import sync_folder
+from trust.moments import moment_text
 
 FILE_NAME: Final = "backup.json"
 HOUR_S: Final = 3600
@@ -29,11 +29,6 @@ class LastBackup:
     keys: str
     data_bytes: int
     recipients: tuple[str, ...]
-
-
-def when(unix_s: int) -> str:
-    """Return a time as people read it."""
-    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def read_last(state_dir: Path) -> LastBackup | None:
@@ -83,7 +78,7 @@ class BackupAge:
             return "warning", problem, "ispagent backup --to FILE --recipient age1…"
         if last is None:
             return "not-checked", "none was made here, and none is expected", ""
-        return "ok", f"the newest was made {when(last.made_s)}, of {last.log_size} leaves", ""
+        return "ok", f"the newest was made {moment_text(last.made_s)}, of {last.log_size} leaves", ""
 
     def problem(self) -> str:
         """Return why a person should see to backups, "" where nobody need."""
@@ -94,7 +89,7 @@ class BackupAge:
             return "no backup was ever made here"
         age_s = self._wall_s() - last.made_s
         if age_s < -AHEAD_S:
-            return f"the newest backup is dated {when(last.made_s)}, after now: look at the clock"
+            return f"the newest backup is dated {moment_text(last.made_s)}, after now: look at the clock"
         if age_s <= self._max_age_h * HOUR_S:
             return ""
         return f"the newest backup is {int(age_s // HOUR_S)} h old, at most {self._max_age_h} h expected"

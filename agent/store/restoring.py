@@ -22,7 +22,6 @@ from agent.store import backup, log_proof, schema
 from agent.store.backup import BackupPaths
 from agent.store.errors import LogCorruptError, StoreError
 from agent.store.identity import FILE_NAME, Identity, load_identity
-from agent.store.last_backup import when
 from agent.store.log_proof import LogProof
 from agent.store.state_folder import UNPACKING
 from agent.store.vault import Vault, load_store_key
@@ -33,6 +32,7 @@ from durable.folders import sync_folder
 from trust.checkpoint import encode_vkey, parse_vkey_untrusted
 from trust.errors import TrustError
 from trust.keys import fingerprint
+from trust.moments import moment_text
 
 _KEY_FILES: Final = (backup.STORE_KEY, backup.DATA_IDENTITY, FILE_NAME, backup.KEYS)
 _DATA_FILES: Final = (backup.CONFIG, backup.DATABASE)
@@ -112,7 +112,7 @@ def _unpack_data(paths: BackupPaths, folder: Path, since_s: int) -> Unpacked:
     except WrongKeyError as err:
         raise WrongKeyError(
             f"{paths.data.name}: the keys in {paths.keys.name} do not open it: it is another agent's, or older than"
-            f" {when(since_s)}, since when they open data (an erasure ends the keys of all data before it): take"
+            f" {moment_text(since_s)}, since when they open data (an erasure ends the keys of all data before it): take"
             " the keys that were made with it"
         ) from err
 

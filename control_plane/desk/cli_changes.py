@@ -136,8 +136,8 @@ def _row(change: Change) -> tuple[str, ...]:
         plan.action.value,
         plan.size_bucket.value,
         plan.requester,
-        cli_watch.utc(plan.start_by) if change.state in ("waiting", "approved") else "",
-        cli_watch.utc(plan.run_until),
+        cli_watch.minute(plan.start_by) if change.state in ("waiting", "approved") else "",
+        cli_watch.minute(plan.run_until),
         change.sha256,
     )
 

@@ -11,6 +11,7 @@ from control_plane.desk import cloud_client, cloud_identity, files
 from control_plane.desk.cli_shared import AsJson, CloudFile, home, now_s, print_json
 from control_plane.errors import InputError
 from protos import member_files
+from trust.moments import moment_text
 
 app = typer.Typer()
 
@@ -29,7 +30,7 @@ def enroll(
     files.make_private_folder(path.parent)
     identity = cloud_client.enroll(invitation)
     files.write_new(path, member_files.encode_credentials(identity))
-    ends = cloud_identity.until(cloud_identity.life(identity).ends_s)
+    ends = moment_text(cloud_identity.life(identity).ends_s)
     typer.echo(f"{path}: enrolled as {identity.kind} {identity.name} at {identity.server}; renews by itself ({ends})")
 
 
@@ -52,4 +53,4 @@ def show(cloud: CloudFile = None, as_json: AsJson = False) -> None:
         return
     late = " · OVER: enrol anew" if now_s() > ends_s else ""
     typer.echo(f"{identity.kind} {identity.name} of operator {identity.operator} at {identity.server}")
-    typer.echo(f"certificate until {cloud_identity.until(ends_s)}{late}")
+    typer.echo(f"certificate until {moment_text(ends_s)}{late}")

@@ -29,7 +29,7 @@ from control_plane.desk.cli_shared import (
     read_envelope,
     write_envelope,
 )
-from control_plane.desk.cli_watch import utc
+from control_plane.desk.cli_watch import minute
 from control_plane.desk.key_files import read_public
 from control_plane.desk.online import Desk, connect
 from control_plane.desk.showing import open_signing
@@ -73,8 +73,8 @@ def _text(standing: Standing, trust: Trust) -> str:
     scope = ", ".join(handles.get(s, s) for s in standing.scope)
     return (
         f"STANDING {standing.standing_id[:8]}: {standing.verb.value}, one service at a time, agents: {scope} · "
-        f"evidence: {standing.evidence.value} · at most {standing.rate_per_hour}/h · from {utc(standing.not_before)} "
-        f"until {utc(standing.not_after)} · begun by {standing.person}"
+        f"evidence: {standing.evidence.value} · at most {standing.rate_per_hour}/h · "
+        f"from {minute(standing.not_before)} until {minute(standing.not_after)} · begun by {standing.person}"
     )
 
 
@@ -225,7 +225,7 @@ def list_(
         shown.append({"standing_id": standing.standing_id, "signed_by": list(allowed.people), "receipts": answers})
         took = ", ".join(f"{agent} {result}" for agent, result in answers.items()) or "no agent answered yet"
         people = ", ".join(allowed.people)
-        rows.append((standing.standing_id, standing.verb.value, utc(standing.not_after), people, took))
+        rows.append((standing.standing_id, standing.verb.value, minute(standing.not_after), people, took))
         if output is None and not as_json:
             typer.echo(_text(standing, desk.own.trust))
             typer.echo(f"  signed by {people} · {took}")

@@ -6,7 +6,6 @@ import dataclasses
 import os
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +32,7 @@ from control_plane.desk.online import Desk, connect, red
 from control_plane.desk.witnessing import DeskWitness
 from protos.message_pb2 import Kind
 from trust.keys import SigningKey
+from trust.moments import moment_text
 from trust.terminal import json_text, neutralize
 
 _BACKOFF_S = 1.0
@@ -44,9 +44,9 @@ _LOOK_S = 20.0
 """How often a silent stream is left, to see which receipts are late."""
 
 
-def utc(unix_minutes: int) -> str:
-    """Return a minute as people read it."""
-    return datetime.fromtimestamp(unix_minutes * 60, UTC).strftime("%m-%d %H:%M UTC")
+def minute(unix_minutes: int) -> str:
+    """Return a minute as people read it, on this machine's clock: today's without its date."""
+    return moment_text(unix_minutes * 60, None, now_s())
 
 
 def watch(
@@ -183,7 +183,7 @@ class _Watching:
                 continue
             self.states[change.sha256] = change.state
             plan = change.plan
-            start_by = f", start by {utc(plan.start_by)}" if change.state == "waiting" else ""
+            start_by = f", start by {minute(plan.start_by)}" if change.state == "waiting" else ""
             self._line(
                 f"{change.state}: {change.short} {plan.action.value} {plan.size_bucket.value} at {change.agent}, "
                 f"class {plan.risk_class.value}, by {plan.requester}{start_by}",

@@ -6,7 +6,6 @@ This identity opens the connection and nothing else: agents count only statement
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
@@ -120,8 +119,3 @@ def life(identity: MemberCredentials) -> Life:
         int(certificate.not_valid_before_utc.timestamp()),
         int(certificate.not_valid_after_utc.timestamp()),
     )
-
-
-def until(at_s: int) -> str:
-    """Return a time as people read it."""
-    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -34,6 +34,7 @@ from trust.answer import ViewAnswer
 from trust.document import Person, Trust
 from trust.envelope import Envelope
 from trust.errors import MalformedError, RefusedError
+from trust.moments import moment_text
 from trust.seal import SealingKey
 from trust.statements import Receipt, ReceiptResult, SeenHeads, View
 
@@ -68,7 +69,7 @@ def _renew(path: Path, identity: MemberCredentials) -> MemberCredentials:
         with DeskClient(identity) as client:
             chain = client.renew(request)
     except (CloudAwayError, CloudRefusedError) as err:
-        ends = cloud_identity.until(cloud_identity.life(identity).ends_s)
+        ends = moment_text(cloud_identity.life(identity).ends_s)
         note(f"the certificate of this desk ends {ends} and was not renewed: {err}")
         return identity
     after = cloud_identity.renewed(identity, request, chain)

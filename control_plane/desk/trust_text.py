@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Final
 
 from control_plane.desk.trust_sign import Count, Signatures
 from trust import checkpoint, keys
 from trust.document import ED25519, Person, PersonKey, ServiceAccount, Trust, TrustedAgent, Witness
 from trust.errors import MalformedError
+from trust.moments import moment_text
 from trust.policy import PolicyClass, Window
 from trust.terminal import neutralize
 from trust.verify import runs
@@ -33,7 +33,7 @@ def render_trust(trust: Trust, fingerprint_words: str | None, signatures: Signat
     )
     lines = [
         title,
-        f"chain  {trust.trust_id} · until {_date(trust.expires)} ({_remaining(trust, now_s)})",
+        f"chain  {trust.trust_id} · until {moment_text(trust.expires)} ({_remaining(trust, now_s)})",
         *_signatures(signatures),
         *_paragraph("PEOPLE", (_person(p, trust) for p in trust.people)),
         *_paragraph("AGENTS", map(agent_text, trust.agents)),
@@ -47,7 +47,8 @@ def render_trust(trust: Trust, fingerprint_words: str | None, signatures: Signat
 def warning(trust: Trust, now_s: int) -> str | None:
     """Return a sentence where the document has expired or soon will."""
     if now_s > trust.expires:
-        return f"trust version {trust.version} EXPIRED on {_date(trust.expires)}: nothing can be approved under it"
+        when = moment_text(trust.expires)
+        return f"trust version {trust.version} EXPIRED on {when}: nothing can be approved under it"
     if trust.expires - now_s <= EXPIRES_SOON_S:
         left = _remaining(trust, now_s)
         return f"trust version {trust.version} expires {left}: its owners make the next one (ispcloud trust next)"
@@ -57,10 +58,6 @@ def warning(trust: Trust, now_s: int) -> str | None:
 def signatures_text(signatures: Signatures) -> str:
     """Return how the signatures stand, one line for each root."""
     return "\n".join(f"  {line}" for line in _signatures(signatures))
-
-
-def _date(at_s: int) -> str:
-    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _remaining(trust: Trust, now_s: int) -> str:

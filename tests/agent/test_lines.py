@@ -89,7 +89,7 @@ async def test_three_subscribers_ask(tmp_path: Path, world: World, monkeypatch: 
         began_s = await evening(at.agent)
 
         def clock(after_s: int) -> str:
-            return time.strftime("%H:%M", time.localtime(began_s + after_s))
+            return time.strftime("%H:%M %Z", time.localtime(began_s + after_s))
 
         await at.agent.daemon.api.parts.lines.outages(0)
         dark = row((await at.type("subscriber", "show", "C-1/home")).lines, "line")
@@ -174,7 +174,7 @@ async def test_a_devices_page_has_its_readings(tmp_path: Path, world: World, mon
         await store.run(RecordEvent(event))
 
         def clock(after_s: int) -> str:
-            return time.strftime("%H:%M", time.localtime(began_s + after_s))
+            return time.strftime("%H:%M %Z", time.localtime(began_s + after_s))
 
         page = json.loads((await at.type("device", "show", "olt-1", "--json")).out)["lines"]
         parts = {one["key"]: one for one in page["parts"]}
@@ -212,7 +212,7 @@ async def test_a_credential_that_no_device_answers_to_is_told_everywhere(
             await store.run(RecordDeviceReading(DeviceReading(target, now_s - 900)))
             for ago_s in (600, 300):
                 await store.run(RecordUnread(target, "unreachable, or wrong secret", now_s - ago_s, silent=True))
-        since = time.strftime("%H:%M", time.localtime(now_s - 600))
+        since = time.strftime("%H:%M %Z", time.localtime(now_s - 600))
         told = "all 4 devices with credential lab are silent"
         assert f"{told} since {since}: was it changed?" in (await at.type("outage")).out
         assert any(told in problem for problem in overview(at.agent.daemon.api.parts).problems)

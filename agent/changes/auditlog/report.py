@@ -11,7 +11,6 @@ import sqlite3
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -23,6 +22,7 @@ from agent.model import ItemState, ReasonChange, SuspensionReason
 from agent.reasons import ItemReason, ProofReason
 from agent.services.verbs import stays_suspended
 from agent.store.vault import Vault
+from trust.moments import day_text, local
 
 ERASED: Final = "(erased)"
 """The tariff of an item of an erased subscriber: its document cannot be opened any more."""
@@ -80,7 +80,7 @@ async def report(
     last: tuple[bytes, int] = (b"", 0)
     while rows := reader.execute(query, (*last, *args, _SLICE)).fetchall():
         for r in rows:
-            day = f"{datetime.fromtimestamp(r['at_s'], UTC).astimezone(zone):%Y-%m-%d}" if "day" in by else ""
+            day = day_text(local(r["at_s"], zone)) if "day" in by else ""
             tariff = _shown(vault, r).get("tariff", "") if "tariff" in by else ""
             found.setdefault((day, tariff), Counter())[_column(vault, r)] += 1
         last = (bytes(rows[-1]["plan_id"]), rows[-1]["n"])

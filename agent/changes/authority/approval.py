@@ -18,7 +18,7 @@ from agent.changes.journal import commands, plans
 from agent.changes.journal.audit import Json, Recorder
 from agent.changes.journal.commands import Kept, PlanRow, kept_approvals, plan_row
 from agent.changes.journal.machine import Gate
-from agent.changes.journal.moments import SendWindow, moment_text, send_window
+from agent.changes.journal.moments import SendWindow, send_window
 from agent.changes.journal.request import RequestError
 from agent.changes.journal.signing import Signer
 from agent.changes.journal.trust_state import (
@@ -43,6 +43,7 @@ from trust.document import ED25519, Person, Trust
 from trust.envelope import Envelope
 from trust.errors import Reason, RefusedError, TrustError
 from trust.leaf import STATEMENT, LeafKind
+from trust.moments import moment_text
 from trust.policy import Window
 from trust.statements import (
     Approval,
@@ -471,7 +472,7 @@ class Approvals:
         if self._paused is None:
             self._paused = pauses.paused(self._store.query)
         if (paused := self._paused.get(row.plan_id)) is not None:
-            at, until = (moment_text(s, now_s, self._timezone) for s in (paused.at_s, row.run_until.wall_s))
+            at, until = (moment_text(s, self._timezone, now_s) for s in (paused.at_s, row.run_until.wall_s))
             how = f"ispagent change resume {row.short}"
             text = f"paused by {paused.by} at {at}: {how}; what is not sent by {until} never will be"
             return SendWindow(None, text, RefusalReason.PAUSED)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import cast
 
 import trio
@@ -25,6 +24,7 @@ from agent.model import ABSENT, Address, Direction, Effect, ItemState, Seen, Ste
 from agent.reasons import ItemReason, ProofReason, RefusalReason, TargetReason
 from agent.runtime.notifier import Notifier
 from agent.store.errors import RefusedCommandError
+from trust.moments import moment_text
 from trust.policy import Action
 
 S = ItemState
@@ -313,7 +313,7 @@ class ItemRun:
         go_on = self._clock.boot_s() + patience_s
         since_s = self._clock.wall_s()
         while (busy := await session.busy()) is not None and self._tickets.wanted(self._item):
-            self._steps.spared = f"since {datetime.fromtimestamp(since_s, UTC):%Y-%m-%d %H:%M:%S} UTC: {busy.detail}"
+            self._steps.spared = f"since {moment_text(since_s, seconds=True)}: {busy.detail}"
             await self._steps.say()
             if arrives and hung_up(busy.reason) and self._steps.nothing_sent():
                 return AWAY

@@ -1,18 +1,17 @@
-"""Moments and windows as people read them, in the operator's own time zone. Pure."""
+"""Windows as people read them, in the operator's own time zone. Pure. Moments: `trust/moments.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from agent.reasons import RefusalReason
+from trust.moments import local, zone_name
 from trust.policy import Window, minutes_until_open
 
 DAY_MINUTES = 24 * 60
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 """Not `strftime`'s: those are of the machine's language."""
 
 
@@ -51,24 +50,14 @@ def send_window(windows: tuple[Window, ...], now_s: float, until_s: float, zone:
 
 def weekday_text(unix_s: float, zone: ZoneInfo) -> str:
     """Return a moment of the coming week for people: `Sun 02:00 EAT`."""
-    at = datetime.fromtimestamp(unix_s, UTC).astimezone(zone)
-    return f"{_DAYS[at.weekday()]} {at:%H:%M} {_zone_name(at)}"
+    at = local(unix_s, zone)
+    return f"{_DAYS[at.weekday()]} {_hour(at.hour * 60 + at.minute)} {zone_name(at)}"
 
 
 def minute_of_week(unix_s: float, zone: ZoneInfo) -> int:
     """Return a moment as policy windows count: minutes since Monday 00:00 on the operator's clock."""
-    local = datetime.fromtimestamp(unix_s, UTC).astimezone(zone)
-    return local.weekday() * DAY_MINUTES + local.hour * 60 + local.minute
-
-
-def moment_text(unix_s: float, now_s: float, zone: ZoneInfo) -> str:
-    """Return a moment for people, with the zone's name, and its date when that is not today's.
-
-    `02:32 EAT on 26 Nov`; of a zone without a name of its own `23:10 UTC-03`.
-    """
-    at, now = (datetime.fromtimestamp(s, UTC).astimezone(zone) for s in (unix_s, now_s))
-    day = "" if at.date() == now.date() else f" on {at.day} {_MONTHS[at.month - 1]}"
-    return f"{at:%H:%M} {_zone_name(at)}{day}"
+    at = local(unix_s, zone)
+    return at.weekday() * DAY_MINUTES + at.hour * 60 + at.minute
 
 
 def windows_text(windows: Sequence[Window], now_s: float, zone: ZoneInfo) -> str:
@@ -83,13 +72,8 @@ def windows_text(windows: Sequence[Window], now_s: float, zone: ZoneInfo) -> str
             longer.append(f"{_DAYS[day]} {_hour(start)}-{_DAYS[last]} {_hour(end + 1)}")
     if not days and not longer:
         return "never" if windows else ""
-    name = _zone_name(datetime.fromtimestamp(now_s, UTC).astimezone(zone))
+    name = zone_name(local(now_s, zone))
     return ", ".join([*(f"{_days(of)} {hours}" for hours, of in days.items()), *longer]) + f" {name}"
-
-
-def _zone_name(at: datetime) -> str:
-    name = at.tzname() or "UTC"
-    return f"UTC{name}" if name[0] in "+-" else name
 
 
 def _hour(minute: int) -> str:

@@ -10,7 +10,6 @@ import itertools
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from agent.changes.engine.apply import place_of
@@ -19,7 +18,7 @@ from agent.changes.engine.steps import guard_problem
 from agent.changes.journal import budget, machine
 from agent.changes.journal.audit import Recorder, subject_of
 from agent.changes.journal.commands import Deadline, NewItem, SavePlan
-from agent.changes.journal.moments import moment_text, windows_text
+from agent.changes.journal.moments import windows_text
 from agent.changes.journal.request import PORT, Ask, Request, RequestError
 from agent.changes.journal.trust_state import Pinned, policy_for
 from agent.changes.planning.start import StartTimes, start_times
@@ -67,6 +66,7 @@ from trust import envelope as envelopes
 from trust.document import UNKNOWN, Trust
 from trust.items import encode_head, encode_item, guard_of, items_root
 from trust.keys import SigningKey
+from trust.moments import moment_text
 from trust.policy import (
     LOW_ITEMS_MAX,
     OWN_REVERT_S,
@@ -488,18 +488,15 @@ class Previewer:
             part=part_of(item),
         )
 
-    def _local(self, unix_s: float) -> str:
-        return datetime.fromtimestamp(unix_s, UTC).astimezone(self.timezone).strftime("%H:%M")
-
     def _times(self, policy: PolicyClass, start: StartTimes, run_until: int) -> Mapping[str, str]:
         """Return a preview's text on a plan's times, in unix minutes, on the operator's own clock."""
         now_s, zone = self.clock.wall_s(), self.timezone
         return {
-            "asked_at": self._local(now_s),
-            "until": moment_text(start.by * 60, now_s, zone),
-            "ends": moment_text(run_until * 60, now_s, zone),
+            "asked_at": moment_text(now_s, zone, now_s),
+            "until": moment_text(start.by * 60, zone, now_s),
+            "ends": moment_text(run_until * 60, zone, now_s),
             "window": windows_text(policy.windows, now_s, zone),
-            "turn": moment_text(start.first_s, now_s, zone) if start.first_s >= now_s + 60 else "",
+            "turn": moment_text(start.first_s, zone, now_s) if start.first_s >= now_s + 60 else "",
         }
 
     def _head(

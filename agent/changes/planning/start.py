@@ -9,8 +9,9 @@ import math
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from agent.changes.journal.moments import minute_of_week, moment_text, windows_text
+from agent.changes.journal.moments import minute_of_week, windows_text
 from agent.changes.journal.request import RequestError
+from trust.moments import moment_text
 from trust.policy import PolicyClass, minutes_until_open
 
 
@@ -43,7 +44,7 @@ def start_times(policy: PolicyClass, made_s: float, ttl_s: int, turn_s: float | 
     if turn_s >= counts_until:
         raise RequestError(
             f"policy: class {name} may change {policy.budget_per_hour} services an hour, and so many wait that this"
-            f" could start at {moment_text(turn_s, made_s, zone)} only; approvals count for"
+            f" could start at {moment_text(turn_s, zone, made_s)} only; approvals count for"
             f" {policy.max_ttl_s // 60} min: ask again later",
             refused=True,
         )
@@ -53,10 +54,10 @@ def start_times(policy: PolicyClass, made_s: float, ttl_s: int, turn_s: float | 
         raise RequestError(f"policy: class {name} never starts: its windows hold no minute", refused=True)
     opens_s = first_s if closed == 0 else (first_s // 60 + closed) * 60
     if opens_s >= by_s:
-        ask_from = moment_text(opens_s - ttl_s + 60, made_s, zone)
+        ask_from = moment_text(opens_s - ttl_s + 60, zone, made_s)
         raise RequestError(
             f"policy: class {name} starts only {windows_text(policy.windows, made_s, zone)}, and this would have to"
-            f" start by {moment_text(by_s, made_s, zone)}: ask from {ask_from} on",
+            f" start by {moment_text(by_s, zone, made_s)}: ask from {ask_from} on",
             refused=True,
         )
     return StartTimes(opens_s, int(made_s) // 60 + math.ceil((by_s - made_s) / 60))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
@@ -38,6 +37,7 @@ from agent.connectors.snmp.usm import EngineTime
 from agent.connectors.snmp.values import Oid, Value
 from agent.line_model.reading import DeviceReading
 from agent.reasons import AnyReason, TargetReason
+from trust.moments import moment_text
 
 SYS_DESCR: Final = values.oid("1.3.6.1.2.1.1.1.0")
 SYS_OBJECT_ID: Final = values.oid("1.3.6.1.2.1.1.2.0")
@@ -80,7 +80,7 @@ class _Skipped:
 
     def since(self) -> str:
         """Return the time since when it was not read, for people."""
-        return f"{datetime.fromtimestamp(self.since_s, UTC):%Y-%m-%d %H:%M} UTC"
+        return moment_text(self.since_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ BEHIND = "behind core 1 · 61 subscribers"
 
 
 def at(seconds_ago: int) -> str:
-    return datetime.fromtimestamp(NOW_S - seconds_ago).astimezone().strftime("%H:%M")
+    return datetime.fromtimestamp(NOW_S - seconds_ago).astimezone().strftime("%H:%M %Z")
 
 
 def device(**fields: Any) -> dict[str, Any]:

@@ -293,16 +293,16 @@ def test_a_list_that_was_imported_by_hand_tells_no_evidence_beside_a_source() ->
 @pytest.mark.parametrize(
     ("balance", "due", "paid_at", "says"),
     [
-        ("34.00", "2026-10-03", "", f"34.00 due 2026-10-03, 12 days late, as of {AS_OF}"),
-        ("34.00", "2026-10-14", "", f"34.00 due 2026-10-14, 1 day late, as of {AS_OF}"),
-        ("34.00", "2026-10-15", "", f"34.00 due 2026-10-15, due today, as of {AS_OF}"),
-        ("34.00", "2026-10-17", "", f"34.00 due 2026-10-17, in 2 days, as of {AS_OF}"),
-        ("34.00", "", "2026-09-01", f"34.00, last paid 2026-09-01, as of {AS_OF}"),
+        ("34.00", "2026-10-03", "", "34.00 due 2026-10-03, 12 days late, as of 2026-10-15 09:00 UTC"),
+        ("34.00", "2026-10-14", "", "34.00 due 2026-10-14, 1 day late, as of 2026-10-15 09:00 UTC"),
+        ("34.00", "2026-10-15", "", "34.00 due 2026-10-15, due today, as of 2026-10-15 09:00 UTC"),
+        ("34.00", "2026-10-17", "", "34.00 due 2026-10-17, in 2 days, as of 2026-10-15 09:00 UTC"),
+        ("34.00", "", "2026-09-01", "34.00, last paid 2026-09-01, as of 2026-10-15 09:00 UTC"),
         (
             "0.00",
             "2026-10-03",
             "2026-10-05T01:00:00+01:00",
-            f"balance 0.00, last paid 2026-10-05T00:00:00Z, as of {AS_OF}",
+            "balance 0.00, last paid 2026-10-05 00:00 UTC, as of 2026-10-15 09:00 UTC",
         ),
     ],
 )
@@ -313,7 +313,7 @@ def test_describe(balance: str, due: str, paid_at: str, says: str) -> None:
 def test_describe_more() -> None:
     two = (OpenInvoice("A", date(2026, 10, 3), Decimal(30)), OpenInvoice("B", date(2026, 11, 3), Decimal(30)))
     many = billing("60", invoices=two, currency="KES", source="main")
-    assert describe(many) == f"30 of 60 KES overdue due 2026-10-03, 12 days late, as of {AS_OF}"
+    assert describe(many) == "30 of 60 KES overdue due 2026-10-03, 12 days late, as of 2026-10-15 09:00 UTC"
     assert describe(billing("0", as_of="2026-10-15")) == "balance 0, as of 2026-10-15"
     by_hand = describe(billing("0", source=BY_HAND, author="maria"))
     assert by_hand.endswith(", imported by hand by maria")

@@ -13,7 +13,7 @@ import trio
 
 from agent.changes.journal import plans
 from agent.changes.journal.commands import PlanRow
-from agent.changes.journal.moments import moment_text, windows_text
+from agent.changes.journal.moments import windows_text
 from agent.changes.journal.request import RequestError
 from agent.changes.planning import preview
 from agent.changes.planning.preview import Scope, ring_waves
@@ -27,23 +27,6 @@ from trust import chance, short_id
 from trust.policy import Action, Window, daily, in_windows
 
 NOW_S = datetime(2026, 11, 25, 20, 30, tzinfo=UTC).timestamp()
-HOUR = 3600
-
-
-@pytest.mark.parametrize(
-    ("zone", "after_s", "says"),
-    [
-        ("UTC", 0, "20:30 UTC"),
-        ("UTC", 6 * HOUR, "02:30 UTC on 26 Nov"),
-        ("Africa/Nairobi", 0, "23:30 EAT"),
-        ("Africa/Nairobi", HOUR, "00:30 EAT on 26 Nov"),
-        ("America/Sao_Paulo", HOUR, "18:30 UTC-03"),
-        ("Asia/Kathmandu", 0, "02:15 UTC+0545"),
-        ("UTC", 40 * 24 * HOUR, "20:30 UTC on 4 Jan"),
-    ],
-)
-def test_a_moment_has_its_zone_and_its_date_where_that_is_not_today(zone: str, after_s: int, says: str) -> None:
-    assert moment_text(NOW_S + after_s, NOW_S, ZoneInfo(zone)) == says
 
 
 @pytest.mark.parametrize(

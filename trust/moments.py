@@ -1,0 +1,67 @@
+"""How moments are written: one form for people, one for programs. Pure, but for the machine's own time zone.
+
+* People read `14:05 EAT` of today and `2026-11-26 14:05 EAT` of any other day: on the operator's clock where the agent
+  writes the text, on the machine's own where a command prints it. The zone is always named, since people in two places
+  read one page. Evidence is in UTC for everybody: it is compared word by word.
+* Programs read RFC 3339 in UTC, `2026-11-26T11:05:00Z`.
+* Columns of a list have no room for a zone: `agent/cli/when.py` has their form.
+
+`tests/repo/test_moments.py` finds any other place that formats one; protocols and files that prescribe a form may.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, tzinfo
+from typing import Final
+
+LATEST_S: Final = 253_402_300_799
+"""The end of the year 9999, unix seconds; a later moment is shown as its number."""
+
+
+def local(unix_s: float, zone: tzinfo | None = None) -> datetime:
+    """Return a moment on the clock of a zone.
+
+    Args:
+        unix_s: unix seconds.
+        zone: None: the machine's own.
+
+    Raises:
+        ValueError: it is none of the years 1 to 9999.
+    """
+    try:
+        return datetime.fromtimestamp(unix_s, UTC).astimezone(zone)
+    except (OverflowError, OSError) as err:
+        raise ValueError(f"expected a moment of the years 1 to 9999, got {unix_s} s") from err
+
+
+def moment_text(unix_s: float, zone: tzinfo | None = None, now_s: float | None = None, *, seconds: bool = False) -> str:
+    """Return a moment for people: `14:05 EAT` where it is of the same day as `now_s`, else `2026-11-26 14:05 EAT`.
+
+    Args:
+        unix_s: unix seconds.
+        zone: of the reader; None: the machine's own.
+        now_s: the time, unix seconds; None: the date is always given.
+        seconds: give them, too.
+    """
+    try:
+        at = local(unix_s, zone)
+    except ValueError:
+        return f"{unix_s:.0f} s since 1970"
+    today = now_s is not None and at.date() == local(now_s, zone).date()
+    return f"{'' if today else f'{day_text(at)} '}{at:{'%H:%M:%S' if seconds else '%H:%M'}} {zone_name(at)}"
+
+
+def day_text(at: datetime) -> str:
+    """Return the day of a moment: `2026-11-26`."""
+    return f"{at.year:04}-{at.month:02}-{at.day:02}"  # `%Y` leaves out zeros before years below 1000
+
+
+def zone_name(at: datetime) -> str:
+    """Return the name of a moment's zone: `EAT`; of a zone without a name `UTC-03`."""
+    name = at.tzname() or "UTC"
+    return f"UTC{name}" if name[0] in "+-" else name
+
+
+def rfc3339(unix_s: float) -> str:
+    """Return a moment for programs, to the second: `2026-11-26T11:05:00Z` (RFC 3339 section 5.6)."""
+    return f"{local(int(unix_s), UTC):%Y-%m-%dT%H:%M:%S}Z"
