@@ -11,7 +11,7 @@ import enum
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from trust.moments import moment_text
+from trust.moments import LATEST_S, moment_text
 from trust.terminal import neutralize
 
 
@@ -159,7 +159,7 @@ def _rows(matrix: Matrix, tried_only: bool) -> Iterator[MatrixRow]:
                 software=neutralize(model.software),
                 workflow=cell.workflow.value,
                 state=_state(cell),
-                last="" if cell.last is None else moment_text(cell.last.at_s),
+                last=moment_text(cell.last.at_s) if cell.last is not None and 0 <= cell.last.at_s <= LATEST_S else "",
                 detail="" if cell.last is None else neutralize(cell.last.detail),
             )
 

@@ -8,9 +8,9 @@ import pytest
 import typer
 
 from agent.cli import local
-from agent.cli.when import when_text
+from agent.cli.when import said
 
-AT = when_text(1_767_225_600).strip()
+AT = said(1_767_225_600).strip()
 FOUND = {
     "condition": "fine",
     "problems": [],

@@ -18,6 +18,7 @@ from agent.cpe_model.matrix import (
     WorkflowResult,
     render,
 )
+from trust.moments import moment_text
 
 HG = Model("00259E", "HG8245H", "V3R017C10S115")
 HG_OLD = Model("00259E", "HG8245H", "V3R016C00S100")
@@ -60,11 +61,11 @@ def test_the_states_of_a_cell() -> None:
     ]  # fmt: skip
     assert render(matrix, tried_only=True) == (
         MatrixRow(
-            "00259E", "HG8245H", HG.software, "reboot", "mixed: 2 proven, 1 failed, last failed", "2025-11-25 12:00",
+            "00259E", "HG8245H", HG.software, "reboot", "mixed: 2 proven, 1 failed, last failed", moment_text(NOON),
             "no boot within 600 s"),
-        MatrixRow("00259E", "HG8245H", HG.software, "firmware", "failed (1)", "2025-11-25 12:00",
+        MatrixRow("00259E", "HG8245H", HG.software, "firmware", "failed (1)", moment_text(NOON),
             "SoftwareVersion is as before"),
-        MatrixRow("00259E", "HG8245H", HG.software, "ping", "proven (2)", "2025-11-25 12:00", "4 of 4"),
+        MatrixRow("00259E", "HG8245H", HG.software, "ping", "proven (2)", moment_text(NOON), "4 of 4"),
     )  # fmt: skip
 
 

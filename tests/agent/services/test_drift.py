@@ -130,7 +130,7 @@ def test_a_suspension_that_is_gone_names_its_author_and_asks() -> None:
     assert (one.subject, one.where, one.read_s) == ("C-1/home", "radius/main", 1000)
     assert (one.wanted, one.reads) == ("suspended for debt", "full service at the next login")
     assert one.known == (
-        "network differs from the recorded suspension for debt of 2026-01-01 03:00 by maria (change K7QF2)"
+        "network differs from the recorded suspension for debt of 2026-01-01 03:00 EAT by maria (change K7QF2)"
     )
     assert [command for command, _ in one.asks] == [
         "ispagent change suspend C-1/home --reason debt",
