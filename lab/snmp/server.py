@@ -27,7 +27,8 @@ from lab.snmp.recording import SUFFIX, read_recording
 from lab.snmp.usm import USERS, User
 
 Address = tuple[str, int]
-_TICK_S: Final = 0.05
+TICK_S = 0.05
+"""How often due work is looked for, seconds."""
 _NO_FAULTS: Final = Faults()
 _OTHER_ADDRESS: Final = "127.77.255.254"
 _PORT_TRIES: Final = 20
@@ -142,8 +143,8 @@ async def open_snmp_lab(
         nursery = await stack.enter_async_context(trio.open_nursery())
         stack.callback(nursery.cancel_scope.cancel)
         groups = [devices] if layout is Layout.SHARED else [[device] for device in devices]
-        for group, plain in zip(groups, _bound(len(groups), layout, host, port), strict=True):
-            udp = stack.enter_context(trio.socket.from_stdlib_socket(plain))
+        for group, bound in zip(groups, await _bound(len(groups), layout, host, port), strict=True):
+            udp = stack.enter_context(bound)
             at: Address = udp.getsockname()[:2]
             for device in group:
                 lab.put(device.name, at)
@@ -153,37 +154,37 @@ async def open_snmp_lab(
         yield lab
 
 
-def _bound(count: int, layout: Layout, host: str, port: int) -> list[socket.socket]:
+async def _bound(count: int, layout: Layout, host: str, port: int) -> list[trio.socket.SocketType]:
     """Return bound sockets: of `ADDRESSES` all on one port, another free one where somebody has it already."""
     if layout is not Layout.ADDRESSES:
         ports = [port] * count if not port or count == 1 else list(range(port, port + count))
-        return _bind_all([(host, p) for p in ports])
+        return await _bind_all([(host, p) for p in ports])
     hosts = [f"127.77.{n // 250}.{n % 250 + 1}" for n in range(count)]
     for n in range(_PORT_TRIES):
-        free = port or _free_port(hosts[0])
+        free = port or await _free_port(hosts[0])
         try:
-            return _bind_all([(h, free) for h in hosts])
+            return await _bind_all([(h, free) for h in hosts])
         except OSError as err:
             if port or err.errno != errno.EADDRINUSE or n == _PORT_TRIES - 1:
                 raise
     return []
 
 
-def _free_port(host: str) -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-        udp.bind((host, 0))
+async def _free_port(host: str) -> int:
+    with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        await udp.bind((host, 0))
         return int(udp.getsockname()[1])
 
 
-def _bind_all(places: list[Address]) -> list[socket.socket]:
-    sockets: list[socket.socket] = []
+async def _bind_all(places: list[Address]) -> list[trio.socket.SocketType]:
+    sockets: list[trio.socket.SocketType] = []
     try:
         for place in places:
-            udp = socket.socket(socket.AF_INET6 if ":" in place[0] else socket.AF_INET, socket.SOCK_DGRAM)
+            udp = trio.socket.socket(socket.AF_INET6 if ":" in place[0] else socket.AF_INET, socket.SOCK_DGRAM)
             sockets.append(udp)
             udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-            udp.bind(place)
-    except OSError:
+            await udp.bind(place)
+    except BaseException:
         for udp in sockets:
             udp.close()
         raise
@@ -195,7 +196,7 @@ async def _tick(devices: list[Device]) -> None:
     while True:
         for device in devices:
             device.run_due()
-        await trio.sleep(_TICK_S)
+        await trio.sleep(TICK_S)
 
 
 class _Endpoint:

@@ -12,6 +12,7 @@ from tests.sim.parts.cpe import CpePart
 from tests.sim.parts.disk import DiskPart
 from tests.sim.parts.radius import RadiusPart
 from tests.sim.parts.routers import RouterPart
+from tests.sim.parts.snmp import SnmpPart
 from tests.sim.parts.sql import SqlPart
 
 PARTS: Final[tuple[type[Part], ...]] = (
@@ -23,5 +24,6 @@ PARTS: Final[tuple[type[Part], ...]] = (
     BillingPart,
     DiskPart,
     ClockPart,
+    SnmpPart,
 )
 """Each class is one part. What it needs of others it finds by `World.part`: a part may need those before it."""

@@ -13,6 +13,7 @@ from typing import Any
 from unittest import mock
 
 import trio
+import trio._path as paths
 
 from tests.sim.sockets import PROCESS
 
@@ -67,5 +68,6 @@ def inline_threads(pace: ThreadPace) -> Iterator[None]:
             process.check_alive()
         return done
 
-    with mock.patch.object(trio.to_thread, "run_sync", run_sync):
+    # trio.Path has the function by a name of its own
+    with mock.patch.object(trio.to_thread, "run_sync", run_sync), mock.patch.object(paths, "run_sync", run_sync):
         yield

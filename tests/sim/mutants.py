@@ -329,6 +329,46 @@ MUTANTS: Final = (
         "a clock that was set by much is noticed, and halts nothing",
         "clock-stepped",
     ),
+    Mutant(
+        "port-is-left-without-power",
+        "agent/connectors/snmp/port_session.py",
+        "self._parse(ticket.do.address).what != CYCLE:\n            return\n        await self.settle()\n",
+        "self._parse(ticket.do.address):\n            return\n        await self.settle()\n",
+        "a port whose power cycle a crash cut short is not switched on again",
+        "agent-killed,snmp-flaps",
+    ),
+    Mutant(
+        "port-is-not-compared",
+        "agent/connectors/snmp/port_session.py",
+        "            if observed[write.address].value != write.before.value:\n",
+        "            if False:\n",
+        "a port is written although another administrator changed it since the preview",
+        "snmp-staff",
+    ),
+    Mutant(
+        "community-proves",
+        "agent/connectors/snmp/notifications.py",
+        "        return _notification(message.pdu, answer, authenticated=False)\n",
+        "        return _notification(message.pdu, answer, authenticated=True)\n",
+        "a trap that anybody may have sent changes the state of a port",
+        "snmp-traps-forged",
+    ),
+    Mutant(
+        "own-way-is-cut",
+        "agent/connectors/snmp/port_ways.py",
+        "        if index in where:\n",
+        "        if False:\n",
+        "a port is switched off by which the agent reaches the switch",
+        "snmp-way-moves",
+    ),
+    Mutant(
+        "counter-is-guessed",
+        "agent/line_model/rates.py",
+        "            if most is not None and most * seconds > WRAP:\n",
+        "            if False:\n",
+        "a 32-bit counter that was cleared is taken for one that wrapped",
+        "snmp-wraps",
+    ),
 )
 
 

@@ -1,0 +1,186 @@
+"""Judges changes of ports, and what is said of them, by the switches' own record. It imports nothing of the agent.
+
+| rule | what must hold |
+|---|---|
+| `claim` | of its port, what is said of a step was true between its announcement and its leaf |
+| `uplink` | no port is cut by which the agent reached its switch all the time since the step was announced |
+| `blind` | a value is written only where the one of the preview stood at some instant since the step was announced |
+| `left-off` | at the end every port feeds power that a cycle switched off |
+| `rate` | no rate is kept of a port that is far above its traffic, as where a counter wrapped or was cleared |
+| `told` | a state of a port that comes on record was true at some instant shortly before; at rest each is true |
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.sim.judge import Evidence, Verdict
+from tests.sim.parts.snmp_device import RATE_BPS, WatchedSwitch
+
+if TYPE_CHECKING:
+    from tests.sim.parts.snmp import SnmpPart
+
+NOTHING_SENT: Final = frozenset({"expired", "drifted", "session-ended"})
+TOLD_S: Final = 100.0
+"""How old a reading may be when its result comes on record: a poll may take a minute, and is looked at every 7 s."""
+MOST: Final = 5
+"""How many times its traffic a rate may be: of two polls a second apart one may wait a second for its counters."""
+WORDS: Final = {"up": True, "down": False, "disabled": False}
+"""The agent's words for the state of a port, and whether it then carries traffic."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortStep:
+    """A step on a port as the log has it. `about`, `outcome`: trio's time; None: it has no outcome."""
+
+    plan: str
+    item: int
+    n: int
+    direction: str
+    attempt: int
+    about: float
+    outcome: float | None
+    switch: str
+    port: str
+    what: str
+    before: Any
+    after: str
+    verdict: str
+    reason: str
+    detail: str
+    seq: int
+
+    @property
+    def subject(self) -> str:
+        """Return the port as deeds name it."""
+        return f"{self.switch}/{self.port}"
+
+
+def steps_of(log: sqlite3.Connection, at_of: Callable[[int], float]) -> list[PortStep]:
+    """Return the steps on ports in the log. `at_of`: when a leaf was seen, whatever the agent's clock said."""
+    found = log.execute(
+        "SELECT plan_id, item, n, direction, attempt, about_seq, outcome_seq, do, verdict, reason, detail FROM step"
+        " ORDER BY about_seq"
+    )
+    steps = []
+    for plan, item, n, way, attempt, about, outcome, text, verdict, reason, detail in found:
+        do = json.loads(text)
+        write = do if isinstance(do, dict) else do[0]
+        words = write["address"].split("/")
+        if words[0] != "snmp":
+            continue
+        before, after = (
+            (None, "") if isinstance(do, dict) else (_field(write["before"]["value"]), _field(write["after"]))
+        )
+        over = None if outcome is None else at_of(outcome)
+        rest = (words[1], words[3], words[4], before, after or "", verdict or "", reason or "", detail or "")
+        steps.append(PortStep(plan.hex(), item, n, way, attempt, at_of(about), over, *rest, outcome or about))
+    return steps
+
+
+def _field(value: Any) -> str | None:
+    return str(next(iter(value.values()))) if isinstance(value, dict) and value else None
+
+
+def judge(
+    evidence: Evidence, part: SnmpPart, log: sqlite3.Connection, at_of: Callable[[int], float]
+) -> Iterable[Verdict]:
+    """Return everything that must not be."""
+    steps = steps_of(log, at_of)
+    first: dict[tuple[str, int, int, str], float] = {}
+    for step in steps:
+        since = first.setdefault((step.plan, step.item, step.n, step.direction), step.about)
+        if step.outcome is not None and (why := _outcome(step, part.switches[step.switch], since)):
+            said = f"step {step.plan[:6]}/{step.item}.{step.n}{step.direction[0]}#{step.attempt}"
+            told = f"{said} ({step.what} {step.after}): {step.verdict} {step.reason} {step.detail}".strip()
+            yield Verdict("claim", step.outcome, step.subject, told, why, step.seq)
+    yield from _cuts(part, steps)
+    yield from _left_off(evidence, part)
+    yield from _told(evidence, part)
+    for (name, port), rate in part.rates.items():
+        if rate > MOST * RATE_BPS:
+            said = f"a rate of {rate / 1e6:.0f} Mbit/s is kept, and it never carried more than {RATE_BPS / 1e6:.0f}"
+            yield Verdict("rate", evidence.ended_at, f"{name}/{port}", said)
+
+
+def _outcome(step: PortStep, switch: WatchedSwitch, since: float) -> str:
+    """Return what is false about a step's outcome; "": nothing."""
+    until = step.outcome or 0.0
+    sent = [one for one in switch.sent if one.port == step.port and step.about <= one.at <= until]
+    if step.what == "power-cycle":
+        power = [(state.at, state.power) for state in switch.during(step.port, since, until)]
+        off = [at for at, on in power if on is False]
+        if step.verdict == "applied" and not (off and power[-1][1]):
+            return f"its power was {[on for _, on in power]}"
+        if step.verdict == "not-applied" and step.reason in NOTHING_SENT and any(one.what == "power" for one in sent):
+            return "its power was switched"
+        return ""
+    sent = [one for one in sent if one.what == step.what]
+    had = [state.reads(step.what) for state in switch.during(step.port, step.about, until)]
+    if step.verdict == "applied" and step.after not in had:
+        return f"it read {had} all the time"
+    if step.verdict == "not-applied" and step.reason in NOTHING_SENT and sent:
+        return f"a SET brought {sent[0].value} at {sent[0].at:.1f}"
+    if step.verdict == "not-applied" and sent:
+        stood = [state.reads(step.what) for state in switch.during(step.port, sent[-1].at, until)]
+        if all(one == step.after for one in stood):
+            return f"a SET brought it at {sent[-1].at:.1f}, and it stood"
+    return ""
+
+
+def _cuts(part: SnmpPart, steps: Sequence[PortStep]) -> Iterable[Verdict]:
+    """Judge what each SET did at its instant, by the step that announced it."""
+    by_port: dict[str, list[PortStep]] = defaultdict(list)
+    for step in steps:
+        by_port[step.subject].append(step)
+    for name, switch in part.switches.items():
+        for sent in switch.sent:
+            what = "power-cycle" if sent.what == "power" else sent.what
+            subject = f"{name}/{sent.port}"
+            open_ = [
+                s
+                for s in by_port[subject]
+                if s.what == what and s.about <= sent.at <= (s.outcome if s.outcome is not None else float("inf"))
+            ]
+            cuts = sent.value in ("down", "off") and sent.what != "alias"
+            for step in open_:
+                if cuts and part.is_uplink(name, sent.port, step.about, sent.at):
+                    yield Verdict("uplink", sent.at, subject, f"{sent.what} {sent.value}: the agent's way led over it")
+                if what == "power-cycle":
+                    continue
+                if sent.value != step.after:
+                    said = f"a SET brought {sent.value}, and {step.after} was announced"
+                    yield Verdict("blind", sent.at, subject, said)
+                past = [one.reads(what) for one in switch.during(sent.port, step.about, sent.at)]
+                if step.before is not None and step.before not in past:
+                    said = f"{what} was written over {past}, and not over {step.before}"
+                    yield Verdict("blind", sent.at, subject, said)
+
+
+def _left_off(evidence: Evidence, part: SnmpPart) -> Iterable[Verdict]:
+    for name, switch in part.switches.items():
+        for port, past in switch.states.items():
+            if past[-1].power is False:
+                said = f"without power since {past[-1].at:.1f}, by a cycle"
+                yield Verdict("left-off", evidence.ended_at, f"{name}/{port}", said)
+
+
+def _told(evidence: Evidence, part: SnmpPart) -> Iterable[Verdict]:
+    for told in part.told:
+        up = WORDS.get(told.state)
+        if up is None:
+            continue
+        past = part.switches[told.switch].during(told.port, told.at - TOLD_S, told.at)
+        if not any(state.up is up for state in past):
+            said = f"on record as {told.state}, and it was not so for {TOLD_S:.0f} s"
+            yield Verdict("told", told.at, f"{told.switch}/{told.port}", said)
+    for (switch, port), state in part.true_at_rest.items():
+        word = part.told_at_rest.get((switch, port), "")
+        if WORDS.get(word) is not state.up:
+            said = f"on record as {word or 'nothing'} at rest"
+            yield Verdict("told", evidence.ended_at, f"{switch}/{port}", said, f"it is {'up' if state.up else 'down'}")

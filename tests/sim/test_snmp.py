@@ -1,0 +1,92 @@
+"""Switches in the simulated world: their record, the rules of judgment, and some seeds."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from trio.testing import MockClock
+
+from lab.snmp import values
+from tests.sim.all_parts import PARTS
+from tests.sim.faults import FAULTS
+from tests.sim.judge import Evidence
+from tests.sim.parts import snmp_rules
+from tests.sim.parts.snmp import SnmpPart, Told
+from tests.sim.parts.snmp_device import LEAF, MIDDLE, RATE_BPS, ROOT, UPLINK, WAY, make_switches
+from tests.sim.run import run_seed
+from tests.sim.witness import Seen
+
+WITH_SNMP = tuple(part for part in PARTS if part.name in ("radius", "snmp"))
+
+
+async def test_a_switch_takes_those_behind_it_along(autojump_clock: MockClock) -> None:
+    switches = make_switches(lambda: 1000.0)
+    assert all(switch.reachable() for switch in switches.values())
+    switches[ROOT].by_hand("ge-1", on=False)
+    assert [name for name, switch in switches.items() if switch.reachable()] == [ROOT]
+    assert not switches[MIDDLE].states[UPLINK][-1].up
+    switches[ROOT].by_hand("ge-1", on=True)
+    assert switches[LEAF].reachable()
+
+
+async def test_a_port_keeps_its_name_where_ports_are_numbered_anew(autojump_clock: MockClock) -> None:
+    switch = make_switches(lambda: 1000.0)[MIDDLE]
+    before = switch.index_of("ge-3")
+    switch.number_anew(100)
+    assert switch.index_of("ge-3") == before + 100
+    switch.writable["1.3.6.1.2.1.105.1.1.1.3"].wrote(f"1.{before + 100}", values.integer(2), 1000.0)
+    assert [(one.port, one.what, one.value) for one in switch.sent] == [("ge-3", "power", "off")]
+    assert switch.states["ge-3"][-1].power is False
+    assert not switch.states["ge-3"][-1].up
+
+
+async def test_the_root_is_reached_by_one_port_or_another(autojump_clock: MockClock) -> None:
+    part: Any = SnmpPart()
+    part.ways = [(0.0, WAY), (50.0, "ge-5"), (90.0, WAY)]
+    assert part.is_uplink(ROOT, WAY, 10, 40)
+    assert not part.is_uplink(ROOT, WAY, 10, 60), "it was another one meanwhile: nobody could know"
+    assert part.is_uplink(ROOT, "ge-5", 55, 60)
+    assert not part.is_uplink(ROOT, "ge-5", 100, 110)
+    assert part.is_uplink(LEAF, UPLINK, 0, 1)
+    assert not part.is_uplink(LEAF, "ge-2", 0, 1)
+
+
+async def rules_seen(**more: Any) -> list[str]:
+    """Return the rules that are broken by what is said, of switches to which nothing happens."""
+    told = {"told": [], "true_at_rest": {}, "told_at_rest": {}, "rates": {}, **more}
+    part: Any = SimpleNamespace(switches=make_switches(lambda: 1000.0), **told)
+    with closing(sqlite3.connect(":memory:")) as log:
+        log.execute("CREATE TABLE step (plan_id, item, n, direction, attempt, about_seq, outcome_seq, do, verdict,"
+                    " reason, detail)")  # fmt: skip
+        return [v.rule for v in snmp_rules.judge(Evidence(Seen(), {}, (), (), {}, "", 5000.0), part, log, float)]
+
+
+async def test_what_is_said_of_ports_is_judged(autojump_clock: MockClock) -> None:
+    assert await rules_seen(told=[Told(500.0, ROOT, "ge-2", "up")]) == []
+    assert await rules_seen(told=[Told(500.0, ROOT, "ge-2", "down")]) == ["told"]
+    assert await rules_seen(rates={(LEAF, "ge-3"): RATE_BPS * 1.0}) == []
+    assert await rules_seen(rates={(LEAF, "ge-3"): RATE_BPS * 7.0}) == ["rate"]
+
+
+@pytest.mark.parametrize(("seed", "faults"), [(1007, "snmp-way-moves agent-killed"), (1022, "snmp-wraps snmp-reboots")])
+def test_nothing_false_is_seen_of_ports(
+    seed: int, faults: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    drawn = [fault for fault in FAULTS if fault.name in faults.split()]
+    runs = []
+    for name in ("one", "two"):
+        place, lines = tmp_path / "w", list[str]()  # the same: a plan names the files of its configuration
+        place.mkdir()
+        told = run_seed(seed, place, faults=drawn, parts=WITH_SNMP, trace=lines.append)
+        place.rename(tmp_path / name)
+        assert not told.wrong, "\n".join([*(v.text() for v in told.wrong), *lines[-40:]])
+        assert any("> applied" in line and "snmp/" in line for line in lines)
+        runs.append((told.leaves_sha256, lines))
+    assert runs[0] == runs[1], "the same seed gives the same log"
