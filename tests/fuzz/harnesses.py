@@ -871,7 +871,7 @@ simple(
     message_pb2.Problem(refusal=message_pb2.REFUSAL_QUOTA).SerializeToString(),
     errors=(),
 )
-simple("desk.memory", memory.decode_untrusted, memory.encode(memory.Memory((), (), ())))
+simple("desk.memory", memory.decode_untrusted, memory.encode(memory.Memory((), ())))
 
 
 @harness("desk.draft")
