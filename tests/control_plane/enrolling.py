@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import secrets
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -113,20 +115,34 @@ class Cloud:
         return result
 
 
-def in_cloud(folder: Path, test: Callable[[Cloud], Coroutine[object, object, None]]) -> None:
-    """Run `test` with an open control plane."""
+async def with_cloud(folder: Path, test: Callable[[Cloud], Coroutine[object, object, None]]) -> None:
+    """Run a test with an open control plane."""
+    data = config.create(folder / "cloud", config_text(), NOW)
+    store = CloudStore(data.database)
+    operator = secrets.token_bytes(16)
+    clock = Clock()
+    auth = Auth(store, data.authority, lambda: clock.wall_s, lambda: clock.monotonic_s)
+    try:
+        await store.run(members.AddOperator(operator, "acme"))
+        await test(Cloud(data, store, auth, operator, clock))
+    finally:
+        auth.close()
+        store.close()
 
-    async def main() -> None:
-        data = config.create(folder / "cloud", config_text(), NOW)
-        store = CloudStore(data.database)
-        operator = secrets.token_bytes(16)
-        clock = Clock()
-        auth = Auth(store, data.authority, lambda: clock.wall_s, lambda: clock.monotonic_s)
-        try:
-            await store.run(members.AddOperator(operator, "acme"))
-            await test(Cloud(data, store, auth, operator, clock))
-        finally:
-            auth.close()
-            store.close()
 
-    asyncio.run(main())
+def in_cloud(test: Callable[..., Coroutine[object, object, None]]) -> Callable[..., None]:
+    """Make a test that runs on asyncio with an open control plane, `cloud`; pytest gives it the other arguments."""
+
+    wanted = inspect.signature(test).parameters
+
+    def run(tmp_path: Path, **given: object) -> None:
+        more = {**given, "tmp_path": tmp_path} if "tmp_path" in wanted else given
+        asyncio.run(with_cloud(tmp_path, partial(test, **more)))
+
+    folder = inspect.Parameter("tmp_path", inspect.Parameter.KEYWORD_ONLY)
+    others = [
+        p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for n, p in wanted.items() if n not in ("cloud", "tmp_path")
+    ]
+    run.__signature__ = inspect.Signature([folder, *others])  # type: ignore[attr-defined]  # pytest reads it
+    run.__name__, run.__doc__, run.__module__ = test.__name__, test.__doc__, test.__module__
+    return run

@@ -21,7 +21,7 @@ from control_plane.errors import BadTokenError, InputError, LocalFailureError, R
 from control_plane.members import Revoke
 from control_plane.store import CloudStore
 from tests.builders.age_files import Owner, needs_age
-from tests.control_plane.enrolling import NOW, Cloud, csr, in_cloud
+from tests.control_plane.enrolling import NOW, Cloud, csr, in_cloud, with_cloud
 
 PERSON = IdentityKind.PERSON
 OWNER = Owner()
@@ -43,7 +43,7 @@ def test_there_and_back(tmp_path: Path) -> None:
         token = await cloud.invite("joseph")
         backup.write(cloud.data, out, OWNER.recipients, NOW)
 
-    in_cloud(tmp_path, before)
+    asyncio.run(with_cloud(tmp_path, before))
     done = backup.restore(out, OWNER.identities, target)
     old = config.open_dir(tmp_path / "cloud")
 
@@ -75,49 +75,45 @@ def test_there_and_back(tmp_path: Path) -> None:
     asyncio.run(after())
 
 
-def test_a_backup_while_the_server_writes_is_one_moment(tmp_path: Path) -> None:
+@in_cloud
+async def test_a_backup_while_the_server_writes_is_one_moment(cloud: Cloud, tmp_path: Path) -> None:
     """Tokens are numbered as they are written: a copy holds the first so many, whole and without holes."""
 
-    async def test(cloud: Cloud) -> None:
-        async def write(number: int) -> None:
-            await cloud.store.run(members.Invite(cloud.operator, PERSON, f"p{number}", b"%032d" % number, NOW))
+    async def write(number: int) -> None:
+        await cloud.store.run(members.Invite(cloud.operator, PERSON, f"p{number}", b"%032d" % number, NOW))
 
-        async def copy(number: int) -> int:
-            out = tmp_path / f"backup-{number}"
-            await asyncio.to_thread(backup.write, cloud.data, out, OWNER.recipients, NOW)
-            target = tmp_path / f"copy-{number}.db"
-            target.write_bytes(clear(out)["cloud.db"])
-            with closing(sqlite3.connect(f"file:{target}?immutable=1", uri=True)) as con:
-                assert con.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
-                numbers = [int(bytes(r[0])) for r in con.execute("SELECT sha256 FROM token ORDER BY sha256")]
-            assert numbers == list(range(len(numbers)))
-            return len(numbers)
+    async def copy(number: int) -> int:
+        out = tmp_path / f"backup-{number}"
+        await asyncio.to_thread(backup.write, cloud.data, out, OWNER.recipients, NOW)
+        target = tmp_path / f"copy-{number}.db"
+        target.write_bytes(clear(out)["cloud.db"])
+        with closing(sqlite3.connect(f"file:{target}?immutable=1", uri=True)) as con:
+            assert con.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+            numbers = [int(bytes(r[0])) for r in con.execute("SELECT sha256 FROM token ORDER BY sha256")]
+        assert numbers == list(range(len(numbers)))
+        return len(numbers)
 
-        async def writing() -> None:
-            for number in range(300):
-                await write(number)
+    async def writing() -> None:
+        for number in range(300):
+            await write(number)
 
-        writer = asyncio.create_task(writing())
-        sizes = [await copy(number) for number in range(5)]
-        await writer
-        assert sizes == sorted(sizes)
-        assert await copy(5) == 300
-
-    in_cloud(tmp_path, test)
+    writer = asyncio.create_task(writing())
+    sizes = [await copy(number) for number in range(5)]
+    await writer
+    assert sizes == sorted(sizes)
+    assert await copy(5) == 300
 
 
-def test_nothing_is_overwritten(tmp_path: Path) -> None:
-    async def test(cloud: Cloud) -> None:
-        out = tmp_path / "backup"
+@in_cloud
+async def test_nothing_is_overwritten(cloud: Cloud, tmp_path: Path) -> None:
+    out = tmp_path / "backup"
+    backup.write(cloud.data, out, OWNER.recipients, NOW)
+    with pytest.raises(LocalFailureError, match="is there already"):
         backup.write(cloud.data, out, OWNER.recipients, NOW)
-        with pytest.raises(LocalFailureError, match="is there already"):
-            backup.write(cloud.data, out, OWNER.recipients, NOW)
-        with pytest.raises(InputError, match="expected an empty or a new folder"):
-            backup.restore(out, OWNER.identities, cloud.data.path)
-        with pytest.raises(LocalFailureError, match="cannot be written"):
-            backup.write(cloud.data, tmp_path / "none" / "backup", OWNER.recipients, NOW)
-
-    in_cloud(tmp_path, test)
+    with pytest.raises(InputError, match="expected an empty or a new folder"):
+        backup.restore(out, OWNER.identities, cloud.data.path)
+    with pytest.raises(LocalFailureError, match="cannot be written"):
+        backup.write(cloud.data, tmp_path / "none" / "backup", OWNER.recipients, NOW)
 
 
 def test_a_data_directory_without_its_files(tmp_path: Path) -> None:
@@ -183,7 +179,7 @@ def good(tmp_path: Path) -> Path:
     async def test(cloud: Cloud) -> None:
         backup.write(cloud.data, tmp_path / "good", OWNER.recipients, NOW)
 
-    in_cloud(tmp_path, test)
+    asyncio.run(with_cloud(tmp_path, test))
     return tmp_path / "good"
 
 

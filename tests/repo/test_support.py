@@ -20,10 +20,8 @@ LEFT = {
 """Files that may import a test file, and why."""
 LEFT_FOLDERS = (
     "tests/agent/connectors/routeros/",
-    "tests/agent/store/recorded/",
     "tests/bench/billing_paid.py",
     "tests/e2e/",
-    "tests/lab/",
     "tests/torture/",
 )
 """Where it is still done; to become empty."""
@@ -33,9 +31,8 @@ STATEMENTS = 2
 
 
 def modules() -> dict[str, ast.Module]:
-    """Return each Python file of the tests but recorded ones, which are of an earlier version."""
-    found = {tree.name(path): tree.parsed(path) for path in tree.python_files("tests")}
-    return {name: parsed for name, parsed in found.items() if not name.startswith("tests/agent/store/recorded/")}
+    """Return each Python file of the tests."""
+    return {tree.name(path): tree.parsed(path) for path in tree.python_files("tests")}
 
 
 def of_test_files(parsed: ast.Module) -> list[str]:

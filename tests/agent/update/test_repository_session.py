@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tuf.api.exceptions import DownloadError
-from tuf.api.metadata import Metadata, Snapshot, Timestamp
+from tuf.api.metadata import Metadata
 
 from agent.update import release, repository_session
+from agent.update.channel import UpdateChannel
 from agent.update.errors import ChannelAwayError, ChannelRefusedError, HostError
 from agent.update.repository_session import Repository, applying, check, fetch, prepare
 from tests.builders.update import HERE, LONG_AGO, NEXT, ROOT_KEYS, TARGET_KEYS, THIRD, Shop, web
@@ -22,6 +24,15 @@ from tests.builders.update import HERE, LONG_AGO, NEXT, ROOT_KEYS, TARGET_KEYS, 
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
     return Shop(tmp_path)
+
+
+def fetched(shop: Shop, *, offered: bool = True) -> UpdateChannel:
+    """Offer the next version, fetch it, and return the channel."""
+    if offered:
+        shop.offer(NEXT)
+    channel = shop.channel()
+    fetch(channel, HERE)
+    return channel
 
 
 def refused(shop: Shop, match: str) -> None:
@@ -47,8 +58,7 @@ def test_an_update_is_fetched_and_verified_twice(shop: Shop) -> None:
 
 
 def test_what_was_fetched_is_enough_without_the_repository(shop: Shop) -> None:
-    shop.offer(NEXT)
-    fetch(shop.channel(), HERE)
+    fetched(shop)
     shutil.rmtree(shop.repo)
     assert prepare(shop.channel(), HERE).offered == NEXT
 
@@ -111,17 +121,14 @@ def test_a_package_that_was_signed_without_a_lowest_version(shop: Shop) -> None:
 
 
 def test_artifact_cache(shop: Shop) -> None:
-    shop.offer(NEXT)
-    fetch(shop.channel(), HERE)
+    fetched(shop)
     for path in (shop.repo / "targets" / "pool").rglob("*.deb"):
         path.unlink()
     assert fetch(shop.channel(), HERE) == NEXT, "what was fetched once is not fetched again"
 
 
 def test_a_fetch_that_was_interrupted_leaves_the_one_before(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    channel = shop.channel()
-    shop.offer(NEXT)
-    fetch(channel, HERE)
+    channel = fetched(shop)
     third = replace(NEXT, version="0.3.0")
     shop.offer(third)
     (path,) = (shop.repo / "targets" / "pool").rglob("*0.3.0*.deb")
@@ -173,32 +180,22 @@ def test_invalid_initial_root(shop: Shop) -> None:
         check(channel, HERE)
 
 
-def test_unsigned_initial_root(shop: Shop) -> None:
-    shop.edit("root", lambda d: None)
-    refused(shop, "root was signed by 0/2 keys")
-
-
-@pytest.mark.parametrize("role", ["targets", "snapshot", "timestamp"])
-def test_unsigned_metadata(shop: Shop, role: str) -> None:
-    shop.edit(role, lambda d: None)
-    refused(shop, f"{role} was signed by 0/")
-
-
-def test_one_signature_too_few(shop: Shop) -> None:
+@pytest.mark.parametrize(
+    ("role", "keys", "had"),
+    [
+        pytest.param("root", (), "0/2", id="unsigned_initial_root"),
+        *(pytest.param(role, (), "0/", id=f"unsigned-{role}") for role in ("targets", "snapshot", "timestamp")),
+        pytest.param("targets", TARGET_KEYS[:1], "1/2", id="one-too-few"),
+        pytest.param("targets", (TARGET_KEYS[0],) * 2, "1/2", id="duplicate_sig_keyids"),
+        # signed by a key of another role
+        pytest.param("snapshot", ("timestamp",), "0/1", id="snapshot_does_not_meet_threshold"),
+    ],
+)
+def test_signatures(shop: Shop, role: str, keys: tuple[str, ...], had: str) -> None:
+    """Of tuf-conformance, too: test_unsigned_metadata."""
     shop.offer(NEXT)
-    shop.edit("targets", lambda d: None, TARGET_KEYS[0])
-    refused(shop, "targets was signed by 1/2 keys")
-
-
-def test_duplicate_sig_keyids(shop: Shop) -> None:
-    shop.edit("targets", lambda d: None, TARGET_KEYS[0], TARGET_KEYS[0])
-    refused(shop, "targets was signed by 1/2 keys")
-
-
-def test_snapshot_does_not_meet_threshold(shop: Shop) -> None:
-    """A key of another role signs it."""
-    shop.edit("snapshot", lambda d: None, "timestamp")
-    refused(shop, "snapshot was signed by 0/1 keys")
+    shop.edit(role, lambda d: None, *keys)
+    refused(shop, f"{role} was signed by {had}")
 
 
 def test_invalid_sig_in_valid_metadata(shop: Shop) -> None:
@@ -246,37 +243,31 @@ def test_new_timestamp_version_rollback(shop: Shop) -> None:
         check(shop.channel(), HERE)
 
 
-def test_snapshot_rollback(shop: Shop) -> None:
+@pytest.mark.parametrize(
+    ("by", "role", "back"),
+    [
+        ("timestamp", "snapshot", lambda signed: setattr(signed.snapshot_meta, "version", 1)),
+        ("snapshot", "targets", lambda signed: setattr(signed.meta["targets.json"], "version", 1)),
+    ],
+    ids=["snapshot_rollback", "targets_rollback"],
+)
+def test_rollback(shop: Shop, by: str, role: str, back: Callable[[Any], None]) -> None:
     """The online keys are stolen: they alone cannot bring back what was signed before."""
     shop.offer(NEXT)
     assert check(shop.channel(), HERE) == NEXT
 
-    def back(document: Metadata[Timestamp]) -> None:
+    def edit(document: Metadata[Any]) -> None:
         document.signed.version += 1
-        document.signed.snapshot_meta.version = 1
+        back(document.signed)
 
-    shop.edit("timestamp", back, "timestamp")
-    with pytest.raises(ChannelRefusedError, match="snapshot"):
-        check(shop.channel(), HERE)
-
-
-def test_targets_rollback(shop: Shop) -> None:
-    shop.offer(NEXT)
-    assert check(shop.channel(), HERE) == NEXT
-
-    def back(document: Metadata[Snapshot]) -> None:
-        document.signed.version += 1
-        document.signed.meta["targets.json"].version = 1
-
-    shop.edit("snapshot", back, "snapshot")
-    with pytest.raises(ChannelRefusedError, match="targets"):
+    shop.edit(by, edit, by)
+    with pytest.raises(ChannelRefusedError, match=role):
         check(shop.channel(), HERE)
 
 
 def test_root_remembers_too_what_it_saw(shop: Shop) -> None:
     """The user that fetches was taken over and puts an older repository into the mirror: root saw a newer one."""
-    channel = shop.channel()
-    fetch(channel, HERE)
+    channel = fetched(shop, offered=False)
     shutil.copytree(channel.folder / "mirror", shop.folder / "old-mirror")
     shop.offer(NEXT)
     fetch(channel, HERE)
@@ -296,9 +287,7 @@ def test_repository_substitutes_target_file(shop: Shop) -> None:
 
 
 def test_what_was_fetched_is_changed_before_it_is_installed(shop: Shop) -> None:
-    channel = shop.channel()
-    shop.offer(NEXT)
-    fetch(channel, HERE)
+    channel = fetched(shop)
     (path,) = (channel.folder / "mirror" / "targets" / "pool").rglob("*0.2.0*.deb")
     path.unlink()
     path.write_bytes(b"other bytes")
@@ -420,8 +409,7 @@ def test_nothing_was_fetched(shop: Shop) -> None:
 
 
 def test_a_package_that_is_not_in_the_mirror_any_more(shop: Shop) -> None:
-    shop.offer(NEXT)
-    fetch(shop.channel(), HERE)
+    fetched(shop)
     for path in (shop.channel().folder / "mirror" / "targets" / "pool").rglob("*.deb"):
         path.unlink()
     with pytest.raises(HostError, match="not all of it was fetched"):
@@ -460,9 +448,7 @@ LEADS_AWAY = ["mirror", "mirror/metadata", "mirror/metadata/timestamp.json", "mi
 
 @pytest.mark.parametrize("part", LEADS_AWAY)
 def test_no_link_of_the_user_that_fetches_is_followed(shop: Shop, part: str) -> None:
-    shop.offer(NEXT)
-    channel = shop.channel()
-    fetch(channel, HERE)
+    channel = fetched(shop)
     (channel.folder / part).rename(shop.folder / "elsewhere")
     (channel.folder / part).symlink_to(shop.folder / "elsewhere")
     with pytest.raises((ChannelAwayError, HostError), match=r"symbolic link|Not a directory"):
@@ -470,9 +456,7 @@ def test_no_link_of_the_user_that_fetches_is_followed(shop: Shop, part: str) -> 
 
 
 def test_a_pipe_in_the_mirror_does_not_hold_root_up(shop: Shop) -> None:
-    shop.offer(NEXT)
-    channel = shop.channel()
-    fetch(channel, HERE)
+    channel = fetched(shop)
     stamp = channel.folder / "mirror" / "metadata" / "timestamp.json"
     stamp.unlink()
     os.mkfifo(stamp)
@@ -491,8 +475,7 @@ def test_a_pipe_in_the_mirror_does_not_hold_root_up(shop: Shop) -> None:
 
 
 def test_one_command_at_a_time(shop: Shop) -> None:
-    channel = shop.channel()
-    fetch(channel, HERE)
+    channel = fetched(shop, offered=False)
     with applying(channel):
         with pytest.raises(HostError, match="another `ispagent update` works there"), applying(channel):
             pass
@@ -503,8 +486,7 @@ def test_one_command_at_a_time(shop: Shop) -> None:
 
 @pytest.mark.parametrize("part", ["applied", "update-root.json", "."])
 def test_what_others_may_change_is_not_trusted(shop: Shop, part: str) -> None:
-    channel = shop.channel()
-    fetch(channel, HERE)
+    channel = fetched(shop, offered=False)
     with applying(channel):
         prepare(channel, HERE)
     (channel.root.parent / part).chmod(0o777)
@@ -514,8 +496,7 @@ def test_what_others_may_change_is_not_trusted(shop: Shop, part: str) -> None:
 
 def test_what_belongs_to_another_user(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Root would follow links of that user while it writes there: offer.json.part could lead to /etc/passwd."""
-    channel = shop.channel()
-    fetch(channel, HERE)
+    channel = fetched(shop, offered=False)
     mine = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: mine + 4_000_000)
     for command in (check, fetch):
@@ -524,9 +505,7 @@ def test_what_belongs_to_another_user(shop: Shop, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_folder_of_root_keeps_two_packages(shop: Shop) -> None:
-    channel = shop.channel()
-    shop.offer(NEXT)
-    fetch(channel, HERE)
+    channel = fetched(shop)
     prepare(channel, HERE)
     third = replace(NEXT, version="0.3.0")
     shop.offer(third)
