@@ -143,7 +143,7 @@ def _twice(e: Evidence) -> Iterable[Verdict]:
             step = next((s for s in deed.open if s.effect is effect), None)
             if step is None or not deed.by:
                 continue
-            key = (deed.subject, step.plan, str(step.item), str(step.n), str(step.attempt), deed.session)
+            key = (deed.subject, step.plan, f"{step.item}.{step.n}", step.direction, str(step.attempt), deed.session)
             done[key] += 1
             if done[key] == 2:
                 said = f"{what} twice for one announced step {deed.session}"

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.sim.faults import FAULTS, PAIRS, drawn, pairs_of, parts_of
+from tests.sim.judge import Asked, Evidence, judge
 from tests.sim.part import WorldFault
 from tests.sim.run import Told, run_seed
+from tests.sim.witness import Deed, OpenStep, Seen
 
 SEEDS = (18, 111, 134)
 """Any: two with kills, one of them beside a cut path."""
@@ -47,6 +49,18 @@ def test_a_seed_says_all(tmp_path: Path) -> None:
     assert first.leaves_sha256 == second.leaves_sha256 != third.leaves_sha256
     assert one == two != three
     assert first.kills > 0
+
+
+@pytest.mark.parametrize(("second", "rules"), [("reverse", []), ("forward", ["twice"])])
+def test_taking_a_step_back_is_no_second_time(second: str, rules: list[str]) -> None:
+    """Seed 700013: a change that takes back what it did on a failure did each step "twice"."""
+    seen = Seen()
+    for at, direction in ((1.0, "forward"), (2.0, second)):
+        step = OpenStep("p", 1, 1, 1, at, False, "s", "", None, direction)
+        seen.writes.append(Deed(at, "s", "agent 1", "set", (step,)))
+    asked = {"p": Asked("p", "suspend", frozenset({"s"}), 0)}
+    found = judge(Evidence(seen, asked, [], [], {}, "", 3.0, [], []), ())
+    assert [verdict.rule for verdict in found] == rules
 
 
 def test_consecutive_seeds_go_through_all_pairs() -> None:

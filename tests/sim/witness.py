@@ -29,7 +29,8 @@ class OpenStep:
     """A step that the log says is about to be done, since trio's time `about_at`, and not yet what came of it.
 
     `effect`: whether it is something done, as the end of a session, in place of something written. `do`: all that the
-    log says of it. `service`, `component`: those of its item, each "" where it has none.
+    log says of it. `service`, `component`: those of its item, each "" where it has none. `direction`: whether it takes
+    back what a step of the same number did.
     """
 
     plan: str
@@ -41,6 +42,7 @@ class OpenStep:
     service: str
     component: str
     do: Any = field(compare=False)
+    direction: str = "forward"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,17 +203,17 @@ class AgentLog:
         if log is None:
             return ()
         found = log.execute(
-            "SELECT s.plan_id, s.item, s.n, s.attempt, e.seq, s.do, i.service, i.part FROM step s"
+            "SELECT s.plan_id, s.item, s.n, s.direction, s.attempt, e.seq, s.do, i.service, i.part FROM step s"
             " JOIN item i ON i.plan_id = s.plan_id AND i.n = s.item"
             " JOIN event e ON e.seq = s.about_seq AND e.kind = ?"
             " WHERE s.outcome_seq IS NULL",
             (ABOUT_TO,),
         )
         steps = []
-        for plan, item, n, attempt, seq, text, service, part in found:
+        for plan, item, n, direction, attempt, seq, text, service, part in found:
             do = json.loads(text)
-            effect, about_at = isinstance(do, dict), self.at_of(seq)
-            steps.append(OpenStep(plan.hex(), item, n, attempt, about_at, effect, service or "", part or "", do))
+            effect, about_at, names = isinstance(do, dict), self.at_of(seq), (service or "", part or "")
+            steps.append(OpenStep(plan.hex(), item, n, attempt, about_at, effect, *names, do, direction))
         return tuple(steps)
 
     def look(self) -> None:
