@@ -173,6 +173,8 @@ class Evidence:
         self.origin = origin
         self._key = key
         self.vkey = encode_vkey(origin, key.public)
+        self._signed = b""
+        """The note that was signed last in this run, and so by this key."""
 
     def head(self) -> tuple[int, bytes]:
         """Return size and root of the log as it is durable now."""
@@ -190,11 +192,16 @@ class Evidence:
     async def checkpoint(self, *, grow: bool = False) -> bytes:
         """Return a signed checkpoint of the log now, padded, stored first; `grow`: larger than the one before.
 
+        Nothing is written where the log did not grow: the same note again would cost three syncs of the disk a minute.
+
         Raises:
             LogCorruptError: the log is not the one that was signed before.
         """
+        if not grow and self._signed and _said(self._signed) == self.head():
+            return self._signed
         while (note := await self._store.run(SignHead(self.origin, self._key, grow))) is None:
             pass  # more padding than one command adds
+        self._signed = note
         return note
 
     def consistency(self, old: int, new: int) -> tuple[bytes, ...]:

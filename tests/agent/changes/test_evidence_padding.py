@@ -63,7 +63,9 @@ async def test_nothing_happened_nothing_grows(agent: Agent) -> None:
     await grow(agent, "a", 3)
     assert agent.evidence.published() == (0, merkle.EMPTY_ROOT)
     first = await agent.evidence.checkpoint()
+    commits = agent.store.commits
     assert await agent.evidence.checkpoint() == first
+    assert agent.store.commits == commits  # nor is anything written, minute by minute
     assert agent.evidence.head()[0] == PAD_SMALLEST
     await agent.evidence.checkpoint(grow=True)
     assert agent.evidence.head()[0] == 2 * PAD_SMALLEST
