@@ -43,6 +43,12 @@ KEPT = (
         "a failover forgot the end of a session that had been seen, and the agent said that it carries on",
     ),
     Kept(
+        3003,
+        ("power-cut",),
+        ("radius", "routers", "disk"),
+        "the power failed within a restore of a disabled hotspot user, and a good session was ended a minute later",
+    ),
+    Kept(
         30202,
         ("nas-reboots", "router-staff", "router-no-effect"),
         ("radius", "sql", "routers"),

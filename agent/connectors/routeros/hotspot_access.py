@@ -14,6 +14,7 @@ in another spelling of its case. A trial asks for no user: the preview says wher
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import CannotEnforce, Enforced, Judgment
@@ -23,7 +24,7 @@ from agent.connectors.routeros.addresses import ALL, RouterResource, member, par
 from agent.connectors.routeros.comment_marker import COMMENT, SUSPENDED, marks_in
 from agent.connectors.routeros.firewall import KeptIn
 from agent.connectors.routeros.flows import garden_of, left_text, passing
-from agent.connectors.routeros.live_sessions import end_of
+from agent.connectors.routeros.live_sessions import SINCE, end_of
 from agent.connectors.routeros.reasons import RouterReason
 from agent.connectors.routeros.values import RouterKind, normalize
 from agent.model import Access, Address, Effect, Field, Seen
@@ -292,7 +293,12 @@ class HotspotAccess(ProfileAccess):
         ends = super()._ends(service, access, seen)
         cookies = self._cookies(service.login, seen)
         if access is Access.ACTIVE:
-            return ends
+            row = seen[self._at(self.menus.row, service.login)]
+            if not self._disables or not self._holds(texts_of(row.value)):
+                return ends
+            # Nobody logs in to a disabled user: a session from after the preview came with what is now written, also
+            # where the agent dies in between and ends the others only minutes later
+            return [replace(end, args={**end.args, SINCE: str(row.at_s)}) for end in ends]
         # With a suspended profile a cookie that comes meanwhile lets the client in to that profile
         if cookies or self._disables:
             shown = ", ".join(f"cookie of {cookie.get('mac-address', '?')}" for cookie in cookies.values())

@@ -26,6 +26,8 @@ BEGINNINGS: Final[Mapping[RouterResource, RouterResource]] = {
     RouterResource.HOTSPOT_ACTIVE: RouterResource.HOTSPOT_BEGAN,
 }
 """Where it is read when the sessions of a login began."""
+SINCE: Final = "since"
+"""An argument of an effect that ends sessions, unix seconds: those that began later are as wanted, and stay."""
 _UNKNOWN: Final = "?"
 
 

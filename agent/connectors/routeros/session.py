@@ -34,7 +34,7 @@ from agent.connectors.routeros.errors import (
     RouterTimeoutError,
     TrapError,
 )
-from agent.connectors.routeros.live_sessions import BEGAN_S, BEGINNINGS, OF_SESSIONS, RUNNING, names
+from agent.connectors.routeros.live_sessions import BEGAN_S, BEGINNINGS, OF_SESSIONS, RUNNING, SINCE, names
 from agent.connectors.routeros.menus import MenuError
 from agent.connectors.routeros.readers import PLACED, Readers
 from agent.connectors.routeros.rows import KEPT, value_of, verb_of, words_of
@@ -146,6 +146,7 @@ class RouterSession:
         """Return the things that `effect` would end (sessions, cookies, connections), each at its own address.
 
         A later attempt ends no session that began after the first one: it logged in under the settings written before.
+        No attempt ends one that began after the instant that the effect names, if it names one.
         Of connections of whatever address a session has, those are ended that were read last: by the judgment, which
         looks for them once the session is there.
 
@@ -168,11 +169,13 @@ class RouterSession:
             raise UnreadableError(text, reason=TargetReason.TOO_MANY)
         found = {address(self.target.id, running.one, key): Seen(dict(row), seen.at_s) for key, row in rows.items()}
         beginnings = BEGINNINGS.get(resource)
-        if not earlier or beginnings is None:
+        until = [min(one.at_s for one in earlier.values())] if earlier else []
+        until += [int(effect.args[SINCE])] if SINCE in effect.args else []
+        if not until or beginnings is None:
             return found
         where = address(self.target.id, beginnings, owner)
         began = texts_of((await self.read([where]))[where].value)
-        first_s = min(one.at_s for one in earlier.values()) - BEGAN_S
+        first_s = min(until) - BEGAN_S
         before = {address(self.target.id, running.one, key) for key, at in began.items() if int(at) < first_s}
         return {one: row for one, row in found.items() if one in earlier or one in before}
 

@@ -129,6 +129,14 @@ def test_suspension_and_restore_undo_each_other_to_the_letter(method: HotspotMet
     assert verbs_of(back) == ["disconnect"]
 
 
+def test_a_restore_of_a_disabled_user_ends_only_sessions_from_before_it() -> None:
+    """The simulation's seed 3003: the power failed between the two steps, and a good session was ended afterwards."""
+    ends = [step.do for step in plan_of(planned(RESTORE, DISABLE, user=OFF)).steps if isinstance(step.do, Effect)]
+    assert [end.args.get("since") for end in ends] == [str(NOW_S)]
+    garden = plan_of(planned(RESTORE, user=IN_GARDEN, sessions=ONLINE))
+    assert [step.do.args.get("since") for step in garden.steps if isinstance(step.do, Effect)] == [None]
+
+
 @pytest.mark.parametrize("method", [GARDEN, DISABLE], ids=["profile", "disabled"])
 def test_cookies_are_forgotten_before_the_session_ends(method: HotspotMethod) -> None:
     plan = plan_of(planned(SUSPEND, method, sessions=ONLINE, cookies=COOKIE))

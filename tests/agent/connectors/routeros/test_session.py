@@ -325,6 +325,10 @@ async def test_a_later_attempt_leaves_a_session_alone_that_began_since() -> None
         assert [row[".id"] for row in router.rows("/ppp/active")] != old
         assert await session.bind(kick), "a first attempt ends it"
         assert await session.bind(kick, first) == {}
+        began_s = next(iter(first.values())).at_s
+        for since_s, ends in ((began_s - 3600, False), (began_s + 3600, True)):
+            spares = replace(kick, args={"since": str(since_s)})
+            assert bool(await session.bind(spares)) is ends, "those that began after the instant that it names stay"
         long_since = {where: Seen(seen.value, seen.at_s + 3600) for where, seen in first.items()}
         assert (await session.bind(kick, long_since)).keys() == (await session.bind(kick)).keys(), "old ones by then"
 
