@@ -165,6 +165,7 @@ BY_INTERFACE = [
 ]
 
 
+@pytest.mark.assumed("routeros-login-joins-list", "routeros-login-jumps")
 @pytest.mark.parametrize("design", BY_INTERFACE, ids=lambda design: design.name)
 async def test_without_an_address_of_its_own_a_session_is_seen_by_what_its_login_made(design: Exported) -> None:
     """The address list or the pool of a profile tells its sessions; else its interface must be seen in what it made."""

@@ -272,6 +272,7 @@ def test_a_drop_of_marked_packets_keeps_in_whom_mangle_surely_marks(mangle: list
     assert agree(lets, mangle=mangle) is kept
 
 
+@pytest.mark.assumed("routeros-marks-each-packet")
 def test_a_drop_of_marked_connections_keeps_in_new_ones_at_least() -> None:
     drop = {"chain": "forward", "action": "drop", "connection-mark": "cut"}
     for more, flows in (({}, ""), ({"connection-state": "new"}, "the end of chain forward")):
