@@ -201,7 +201,7 @@ class _Walked:
     leaks: list[_Escape]
     flows: list[_Escape]
     last: str
-    """The last rule that dropped any, for people."""
+    """The last rule that dropped any that open a connection, for people."""
 
     def narrow(self, ruleset: Ruleset, confined: Confined) -> str:
         """Return the place of a rule that drops some of this subscriber's packets, and not all."""
@@ -274,7 +274,7 @@ class _Table:
                 continue
             rest = packets if match.must is None else [r for one in packets for r in minus(one, match.must)]
             if action in _DROPS:
-                if match.must is not None and any(meet(one, match.must) for one in packets):
+                if match.must is not None and any(_of_new(meet(one, match.must)) for one in packets):
                     self.last = f"{self.noun} {number} ({shown(rule)})"
             elif action == "jump":
                 rest = self._apart([*rest, *self._chain(self._apart(hit), rule.get("jump-target", ""), depth + 1)])
@@ -342,6 +342,11 @@ def _pieces(boxes: Iterable[Box]) -> int:
     return sum(len(axis) for box in boxes for axis in box)
 
 
+def _of_new(box: Box | None) -> bool:
+    """Tell whether packets that open a connection are among these."""
+    return box is not None and bool(both(box[Axis.STATE], states("new", "untracked")))
+
+
 def _within(box: Box, of_flows: tuple[tuple[int, int], ...]) -> bool:
     return both(box[Axis.STATE], of_flows) == box[Axis.STATE]
 
@@ -359,6 +364,7 @@ def _mend(ruleset: Ruleset, confined: Confined, found: _Walked | str) -> str:
         itertools.islice(_widened(ruleset, confined), _DROPS_TRIED),
         _moved(ruleset, confined, bad),
         _exempted(ruleset, confined, budget),
+        _chained(ruleset, confined),
     )
     for text, mended in tries:
         after = _judge(mended, confined, budget)
@@ -366,14 +372,26 @@ def _mend(ruleset: Ruleset, confined: Confined, found: _Walked | str) -> str:
             return text
     behind = ", behind what lets it reach the pay page" if any(_serves(r, confined) for r in ruleset.filter) else ""
     if confined.chain and not (confined.lists or confined.addresses or confined.joins):
-        reached = any(rule.get("jump-target") == PPP and is_on(rule) for rule in ruleset.filter)
-        jump = "add a rule at the top: chain=forward action=jump jump-target=ppp"
-        return f"add a rule at the end: chain={confined.chain} action=drop" if reached else jump
+        return "give the suspended profile an address list, as `ispagent device prepare` does"
     return f"add a rule at the top{behind}: chain=forward action=drop {confined.matcher}"
 
 
 def _leaks(found: _Walked | str) -> bool:
     return isinstance(found, str) or bool(found.leaks)
+
+
+def _chained(ruleset: Ruleset, confined: Confined) -> Iterator[tuple[str, Ruleset]]:
+    """Try the way to the chain of the subscriber's profile at the top, and a drop at that chain's end."""
+    if not confined.chain or not own_rules(ruleset, confined):
+        return
+    jump = {"chain": _FORWARD, "action": "jump", "jump-target": PPP}
+    drop = {"chain": confined.chain, "action": "drop"}
+    first = f"add a rule at the top: chain={_FORWARD} action=jump jump-target={PPP}"
+    end = f"a rule at the end of its chain: chain={confined.chain} action=drop"
+    rules = ruleset.filter
+    yield f"add {end}", replace(ruleset, filter=[*rules, drop])
+    yield first, replace(ruleset, filter=[jump, *rules])
+    yield f"{first}, and {end}", replace(ruleset, filter=[jump, *rules, drop])
 
 
 def _own_drops(ruleset: Ruleset, confined: Confined) -> Iterator[tuple[int, Rule]]:

@@ -177,7 +177,7 @@ class Confined:
         if self.joins:
             return f"in-interface-list={min(self.joins)}"
         if not self.addresses:
-            return f"jump-target={self.chain}"
+            return f"incoming-filter={self.chain}"
         first, *more = self.addresses
         return f"src-address={first}" + (f" (and one each for {', '.join(more)})" if more else "")
 

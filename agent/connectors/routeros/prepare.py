@@ -33,7 +33,7 @@ from agent.connectors.routeros.addresses import (
     texts_of,
 )
 from agent.connectors.routeros.firewall import KeptIn, LetOut, keeps_in
-from agent.connectors.routeros.matching import PPP, Confined, Rule, Ruleset, is_wide
+from agent.connectors.routeros.matching import PPP, Confined, Rule, Ruleset, is_wide, session_of
 from agent.connectors.routeros.placed_rules import ABOVE, COMMENT, OURS, differences, is_ours, text_of
 from agent.connectors.routeros.reasons import RouterReason
 from agent.connectors.routeros.rulesets import ruleset_of
@@ -233,7 +233,7 @@ def preparation(
         if refusal := _profile(draft, place, like):
             return refusal
     for family in families:
-        if refusal := _family(draft, family, _lists(needs, terms, seen, family)):
+        if refusal := _family(draft, family, _lists(needs, terms, seen, family), _jumps(needs, seen)):
             return refusal
     if draft.left and not draft.writes:
         return draft.left[0]
@@ -302,10 +302,22 @@ def _pool(draft: _Draft, profile: str, value: Mapping[str, str]) -> None:
         )
 
 
-def _family(draft: _Draft, family: _Family, lists: Sequence[str]) -> CannotEnforce | None:
+def _jumps(needs: Sequence[DeviceNeeds], seen: SeenAll) -> list[dict[str, str]]:
+    """Return the jumps that logins to the suspended profiles make: their chains may let a list out, or its PPP part."""
+    chains = {texts_of(seen[n.profile].value).get("incoming-filter", "") for n in needs if n.profile is not None}
+    session = session_of("")  # of a member of the list it is not known whether it comes in by one
+    return [
+        {"chain": PPP, "action": "jump", "jump-target": chain, "in-interface": session}
+        for chain in sorted(chains - {""})
+    ]
+
+
+def _family(
+    draft: _Draft, family: _Family, lists: Sequence[str], jumps: Sequence[dict[str, str]]
+) -> CannotEnforce | None:
     """Add the entries of the garden, and the rules of each list that is not kept in yet."""
     ruleset = ruleset_of(draft.before(family.rules, ALL).value)
-    rows = [dict(row) for row in ruleset.filter]
+    rows = [dict(row) for row in (*ruleset.filter, *jumps)]
     garden = _of(draft.terms.garden, family)
     if is_wide(garden):
         return CannotEnforce(RouterReason.WIDER_ENTRY, f"{', '.join(garden)} is much of the internet: no garden")

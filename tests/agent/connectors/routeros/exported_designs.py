@@ -959,4 +959,350 @@ EXPORTED: Final = (
         {NAT}
         """,
     ),
+    Exported(
+        "host on ether5 routed via ether6 too",
+        LEAKS,
+        "the /32 leads to ether6: the drop from ether5 holds nobody",
+        """
+        /ip address
+        add address=198.18.0.1/24 interface=ether6
+        /ip route
+        add dst-address=192.0.2.7/32 gateway=198.18.0.9
+        /ip firewall filter
+        add action=drop chain=forward in-interface=ether5 src-address-list=suspended
+        """,
+        unseen="the lab's host stays on ether5",
+    ),
+    Exported(
+        "backup route to the host, not active",
+        LEAKS,
+        "it may become active",
+        """
+        /ip firewall filter
+        add action=drop chain=forward in-interface=ether5 src-address-list=suspended
+        /ip route
+        add dst-address=192.0.2.7/32 gateway=gre1 disabled=no distance=200
+        """,
+        unseen="the the lab does not route by it",
+    ),
+    Exported(
+        "same network on two interfaces",
+        LEAKS,
+        "which one, nobody knows",
+        """
+        /ip address
+        add address=192.0.2.2/24 interface=ether6
+        /ip firewall filter
+        add action=drop chain=forward in-interface=ether5 src-address-list=suspended
+        """,
+        unseen="the lab takes the first",
+    ),
+    Exported(
+        "accept from all but another port",
+        LEAKS,
+        "ether5 is not ether3",
+        """
+        /ip firewall filter
+        add action=accept chain=forward in-interface=!ether3
+        add action=drop chain=forward src-address-list=suspended
+        """,
+    ),
+    Exported(
+        "list LAN excludes the port",
+        LEAKS,
+        "what is excluded is not in it",
+        """
+        /interface list
+        add name=SOME include=LAN exclude=LAN
+        /ip firewall filter
+        add action=drop chain=forward in-interface-list=SOME src-address-list=suspended
+        """,
+        unseen="the lab does not resolve includes",
+    ),
+    Exported(
+        "disabled member of LAN",
+        LEAKS,
+        "the port is in no list then",
+        """
+        /interface list member
+        set [find interface=ether5] disabled=yes
+        /ip firewall filter
+        add action=drop chain=forward in-interface-list=LAN src-address-list=suspended
+        """,
+    ),
+    Exported(
+        "mark-packet of tcp only",
+        LEAKS,
+        "udp is unmarked",
+        """
+        /ip firewall mangle
+        add chain=prerouting action=mark-packet new-packet-mark=cut src-address-list=suspended protocol=tcp passthrough=no
+        /ip firewall filter
+        add chain=forward action=drop packet-mark=cut
+        """,  # noqa: E501  as an export has it
+    ),
+    Exported(
+        "mark overwritten for queues in forward",
+        LEAKS,
+        "the second mark is the one that the filter sees",
+        """
+        /ip firewall mangle
+        add chain=prerouting action=mark-packet new-packet-mark=cut src-address-list=suspended passthrough=yes
+        add chain=forward action=mark-packet new-packet-mark=clients passthrough=no
+        /ip firewall filter
+        add chain=forward action=drop packet-mark=cut
+        """,
+    ),
+    Exported(
+        "mark of connections with no-mark, PCC first",
+        LEAKS,
+        "PCC marks first, then no-mark never matches",
+        """
+        /ip firewall mangle
+        add chain=prerouting action=mark-connection in-interface=ether5 connection-mark=no-mark new-connection-mark=wan1 passthrough=yes
+        add chain=prerouting action=mark-connection connection-mark=no-mark src-address-list=suspended new-connection-mark=cut passthrough=yes
+        /ip firewall filter
+        add chain=forward action=drop connection-mark=cut
+        """,  # noqa: E501  as an export has it
+    ),
+    Exported(
+        "mark connections by limit",
+        LEAKS,
+        "the first packets are unmarked",
+        """
+        /ip firewall mangle
+        add chain=prerouting action=mark-connection src-address-list=suspended connection-bytes=1000000-0 new-connection-mark=cut passthrough=yes
+        /ip firewall filter
+        add chain=forward action=drop connection-mark=cut
+        """,  # noqa: E501  as an export has it
+    ),
+    Exported(
+        "interface list with an accept for all-ppp above",
+        LEAKS,
+        "it comes by PPP",
+        """
+        /interface list
+        add name=HELD
+        /ppp profile
+        add name=suspended local-address=10.5.51.1 remote-address=expired interface-list=HELD
+        /ip firewall filter
+        add action=accept chain=forward in-interface=all-ppp out-interface=ether1
+        add action=drop chain=forward in-interface-list=HELD
+        """,
+        kind=Kind.PPP,
+    ),
+    Exported(
+        "interface list that PAYING includes",
+        LEAKS,
+        "the session is in both",
+        """
+        /interface list
+        add name=HELD
+        add name=PAYING include=HELD
+        /ppp profile
+        add name=suspended local-address=10.5.51.1 remote-address=expired interface-list=HELD
+        /ip firewall filter
+        add action=accept chain=forward in-interface-list=PAYING
+        add action=drop chain=forward in-interface-list=HELD
+        """,
+        kind=Kind.PPP,
+        unseen="the lab does not resolve includes",
+    ),
+    Exported(
+        "filter chain with an accept of web",
+        LEAKS,
+        "all of HTTPS",
+        """
+        /ppp profile
+        add name=suspended local-address=10.5.51.1 remote-address=expired incoming-filter=held
+        /ip firewall filter
+        add action=jump chain=forward jump-target=ppp
+        add action=accept chain=held protocol=tcp dst-port=443
+        add action=drop chain=held
+        """,
+        kind=Kind.PPP,
+    ),
+    Exported(
+        "filter chain reached for tcp only",
+        LEAKS,
+        "UDP never comes there",
+        """
+        /ppp profile
+        add name=suspended local-address=10.5.51.1 remote-address=expired incoming-filter=held
+        /ip firewall filter
+        add action=jump chain=forward jump-target=ppp protocol=tcp
+        add action=drop chain=held
+        """,
+        kind=Kind.PPP,
+    ),
+    Exported(
+        "filter chain below an accept",
+        LEAKS,
+        "no packet comes there",
+        """
+        /ppp profile
+        add name=suspended local-address=10.5.51.1 remote-address=expired incoming-filter=held
+        /ip firewall filter
+        add action=accept chain=forward out-interface=ether1
+        add action=jump chain=forward jump-target=ppp
+        add action=drop chain=held
+        """,
+        kind=Kind.PPP,
+    ),
+    Exported(
+        "filter chain beside hand-made rules in ppp",
+        LEAKS,
+        "accept by hand in ppp",
+        """
+        /ppp profile
+        add name=suspended local-address=10.5.51.1 remote-address=expired incoming-filter=held
+        /ip firewall filter
+        add action=accept chain=ppp
+        add action=jump chain=forward jump-target=ppp
+        add action=drop chain=held
+        """,
+        kind=Kind.PPP,
+    ),
+    Exported(
+        "outgoing filter only",
+        LEAKS,
+        "its own packets meet no rule",
+        """
+        /ppp profile
+        add name=suspended local-address=10.5.51.1 remote-address=expired outgoing-filter=held
+        /ip firewall filter
+        add action=jump chain=forward jump-target=ppp
+        add action=drop chain=held
+        """,
+        kind=Kind.PPP,
+    ),
+    Exported(
+        "list and filter chain: list not dropped, chain accepts",
+        LEAKS,
+        "the chain's accept is final",
+        """
+        /ppp profile
+        add name=suspended local-address=10.5.51.1 remote-address=expired address-list=cut incoming-filter=held
+        /ip firewall filter
+        add action=jump chain=forward jump-target=ppp
+        add action=accept chain=held
+        add action=drop chain=forward src-address-list=cut
+        """,
+        kind=Kind.PPP,
+    ),
+    Exported(
+        "filter chain with established accepted first",
+        KEEPS,
+        "all but DNS is dropped",
+        """
+        /ppp profile
+        add name=suspended local-address=10.5.51.1 remote-address=expired incoming-filter=held
+        /ip firewall filter
+        add action=accept chain=forward connection-state=established,related
+        add action=jump chain=forward jump-target=ppp
+        add action=drop chain=held
+        """,
+        kind=Kind.PPP,
+    ),
+    Exported(
+        "list, chain drops, no rule of the list",
+        KEEPS,
+        "all but DNS is dropped",
+        """
+        /ppp profile
+        add name=suspended local-address=10.5.51.1 remote-address=expired address-list=cut incoming-filter=held
+        /ip firewall filter
+        add action=jump chain=forward jump-target=ppp
+        add action=drop chain=held
+        """,
+        kind=Kind.PPP,
+    ),
+    Exported(
+        "vlan per customer area, drop from vlans list",
+        KEEPS,
+        "all but DNS is dropped",
+        """
+        /interface vlan
+        add name=vlan100 interface=ether5 vlan-id=100
+        /ip address
+        set [find address=192.0.2.1/24] interface=vlan100
+        /interface list
+        add name=CLIENTS
+        /interface list member
+        add list=CLIENTS interface=vlan100
+        /ip firewall filter
+        add action=drop chain=forward in-interface-list=CLIENTS src-address-list=suspended
+        """,
+    ),
+    Exported(
+        "mark-connection new then drop, stock below",
+        KEEPS,
+        "new ones are marked; those of before are cut",
+        f"""
+        /ip firewall mangle
+        add chain=prerouting action=mark-connection connection-state=new src-address-list=suspended new-connection-mark=cut passthrough=yes
+        /ip firewall filter
+        add chain=forward action=drop connection-mark=cut
+        {STOCK}
+        """,  # noqa: E501  as an export has it
+    ),
+    Exported(
+        "no-mark packets accepted, rest dropped",
+        LEAKS,
+        "UDP is unmarked",
+        """
+        /ip firewall mangle
+        add chain=prerouting action=mark-packet new-packet-mark=cut src-address-list=suspended protocol=tcp passthrough=no
+        /ip firewall filter
+        add chain=forward action=accept packet-mark=no-mark
+        add chain=forward action=drop
+        """,  # noqa: E501  as an export has it
+    ),
+    Exported(
+        "mark that is set in a chain of its own",
+        KEEPS,
+        "all but DNS is dropped",
+        """
+        /ip firewall mangle
+        add chain=prerouting action=jump jump-target=sus src-address-list=suspended
+        add chain=sus action=mark-packet new-packet-mark=cut passthrough=no
+        /ip firewall filter
+        add chain=forward action=drop packet-mark=cut
+        """,
+        refused="such chains of mangle are not followed",
+    ),
+    Exported(
+        "v6.49 list LAN->WAN",
+        KEEPS,
+        "all but DNS is dropped",
+        """
+        /ip firewall filter
+        add action=drop chain=forward in-interface-list=LAN out-interface-list=WAN src-address-list=suspended
+        """,
+        version="6.49.18",
+    ),
+    Exported(
+        "7.24 marks",
+        KEEPS,
+        "all but DNS is dropped",
+        """
+        /ip firewall mangle
+        add chain=forward action=mark-packet new-packet-mark=cut src-address-list=suspended passthrough=no
+        /ip firewall filter
+        add chain=forward action=drop packet-mark=cut
+        """,
+        version="7.24",
+    ),
+    Exported(
+        "6.49 marks",
+        KEEPS,
+        "all but DNS is dropped",
+        """
+        /ip firewall mangle
+        add chain=forward action=mark-packet new-packet-mark=cut src-address-list=suspended passthrough=no
+        /ip firewall filter
+        add chain=forward action=drop packet-mark=cut
+        """,
+        version="6.49.18",
+    ),
 )
