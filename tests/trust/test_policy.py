@@ -66,6 +66,10 @@ TABLE = [
     (Action.CPE_REBOOT, 1, 900, {}, RiskClass.LOW),
     (Action.CPE_REBOOT, 2, 900, {"standing": True}, RiskClass.LOW),
     (Action.CPE_SET, 1, 900, {"standing": True}, RiskClass.LOW),
+    (Action.CPE_SET, 1, 900, {"standing": True, "baseline_due": True}, RiskClass.PROVISION),
+    (Action.CPE_SET, 1, 900, {"baseline_due": True}, RiskClass.LOW),
+    (Action.CPE_SET, 2, 900, {"standing": True, "baseline_due": True}, RiskClass.LOW),
+    (Action.CPE_REBOOT, 1, 900, {"standing": True, "baseline_due": True}, RiskClass.SUPPORT),
     (Action.CPE_RESET, 1, 900, {"standing": True, "device_config": True}, RiskClass.CONFIG),
 ]
 

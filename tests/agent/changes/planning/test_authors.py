@@ -98,6 +98,28 @@ async def test_an_edit_is_taken_back(agent: Agent) -> None:
     assert "C-9/home" not in await refs(agent)
 
 
+async def test_an_edit_is_not_taken_back_over_a_later_one(agent: Agent) -> None:
+    """Nor an entry of somebody who was suspended since."""
+    answer = await imported(agent, *RELABEL)
+    change = await shown(agent, answer["change"])
+    await agent.approve(change, "joseph")
+    await agent.end(change)
+    later = await shown(
+        agent, (await imported(agent, "C-3,Clinic,home,u6,fake,20M,,0,99.00,2025-10-03,,%(now)s"))["change"]
+    )
+    await agent.approve(later, "joseph")
+    await agent.end(later)
+    await done(agent, "suspend", "C-9")
+    with pytest.raises(HttpError) as caught:
+        await agent.ask("revert", change=change["id"])
+    assert str(caught.value).splitlines() == [
+        "nothing would change",
+        "C-3/home: its login is u6 now",
+        "C-9/home: it is suspended now",
+    ]
+    assert (await service(agent, "C-3"))["login"] == "u6"
+
+
 async def test_an_import_stores_the_rest_and_says_who_changed_a_name(agent: Agent) -> None:
     answer = await imported(agent, "C-1,Bad Payer,home,u0,fake,20M,,0,34.00,2025-10-03,,%(now)s")
     assert (answer["changed_count"], answer["edits_count"], "change" in answer) == (1, 0, False)
