@@ -19,6 +19,7 @@ import gc
 import json
 import os
 import random
+import resource
 import signal
 import sys
 import tempfile
@@ -40,10 +41,8 @@ CODE: Final = ("trust", "agent/changes")
 TESTS: Final = ("tests/trust", "tests/agent/changes")
 TESTS_MAX: Final = 60
 """Tests that one mistake is tried on; chosen arbitrarily."""
-CPU_S_MAX: Final = 30.0
-"""How long these tests may take together, as measured without a mistake, seconds; chosen arbitrarily."""
 PATIENCE_S: Final = 600.0
-"""A mistake that keeps the tests busy for longer is caught: it made an endless loop, or somebody waits for ever."""
+"""A mistake that keeps the tests waiting for longer is caught; one that makes an endless loop, by its CPU time."""
 QUIET: Final = ["-q", "--no-header", "-p", "no:cacheprovider", "-m", "not slow"]
 
 
@@ -75,11 +74,11 @@ class Measured:
     tests: dict[str, dict[int, list[str]]]
     cost_s: dict[str, float]
 
-    def of(self, file: str, site: Site) -> list[str]:
-        """Return the tests to try a mistake on, the cheapest first."""
+    def of(self, file: str, site: Site, cpu_s: float) -> list[str]:
+        """Return the tests to try a mistake on, the cheapest first; together they take no more than so many seconds."""
         lines = self.tests.get(file, {})
         found = {test for line in range(site.line, site.last_line + 1) for test in lines.get(line, [])}
-        chosen, left_s = list[str](), CPU_S_MAX
+        chosen, left_s = list[str](), cpu_s
         for test in sorted(found, key=lambda test: (self.cost_s.get(test, 0.0), test))[:TESTS_MAX]:
             left_s -= self.cost_s.get(test, 0.0)
             if left_s > 0 or not chosen:
@@ -173,6 +172,7 @@ class Loop:
     chosen: list[tuple[str, Site]]
     keep: Path | None
     out: Path | None
+    cpu_s: float
     counts: Counter[str] = field(default_factory=Counter)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -184,7 +184,7 @@ class Loop:
         if self.keep:
             measured.save(self.keep)
         for file, site in self.chosen:
-            tests = [items[name] for name in measured.of(file, site) if name in items]
+            tests = [items[name] for name in measured.of(file, site, self.cpu_s) if name in items]
             result = self._result(session, file, site, tests)
             self.counts[result] += 1
             print(f"{result:9} {file}:{site.line} {site.function}: {site.what}", flush=True)
@@ -229,6 +229,7 @@ class Loop:
             silence = os.open(os.devnull, os.O_WRONLY)
             os.dup2(silence, 1)
             os.dup2(silence, 2)
+            resource.setrlimit(resource.RLIMIT_CPU, (int(3 * self.cpu_s) + 10, int(4 * self.cpu_s) + 10))
             session.config.pluginmanager.unregister(name="terminalreporter")
             if not replace(path, source, site):
                 return 97
@@ -250,9 +251,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--lines", type=int, default=200)
+    parser.add_argument("--cpu-s", type=float, default=30.0, help="CPU time of the tests of one mistake, at most")
     parser.add_argument("--tree", type=Path, default=ROOT, help="another checkout")
     parser.add_argument("--measured", type=Path, help="keep there which tests run which line, or take it from there")
-    parser.add_argument("--out", type=Path, help="write one JSON object a mistake")
+    parser.add_argument("--out", type=Path, help="write one JSON object a mistake, and leave out those it has")
     parser.add_argument("--again", type=Path, help="the mistakes of a file that --out wrote")
     args = parser.parse_args()
     tree = args.tree.resolve()
@@ -261,9 +263,14 @@ def main() -> int:
     chosen = draw(found, args.seed, args.lines)
     if args.again:
         chosen = list(again(found, args.again.read_text(encoding="utf-8").splitlines()))
+    if out and out.exists():  # a run that was stopped goes on
+        known = {
+            (told["file"], *told["name"]) for told in map(json.loads, out.read_text(encoding="utf-8").splitlines())
+        }
+        chosen = [(file, site) for file, site in chosen if (file, *site.name) not in known]
     os.chdir(tree)
     sys.path[:] = [str(tree), *(entry for entry in sys.path if entry not in ("", str(ROOT), str(tree)))]
-    loop = Loop(tree, chosen, keep, out)
+    loop = Loop(tree, chosen, keep, out, args.cpu_s)
     code = pytest.main([*QUIET, *TESTS], plugins=[loop])
     counts = loop.counts
     caught, tried = counts["caught"] + counts["endless"], counts.total() - counts["not made"]
