@@ -80,6 +80,7 @@ def verify_next(current: Trust, current_sha256: str, envelope: Envelope) -> Trus
         MalformedStatementError: not a trust document, or one that needs more than we know: then keep the current one.
     """
     _check_type(envelope)
+    # Before it is parsed: the old root is all that vouches for these bytes
     _check_threshold(envelope, current.root, "the current")
     following = statements.decode_as_untrusted(Trust, envelope)
     if following.trust_id != current.trust_id:
@@ -94,6 +95,7 @@ def verify_next(current: Trust, current_sha256: str, envelope: Envelope) -> Trus
         raise RefusedError(reason, f"expected trust version {current.version + 1}, got {following.version}")
     if not hmac.compare_digest(following.prev, current_sha256):
         raise RefusedError(Reason.WRONG_PREVIOUS, f"trust version {following.version} does not follow ours")
+    # The new root too (TUF 5.3.4): people hold its keys, which is proven before the old ones count no more
     _check_threshold(envelope, following.root, "the new")
     check_document(following, current)
     return following

@@ -211,6 +211,7 @@ def open_note_untrusted(note: bytes, vkeys: Sequence[VerifierKey]) -> SignedNote
         vkey = known.get((name, key_id))
         if vkey is None:
             continue
+        # C2SP signed-note: a bad signature by a known key spoils the note; only those by unknown keys are passed over
         if not _keys.verify(vkey.public, text.encode(), signature):
             raise MalformedNoteError(f"note: the signature by the known key {vkey.name} is bad")
         signers[vkey] = None
@@ -267,6 +268,7 @@ def open_checkpoint_untrusted(note: bytes, vkey: VerifierKey) -> Checkpoint:
         MalformedNoteError: not a note, not signed by that key, not a checkpoint, or of another origin.
     """
     checkpoint = parse_checkpoint_untrusted(open_note_untrusted(note, [vkey]).text)
+    # A key signs for one log: under another origin its checkpoints would pass for those of another tree
     if checkpoint.origin != vkey.name:
         raise MalformedNoteError("checkpoint: its origin is not the log whose key signed it")
     return checkpoint

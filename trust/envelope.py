@@ -42,6 +42,7 @@ def pae(payload_type: str, payload: bytes) -> bytes:
 
     `PAE = "DSSEv1" SP LEN(type) SP type SP LEN(body) SP body`, LEN in ASCII decimal of *bytes*.
     """
+    # Lengths count encoded bytes: an earlier pae() of securesystemslib took len() of the text
     kind = payload_type.encode()
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
@@ -147,6 +148,7 @@ def _unb64(name: str, text: str, max_bytes: int) -> bytes:
         data = base64.b64decode(standard, validate=True)
     except (binascii.Error, ValueError) as err:
         raise MalformedEnvelopeError(f"{name}: not base64") from err
+    # b64decode ignores the last bits of an incomplete group: two texts would then be one envelope
     if _b64(data) != standard:
         raise MalformedEnvelopeError(f"{name}: base64 with stray bits at its end")
     if len(data) > max_bytes:

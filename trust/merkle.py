@@ -81,6 +81,7 @@ def appended(size: int, leaf: bytes, nodes: Nodes) -> list[tuple[int, int, bytes
     """
     level, index, node = 0, size, leaf
     created = [(level, index, node)]
+    # As a binary counter carries: each trailing 1 of the index is a complete left subtree that waits for its right half
     while index & 1:
         node = node_hash(nodes(level, index - 1), node)
         level, index = level + 1, index >> 1
@@ -160,6 +161,7 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
     for sibling in proof:
         if sn == 0:
             raise MalformedProofError(f"inclusion proof: {len(proof)} hashes are too many for index {index} of {size}")
+        # fn == sn: the right edge of the tree, where levels without a sibling put no hash into the proof
         if fn & 1 or fn == sn:
             node = node_hash(sibling, node)
             while fn and not fn & 1:

@@ -82,6 +82,7 @@ def check_sealing_public_untrusted(public: bytes) -> None:
     if len(public) != KEY_BYTES:
         raise MalformedKeyError(f"expected a sealing key of {KEY_BYTES} bytes, got {len(public)}")
     try:
+        # Any private half will do: with a point of small order each gives zero, which libsodium refuses
         nacl.bindings.crypto_scalarmult(chance.token_bytes(KEY_BYTES), public)
     except nacl.exceptions.RuntimeError as err:
         raise MalformedKeyError("expected a sealing key of large order, got one that hides nothing") from err
@@ -116,6 +117,7 @@ def _unpadded(plain: bytes, prefix: struct.Struct) -> bytes:
     if len(plain) < prefix.size:
         raise MalformedSealError("sealed: too short for its length")
     end = prefix.size + int.from_bytes(plain[: prefix.size], "big")
+    # Padding of other bytes would be a second encoding of one body, and a place to carry bytes that nobody reads
     if end > len(plain) or plain[end:].count(0) != len(plain) - end:
         raise MalformedSealError("sealed: a length that does not fit, or padding that is not zeros")
     return plain[prefix.size : end]
@@ -145,6 +147,7 @@ def open_sealed_untrusted(data: bytes, keys: Sequence[SealingKey]) -> bytes:
     """
     if len(data) > limits.SEALED_BYTES + _OVERHEAD:
         raise MalformedSealError(f"sealed: expected at most {limits.SEALED_BYTES + _OVERHEAD} bytes, got {len(data)}")
+    # The hint only saves trying each key of the last weeks; that the box opens is the proof
     for key in keys:
         plain = _open(data, key)
         if plain is not None:
@@ -175,6 +178,7 @@ def seal_pages(view_id: bytes, public: bytes, content: bytes) -> list[bytes]:
     _check_view_id(view_id)
     whole = _padded(_WHOLE.pack(len(content)), content, VIEW_SMALLEST, limits.VIEW_BYTES)
     parts = [whole[at : at + limits.PAGE_BYTES] for at in range(0, len(whole), limits.PAGE_BYTES)]
+    # Each page names view, place and count: the control plane carries them, and may drop, double or swap none unseen
     return [_box(_PAGE.pack(view_id, number, len(parts)) + part, public) for number, part in enumerate(parts)]
 
 

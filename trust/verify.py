@@ -1,8 +1,13 @@
 """Whether a statement may be acted on: its signers, their roles, its time, and whether enough distinct people agree.
 
-`verify_*` raises; `get_approval_result` and `get_standing_result` explain and never raise. Keys are looked up in the
-trust document, never in the message; bytes are verified before they are parsed; people are counted, not signatures,
-keys or key ids.
+`verify_*` raises; `get_approval_result` and `get_standing_result` explain and never raise. What holds here:
+
+* Keys are looked up in the trust document, never in the message.
+* Bytes are verified before they are parsed.
+* People are counted, not signatures, keys or key ids: one person with two keys is one.
+* The requester never counts, nor the person that runs the program that asked, but in class *alone* (ADR 27).
+* Statements that stop (cancel, pause, freeze) hold under an expired trust document; those that let go on do not.
+* A plan is judged by the stricter of two policies: that of its preview, and that of now.
 """
 
 from __future__ import annotations
@@ -78,6 +83,7 @@ def _open(envelope: Envelope, kind: type[_S], known: Collection[bytes], trust: T
     """Return the statement and its known signers; signatures first, then the bytes that were signed."""
     if envelope.payload_type != statements.payload_type(kind):
         raise RefusedError(Reason.WRONG_TYPE, f"expected {statements.kind_of(kind)}, got another payload type")
+    # Before the first parse: two parsers that disagree about the same bytes are an attack (ADR 3)
     signers = _envelope.signed_by(envelope, known)
     if not signers:
         raise RefusedError(Reason.UNKNOWN_SIGNER, f"nobody whom the trust document knows signed this {kind.__name__}")
@@ -165,6 +171,7 @@ def verify_enroll(envelope: Envelope) -> Enroll:
         raise RefusedError(Reason.NOT_UNDERSTOOD, str(err)) from err
     except MalformedError as err:
         raise RefusedError(Reason.MALFORMED, str(err)) from err
+    # One key in both places would prove the possession of one only
     if len(keys) != 2 or _envelope.signed_by(envelope, keys) != keys:
         raise RefusedError(Reason.UNKNOWN_SIGNER, "expected signatures by both of the agent's keys")
     return named
@@ -182,6 +189,7 @@ def _open_persons(envelope: Envelope, kind: type[_S], trust: Trust, now_s: int) 
     if not keys:
         raise RefusedError(Reason.SIGNER_IS_ANOTHER, f"another person signed this {statements.kind_of(kind)}")
     person = people[keys[0]]
+    # One key in force will do: while a person changes keys, their tool may sign with the old and the new one
     if not any(key_in_force(person.keys, public, now_s) for public in keys):
         raise RefusedError(Reason.SIGNER_EXPIRED, f"the key of {person.handle} is past its date")
     in_force = {who.handle: who for p, who in people.items() if p in signers and key_in_force(who.keys, p, now_s)}
@@ -332,6 +340,7 @@ def cannot_lift(lifted: Collection[tuple[FreezeScope, str]], held: Iterable[tupl
         held: those of all that hold now.
     """
     stops_all = any(scope in (FreezeScope.ALL, FreezeScope.AGENT) for scope, _ in lifted)
+    # Else a frozen person lifts the freeze of all that stands beside theirs, and everything goes on
     bearing = [*lifted, *(held if stops_all else ())]
     return CannotLift(
         frozenset(target for scope, target in bearing if scope is FreezeScope.PERSON),
@@ -510,6 +519,7 @@ def people_more(policy: PolicyClass, requester: str, trusts: Iterable[Trust], *,
     if requester == UNKNOWN:
         return 1
     held = [t for t in trusts if t.program(requester) is not None]
+    # What was consumed was approved by the rules of its day, and must not become a lie afterwards (ADR 27)
     if not held or (recorded and policy.service_requester is None):
         return 0
     return int(policy.service_requester is ServiceRequester.ONE_MORE or any(not runs(requester, t) for t in held))
@@ -547,6 +557,7 @@ def get_approval_result(
     if policy is None or blocked is not None:
         reason, message = blocked or (Reason.NO_SUCH_CLASS, f"the policy has no class {plan.risk_class.value}")
         return VerificationResult(False, 0, (), reason, message)
+    # Both: a plan that names another requester than the agent knows must not make either of them count
     judge = _Judge(plan, plan_digest.hex(), policy, trust, now_s, {requester, plan.requester}, circumstances)
     more = people_more(policy, requester, judge.trusts(), recorded=circumstances.recorded)
     count = _Count()
@@ -611,6 +622,7 @@ def _judge_one(judge: _Judge, index: int, envelope: Envelope, count: _Count) -> 
         approval, signer, _ = _open_persons(envelope, Approval, judge.trust, judge.now_s)
         person = signer.handle
         _check_person(judge, approval, signer, envelope)
+        # A no skips what only a yes must meet: it stops the plan also from the requester, and past its date
         if approval.decision is Decision.REJECT:
             if person not in count.rejected:
                 count.rejected.append(person)
@@ -640,6 +652,7 @@ def _check_person(judge: _Judge, approval: Approval, signer: Person, envelope: E
             f"{signer.handle} has seen trust version {approval.seen.trust_version}, ours is {judge.trust.version}",
         )
     seen = approval.seen.trust_version
+    # None: a version from before the pin of this agent, of which it keeps nothing to compare
     known = c.trust_sha256 if seen == judge.trust.version else c.older_sha256.get(seen)
     if known is not None and approval.seen.trust_sha256 != known:
         raise RefusedError(Reason.FORKED, f"{signer.handle} has seen another trust version {seen}")
@@ -671,6 +684,7 @@ def _check_counts(judge: _Judge, approval: Approval, index: int, count: _Count) 
 def _conclude(count: _Count, need: int, policy: PolicyClass) -> VerificationResult:
     people, reason, message = tuple(count.people), None, "approved by " + ", ".join(count.people)
     owners = [p for p in count.people.values() if Role.OWNER in p.roles]
+    # One no outweighs any number of yes
     if count.rejected:
         reason, message = Reason.REJECTED, "rejected by " + ", ".join(count.rejected)
     elif len(people) < need:

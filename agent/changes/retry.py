@@ -40,7 +40,9 @@ class ReopenRun:
         """Do it; raises RefusedCommandError when it may not be."""
         plan = commands.plan_row(tx, self.plan_id)
         if plan.finished_seq is None:
-            raise RefusedCommandError(RefusalReason.RUNNING, "the run is not over yet")
+            raise RefusedCommandError(
+                RefusalReason.RUNNING, f"{plan.short} still runs: ispagent change watch {plan.short}"
+            )
         if plan.run_until.passed(self.now):
             raise RefusedCommandError(
                 RefusalReason.EXPIRED, "the plan's run-until time has passed: ask for the change anew"

@@ -109,6 +109,6 @@ def leave(
     except LocalUplinkError as err:
         fail(f"leave: {err}", client.FAILED)
     if not was:
-        fail("this agent has no control plane", client.USAGE)
+        fail("this agent has no control plane: there is nothing to leave", client.USAGE)
     print("this agent has left its control plane; a running agent hangs up within seconds")
     print("have its certificate revoked there too: ispcloud agents list")

@@ -61,6 +61,11 @@ def _received(delivery: message_pb2.Delivery) -> Received:
     )
 
 
+_AWAY: Final = (
+    "the control plane does not answer: ispcloud desk show says where it is; by file everything works without it"
+)
+
+
 @contextmanager
 def _told() -> Iterator[None]:
     """Turn gRPC's errors into ours.
@@ -74,7 +79,7 @@ def _told() -> Iterator[None]:
     except grpc.RpcError as err:
         failure = channel.failure_of_untrusted(err)
         if failure.unreachable:
-            raise CloudAwayError("the control plane does not answer") from err
+            raise CloudAwayError(_AWAY) from err
         word = failure.refusal or f"code-{failure.status}"
         again = f", come back in {failure.retry_after_s} s" if failure.retry_after_s else ""
         raise CloudRefusedError(word, f"the control plane refused: {word}{again}") from err

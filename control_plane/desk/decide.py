@@ -47,10 +47,15 @@ def signer(trust: Trust, public: bytes, now_s: int) -> Person:
     person = trust.people_by_key().get(public)
     if person is None:
         raise RefusedError(
-            Reason.UNKNOWN_SIGNER, f"trust version {trust.version} knows nobody with the key {public.hex()}"
+            Reason.UNKNOWN_SIGNER,
+            f"trust version {trust.version} knows nobody with the key {public.hex()}: an owner adds"
+            " it (ispcloud trust)",
         )
     if not key_in_force(person.keys, public, now_s):
-        raise RefusedError(Reason.SIGNER_EXPIRED, f"the key of {person.handle} is past its date")
+        raise RefusedError(
+            Reason.SIGNER_EXPIRED,
+            f"the key of {person.handle} is past its date: make one with ispcloud keys new, and have an owner add it",
+        )
     return person
 
 
@@ -107,10 +112,16 @@ def verify_may_reject(exported: Exported, person: Person, trust: Trust) -> None:
     policy = trust.policy_class(plan.risk_class)
     if policy is None or not set(policy.roles) & set(person.roles):
         raise RefusedError(
-            Reason.NOT_AN_APPROVER, f"{person.handle} has no role that approves class {plan.risk_class.value}"
+            Reason.NOT_AN_APPROVER,
+            f"{person.handle} has no role that approves class {plan.risk_class.value}: ispcloud"
+            " trust show names who has",
         )
     if EVERYWHERE not in person.scope and plan.agent not in person.scope:
-        raise RefusedError(Reason.OUT_OF_SCOPE, f"{person.handle} may not act on agent {exported.agent.handle}")
+        raise RefusedError(
+            Reason.OUT_OF_SCOPE,
+            f"{person.handle} may not act on agent {exported.agent.handle}: its owners give scopes"
+            " in the trust document",
+        )
 
 
 def judge(
@@ -180,7 +191,11 @@ def verify_may_review(exported: Exported, person: Person) -> None:
     if not {Role.OWNER, Role.APPROVER, Role.AUDITOR} & set(person.roles):
         raise RefusedError(Reason.NOT_AN_APPROVER, f"{person.handle} has no role that reviews changes")
     if EVERYWHERE not in person.scope and plan.agent not in person.scope:
-        raise RefusedError(Reason.OUT_OF_SCOPE, f"{person.handle} may not act on agent {exported.agent.handle}")
+        raise RefusedError(
+            Reason.OUT_OF_SCOPE,
+            f"{person.handle} may not act on agent {exported.agent.handle}: its owners give scopes"
+            " in the trust document",
+        )
     if not person.sees_subscribers:
         raise RefusedError(Reason.SUMMARY_ONLY, f"{person.handle} may not see the items, which a review needs")
 

@@ -265,7 +265,11 @@ class Approvals:
         rows = [row for digest in approval.plans if (row := self._plan_by_digest(bytes.fromhex(digest))) is not None]
         if not rows:
             await self._refusal(None, bytes(32), Reason.OTHER_PLAN, approval.person)
-            raise RequestError("this approval is for no plan of this agent", refused=True)
+            raise RequestError(
+                "this approval is for no plan of this agent: it was signed for another agent, or for a"
+                " plan that is gone",
+                refused=True,
+            )
         return [
             await self._review(row, envelope, data)
             if reviews.is_open(self._store.reader, row)
@@ -519,7 +523,11 @@ class Approvals:
             if why := verify.resume_problem(person, self._signer().agent, paused.by):
                 raise RefusedCommandError(why.reason, str(why))
             if person.handle in freezes(self._store.query, self._clock.wall_s()).people:
-                raise RefusedCommandError(Reason.FROZEN, f"{person.handle} is frozen")
+                raise RefusedCommandError(
+                    Reason.FROZEN,
+                    f"{person.handle} is frozen: another person resumes it, or two people lift the freeze"
+                    " (ispcloud changes unfreeze)",
+                )
 
         await self._paused_or_not(pauses.ResumeChange(row.plan_id, judge, self._noted("resumed", who)))
 
@@ -559,7 +567,7 @@ class Approvals:
             except RefusedError as err:
                 raise RefusedCommandError(err.reason, str(err)) from err
             if at_s + 59 < paused.at_s:
-                raise RefusedCommandError(Reason.EXPIRED, "it was signed before the change was paused")
+                raise RefusedCommandError(Reason.EXPIRED, "it was signed before the change was paused: sign a new one")
 
         resume = statements.decode_as_untrusted(Resume, envelope)
         row, stated = self._plan_named(resume.plan_sha256, only), pauses.Stated(envelopes.digest(envelope), data)

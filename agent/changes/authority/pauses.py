@@ -49,7 +49,7 @@ def _unfinished(tx: Tx, plan_id: bytes) -> PlanRow:
     row = plan_row(tx, plan_id)
     if row.finished_seq is not None or row.gate not in (Gate.OPEN, Gate.APPROVED, Gate.CONSUMED):
         over = "over" if row.gate is Gate.CONSUMED else row.gate.value
-        raise RefusedCommandError(RefusalReason.CLOSED, f"the change is {over}: there is nothing to pause or resume")
+        raise RefusedCommandError(RefusalReason.CLOSED, f"{row.short} is {over}: there is nothing to pause or resume")
     return row
 
 
@@ -106,7 +106,7 @@ class ResumeChange:
             return False
         row = _unfinished(tx, self.plan_id)
         if row.paused_by is None or row.paused_s is None:
-            raise RefusedCommandError(RefusalReason.NOT_PAUSED, f"{row.short} is not paused")
+            raise RefusedCommandError(RefusalReason.NOT_PAUSED, f"{row.short} is not paused: it goes on by itself")
         self.judge(Paused(row.paused_by, row.paused_s))
         _keep(tx, self.plan_id, self.stated)
         tx.append(Entry(LeafKind.RESUMED, self.plan_id, row.digest, sealed=self.sealed))

@@ -79,7 +79,9 @@ class CloseReview:
         """Return the sequence number of the event; raises RefusedCommandError where somebody else closed it."""
         row = plan_row(tx, self.plan_id)
         if not tx.one("SELECT 1 FROM review WHERE plan_id = ? AND closed_seq IS NULL", (self.plan_id,)):
-            raise RefusedCommandError(RefusalReason.CLOSED, f"{row.short} has no open review")
+            raise RefusedCommandError(
+                RefusalReason.CLOSED, f"{row.short} has no open review: ispagent review list shows those that are open"
+            )
         seq = tx.append(Entry(LeafKind.REVIEW_CLOSED, self.plan_id, row.digest, sealed=self.sealed))
         tx.run(
             "UPDATE review SET person = ?, verdict = ?, envelope = ?, closed_seq = ? WHERE plan_id = ?",

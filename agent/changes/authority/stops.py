@@ -68,7 +68,8 @@ class RecordFreeze:
         held = "SELECT 1 FROM freeze WHERE person = ? AND lifted_seq IS NULL AND coalesce(expires_s > ?, 1)"
         if len(tx.all(held, (self.freeze.person, tx.now_s))) >= FREEZES_MAX:
             raise RefusedCommandError(
-                RefusalReason.TOO_MANY_FREEZES, f"{self.freeze.person} holds {FREEZES_MAX} freezes already: lift some"
+                RefusalReason.TOO_MANY_FREEZES,
+                f"{self.freeze.person} holds {FREEZES_MAX} freezes already: lift some (ispcloud changes unfreeze)",
             )
         tx.raise_high_water = True  # a restored older copy does not know this freeze
         seq = tx.append(Entry(LeafKind.FREEZE, sealed=self.sealed))
@@ -105,7 +106,10 @@ class RecordUnfreeze:
         named = [bytes.fromhex(sha256) for sha256 in self.unfreeze.freezes]
         known = [row for digest in named if (row := tx.one(_BY_DIGEST, (digest,))) is not None]
         if not known:
-            raise RefusedCommandError(RefusalReason.UNKNOWN_FREEZE, "there is no such freeze")
+            raise RefusedCommandError(
+                RefusalReason.UNKNOWN_FREEZE,
+                "none of the freezes that it lifts is known here: it is of another agent, or came first",
+            )
         held = [row["freeze_id"] for row in known if row["lifted_seq"] is None]
         if not held:
             raise RefusedCommandError(RefusalReason.LIFTED, "this freeze was lifted already")

@@ -180,6 +180,7 @@ async def perform_step(
             else:
                 if isinstance(sent.said, _InDoubt) and sent.said.reason != TargetReason.DRIFTED:
                     await journal.doubt(ticket, sent.said.reason)
+                # A device that calls in may come back in days: a stop of the agent must not wait for that
                 scope.shield = not leave
                 if isinstance(sent.said, Reply) and sent.said.accepted and isinstance(ticket.do, Effect):
                     replied()
@@ -259,6 +260,7 @@ async def _read_back(
 
 def same(value: Value, wanted: Value, unprovable: frozenset[str]) -> bool:
     """Return whether two values agree in every field that can be read back."""
+    # A field that cannot be read back (a secret) comes back empty: to compare it would make each write a third value
     if value is ABSENT or wanted is ABSENT:
         return value is wanted
     return {k: v for k, v in value.items() if k not in unprovable} == {
@@ -278,6 +280,7 @@ def still_written(value: Value, write: Transition) -> bool:
 def _judge_writes(writes: tuple[Transition, ...], seen: Mapping[Address, Seen]) -> Verdict:
     if all(same(seen[w.address].value, w.after, w.unprovable) for w in writes):
         return Verdict.APPLIED
+    # With every field: "as before" must be exact, where "as wanted" may leave out what cannot be read
     if all(same(seen[w.address].value, w.before.value, frozenset()) for w in writes):
         return Verdict.NOT_APPLIED
     return Verdict.DIVERGED
@@ -299,6 +302,7 @@ async def _prove_writes(
     again = await _reread(session, addresses, until, clock, patience)
     if again is None:
         return StepOutcome(Verdict.UNKNOWN, TargetReason.UNREADABLE, "could not be read back in time", seen)
+    # What the second read finds counts: a write that was late in the first is applied
     verdict = _judge_writes(writes, again)
     if verdict is Verdict.APPLIED:
         return _written(writes, again, "")
@@ -352,6 +356,7 @@ async def _prove_effect(
     reply = later or reply
     if observed is None:
         return StepOutcome(Verdict.UNKNOWN, TargetReason.UNREADABLE, "could not be read back in time")
+    # The proof outranks the reply: a session that is gone is gone, though its NAS said NAK (RFC 5176, Error-Cause 503)
     if _effect_holds(ticket.bound, effect.proof, observed):
         return _done(session, effect, reply, observed)
     if reply is not None:

@@ -197,6 +197,7 @@ class Steps:
             return False
         if isinstance(step.do, Effect) and step.do.replay is Replay.NEVER:
             return False
+        # A crash of ours is no fault of the device: that attempt is given back
         return self._attempts.get(key, 0) < MAX_ATTEMPTS + (key in self._crashed)
 
     def half_stands(self) -> bool:
@@ -225,6 +226,7 @@ class Steps:
         """
         session = await sessions.at(action.target)
         async with self.parts.sessions.kept(action.target):
+            # For each step: a clock that leapt since the last one would stretch the deadline
             await self.parts.check_clock()
             if action.direction is Direction.FORWARD and self.item.requires:
                 await self.parts.refresh_facts(subjects(self.item))
@@ -247,6 +249,7 @@ class Steps:
         return done
 
     async def _about_to(self, action: StepAction) -> Ticket:
+        # With the first "about to", in one command: an item needs few of them (ADR 4)
         take = () if self.locked else self._addresses()
         try:
             ticket = await self.tickets.about_to(self.item, action, take, self._owed, in_window=self._waited())
@@ -301,6 +304,7 @@ class Steps:
     async def say(self) -> None:
         """Make the outcome durable that is owed, if there is one."""
         if self._owed is not None:
+            # A cancel in here would lose an outcome that only this process knows
             with trio.CancelScope(shield=True):
                 await self.tickets.outcome(self._owed)
             self._owed = None
@@ -314,6 +318,7 @@ class Steps:
 
     async def end(self, event: Event, reason: str, detail: str = "", desired: tuple[DesiredChange, ...] = ()) -> None:
         """Move the item for the last time of its run, and give its addresses back, unless a step is in doubt."""
+        # A step in doubt keeps them: another change would plan on a value that may yet turn out to be ours
         give_back = () if self._in_doubt else self._addresses()
         await self.tickets.end(self.item, event, reason, detail, desired, self._owed, give_back)
         self._owed, self.locked = None, self.locked and not give_back

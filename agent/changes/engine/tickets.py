@@ -123,6 +123,7 @@ class Tickets:
         try:
             about = self._about(item, action, take, in_window=in_window)
         except ErasedSubjectError as err:
+            # The step may not be sent, but the outcome before it happened
             if owed is not None:
                 await self.outcome(owed)
             raise RefusedCommandError(RefusalReason.ERASED, str(err)) from err
@@ -130,6 +131,7 @@ class Tickets:
         if owed is None:
             attempt = await self._store.run(about)
         else:
+            # One commit for both: the outcome is durable with the step that names it in `after`, never later
             attempt = await self._store.run(item_commands.NextStep(self._done(owed), about))
         if isinstance(attempt, RefusedCommandError):
             raise attempt
@@ -190,6 +192,7 @@ class Tickets:
         until = self.plan.run_until
         left_s = until.wall_s - self._clock.wall_s()
         deadline_s = self._clock.boot_s() + left_s
+        # After a restart of the machine its boot-time clock began anew: only the wall clock is left
         if until.boot_id == self._clock.boot_id:
             deadline_s = min(deadline_s, until.boot_s)
         return Ticket(

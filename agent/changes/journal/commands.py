@@ -97,7 +97,10 @@ class SavePlan:
     def run(self, tx: Tx) -> bool:
         """Return whether it is saved. False: another plan has that short id, and nothing was written."""
         if tx.one("SELECT 1 FROM intent WHERE intent_id = ?", (self.intent_id,)):
-            raise RefusedCommandError(RefusalReason.REPLAYED_INTENT, "this intent was already answered with a plan")
+            raise RefusedCommandError(
+                RefusalReason.REPLAYED_INTENT,
+                "this intent was already answered with a plan: see ispagent change list, or sign a new one",
+            )
         if tx.one("SELECT 1 FROM plan WHERE short = ?", (self.short,)):
             return False
         intent_seq = tx.append(Entry(LeafKind.INTENT, sealed=self.intent_record))
@@ -175,7 +178,7 @@ class SetGate:
         """Return the sequence number of the event."""
         row = plan_row(tx, self.plan_id)
         if row.gate is Gate.CONSUMED:
-            raise RefusedCommandError(RefusalReason.CONSUMED, "the change has already started")
+            raise RefusedCommandError(RefusalReason.CONSUMED, f"{row.short} has already started: pause or cancel it")
         seq = tx.append(Entry(self.kind, self.plan_id, row.digest, sealed=self.sealed))
         tx.run("UPDATE plan SET gate = ?, gate_seq = ? WHERE plan_id = ?", (self.gate.value, seq, self.plan_id))
         return seq
@@ -191,7 +194,9 @@ class Release:
         """Do it."""
         row = plan_row(tx, self.plan_id)
         if row.gate not in (Gate.OPEN, Gate.APPROVED):
-            raise RefusedCommandError(RefusalReason.CLOSED, f"the change is {row.gate.value}")
+            raise RefusedCommandError(
+                RefusalReason.CLOSED, f"{row.short} is {row.gate.value}: nothing is left to start"
+            )
         tx.run("UPDATE plan SET hold = 0 WHERE plan_id = ?", (self.plan_id,))
 
 
@@ -232,7 +237,7 @@ class AddApproval:
         """Return where the plan stands now."""
         row = plan_row(tx, self.plan_id)
         if row.gate not in (Gate.OPEN, Gate.APPROVED):
-            raise RefusedCommandError(RefusalReason.CLOSED, f"the change is {row.gate.value}: it takes no approvals")
+            raise RefusedCommandError(RefusalReason.CLOSED, f"{row.short} is {row.gate.value}: it takes no approvals")
         mine = Kept(self.envelope, self.from_cloud and not self._came_by_hand(tx))
         gate = self.judge(tx, kept_approvals(tx, self.plan_id, self.person), mine)
         kind = LeafKind.APPROVAL if self.decision == "approve" else LeafKind.REJECTION
@@ -319,7 +324,9 @@ def plan_row(tx: Tx, plan_id: bytes) -> PlanRow:
     """
     row = tx.one("SELECT * FROM plan WHERE plan_id = ?", (plan_id,))
     if row is None:
-        raise RefusedCommandError(RefusalReason.UNKNOWN_PLAN, "there is no such change")
+        raise RefusedCommandError(
+            RefusalReason.UNKNOWN_PLAN, f"there is no change {plan_id.hex()}: ispagent change list shows them"
+        )
     return read_plan_row(row)
 
 
@@ -362,10 +369,15 @@ def refuse_if_stopped(tx: Tx, plan_id: bytes, requester: str) -> None:
     """
     if tx.one("SELECT 1 FROM meta WHERE key = ?", (HALT,)):
         raise RefusedCommandError(
-            RefusalReason.CLOCK_HALT, "applying is halted: the clock jumped (ispagent clock accept)"
+            RefusalReason.CLOCK_HALT,
+            "applying is halted: the clock jumped. See ispagent status, set the clock right, then:"
+            " ispagent clock accept",
         )
     if (who := frozen_by(tx, plan_id, requester)) is not None:
-        raise RefusedCommandError(RefusalReason.FROZEN, f"frozen by {who}: nothing is sent until it is lifted")
+        raise RefusedCommandError(
+            RefusalReason.FROZEN,
+            f"frozen by {who}: nothing is sent until two people lift it (ispcloud changes unfreeze)",
+        )
 
 
 def refuse_if_contradicted(tx: Tx) -> None:
@@ -377,7 +389,8 @@ def refuse_if_contradicted(tx: Tx) -> None:
     if (witness := tx.one("SELECT name FROM witness_seen WHERE conflict <> 0")) is not None:
         raise RefusedCommandError(
             RefusalReason.NOT_WITNESSED,
-            f"the witness {witness['name']} has seen another log of this agent: nothing starts",
+            f"the witness {witness['name']} has seen another log of this agent: nothing starts"
+            " before people have compared them (docs/operations.md)",
         )
 
 
@@ -406,11 +419,17 @@ class Consume:
         """Return the sequence number of the event; raises RefusedCommandError with the reason."""
         row = plan_row(tx, self.plan_id)
         if row.consumed_seq is not None:
-            raise RefusedCommandError(RefusalReason.CONSUMED, "the plan was already used")
+            raise RefusedCommandError(
+                RefusalReason.CONSUMED, f"the plan of {row.short} was already used: ask for the change anew"
+            )
         if row.gate is not Gate.APPROVED:
-            raise RefusedCommandError(RefusalReason.NOT_APPROVED, f"the change is {row.gate.value}")
+            raise RefusedCommandError(
+                RefusalReason.NOT_APPROVED, f"{row.short} is {row.gate.value}, and starts once it is approved"
+            )
         if row.start_by.passed(self.now):
-            raise RefusedCommandError(RefusalReason.EXPIRED, "the plan's start-by time has passed")
+            raise RefusedCommandError(
+                RefusalReason.EXPIRED, f"the start-by time of {row.short} has passed: ask for the change anew"
+            )
         if tx.one("SELECT 1 FROM cancelled WHERE plan_digest = ?", (row.digest,)):
             raise RefusedCommandError(RefusalReason.CANCELLED, "a cancel arrived before the start")
         if row.paused_by is not None:
@@ -437,6 +456,7 @@ class Consume:
         """Ten thousand plans of one item are not low risk: a class has a rolling budget of items."""
         mine = budget.size_of(tx.all, self.plan_id)
         used = sum(n for _, n in budget.uses_of(tx.all, row.risk, tx.now_s))
+        # Counted where it is consumed: two plans that each fit would otherwise start in one moment
         if used + mine > self.budget_per_hour:
             raise RefusedCommandError(
                 RefusalReason.OVER_BUDGET,

@@ -224,7 +224,9 @@ class AboutTo:
         self._refuse(tx, row)
         digest = bytes(row["digest"])
         state = ItemState(row["state"])
+        # After all refusals: a command that refuses leaves nothing behind
         take_addresses(tx, self.plan_id, self.n, self.take)
+        # This leaf is that of the move as well: two leaves said one thing, and cost a third of a lone step (ADR 26)
         begun = next_state(state, Event.BEGIN) if self.begins and state in UNSENT else None
         code = 0 if begun is None else ITEM_STATE_CODES[begun.value]
         leaf = Entry(LeafKind.ABOUT_TO, self.plan_id, digest, self.n, self.step, code, sealed=self.sealed)
@@ -246,6 +248,7 @@ class AboutTo:
             refuse_if_stopped(tx, self.plan_id, row["requester"])
         if self.direction is Direction.FORWARD and state in FINAL:
             raise RefusedCommandError(RefusalReason.OVER, f"the item is {state.value}")
+        # Begun items are only finished, which a pause or a closed window must not keep half done
         if self.window is not None and row["paused_by"] is not None:
             raise RefusedCommandError(RefusalReason.PAUSED, f"paused by {row['paused_by']}")
         if self.window is not None and self.window.closed:

@@ -74,7 +74,7 @@ class Adopter:
         """
         row = loaded.row
         if row.gate is not Gate.CONSUMED:
-            raise RequestError(f"{row.short} has nothing to revert", refused=True)
+            raise RequestError(f"{row.short} has nothing to revert: it is {row.gate.value}", refused=True)
         services = book.services(self.store.reader)
         stand = [i for i in loaded.items.items if loaded.rows[i.n].state in TOUCHED and i.subject in services]
         if not stand:

@@ -477,7 +477,10 @@ def select(ask: Ask, services: Mapping[str, Service]) -> list[Service]:
     if found.problems:
         raise refusal(found.problems)
     if not found.services:
-        raise RequestError("no service is left to change")
+        raise RequestError(
+            "no service is left to change: all that were asked for are excluded"
+            f" ({', '.join(ask.exclude)[:200] or 'none'})"
+        )
     return list(found.services)
 
 

@@ -341,11 +341,16 @@ class Previewer:
     def _check_policy(self, policy: PolicyClass, request: Request, items: int) -> None:
         if request.ask.action not in policy.actions:
             raise RequestError(
-                f"policy: class {policy.risk_class.value} does not allow {request.ask.action.value}", refused=True
+                f"policy: class {policy.risk_class.value} does not allow {request.ask.action.value}:"
+                " the owners change that in the"
+                " trust document",
+                refused=True,
             )
         if items > policy.max_items:
             raise RequestError(
-                f"policy: class {policy.risk_class.value} allows {policy.max_items} services, got {items}", refused=True
+                f"policy: class {policy.risk_class.value} allows {policy.max_items} services, got"
+                f" {items}: ask for fewer at a time",
+                refused=True,
             )
         if request.ask.alone and policy.risk_class is not RiskClass.ALONE:
             raise RequestError(

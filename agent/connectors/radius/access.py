@@ -263,6 +263,7 @@ class RadiusAccess:
         today = self._today(service.login, seen)
         outcome = self._outcome(service.login, Seen(after, before.at_s), seen)
         suspends = wanted.access is Access.SUSPENDED
+        # A suspension never turns a reject into an accept: the marker group would let somebody in whom staff keep out
         if suspends and isinstance(today, Rejected) and not isinstance(outcome, Rejected):
             return self._leave_rejected(wanted, service, today, seen)
         reply = self._wanted_reply(wanted.access)
@@ -289,6 +290,7 @@ class RadiusAccess:
             enforce = replace(enforce, expect={**enforce.expect, "own-address": own[0]})
         groups = self._groups_read(after, seen) if suspends else ()
         right = self._right(wanted, service, sessions, (today, outcome), before.at_s)
+        # Sessions that never were suspended have what a restore wants already: to end them helps nobody
         if SPARED in right:
             enforce = replace(enforce, expect={**enforce.expect, SPARED: right[SPARED]})
         drop = self._disconnect(service, wanted.access, sessions, right=right)
@@ -460,6 +462,7 @@ class RadiusAccess:
         """
         ghosts = sessions_of(where.value)
         known = [parsed for one in ended if (parsed := parse(self.target, one)) is not None]
+        # A NAS ends what it is asked about by User-Name, and the session that follows may be a good one
         if any(what is RadiusResource.HELD for what, _ in known):
             return False
         return any(what is RadiusResource.SESSION and uid not in ghosts for what, uid in known)

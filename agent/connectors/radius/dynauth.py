@@ -202,12 +202,14 @@ class DynAuthClient:
                 pending.refused = str(err)
             return (Ignored(str(err)),)
         self._close(pending, now)
+        # NAK 401 changed nothing on the NAS, so it is safe to ask once more without the attribute
         if reply.cause == _UNSUPPORTED_ATTRIBUTE and pending.rung + 1 < len(self._ladder) and now < pending.deadline:
             try:
                 return (self._again(pending, now),)
             except NoIdentifierError:
                 pass
         elif reply.cause != _UNSUPPORTED_ATTRIBUTE:
+            # Remembered for this NAS: else each request would pay for the refusals first
             self._rung = max(self._rung, pending.rung)
         return (DynAuthAnswer(pending.key, reply.ack, reply.cause, pending.attempts, now - pending.first_sent),)
 
