@@ -13,12 +13,10 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Final, Protocol, TypeVar
-
-T = TypeVar("T")
+from typing import Final, Protocol
 
 _FRACTION_BITS: Final = 53
 """A float in [0, 1) holds so many bits."""
@@ -84,11 +82,6 @@ def randbelow(limit: int) -> int:
     while (drawn := randbits(bits)) >= limit:  # a remainder would prefer the small ones
         pass
     return drawn
-
-
-def choice(items: Sequence[T]) -> T:
-    """Return one of the items, each with the same probability; there is at least one."""
-    return items[randbelow(len(items))]
 
 
 def fraction() -> float:

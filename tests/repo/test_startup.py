@@ -42,8 +42,15 @@ EVERY_COMMAND = {
     "trust",
     "trust.terminal",
 }
-PRINTED = {"agent.age", "agent.cli.outcome", "agent.cli.when"}
-CHANGE = {"agent.cli.change", "agent.cli.outcome", "agent.cli.progress", "agent.cli.when"}
+PRINTED = {"agent.age", "agent.cli.outcome", "agent.cli.when", "agent.rest", "trust.moments"}
+CHANGE = {
+    "agent.cli.change",
+    "agent.cli.outcome",
+    "agent.cli.progress",
+    "agent.cli.when",
+    "agent.rest",
+    "trust.moments",
+}
 MORE = {
     "status": {"agent.cli.local", "agent.cli.billing", "agent.cli.drift", *PRINTED, *CHANGE},
     "outage": {"agent.cli.lines", *PRINTED},

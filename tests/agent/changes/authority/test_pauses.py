@@ -188,5 +188,5 @@ async def test_both_stand_in_the_log_once(rig: Rig) -> None:
 async def test_a_change_that_is_over_is_not_paused(rig: Rig) -> None:
     plan_id = await rig.save_plan([item(1, "u0", rig.world)])
     await rig.store.run(SetGate(plan_id, Gate.REJECTED, LeafKind.REJECTION, rig.recorder.record(None, {})))
-    with pytest.raises(RefusedCommandError, match="the change is rejected"):
+    with pytest.raises(RefusedCommandError, match="is rejected: there is nothing to pause or resume"):
         await pause(rig, plan_id)
