@@ -43,6 +43,12 @@ KEPT = (
         "a failover forgot the end of a session that had been seen, and the agent said that it carries on",
     ),
     Kept(
+        60019,
+        (),
+        ("radius", "sql", "routers"),
+        "a suspension that had only connections to cut was recorded although a restore had changed the lease meanwhile",
+    ),
+    Kept(
         3003,
         ("power-cut",),
         ("radius", "routers", "disk"),

@@ -260,15 +260,17 @@ class ProfileAccess:
         ends = self._ends(service, wanted.access, seen)
         if all(texts_of(before.value).get(name) == text for name, text in fields.items()):
             stays = wanted.tariff != service.tariff and bool(self._sessions(service, seen))
+            rests_on = (self._at(self.menus.row, service.login),)  # no write tells that the row is another one by then
             if not stays and not self._at_large(wanted.access, service, seen):
                 told = enforce if rejected else None
-                return AccessPlan((), told, display, (self._at(self.menus.row, service.login),))
-            return AccessPlan(tuple(Step(n, self.target, end) for n, end in enumerate(ends, 1)), enforce, display)
+                return AccessPlan((), told, display, rests_on)
+            again = tuple(Step(n, self.target, end) for n, end in enumerate(ends, 1))
+            return AccessPlan(again, enforce, display, rests_on)
         after = self._become(before.value, fields)
         write = Step(1, self.target, (Transition(self._at(self.menus.row, service.login), before, after),))
-        again = (self._disconnect(service, {}, f"{_OPPOSITE[wanted.access].value}-revert"),)
+        back = (self._disconnect(service, {}, f"{_OPPOSITE[wanted.access].value}-revert"),)
         steps = [
-            Step(n, self.target, end, after=(1,), on_revert=again if end.address == again[0].address else ())
+            Step(n, self.target, end, after=(1,), on_revert=back if end.address == back[0].address else ())
             for n, end in enumerate(ends, 2)
         ]
         return AccessPlan((write, *steps), enforce, display)

@@ -202,7 +202,9 @@ class DhcpAccess:
         cut = self._cut(lease["address"], service, "suspended") if wanted.access is Access.SUSPENDED else None
         if after == before.value:
             again = (Step(1, self.target, cut),) if cut else ()
-            return self._as_wanted(wanted, mac, seen, AccessPlan(again, enforce, display))
+            # No write tells on sending that the lease is another one by then
+            rests_on = (self._at(RouterResource.LEASE, mac),)
+            return self._as_wanted(wanted, mac, seen, AccessPlan(again, enforce, display, rests_on))
         write = Step(1, self.target, (Transition(self._at(RouterResource.LEASE, mac), before, after),))
         steps = (write, Step(2, self.target, cut, after=(1,))) if cut and not self._holds(lease) else (write,)
         return AccessPlan(steps, enforce, display)
@@ -217,14 +219,14 @@ class DhcpAccess:
         if wanted.access is Access.ACTIVE:
             if not listed:
                 told = again.enforce if again.enforce and REJECTED in again.enforce.expect else None
-                return replace(again, steps=(), enforce=told, rests_on=(self._at(RouterResource.LEASE, mac),))
+                return replace(again, steps=(), enforce=told)
             why = f"its lease is as wanted, but {self._still_in(place, listed, client)}"
             return CannotEnforce(MethodReason.NOT_IN_EFFECT, why)
         held = listed or (not client and bool(self._left(mac, seen)))
         at_large = not held or bool(self._at_large(self._places(lease, client), seen))
         if at_large:
             return again
-        return replace(again, steps=(), enforce=None, rests_on=(self._at(RouterResource.LEASE, mac),))
+        return replace(again, steps=(), enforce=None)
 
     def disconnect(self, service: Service, seen: SeenAll) -> AccessPlan | CannotEnforce:
         """Return the cut of its connections: a DHCP client cannot be sent away. No steps when it has no address."""

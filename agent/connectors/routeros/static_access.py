@@ -168,12 +168,14 @@ class StaticAccess:
             "after": rejected_text(elsewhere.detail, after) if elsewhere else after,
             "proof": self._proof(wanted.access, shaped, by_list=by_list),
         }
+        # Where nothing is written, no write tells on sending that the lists are others by then
+        rests_on = () if writes else self._decisive(mine, shaped)
         if not steps:
-            return AccessPlan((), None, display, self._decisive(mine, shaped))
+            return AccessPlan((), None, display, rests_on)
         enforce = self._enforcement(wanted.access, mine, shaped, by_list=by_list)
         if elsewhere:
             enforce = replace(enforce, expect={**enforce.expect, REJECTED: "yes"})
-        return AccessPlan(tuple(steps), enforce, display)
+        return AccessPlan(tuple(steps), enforce, display, rests_on)
 
     def disconnect(self, service: Service, seen: SeenAll) -> AccessPlan | CannotEnforce:
         """Return the cut of open connections. It cannot be proven: the next packet connects the same ends again."""

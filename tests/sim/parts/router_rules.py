@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from lab.truth import LineState
@@ -31,6 +32,8 @@ FRESH_S: Final = 180.0
 """How old the evidence of a claim may be: the agent reads again for a minute, and waits 40 s for a session."""
 LAST_S: Final = 1.0
 """How much of the time before a claim counts as its last moment."""
+ALIKE_S: Final = 6.0
+"""Within how many seconds of each other two sessions begin that the agent cannot tell apart: 5 s, and a rounded one."""
 READ_S: Final = 15.0
 """How long before a write its row may have been read: an answer may take its time."""
 RECORDED: Final = "recorded"
@@ -88,13 +91,21 @@ def _claims(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
         reason = STAYS_REJECTED if move.detail.startswith(REJECTED) else move.reason
         wanted = Wanted(move.suspended, _rates(e, part, line, asked))
         if false := false_at_end(ItemFact(move.state, reason, move.detail), wanted, run, last):
-            yield Verdict(
-                "claim", move.at, move.service, f"{false} ({move.reason}: {move.detail})", _text(run), move.seq
-            )
+            said, known = f"{false} ({move.reason}: {move.detail})", _mistaken(move, run)
+            yield Verdict("claim", move.at, move.service, said, _text(run), move.seq, known)
         before = list(line.during(since - 1e-9, since, suspended=move.suspended))
         if asked.action == "suspend" and last and before and opened(run, last[0]):
             said = "a suspension let somebody in who was rejected"
             yield Verdict("claim", move.at, move.service, said, _text(run), move.seq)
+
+
+def _mistaken(move: Move, run: Iterable[LineState]) -> str:
+    """Return that a session may be taken for the one before it: a hotspot's sessions have no id, and two of a user at
+    one address are told apart by their beginnings, which are known to within seconds.
+    """
+    begun = sorted({s.began for state in run for s in state.sessions if s.began})
+    near = any(two - one <= ALIKE_S for one, two in pairwise(begun))
+    return f"two sessions began within {ALIKE_S:g} s" if near and move.reason == "still-online" else ""
 
 
 def _disconnected(move: Move, line: Line, began: float, last: list[LineState]) -> Iterable[Verdict]:

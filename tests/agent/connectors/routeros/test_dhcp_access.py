@@ -180,6 +180,7 @@ def test_who_is_suspended_and_yet_at_large_is_cut(method: DhcpMethod, seen: dict
     assert cuts_of(plan) == [at("ip/flows", PLACE)]
     assert len(plan.steps) == 1
     assert plan.enforce is not None
+    assert plan.rests_on == (at("dhcp/lease", MAC),), "no write would tell that somebody restored it meanwhile"
 
 
 def test_who_is_restored_and_yet_kept_in_is_not_said_to_be_out() -> None:

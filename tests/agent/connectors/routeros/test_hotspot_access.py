@@ -207,6 +207,7 @@ def test_who_is_suspended_and_yet_at_large_is_ended(method: HotspotMethod, seen:
     assert "disconnect" in verbs_of(plan)
     assert len(verbs_of(plan)) == len(plan.steps)
     assert plan.enforce is not None
+    assert plan.rests_on == (at("hotspot/user", "amina.h"),), "no write would tell that somebody restored it meanwhile"
 
 
 def test_what_people_are_told() -> None:

@@ -265,6 +265,7 @@ def test_what_is_at_large_is_cut_though_the_entries_are_there() -> None:
         plan = plan_of(world.plan(SUSPEND))
         assert (len(cuts(plan)), writes(plan)) == (many, [])
         assert (plan.enforce is not None) == bool(many)
+        assert plan.rests_on, "no write would tell that somebody restored it meanwhile"
 
 
 def test_no_suspension_without_rules_of_both_families() -> None:
