@@ -10,13 +10,14 @@ import tempfile
 import time
 import traceback
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.sim.all_parts import PARTS
 from tests.sim.faults import FAULTS, PAIRS, pairs_of
 from tests.sim.part import Part, WorldFault
 from tests.sim.run import Told, run_seed
+from tests.sim.shrink import Case, Shrunk, shrink
 
 MEMORY = next((folder for folder in ("/dev/shm",) if os.access(folder, os.W_OK)), None)
 """A folder in memory for the worlds' files; None: the system's usual one."""
@@ -28,6 +29,8 @@ class Chosen:
 
     faults: tuple[WorldFault, ...] | None = None
     parts: tuple[type[Part], ...] | None = None
+    without: frozenset[str] = frozenset()
+    """Events that do not happen, by name."""
 
 
 def main() -> int:
@@ -40,6 +43,7 @@ def main() -> int:
     parser.add_argument("--until-false", action="store_true", help="end with the first seed that shows something false")
     parser.add_argument("--faults", default="", help="these faults, by name, in place of the seed's own")
     parser.add_argument("--parts", default="", help="these parts, by name, in place of the seed's own")
+    parser.add_argument("--without", default="", help="events that do not happen, by name, as a cut seed names them")
     asked = parser.parse_args()
     logging.getLogger().addHandler(logging.NullHandler())
     gc.freeze()  # what was imported stays: it need not be looked at after each world
@@ -50,6 +54,7 @@ def main() -> int:
     if asked.parts:
         kinds = {part.name: part for part in PARTS}
         chosen = Chosen(chosen.faults, tuple(kinds[name] for name in asked.parts.split(",")))
+    chosen = replace(chosen, without=frozenset(filter(None, asked.without.split(","))))
     if asked.seed is not None:
         told = _one(asked.seed, chosen, trace=True)
         print(told.text())
@@ -61,7 +66,14 @@ def main() -> int:
 
 def _one(seed: int, chosen: Chosen, *, trace: bool = False) -> Told:
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
-        return run_seed(seed, Path(folder), faults=chosen.faults, parts=chosen.parts, trace=print if trace else None)
+        return run_seed(
+            seed,
+            Path(folder),
+            faults=chosen.faults,
+            parts=chosen.parts,
+            trace=print if trace else None,
+            without=chosen.without,
+        )
 
 
 def _complain(told: Told) -> int:
@@ -70,15 +82,14 @@ def _complain(told: Told) -> int:
     return int(bool(told.wrong))
 
 
-def _needed(told: Told) -> str:
-    """Return the names of the faults without which a seed shows nothing false: each is left out once."""
-    left = list(told.faults)
+def _shrunk(told: Told, chosen: Chosen) -> Shrunk:
+    """Return the least of a failing seed that is found with which the same rule is broken."""
     kinds = tuple(part for part in PARTS if part.name in told.parts)
-    for fault in told.faults:
-        fewer = tuple(f for f in left if f is not fault)
-        if _one(told.seed, Chosen(fewer, kinds)).wrong:
-            left = list(fewer)
-    return ", ".join(f.name for f in left) or "no fault"
+
+    def play(case: Case) -> Told:
+        return _one(case.seed, Chosen(case.faults, case.parts, case.without))
+
+    return shrink(Case(told.seed, told.faults, kinds, chosen.without), told, play)
 
 
 def _many(first: int, cpu_s: float, count: int, chosen: Chosen, *, until_false: bool) -> int:
@@ -103,7 +114,7 @@ def _many(first: int, cpu_s: float, count: int, chosen: Chosen, *, until_false: 
         if told.wrong:
             if until_false:
                 break
-            print(f"  replay: make sim SEED={seed}; it needs: {_needed(told)}", flush=True)
+            print(f"  replay: make sim SEED={seed}; {_shrunk(told, chosen).text()}", flush=True)
         seed += 1
     spent = time.process_time() - began
     print(f"pairs of faults by part: {', '.join(f'{part} {len(seen)}' for part, seen in sorted(with_part.items()))}")

@@ -106,4 +106,5 @@ async def play(world: World, faults: Sequence[WorldFault], within_s: float) -> N
     async with trio.open_nursery() as nursery:
         for fault in faults:
             for n in range(fault.times):
-                nursery.start_soon(one, fault, n)
+                if world.happens(f"{fault.name} {n}"):
+                    nursery.start_soon(one, fault, n)

@@ -42,7 +42,8 @@ class Desk:
         async with trio.open_nursery() as nursery:
             for n in range(self._asks, self._asks + asks):
                 dice = random.Random(f"{self.world.options.seed} ask {n}")
-                nursery.start_soon(self._ask, dice, within_s)
+                if self.world.happens(f"ask {n}"):
+                    nursery.start_soon(self._ask, dice, within_s)
             self._asks += asks
 
     async def _ask(self, dice: random.Random, within_s: float) -> None:

@@ -54,6 +54,8 @@ class Told:
     cpu_s: float
     leaves_sha256: str
     """Of all leaves of the agent's log, one after the other."""
+    events: tuple[str, ...] = ()
+    """What people asked for and what went wrong, as `World.happens` names it."""
 
     @property
     def wrong(self) -> tuple[Verdict, ...]:
@@ -79,14 +81,18 @@ def run_seed(
     faults: Sequence[WorldFault] | None = None,
     parts: Sequence[type[Part]] | None = None,
     trace: Callable[[str], None] | None = None,
+    without: frozenset[str] = frozenset(),
 ) -> Told:
-    """Run a seed in a folder of its own. `faults`, `parts`: in place of those that the seed draws."""
+    """Run a seed in a folder of its own. `faults`, `parts`: in place of those that the seed draws.
+
+    `without`: events that do not happen, by name.
+    """
     began = time.process_time()
     scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # no public name
     scheduler._r.seed(seed)
     drawn = table.drawn(seed, parts or PARTS) if faults is None else tuple(faults)
     kinds = table.parts_of(seed, drawn) if parts is None else tuple(parts)
-    options = WorldOptions(folder, seed, trace=trace or (lambda text: None))
+    options = WorldOptions(folder, seed, trace=trace or (lambda text: None), without=without)
 
     async def main() -> Told:
         async with open_world(options, [kind() for kind in kinds]) as world:
@@ -123,6 +129,7 @@ def run_seed(
                 trio.current_time(),
                 time.process_time() - began,
                 _leaves_sha256(world),
+                tuple(world.events),
             )
 
     with crashes_read() as crashes, uncollected():

@@ -74,6 +74,8 @@ class WorldOptions:
     seed: int
     services: int = 6
     trace: Callable[[str], None] = lambda text: None
+    without: frozenset[str] = frozenset()
+    """Events that do not happen, by name: see `World.happens`."""
 
 
 @dataclass
@@ -145,6 +147,8 @@ class World:
         self.disk_is_simulated = False
         """Whether a part says when a file is durable; otherwise everything is, at once."""
         self.kills: list[float] = []
+        self.events: list[str] = []
+        """What people asked for and what went wrong, by name: a failing seed is cut by leaving some out."""
         self.lost: list[Lost] = []
         self.restored: list[float] = []
         """When the agent's files were put back, or what it had written was found to be gone."""
@@ -172,6 +176,11 @@ class World:
             if isinstance(part, kind):
                 return part
         raise LookupError(kind.name)
+
+    def happens(self, name: str) -> bool:
+        """Take note of an event that is to begin, which has dice of its own; tell whether it is to happen."""
+        self.events.append(name)
+        return name not in self.options.without
 
     def trace(self, text: str) -> None:
         """Tell what happens."""

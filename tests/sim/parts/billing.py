@@ -98,7 +98,9 @@ class BillingPart(Part):
         """Let subscribers pay, and banks take payments back."""
         async with trio.open_nursery() as nursery:
             for n in range(EVENTS):
-                nursery.start_soon(self._event, random.Random(f"{world.options.seed} billing {n}"), within_s)
+                dice = random.Random(f"{world.options.seed} billing {n}")
+                if world.happens(f"billing {n}"):
+                    nursery.start_soon(self._event, dice, within_s)
 
     async def _event(self, dice: random.Random, within_s: float) -> None:
         await trio.sleep(dice.uniform(0, within_s))

@@ -175,7 +175,8 @@ class CpePart(Part):
             nursery.start_soon(self._clerk, desk, within_s)
             for n in range(ASKS):
                 dice = random.Random(f"{world.options.seed} cpe ask {n}")
-                nursery.start_soon(self._ask, desk, dice, within_s)
+                if world.happens(f"cpe ask {n}"):
+                    nursery.start_soon(self._ask, desk, dice, within_s)
 
     async def settle(self, world: World) -> None:
         """Have all devices well, and let the clerk accept those that came back without their password."""

@@ -73,8 +73,9 @@ class RadiusPart(Part):
 
     async def work(self, world: World, desk: Desk, within_s: float) -> None:
         """Let people contradict each other, at once and once more later."""
-        await dispute(desk, random.Random(f"{world.options.seed} dispute"), EARLY_S)
-        await dispute(desk, random.Random(f"{world.options.seed} dispute again"), within_s / 2)
+        for name, within in (("dispute", EARLY_S), ("dispute again", within_s / 2)):
+            if world.happens(name):
+                await dispute(desk, random.Random(f"{world.options.seed} {name}"), within)
 
     def close(self) -> None:
         """Let go of the database."""

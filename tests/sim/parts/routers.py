@@ -128,7 +128,9 @@ class RouterPart(Part):
         """Ask for what only these services are asked for: tariffs, disconnects, reverts."""
         async with trio.open_nursery() as nursery:
             for n in range(ASKS):
-                nursery.start_soon(self._ask, desk, random.Random(f"{world.options.seed} routers ask {n}"), within_s)
+                dice = random.Random(f"{world.options.seed} routers ask {n}")
+                if world.happens(f"routers ask {n}"):
+                    nursery.start_soon(self._ask, desk, dice, within_s)
 
     async def _ask(self, desk: Desk, dice: random.Random, within_s: float) -> None:
         await trio.sleep(dice.uniform(0, within_s))

@@ -229,7 +229,9 @@ class SnmpPart(Part):
         self._nursery.start_soon(self._watch)
         async with trio.open_nursery() as nursery:
             for n in range(ASKS):
-                nursery.start_soon(self._ask, desk, random.Random(f"{world.options.seed} snmp ask {n}"), within_s)
+                dice = random.Random(f"{world.options.seed} snmp ask {n}")
+                if world.happens(f"snmp ask {n}"):
+                    nursery.start_soon(self._ask, desk, dice, within_s)
 
     async def _ask(self, desk: Desk, dice: random.Random, within_s: float) -> None:
         await trio.sleep(dice.uniform(20, within_s))
