@@ -22,9 +22,7 @@ def test_another_exit_code_ends_the_demo(tmp_path: Path) -> None:
         stage.type("maria", "sh -c 'exit 3'")
 
 
-def test_people_have_homes_of_their_own_and_nobody_elses_settings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_people_have_homes_and_settings_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ISPCLOUD_TRUST", "/elsewhere")
     stage = Stage(tmp_path)
     assert stat.S_IMODE(stage.home("joseph").stat().st_mode) == 0o700

@@ -27,7 +27,7 @@ from lab.tests.labs import small_isp, somebody
 AS_OF = datetime(2026, 11, 25, tzinfo=UTC)
 
 
-def test_the_same_seed_gives_the_same_people_and_all_sorts_of_them():
+def test_same_seed_gives_same_people_and_all_sorts_of_them():
     people = population.populate(900, 3, 5, AS_OF)
     assert people == population.populate(900, 3, 5, AS_OF)
     assert people != population.populate(900, 3, 6, AS_OF)
@@ -188,7 +188,7 @@ async def test_control_socket_refuses_with_a_reason_and_goes_on(tmp_path, comman
         assert fine["ok"]
 
 
-async def test_control_socket_drops_an_endless_line_and_a_path_too_long(tmp_path):
+async def test_control_socket_drops_endless_line_and_path_too_long(tmp_path):
     async with small_isp(tmp_path, services=2) as isp:
         async with open_control(isp, tmp_path / "lab.sock"):
             assert await talk(tmp_path / "lab.sock", b"x" * (LINE_BYTES_MAX + 70000)) == [None]

@@ -168,7 +168,7 @@ async def test_a_disconnect_that_names_no_session_is_refused(tmp_path, changed, 
         assert isp.sessions(session.login) == (session,)
 
 
-async def test_requests_that_name_nobody_or_change_nothing_miss_an_attribute(tmp_path):
+async def test_requests_without_a_name_or_change_miss_an_attribute(tmp_path):
     async with small_isp(tmp_path) as isp:
         session = somebody(isp)
         with dac(isp.nas_of(session.login)) as c:

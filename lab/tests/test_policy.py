@@ -39,7 +39,7 @@ def test_fall_through_no_in_radreply_hides_every_group():
     assert decide(rows, REQUEST, NOW).groups == ()
 
 
-def test_groups_are_read_though_radreply_says_nothing_of_falling_through():
+def test_groups_are_read_though_fall_through_is_not_set():
     rows = UserRows((PASSWORD,), (Row("Framed-IP-Address", ":=", "100.64.0.9"),), (PLAN,))
     assert reply(rows)[0] == ("Framed-IP-Address", "100.64.0.9")
     assert (RATE, "20M/20M") in reply(rows)
@@ -84,7 +84,7 @@ def test_an_absent_attribute_matches_only_its_absence():
         assert bool(reply(UserRows((PASSWORD,), (), (group,)))) is matches, op
 
 
-def test_a_user_check_that_fails_drops_the_user_rows_and_still_reads_groups():
+def test_a_failed_user_check_drops_user_rows_not_groups():
     rows = UserRows((PASSWORD, Row("NAS-Port", "==", "11")), (Row("Filter-Id", ":=", "f"),), (PLAN,))
     decision = decide(rows, REQUEST, NOW)
     assert decision.control_text("Cleartext-Password") is None

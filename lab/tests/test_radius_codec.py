@@ -40,7 +40,7 @@ def test_the_rfc_example_of_a_password_reads_and_writes():
     assert radius_codec.encode(packet) == NEMO
 
 
-def test_the_rfc_example_of_an_accept_is_authentic_and_reproduced():
+def test_rfc_example_of_accept_is_authentic_and_reproduced():
     request, accept = radius_codec.decode_untrusted(NEMO), radius_codec.decode_untrusted(NEMO_ACCEPT)
     assert radius_codec.reply_is_authentic(accept, request, SECRET)
     assert not radius_codec.reply_is_authentic(accept, request, b"xyzzy5462")

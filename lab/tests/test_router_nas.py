@@ -182,7 +182,7 @@ def test_addresses_that_mean_a_pool(said, address):
 # --- who is asked -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_local_secret_goes_before_radius_and_radius_hears_nothing(tmp_path):
+async def test_a_local_secret_goes_first_and_radius_hears_nothing(tmp_path):
     async with isp_of(tmp_path) as isp:
         old = somebody(isp)
         nas, router = isp.nas_of(old.login), router_of(isp, old.login)
@@ -203,7 +203,7 @@ async def test_a_local_secret_goes_before_radius_and_radius_hears_nothing(tmp_pa
         assert old.login not in {login for login, _ in await open_ids(isp)}
 
 
-async def test_a_cpe_that_is_plugged_into_the_router_is_asked_about_too(tmp_path):
+async def test_a_cpe_plugged_into_the_router_is_asked_about_too(tmp_path):
     async with isp_of(tmp_path) as isp:
         service = next(s for s in isp.services if s.mapped and not s.online)
         await isp.hang_up(service.login)
@@ -241,7 +241,7 @@ async def test_the_next_server_is_asked_and_none_is_no_answer(tmp_path):
             await isp.dial(login)
 
 
-async def test_accounting_may_be_off_and_interim_updates_the_routers_own(tmp_path):
+async def test_accounting_may_be_off_and_interim_updates_routers_own(tmp_path):
     async with isp_of(tmp_path, services=2, nas=1) as isp:
         (router,), session = isp.routers.values(), somebody(isp)
         await isp.database.execute("DELETE FROM radgroupreply WHERE attribute = 'Acct-Interim-Interval'")
@@ -294,7 +294,7 @@ async def test_after_a_restart_no_row_of_before_is_open(tmp_path, lost):
         assert isp.nas["bng-2"].sessions() == others
 
 
-async def test_no_login_is_asked_about_before_the_accounting_on_is_answered(tmp_path):
+async def test_no_login_is_asked_about_before_accounting_on_is_over(tmp_path):
     secret, seen, hold = b"secret-of-a-slow-server", [], trio.Event()
 
     async def answer(udp: trio.socket.SocketType) -> None:
@@ -349,7 +349,7 @@ async def test_coa_changes_the_queue_and_the_lists_that_the_api_shows(tmp_path):
         assert {**active(router, session.login), "uptime": ""} == {**row, "uptime": ""}
 
 
-async def test_without_the_option_a_list_is_refused_and_nothing_changes(tmp_path):
+async def test_without_option_list_is_refused_and_nothing_changes(tmp_path):
     async with isp_of(tmp_path) as isp:
         session = somebody(isp)
         router = router_of(isp, session.login)
@@ -397,7 +397,7 @@ async def test_a_disconnect_whose_reply_is_lost_took_the_row_away(tmp_path):
     ],
     ids=["accept", "port", "disabled", "secret", "address"],
 )
-async def test_the_routers_configuration_says_whether_a_disconnect_is_heard(tmp_path, change):
+async def test_routers_configuration_says_whether_disconnect_is_heard(tmp_path, change):
     async with isp_of(tmp_path) as isp:
         session = somebody(isp)
         nas, router = isp.nas_of(session.login), router_of(isp, session.login)

@@ -123,7 +123,7 @@ async def test_a_nas_that_reboots_leaves_ghosts_unless_it_says_so(tmp_path, anno
         assert int(rows[0][0]) == len(after) + (0 if announced else len(before))
 
 
-async def test_a_cpe_that_dialed_in_by_itself_after_a_reboot_dials_no_second_time(tmp_path):
+async def test_a_cpe_that_dialed_in_after_a_reboot_dials_no_more(tmp_path):
     async with stage(tmp_path, nas=1) as (isp, _, _staff):
         nas: Nas = next(iter(isp.nas.values()))
         lost = await nas.reboot(announced=False)

@@ -59,7 +59,7 @@ async def test_every_route_names_its_role_and_unknown_ones_are_404(tmp_path: Pat
             assert (await refused(agent.call(route.method, path, {}, NOBODY))).status == 403
 
 
-async def test_the_trust_document_decides_who_sees_subscribers_here_too(agent: Agent) -> None:
+async def test_trust_document_decides_who_sees_subscribers_here_too(agent: Agent) -> None:
     """L3: somebody whom a new version removes, or lets see nobody, sees nobody by the local socket either."""
     change = await agent.ask("suspend", "C-1")
     shown = [
@@ -299,7 +299,7 @@ async def test_rejection_closes_and_cancel_by_file(agent: Agent, world: World) -
     assert world.writes == []
 
 
-async def test_a_watch_tells_what_ends_the_change_while_a_line_is_taken(
+async def test_watch_tells_what_ends_change_while_line_is_taken(
     tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agent.api.changes.WATCH_S", 3600)
@@ -339,7 +339,7 @@ async def test_freeze_holds_the_start_until_two_lift_it(agent: Agent, world: Wor
     assert (await agent.end(change))["state"] == "done"
 
 
-async def test_an_entry_that_changed_since_the_preview_is_not_acted_on(agent: Agent, world: World) -> None:
+async def test_entry_that_changed_since_preview_is_not_acted_on(agent: Agent, world: World) -> None:
     change = await agent.ask("suspend", "C-1")
     await bring(agent, b"C-1,Amina Hassan,home,u4,fake,20M,,0,,,,", b"C-4,Paid,home,u0,fake,20M,,0,,,,")
     await agent.approve(change, "joseph")
@@ -349,7 +349,7 @@ async def test_an_entry_that_changed_since_the_preview_is_not_acted_on(agent: Ag
     assert world.writes == []
 
 
-async def test_two_restores_of_different_reasons_do_not_both_leave_it_to_the_other(agent: Agent, world: World) -> None:
+async def test_two_restores_of_different_reasons_do_not_both_wait(agent: Agent, world: World) -> None:
     for reason in ("abuse", "debt"):
         change = await agent.ask("suspend", "C-1", reason=reason)
         await agent.approve(change, "joseph")
@@ -466,7 +466,7 @@ async def test_a_signed_intent_wins_over_the_uid(tmp_path: Path, world: World) -
         assert (await refused(agent.call("POST", "/v1/changes", body, NOBODY))).status == 403
 
 
-async def test_somebody_whom_the_configuration_does_not_know_asks_at_a_terminal(
+async def test_somebody_not_in_the_configuration_asks_at_a_terminal(
     tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tests.builders.terminal import Terminal
@@ -480,7 +480,7 @@ async def test_somebody_whom_the_configuration_does_not_know_asks_at_a_terminal(
         assert said.out == f"{change['id']}: suspend, waiting for approval; {told}\n"
 
 
-async def test_unknown_users_have_so_much_refused_and_are_never_kept_from_a_stop(agent: Agent) -> None:
+async def test_unknown_users_are_refused_and_never_kept_from_stop(agent: Agent) -> None:
     change = await agent.ask("suspend", "C-1")
     store = agent.daemon.files.store
 

@@ -83,7 +83,7 @@ def test_the_hash_of_the_configuration_is_of_the_fleet_too() -> None:
     assert read(fleet=CSV.replace("10.0.2.1", "10.0.2.9")).config_sha256 != expected
 
 
-def test_a_mistake_of_the_template_is_told_once_and_one_of_a_line_by_its_name() -> None:
+def test_a_templates_mistake_is_told_once_a_lines_by_its_name() -> None:
     (told,) = problems(CONFIG.replace('user = "ispagents"\nsecret = "routeros/{name}"', 'secret = "routeros/{name}"'))
     assert told == "routeros.edge-1.user: missing; expected 1 to 64 printable characters (and 1 more like it)"
     (told,) = problems(fleet=CSV.replace(f"8730,{FINGERPRINT}", "8730,abc"))

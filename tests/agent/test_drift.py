@@ -49,9 +49,7 @@ async def agent(tmp_path: Path, world: World) -> AsyncIterator[Agent]:
         yield made
 
 
-async def test_a_suspension_that_staff_took_away_is_listed_with_its_author_and_what_to_ask(
-    agent: Agent, world: World
-) -> None:
+async def test_a_suspension_undone_by_staff_is_listed_with_its_author(agent: Agent, world: World) -> None:
     assert (await agent.call("GET", "/v1/drift"))["round"] is None
     change = await suspend(agent, "C-1/home")
     found = await one_round(agent)
@@ -92,7 +90,7 @@ async def reasons(agent: Agent, ref: str) -> list[str]:
     return list(found[0]["suspended_for"])
 
 
-async def test_a_removed_suspension_is_adopted_as_a_change_and_nothing_is_sent(agent: Agent, world: World) -> None:
+async def test_a_removed_suspension_is_adopted_without_sending(agent: Agent, world: World) -> None:
     await suspend(agent, "C-1/home")
     world.values[world.user("u0")] = {"plan": "20M"}
     sent = (list(world.writes), list(world.kicks))
@@ -114,7 +112,7 @@ async def test_a_marker_without_a_reason_is_adopted_with_one(agent: Agent, world
     assert (await one_round(agent))["differences"] == []
 
 
-async def test_an_adoption_needs_an_approval_and_its_requester_is_none(agent: Agent, world: World) -> None:
+async def test_adoption_needs_approval_and_its_requester_is_none(agent: Agent, world: World) -> None:
     world.values[world.user("u0")] = dict(CUT)
     change = await agent.ask("adopt", "C-1/home", reason="request")
     assert change["state"] == "waiting for approval"
@@ -156,7 +154,7 @@ async def test_a_target_that_is_away_is_not_adopted(agent: Agent, world: World) 
     assert "fake/d is dead" in str(await refused(agent.ask("adopt", "C-1/home", reason="request")))
 
 
-async def test_an_entry_that_changed_since_the_preview_is_not_overwritten(agent: Agent, world: World) -> None:
+async def test_entry_that_changed_since_preview_is_not_overwritten(agent: Agent, world: World) -> None:
     world.values[world.user("u0")] = dict(CUT)
     first = await agent.ask("adopt", "C-1/home", reason="request")
     second = await agent.ask("adopt", "C-1/home", reason="abuse")
@@ -198,7 +196,7 @@ def test_a_round_as_text() -> None:
     ]
 
 
-def test_services_that_came_after_the_round_are_named_as_not_checked() -> None:
+def test_services_newer_than_the_round_are_not_checked() -> None:
     text = drift_text(answer() | {"services": 7}, 1000)
     assert "not checked: 2 of 7 services, which came since: ispagent drift --now" in text.splitlines()
 

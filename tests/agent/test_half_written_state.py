@@ -145,7 +145,7 @@ def test_init_makes_no_second_agent_of_half_a_state(name: str, unit: Unit, capsy
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file to another user")
 @pytest.mark.parametrize("name", ["identity", "keys.db", "agent.db"])
-def test_a_file_of_another_user_is_refused_with_the_command_that_mends_it(name: str, unit: Unit) -> None:
+def test_a_file_of_another_user_is_refused_with_its_mend(name: str, unit: Unit) -> None:
     state = unit.folder / "state"
     os.chown(state / name, 12345, 12345)
     with pytest.raises(DamagedStateError) as caught:
@@ -163,7 +163,7 @@ def test_a_directory_that_nobody_can_read_is_told(tmp_path: Path) -> None:
         refuse_half_written(tmp_path / "state")
 
 
-def test_what_a_restore_leaves_that_ended_in_its_last_step_is_whole(unit: Unit) -> None:
+def test_a_restore_ended_in_its_last_step_leaves_all_whole(unit: Unit) -> None:
     """The identity had its place: only the empty folder was not removed any more."""
     (unit.folder / "state" / UNPACKING).mkdir()
     refuse_half_written(unit.folder / "state")

@@ -21,7 +21,7 @@ def config(folder: Path, agent: str = "", more: str = "") -> AgentConfig:
     return parse_untrusted(text.encode(), folder / "agent.toml", {})
 
 
-def test_only_the_owner_of_the_state_directory_makes_files_there(tmp_path: Path) -> None:
+def test_only_owner_of_state_directory_makes_files_there(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     assert host_check.owner_problem(tmp_path, os.geteuid()) == ""
     other = host_check.owner_problem(tmp_path, NOBODY.pw_uid)
@@ -55,7 +55,7 @@ def test_what_is_missing_is_named(agent: str, problem: list[str], tmp_path: Path
         assert part in text
 
 
-def test_a_daemon_that_is_not_in_the_group_cannot_give_it_the_socket(tmp_path: Path) -> None:
+def test_daemon_that_is_not_in_group_cannot_give_it_socket(tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.mkdir()
     group = next(g.gr_name for g in grp.getgrall() if g.gr_name != "nogroup" and "nobody" not in g.gr_mem)

@@ -201,7 +201,7 @@ async def test_a_devices_page_has_its_readings(tmp_path: Path, world: World, mon
             assert text in " ".join(shown.split()), text
 
 
-async def test_a_credential_that_no_device_answers_to_is_told_everywhere(
+async def test_a_credential_no_device_answers_to_is_told_everywhere(
     tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shared = SharedCredential("lab", frozenset({"lab"}), [f"fake/sw-{n}" for n in range(4)])

@@ -290,7 +290,7 @@ async def test_the_report_calls_nobody_restored_who_stays_suspended(
         assert (row["suspended"], row["restored"], row["recorded"]) == (1, 0, 2)
 
 
-async def test_the_report_calls_nobody_suspended_or_restored_who_stays_rejected(
+async def test_the_report_restores_nobody_who_stays_rejected(
     tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judged = Judgment(Enforced.YES, ProofReason.STAYS_REJECTED, "the login stays rejected: disabled by staff")
@@ -412,7 +412,7 @@ async def test_the_whole_history(agent: Agent, monkeypatch: pytest.MonkeyPatch) 
 # --- removed, and called otherwise ------------------------------------------------------------------------------------
 
 
-async def test_a_wrong_line_that_shares_a_login_is_removed_and_put_back(
+async def test_wrong_line_that_shares_login_is_removed_and_put_back(
     tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with desk(tmp_path, world, monkeypatch) as at:
@@ -466,7 +466,7 @@ async def test_what_is_suspended_or_has_an_open_change_is_not_removed(
     assert "suspended for debt: the mark is on the login u0" in renamed.err
 
 
-async def test_suspended_and_shared_is_removed_with_its_reason_and_both_come_back(
+async def test_suspended_and_shared_is_removed_and_both_come_back(
     agent: Agent, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at = Terminal(agent, monkeypatch)
@@ -568,7 +568,7 @@ async def test_who_has_an_address_now(tmp_path: Path, world: World, monkeypatch:
         assert [s["ref"] for s in shown["holders"][0]["services"]] == ["C-2/home"]
 
 
-def test_a_page_tells_what_is_open_apart_from_what_was_not_checked() -> None:
+def test_a_page_tells_open_apart_from_not_checked() -> None:
     network = {
         **dict.fromkeys(("refused", "unknown", "not_held", "mend", "unjudged", "sessionless", "tariff"), ""),
         "checked": True,

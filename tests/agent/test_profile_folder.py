@@ -34,7 +34,7 @@ def test_d5_five_lines_make_a_bm632w_readable(tmp_path: Path) -> None:
     assert (other.name, other.get_by_path) == ("tr098", True)
 
 
-def test_an_own_profile_goes_before_a_shipped_one_that_matches_better(tmp_path: Path) -> None:
+def test_an_own_profile_goes_before_a_better_shipped_match(tmp_path: Path) -> None:
     """Precedence."""
     prefix = 'extends = "huawei-hg8245"\n[match]\noui = ["00259E"]\n[quirks]\nnames_batch = 3\n'
     exact = 'extends = "ours"\n[match]\nproduct_class = ["HG8245H"]\n'

@@ -61,7 +61,7 @@ def test_a_mistake_in_the_configuration_is_told_to_who_waits(unit: Unit) -> None
         assert caller.recv(4096).startswith(b"HTTP/1.1 503 ")
 
 
-def test_a_socket_for_another_path_is_a_mistake_in_the_configuration(unit: Unit) -> None:
+def test_socket_for_another_path_is_mistake_in_configuration(unit: Unit) -> None:
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(unit.folder / "other.sock"))
         other.listen(1)

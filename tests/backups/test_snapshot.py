@@ -59,7 +59,7 @@ def test_no_writer_waits(tmp_path: Path, writer: sqlite3.Connection) -> None:
         assert writer.execute("SELECT count(*) FROM t").fetchone()[0] == 20
 
 
-def test_without_the_table_of_pages_a_small_one_is_copied_in_memory(
+def test_without_table_of_pages_small_one_is_copied_in_memory(
     tmp_path: Path, writer: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(writer, 0, 50)

@@ -149,7 +149,7 @@ async def test_a_second_agent_with_an_id_or_a_name_that_is_taken(cloud: Cloud) -
 
 
 @in_cloud
-async def test_an_agent_comes_back_with_its_own_keys_and_its_old_certificate_ends(cloud: Cloud) -> None:
+async def test_an_agent_comes_back_with_its_keys_the_old_one_ends(cloud: Cloud) -> None:
     keys = AgentKeys.new()
     before = await cloud.enroll("pop-1", AGENT, keys.statement())
     old = cloud.auth.identity_of_untrusted(before)
@@ -174,7 +174,7 @@ async def test_an_agent_goes_on_under_a_new_log_key(cloud: Cloud) -> None:
 
 
 @in_cloud
-async def test_a_new_agent_takes_the_name_of_one_that_was_revoked_but_never_its_id(cloud: Cloud) -> None:
+async def test_new_agent_takes_name_of_one_revoked_but_never_its_id(cloud: Cloud) -> None:
     gone, new = AgentKeys.new(), AgentKeys.new()
     before = await cloud.enroll("pop-1", AGENT, gone.statement())
     await cloud.elsewhere(Revoke(cloud.operator, AGENT, "pop-1", NOW))
@@ -205,7 +205,7 @@ async def test_operators_are_blind_to_each_other(cloud: Cloud) -> None:
 
 
 @in_cloud
-async def test_renewal_is_for_the_same_identity_and_the_old_one_lasts_to_its_end(cloud: Cloud) -> None:
+async def test_a_renewal_keeps_the_identity_and_the_old_one_lasts(cloud: Cloud) -> None:
     first = await cloud.enroll("lena")
     identity = cloud.auth.identity_of_untrusted(first)
     cloud.clock.wall_s += 5 * DAY

@@ -34,7 +34,7 @@ def authority() -> Authority:
 # --- what is in them ---
 
 
-def test_a_client_certificate_names_one_identity_and_lasts_seven_days(authority: Authority) -> None:
+def test_a_client_certificate_has_one_identity_and_seven_days(authority: Authority) -> None:
     key = new_key()
     issued = authority.issue_client_untrusted(csr(key), URI, NOW)
     made = x509.load_der_x509_certificate(issued.der)
@@ -65,7 +65,7 @@ def test_a_request_gives_its_key_and_nothing_else(authority: Authority) -> None:
     assert made.subject.rfc4514_string() == "CN=ispcloud client"
 
 
-def test_the_server_certificate_is_made_anew_when_under_a_third_is_left(authority: Authority) -> None:
+def test_the_server_certificate_is_renewed_below_a_third(authority: Authority) -> None:
     pair = authority.issue_server(NOW)
     made = x509.load_pem_x509_certificate(pair.certificate)
     assert int(made.not_valid_after_utc.timestamp()) == NOW + 90 * DAY

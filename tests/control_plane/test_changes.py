@@ -299,7 +299,7 @@ def test_a_key_file_that_is_none(desk: Desk) -> None:
 # --- summary --------------------------------------------------------------------------------------------------------
 
 
-def test_A14_the_summary_is_signed_as_such_and_does_not_count_where_detail_is_needed(desk: Desk) -> None:
+def test_A14_a_signed_summary_does_not_count_as_detail(desk: Desk) -> None:
     folder = desk.export()
     (folder / "items.jsonl").unlink()
     result = desk.change("approve", "joseph", folder, stdin="yes\n")

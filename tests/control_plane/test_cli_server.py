@@ -145,7 +145,7 @@ def test_an_invitation_says_where_the_configuration_says(tmp_path: Path) -> None
     assert (said["server"], said["enrolment"]) == ("cloud.example.net:1443", "cloud.example.net:7444")
 
 
-def test_an_invitation_that_cannot_be_written_leaves_the_one_before(folder: Path, tmp_path: Path) -> None:
+def test_invitation_that_cannot_be_written_leaves_one_before(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "invitation"
     asked = ("people", "enroll", "lena", "--operator", "acme", "--out", out, *AT)
     done(*asked, folder=folder)
@@ -219,7 +219,7 @@ def test_backup_and_restore_say_what_they_mean(folder: Path, tmp_path: Path) -> 
     assert "acme" in done("operators", "list", folder=tmp_path / "again")
 
 
-def test_the_desk_and_the_administrators_start_without_the_server() -> None:
+def test_desk_and_administrators_start_without_server() -> None:
     script = "import sys, control_plane.cli_server; print(*sys.modules, sep='\\n')"
     found = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(found.stdout.splitlines())

@@ -166,7 +166,7 @@ def test_a_bug_in_a_command_is_its_callers_alone(path: Path) -> None:
     assert outside(path, "SELECT key FROM meta ORDER BY key") == [("epoch",), ("three",)]
 
 
-def test_own_statements_are_found_by_their_index_also_in_an_older_database(path: Path) -> None:
+def test_own_statements_are_found_by_index_in_an_older_database(path: Path) -> None:
     with contextlib.closing(files.open_database(path, MIGRATIONS[:1], 1)) as con:
         keep = "INSERT INTO letter (operator, sender, kind, message, minute, expires_s) VALUES (?, ?, ?, ?, 0, 0)"
         con.executemany(keep, [(b"o", who, kind, b"%d" % kind) for who in ("agent/a", "agent/b") for kind in (1, 2, 3)])
@@ -300,7 +300,7 @@ def test_room_is_limited_for_a_member_and_its_operator(path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_what_expired_is_forgotten_and_its_numbers_and_refs_are_not(path: Path) -> None:
+def test_what_expired_is_forgotten_but_its_numbers_and_refs(path: Path) -> None:
     async def work(store: CloudStore) -> None:
         for n in range(1, 6):
             await store.run(keep(n, expires_s=9000 if n < 5 else 9001, queues=(QUEUE, OTHER_QUEUE)))
@@ -317,7 +317,7 @@ def test_what_expired_is_forgotten_and_its_numbers_and_refs_are_not(path: Path) 
     with_store(path, work)
 
 
-def test_refs_of_what_is_kept_for_an_hour_do_not_pile_up_for_a_week(path: Path) -> None:
+def test_refs_of_what_is_kept_for_hour_do_not_pile_up_for_week(path: Path) -> None:
     async def work(store: CloudStore) -> None:
         for n, life_s in enumerate((limits.HOUR_S, limits.DAY_S, 90 * limits.DAY_S)):
             await store.run(keep(n, expires_s=6000 + life_s))

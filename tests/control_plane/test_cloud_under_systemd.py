@@ -126,9 +126,7 @@ def test_a_key_that_others_can_read_is_refused(cloud: Cloud, monkeypatch: pytest
         config.open_dir(cloud.data.path)
 
 
-def test_a_certificate_that_is_none_is_refused_without_the_key_too(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_certificate_that_is_none_is_refused_without_key_too(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     seal(cloud, monkeypatch)
     (cloud.data.path / "authority.pem").write_bytes(b"rubbish")
     with pytest.raises(ServerConfigError, match="expected the authority's certificate as PEM"):

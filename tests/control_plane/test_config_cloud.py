@@ -131,7 +131,7 @@ def test_what_is_no_data_directory(tmp_path: Path) -> None:
             config.open_dir(path)
 
 
-def test_the_server_certificate_is_kept_and_made_anew_when_it_is_due(tmp_path: Path) -> None:
+def test_the_server_certificate_is_kept_and_renewed_when_due(tmp_path: Path) -> None:
     data = config.create(tmp_path / "cloud", config_text(), NOW)
     first = data.server_pair(NOW)
     assert data.server_pair(NOW + 60 * DAY) == first

@@ -752,7 +752,7 @@ def test_a_standing_authority(online: Connected) -> None:
     assert json.loads(ok(online.run("standing", "list", "-o", "json")).stdout) == document
 
 
-def test_a_rate_above_the_policys_limit_is_said_before_it_is_signed(online: Connected) -> None:
+def test_rate_above_policys_limit_is_said_before_it_is_signed(online: Connected) -> None:
     file = online.desk.path / "s.json"
     caps = {RiskClass.RESTORE: 60, RiskClass.PROVISION: 600}
     capped = tuple(dataclasses.replace(c, budget_per_hour=caps.get(c.risk_class, c.budget_per_hour)) for c in preset())
@@ -825,7 +825,7 @@ def test_an_intent_is_sealed_and_a_preview_appears(online: Connected) -> None:
     refused(online.change("restore", "tech4", "C-1", "--agent", "west"), 2, "north")
 
 
-def test_all_who_are_overdue_are_asked_for_without_naming_anybody(online: Connected) -> None:
+def test_all_overdue_are_asked_for_without_naming_anybody(online: Connected) -> None:
     out = online.desk.path / "asked"
     ok(online.change("suspend", "tech4", "--overdue", "--agent", "north", "--out", out))
     asked = statements.decode_as_untrusted(Intent, envelope.decode_untrusted(out.read_bytes()))
@@ -989,9 +989,7 @@ def test_watch_reads_the_feed_anew_when_much_came(online: Connected, monkeypatch
     assert len(watched) == 2
 
 
-def test_watch_stays_while_the_control_plane_drains_and_ends_when_it_is_revoked(
-    online: Connected, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_watch_stays_while_draining_and_ends_when_revoked(online: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
     def come_back(_: float) -> None:
         online.cloud.fail = None
 

@@ -216,7 +216,7 @@ def test_a_call_over_the_largest_message_is_not_read(site: Site) -> None:
 
 
 @pytest.mark.parametrize("method", ["AgentCloud/Submit", "AgentCloud/Watch", "DeskCloud/List", "DeskCloud/View"])
-def test_bytes_that_are_no_message_are_refused_and_the_server_goes_on(site: Site, method: str) -> None:
+def test_bytes_that_are_no_message_do_not_stop_the_server(site: Site, method: str) -> None:
     member = site.north if method.startswith("Agent") else site.lena
     call = site.cloud.channel(member).unary_stream(f"/ispagents.v0.{method}")
     with pytest.raises(grpc.RpcError) as caught:
@@ -415,7 +415,7 @@ def in_process(store: Any = None) -> AgentService:
     return AgentService(Parts(store, anything, Quotas(Quota()), Live(), anything))
 
 
-def test_a_desk_that_does_not_read_loses_its_view_and_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_desk_that_does_not_read_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "PAGE_WAIT_S", 0.01)
     agent = MemberIdentity(b"o" * 16, IdentityKind.AGENT, "north", b"1" * 16)
     viewer = MemberIdentity(b"o" * 16, IdentityKind.PERSON, "lena")
@@ -441,7 +441,7 @@ def test_a_desk_that_does_not_read_loses_its_view_and_holds_nobody_up(monkeypatc
     asyncio.run(main())
 
 
-def test_a_page_whose_agent_was_cut_off_is_taken_when_it_comes_again() -> None:
+def test_a_page_of_a_cut_off_agent_is_taken_when_it_comes_again() -> None:
     agent = MemberIdentity(b"o" * 16, IdentityKind.AGENT, "north", b"1" * 16)
 
     async def main() -> None:
@@ -465,7 +465,7 @@ def test_a_page_whose_agent_was_cut_off_is_taken_when_it_comes_again() -> None:
     asyncio.run(main())
 
 
-def test_who_is_cut_off_while_it_becomes_durable_has_woken_its_receiver(tmp_path: Path) -> None:
+def test_who_is_cut_off_while_durable_has_woken_its_receiver(tmp_path: Path) -> None:
     lena = MemberIdentity(b"o" * 16, IdentityKind.PERSON, "lena")
     north = MemberIdentity(b"o" * 16, IdentityKind.AGENT, "north", b"1" * 16)
 
@@ -594,7 +594,7 @@ def test_the_witness_cosigns_an_agents_log(site: Site) -> None:
         assert refused(agent.AddCheckpoint, AddCheckpointRequest(body=body)) == why
 
 
-def test_an_agent_reads_back_its_own_newest_receipts_and_outcomes(site: Site) -> None:
+def test_agent_reads_back_its_own_newest_receipts_and_outcomes(site: Site) -> None:
     north, south = site.agent(), site.agent(site.south)
     assert north.Board(BoardRequest(), timeout=T) == BoardReply()
     ours, theirs = site.north.identity.agent, site.south.identity.agent

@@ -77,7 +77,7 @@ def owners(desk: Desk) -> Owners:
 # --- the whole way --------------------------------------------------------------------------------------------------
 
 
-def test_a_new_chain_proposes_the_desk_of_an_approver_as_its_witness(owners: Owners) -> None:
+def test_new_chain_proposes_desk_of_approver_as_its_witness(owners: Owners) -> None:
     said = ok(owners.init()).stdout
     assert "the desk of joseph" in said
     vkey = checkpoint.encode_witness_vkey("joseph-desk", key("witness").public)
@@ -333,7 +333,7 @@ def test_signatures_that_would_not_count(owners: Owners) -> None:
     refused(owners.run("show", owners.signed), 3, "not by that key")
 
 
-def test_a_second_document_of_one_version_is_not_signed_without_a_word(owners: Owners) -> None:
+def test_a_second_document_of_a_version_is_not_signed_silently(owners: Owners) -> None:
     """Two signed documents of one version split the agents: those that have the one refuse the other."""
     ok(owners.init())
     assert "ANOTHER" not in ok(owners.sign("maria", owners.draft)).stderr

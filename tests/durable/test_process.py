@@ -73,7 +73,7 @@ def test_R5_the_same_user_cannot_read_its_memory(how: str, readable: bool) -> No
             process.kill()
 
 
-def test_what_is_loaded_is_spared_by_the_collector_and_later_garbage_is_not() -> None:
+def test_loaded_objects_are_spared_by_the_collector_not_later() -> None:
     code = (
         "import gc, weakref\n"
         "from durable.process import exempt_loaded_objects, put_off_collections\n"

@@ -138,7 +138,7 @@ def test_a_command_that_ended_the_transaction_and_said_nothing(program: Program)
     assert keys(program) == []
 
 
-def test_a_refusal_after_sqlite_ended_the_transaction_stops_the_writer_too(program: Program) -> None:
+def test_a_refusal_after_sqlites_rollback_stops_the_writer(program: Program) -> None:
     """A full disk may end the whole transaction: then there is no savepoint to go back to."""
     results = program.together(Put("a"), Put("b", program.refusal(), also=lambda tx: tx.run("ROLLBACK")), Put("c"))
     assert stopped(program, results, "a command ended the transaction")
@@ -187,7 +187,7 @@ def test_a_bug_in_a_posted_command_reaches_the_loops_handler(tmp_path: Path) -> 
 # --- rule 4: what follows a commit ----------------------------------------------------------------------------------
 
 
-def test_an_error_after_the_commit_stops_the_writer_and_the_batch_is_found_again(
+def test_an_error_after_a_commit_stops_the_writer_not_the_batch(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail() -> None:
@@ -250,7 +250,7 @@ def test_jobs_that_wait_at_the_end_are_done(tmp_path: Path) -> None:
     assert len(ended) == 2 * BATCH_MAX
 
 
-def test_a_loop_that_ended_while_a_command_ran_does_not_end_the_writer(tmp_path: Path) -> None:
+def test_loop_that_ended_while_command_ran_does_not_end_writer(tmp_path: Path) -> None:
     cloud = ControlPlane(tmp_path)
     free = threading.Event()
 
@@ -299,9 +299,7 @@ class _Draw:
 
 
 @pytest.mark.parametrize("kind", [Agent, ControlPlane])
-def test_commands_draw_from_the_source_that_was_lent_to_who_opened_the_store(
-    tmp_path: Path, kind: type[Agent | ControlPlane]
-) -> None:
+def test_commands_draw_from_the_source_lent_to_the_opener(tmp_path: Path, kind: type[Agent | ControlPlane]) -> None:
     source = SeededChance(5)
     with chance.lend(source.part("store")):
         opened = kind(tmp_path)

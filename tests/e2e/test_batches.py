@@ -44,7 +44,7 @@ async def until(site: Site, change: Json, holds: Callable[[list[str]], bool], wi
             await trio.sleep(0.5)
 
 
-async def test_with_one_of_three_nas_down_38_are_done_and_3_wait_and_are_named(tmp_path: Path) -> None:
+async def test_with_one_of_three_nas_down_38_are_done_and_3_named(tmp_path: Path) -> None:
     async with at_work(tmp_path, isp={"services": 90, "nas": 3}, policy={"stop_failed_percent": 2}) as (isp, site):
         by_nas: dict[int, list[LabService]] = {}
         for service in online(isp):
@@ -111,7 +111,7 @@ async def test_300_who_paid_in_the_evening_are_back_within_minutes(tmp_path: Pat
         assert not [s.login for s in listed if any(session.walled for session in isp.sessions(s.login))]
 
 
-async def test_a_payment_that_is_taken_back_before_the_start_restores_nobody(tmp_path: Path) -> None:
+async def test_a_payment_taken_back_before_the_start_restores_nobody(tmp_path: Path) -> None:
     async with at_work(tmp_path, isp={"services": 40, "nas": 2, "dial": False}) as (isp, site):
         listed = online(isp)[:12]
         refs = [ref_of(s) for s in listed]
@@ -176,7 +176,7 @@ async def office_is_closed(site: Site) -> None:
     site.files.trust = trust
 
 
-async def test_what_is_over_an_hourly_limit_starts_by_itself_in_its_turn(tmp_path: Path) -> None:
+async def test_what_is_over_hourly_limit_starts_by_itself_in_its_turn(tmp_path: Path) -> None:
     async with at_work(tmp_path) as (isp, site):
         await low_limit(site, 2)
         one, two, three, four = map(ref_of, online(isp)[:4])

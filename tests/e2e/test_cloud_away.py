@@ -82,9 +82,7 @@ async def test_killed_after_the_approval_was_delivered(tmp_path: Path, cloud: Cl
 
 
 @pytest.mark.slow
-async def test_killed_before_the_approval_was_delivered_and_the_agent_restarted(
-    tmp_path: Path, cloud: CloudProgram
-) -> None:
+async def test_killed_before_the_approval_arrived_and_restarted(tmp_path: Path, cloud: CloudProgram) -> None:
     async with reachable(tmp_path, cloud) as here:
         (service,) = ordinary(here.isp, 1)
         async with here.at_work() as site:

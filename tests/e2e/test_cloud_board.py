@@ -49,7 +49,7 @@ async def doubted(site: Site) -> str:
 
 
 @pytest.mark.parametrize("mark_file", ["put back", "deleted"])
-async def test_J4_what_was_put_back_whole_starts_nothing_and_brings_nobody_back(
+async def test_J4_a_state_put_back_whole_brings_nobody_back(
     tmp_path: Path, cloud: CloudProgram, mark_file: str
 ) -> None:
     async with company(tmp_path, cloud, agent="[cloud]\ncheckpoint_s = 1\n") as here:

@@ -166,7 +166,7 @@ LIES: dict[str, tuple[Make, pb.Kind, str]] = {
 }
 
 
-async def test_C1_C2_C9_what_it_invents_is_refused_each_with_its_reason(tmp_path: Path, cloud: CloudProgram) -> None:
+async def test_C1_C2_C9_inventions_are_refused_with_a_reason_each(tmp_path: Path, cloud: CloudProgram) -> None:
     async with company(tmp_path, cloud, desks=("joseph",), change_trust=two_agents) as here, here.at_work() as site:
         first, second, third = ordinary(here.isp, 3)
         done = await site.do("suspend", ref_of(first))
@@ -250,9 +250,7 @@ async def test_C1_C15_an_intent_by_nobody_makes_no_plan(tmp_path: Path, cloud: C
 
 
 @pytest.mark.slow
-async def test_C4_C5_a_cancel_that_is_withheld_is_missed_and_carried_by_file(
-    tmp_path: Path, cloud: CloudProgram
-) -> None:
+async def test_C4_C5_a_cancel_withheld_is_missed_and_carried_by_file(tmp_path: Path, cloud: CloudProgram) -> None:
     """(C4, C5) No receipt comes, the desk says so; the same cancel by file stops the change."""
     async with company(tmp_path, cloud, desks=("joseph", "lena")) as here, here.at_work() as site:
         change = await site.ask("suspend", ref_of(ordinary(here.isp, 1)[0]), hold=True)

@@ -178,7 +178,7 @@ async def test_an_answer_that_was_lost_is_read_when_it_calls_again(at: CpeSite) 
     assert len(cpe.executed("SetParameterValues")) == 1
 
 
-async def test_a_change_that_is_cancelled_while_it_waits_is_never_sent(at: CpeSite) -> None:
+async def test_a_change_cancelled_while_it_waits_is_never_sent(at: CpeSite) -> None:
     cpe = await at_home(at)
     change = await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.ssid": "Never"})
     await at.site.approve(change, "joseph")

@@ -55,7 +55,7 @@ async def calls_until_not_provisioned(at: CpeSite, cpe: Cpe, why: str) -> None:
             await cpe.call_in("2 PERIODIC")
 
 
-async def test_x23_one_operator_alone_gets_no_secret_into_a_cpe_of_his_own(tmp_path: Path) -> None:
+async def test_x23_one_operator_gets_no_secret_into_his_own_cpe(tmp_path: Path) -> None:
     """M8: he bound it to somebody's service, and the standing authority for baselines sent it the agent's secret."""
     async with acs_site(tmp_path, files=with_secret(tmp_path)) as at:
         (answer,) = await at.site.hand_in(standing(at))
@@ -116,7 +116,7 @@ async def test_many_are_accepted_by_one_change_as_after_an_update(tmp_path: Path
             await at.site.ask("cpe-accept", ONE, TWO, THREE)
 
 
-async def test_whoever_unbinds_or_refuses_a_cpe_ends_what_was_approved_of_it(tmp_path: Path) -> None:
+async def test_who_unbinds_or_refuses_a_cpe_ends_its_approvals(tmp_path: Path) -> None:
     """Also between preview and sending: the change is not sent, and nothing of the secret reaches the CPE."""
     async with acs_site(tmp_path) as at:
         cpe = await at.plug_in("LAB0001")

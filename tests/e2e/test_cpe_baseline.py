@@ -100,7 +100,7 @@ oui = ["02AC5F"]
 """
 
 
-async def test_a_subscribers_password_and_the_agents_secrets_are_set_and_never_shown(tmp_path: Path) -> None:
+async def test_passwords_and_secrets_are_set_and_never_shown(tmp_path: Path) -> None:
     async with small_isp(tmp_path) as isp:
         service, other = ordinary(isp, 2)
         wifi = "correct horse battery staple"

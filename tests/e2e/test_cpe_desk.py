@@ -148,7 +148,7 @@ async def test_an_ask_is_carried_by_file(tmp_path: Path, cloud: CloudProgram) ->
 
 
 @pytest.mark.slow
-async def test_what_a_desk_types_wrongly_is_said_before_anything_is_signed(tmp_path: Path, cloud: CloudProgram) -> None:
+async def test_a_desks_typing_mistake_is_told_before_signing(tmp_path: Path, cloud: CloudProgram) -> None:
     async with office(tmp_path, cloud) as (here, at, _cpe, ref):
         maria = here.desks["maria"]
         for args, wanted in (

@@ -120,7 +120,7 @@ async def test_a_canary_that_proved_nothing_is_followed_by_another(at: CpeSite) 
 # --- hang-ups, and two at once ----------------------------------------------------------------------------------------
 
 
-async def test_a_dropped_connection_does_not_end_a_change_that_has_a_week(at: CpeSite) -> None:
+async def test_dropped_connection_does_not_end_change_that_has_week(at: CpeSite) -> None:
     cpe = await at_home(at)
     change = await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.ssid": "At last"})
     cpe.device.quirks = Quirks(cut_on=("GetParameterValues",))
@@ -179,7 +179,7 @@ async def test_what_waits_holds_no_address(at: CpeSite) -> None:
     assert by_cpe(await at.site.show(change)) == {"LAB0001": "waiting"}
 
 
-async def test_who_waits_for_a_cpe_that_another_change_holds_can_be_cancelled(at: CpeSite) -> None:
+async def test_who_waits_for_a_held_cpe_can_be_cancelled(at: CpeSite) -> None:
     cpe = await at_home(at)
     holder = await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.ssid": "A"})
     change = await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.channel": "11"})
@@ -222,7 +222,7 @@ async def half_applied(at: CpeSite, cpe: Cpe, on_failure: str) -> Json:
     return change
 
 
-async def test_what_stands_of_a_half_applied_change_is_taken_back_by_hand(at: CpeSite) -> None:
+async def test_the_standing_half_of_a_change_is_taken_back_by_hand(at: CpeSite) -> None:
     cpe = await at_home(at)
     before = cpe.device.tree.get(SSID)
     change = await half_applied(at, cpe, "stop")
@@ -234,7 +234,7 @@ async def test_what_stands_of_a_half_applied_change_is_taken_back_by_hand(at: Cp
     assert (cpe.device.tree.get(SSID), len(cpe.executed("DeleteObject"))) == (before, asked)
 
 
-async def test_what_stands_of_a_half_applied_change_is_taken_back_by_the_change_itself(at: CpeSite) -> None:
+async def test_the_standing_half_of_a_change_is_taken_back_by_itself(at: CpeSite) -> None:
     cpe = await at_home(at)
     before = cpe.device.tree.get(SSID)
     change = await half_applied(at, cpe, "revert")
@@ -245,9 +245,7 @@ async def test_what_stands_of_a_half_applied_change_is_taken_back_by_the_change_
     assert cpe.device.tree.get(SSID) == before
 
 
-async def test_what_a_change_took_back_of_itself_does_not_keep_the_rest_from_being_taken_back(
-    at: CpeSite, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_self_reverted_part_does_not_keep_the_rest(at: CpeSite, monkeypatch: pytest.MonkeyPatch) -> None:
     cpe = await at_home(at)
     before = cpe.device.tree.get(SSID)
     await at.refresh("LAB0001", "Device.NAT.")
@@ -301,7 +299,7 @@ async def test_a_stop_ends_the_waiting_and_takes_back_what_stands(tmp_path: Path
         assert (first.device.tree.get(SSID), third.executed("SetParameterValues")) == (before, [])
 
 
-async def test_a_revert_is_not_given_to_a_cpe_that_serves_somebody_else_by_now(tmp_path: Path, strict: None) -> None:
+async def test_a_revert_is_not_given_to_a_cpe_of_somebody_else(tmp_path: Path, strict: None) -> None:
     async with acs_site(tmp_path) as at:
         first, second = await plugged(at, "LAB0001", "LAB0002")
         serials = ("LAB0001", "LAB0002")
@@ -322,9 +320,7 @@ async def test_a_revert_is_not_given_to_a_cpe_that_serves_somebody_else_by_now(t
 
 
 @pytest.mark.slow
-async def test_what_is_in_doubt_at_a_restart_is_found_out_also_where_the_batch_stops(
-    tmp_path: Path, strict: None
-) -> None:
+async def test_doubt_at_a_restart_is_settled_though_the_batch_stops(tmp_path: Path, strict: None) -> None:
     port = free_port()
     files = acs_files(tmp_path, port=port)
     office, programs = Office(files), [await started(AgentProgram(files))]
@@ -385,7 +381,7 @@ async def until_ended(office: Office, change: Json, holds: Callable[[Json], bool
             await trio.sleep(0.1)
 
 
-async def test_a_revert_that_waits_too_long_for_its_device_needs_a_person(tmp_path: Path, strict: None) -> None:
+async def test_revert_that_waits_too_long_for_its_device_needs_person(tmp_path: Path, strict: None) -> None:
     async with acs_site(tmp_path) as at:
         first, second = await plugged(at, "LAB0001", "LAB0002")
         settings = {"wifi.1.ssid": "Z"}
@@ -439,7 +435,7 @@ async def test_a_canary_is_still_looked_for_after_a_restart(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-async def test_a_campaign_is_paused_over_a_restart_and_goes_on_ring_by_ring(tmp_path: Path) -> None:
+async def test_a_campaign_paused_over_a_restart_goes_on_by_rings(tmp_path: Path) -> None:
     """B12: nothing is sent while it is paused, and the ring that was next is next still."""
     port, images = free_port(), tmp_path / "images"
     images.mkdir()

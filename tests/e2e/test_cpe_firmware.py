@@ -97,7 +97,7 @@ async def test_a_cpe_that_runs_another_version_by_now_is_left_alone(at: CpeSite)
     assert cpe.executed("Download") == []
 
 
-async def test_a_reset_that_nobody_asked_for_makes_what_was_planned_stale(at: CpeSite) -> None:
+async def test_a_reset_nobody_asked_for_makes_plans_stale(at: CpeSite) -> None:
     cpe = await at_home(at)
     change = await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.ssid": "Mine"})
     cpe.device.reset_later()
@@ -118,7 +118,7 @@ async def test_a_factory_reset_is_done_when_it_comes_as_new(at: CpeSite) -> None
     assert state_of(done)[0] == "applied"
 
 
-async def test_what_was_read_before_a_reset_is_not_taken_for_what_it_is(tmp_path: Path) -> None:
+async def test_what_was_read_before_reset_is_not_taken_for_what_it_is(tmp_path: Path) -> None:
     clock = MovableClock()
     async with acs_site(tmp_path, clock=clock) as at:
         cpe = await at_home(at)
@@ -202,9 +202,7 @@ async def test_a_change_whose_cpe_never_calls_expires(tmp_path: Path) -> None:
         assert cpe.executed("SetParameterValues") == []
 
 
-async def test_d6_a_cpe_whose_firmware_is_awaited_is_not_held_on_the_line(
-    at: CpeSite, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_d6_a_cpe_awaiting_firmware_is_not_held_on_the_line(at: CpeSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its version stands in its Inform; meanwhile the change says that the CPE accepted it."""
     cpe = await at_home(at, quirks=Quirks(firmware="stall"))
     change = await flash(at)

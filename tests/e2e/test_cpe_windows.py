@@ -24,7 +24,7 @@ def around(minute: int) -> Window:
 
 
 @pytest.mark.slow
-async def test_d1_a_reboot_that_waited_is_sent_in_the_next_window_only(tmp_path: Path) -> None:
+async def test_d1_a_waiting_reboot_is_sent_in_the_next_window(tmp_path: Path) -> None:
     """The CPE calls in three hours after the window closed: nothing is sent until it opens the next day."""
     files = acs_files(tmp_path)
     now = datetime.now(load(files.config).timezone)

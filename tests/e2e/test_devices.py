@@ -146,7 +146,7 @@ async def test_there_is_no_such_router(tmp_path: Path) -> None:
             assert "there is no device 'edge-9'; configured: edge-1, edge-2" in said.err
 
 
-async def test_a_release_that_is_not_known_has_service_changes_and_says_so(tmp_path: Path) -> None:
+async def test_an_unknown_release_has_service_changes_and_says_so(tmp_path: Path) -> None:
     def upgraded(router: Router) -> None:
         router.version = "7.26"
 
@@ -161,7 +161,7 @@ async def test_a_release_that_is_not_known_has_service_changes_and_says_so(tmp_p
         assert "RouterOS 7.26" not in other.out
 
 
-async def test_a_user_that_may_not_write_is_said_in_the_preview_and_refused_before_a_write(tmp_path: Path) -> None:
+async def test_a_user_who_may_not_write_is_told_before_a_write(tmp_path: Path) -> None:
     async with network(tmp_path) as net:
         net.routers["edge-1"].set("/user/group", "ispagents", policy="read,api")
         await typed(net, "device", "probe", "edge-1")
@@ -360,7 +360,7 @@ async def test_a_router_is_prepared_as_a_change_and_taken_back(tmp_path: Path) -
 
 
 @pytest.mark.slow
-async def test_e12_a_begun_preparation_waits_for_a_colleagues_safe_mode(
+async def test_e12_begun_preparation_waits_for_colleagues_safe_mode(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each row that is written meanwhile would be undone with his changes: no patience ends the wait, nor a half."""
@@ -421,7 +421,7 @@ async def test_a_half_done_preparation_is_taken_back_by_a_revert(tmp_path: Path)
 
 
 @pytest.mark.slow
-async def test_what_needs_a_person_after_a_reboot_is_taken_back_by_a_revert(tmp_path: Path) -> None:
+async def test_what_needs_person_after_reboot_is_taken_back_by_revert(tmp_path: Path) -> None:
     """Writes that stand although nothing was recorded of them are in the revert; it once left them out in silence."""
     async with network(tmp_path, waits=HURRIED, patience=replace(PATIENCE, reread_s=4.0)) as net:
         router = net.routers["edge-2"]

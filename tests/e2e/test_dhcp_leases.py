@@ -125,7 +125,7 @@ async def test_suspend_keeps_in_and_revert_lets_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.assumed("routeros-lease-applies")
-async def test_what_holds_only_at_the_renewal_is_not_said_to_hold_before(tmp_path: Path) -> None:
+async def test_what_holds_only_at_renewal_is_not_said_to_hold_before(tmp_path: Path) -> None:
     async with leases(tmp_path, waits=HURRIED) as net:
         done = await net.site.do("suspend", ref(LATER))
         assert state_of(done) == ("set-not-enforced", "not-in-effect")
@@ -216,7 +216,7 @@ async def test_blocking_holds_when_the_lease_runs_out(tmp_path: Path) -> None:
         assert (client.refused, net.gets_out(WHO)) == ("the lease is blocked", False)
 
 
-async def test_a_subscriber_without_an_address_is_suspended_with_the_next_one(tmp_path: Path) -> None:
+async def test_subscriber_without_address_is_suspended_with_next_one(tmp_path: Path) -> None:
     async with leases(tmp_path, waits=HURRIED) as net:
         router, client = net.router(WHO), net.client(WHO)
         router.dhcp.unplug(client)
@@ -296,7 +296,7 @@ async def test_the_agent_is_killed_with_a_command_on_its_way(tmp_path: Path, com
 
 
 @pytest.mark.assumed("routeros-lease-last-seen")
-async def test_a_client_that_goes_on_after_its_lease_was_made_again_is_not_said_to_be_offline(tmp_path: Path) -> None:
+async def test_a_client_of_a_lease_made_again_is_not_offline(tmp_path: Path) -> None:
     async with leases(tmp_path, waits=HURRIED) as net:
         router = net.router(WHO)
         table = router.store.table(LEASES)

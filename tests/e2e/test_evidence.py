@@ -114,7 +114,7 @@ async def test_what_was_changed_or_is_somebody_elses_does_not_verify(tmp_path: P
     assert auditor.verify("garbage", "--vkey", vkey)[0] == 2
 
 
-async def test_an_opened_export_names_the_subscriber_and_a_closed_one_does_not(tmp_path: Path) -> None:
+async def test_opened_export_names_subscriber_and_closed_one_does_not(tmp_path: Path) -> None:
     async with at_work(tmp_path) as (isp, site):
         done, _ = await suspended_and_back(isp, site)
         service = ordinary(isp, 1)[0]

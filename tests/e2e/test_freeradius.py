@@ -220,7 +220,7 @@ def person(site: Site, subscriber: str, login: str) -> str:
     return f"{subscriber}/home"
 
 
-async def test_a_login_in_another_case_is_what_the_database_holds_it_to_be(
+async def test_login_in_another_case_is_what_database_holds_it_to_be(
     tmp_path: Path, cluster: Cluster, freeradius: Start
 ) -> None:
     database = cluster.fresh()
@@ -244,7 +244,7 @@ async def test_a_login_in_another_case_is_what_the_database_holds_it_to_be(
         assert dump(database) == rows
 
 
-async def test_two_people_whose_logins_mariadb_holds_equal_are_blocked(
+async def test_two_people_of_logins_equal_in_mariadb_are_blocked(
     tmp_path: Path, mariadb: MariaDB, freeradius: Start
 ) -> None:
     database = mariadb.fresh()

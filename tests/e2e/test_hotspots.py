@@ -147,9 +147,7 @@ async def test_a_change_of_tariff_is_what_the_session_gets(tmp_path: Path) -> No
 
 
 @BOTH_WAYS
-async def test_a_client_that_is_bypassed_is_refused_and_a_binding_that_comes_later_is_seen(
-    tmp_path: Path, profile: str
-) -> None:
+async def test_a_bypassed_client_is_refused_a_later_binding_is_seen(tmp_path: Path, profile: str) -> None:
     """E18."""
     async with hotspots(tmp_path, profile, waits=HURRIED) as net:
         router, mac = net.router(LOGIN), net.host(LOGIN).mac
@@ -164,7 +162,7 @@ async def test_a_client_that_is_bypassed_is_refused_and_a_binding_that_comes_lat
             await net.site.ask("suspend", ref(OTHER))
 
 
-async def test_who_came_after_the_preview_is_ended_and_not_said_to_be_out(tmp_path: Path) -> None:
+async def test_who_came_after_preview_is_ended_and_not_said_to_be_out(tmp_path: Path) -> None:
     """E18: Its cookie and session go; which connections are its own was not known when the change was approved."""
     async with hotspots(tmp_path, "", waits=HURRIED) as net:
         router = net.router(LOGIN)

@@ -113,7 +113,7 @@ async def _served(systems: dict[str, Librenms]) -> AsyncIterator[dict[str, Billi
         }
 
 
-async def test_lines_devices_and_outages_of_an_isp_that_only_librenms_polls(tmp_path: Path) -> None:
+async def test_lines_and_outages_of_an_isp_polled_by_librenms_alone(tmp_path: Path) -> None:
     async with noc(tmp_path, "main") as made:
         amina = made.lines[0]
         made.passes(100)
@@ -159,7 +159,7 @@ async def test_lines_devices_and_outages_of_an_isp_that_only_librenms_polls(tmp_
         assert COMMUNITY not in await made.said("device", "show", f"main/{TOWER}", "--json")
 
 
-async def test_a_poller_that_stands_still_makes_lines_old_and_no_outage(tmp_path: Path) -> None:
+async def test_poller_that_stands_still_makes_lines_old_and_no_outage(tmp_path: Path) -> None:
     async with noc(tmp_path, "main") as made:
         made.main.stopped = True
         made.passes(47 * 60)
@@ -178,9 +178,7 @@ async def test_a_poller_that_stands_still_makes_lines_old_and_no_outage(tmp_path
         ({"kind": "cut"}, "the connection ended in the middle of the answer"),
     ],
 )
-async def test_a_librenms_that_cannot_be_read_is_one_line_and_says_nothing_of_its_devices(
-    tmp_path: Path, fault: Json, says: str
-) -> None:
+async def test_an_unreadable_librenms_says_nothing_of_its_devices(tmp_path: Path, fault: Json, says: str) -> None:
     async with noc(tmp_path, "main") as made:
         made.systems["main"][1].play(**fault)
         await made.read()
@@ -194,7 +192,7 @@ async def test_a_librenms_that_cannot_be_read_is_one_line_and_says_nothing_of_it
         assert (await made.outage())["causes"] == []
 
 
-async def test_what_leaves_librenms_is_forgotten_and_what_is_renumbered_is_not(tmp_path: Path) -> None:
+async def test_what_leaves_librenms_is_forgotten_renumbered_is_not(tmp_path: Path) -> None:
     async with noc(tmp_path, "main") as made:
         del made.main.devices[2]
         for port in made.main.named(CORE).ports.values():
@@ -241,7 +239,7 @@ async def test_two_librenms_with_the_same_devices_are_one_network(tmp_path: Path
 
 
 @pytest.mark.slow
-async def test_a_device_that_the_agent_polls_too_is_one_and_ours_counts_while_it_answers(tmp_path: Path) -> None:
+async def test_a_device_polled_twice_is_one_and_ours_counts(tmp_path: Path) -> None:
     clock = MovableClock()
     async with small_isp(tmp_path, services=24, nas=1, snmp=True) as isp:
         assert isp.network is not None

@@ -167,7 +167,7 @@ async def test_a_port_is_switched_off_described_and_put_back(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-async def test_ways_and_uplinks_are_refused_and_what_is_not_known_is_stricter(tmp_path: Path) -> None:
+async def test_uplinks_are_refused_and_the_unknown_is_stricter(tmp_path: Path) -> None:
     async with ground(tmp_path) as net, open_site(net.files) as site:
         await all_read(site)
         down = {"settings": {"admin": "down"}}
@@ -311,7 +311,7 @@ async def test_an_agent_killed_in_a_power_cycle_leaves_the_power_on(tmp_path: Pa
 
 
 @pytest.mark.slow
-async def test_a_port_switched_off_by_an_agent_that_is_killed_is_read_and_not_written_again(tmp_path: Path) -> None:
+async def test_a_port_switched_off_before_a_kill_is_only_read(tmp_path: Path) -> None:
     async with ground(tmp_path) as net:
         office, programs = Office(net.files), [AgentProgram(net.files)]
         try:
@@ -341,7 +341,7 @@ async def test_a_port_switched_off_by_an_agent_that_is_killed_is_read_and_not_wr
                 one.stop()
 
 
-async def test_what_was_not_applied_by_silence_is_asked_for_again_and_not_retried(tmp_path: Path) -> None:
+async def test_what_silence_kept_is_asked_for_again_not_retried(tmp_path: Path) -> None:
     async with ground(tmp_path) as net, open_site(net.files) as site:
         await all_read(site)
         asked = await site.ask("port-set", net.port, f"{CORE}/0/1", settings={"alias": "Amina"})

@@ -109,9 +109,7 @@ async def test_a_port_is_switched_off_from_a_desk_and_back(tmp_path: Path, cloud
             assert word not in held, word
 
 
-async def test_what_may_not_be_switched_off_is_refused_at_the_desk_as_at_the_agent(
-    tmp_path: Path, cloud: CloudProgram
-) -> None:
+async def test_what_may_not_be_switched_off_is_refused_at_a_desk_too(tmp_path: Path, cloud: CloudProgram) -> None:
     async with desks(tmp_path, cloud) as at:
         maria = at.here.desks["maria"]
         typed = await maria.type("changes", "port-down", CORE, "0/48", "--agent", "noc-1")

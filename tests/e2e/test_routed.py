@@ -197,7 +197,7 @@ def _on_two(isp: Isp, services: Sequence[LabService]) -> tuple[LabService, LabSe
 
 
 @pytest.mark.assumed("routeros-connections-outlive-sessions")
-async def test_a_connection_that_fasttrack_took_does_not_outlive_a_static_address(tmp_path: Path) -> None:
+async def test_no_fasttracked_connection_outlives_a_static_address(tmp_path: Path) -> None:
     async with at_work(tmp_path, isp={**ROUTERS, "services": 20}) as (isp, site):
         service = next(s for s in isp.services if s.static4 and s.online and s.mapped)
         router = router_of(isp, service)
@@ -211,7 +211,7 @@ async def test_a_connection_that_fasttrack_took_does_not_outlive_a_static_addres
 
 
 @pytest.mark.assumed("routeros-connections-outlive-sessions")
-async def test_what_fasttrack_carries_of_the_new_sessions_address_is_cut_whatever_it_is(tmp_path: Path) -> None:
+async def test_fasttracked_flows_of_the_new_address_are_cut_too(tmp_path: Path) -> None:
     """RADIUS gives an address out of a pool: which one is known once the new session is there."""
     async with at_work(tmp_path, isp=ROUTERS) as (isp, site):
         (service,) = ordinary(isp, 1)
@@ -263,7 +263,7 @@ async def test_where_accounting_knows_no_session_the_router_does(tmp_path: Path)
 
 
 @pytest.mark.slow
-async def test_a_router_that_is_away_leaves_a_restore_of_somebody_offline_unproven(tmp_path: Path) -> None:
+async def test_an_absent_router_leaves_an_offline_restore_unproven(tmp_path: Path) -> None:
     async with at_work(tmp_path, isp=ROUTERS, within_s=(1, 1)) as (isp, site):
         (service,) = ordinary(isp, 1)
         await site.do("suspend", ref_of(service))
@@ -278,7 +278,7 @@ async def test_a_router_that_is_away_leaves_a_restore_of_somebody_offline_unprov
 
 
 @pytest.mark.slow
-async def test_each_router_of_a_radius_method_is_prepared_and_taken_back(tmp_path: Path) -> None:
+async def test_each_router_of_a_radius_method_is_prepared_and_back(tmp_path: Path) -> None:
     """A suspended reply names the list; whether it holds is each router's own matter."""
     async with at_work(tmp_path, isp=ROUTERS) as (isp, site):
         (service,) = ordinary(isp, 1)

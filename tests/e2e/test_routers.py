@@ -240,7 +240,7 @@ async def test_P15_another_router_answers(tmp_path: Path) -> None:
         assert asked["state"] == "waiting for approval"
 
 
-async def test_a_subscriber_without_a_session_is_suspended_at_the_next_login(tmp_path: Path) -> None:
+async def test_subscriber_without_session_is_suspended_at_next_login(tmp_path: Path) -> None:
     async with network(tmp_path, waits=HURRIED) as net:
         router = net.router(LOGIN)
         (cpe,) = router.access.of_login(LOGIN)
@@ -294,7 +294,7 @@ async def test_a_garden_that_holds_the_internet_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.assumed("routeros-connections-outlive-sessions")
-async def test_a_connection_that_fasttrack_took_does_not_outlive_a_session_of_its_own_address(tmp_path: Path) -> None:
+async def test_no_fasttracked_connection_outlives_its_session(tmp_path: Path) -> None:
     async with network(tmp_path) as net:
         router, own = net.router(LOGIN), "100.64.3.251"
         router.set("/ppp/secret", LOGIN, remote_address=own)
@@ -316,7 +316,7 @@ async def test_a_connection_that_fasttrack_took_does_not_outlive_a_session_of_it
 
 
 @pytest.mark.assumed("routeros-connections-outlive-sessions", "routeros-pool-same-address")
-async def test_a_pool_that_gives_the_same_address_again_lets_no_connection_carry_on(tmp_path: Path) -> None:
+async def test_a_pool_that_repeats_an_address_saves_no_connection(tmp_path: Path) -> None:
     """FastTrack took it before the suspension, so no rule sees it: it is cut, and read back gone."""
     async with network(tmp_path) as net:
         router = net.router(LOGIN)
@@ -337,7 +337,7 @@ async def test_a_pool_that_gives_the_same_address_again_lets_no_connection_carry
 
 
 @pytest.mark.assumed("routeros-connections-outlive-sessions")
-async def test_what_a_former_owner_left_at_the_new_address_is_cut_as_well(tmp_path: Path) -> None:
+async def test_what_former_owner_left_at_new_address_is_cut_as_well(tmp_path: Path) -> None:
     """The address is known only once the new session is there: what is open from it then, FastTrack carries."""
     async with network(tmp_path) as net:
         router, new = net.router(LOGIN), "10.255.0.9"
@@ -366,7 +366,7 @@ async def test_connections_that_cannot_be_cut_are_counted(tmp_path: Path) -> Non
         assert "carry on as before" in item["detail"]
 
 
-async def test_a_rule_that_accepts_established_connections_above_the_drop_lets_none_of_before_pass(
+async def test_an_accept_of_established_above_the_drop_saves_none(
     tmp_path: Path,
 ) -> None:
     """MikroTik's default configuration with the drop appended: refused before, since what was open carried on."""

@@ -36,7 +36,7 @@ def on_a_terminal(files: Files, *args: str, **environment: str) -> str:
 
 
 @pytest.mark.slow
-async def test_a_terminal_has_progress_and_colors_and_a_pipe_has_neither(tmp_path):
+async def test_terminal_has_progress_and_colors_and_pipe_has_neither(tmp_path):
     async with at_work(tmp_path) as (isp, site):
         services = ordinary(isp, 3)
         isp.set_fault("silence", services[2].login)

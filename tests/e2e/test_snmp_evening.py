@@ -282,7 +282,7 @@ async def test_each_of_three_subscribers_is_answered_by_one_command(tmp_path: Pa
         assert cause_at(await made.caused(names(FED, "restarted")), FED, "restarted")["since_s"] >= began - 2
 
 
-async def test_a_reboot_of_the_switch_is_the_cause_for_everybody_behind_it(tmp_path: Path) -> None:
+async def test_reboot_of_switch_is_cause_for_everybody_behind_it(tmp_path: Path) -> None:
     async with evening(tmp_path) as made:
         network = made.network
         lines = [network.lines_by(access)[0] for access in Access]
@@ -297,7 +297,7 @@ async def test_a_reboot_of_the_switch_is_the_cause_for_everybody_behind_it(tmp_p
         assert sorted(cause["services"]) == sorted(map(made.ref, network.lines.values()))
 
 
-async def test_notifications_change_what_is_shown_before_a_reading_is_due(tmp_path: Path) -> None:
+async def test_notifications_change_what_is_shown_between_readings(tmp_path: Path) -> None:
     async with evening(tmp_path) as made, telling(made) as notifiers:
         network = made.network
         cable, fiber = network.lines_by(Access.ETHERNET)[0], network.lines_by(Access.FIBER)[0]

@@ -64,7 +64,7 @@ def shown(change: Json) -> dict[str, str]:
     return dict(item.display)
 
 
-async def test_a_suspension_does_not_let_in_a_login_that_staff_disabled(
+async def test_suspension_does_not_let_in_login_that_staff_disabled(
     tmp_path: Path, cluster: Cluster, freeradius: Start
 ) -> None:
     """Suspended, restored, suspended and reverted, and rejected all the while."""
@@ -103,7 +103,7 @@ async def test_a_suspension_does_not_let_in_a_login_that_staff_disabled(
         assert dump(database) == rows
 
 
-async def test_our_marker_comes_off_a_login_that_staff_disabled_meanwhile(
+async def test_our_marker_comes_off_a_login_disabled_by_staff(
     tmp_path: Path, cluster: Cluster, freeradius: Start
 ) -> None:
     database = cluster.fresh(TableSet.DALORADIUS)
@@ -192,7 +192,7 @@ async def test_a_suspension_that_somebody_took_away_is_enforced_again(
         assert (dump(database), await reasons_of(site, ref)) == (suspended, ["abuse"])
 
 
-async def test_what_staff_do_between_preview_and_apply_makes_the_item_stale(
+async def test_staff_edits_after_the_preview_make_the_item_stale(
     tmp_path: Path, cluster: Cluster, freeradius: Start
 ) -> None:
     """Whether they edit the user, its tariff's group, or take the marker away of an item that only records."""

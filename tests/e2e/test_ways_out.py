@@ -28,7 +28,7 @@ from tests.e2e.test_static import v4, who
 FILTER, SECRETS = "/ip/firewall/filter", "/ppp/secret"
 
 
-async def test_a_rule_that_is_removed_or_overtaken_later_is_listed_by_drift(tmp_path: Path) -> None:
+async def test_a_rule_removed_or_overtaken_later_is_listed_by_drift(tmp_path: Path) -> None:
     """E13, and A4 of the issue: what was enforced is judged again by the rules of today."""
     async with network(tmp_path) as net:
         router = net.router(LOGIN)
@@ -95,7 +95,7 @@ async def test_a_batch_names_them_once_and_reads_each_menu_once(tmp_path: Path) 
 
 @pytest.mark.assumed("routeros-offload-shown")
 @pytest.mark.slow
-async def test_e3_offload_refuses_a_suspension_and_is_found_where_it_comes_later(tmp_path: Path) -> None:
+async def test_e3_offload_refuses_a_suspension_also_if_it_comes_late(tmp_path: Path) -> None:
     async with static_network(tmp_path) as net:
         router = net.routers["edge-1"]
         assert state_of(await net.site.do("suspend", who("edge-1", 0)))[0] == "applied"
@@ -117,7 +117,7 @@ def accept_established(router: Router, *families: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["static", "dhcp", "hotspot"])
-async def test_e1_what_is_open_is_cut_where_a_rule_above_lets_it_carry_on(tmp_path: Path, kind: str) -> None:
+async def test_e1_open_flows_are_cut_where_a_rule_lets_them_go_on(tmp_path: Path, kind: str) -> None:
     """Refused until now: the router's rules keep in whoever opens a connection anew."""
     if kind == "static":
         async with static_network(tmp_path) as net:
@@ -145,7 +145,7 @@ def reads(found: Json) -> str:
 
 
 @pytest.mark.slow
-async def test_e13_a_queue_that_lets_more_through_later_is_listed_by_drift(tmp_path: Path) -> None:
+async def test_e13_a_queue_that_lets_more_through_is_listed_by_drift(tmp_path: Path) -> None:
     """A burst limit, and FastTrack past the queues: as the preview of a suspension would refuse them."""
     async with static_network(tmp_path) as net:
         router, queues = net.routers["edge-2"], "/queue/simple"
@@ -178,7 +178,7 @@ async def test_e13_an_ip_binding_that_comes_later_is_listed_by_drift(tmp_path: P
 
 
 @pytest.mark.slow
-async def test_e13_a_rule_that_a_radius_suspension_rests_on_is_listed_by_drift(tmp_path: Path) -> None:
+async def test_e13_a_rule_a_radius_suspension_rests_on_is_in_drift(tmp_path: Path) -> None:
     """Disabled on a router that the login may roam to, read beside one that is away; a restore asks none of them."""
     async with at_work(tmp_path, isp=ISP) as (isp, site):
         (service,) = ordinary(isp, 1)

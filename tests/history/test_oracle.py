@@ -155,7 +155,7 @@ def test_who_paid_is_back_whatever_came_first() -> None:
     assert oracle.back(known, looks("2026-03-12T09:07:00", *polls), cut_s) is Back.WAITS
 
 
-def test_part_payments_reversals_and_credit_notes_bring_nobody_back() -> None:
+def test_part_payments_and_credit_notes_bring_nobody_back() -> None:
     oracle, cut_s, polls = Oracle(LIMA), at("2026-03-12T09:00:00"), ("2026-03-12T08:59:00", "2026-03-20T09:00:00")
     asked = looks("2026-03-20T09:07:00", *polls)
     part = life(invoice(), paid("2026-03-13T09:00:00", amount="33.99"))

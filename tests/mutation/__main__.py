@@ -43,7 +43,7 @@ TESTS_MAX: Final = 60
 """Tests that one mistake is tried on; chosen arbitrarily."""
 PATIENCE_S: Final = 600.0
 """A mistake that keeps the tests waiting for longer is caught; one that makes an endless loop, by its CPU time."""
-QUIET: Final = ["-q", "--no-header", "-p", "no:cacheprovider", "-m", "not slow"]
+QUIET: Final = ["-q", "--no-header", "-p", "no:cacheprovider", "-o", "faulthandler_timeout=0", "-m", "not slow"]
 
 
 def in_a_fork(work: Callable[[], int], patience_s: float) -> int | None:

@@ -147,7 +147,7 @@ def lock_of(layout: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_another_lock_is_written_in_the_place_of_the_committed_one(tmp_path: Path) -> None:
+def test_another_lock_takes_the_place_of_the_committed_one(tmp_path: Path) -> None:
     committed = (ROOT / LOCK).read_bytes()
     missing_file = _run(ROOT / "packaging/image", "--lock-file", tmp_path / "lock", check=False)
     assert (missing_file.returncode, f"expected a file {tmp_path}/lock" in missing_file.stderr) == (1, True)
@@ -489,7 +489,7 @@ for folder in ("/", "/usr", "/etc", "/tmp", "/var/lib", "/usr/lib/ispagents/ispc
 
 
 @pytest.mark.slow
-def test_it_runs_under_crun_as_nobody_special_and_answers_its_health_check(rig_of_crun: CrunRig) -> None:
+def test_it_runs_under_crun_as_nobody_and_answers_its_check(rig_of_crun: CrunRig) -> None:
     runs = rig_of_crun
     test, *check = runs.image["config"]["Healthcheck"]["Test"]
     assert test == "CMD"

@@ -173,7 +173,7 @@ def test_a_version_of_the_channel_that_does_not_run_is_put_back(site: Site, syst
     assert (version(system), system.show(AGENT, "ActiveState")) == (f"installed {site.installed}", "active")
 
 
-def test_apt_tells_the_way_back_from_a_version_that_does_not_run(site: Site, system: Booted) -> None:
+def test_apt_tells_way_back_from_version_that_does_not_run(site: Site, system: Booted) -> None:
     said = install(system, site.paths[BROKEN])
     assert version(system) == f"installed {BROKEN}"
     assert f"VERSION {BROKEN} DOES NOT RUN: it did not say READY. See: journalctl -u {AGENT}" in said
@@ -187,7 +187,7 @@ def test_apt_tells_the_way_back_from_a_version_that_does_not_run(site: Site, sys
     assert system.run("dpkg --verify ispagent").stdout == "", "every file is as it was packed"
 
 
-def test_apt_says_nothing_of_a_version_that_runs_or_of_one_that_did_not_run_before(site: Site, system: Booted) -> None:
+def test_apt_says_nothing_of_a_version_that_runs_or_never_ran(site: Site, system: Booted) -> None:
     said = install(system, site.paths[OFFERED])
     assert ("DOES NOT RUN" in said, system.show(AGENT, "ActiveState")) == (False, "active")
     kept = system.run("ls /var/lib/ispagent-previous").stdout
@@ -246,7 +246,7 @@ def test_a_program_of_two_versions_is_not_started(site: Site, system: Booted) ->
 
 
 @pytest.mark.parametrize("at", ["marked", "half-installed", "half-configured", "installed", "put back", "recovery"])
-def test_the_power_is_cut_and_the_next_boot_has_one_whole_version(at: str, site: Site, tmp_path: Path) -> None:
+def test_power_is_cut_and_next_boot_has_one_whole_version(at: str, site: Site, tmp_path: Path) -> None:
     """A disk whose power is cut loses what dpkg did not sync; every file is whole again once the machine has booted."""
     with skipped_without_root(), cut_disk(tmp_path) as disk:
         with Booted(*site.folders, kept=disk.folder) as system:

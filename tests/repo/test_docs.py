@@ -196,7 +196,7 @@ def test_every_attack_of_the_list_is_the_name_of_a_test() -> None:
         assert all(attack in name.split("_") for name in named), attack
 
 
-def test_no_test_is_named_after_an_attack_that_is_not_in_the_list() -> None:
+def test_no_test_is_named_after_attack_that_is_not_in_list() -> None:
     named = {word for name in names_of_tests() for word in name.split("_") if re.fullmatch(r"[TECAPJLRB]\d+", word)}
     assert named == set(ATTACKS) - set(NO_SUCH_FEATURE)
 

@@ -110,7 +110,7 @@ def test_an_id_that_comes_twice_is_one() -> None:
     names.check(twice, "· AAAAA · asked by maria UNDO revert AAAAA")
 
 
-def test_each_page_of_the_tutorial_has_sessions_of_people_whom_it_introduces() -> None:
+def test_each_tutorial_page_has_sessions_of_people_it_presents() -> None:
     pages = sorted((tree.ROOT / "docs" / "tutorial").glob("[0-9]*.md"))
     assert len(pages) >= 3
     for page in pages:

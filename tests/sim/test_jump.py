@@ -28,7 +28,7 @@ def test_time_is_each_deadline_exactly_and_at_once() -> None:
     assert seen == [1e-9, 0.1 + 0.2, 3600.0, 86400.1]
 
 
-def test_what_another_task_of_trio_hands_over_comes_before_a_jump() -> None:
+def test_what_another_task_of_trio_hands_over_comes_before_jump() -> None:
     seen = list[float]()
 
     async def main() -> None:

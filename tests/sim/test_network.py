@@ -692,7 +692,7 @@ async def test_one_way_may_be_cut_alone(autojump_clock: MockClock) -> None:
         assert waited.cancelled_caught
 
 
-async def test_a_peer_that_lost_its_power_says_nothing_until_it_is_asked(autojump_clock: MockClock) -> None:
+async def test_a_peer_without_power_says_nothing_until_it_is_asked(autojump_clock: MockClock) -> None:
     async with open_network() as network:
         with await listener() as listening, tcp() as client:
             await client.connect(listening.getsockname())

@@ -64,7 +64,7 @@ def groups(server: SqlServer) -> list[str]:
     (Mishap.CUT_BEFORE, False), (Mishap.CUT_AFTER, True), (Mishap.HANG_BEFORE, False), (Mishap.HANG_AFTER, True),
     (Mishap.RESTART, True), (Mishap.FAILOVER, True),
 ])  # fmt: skip
-async def test_an_answer_to_commit_that_never_comes_is_lost_whatever_happened(
+async def test_a_commit_answer_that_never_comes_is_lost(
     kind: Database, what: Mishap, done: bool, autojump_clock: MockClock
 ) -> None:
     async with world(kind) as (server, sql, before):
@@ -76,9 +76,7 @@ async def test_an_answer_to_commit_that_never_comes_is_lost_whatever_happened(
 
 
 @KINDS
-async def test_a_failover_forgets_the_last_commits_and_gives_their_row_ids_again(
-    kind: Database, autojump_clock: MockClock
-) -> None:
+async def test_a_failover_forgets_commits_and_reuses_their_row_ids(kind: Database, autojump_clock: MockClock) -> None:
     async with world(kind) as (server, sql, before):
         await suspend(sql, before)
         (_, (ours,)) = server.look("SELECT id FROM radusergroup ORDER BY id")
@@ -155,9 +153,7 @@ async def test_a_login_that_is_refused_and_a_server_that_is_away(kind: Database,
 
 
 @KINDS
-async def test_a_client_that_is_gone_unnoticed_keeps_its_rows_until_the_server_ends_its_idle_transaction(
-    kind: Database, autojump_clock: MockClock
-) -> None:
+async def test_a_dead_client_keeps_rows_until_its_transaction_ends(kind: Database, autojump_clock: MockClock) -> None:
     async with world(kind) as (server, sql, before):
         await suspend(sql, before)
         after = await read(sql)

@@ -28,7 +28,7 @@ class Told:
         return self.parts.pop(0)
 
 
-def test_the_operating_system_is_asked_where_nobody_lent_a_source(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_operating_system_is_asked_where_nobody_lent_source(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
     def urandom(size_bytes: int) -> bytes:

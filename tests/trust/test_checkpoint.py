@@ -41,7 +41,7 @@ def test_the_text_is_split_at_the_last_empty_line():
     assert checkpoint.open_note_untrusted(note, [VKEY]).text == "one\n\ntwo\n"
 
 
-def test_unknown_keys_are_passed_over_and_known_ones_listed_once():
+def test_unknown_keys_are_passed_over_known_ones_listed_once():
     second = VerifierKey("witness.example", key("w").public)
     line = checkpoint.sign_note(CP.text(), second.name, key("w")).rpartition(b"\n\n")[2]
     mine = NOTE.rpartition(b"\n\n")[2]
@@ -182,7 +182,7 @@ def test_cosignatures_round_trip():
     assert WITNESS.key_id != VerifierKey(WITNESS.name, WITNESS.public).key_id
 
 
-def test_L6_a_cosignature_is_for_one_text_one_time_and_one_witness():
+def test_L6_a_cosignature_is_for_one_text_time_and_witness():
     def bad(line=LINE, cosigned=CP, vkey=WITNESS):
         with pytest.raises(MalformedNoteError):
             checkpoint.verify_cosignature_untrusted(line, cosigned.text(), vkey)

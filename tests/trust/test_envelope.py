@@ -118,7 +118,7 @@ def test_E3_both_alphabets_are_read_and_mean_the_same():
         assert envelope.decode_untrusted(as_json(payload=text)).payload == payload
 
 
-def test_unknown_fields_are_ignored_as_dsse_says_and_keyid_is_optional():
+def test_unknown_fields_are_ignored_and_keyid_is_optional():
     data = as_json(extra={"x": [1]}, signatures=[{"sig": b64(b"s"), "later": 1}])
     assert envelope.decode_untrusted(data).signatures == (Signature("", b"s"),)
 

@@ -95,7 +95,7 @@ def test_E11_a_document_missing_swapped_or_altered():
             items.open_items_untrusted(bad, root, "22" * 16)
 
 
-def test_L8_an_erased_document_is_proven_by_its_leaf_and_names_nobody():
+def test_L8_an_erased_document_is_proven_and_names_nobody():
     docs = documents(*map(item, (1, 2, 3)))
     root = items.items_root(docs)
     gone = ErasedDocument(merkle.leaf_hash(docs[2]))
@@ -169,7 +169,7 @@ def test_total_on_any_bytes(data):
         items.decode_value_untrusted(b"!" + data)
 
 
-def test_a_head_from_before_there_was_a_least_number_reads_as_one_and_stays_as_it_was():
+def test_a_head_without_a_least_number_reads_as_one():
     head = items.Head("1" * 32, "2" * 32, 1, {}, (), items.Pace(2, 2, 10), "0" * 64)
     document = items.encode_head(head)
     assert b"stop_failed_least" not in document
@@ -248,7 +248,7 @@ def test_changes_of_the_inventory_are_written_and_read():
 
 
 @pytest.mark.parametrize("texts", [["+debt"], ["was=", "tariff="]])
-def test_as_many_changes_as_an_item_can_hold_are_read_in_linear_time(texts):
+def test_as_many_changes_as_fit_are_read_in_linear_time(texts):
     many = texts * (limits.ITEM_BYTES // len(json.dumps(texts)))
     start = time.process_time()
     assert len(items.read_changes_untrusted(many)) == len(many) // len(texts)

@@ -24,7 +24,7 @@ def test_wycheproof():
     assert tried == 151
 
 
-def test_T13_cctv_small_order_keys_are_never_enrolled_and_never_verify():
+def test_T13_small_order_keys_are_never_enrolled_nor_verify():
     cases = json.loads(data_file("vectors/ed25519/cctv.json").read_text())
     small_order = {"low_order_A", "non_canonical_A"}
     refused = verified = 0
@@ -45,7 +45,7 @@ def test_T13_cctv_small_order_keys_are_never_enrolled_and_never_verify():
     assert verified > 0
 
 
-def test_T13_the_identity_point_signs_everything_elsewhere_and_nothing_here():
+def test_T13_the_identity_point_signs_nothing_here():
     identity, constant = b"\x01" + bytes(31), b"\x01" + bytes(63)
     for message in (b"one", b"two", b"three"):
         assert not keys.verify(identity, message, constant)

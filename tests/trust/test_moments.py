@@ -27,7 +27,7 @@ HOUR = 3600
         ("UTC", -400 * 24 * HOUR, "2025-10-21 20:30 UTC"),
     ],
 )
-def test_a_moment_has_its_zone_and_its_date_where_that_is_not_today(zone: str, after_s: int, says: str) -> None:
+def test_a_moment_has_its_zone_and_a_date_if_not_today(zone: str, after_s: int, says: str) -> None:
     assert moment_text(NOW_S + after_s, ZoneInfo(zone), NOW_S) == says
 
 

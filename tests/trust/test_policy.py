@@ -121,7 +121,7 @@ def test_how_long_a_window_stays_closed(minute, opens_in):
     assert policy.minutes_until_open(policy.daily(0, 4, 9, 16), minute) == opens_in
 
 
-def test_without_windows_it_is_always_open_and_with_an_empty_one_never():
+def test_no_windows_are_always_open_an_empty_one_never():
     assert policy.minutes_until_open((), 77) == 0
     assert policy.minutes_until_open((Window(0, 0),), 77) is None
 

@@ -394,7 +394,7 @@ def told(note):
     return [line.text for line in report.lines if "witnessed" in line.text]
 
 
-def test_witnessed_is_said_of_a_witness_that_the_cloud_does_not_run():
+def test_witnessed_is_said_of_witness_that_cloud_does_not_run():
     assert told(cosigned("cloud", "desk-lena")) == ["witnessed by cloud, desk-lena"]
     assert told(cosigned("desk-lena")) == ["witnessed by desk-lena"]
     assert told(cosigned("cloud")) == ["not witnessed: only cloud cosigned, which the cloud runs"]
@@ -477,14 +477,14 @@ def test_reviews_that_are_none():
     assert "rejected by lena" in failures(alone(approval(ALONE, "lena", decision=Decision.REJECT)))
 
 
-def test_a_restore_under_standing_authority_verifies_and_says_what_is_the_agents_word():
+def test_a_restore_under_standing_authority_says_whose_word():
     report = proof.verify_export(restored(signed_standing()), head=WORDS)
     assert report.ok, report
     said = "when it was consumed: by the standing authority of joseph, lena; the evidence and the rate are the agent's"
     assert any(line.text.startswith(said) for line in report.lines)
 
 
-def test_a_standing_authority_that_does_not_cover_the_plan_proves_nothing():
+def test_a_standing_authority_for_another_plan_proves_nothing():
     for e in (
         restored(),
         restored(signed_standing("joseph")),

@@ -77,7 +77,7 @@ def test_each_verifies_under_the_recorded_trust(trust):
         assert getattr(verify, f"verify_{kind}")(recorded(kind), trust, NOW)
 
 
-def test_a_pause_and_its_resume_are_read_and_would_be_written_so_again():
+def test_a_pause_and_its_resume_are_written_as_they_were_read():
     """They came after `vectors/v0` was made, signed by the test operator's people."""
     index = json.loads((PAUSES / "index.json").read_text())
     made = {name: envelope.decode_untrusted((PAUSES / f"{name}.json").read_bytes()) for name in index["digests"]}
@@ -104,7 +104,7 @@ def test_items_open_under_their_plan_and_are_shown(name):
     assert "LOW" in shown.upper()
 
 
-def test_an_item_with_every_field_is_read_and_would_be_written_so_again():
+def test_an_item_with_every_field_is_written_as_it_was_read():
     document = (FOLDER / "item-every-field.json").read_bytes()
     item = items.decode_item_untrusted(document)
     assert items.encode_item(item) == document

@@ -79,7 +79,7 @@ RISK   LOW · not maria · start by 2025-10-09 09:24 UTC · run until 2025-10-09
     assert preview(dataclasses.replace(bare, subject=None), display={}).startswith("SUSPEND 1 device")
 
 
-def test_changes_of_the_inventory_are_shown_from_the_signed_items():
+def test_changes_of_inventory_are_shown_from_signed_items():
     bare = {"display": {}, "requires": (), "steps": (), "enforce": None}
     gone = item(**bare, desired=(EntryChange("{}", added=False),))
     assert "RECORD - inventory C-10482/home as a whole\n" in preview(dataclasses.replace(gone, subject="C-10482/home"))
@@ -241,7 +241,7 @@ def paid(n, why):
     return item(n, subject=f"C-{n}", listed=Listed.EXCLUDED, reason="paid", steps=(), display={"why_not": why})
 
 
-def test_why_of_many_is_said_once_where_it_is_the_same_and_by_the_list_where_not():
+def test_why_of_many_is_said_once_or_by_the_list_if_different():
     alike = preview(*(paid(n, "paid yesterday") for n in range(1, 57)), width=400)
     assert alike.count("paid yesterday") == 1
     assert "and 44 more (paid yesterday)" in alike
@@ -252,7 +252,7 @@ def test_why_of_many_is_said_once_where_it_is_the_same_and_by_the_list_where_not
     assert "3 paid: C-1 (paid 1 days ago), C-2 (paid 2 days ago), C-3 (paid 3 days ago)" in few
 
 
-def test_what_may_let_people_out_is_said_once_of_all_who_have_it():
+def test_what_may_let_people_out_is_said_once_of_all():
     """Of many: a preview that nobody can read names no way out. What is in no text of the display is not invented."""
     same = [item(n=n, subject=f"C-{n}", display={"open": "not checked: SOCKS"}) for n in (1, 2, 3)]
     other = item(n=4, subject="C-4", display={"open": "open: DNS"})
@@ -280,7 +280,7 @@ def test_facts_that_differ_are_not_listed_one_by_one():
     assert "re-checked first: 2 facts" in " ".join(preview(*facts).split())
 
 
-def test_the_inventory_entry_that_is_checked_again_is_named_not_spelled_out():
+def test_inventory_entry_checked_again_is_named_not_spelled_out():
     entry = Requirement(Address("inventory/C-1/home"), "as-previewed", "login amina.h · pppoe · Home 20M")
     owes = Requirement(Address("b"), "owes", "owes 34.00")
     told = " ".join(preview(item(requires=(entry, owes))).split())

@@ -147,7 +147,7 @@ def test_pages_round_trip(size, pages):
     assert seal.open_pages_untrusted(VIEW, KEY, sealed) == content
 
 
-def test_C18_the_number_and_lengths_of_pages_tell_a_power_of_two():
+def test_C18_number_and_lengths_of_pages_tell_power_of_two():
     def shape(n):
         return list(map(len, seal.seal_pages(VIEW, KEY.public, bytes(n))))
 
@@ -245,7 +245,7 @@ def text_fields(kind):
     return {f.name for f in dataclasses.fields(kind) if f.type == "str"} - set(fixed.split())
 
 
-def test_E9_views_receipts_standings_and_sealing_keys_have_no_room_for_a_subscriber():
+def test_E9_views_and_receipts_have_no_room_for_a_subscriber():
     for kind in (SealKey, View, Standing, Receipt):
         assert text_fields(kind) == set()
     people, one_time = People(now_s=NOW), SealingKey(b"1" * 32)
@@ -274,7 +274,7 @@ def guessed_intent(name, salt):
     return envelope.digest_of(statements.payload_type(Intent), statements.encode(base))
 
 
-def test_E9_a_dictionary_confirms_no_name_in_what_the_cloud_sees():
+def test_E9_dictionary_confirms_no_name_in_what_cloud_sees():
     """A view names a plan's digest, a receipt an intent's: with the salt a guess is confirmed, without it none is."""
     secret, wrong = "c3" * 16, ["00" * 16, "5a" * 16, TRUST_ID]
     people, one_time = People(now_s=NOW), SealingKey(b"1" * 32)

@@ -122,7 +122,7 @@ def test_round_trip(kind):
 
 
 @given(build(Intent))
-def test_an_intent_without_secrets_is_the_document_that_it_always_was(intent: Intent) -> None:
+def test_intent_without_secrets_is_document_that_it_always_was(intent: Intent) -> None:
     without = json.loads(statements.encode(dataclasses.replace(intent, secrets={})))
     assert list(without) == [f.name for f in dataclasses.fields(Intent) if f.name != "secrets"]
     assert without == {k: v for k, v in json.loads(statements.encode(intent)).items() if k != "secrets"}
@@ -262,7 +262,7 @@ def test_T23_a_key_of_an_unknown_kind_is_kept():
     assert kept.people_by_key().keys() == trust().people_by_key().keys()
 
 
-def test_a_document_from_before_programs_had_people_stays_what_it_was():
+def test_a_document_from_before_programs_had_people_is_the_same():
     fields = as_dict(trust())
     for entry in fields["policy"]:
         entry.pop("service_requester", None)

@@ -53,7 +53,7 @@ def test_the_truth_with_any_line_left_out_does_not_verify(name):
         assert not (report.ok and report.whole), gone
 
 
-def test_statements_that_cannot_be_read_or_are_of_others_do_not_count():
+def test_unreadable_or_foreign_statements_do_not_count():
     tale = honest()
     broken = [envelope.sign(statements.payload_type(kind), b"{}", [key("joseph")]) for kind in (Approval, Standing)]
     other = approval(plan(plan_id="99" * 16), "lena")

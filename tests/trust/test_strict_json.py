@@ -84,7 +84,7 @@ any_json = st.recursive(
 
 
 @given(any_json, st.integers(0, limits.JSON_DEPTH + 1))
-def test_nesting_is_refused_exactly_above_the_limit_whatever_strings_hold(value, wrapped):
+def test_nesting_is_refused_exactly_above_the_limit(value, wrapped):
     for _ in range(wrapped):
         value = [value, '\\"[']
     text = json.dumps({"a": value}, ensure_ascii=False)

@@ -67,7 +67,7 @@ def test_the_rest_does_not(text):
         ([], False),
     ],
 )
-def test_who_asks_for_json_is_seen_before_the_command_line_is_understood(arguments, wanted):
+def test_json_is_asked_for_before_the_words_are_understood(arguments, wanted):
     assert wants_json(arguments) is wanted
 
 
@@ -75,7 +75,7 @@ HOSTILE = "a\x1b[2J\x9b31m\x7f\x85\u202eb\u2028\u200b\ufeff\ud800Ж"
 
 
 @pytest.mark.parametrize("indent", [None, 2])
-def test_json_is_the_same_value_and_nothing_in_it_acts_on_a_terminal(indent):
+def test_json_is_same_value_and_nothing_in_it_acts_on_terminal(indent):
     value = {HOSTILE: [HOSTILE, 1], "x": 'İ \\ "'}
     text = json_text(value, indent=indent)
     assert json.loads(text) == value
@@ -99,7 +99,7 @@ def test_a_list_is_a_table_of_the_usual_columns():
     assert table(COLUMNS, ROWS, None) == "NAME         STATE\nedge-1       reachable\na-long-name  -"
 
 
-def test_a_wide_list_has_all_columns_and_a_list_of_names_only_those():
+def test_wide_list_has_all_columns_and_list_of_names_only_those():
     assert table(COLUMNS, ROWS, Output.WIDE).splitlines()[1] == "edge-1       reachable  ab"
     assert table(COLUMNS, ROWS, Output.NAME) == "edge-1\na-long-name"
     assert table(COLUMNS, [], None) == "NAME  STATE"

@@ -134,7 +134,7 @@ def test_A4_too_early_and_too_late():
     assert not_counted(long, [later], now=hour4 + 1) == [Reason.EXPIRED]
 
 
-def test_A9_A11_a_claim_of_newer_trust_refuses_that_approval_only():
+def test_A9_A11_claim_of_newer_trust_refuses_that_approval_only():
     ahead = approval(PLAN, "joseph", seen=SeenHeads(2, "ab" * 32))
     assert not_counted(PLAN, [ahead]) == [Reason.NEWER_TRUST]
     assert result(PLAN, [ahead, approval(PLAN, "lena")]).approved
@@ -144,7 +144,7 @@ def test_A9_A11_a_claim_of_newer_trust_refuses_that_approval_only():
     assert result(PLAN, [approval(PLAN, "joseph")], trust_sha256=sha(TRUST)).approved
 
 
-def test_A13_one_person_asks_and_approves_through_two_handles_of_the_socket():
+def test_A13_one_person_may_not_approve_by_a_second_handle():
     assert not_counted(PLAN, [approval(PLAN, "maria", "maria-2")]) == [Reason.REQUESTER_APPROVES]
 
 
@@ -154,7 +154,7 @@ def test_A14_the_summary_is_not_the_detail():
     assert result(PLAN, [summary], with_policy(RiskClass.LOW, needs_detail=False)).approved
 
 
-def test_C6_two_approvers_who_saw_different_plans_never_meet_the_threshold():
+def test_C6_approvers_of_different_plans_meet_no_threshold():
     mine, other = plan(risk_class=RiskClass.BATCH), plan(risk_class=RiskClass.BATCH, items_root="ab" * 32)
     approvals = [approval(mine, "joseph"), approval(other, "lena")]
     assert [result(p, approvals).reason for p in (mine, other)] == [Reason.THRESHOLD] * 2
@@ -276,7 +276,7 @@ def test_A1_a_program_is_no_second_person():
     assert result(batch, [], requester="portal").need == 3
 
 
-def test_A1_who_runs_a_program_approves_nothing_that_it_asks_for():
+def test_A1_who_runs_program_approves_nothing_that_it_asks_for():
     p = plan(requester="portal")
     assert not_counted(p, [approval(p, "joseph")], requester="portal") == [Reason.REQUESTER_APPROVES]
     found = result(p, [approval(p, "lena")], requester="portal")
@@ -310,7 +310,7 @@ def test_a_document_that_says_nothing_of_programs():
     assert not result(low, [approval(low, "joseph")], requester="billing", recorded=True).approved
 
 
-def test_A1_who_runs_a_program_is_not_behind_its_standing_authority():
+def test_A1_who_runs_a_program_does_not_back_its_standing():
     night = plan(risk_class=RiskClass.RESTORE, action=Action.RESTORE, requester="portal")
     for signers, approved in ((("joseph", "lena"), False), (("lena", "maria"), True)):
         signed = signed_standing(*signers, person=signers[0])
@@ -460,7 +460,7 @@ def test_people_ask_where_they_may_act():
     assert verify.verify_intent(statements.sign(there, [key("far")]), TRUST, NOW) == there
 
 
-def test_anybody_of_the_people_cancels_and_freezes_even_under_an_expired_document():
+def test_anybody_freezes_even_under_an_expired_document():
     cancel = Cancel(TRUST_ID, "01" * 16, (digest(PLAN).hex(),), "tech4", MINUTE)
     freeze = Freeze(TRUST_ID, "01" * 16, FreezeScope.ALL, "", "tech4", MINUTE, MINUTE + 60)
     late = TRUST.expires + DAY
@@ -473,7 +473,7 @@ def test_anybody_of_the_people_cancels_and_freezes_even_under_an_expired_documen
     refused(Reason.SIGNER_IS_ANOTHER, verify.verify_cancel, statements.sign(cancel, [key("lena")]), TRUST, NOW)
 
 
-def test_who_asks_or_decides_pauses_even_under_an_expired_document():
+def test_who_asks_or_decides_pauses_even_under_expired_document():
     pause = Pause(TRUST_ID, "01" * 16, digest(PLAN).hex(), "tech4", MINUTE)
     signed = statements.sign(pause, [key("tech4")])
     assert verify.verify_pause(signed, TRUST, NOW, PLAN.agent) == pause
@@ -541,7 +541,7 @@ def test_who_is_frozen_does_not_help_to_lift_that_freeze():
         assert verify.verify_unfreeze(both, TRUST, NOW, but=but) == unfreeze
 
 
-def test_whom_one_of_several_freezes_freezes_helps_to_lift_none_of_them():
+def test_who_is_frozen_by_a_frozen_one_helps_to_lift_nothing():
     joseph, tech = (FreezeScope.PERSON, "joseph"), (FreezeScope.PERSON, "tech4")
     several = Unfreeze(TRUST_ID, "ab" * 32, "joseph", MINUTE, ("cd" * 32,))
     both = statements.sign(several, [key("joseph"), key("lena")])
@@ -707,7 +707,7 @@ def test_A12_the_rate_holds():
     assert falls(uses=60, requester="joseph") == (Reason.NO_STANDING, [Reason.THRESHOLD])
 
 
-def test_a_standing_authority_covers_what_it_says_and_nothing_else():
+def test_a_standing_authority_covers_what_it_says_only():
     none = Reason.NO_STANDING
     assert falls(given_=[]) == (none, [])
     for p, items in ((RESTORE, None), (RESTORE, 0), (plan(action=Action.RESTORE), 1)):
@@ -764,7 +764,7 @@ def test_the_policy_of_the_class_holds_for_standing_authority():
     assert falls(then=with_policy(RiskClass.RESTORE, approvals=3))[1] == [Reason.THRESHOLD]
 
 
-def test_what_blocks_a_plan_blocks_it_under_standing_authority_too():
+def test_a_blocked_plan_is_blocked_under_standing_authority_too():
     assert falls(now=TRUST.expires + 1) == (Reason.TRUST_EXPIRED, [])
     assert falls(t=trust(policy=())) == (Reason.NO_SUCH_CLASS, [])
     assert falls(now=RESTORE.start_by * 60 + 1) == (Reason.EXPIRED, [])
@@ -777,7 +777,7 @@ def test_signed_rubbish_is_no_standing_authority(payload):
     assert falls(given_=[rubbish]) == (Reason.NO_STANDING, [Reason.MALFORMED])
 
 
-def test_an_acceptance_of_a_cpe_is_approved_by_sight_and_never_beforehand():
+def test_an_acceptance_of_a_cpe_is_approved_by_sight():
     """x23: whatever the policy of class provision says, which baselines under a standing authority are of."""
     accept = plan(risk_class=RiskClass.PROVISION, action=Action.CPE_ACCEPT, requester="tech4")
     assert result(accept, [approval(accept, "joseph")]).approved

@@ -148,7 +148,7 @@ def test_422_L3_an_empty_tree_has_one_root():
 
 
 @given(st.lists(st.tuples(st.integers(0, 80), st.integers(0, 80))))
-def test_L1_L2_whatever_is_asked_a_witness_only_ever_goes_forward(asked):
+def test_L1_L2_whatever_is_asked_witness_only_ever_goes_forward(asked):
     known = None
     for old, new in asked:
         if old > new:
@@ -198,7 +198,7 @@ def test_T3_one_witness_with_two_keys_or_lines_is_one():
     assert (found.confirmed, found.names) == (False, ("site-2",))
 
 
-def test_cosignatures_that_are_no_ones_or_for_another_tree_are_passed_over():
+def test_cosignatures_of_nobody_or_another_tree_are_passed_over():
     lines = ["", "rubbish", line("eve"), line("desk", 63), line("cloud", 80)]
     assert result(lines).names == ()
     assert result([*lines, line("desk"), line("cloud")]).confirmed
@@ -207,11 +207,11 @@ def test_cosignatures_that_are_no_ones_or_for_another_tree_are_passed_over():
         assert result([line("desk"), line("cloud")], note_=bad) == WitnessResult(False, (), 0, 2, 1)
 
 
-def test_without_a_quorum_everything_is_confirmed_by_whoever_did():
+def test_without_quorum_everything_is_confirmed_by_whoever_did():
     assert result([], n=0, non_cloud=0) == WitnessResult(True, (), 0, 0, 0)
     assert result([line("desk")], n=0, non_cloud=0) == WitnessResult(True, ("desk",), 1, 0, 0)
 
 
-def test_C17_a_witness_time_far_in_the_future_counts_and_halts_nothing():
+def test_C17_a_witness_time_in_the_future_halts_nothing():
     far = checkpoint.cosign(cp(64).text(), "desk", key("desk"), 2**62)
     assert result([far], n=1).confirmed

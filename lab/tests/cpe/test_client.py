@@ -110,9 +110,7 @@ def asks_for(challenges: list[str], seen: list):
         (['Digest realm="r", nonce="n", qop="auth"'], Quirks(no_qop=True), "Digest"),
     ],
 )
-async def test_a_challenge_is_answered_and_only_the_first_request_is_challenged(
-    challenges, quirks, starts, autojump_clock
-):
+async def test_only_the_first_request_is_challenged_and_answered(challenges, quirks, starts, autojump_clock):
     seen = []
     server = Acs(before=[asks_for(challenges, seen)])
     async with running(server, device(username="u", password="p", quirks=quirks)) as cpe:

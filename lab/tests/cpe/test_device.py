@@ -199,7 +199,7 @@ def test_names_values_and_the_id_come_back():
 # --- who speaks when --------------------------------------------------------------------------------------------------
 
 
-def test_hold_requests_keeps_the_cpe_quiet_until_the_acs_has_asked():
+def test_hold_requests_keeps_cpe_quiet_until_acs_has_asked():
     dev, _ = booted()
     dev.transfers.finished.append(acs_finished("k"))
     dev.add_event("7 TRANSFER COMPLETE")
@@ -238,7 +238,7 @@ def test_the_inform_is_repeated_when_the_acs_wants_it_so():
         dev.receive(fault("8005"))
 
 
-def test_a_transfer_complete_that_the_acs_refuses_is_not_repeated_for_ever():
+def test_a_refused_transfer_complete_is_not_repeated_for_ever():
     dev, _ = booted()
     dev.transfers.finished.append(acs_finished("k"))
     dev.add_event("7 TRANSFER COMPLETE")

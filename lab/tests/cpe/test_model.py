@@ -95,7 +95,7 @@ def test_every_inform_carries_what_the_forum_forces():
         assert set(make().informed) == forced - wan
 
 
-def test_every_default_can_be_had_and_every_value_is_of_its_type():
+def test_every_default_can_be_had_and_values_fit_their_types():
     for make, _ in FILES.values():
         tree = Tree(make(), {}, lambda: 0.0)
         for name, kind, value in tree.show(""):

@@ -25,7 +25,7 @@ def test_an_image_says_its_version():
         assert version_of(wrong) is None
 
 
-def test_a_download_waits_for_its_time_and_for_the_end_of_the_session():
+def test_download_waits_for_its_time_and_for_end_of_session():
     dev, clock = booted(interval_s=0)
     response = play(dev, acs.download("http://x/y", "k", delay_s=60))[-1]
     assert response.text("Status") == "1"

@@ -207,7 +207,7 @@ async def test_a_binding_and_a_connection_request_over_it():
             nursery.cancel_scope.cancel()
 
 
-async def test_a_binding_that_changes_is_told_and_a_lost_request_is_repeated():
+async def test_a_changed_binding_is_told_and_a_lost_request_repeated():
     acs = Acs()
     with trio.socket.socket(type=trio.socket.SOCK_DGRAM) as sock:
         await sock.bind(("127.0.0.1", 0))

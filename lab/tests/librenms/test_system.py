@@ -26,7 +26,7 @@ def ask(system: Librenms, path: str, token: str = TOKEN, method: str = "GET", **
     return reply.status, reply.json
 
 
-def test_devices_are_listed_with_times_without_a_zone_and_with_their_community() -> None:
+def test_devices_are_listed_with_zoneless_times_and_community() -> None:
     status, answer = ask(made(zone="Africa/Kampala"), "/devices")
     core = answer["devices"][0]
     assert (status, answer["status"], answer["count"]) == (200, "ok", 2)

@@ -73,7 +73,7 @@ def test_the_clients_of_static_leases_come_too():
     assert not made_from(path)[0].dhcp.clients
 
 
-def test_a_lease_whose_server_is_not_there_or_that_is_off_has_no_client(tmp_path):
+def test_a_lease_without_a_server_or_switched_off_has_no_client(tmp_path):
     export = tmp_path / "e.rsc"
     export.write_text(
         "/ip pool\nadd name=p ranges=10.0.0.2-10.0.0.9\n"

@@ -200,7 +200,7 @@ def test_adding_again_what_is_there_is_refused_as_a_duplicate(version):
         assert c.trap(f"{path}/add", *words).startswith("failure: "), path
 
 
-def test_a_timed_entry_is_a_duplicate_too_and_a_sessions_entry_is_not():
+def test_timed_entry_is_duplicate_too_and_sessions_entry_is_not():
     r = access_bench().router
     r.add(ENTRIES, list="x", address="10.0.0.1", timeout="1h")
     with pytest.raises(Trap, match="already have such entry"):

@@ -58,7 +58,7 @@ def test_a_dynamic_lease(version):
     assert (kept[".id"], kept["expires-after"]) == (lease[".id"], "10m")
 
 
-def test_a_client_that_is_gone_loses_its_lease_and_a_static_one_waits():
+def test_a_gone_client_loses_its_lease_a_static_one_waits():
     b = dhcp_bench()
     r = b.router
     static_lease(r)
@@ -77,7 +77,7 @@ def test_a_client_that_is_gone_loses_its_lease_and_a_static_one_waits():
     assert len(r.rows("/ip/firewall/connection")) == 2  # they outlive the leases
 
 
-def test_who_listens_is_told_of_a_static_lease_that_is_bound_and_waits_again():
+def test_a_listener_hears_of_a_static_lease_bound_and_waiting():
     b = dhcp_bench()
     r = b.router
     static_lease(r)
@@ -159,7 +159,7 @@ def test_the_lists_of_the_server_are_every_leases():
     ]
 
 
-def test_block_access_is_no_answer_and_bites_when_the_lease_runs_out():
+def test_block_access_gives_no_answer_and_bites_at_the_end():
     b = dhcp_bench()
     r = b.router
     made = static_lease(r)
@@ -205,7 +205,7 @@ def test_a_removed_dynamic_lease_is_given_again():
     assert client.address == "10.1.0.10"
 
 
-def test_a_changed_address_comes_with_the_next_renewal_or_when_the_client_starts_anew():
+def test_a_changed_address_comes_at_the_renewal_or_a_new_start():
     b = dhcp_bench()
     r = b.router
     made = static_lease(r, address_lists="vip")
@@ -221,7 +221,7 @@ def test_a_changed_address_comes_with_the_next_renewal_or_when_the_client_starts
     assert len(r.rows("/ip/firewall/connection")) == 3  # those of its former addresses outlive them
 
 
-def test_a_static_lease_that_comes_later_takes_the_place_of_the_dynamic_one():
+def test_a_later_static_lease_takes_the_dynamic_ones_place():
     b = dhcp_bench()
     r = b.router
     r.plug_in_dhcp(MAC)
@@ -266,7 +266,7 @@ def test_who_is_refused_its_renewal_loses_address_and_lease():
     assert (r.rows(LEASES)[0]["status"], r.rows(ENTRIES)) == ("waiting", [])
 
 
-def test_a_lease_by_client_identifier_one_for_all_servers_and_one_that_is_disabled():
+def test_leases_by_client_id_for_all_servers_and_disabled():
     b = dhcp_bench()
     r = b.router
     r.add(LEASES, client_id="1:2:0:0:0:aa:1", address="10.1.0.71")
@@ -279,7 +279,7 @@ def test_a_lease_by_client_identifier_one_for_all_servers_and_one_that_is_disabl
     assert client.address == "10.1.0.73"
 
 
-def test_a_static_lease_without_an_address_takes_the_pools_and_a_lease_time_of_its_own_counts():
+def test_a_static_lease_without_address_uses_the_pool_its_time():
     b = dhcp_bench()
     r = b.router
     made = r.add(LEASES, mac_address=MAC, lease_time="1h")
@@ -309,7 +309,7 @@ def test_where_a_leases_queue_goes():
         assert order() == expected
 
 
-def test_leases_outlive_a_restart_and_what_they_bring_comes_back():
+def test_leases_outlive_restart_and_what_they_bring_comes_back():
     b = dhcp_bench()
     r = b.router
     static_lease(r, address_lists="vip", rate_limit="1M/2M")

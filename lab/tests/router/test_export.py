@@ -59,7 +59,7 @@ def test_nothing_of_an_export_is_lost(name):
                 assert row.props[arg] in (value, kind(value)), (path, arg)
 
 
-def test_the_recorded_wisp_router_is_all_known_and_its_subscribers_come_online():
+def test_the_recorded_wisp_router_is_known_and_people_dial_in():
     loaded = load_export(text_of("synthetic-wisp-v7.rsc"))
     r = loaded.router
     assert loaded.report.unknown == ["line 1381: /routing/bgp/connection router-id"]

@@ -67,7 +67,7 @@ def test_fasttrack_lets_what_was_open_flow_on():
     assert (verdict.out, verdict.lingers) == (False, False)
 
 
-def test_fasttrack_that_spares_the_list_still_does_not_stop_a_flow_that_has_it():
+def test_a_fasttrack_that_spares_the_list_stops_no_old_flow():
     r, _ = fasttracked()
     r.set(RULES, r.rows(RULES)[0][".id"], src_address_list="!suspended")
     r.add(ENTRIES, list="suspended", address=r.rows("/ppp/active")[0]["address"])
@@ -78,7 +78,7 @@ def test_fasttrack_that_spares_the_list_still_does_not_stop_a_flow_that_has_it()
     assert r.gets_out("home1").fasttracked
 
 
-def test_established_accepted_above_the_rule_lingers_without_fasttrack():
+def test_an_accept_of_established_lingers_without_fasttrack():
     b = access_bench()
     r = b.router
     first = r.add(RULES, chain="forward", action="accept", connection_state="established,related", place_before="*1")

@@ -67,7 +67,7 @@ def test_a_login_and_what_comes_with_it(version):
     assert (client.online, r.gets_out("ann").out, r.speed_of(MAC)) == (True, True, (1_000_000, 2_000_000))
 
 
-def test_removing_the_active_row_ends_the_session_and_the_cookie_lets_it_in_again():
+def test_removing_the_active_row_ends_it_and_a_cookie_reopens():
     b = hotspot_bench()
     r = b.router
     r.plug_in_hotspot(MAC, "ann", "pw", redial_s=2)
@@ -89,7 +89,7 @@ def test_removing_the_active_row_ends_the_session_and_the_cookie_lets_it_in_agai
     assert r.gets_out("ann").reason == "not logged in to hotspot hs1: wrong password"
 
 
-def test_a_mac_cookie_goes_with_the_session_and_serves_who_was_out_of_reach():
+def test_a_mac_cookie_goes_with_its_session_if_reachable():
     b = hotspot_bench(login_by="http-chap,mac-cookie")
     r = b.router
     client = r.plug_in_hotspot(MAC, "ann", "pw")
@@ -128,7 +128,7 @@ def test_cookies_run_out():
     assert len(r.rows(ACTIVE)) == 1
 
 
-def test_a_disabled_user_keeps_its_session_until_removed_and_is_refused_then():
+def test_a_disabled_user_keeps_its_session_until_removed():
     b = hotspot_bench()
     r = b.router
     client = r.plug_in_hotspot(MAC, "ann", "pw", redial_s=1, retry_s=5)
@@ -249,7 +249,7 @@ def test_of_several_ip_bindings_the_first_counts():
     assert not r.gets_out("ann").out
 
 
-def test_an_ip_binding_of_a_prefix_is_noticed_by_whom_it_is_about():
+def test_ip_binding_of_prefix_is_noticed_by_whom_it_is_about():
     r = hotspot_bench().router
     inside = r.plug_in_hotspot("", "nobody", address="10.5.50.77", retry_s=3600)
     outside = r.plug_in_hotspot("", "nobody", address="10.5.50.7", retry_s=3600)

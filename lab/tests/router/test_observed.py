@@ -43,7 +43,7 @@ def test_the_interface_of_a_session_has_counters_and_no_mac() -> None:
     assert "mac-address" not in session
 
 
-def test_a_size_is_printed_as_a_number_and_exported_with_its_unit() -> None:
+def test_size_is_printed_as_number_and_exported_with_its_unit() -> None:
     router = Router()
     assert router.rows("/ip/dns")[0]["cache-size"] == "2048"
     assert router.rows("/tool/sniffer")[0]["memory-limit"] == "100"
@@ -65,7 +65,7 @@ def test_health_cpu_engine_and_version() -> None:
     assert router.rows("/system/package/update")[0]["installed-version"] == "7.20.8"
 
 
-def test_version_6_shows_its_health_in_one_row_and_a_virtual_router_none() -> None:
+def test_version_6_has_health_in_one_row_a_virtual_router_none() -> None:
     assert "voltage" in Router("6.49.18").rows("/system/health")[0]
     assert Router(board="CHR").rows("/system/health") == []
 

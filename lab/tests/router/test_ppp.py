@@ -45,7 +45,7 @@ def test_a_session_and_what_comes_with_it(version):
     assert brought(r)["/ip/firewall/address-list"] == []
 
 
-def test_removing_the_active_row_ends_it_and_the_cpe_takes_the_profile_of_then():
+def test_removing_the_active_row_ends_it_and_takes_the_profile():
     b = access_bench()
     r = b.router
     r.plug_in("home1", "pw1", redial_s=2)
@@ -71,7 +71,7 @@ def test_removing_the_active_row_ends_it_and_the_cpe_takes_the_profile_of_then()
     assert c.trap("/ppp/active/remove", f"=.id={first['.id']}") == "no such item"
 
 
-def test_a_redial_gets_the_same_address_and_its_connection_carries_on():
+def test_redial_gets_same_address_and_its_connection_carries_on():
     """MikroTik's manual, "IP Pools"; and a connection belongs to no session."""
     b = access_bench()
     r = b.router
@@ -87,7 +87,7 @@ def test_a_redial_gets_the_same_address_and_its_connection_carries_on():
     assert r.rows("/ip/firewall/connection") == flows
 
 
-def test_a_redial_gets_another_address_where_somebody_has_its_own():
+def test_redial_gets_another_address_where_somebody_has_its_own():
     b = access_bench()
     r = b.router
     r.plug_in("home1", "pw1", redial_s=1)
@@ -102,7 +102,7 @@ def test_a_redial_gets_another_address_where_somebody_has_its_own():
     assert [f["src-address"] for f in r.rows("/ip/firewall/connection")].count(f"{one['address']}:50000") == 2
 
 
-def test_a_disabled_secret_keeps_its_session_until_removed_then_is_refused():
+def test_a_disabled_secret_keeps_its_session_until_removed():
     b = access_bench()
     r = b.router
     cpe = r.plug_in("home1", "pw1", redial_s=1, retry_s=5)

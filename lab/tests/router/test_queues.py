@@ -71,7 +71,7 @@ def test_a_circle_of_parents_ends():
     assert speed_limit(rows, packet) == (8, 8)
 
 
-def test_a_pppoe_queue_stands_below_the_static_ones_unless_the_profile_says_first():
+def test_a_pppoe_queue_is_below_static_ones_unless_told_first():
     b = access_bench()
     r = b.router
     r.add(QUEUES, name="pool", target="100.64.0.0/24", max_limit="1M/1M")

@@ -23,7 +23,7 @@ def enabled(client: Client) -> str:
     return client.rows("/safe-mode/print")[0]["enabled"]
 
 
-def test_what_anybody_changed_is_undone_a_while_after_the_holder_is_gone() -> None:
+def test_anybodys_change_is_undone_after_the_holder_is_gone() -> None:
     b, joe, agent = benched()
     before = {path: b.router.rows(path) for path in ("/ppp/secret", "/ip/firewall/address-list")}
     assert joe.ask("/safe-mode/take") == [["!done"]]

@@ -117,7 +117,7 @@ async def test_sessions_are_shared_given_back_and_cut_by_a_reboot():
         await logged_in(network)
 
 
-async def test_a_cpe_redials_by_the_servers_clock_and_a_listener_hears_it():
+async def test_cpe_redials_by_servers_clock_and_listener_hears_it():
     router = Router()
     router.add("/ip/pool", name="p", ranges="100.64.0.2-100.64.0.9")
     router.add("/ppp/profile", name="plan", remote_address="p")

@@ -108,7 +108,7 @@ def test_listen_tells_of_rows_added_changed_and_removed():
     assert c.heard() == []
 
 
-def test_cancel_without_a_tag_ends_all_and_of_an_unknown_tag_none():
+def test_cancel_without_tag_ends_all_and_of_unknown_tag_none():
     c = logged_in(bench().router)
     c.ask("/ppp/secret/listen", ".tag=1")
     c.ask("/ppp/active/listen", ".tag=2")

@@ -79,7 +79,7 @@ def _kinds():
             yield from ((f"{version} {path} {arg}", kind, model.shown.get(arg)) for arg, kind in model.kinds.items())
 
 
-def test_every_default_is_shown_as_the_router_would_write_it_back():
+def test_every_default_is_shown_as_router_would_write_it_back():
     checked = 0
     for label, kind, default in _kinds():
         if default:

@@ -145,7 +145,7 @@ def test_values_come_back_as_the_router_writes_them():
     assert (lease["mac-address"], lease["server"], lease["blocked"]) == ("AA:BB:CC:DD:EE:FF", "all", "true")
 
 
-def test_set_on_several_rows_is_all_or_nothing_where_one_is_missing():
+def test_set_on_several_rows_is_all_or_nothing():
     c = logged_in(access_bench().router)
     assert c.trap("/ppp/secret/set", "=.id=*1,*99", "=comment=x") == "no such item"
     assert all("comment" not in r for r in c.rows("/ppp/secret/print"))
@@ -171,7 +171,7 @@ def test_order_place_before_and_move():
     assert names(c, "/queue/simple") == ["c", "a", "b", "first"]
 
 
-def test_references_follow_a_rename_and_show_an_id_after_a_removal():
+def test_references_follow_rename_and_show_id_after_removal():
     c = logged_in(access_bench().router)
     (profile,) = c.rows("/ppp/profile/print", "?name=home20")
     c.ask("/ppp/profile/set", f"=.id={profile['.id']}", "=name=home25")

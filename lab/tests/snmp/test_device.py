@@ -32,7 +32,7 @@ def test_nothing_moves_until_it_is_told_to():
     assert before == [(oid, device.mib.value(oid, clock())) for oid in device.mib.below(b"\x2b")]
 
 
-def test_counters_grow_by_a_rate_and_stand_still_while_the_link_is_down():
+def test_counters_grow_by_a_rate_and_stand_on_a_down_link():
     clock = TestClock()
     device = switch(clock=clock)
     device.move(rate_bps=8000)
@@ -266,7 +266,7 @@ async def test_a_set_is_lost_late_or_refused():
         assert number(device, f"{IF}.7.1") == 1
 
 
-def test_interfaces_are_numbered_anew_with_their_names_and_power():
+def test_interfaces_are_renumbered_with_their_names_and_power():
     device = switch(ports=2)
     device.put("1.3.6.1.2.1.17.1.4.1.2.1", values.integer(1))
     device.set_link("ge-2", up=False)

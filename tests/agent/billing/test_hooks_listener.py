@@ -326,7 +326,7 @@ async def test_nobody_but_the_proxy_may_connect() -> None:
         assert site.refused == {"": {"address": 1}}
 
 
-async def test_a_client_of_the_proxy_that_fails_too_often_is_not_looked_at() -> None:
+async def test_client_of_proxy_that_fails_too_often_is_not_looked_at() -> None:
     async with listening(config=PROXIED) as site:
         for n in range(int(hooks_listener.VAIN) + 3):
             fields = "X-Forwarded-For: 203.0.113.9\r\n"

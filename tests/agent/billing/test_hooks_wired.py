@@ -50,7 +50,7 @@ CHARGE = {
 }
 
 
-async def test_a_signed_call_has_the_payment_read_and_a_forged_one_has_not(tmp_path: Path) -> None:
+async def test_signed_call_has_payment_read_and_forged_one_has_not(tmp_path: Path) -> None:
     charges: list[dict[str, object]] = []
 
     def answer(asked: Asked) -> tuple[int, object]:

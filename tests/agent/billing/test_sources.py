@@ -255,7 +255,7 @@ async def test_an_account_that_cannot_be_asked_for_is_in_doubt(rig: SourcesRig) 
         assert rig.sources.doubt("C-1") == ""
 
 
-async def test_a_later_reading_ends_the_doubt_of_an_account_that_was_not_read(rig: SourcesRig) -> None:
+async def test_later_reading_ends_doubt_of_account_that_was_not_read(rig: SourcesRig) -> None:
     rig.add("C-1", "C-2")
     async with rig.running():
         await trio.sleep(100)

@@ -106,7 +106,7 @@ async def test_watching_keeps_looking(rig: Rig) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_nothing_is_sent_while_halted_and_it_goes_on_once_accepted(rig: Rig) -> None:
+async def test_nothing_is_sent_while_halted_until_it_is_accepted(rig: Rig) -> None:
     watched = watch(rig)
     await watched.check()
     plan_id = await rig.consumed([item(1, "u0", rig.world)])

@@ -107,7 +107,7 @@ async def test_nothing_is_sent_and_nothing_mends_itself(rig: Rig, world: World) 
     assert listed(rig) == {"C-u6/home": DriftReason.SUSPENSION_GONE}
 
 
-async def test_since_when_a_difference_is_seen_stays_and_what_is_mended_is_gone(rig: Rig, world: World) -> None:
+async def test_a_differences_begin_stays_and_what_is_mended_is_gone(rig: Rig, world: World) -> None:
     world.values[world.user("u6")] = {"plan": "20M"}
     await one_round(rig)
     first = drift_book.differences(rig.store.query)[0]
@@ -165,7 +165,7 @@ async def test_a_service_that_a_running_change_touches_is_not_judged(rig: Rig, w
     assert (done.busy, list(listed(rig))) == (1, ["C-u3/home"])
 
 
-async def test_a_change_that_began_and_ended_between_two_reads_is_no_difference(rig: Rig, world: World) -> None:
+async def test_a_change_between_two_reads_is_no_difference(rig: Rig, world: World) -> None:
     plan_id = await rig.consumed([item(1, "u1", world)])
     async with watching(rig) as watch:
         read = watch._network.read_states

@@ -120,7 +120,7 @@ async def test_what_leaves_names_a_padded_head(tmp_path: Path, world: World) -> 
         assert published[0] % PAD_SMALLEST == 0 < published[0]
 
 
-async def test_proofs_stand_under_the_checkpoint_that_witnesses_cosigned(tmp_path: Path) -> None:
+async def test_proofs_stand_under_checkpoint_that_witnesses_cosigned(tmp_path: Path) -> None:
     witnesses: list[Witness] = desk_and_cloud()
     async with site_in(tmp_path, witnesses) as site:
         await site.cosigned()

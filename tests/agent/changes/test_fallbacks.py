@@ -80,7 +80,7 @@ async def test_no_effect_worked_is_set_and_not_enforced(rig: Rig, world: World) 
     assert "disconnect: nak-503, then disconnect: nak-503" in loaded.rows[1].detail
 
 
-async def test_lost_reply_of_an_effect_that_worked_is_no_reason_for_the_next(rig: Rig, world: World) -> None:
+async def test_lost_reply_of_effect_that_worked_is_no_reason_for_next(rig: Rig, world: World) -> None:
     world.faults["alice"] = ["", "reply-lost"]
     loaded = await run(rig, with_fallback("alice", world))
     assert [n for n, _ in sent(rig, loaded)] == [1, 2]
@@ -174,9 +174,7 @@ def kick_of(login: str, world: World, second: str) -> Item:
 
 
 @pytest.mark.parametrize("second", ["nobody", "bob"])
-async def test_a_fallback_that_ends_something_else_stands_in_for_none_that_failed(
-    rig: Rig, world: World, second: str
-) -> None:
+async def test_a_fallback_for_another_end_stands_in_for_no_failure(rig: Rig, world: World, second: str) -> None:
     """The session is not where the fallback looks, which finds none there, or another one: it goes on."""
     world.add("bob")
     world.faults["alice"] = ["nak"]
@@ -221,7 +219,7 @@ def test_the_undo_of_a_fallback_whose_first_effect_has_none(world: World) -> Non
     assert "on undo: ! 2 × disconnect (irreversible)" in render._effect_many([one, one])
 
 
-def test_an_item_without_a_fallback_is_written_as_before_there_were_any(world: World) -> None:
+def test_an_item_without_a_fallback_is_written_as_ever(world: World) -> None:
     """Plans of an earlier version are opened and taken back, and an older tool reads those that have no fallback."""
     assert b"unless" not in encode_item(item(1, "alice", world))
     assert b'"unless":[2]' in encode_item(with_fallback("alice", world))

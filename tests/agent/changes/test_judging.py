@@ -191,7 +191,7 @@ def lifting(world: World, login: str) -> Item:
     return replace(item(1, login, world), steps=steps_for(login, before, {"plan": "20M"}), desired=lifted)
 
 
-async def test_a_service_that_another_change_acted_on_is_no_longer_judged(rig: Rig, world: World) -> None:
+async def test_a_service_of_another_change_is_no_longer_judged(rig: Rig, world: World) -> None:
     first = await suspended(rig, "u0")
     second = await done(rig, [lifting(world, "u0")], Action.RESTORE)
     world.sessions["u0"] = 9  # full internet, as wanted: no proof of the suspension
@@ -204,7 +204,7 @@ async def test_a_service_that_another_change_acted_on_is_no_longer_judged(rig: R
     assert row(rig, first) == at
 
 
-async def test_a_disconnect_of_the_same_service_is_no_other_change_of_it(rig: Rig, world: World) -> None:
+async def test_disconnect_of_same_service_is_no_other_change_of_it(rig: Rig, world: World) -> None:
     world.faults["u1"] = ["", "nak"]
     first = await suspended(rig, "u1")
     kick = item(1, "u1", world)

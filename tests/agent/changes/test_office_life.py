@@ -649,7 +649,7 @@ def test_a_run_is_stopped_at_each_of_its_commands(stop: str) -> None:
     assert {1, 2} <= steps_done, "some were stopped between two steps, and some were not"
 
 
-def test_nothing_is_begun_when_the_agent_is_back_after_the_last_moment() -> None:
+def test_nothing_is_begun_when_agent_is_back_after_last_moment() -> None:
     """It died at each command of a run, and came back too late for what was left of it."""
     steps_done = set()
     for die_at in range(1, 12):

@@ -140,7 +140,7 @@ async def test_a_credit_note_is_for_a_person(rig: PaidRig) -> None:
         assert doubt.why.startswith("nothing is overdue, and no new payment says why: a credit note")
 
 
-async def test_an_account_that_is_gone_or_has_another_name_is_for_a_person(rig: PaidRig) -> None:
+async def test_account_that_is_gone_or_has_another_name_is_for_person(rig: PaidRig) -> None:
     async with rig.life("C-1", "C-2"):
         await trio.sleep(75)
         del rig.billing.debts["C-1"]
@@ -153,7 +153,7 @@ async def test_an_account_that_is_gone_or_has_another_name_is_for_a_person(rig: 
         assert doubt.why.startswith("billing has no account of this name any more")
 
 
-async def test_a_payment_that_is_taken_back_before_the_restore_asks_for_nothing(rig: PaidRig) -> None:
+async def test_payment_taken_back_before_restore_asks_for_nothing(rig: PaidRig) -> None:
     async with rig.life("C-1"):
         told = rig.billing.pay("C-1")
         rig.billing.reverse(told)
@@ -161,7 +161,7 @@ async def test_a_payment_that_is_taken_back_before_the_restore_asks_for_nothing(
         assert rig.plans() == []
 
 
-async def test_who_paid_while_accounts_could_not_be_asked_for_comes_back(rig: PaidRig) -> None:
+async def test_who_paid_while_accounts_were_unreadable_comes_back(rig: PaidRig) -> None:
     async with rig.life("C-1"):
         await trio.sleep(75)
         rig.billing.pay("C-1")
@@ -182,7 +182,7 @@ async def test_a_source_in_doubt_asks_for_nothing_until_it_is_fresh(rig: PaidRig
         assert rig.reasons("C-1") == frozenset()
 
 
-async def test_without_a_standing_authority_one_plan_waits_for_a_person_each_day(rig: PaidRig) -> None:
+async def test_without_standing_authority_a_plan_waits_each_day(rig: PaidRig) -> None:
     async with rig.life("C-1", rate=0):
         rig.billing.pay("C-1")
         await trio.sleep(20 * 3600)
@@ -223,7 +223,7 @@ async def test_a_payer_is_back_once_a_freeze_of_a_signer_is_lifted(rig: PaidRig,
         assert rig.reasons("C-1") == frozenset(), rig.why("C-1")
 
 
-async def test_a_payer_is_back_though_its_source_was_in_doubt_at_the_wrong_moment(rig: PaidRig) -> None:
+async def test_a_payer_is_back_though_its_source_was_in_doubt(rig: PaidRig) -> None:
     """Found by the simulation: a restore that was approved lost its evidence for a moment, and waited for people."""
     async with rig.life("C-1"):
         submit, people = rig.office.daemon.job.approvals.submit, rig.desk.people

@@ -107,9 +107,7 @@ async def test_what_was_begun_of_an_erased_subscriber_needs_a_person(tmp_path: P
     rig.close()
 
 
-async def test_a_plan_that_an_older_version_stored_goes_on_without_one_who_is_erased_later(
-    tmp_path: Path, world: World
-) -> None:
+async def test_an_older_versions_plan_goes_on_after_an_erasure(tmp_path: Path, world: World) -> None:
     rig = Rig(tmp_path, world, FakeClock())
     items = [item(n + 1, f"u{n}", world) for n in range(3)]
     plan_id = await rig.consumed(items, on_failure=OnFailure.CONTINUE)
@@ -125,9 +123,7 @@ async def test_a_plan_that_an_older_version_stored_goes_on_without_one_who_is_er
     rig.close()
 
 
-async def test_a_plan_of_one_who_was_erased_before_leaf_hashes_were_kept_does_not_open(
-    tmp_path: Path, world: World
-) -> None:
+async def test_a_plan_of_one_erased_before_leaf_hashes_does_not_open(tmp_path: Path, world: World) -> None:
     rig = Rig(tmp_path, world, FakeClock())
     plan_id = await rig.consumed([item(1, "u0", world), item(2, "u1", world)])
     rig.store._con.execute("UPDATE item SET leaf = NULL")
@@ -203,7 +199,7 @@ async def test_a_write_that_stands_is_not_called_expired(rig: Rig, world: World)
     assert world.kicks == []
 
 
-async def test_a_write_that_stands_is_not_called_failed_when_the_device_is_away(rig: Rig, world: World) -> None:
+async def test_a_standing_write_has_not_failed_if_the_device_is_away(rig: Rig, world: World) -> None:
     plan_id = await rig.consumed([item(1, "u0", world)])
     await crash_after(rig, plan_id, 1)
 
@@ -213,7 +209,7 @@ async def test_a_write_that_stands_is_not_called_failed_when_the_device_is_away(
     assert rig.loaded(plan_id).rows[1].reason == "unreachable"
 
 
-async def test_a_step_in_doubt_at_a_device_that_is_gone_needs_a_person(rig: Rig, world: World) -> None:
+async def test_step_in_doubt_at_device_that_is_gone_needs_person(rig: Rig, world: World) -> None:
     plan_id = await rig.consumed([item(1, "u0", world)])
     rig.store.seen, rig.store.die_at, rig.store.die_after = 0, 1, True  # the about-to
     with pytest.raises(BaseExceptionGroup):

@@ -86,7 +86,7 @@ def site(lived: PutBack, tmp_path: Path) -> PutBack:
     return again
 
 
-async def test_a_state_directory_that_was_put_back_starts_nothing_and_brings_nobody_back(site: PutBack) -> None:
+async def test_a_state_directory_put_back_brings_nobody_back(site: PutBack) -> None:
     async with site.life() as office:
         trust, submit = office.parts.trust, office.daemon.job.approvals.submit
         assert (office.gate(), office.leaves(LeafKind.RESTORED_DATABASE)) == ("void", 1)
@@ -198,7 +198,7 @@ async def test_a_lost_mark_file_may_hide_anything(site: PutBack) -> None:
         assert office.parts.trust.doubt() == ""
 
 
-async def test_what_was_approved_is_not_started_while_the_trust_is_in_doubt(tmp_path: Path) -> None:
+async def test_approved_plans_do_not_start_while_trust_is_in_doubt(tmp_path: Path) -> None:
     async with site_in(tmp_path, [], Quorum(0, 0)) as site:
         await site.rig.store.run(
             recovery.VoidUnconsumed(recovery.MarksVerdict(doubt=2), site.rig.recorder.record(None, {}))
@@ -268,7 +268,7 @@ async def test_a_log_with_a_gap_starts_nothing(tmp_path: Path) -> None:
 # --- from a backup ---
 
 
-async def test_a_restored_backup_starts_nothing_and_brings_nobody_back(site: PutBack, tmp_path: Path) -> None:
+async def test_restored_backup_starts_nothing_and_brings_nobody_back(site: PutBack, tmp_path: Path) -> None:
     """Made while the agent runs, restored into a new directory: all that holds of a copy that was put back holds."""
     state, owner, key = tmp_path / "state", Owner(), tmp_path / "store.key"
     key.write_bytes(STORE_KEY)

@@ -89,7 +89,7 @@ async def test_an_agent_without_a_control_plane_meets_silence(tmp_path: Path) ->
         assert site.gate(plan_id) == "void"
 
 
-async def test_J4_a_restored_machine_starts_nothing_and_goes_on_with_nothing(tmp_path: Path) -> None:
+async def test_J4_a_restored_machine_starts_and_goes_on_with_nothing(tmp_path: Path) -> None:
     async with site_in(tmp_path / "one", desk_and_cloud()) as site:
         await site.cosigned()
         open_, used = await site.plan(), await site.plan()

@@ -36,7 +36,7 @@ def state_of(outages: Outages, target: str = "fake/d") -> SourceState:
     return next(r.state for r in outages.reports() if r.name == target)
 
 
-async def test_an_idle_target_that_goes_away_is_noticed_and_so_is_its_return() -> None:
+async def test_an_idle_target_that_leaves_or_returns_is_noticed() -> None:
     world = World()
     async with watched(world) as (_, outages):
         await trio.sleep(EVERY_S - 1)
@@ -84,7 +84,7 @@ class CountingSessions:
         return {}
 
 
-async def test_many_targets_are_looked_at_a_few_at_a_time_and_none_is_late_for_its_turn() -> None:
+async def test_many_targets_are_looked_at_in_turn_and_in_time() -> None:
     sessions, outages = CountingSessions(5 * LOOKS_AT_ONCE), Outages(lambda: 1.0)
     watch = TargetWatch(cast("Sessions", sessions), outages, SystemClock())
     async with trio.open_nursery() as nursery:

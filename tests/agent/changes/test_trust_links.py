@@ -101,7 +101,7 @@ async def test_links_may_come_beside_a_statement_and_be_known_already(agent: Age
     assert pinned(agent).version == 3
 
 
-async def test_a_version_that_expired_may_be_the_way_to_the_one_in_force(agent: Agent) -> None:
+async def test_version_that_expired_may_be_way_to_one_in_force(agent: Agent) -> None:
     now = agent.people.now_s
     old = following(agent.people, pinned(agent), agent.head, issued=now - 9 * DAY, expires=now - DAY)
     before = statements.decode_as_untrusted(Trust, old)
@@ -158,7 +158,7 @@ def by_a_stranger(agent: Agent) -> Envelope:
         (by_a_stranger, "threshold-not-met", 0),
     ],
 )
-async def test_T8_T15_what_does_not_follow_is_refused_and_a_fork_is_an_alarm(
+async def test_T8_T15_what_does_not_follow_is_refused_a_fork_alarms(
     agent: Agent, make: Callable[[Agent], Envelope], reason: str, alarms: int
 ) -> None:
     data = envelopes.encode(make(agent))
@@ -196,7 +196,7 @@ async def test_two_that_come_at_once_pin_the_version_once(agent: Agent) -> None:
     assert kinds.count("trust-changed") == 1
 
 
-async def test_a_version_without_this_agent_or_with_another_key_is_not_pinned(agent: Agent) -> None:
+async def test_a_version_without_this_agent_or_its_key_is_not_pinned(agent: Agent) -> None:
     other = replace(pinned(agent).agents[0], plan_key=SigningKey.generate().public.hex())
     for agents in ((), (other,)):
         bad = following(agent.people, pinned(agent), agent.head, agents=agents)
@@ -265,7 +265,7 @@ async def test_A2_a_version_that_is_being_pinned_holds_the_start(office: Office)
     assert office.daemon.job.worker.waiting[office.row().plan_id].startswith("a new trust version is being pinned")
 
 
-async def test_a_stricter_policy_reopens_what_was_approved_under_the_old_one(agent: Agent) -> None:
+async def test_a_stricter_policy_reopens_older_approvals(agent: Agent) -> None:
     change = await agent.ask("suspend", "C-1", hold=True)
     await agent.approve(change, "joseph")
     policy = tuple(replace(p, approvals=2) if p.risk_class is RiskClass.LOW else p for p in any_time())
@@ -308,7 +308,7 @@ def local_only() -> tuple[PolicyClass, ...]:
     return tuple(replace(p, channel=Channel.LOCAL) if p.risk_class is RiskClass.LOW else p for p in any_time())
 
 
-async def test_C9_a_local_class_counts_no_approval_that_the_cloud_brought(tmp_path: Path, world: World) -> None:
+async def test_C9_local_class_counts_no_approval_that_cloud_brought(tmp_path: Path, world: World) -> None:
     async with agent_in(tmp_path, world, policy=local_only()) as agent:
         change = await agent.ask("suspend", "C-1", hold=True)
         approval = agent.people.approve(plan_of(change), "joseph", seen=SeenHeads(1, agent.head))
@@ -323,7 +323,7 @@ async def test_C9_a_local_class_counts_no_approval_that_the_cloud_brought(tmp_pa
         assert [i["state"] for i in (await agent.end(change))["items"]] == ["applied"]
 
 
-async def test_an_approval_by_the_cloud_is_marked_and_judged_so_at_the_start(agent: Agent) -> None:
+async def test_approval_by_cloud_is_marked_and_judged_so_at_start(agent: Agent) -> None:
     change = await agent.ask("suspend", "C-1", hold=True)
     approval = agent.people.approve(plan_of(change), "joseph", seen=SeenHeads(1, agent.head))
     (answer,) = await agent.daemon.api.parts.approvals.submit(approval, from_cloud=True)

@@ -123,5 +123,5 @@ async def restarted(ops: list[str], more: list[str]) -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(OPS, OPS)
-def test_what_was_on_its_way_at_a_restart_is_no_lasting_contradiction(ops: list[str], more: list[str]) -> None:
+def test_what_was_on_its_way_at_a_restart_contradicts_nothing(ops: list[str], more: list[str]) -> None:
     trio.run(restarted, ops, more)

@@ -36,7 +36,7 @@ def erase(folder: Path, subject: bytes) -> None:
         assert con.execute("DELETE FROM subject WHERE id = ?", (subject,)).rowcount == 1
 
 
-async def test_a_missing_key_of_a_subscriber_ends_one_change_and_no_other(tmp_path: Path) -> None:
+async def test_missing_key_of_subscriber_ends_one_change_and_no_other(tmp_path: Path) -> None:
     desk = Desk()
     async with office_in(tmp_path, desk) as office:
         await approved(office, await restore(office, "C-5"))
@@ -53,7 +53,7 @@ async def test_a_missing_key_of_a_subscriber_ends_one_change_and_no_other(tmp_pa
         assert "its subscriber was erased" in row["detail"]
 
 
-async def test_a_key_that_goes_missing_while_it_runs_is_one_named_item(office: Office) -> None:
+async def test_key_that_goes_missing_while_it_runs_is_one_named_item(office: Office) -> None:
     await approved(office, await office.plan("C-1", "C-2/home"))
     vault = office.daemon.files.vault
     del vault._ids["C-1"]
@@ -65,7 +65,7 @@ async def test_a_key_that_goes_missing_while_it_runs_is_one_named_item(office: O
     ]
 
 
-async def test_a_plan_that_cannot_be_judged_is_left_and_the_others_go_on(
+async def test_plan_that_cannot_be_judged_is_left_and_others_go_on(
     office: Office, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     bad = await approved(office, await office.plan("C-1"))

@@ -17,7 +17,7 @@ ROOT = os.geteuid() == 0
 NOBODY = 65534
 
 
-def test_a_configuration_that_is_not_there_says_how_to_name_another(
+def test_a_missing_configuration_says_how_to_name_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("ISPAGENT_SOCKET", raising=False)
@@ -30,7 +30,7 @@ def test_a_configuration_that_is_not_there_says_how_to_name_another(
     assert "--config or ISPAGENT_CONFIG" in said
 
 
-def test_an_agent_without_the_usual_configuration_is_not_configured_yet(
+def test_an_agent_without_the_usual_file_is_not_configured_yet(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert not CONFIG.exists(), "these tests want a machine that is no agent's"
@@ -84,7 +84,7 @@ def as_nobody(code: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.skipif(not ROOT, reason="only root can become somebody else")
-def test_a_configuration_that_this_user_may_not_read_leaves_the_usual_socket(tmp_path: Path) -> None:
+def test_an_unreadable_configuration_leaves_the_usual_socket(tmp_path: Path) -> None:
     secret = tmp_path / "agent.toml"
     secret.write_text('[agent]\nname = "noc-1"\n')
     secret.chmod(0o600)
@@ -94,7 +94,7 @@ def test_a_configuration_that_this_user_may_not_read_leaves_the_usual_socket(tmp
 
 @pytest.mark.skipif(not ROOT, reason="only root can become somebody else")
 @pytest.mark.parametrize(("mode", "says"), [(0o755, "members of the group"), (0o700, "its directory is closed")])
-def test_a_user_who_may_not_connect_is_told_so_and_not_that_nothing_runs(mode: int, says: str, tmp_path: Path) -> None:
+def test_a_user_who_may_not_connect_is_told_so(mode: int, says: str, tmp_path: Path) -> None:
     import socket
     import tempfile
 

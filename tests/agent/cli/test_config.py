@@ -54,7 +54,7 @@ def test_every_mistake_is_named_and_the_exit_code_is_two(tmp_path: Path, capsys:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
-def test_init_and_run_by_another_user_than_the_daemons_make_nothing(
+def test_init_and_run_by_another_user_than_daemons_make_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state = tmp_path / "state"
@@ -71,9 +71,7 @@ def test_init_and_run_by_another_user_than_the_daemons_make_nothing(
     assert not (tmp_path / "e.json").exists()
 
 
-def test_init_restored_has_the_next_start_take_the_state_for_a_backup(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_init_restored_has_next_start_take_state_for_backup(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "state").mkdir()
     (tmp_path / "state-mark").mkdir()
     (tmp_path / "state-mark" / "mark").write_bytes(b"of an agent that was here before")
@@ -95,7 +93,7 @@ def test_init_restored_has_the_next_start_take_the_state_for_a_backup(
     assert mark[1] != bytes(32), "of no log that ever was"
 
 
-def test_init_makes_no_second_store_key_where_the_first_is_sealed(
+def test_init_makes_no_second_store_key_where_first_is_sealed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "state").mkdir()

@@ -45,7 +45,7 @@ def test_what_a_profile_makes_of_a_dump(tmp_path: Path) -> None:
     assert out.endswith("nothing was asked of a CPE, and nothing was written\n")
 
 
-def test_a_fixed_place_and_a_file_that_extends_another_of_its_folder(tmp_path: Path) -> None:
+def test_a_fixed_place_and_a_file_that_extends_its_neighbor(tmp_path: Path) -> None:
     (tmp_path / "base.toml").write_text(OWN + '[places]\n"wan" = "IP.Interface.2."\n', encoding="utf-8")
     code, out = tried(tmp_path, 'extends = "base"\nmatch.product_class = ["TB-363"]\n')
     assert code == 0
@@ -95,9 +95,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
         assert said in done.output
 
 
-def test_a_cpe_is_asked_of_the_agent_and_what_was_read_before_a_reset_is_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_agent_tells_of_a_cpe_without_reads_before_a_reset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only reads, by GET."""
     (tmp_path / "ours.toml").write_text(OWN, encoding="utf-8")
     asked = []

@@ -16,7 +16,7 @@ from lab.router.device import Router
 from lab.router.server import RouterThread
 
 
-def test_onboard_prints_lines_for_the_router_and_the_configuration() -> None:
+def test_onboard_prints_lines_for_router_and_configuration() -> None:
     first = CliRunner().invoke(app, ["device", "onboard", "edge-1", "--host", "10.9.0.21", "--from", "10.9.0.5"])
     assert first.exit_code == 0
     assert "/ip/service set api-ssl certificate=ispagents disabled=no address=10.9.0.5/32\n" in first.stdout
@@ -101,7 +101,7 @@ def test_a_router_without_a_certificate_stays_without_a_pin(tmp_path: Path) -> N
     assert "1 without a pin" in told.stdout
 
 
-def test_one_certificate_that_answers_for_several_routers_is_not_pinned(tmp_path: Path) -> None:
+def test_a_certificate_shared_by_several_routers_is_not_pinned(tmp_path: Path) -> None:
     """Somebody in between would look like this."""
     fleet = tmp_path / "bng.csv"
     with RouterThread(Router(), tls=True) as one, RouterThread(Router(), tls=True) as two:
@@ -119,7 +119,7 @@ def test_one_certificate_that_answers_for_several_routers_is_not_pinned(tmp_path
     assert f"edge-3,127.0.0.1,{two.port},{two.fingerprint},\n" in fleet.read_text()
 
 
-def test_a_certificate_that_was_pinned_before_is_not_pinned_for_another_router(tmp_path: Path) -> None:
+def test_a_pinned_certificate_is_not_pinned_for_another_router(tmp_path: Path) -> None:
     fleet = tmp_path / "bng.csv"
     words = ["device", "import", "-", "--fleet", str(fleet), "--pin", "--yes"]
     with RouterThread(Router(), tls=True) as one:

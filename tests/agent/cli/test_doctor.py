@@ -53,9 +53,7 @@ def test_a_configuration_with_a_mistake(tmp_path: Path, monkeypatch: pytest.Monk
     assert ("agent", "daemon") in found
 
 
-def test_a_plain_user_is_not_told_to_restart_an_agent_that_may_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_plain_user_is_not_told_to_restart_agent_that_may_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A user who may not read the configuration cannot know its socket: silence at the usual one proves nothing."""
     config = tmp_path / "agent.toml"
 
@@ -73,9 +71,7 @@ def test_a_plain_user_is_not_told_to_restart_an_agent_that_may_run(
     assert f"no agent listens on {SOCKET}" in daemon["detail"]
 
 
-def test_a_user_who_may_not_connect_learns_nothing_of_the_daemon(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_user_who_may_not_connect_learns_nothing_of_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def closed(*given: object, **more: object) -> NoReturn:
         raise MayNotConnectError("it is for members of the group noc")
 

@@ -228,7 +228,7 @@ def test_a_device_says_who_read_it_and_which_other_target_it_is() -> None:
     ]
 
 
-def test_ports_that_nobody_uses_are_one_line_and_names_stand_as_people_count() -> None:
+def test_unused_ports_are_one_line_and_names_sort_naturally() -> None:
     idle = [
         part(kind="port", serial="", name=f"0/{n}", alias="", state="down", since_s=NOW_S - 90_000)
         for n in (10, 9, 2, 11)

@@ -140,7 +140,7 @@ def event(n: int, state: str, at_s: float = 1000.0) -> Json:
     return {"kind": "item-state", "item": n, "what": state, "at_s": at_s}
 
 
-def test_progress_counts_what_is_over_and_tells_how_long_it_takes() -> None:
+def test_progress_counts_what_is_over_and_the_time_it_takes() -> None:
     progress = Progress(change(40))
     assert progress.line(1000.0) == "K7QF2  0 of 40"
     for n in range(1, 9):

@@ -35,7 +35,7 @@ def test_a_reason_that_was_only_recorded_is_not_called_enforced() -> None:
     assert rejected.splitlines()[1] == "recorded, nothing sent: the login stays rejected: by staff"
 
 
-def test_a_login_that_something_else_rejects_is_not_called_enforced() -> None:
+def test_a_login_rejected_by_something_else_is_not_enforced() -> None:
     detail = "the login stays rejected: disabled in daloRADIUS (group daloRADIUS-Disabled-Users)"
     lines = outcome_text(change(item(1, reason="stays-rejected", detail=detail))).splitlines()
     assert " DONE, NOT ONLINE " in lines[0]
@@ -50,7 +50,7 @@ def test_what_was_seen_is_called_enforced() -> None:
     assert text.splitlines()[1] == "enforced now: seen online"
 
 
-def test_what_may_let_a_suspended_subscriber_out_stands_beside_its_proof() -> None:
+def test_what_may_let_a_suspended_one_out_is_beside_its_proof() -> None:
     told = {"open": "open: DNS to any server (rule 0); not checked: other routers"}
     lines = outcome_text(change(item(1) | told)).splitlines()
     assert lines[1:4] == ["enforced now: seen online", "open: DNS to any server (rule 0)", "not checked: other routers"]
@@ -78,7 +78,7 @@ def test_it_is_said_who_witnessed_the_log() -> None:
     assert outcome_text(seen).splitlines()[-1] == "proof     log 41, witnessed by desk-lena, cloud"
 
 
-def test_what_a_standing_authority_does_not_cover_says_why_it_waits() -> None:
+def test_without_cover_by_a_standing_authority_it_says_why() -> None:
     waiting = change(item(1, state="planned")) | {"gate": "open", "approvals": [], "have": 0, "need": 1}
     assert outcome_text(waiting) == ""
     told = outcome_text(waiting | {"waits_because": "it waits for a person: over the rate\x1b[2J"})
@@ -160,7 +160,7 @@ def test_a_retry_names_its_items_and_shows_no_preview() -> None:
     assert retry_text(again).splitlines() == ["K7QF 1 tried again: C-2/home", "     > ispagent change watch K7QF"]
 
 
-def test_a_list_of_a_change_that_began_tells_results_and_no_promise() -> None:
+def test_list_of_change_that_began_tells_results_and_no_promise() -> None:
     """`change show --list` after the end."""
     items = (
         item(1, detail="seen on bng-2"),
@@ -196,6 +196,6 @@ def test_who_watches_a_change_that_cannot_start_is_told_why(
     assert capsys.readouterr().out.startswith("K7QF ENFORCED NOW")
 
 
-def test_a_change_that_ended_while_it_was_paused_is_not_listed_as_paused() -> None:
+def test_a_change_that_ended_while_paused_is_not_listed() -> None:
     assert list_state({"paused_by": "maria", "finished": False, "state": "running"}) == "PAUSED by maria"
     assert list_state({"paused_by": "maria", "finished": True, "state": "done"}) == "done"

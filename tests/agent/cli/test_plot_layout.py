@@ -105,7 +105,7 @@ def test_times_are_few_in_order_and_within(since_s: int, span_s: int) -> None:
     assert all(since_s <= at_s <= since_s + span_s for at_s in found)
 
 
-def test_days_begin_at_midnight_of_the_readers_clock_also_when_it_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_days_begin_at_the_readers_midnight_also_when_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in clock_of("Europe/Berlin", monkeypatch):
         begin = 1_792_792_800  # 2026-10-24T00:00+02:00; the clock goes back on the 25th
         found = [at_s for at_s, _ in times(begin, begin + 5 * 86_400)]

@@ -60,7 +60,7 @@ async def test_with_an_acs_cpe_are_known_by_their_target(book: Book) -> None:
     assert parts.desk.intake.terms.wait_s == 60
 
 
-async def test_a_cpe_without_credentials_of_its_own_is_called_with_the_shared_ones(book: Book) -> None:
+async def test_a_cpe_without_credentials_is_called_with_shared_ones(book: Book) -> None:
     await book.cpes.called(called())
     assert not acs(book).can_be_called(NAME)
     shared = acs(book, request_user="acs", request_secret="request")

@@ -34,7 +34,7 @@ async def test_a_cpe_with_its_baseline_is_no_difference(book: Book) -> None:
     assert await compared(book, {SSID: known("isp-amina")}) == SourceFindings(checked=1)
 
 
-async def test_a_name_that_the_customer_changed_is_one_with_its_age_and_ask(book: Book) -> None:
+async def test_name_that_customer_changed_is_one_with_its_age_and_ask(book: Book) -> None:
     done = await compared(book, {SSID: known("Amina's", at_s=5), KEY: known(None)})
     (one,) = done.found
     assert (one.subject, one.code) == (f"CPE {NAME}", CpeDriftReason.CPE_DIFFERS)

@@ -29,9 +29,7 @@ def test_only_numbers_of_tracked_parameters_join() -> None:
     assert set(history.samples(values)) == {RX, UP}
 
 
-async def test_values_that_are_read_join_the_history_and_it_is_bounded(
-    book: Book, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_values_that_are_read_join_history_and_it_is_bounded(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
     """B13: at most one in five minutes, and the newest so many; forgotten with its CPE."""
     monkeypatch.setattr(history, "KEPT", 3)
     await book.cpes.called(called())

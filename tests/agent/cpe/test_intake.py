@@ -40,7 +40,7 @@ class Put:
             )
 
 
-async def test_a_cpe_is_named_by_its_name_its_service_its_login_or_its_serial_in_that_order(book: Book) -> None:
+async def test_a_cpe_is_named_by_name_service_login_or_serial(book: Book) -> None:
     """A login names the CPE of its service."""
     every = [
         ("A", "S1", "C-1/home"),
@@ -72,7 +72,7 @@ async def test_a_cpe_is_named_by_its_name_its_service_its_login_or_its_serial_in
 # --- new credentials --------------------------------------------------------------------------------------------------
 
 
-async def test_new_credentials_are_its_own_both_ways_and_nobody_sees_them(book: Book) -> None:
+async def test_new_credentials_are_its_own_and_nobody_sees_them(book: Book) -> None:
     names = ("Username", "ConnectionRequestUsername")
     secrets = ("Password", "ConnectionRequestPassword")
     values = {f"{ACS}{n}": known("cpe") for n in names} | {f"{ACS}{n}": known(None) for n in secrets}
@@ -96,7 +96,7 @@ async def test_new_credentials_are_its_own_both_ways_and_nobody_sees_them(book: 
     assert not any(text in repr(plan) for text in keep.values())
 
 
-async def test_no_credentials_are_made_for_a_cpe_that_nothing_approved_accepts(book: Book) -> None:
+async def test_no_credentials_are_made_for_an_unapproved_cpe(book: Book) -> None:
     values = {f"{ACS}{n}": known("cpe") for n in ("Username", "ConnectionRequestUsername")}
     made = await intake(book, values)
     await book.decide(NAME, Acceptance.QUARANTINED)
@@ -121,7 +121,7 @@ async def test_a_revert_hands_no_secret_out_either(book: Book) -> None:
     assert (item.listed, item.reason, item.steps) == (Listed.BLOCKED, "not-assured", ())
 
 
-async def test_what_a_baseline_declares_beside_new_credentials_is_judged_as_any(book: Book) -> None:
+async def test_a_baseline_beside_new_credentials_is_judged_as_any(book: Book) -> None:
     names = ("Username", "ConnectionRequestUsername", "URL")
     secrets = ("Password", "ConnectionRequestPassword")
     values = {f"{ACS}{n}": known("cpe") for n in names} | {f"{ACS}{n}": known(None) for n in secrets}

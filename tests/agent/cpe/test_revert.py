@@ -117,7 +117,7 @@ async def test_an_effect_is_not_taken_back(book: Book) -> None:
     assert left == Leave("irreversible", "a reboot cannot be taken back")
 
 
-async def test_a_cpe_that_is_gone_or_not_accepted_any_more_is_left_alone(book: Book) -> None:
+async def test_a_cpe_gone_or_no_longer_accepted_is_left_alone(book: Book) -> None:
     reverts = CpeReverts(await intake(book, {SSID: known("new")}))
     done = item(step(1, write(SSID, "home", "new")))
     assert reverts.take_back(done, {1: STOOD}).listed is Listed.CHANGE
@@ -138,7 +138,7 @@ def two_steps() -> Item:
     return item(step(1, write(SSID, "home", "new")), step(2, write("Device.A", "1", "2")))
 
 
-async def test_of_what_is_half_applied_the_half_that_stands_is_taken_back(book: Book) -> None:
+async def test_of_what_is_half_applied_half_that_stands_is_taken_back(book: Book) -> None:
     reverts = CpeReverts(await intake(book, {SSID: known("new"), "Device.A": known("1")}))
     for other in ({2: Fate(Verdict.NOT_APPLIED, 9)}, {}):  # refused, or never sent
         plan = inverse(reverts, book, two_steps(), {1: STOOD, **other})
@@ -147,7 +147,7 @@ async def test_of_what_is_half_applied_the_half_that_stands_is_taken_back(book: 
     assert inverse(reverts, book, two_steps(), {}) == Leave("as-before", "nothing of the change stands on it")
 
 
-async def test_of_a_step_that_nobody_knows_of_nothing_is_said_before_it_is_read(book: Book) -> None:
+async def test_of_an_unknown_step_nothing_is_said_before_a_read(book: Book) -> None:
     reverts = CpeReverts(await intake(book, {SSID: known("home", at_s=9)}))
     done, fates = item(step(1, write(SSID, "home", "new"))), {1: Fate(Verdict.UNKNOWN, 9)}
     left = inverse(reverts, book, done, fates)

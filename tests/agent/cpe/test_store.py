@@ -141,7 +141,7 @@ async def test_invented_names_fill_quarantine_for_nobody_else(book: Book, monkey
     assert {r["name"] for r in book.rows("cpe_value")} <= {r["name"] for r in book.rows("cpe")}
 
 
-async def test_who_is_accepted_refused_bound_or_has_its_own_password_is_not_forgotten(
+async def test_accepted_refused_bound_or_own_ones_are_not_forgotten(
     book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "NEW_CPE", 1)
@@ -210,7 +210,7 @@ async def test_a_claim_is_believed_where_the_operator_says_so(tmp_path: Path) ->
         assert (await book.cpes.called(called(trust_shared=True))).trust is Acceptance.ACCEPTED
 
 
-async def test_who_was_reset_by_us_may_come_with_what_all_share_for_a_while(book: Book) -> None:
+async def test_who_was_reset_by_us_may_share_credentials_a_while(book: Book) -> None:
     await own(book)
     await book.cpes.expect_reset(NAME, 1_767_226_000)
     assert (await book.cpes.called(called())).trust is Acceptance.QUARANTINED  # it does not say that it was reset
@@ -220,7 +220,7 @@ async def test_who_was_reset_by_us_may_come_with_what_all_share_for_a_while(book
     assert (back.trust, back.own, back.resets) == (Acceptance.ACCEPTED, False, 1)
 
 
-async def test_a_reset_that_was_not_believed_counts_once_a_person_accepts_the_cpe_again(book: Book) -> None:
+async def test_an_unbelieved_reset_counts_after_a_new_acceptance(book: Book) -> None:
     await own(book)
     await book.cpes.learned(NAME, {PORT: CachedParameter("80", "string", 5)})
     before = row(book)["resets"]
@@ -231,7 +231,7 @@ async def test_a_reset_that_was_not_believed_counts_once_a_person_accepts_the_cp
     assert row(book)["resets"] == before + 1  # so that its baseline is due
 
 
-async def test_old_logins_of_a_cpe_that_comes_by_its_certificate_are_over_once_it_took_a_new_one(book: Book) -> None:
+async def test_old_logins_end_once_a_cpe_took_a_new_certificate(book: Book) -> None:
     await own(book)
     await book.cpes.keep_secrets({"c1": "one", "c2": "two"})
     for n, commit in enumerate(("c1", "c2"), start=1):
@@ -244,7 +244,7 @@ async def test_old_logins_of_a_cpe_that_comes_by_its_certificate_are_over_once_i
     assert [book.cpes.own_password(f"{NAME}.{n}") for n in (1, 2)] == [None, "two"]
 
 
-async def test_accepting_it_once_more_takes_nothing_from_a_cpe_that_nobody_claimed(book: Book) -> None:
+async def test_a_second_acceptance_takes_nothing_from_a_free_cpe(book: Book) -> None:
     await own(book)
     before = row(book)
     await book.decide(NAME)  # to bind it, say
@@ -254,7 +254,7 @@ async def test_accepting_it_once_more_takes_nothing_from_a_cpe_that_nobody_claim
 
 
 @pytest.mark.parametrize("between", [Acceptance.REFUSED, None])
-async def test_a_claim_is_remembered_whatever_a_person_says_in_between(book: Book, between: Acceptance | None) -> None:
+async def test_claim_is_remembered_whatever_person_says_in_between(book: Book, between: Acceptance | None) -> None:
     await own(book)
     await book.cpes.learned(NAME, {PORT: CachedParameter("80", "string", 5)})
     await book.cpes.was_set(NAME, {PASSWORD: "aa"})
@@ -293,7 +293,7 @@ async def test_who_comes_with_its_own_again_ends_a_claim(book: Book) -> None:
     assert row(book) == before
 
 
-async def test_a_cpe_that_was_forgotten_or_refused_is_another_to_a_plan(book: Book) -> None:
+async def test_a_cpe_forgotten_or_refused_is_another_to_a_plan(book: Book) -> None:
     await accepted(book)
     rests = requirements.same_cpe(found_in(book))
     due = requirements.baseline_reason(found_in(book))
@@ -305,7 +305,7 @@ async def test_a_cpe_that_was_forgotten_or_refused_is_another_to_a_plan(book: Bo
         assert requirements.baseline_reason(found_in(book)) != due
 
 
-async def test_the_same_reset_told_again_forgets_nothing_that_was_set_after_it(book: Book) -> None:
+async def test_the_same_reset_told_again_forgets_nothing_set_since(book: Book) -> None:
     await accepted(book)
     await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT")))
     await book.cpes.was_set(NAME, {PASSWORD: "aa"})
@@ -333,7 +333,7 @@ async def test_a_boot_that_was_told_before_is_told_from_another(
     assert (again.boots - first.boots, again.booted) == (counts, counts)
 
 
-async def test_a_reset_told_again_with_a_boot_that_we_asked_for_is_one_reset(book: Book) -> None:
+async def test_a_reset_told_again_with_our_boot_is_one_reset(book: Book) -> None:
     await accepted(book)
     first = await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT"), at_s=1000))
     again = await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT", "M Reboot"), at_s=1060, retry=1))
@@ -372,7 +372,7 @@ async def test_accepting_who_is_accepted_keeps_what_is_known(book: Book) -> None
     assert book.cpes.secrets_set(NAME) == {PASSWORD: "aa"}
 
 
-async def test_what_is_quarantined_or_refused_stays_so_whatever_it_comes_with(book: Book) -> None:
+async def test_a_quarantined_or_refused_one_stays_so(book: Book) -> None:
     await book.cpes.called(called())
     assert (await book.cpes.called(called(own=True, user="x"))).trust is Acceptance.QUARANTINED
     await book.decide(NAME, Acceptance.REFUSED)
@@ -579,7 +579,7 @@ async def test_decisions_about_nobody_or_for_nobody_are_refused(book: Book) -> N
     assert row(book)["assured"] == 0
 
 
-async def test_the_assurance_of_an_approved_plan_ends_with_what_it_was_of(book: Book) -> None:
+async def test_assurance_of_approved_plan_ends_with_what_it_was_of(book: Book) -> None:
     """Refused, unbound, claimed and accepted anew, or come back with less than it had: each ends it."""
     await book.cpes.called(called())
     await book.decide(NAME)
@@ -614,9 +614,7 @@ async def test_the_assurance_of_an_approved_plan_ends_with_what_it_was_of(book: 
 
 
 @pytest.mark.parametrize(("by_us", "takes"), [(True, True), (False, False)])
-async def test_with_trust_shared_one_that_lost_its_own_credentials_takes_no_secret(
-    book: Book, by_us: bool, takes: bool
-) -> None:
+async def test_with_trust_shared_a_cpe_without_its_own_gets_no_secret(book: Book, by_us: bool, takes: bool) -> None:
     """It is acted on, as the operator decided, but anybody can be it; not so after our own reset."""
     await book.cpes.called(called(trust_shared=True))
     await book.assure(NAME)
@@ -628,7 +626,7 @@ async def test_with_trust_shared_one_that_lost_its_own_credentials_takes_no_secr
     assert (now.trust, now.takes_secrets) == (Acceptance.ACCEPTED, takes)
 
 
-async def test_a_certificate_of_its_own_proves_a_cpe_and_not_whom_it_serves(book: Book) -> None:
+async def test_a_certificate_proves_a_cpe_and_not_whom_it_serves(book: Book) -> None:
     await book.cpes.called(called(user="", own=True, certified=True))
     await book.decide(NAME)
     assert found_in(book).takes_secrets
@@ -643,7 +641,7 @@ async def test_a_certificate_of_its_own_proves_a_cpe_and_not_whom_it_serves(book
     assert not found_in(book).takes_secrets, "it came without the certificate"
 
 
-async def test_what_hands_out_a_secret_rests_on_the_assurance_when_it_is_sent(book: Book) -> None:
+async def test_handing_out_a_secret_rests_on_the_assurance_of_then(book: Book) -> None:
     """Whatever version planned it: the test of the requirement that every item on CPE has reads it."""
     await accepted(book)
     path = addresses.address(f"cwmp/{NAME}", KEY)

@@ -139,7 +139,7 @@ def test_what_a_name_rests_on() -> None:
 # --- parameters -------------------------------------------------------------------------------------------------------
 
 
-def test_parameters_go_together_in_one_step_from_what_was_last_read() -> None:
+def test_parameters_go_in_one_step_from_the_last_reading() -> None:
     plan = asked({"wifi.1.ssid": "Amina", CHANNEL: "11", "wifi.1.auto-channel": "false"})
     assert isinstance(plan, CpePlan)
     [step] = plan.steps
@@ -181,12 +181,12 @@ def test_what_cannot_be_asked_blocks_all_of_it(settings: dict[str, str], code: s
     assert "in clear" not in plan.why
 
 
-def test_a_value_that_is_too_long_to_be_kept_is_not_replaced_by_its_length_later() -> None:
+def test_a_too_long_value_is_not_replaced_by_its_length_later() -> None:
     values = {**VALUES, SSID: CachedParameter("(40000 characters)", "string", NOW)}
     assert left(asked({SSID: "x"}, values=values)) == ("too-long", True)
 
 
-def test_a_secret_is_a_reference_from_the_one_that_was_taken_last() -> None:
+def test_a_secret_is_a_reference_from_the_one_taken_last() -> None:
     where = {"wifi.1.key": ""}
     [first] = writes(asked(where))
     assert (first.before.value, first.after) == ({"value": ""}, {"value": SecretRef("c0")})
@@ -196,7 +196,7 @@ def test_a_secret_is_a_reference_from_the_one_that_was_taken_last() -> None:
     assert again.after == {"value": SecretRef("c0")}
 
 
-def test_what_is_given_as_a_secret_and_is_none_is_not_set_to_nothing() -> None:
+def test_a_secret_given_as_none_is_not_set_to_nothing() -> None:
     wanted = Wanted({"wifi.1.ssid": ""}, lambda _name, _path: "c0", secrets=["wifi.1.ssid"])
     assert left(cpe_verbs.set_values(subject(), wanted, NOW)) == ("no-secret", True)
 
@@ -447,7 +447,7 @@ def test_a_secret_is_refused_without_its_text() -> None:
     assert cpe_verbs.bad_secret(subject(), {"wifi.1.key": "long enough", "acs.password": "x"}) is None
 
 
-def test_a_secret_is_not_planned_for_a_cpe_that_nothing_approved_accepts():
+def test_a_secret_is_not_planned_for_an_unapproved_cpe():
     """Whatever could be said of it besides: neither is it committed to, nor kept."""
     made: list[str] = []
 
@@ -515,7 +515,7 @@ def test_how_a_cpe_is_named_and_how_it_stands() -> None:
     assert cpe_verbs.ages([], NOW) == ""
 
 
-def test_d7_a_row_goes_into_a_table_that_was_read_whole_and_is_empty() -> None:
+def test_d7_a_row_goes_into_a_whole_read_empty_table() -> None:
     """Nothing counts the rows of some tables; that all below it was read is as good."""
     row = {"+Device.Bare.Table.[Port=1]": "Enable=true"}
     assert left(cpe_verbs.set_values(subject(), Wanted(row), NOW)) == ("never-read", True)

@@ -74,7 +74,7 @@ def test_a_boot_counts_once_and_in_time_alone() -> None:
 
 
 @pytest.mark.parametrize("method", sorted(breaker.MEANT))
-def test_what_is_meant_to_boot_is_never_tripped_and_takes_its_boot(method: str) -> None:
+def test_what_is_meant_to_boot_is_never_tripped(method: str) -> None:
     machine = Breaker(times=1)
     for start in (0, 1000, 2000):
         machine.task(READ, start)
@@ -100,7 +100,7 @@ def test_tripped_until_a_person_clears_it() -> None:
     assert machine.boot(9160) == Tripped(REFRESH, 9160, 1)
 
 
-def test_what_is_remembered_is_bounded_and_what_is_tripped_stays() -> None:
+def test_memory_is_bounded_and_what_is_tripped_stays() -> None:
     machine = Breaker(times=1)
     machine.task(REFRESH, 0)
     machine.boot(1)

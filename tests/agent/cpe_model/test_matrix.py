@@ -93,7 +93,7 @@ def test_of_two_at_the_same_moment_the_later_told_is_the_last() -> None:
     assert last.result is WorkflowResult.PROVEN
 
 
-def test_texts_of_a_cpe_are_made_harmless_and_times_that_are_none_are_left_out() -> None:
+def test_texts_of_a_cpe_are_made_harmless_bad_times_left_out() -> None:
     model = Model("00259E", "HG\x1b[2J", "V1\n")
     (row,) = render(
         Matrix.of([WorkflowEvidence(model, Workflow.READ, WorkflowResult.FAILED, float("inf"), "a\u202eb")]),

@@ -237,7 +237,7 @@ def test_the_wan_of_tr098(values: dict[str, str], wan: str) -> None:
     assert where(values, "wan", IGD).startswith(wan)
 
 
-def test_a_gateway_that_informs_of_its_address_shows_it_whatever_its_number() -> None:
+def test_a_gateways_informed_address_shows_whatever_its_number() -> None:
     inform = read({"WANDevice.5.WANConnectionDevice.1.WANIPConnection.1.ExternalIPAddress": "192.0.2.7"}, IGD)
     made = profiles.bound(profiles.SHIPPED.of("", "", "", IGD), inform)
     assert made.path("wan.ip") in inform
@@ -295,7 +295,7 @@ def test_voice_lines_are_counted_through_all_profiles() -> None:
     assert made.path("voip.3.number") == f"{IGD}Services.VoiceService.1.VoiceProfile.2.Line.1.DirectoryNumber"
 
 
-def test_a_reference_that_cannot_be_decoded_says_nothing_and_its_row_stays() -> None:
+def test_an_undecodable_reference_says_nothing_its_row_stays() -> None:
     """An unreadable destination is no default route."""
     cut = {**LAN_AND_WAN, **route(1, 1, DestIPAddress=UNREADABLE)}
     assert where(cut, "wan").startswith("no default route was read")

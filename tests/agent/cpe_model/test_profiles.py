@@ -81,7 +81,7 @@ def test_the_quirks_that_were_reported() -> None:
 
 
 @pytest.mark.parametrize("profile", [pytest.param(each, id=each.name) for each in models.SHIPPED])
-def test_the_standard_has_every_path_with_its_type_and_writability(profile: CpeProfile) -> None:
+def test_standard_has_every_path_with_its_type_and_writability(profile: CpeProfile) -> None:
     standard = datamodel.model(profile.root)
     wrong = []
     on_ppp, on_ip = (profiles.bound(profile, models.whole(profile.root, ppp=ppp)) for ppp in (True, False))

@@ -29,7 +29,7 @@ def test_what_the_standard_hides_is_secret_and_nothing_else(root: str) -> None:
 
 
 @pytest.mark.parametrize("root", datamodel.FILES)
-def test_what_is_called_read_only_or_volatile_is_read_only_in_the_standard(root: str) -> None:
+def test_what_is_called_read_only_is_so_in_the_standard(root: str) -> None:
     classes = {path: classify(path) for path, said in datamodel.model(root).items() if said.type != "table"}
     wrong = [
         path

@@ -86,7 +86,7 @@ def test_F1_F2_the_due_day_ends_with_the_operators_day(zone: str, text: str, now
 
 
 @pytest.mark.parametrize(("now", "code"), [("2026-11-27T19:30:00", "promised"), ("2026-11-28T00:00:00", OWING)])
-def test_F2_a_promise_until_today_lasts_until_the_local_day_ends(now: str, code: str) -> None:
+def test_F2_promise_until_today_lasts_until_local_day_ends(now: str, code: str) -> None:
     lima = replace(LONG, zone=ZoneInfo("America/Lima"))
     assert judged(billing("34.00", "2026-10-01", "", now, terms=lima), "2026-11-27") == code
     told = billing("34.00", "2026-10-01", "", now, terms=lima, promise_until=date(2026, 11, 27))
@@ -102,7 +102,7 @@ def test_grace_ends_with_the_local_day_across_daylight_saving(now: str, code: st
 # --- F5: several invoices ---------------------------------------------------------------------------------------------
 
 
-def test_F5_a_payment_after_the_due_day_does_not_clear_the_rest_for_ever() -> None:
+def test_F5_payment_after_due_day_does_not_clear_rest_for_ever() -> None:
     assert judged(billing("68.00", "2026-08-28", "2026-09-19")) == OWING
 
 
@@ -139,7 +139,7 @@ def test_what_is_overdue_of_several_invoices(
         (7200, "2026-10-14", "2026-10-15T02:30:00Z", DOUBT),
     ],
 )
-def test_F6_the_age_limit_is_the_configured_one_and_old_data_is_doubt(
+def test_F6_age_limit_is_configured_one_and_old_data_is_doubt(
     max_age_s: int, as_of: str, now: str, expected: str
 ) -> None:
     known = billing("34.00", "2025-10-03", "", as_of, now=now, terms=replace(LONG, max_age_s=max_age_s))
@@ -211,7 +211,7 @@ def test_rules(terms: dict[str, object], fields: dict[str, object], expected: st
         (payment(AS_OF, source="main", state=PaymentState.REVERSED), OWING),
     ],
 )
-def test_a_payment_that_the_account_cannot_have_counted_is_doubt(paid: KeptPayment, expected: str) -> None:
+def test_payment_that_account_cannot_have_counted_is_doubt(paid: KeptPayment, expected: str) -> None:
     assert PENDING_S == 7 * 86_400
     assert judged(billing("34.00", payments=[paid], source="main")) == expected
 
@@ -268,7 +268,7 @@ def test_an_invoice_in_its_days_of_grace_keeps_nobody_suspended(grace_days: int,
 
 
 @pytest.mark.parametrize("state", [PaymentState.SETTLED, PaymentState.PENDING])
-def test_a_payment_that_is_dated_far_ahead_spares_nobody_until_that_day(state: PaymentState) -> None:
+def test_a_payment_dated_far_ahead_spares_nobody_until_that_day(state: PaymentState) -> None:
     heard = at("2026-10-01T09:00:00Z")
     ahead = payment("2090-01-01T00:00:00Z", source="main", learned_s=heard, state=state)
     said = billing("34.00", payments=[ahead], source="main")
@@ -277,12 +277,12 @@ def test_a_payment_that_is_dated_far_ahead_spares_nobody_until_that_day(state: P
     assert isinstance(debt(replace(said, payments=(soon,))), NotOwing)
 
 
-def test_what_settled_after_the_last_look_is_news_though_it_was_pending_then() -> None:
+def test_what_settled_after_the_last_look_is_news() -> None:
     settled = payment("2026-10-10T00:00:00Z", source="main", learned_s=CUT - 600, settled_s=CUT + 60)
     assert paid_since(billing("0.00", payments=[settled], source="main", as_of="2026-10-15T09:05:00Z"), CUT)
 
 
-def test_a_list_that_was_imported_by_hand_tells_no_evidence_beside_a_source() -> None:
+def test_list_imported_by_hand_tells_no_evidence_beside_source() -> None:
     by_hand = payment("2026-10-15T09:04:00Z", source=BY_HAND, learned_s=CUT + 60)
     assert not paid_since(billing("0.00", payments=[by_hand], source="main", as_of="2026-10-15T09:05:00Z"), CUT)
 
@@ -326,7 +326,7 @@ def test_address() -> None:
     assert subscriber_of(fact_address("main", "C-10482")) == "C-10482"
 
 
-def test_a_payment_that_another_source_told_of_before_is_no_news() -> None:
+def test_payment_that_another_source_told_of_before_is_no_news() -> None:
     def one(source: str, settled_s: float, reference: str = "QK7") -> KeptPayment:
         kept = payment("2026-10-14T09:00:00Z", source=source, learned_s=settled_s, settled_s=settled_s)
         return replace(kept, payment=replace(kept.payment, provider_reference=reference))

@@ -162,7 +162,7 @@ async def test_an_older_export_does_not_undo_a_newer_payment(desk: Desk, by_hand
     assert (desk.balance("C-2"), desk.fact("C-2").read_s) == (("34.00", four_h) if by_hand else ("0.00", WALL_S))
 
 
-async def test_a_file_imported_by_hand_says_who_and_gives_way_to_the_configured_one(desk: Desk) -> None:
+async def test_a_hand_imported_file_gives_way_to_the_configured_one(desk: Desk) -> None:
     await desk.hand_in(line("C-1", "0.00", as_of=NOW, paid_at=NOW))
     by_hand = desk.fact("C-1")
     assert (by_hand.source, by_hand.author) == (BY_HAND, "maria")
@@ -196,7 +196,7 @@ async def test_a_billing_file_that_others_can_write_is_no_evidence(desk: Desk, m
     assert not paid_since(desk.billing("C-1"), 0)
 
 
-async def test_a_payment_of_a_file_that_others_could_write_is_none_later(desk: Desk) -> None:
+async def test_payment_of_file_that_others_could_write_is_none_later(desk: Desk) -> None:
     """Somebody writes a payment of their own into it; then the file is mended, and the debt is written off."""
     desk.file.touch(0o664)
     desk.file.chmod(0o664)
@@ -267,7 +267,7 @@ class Keep:
         ledger.write_accounts(tx, [KeptAccount(FILE, told.account, told.read_s)])
 
 
-async def test_a_fact_of_the_future_that_is_kept_keeps_nothing_out_and_owes_nothing(desk: Desk) -> None:
+async def test_a_kept_fact_of_the_future_owes_and_keeps_out_nothing(desk: Desk) -> None:
     await desk.agent.store.run(Keep())
     shown = billing_json(desk.billing("C-1"))
     assert shown is not None

@@ -156,7 +156,7 @@ async def test_what_a_source_tells_first_is_no_news(at: Book) -> None:
     assert late.learned_s == late.settled_s == WALL_S + 660
 
 
-async def test_when_a_payment_settles_is_kept_beside_when_it_was_heard_of(at: Book) -> None:
+async def test_when_a_payment_settles_is_kept_beside_when_heard_of(at: Book) -> None:
     await at.pay(replace(PAID, id="first"))
     [pending] = await at.pay(replace(PAID, state=PaymentState.PENDING))
     assert (pending.learned_s, pending.settled_s) == (WALL_S, 0.0)

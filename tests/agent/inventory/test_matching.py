@@ -85,7 +85,7 @@ def test_match(told: Payment, subscriber: str, by: MatchedBy | None) -> None:
         (payment("x", account="CUS_1", provider="pi_1"), ("C-20001",), "C-20001", MatchedBy.PROVIDER),
     ],
 )
-def test_a_payers_name_at_a_provider_of_payments_hides_no_reference(
+def test_payers_name_at_provider_of_payments_hides_no_reference(
     told: Payment, others: tuple[str, ...], subscriber: str, by: MatchedBy
 ) -> None:
     """Paystack and Stripe name each payer `CUS_1`, which no account here has: none of them would be back."""

@@ -37,7 +37,7 @@ def refs(found: overdue.Candidates) -> list[str]:
     return [one.service.subscriber for one in found.listed]
 
 
-def test_who_is_overdue_for_the_longest_comes_first_and_the_others_are_counted() -> None:
+def test_the_longest_overdue_come_first_the_rest_are_counted() -> None:
     said = dict(
         known(
             C1="2026-11-20 34.00", C2="2026-10-01 5.00", C3="2026-11-20 90.00", C4="2026-12-01 34.00", C5="2026-01-01 0"

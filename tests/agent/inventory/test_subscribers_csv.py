@@ -214,7 +214,7 @@ def test_total(data: bytes, headed: bool) -> None:
 NOW_S = datetime(2026, 10, 15, 9, tzinfo=UTC).timestamp()
 
 
-def test_an_export_of_the_future_is_a_broken_line_where_now_is_known() -> None:
+def test_export_of_future_is_broken_line_where_now_is_known() -> None:
     data = "\n".join((HEADER, line(), line(subscriber="C-2", as_of="2099-01-01T00:00:00Z"))).encode()
     parsed = parse_untrusted(data, NOW_S)
     assert [(p.line, p.subscriber) for p in parsed.problems] == [(3, "C-2")]

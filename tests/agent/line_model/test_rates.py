@@ -98,7 +98,7 @@ def test_a_gap_has_no_rate() -> None:
     assert between(reading(1000, 0), reading(900, 9000)) == {}, "the clock was set back"
 
 
-def test_a_jump_over_the_speed_is_dropped_once_and_believed_when_it_stays() -> None:
+def test_a_jump_over_the_speed_drops_once_and_is_then_believed() -> None:
     step = int(10e6 / 8 * 300 * 20)  # twenty times as fast as the port says to be
     mark: Mark | None = None
     found = []

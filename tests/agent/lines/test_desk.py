@@ -147,9 +147,7 @@ async def test_views_are_shared_while_they_are_young(agent: Agent) -> None:
     assert (await desk.outages(60)).made_s < first.made_s, "the clock was set back"
 
 
-async def test_in_a_large_network_states_are_of_now_and_lines_a_minute_old(
-    agent: Agent, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_large_network_has_states_of_now_and_older_lines(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desk_module, "QUICK_S", -1.0)  # every network is large
     keeper = await network(agent)
     clock = clock_at()
@@ -193,7 +191,7 @@ async def test_a_device_is_shown_with_its_parts_and_notifications(agent: Agent) 
     assert (device.identity, len(parts), events) == ("olt", 5, [])
 
 
-async def test_an_address_that_a_session_showed_outlives_it_and_ends_with_the_service(agent: Agent) -> None:
+async def test_a_sessions_address_outlives_it_until_the_service_ends(agent: Agent) -> None:
     keeper = await network(agent)
     desk = desk_of(agent)
     macs = (SeenMac(MAC, "port/7"),)
@@ -251,7 +249,7 @@ class Teller:
         await trio.sleep_forever()
 
 
-async def test_a_notification_is_a_state_before_its_sender_is_answered(agent: Agent) -> None:
+async def test_notification_is_state_before_its_sender_is_answered(agent: Agent) -> None:
     keeper = LineKeeper(agent.store)
     await keeper.keep(reading(0, port("1", index=7)))
     polled: list[str] = []
@@ -267,7 +265,7 @@ async def test_a_notification_is_a_state_before_its_sender_is_answered(agent: Ag
     assert (known.state, polled) == (DOWN, [])
 
 
-async def test_an_unproven_notification_has_its_device_polled_and_changes_nothing(agent: Agent) -> None:
+async def test_an_unproven_notification_only_polls_its_device(agent: Agent) -> None:
     await agent.store.run(states.RecordDeviceReading(reading(0, port("1", index=7))))
     polled: list[str] = []
     down, other = EventKind.PART_DOWN, EventKind.OTHER

@@ -122,7 +122,7 @@ async def test_an_onu_that_moved_is_where_it_is_now(store: Store) -> None:
     assert place(find(store, service(ont="HWTC1A2B3C4D"))) == "snmp/olt-2 onu/HWTC1A2B3C4D"
 
 
-async def test_the_port_of_the_radio_at_which_a_client_is_registered_is_no_candidate(store: Store) -> None:
+async def test_the_port_of_a_clients_radio_is_no_candidate(store: Store) -> None:
     client = Part(f"client/{MAC}", PartKind.CLIENT, "amina", mac=MAC, parent="radio/wlan1")
     wireless = Part("radio/wlan1", PartKind.RADIO, "wlan1")
     parts = (port("wlan1"), wireless, client)
@@ -139,7 +139,7 @@ async def test_a_client_is_known_by_its_own_address(store: Store) -> None:
     assert place(find(store, service(login=MAC))) == "snmp/ap-1 client/x"
 
 
-async def test_a_description_names_the_service_the_subscriber_or_the_login(store: Store) -> None:
+async def test_description_names_service_subscriber_or_login(store: Store) -> None:
     await keep(
         store, reading(0, port("1", alias="cust: c-1"), port("2", alias="cust: C-2/home"), port("3", alias="up"))
     )
@@ -184,7 +184,7 @@ async def test_a_subscriber_of_whom_only_a_mac_address_is_known(store: Store) ->
     assert unknown.notes == ("mapping file, line 2: no device knows the MAC address 02:00:00:00:0f:01",)
 
 
-async def test_a_port_towards_a_known_device_is_no_line_however_few_are_behind_it(store: Store) -> None:
+async def test_a_port_towards_a_known_device_is_no_line(store: Store) -> None:
     up = learned("snmp/core", (MAC, "port/1"))
     neighbor = Neighbor("sw-1", "", "1", "", "", "", port="port/1")
     heard = DeviceReading(up.target, up.read_s, parts=up.parts, macs=up.macs, neighbors=(neighbor,))
@@ -229,7 +229,7 @@ async def test_where_an_address_was_last_counts_once_it_is_nowhere(store: Store)
     assert place(find(store, service(login=MAC), after_s=4000)) == "snmp/sw-2 port/3", "it moved"
 
 
-async def test_a_pon_port_of_many_is_only_what_the_subscriber_is_behind(store: Store) -> None:
+async def test_pon_port_of_many_is_only_what_subscriber_is_behind(store: Store) -> None:
     pon = Part("pon/0-1", PartKind.PON, "0/1")
     two = ((MAC, "pon/0-1"), ("02:00:00:00:00:02", "pon/0-1"))
     await keep(store, learned("snmp/olt-1", *two, parts=(pon,)))

@@ -55,7 +55,7 @@ def test_a_since_that_cannot_be_is_none(own_s: int) -> None:
     assert since(known) == (UP, 0, SinceHow.FIRST)
 
 
-def test_a_port_that_went_and_came_back_between_readings_changed() -> None:
+def test_port_that_went_and_came_back_between_readings_changed() -> None:
     _, known = follow(reading(0, port("1", since_s=AT - 500)), reading(300, port("1", since_s=AT + 200)))
     assert since(known) == (UP, 200, SinceHow.TOLD)
     assert known.changes == (AT + 200,)
@@ -83,7 +83,7 @@ def test_what_was_down_before_a_restart_was_down_all_the_time() -> None:
     assert known.changes == ()
 
 
-def test_a_slow_answer_is_no_restart_and_a_new_boot_count_is_one() -> None:
+def test_slow_answer_is_no_restart_and_new_boot_count_is_one() -> None:
     slow, _ = follow(reading(0, port("1"), uptime_s=500.0), reading(360, port("1"), uptime_s=800.0))
     assert slow.restarts == ()
     assert slow.booted_s == AT - 500
@@ -111,7 +111,7 @@ def test_a_renamed_device_is_the_same_device() -> None:
     assert since(known) == (UP, 0, SinceHow.FIRST)
 
 
-def test_a_part_that_is_gone_is_down_and_what_was_disabled_stays_so() -> None:
+def test_a_gone_part_is_down_and_a_disabled_one_stays_so() -> None:
     _, known = follow(reading(0, onu("HWTC1A2B3C4D", measures={"rx_power_dbm": -19.0})))
     moment = Moment(AT + 300, AT)
     gone = part_missing(known, moment, unread=False)
@@ -162,9 +162,7 @@ def test_a_notification_changes_the_state_at_once() -> None:
         (60, None, DOWN),
     ],
 )
-def test_a_reading_that_was_asked_before_the_notification_does_not_undo_it(
-    after_s: int, own_s: int | None, state: LinkState
-) -> None:
+def test_reading_asked_before_notification_does_not_undo_it(after_s: int, own_s: int | None, state: LinkState) -> None:
     _, known = follow(reading(0, port("1")))
     down = part_notified(known, event(50, EventKind.PART_DOWN, "a", index=1, authenticated=True), AT)
     after = part_after(down, port("1", since_s=own_s), "snmp/sw-1", Moment(AT + after_s, AT))
@@ -179,7 +177,7 @@ def test_forged_notifications_keep_no_port_down() -> None:
         assert (known.state, known.how, known.changes) == (UP, StateHow.READ, ())
 
 
-def test_the_reading_after_a_notification_tells_of_the_same_change() -> None:
+def test_reading_after_notification_tells_of_same_change() -> None:
     _, known = follow(reading(0, port("1")))
     down = part_notified(known, event(50, EventKind.PART_DOWN, "a", index=1, authenticated=True), AT)
     after = part_after(down, port("1", DOWN, since_s=AT + 49), "snmp/sw-1", Moment(AT + 300, AT))

@@ -48,7 +48,7 @@ def ground(
 CHAIN = (("core", "1", "sw", "9"), ("sw", "2", "tower", "1"), ("tower", "5", "far", "1"))
 
 
-def test_the_way_to_the_root_is_an_uplink_and_the_way_from_it_is_not() -> None:
+def test_way_to_root_is_uplink_and_way_from_it_is_not() -> None:
     found = topology(*CHAIN)
     assert "core is at its other end" in uplink_of(found, "x/sw", "port/9")
     assert uplink_of(found, "x/sw", "port/2") == ""

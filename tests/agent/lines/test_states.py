@@ -49,7 +49,7 @@ async def test_a_reading_is_kept_and_the_same_one_writes_no_part(tmp_path: Path)
     assert known["onu/HWTC1A2B3C4D"].facts == {"model": "HG8010"}
 
 
-async def test_a_part_that_disappears_is_gone_with_when_and_forgotten_in_the_end(store: Store) -> None:
+async def test_a_part_that_disappears_is_gone_and_forgotten_at_last(store: Store) -> None:
     await store.run(RecordDeviceReading(reading(0, port("1"), onu("HWTC1A2B3C4D"))))
     await store.run(RecordDeviceReading(reading(300, port("1"))))
     (gone,) = (part for part in states.parts(store.query, SW) if part.gone)
@@ -167,7 +167,7 @@ def neighbor(identity: str, at: str, address: str = "") -> Neighbor:
     return Neighbor(identity, address, at, "", "", "02:aa:00:00:00:01", port=f"port/{at}")
 
 
-async def test_a_neighbor_that_falls_silent_stays_known_until_another_is_there(store: Store) -> None:
+async def test_a_silent_neighbor_stays_known_until_another_is_there(store: Store) -> None:
     await store.run(RecordDeviceReading(reading(0, neighbors=(neighbor("core", "1"), neighbor("ap", "2")))))
     await store.run(RecordDeviceReading(reading(300, neighbors=(neighbor("core", "1"),))))
     known = {one.identity: one.seen_s for one in states.neighbors(store.query, SW)}
@@ -224,7 +224,7 @@ async def test_questions_about_one_subscriber_scan_no_table(store: Store) -> Non
     assert not [plan for plan in plans if plan.startswith("SCAN")]
 
 
-async def test_numbers_beyond_the_database_are_of_nobody_and_stop_no_reading(tmp_path: Path) -> None:
+async def test_numbers_beyond_the_database_stop_no_reading(tmp_path: Path) -> None:
     huge = (1 << 64) - 1
     with opened(tmp_path) as store:
         parts = (port("1", index=huge, since_s=huge), port("2", index=-huge))
@@ -237,7 +237,7 @@ async def test_numbers_beyond_the_database_are_of_nobody_and_stop_no_reading(tmp
         assert [(row.part, row.vlan) for row in states.macs(store.query, MAC.replace(":", ""))] == [("port/1", 0)]
 
 
-async def test_a_device_that_shows_no_part_at_all_says_nothing_of_them(store: Store) -> None:
+async def test_device_that_shows_no_part_at_all_says_nothing_of_them(store: Store) -> None:
     await store.run(RecordDeviceReading(reading(0, port("1"), onu("HWTC1A2B3C4D"))))
     await store.run(RecordDeviceReading(reading(300)))  # another view, or its subagent ended: all tables are empty
     known = {part.key: part for part in states.parts(store.query, SW)}
@@ -261,7 +261,7 @@ async def test_a_part_whose_name_is_taken_a_second_time_is_not_down(store: Store
     assert [part.key for part in states.parts(store.query, SW)] == ["port/1", "port/uplink"]
 
 
-async def test_a_notification_that_comes_again_much_later_is_another_one(store: Store) -> None:
+async def test_a_notification_that_comes_again_later_is_another(store: Store) -> None:
     """Agents that send no time, and those that start with the same trap at each boot, repeat it to the octet."""
     await store.run(RecordDeviceReading(reading(0, port("1", index=3))))
     down = event(10, EventKind.PART_DOWN, "a", index=3)

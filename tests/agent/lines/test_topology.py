@@ -71,7 +71,7 @@ def test_two_devices_of_one_name_are_not_known_by_it() -> None:
     assert sorted(found.named("mikrotik")) == ["snmp/a", "snmp/b"]
 
 
-def test_a_configured_name_is_not_taken_by_a_device_that_calls_itself_so() -> None:
+def test_a_device_cannot_take_a_configured_name_for_itself() -> None:
     assert made(device("core"), device("x", "core")).named("CORE") == ["snmp/core"]
 
 
@@ -85,7 +85,7 @@ def test_both_ends_of_a_link_are_one_link() -> None:
     assert len(made(device("core"), device("a"), heard=twice).links["snmp/a"]) == 2
 
 
-def test_a_cpe_that_calls_itself_the_core_router_is_nobodys_upstream() -> None:
+def test_cpe_that_calls_itself_core_router_is_nobodys_upstream() -> None:
     real = both("core", "1", "dist", "9") + both("dist", "2", "sw", "24")
     forged = (
         hears("sw", "7", "core", remote_port="1"),
@@ -153,7 +153,7 @@ def test_a_ring_has_a_depth_and_an_island_a_root_of_its_own() -> None:
     assert made(*every, heard=ring, roots=("nobody",)).roots == []
 
 
-def test_what_answers_behind_a_silent_device_is_not_reached_by_it() -> None:
+def test_what_answers_behind_silent_device_is_not_reached_by_it() -> None:
     heard = (*both("core", "1", "a", "1"), *both("a", "2", "b", "1"))
     found = made(device("core"), device("a", silent=True), device("b"), heard=heard, roots=("core",))
     assert found.reached() == {"snmp/core"}
@@ -192,7 +192,7 @@ def test_any_tangle_has_a_shortest_way(
             assert found.depth(one.target) in (0, len(every))
 
 
-def test_a_device_of_another_system_is_known_by_its_name_there_and_by_those_of_its_hidden_twin() -> None:
+def test_a_device_of_another_system_is_known_by_all_its_names() -> None:
     told = KnownDevice("nms/main/sw-3.isp", identity="sw-3", read_s=1)
     other = KnownDevice("nms/main/core", identity="core-1", read_s=1)
     heard = (

@@ -45,7 +45,7 @@ def test_where_nobody_has_a_fresh_reading_ours_says_so() -> None:
     assert found(device(OWN, 700, **down), device(MAIN, 300, **down)) == {MAIN: OWN}
 
 
-def test_of_two_systems_the_one_that_was_shown_stays_while_it_is_fresh() -> None:
+def test_of_two_systems_the_one_shown_stays_while_fresh() -> None:
     assert found(device(MAIN, 200), device(WEST, 10)) == {WEST: MAIN}
     assert found(device(MAIN, 700), device(WEST, 10)) == {MAIN: WEST}
     assert found(device(MAIN, 5, hidden_by=WEST), device(WEST, 200)) == {MAIN: WEST}
@@ -106,7 +106,7 @@ class Noted:
         self.seen.append(f"listed {target} {len(devices)} {at_s}")
 
 
-async def test_a_device_known_twice_is_one_line_one_part_and_one_series(tmp_path: Path) -> None:
+async def test_device_known_twice_is_one_line_one_part_and_one_series(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         keeper, noted = LineKeeper(store), Noted()
         shown = ShownKeeper(store, noted)
@@ -145,7 +145,7 @@ async def test_a_device_that_its_system_forgot_hides_nothing(tmp_path: Path) -> 
         assert states.part(store.query, MAIN, "port/1") is None
 
 
-async def test_a_system_that_left_the_configuration_takes_its_devices_along(tmp_path: Path) -> None:
+async def test_system_that_left_configuration_takes_its_devices_along(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         keeper = LineKeeper(store)
         await keeper.keep(reading(MAIN, NOW))

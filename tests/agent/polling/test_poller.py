@@ -197,7 +197,7 @@ class Tells:
         return SourceReading(target.id, NOW_S, readings, down, self.devices, 60.0, ("its log",))
 
 
-async def test_a_system_tells_of_devices_with_the_times_of_its_own_polls() -> None:
+async def test_system_tells_of_devices_with_times_of_its_own_polls() -> None:
     told, kept = Tells(), Kept()
     made = poller({"told": told}, kept)
     assert await made.poll_now(ONE)
@@ -216,7 +216,7 @@ async def test_a_system_tells_of_devices_with_the_times_of_its_own_polls() -> No
     assert not await made.poll_now("told/other/one")
 
 
-async def test_a_system_that_cannot_be_read_is_not_silence_and_says_nothing_of_its_devices() -> None:
+async def test_an_unreadable_system_is_not_silence() -> None:
     told, kept = Tells(), Kept()
     told.fails = True
     assert await poller({"told": told}, kept).poll_now("told/main")

@@ -154,7 +154,7 @@ async def test_stations_without_end_end_the_oldest_ones(tmp_path: Path, monkeypa
             assert con.execute("SELECT count(*) FROM block").fetchone()[0] <= 4
 
 
-async def test_living_series_of_a_crowded_device_stay_and_new_ones_are_refused(
+async def test_a_crowded_devices_living_series_stay_new_ones_do_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(series, "TARGET_SERIES_MOST", 2 * WIDTH)

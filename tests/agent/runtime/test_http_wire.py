@@ -124,7 +124,7 @@ async def test_what_comes_without_end_is_not_kept(autojump_clock: trio.testing.M
 # --- a client that is refused
 
 
-async def test_linger_reads_what_is_still_sent_and_ends_with_the_client() -> None:
+async def test_linger_reads_what_is_still_sent_and_ends_with_client() -> None:
     near, wire = pair()
     await near.send_all(POST % (2000, bytes(1500)))
     await wire.head()
@@ -174,7 +174,7 @@ async def test_two_lengths_of_one_body_are_refused(data: bytes) -> None:
 
 @pytest.mark.parametrize("data", LF_ALONE)
 @pytest.mark.parametrize("whole", [True, False])
-async def test_lines_that_end_in_lf_alone_are_refused_where_that_is_asked_for(data: bytes, whole: bool) -> None:
+async def test_lines_that_end_in_lf_alone_are_refused_where_asked_for(data: bytes, whole: bool) -> None:
     ours, wire = pair()
     wire.strict_lines = True
 
@@ -199,7 +199,7 @@ async def test_a_body_may_have_lines_of_any_kind() -> None:
     assert await wire.body() == b"a\n\nb"
 
 
-async def test_who_is_hung_up_on_is_so_at_once_or_when_next_waited_for(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_hang_up_comes_at_once_or_at_the_next_wait(autojump_clock: trio.testing.MockClock) -> None:
     async def head(wire: Wire) -> None:
         with wire.one_deadline():
             await wire.head()

@@ -20,7 +20,7 @@ async def test_a_ring_wakes_those_who_wait_and_no_later_one(autojump_clock: trio
     assert scope.cancelled_caught
 
 
-async def test_a_ring_during_a_look_is_heard_by_who_took_its_event_before() -> None:
+async def test_ring_during_look_is_heard_by_who_took_its_event_before() -> None:
     bell = Notifier()
     rung = bell.next_ring()
     bell.ring()

@@ -91,7 +91,7 @@ def test_a_child_process_begins_with_a_block_of_its_own() -> None:
     assert childs != random_bytes(64)
 
 
-def test_a_lent_source_is_asked_each_time_for_no_more_than_is_wanted(drawn: list[bytes]) -> None:
+def test_a_lent_source_is_asked_for_no_more_than_is_wanted(drawn: list[bytes]) -> None:
     random_bytes(16)
     with chance.lend(SeededChance(1)):
         assert [random_bytes(40), random_bytes(16)] == [SeededChance(1).draw(56)[:40], SeededChance(1).draw(56)[40:]]

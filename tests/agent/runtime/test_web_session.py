@@ -260,7 +260,7 @@ def test_retry_after_as_a_date() -> None:
 
 
 @pytest.mark.parametrize("asked", ["999999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
-async def test_a_wrong_retry_after_silences_nobody_for_longer_than_a_day(asked: str) -> None:
+async def test_wrong_retry_after_silences_nobody_for_longer_than_day(asked: str) -> None:
     clock = Naps()
     async with scripted(reply(503, more=f"Retry-After: {asked}\r\n"), ok()) as server:
         one = client(server, clock, limits={"reading_s": 600})

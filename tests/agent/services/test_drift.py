@@ -82,7 +82,7 @@ def row(carries: Access, since_s: int, place: str = "bng-2", *, may_be_over: boo
         ((row(Access.ACTIVE, 100, may_be_over=False), row(Access.SUSPENDED, 200)), [DriftReason.SESSION_AT_LARGE]),
     ],
 )
-def test_nothing_is_claimed_of_an_older_row_beside_a_newer_session(
+def test_nothing_is_claimed_of_older_row_beside_newer_session(
     sessions: tuple[LiveSession, ...], expected: list[DriftReason]
 ) -> None:
     state = replace(CUT, sessions=sessions)
@@ -94,7 +94,7 @@ def test_a_tariff_that_the_method_does_not_map_is_not_compared() -> None:
     assert codes(ACTIVE, replace(FULL, tariff="", groups=("x",)), has_tariffs=False) == []
 
 
-def test_a_suspension_that_a_rule_no_longer_holds_is_a_difference_of_whoever_is_recorded_as_suspended() -> None:
+def test_a_suspension_no_rule_holds_is_a_difference() -> None:
     """Its row says suspended, and it gets out: neither *gone* nor *cannot be told*."""
     loose = NetworkState(None, unknown="no rule drops it", not_held="no rule drops it")
     (one,) = found(SUSPENDED, loose)
@@ -108,7 +108,7 @@ def test_a_suspension_that_a_rule_no_longer_holds_is_a_difference_of_whoever_is_
     assert cannot_tell(loose)
 
 
-def test_a_session_that_nobody_can_end_is_not_to_be_disconnected() -> None:
+def test_session_that_nobody_can_end_is_not_to_be_disconnected() -> None:
     """A DHCP client keeps what it has until it renews, however often its connections are cut."""
     until = "its lease runs out in 9m unless it renews"
     (one,) = found(SUSPENDED, replace(CUT, sessions=(replace(session(Access.ACTIVE), until=until),)))
@@ -173,9 +173,7 @@ STATES = st.builds(
 
 
 @given(STATES, st.sampled_from([ACTIVE, SUSPENDED]), st.booleans())
-def test_any_state_gives_each_kind_at_most_once_and_none_for_what_is_as_recorded(
-    state: NetworkState, service: Service, has_tariffs: bool
-) -> None:
+def test_any_state_gives_each_kind_at_most_once(state: NetworkState, service: Service, has_tariffs: bool) -> None:
     ones = found(service, state, has_tariffs=has_tariffs)
     assert len({one.code for one in ones}) == len(ones)
     as_recorded = (

@@ -125,7 +125,7 @@ async def test_a_target_that_is_away_stops_only_who_hangs_on_it(world: World) ->
 LET_OUT = CannotEnforce(MethodReason.LIST_WITHOUT_RULE, "no rule drops it: enable rule 3")
 
 
-async def test_e13_who_is_suspended_is_judged_by_the_plan_of_a_suspension(world: World) -> None:
+async def test_e13_a_suspended_one_is_judged_by_a_suspensions_plan(world: World) -> None:
     """Whatever a preview would refuse; and nobody is judged who is active, or whom somebody else rejects."""
     world.values[world.user("alice")] = {"plan": "20M", "suspended": "yes"}
     reader = NetworkReader(Dialed(world), {"fake": Loose(LET_OUT)})
@@ -139,7 +139,7 @@ async def test_e13_who_is_suspended_is_judged_by_the_plan_of_a_suspension(world:
     assert state_of((await reader.read_states([recorded]))["C-2/home"]).not_held == ""
 
 
-async def test_e13_a_refusal_that_says_nothing_of_the_rules_is_not_judged(world: World) -> None:
+async def test_e13_refusal_that_says_nothing_of_rules_is_not_judged(world: World) -> None:
     world.values[world.user("alice")] = {"plan": "20M", "suspended": "yes"}
     other = CannotEnforce(MethodReason.UNMAPPED_TARIFF, "method fake maps nothing to 20M")
     found = await NetworkReader(Dialed(world), {"fake": Loose(other)}).read_states([ALICE])
@@ -147,7 +147,7 @@ async def test_e13_a_refusal_that_says_nothing_of_the_rules_is_not_judged(world:
     assert (alice.access, alice.not_held, alice.unjudged) == (Access.SUSPENDED, "", other.detail)
 
 
-async def test_e13_a_device_that_is_away_is_named_and_the_others_are_judged(world: World) -> None:
+async def test_e13_device_that_is_away_is_named_and_others_are_judged(world: World) -> None:
     world.values[world.user("alice")] = {"plan": "20M", "suspended": "yes"}
     world.dead.add("fake/r")
     found = await NetworkReader(Dialed(world), {"fake": Loose(LET_OUT)}).read_states([ALICE])

@@ -212,7 +212,7 @@ def test_taking_back_undoes_what_was_recorded(reason: str, others: tuple[str, ..
 OWING = DEBTOR
 
 
-def test_taking_back_a_restore_suspends_again_while_it_still_owes() -> None:
+def test_taking_back_restore_suspends_again_while_it_still_owes() -> None:
     back = take_back(opposite(changes("-debt")), SERVICE, OWING)
     assert isinstance(back, Wish)
     assert (back.state, back.desired) == (SUSPENDED, changes("+debt"))
@@ -280,14 +280,14 @@ def test_todays_reasons_decide_not_an_old_picture() -> None:
 
 
 @pytest.mark.parametrize("promise", ["15/12/2026", "next friday", "2026-13-45", "soon"])
-def test_a_promise_that_nobody_can_read_as_a_date_is_still_a_promise(promise: str) -> None:
+def test_promise_that_nobody_can_read_as_date_is_still_promise(promise: str) -> None:
     left = decide(suspend(), replace(SERVICE, extra={"promise_until": promise}), DEBTOR)
     assert isinstance(left, Leave)
     assert left.code == "promised"
     assert f"{promise}, which is no date" in left.why
 
 
-def test_billing_data_in_doubt_or_from_the_future_suspends_nobody() -> None:
+def test_billing_data_in_doubt_or_from_future_suspends_nobody() -> None:
     left = decide(suspend(), SERVICE, replace(DEBTOR, doubt="the billing file has 1 broken line"))
     assert isinstance(left, Leave)
     assert (left.code, left.blocked) == ("billing-in-doubt", True)

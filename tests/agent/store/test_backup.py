@@ -130,7 +130,7 @@ async def test_each_row_has_its_key_while_subscribers_come(site: Site, tmp_path:
 # --- an erased subscriber ---
 
 
-async def test_an_erased_subscriber_opens_in_no_old_backup_with_later_keys(site: Site, tmp_path: Path) -> None:
+async def test_an_erased_subscriber_opens_in_no_old_backup(site: Site, tmp_path: Path) -> None:
     await site.work(2, "C-1")
     await site.name_in_clear("C-1")
     await site.work(2, "C-2")
@@ -165,7 +165,7 @@ async def test_the_records_of_somebody_erased_open_with_no_later_keys(site: Site
         assert vault.open_record(subject, record) is None  # type: ignore[arg-type]  # a column of bytes
 
 
-async def test_a_row_that_was_deleted_by_hand_is_in_no_free_page_of_the_keys(site: Site) -> None:
+async def test_a_row_deleted_by_hand_is_in_no_free_page_of_the_keys(site: Site) -> None:
     await site.work(1, "C-1")
     with closing(sqlite3.connect(site.state / "keys.db")) as con:
         con.execute("PRAGMA secure_delete = OFF")

@@ -82,7 +82,7 @@ def test_a_backup_from_the_future_stops_all_deleting(tmp_path: Path) -> None:
     assert len(list((tmp_path / "data").iterdir())) == 4
 
 
-def test_halves_of_killed_runs_go_and_those_of_running_ones_stay(tmp_path: Path) -> None:
+def test_halves_of_killed_runs_go_those_of_running_ones_stay(tmp_path: Path) -> None:
     newest = made(tmp_path, 0)
     left, runs = (newest.data.with_name(f"noc-1-2026112{n}T000000Z.age.part") for n in (6, 7))
     left.write_text("half")

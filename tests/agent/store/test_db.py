@@ -140,7 +140,7 @@ async def test_a_failed_disk_stops_the_writer_for_good(tmp_path: Path, error: Ex
     again.close()
 
 
-async def test_a_high_water_mark_that_cannot_be_written_stops_the_writer(tmp_path: Path) -> None:
+async def test_high_water_mark_that_cannot_be_written_stops_writer(tmp_path: Path) -> None:
     def refuse(mark: LogMark) -> None:
         raise OSError("no space left")
 
@@ -196,7 +196,7 @@ trio.run(main)
 
 
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.9, 0.999])
-async def test_J3_a_torn_wal_leaves_a_log_that_is_whole_up_to_somewhere(tmp_path: Path, part: float) -> None:
+async def test_J3_torn_wal_leaves_log_that_is_whole_up_to_somewhere(tmp_path: Path, part: float) -> None:
     """What a torn write takes is the end of the log; that it was longer is known by the mark (test_vault, J4)."""
     (tmp_path / "torn").mkdir()
     store = open_store(tmp_path)

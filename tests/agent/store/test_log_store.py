@@ -155,7 +155,7 @@ async def test_J6_an_edit_by_hand_is_noticed(agent: Agent, script: str) -> None:
         agent.evidence.verify()
 
 
-async def test_a_forged_log_with_its_own_tree_does_not_extend_a_checkpoint(agent: Agent) -> None:
+async def test_a_forged_log_of_its_own_tree_extends_no_checkpoint(agent: Agent) -> None:
     """Whoever rewrites events and nodes alike gets a log that adds up, and that no earlier head agrees with."""
     note = await agent.evidence.checkpoint()
     leaf = "(SELECT leaf FROM event WHERE seq = 4)"
@@ -172,7 +172,7 @@ async def test_a_forged_log_with_its_own_tree_does_not_extend_a_checkpoint(agent
     assert Checkpoint("test.local/agent/a", size, root).text().encode() not in note
 
 
-async def test_a_gap_between_events_is_found_by_the_check_of_the_storage(agent: Agent) -> None:
+async def test_gap_between_events_is_found_by_check_of_storage(agent: Agent) -> None:
     (agent.folder / "keys.db").touch()
     await check_storage(agent.folder)
     agent.store.close()

@@ -78,7 +78,7 @@ def test_a_new_state_directory(worked: Site, tmp_path: Path) -> None:
     assert mark[1] != worked.agent.evidence.head()[1], "the mark fits no log: the next start takes it for restored"
 
 
-def test_an_empty_directory_and_one_of_a_restore_that_was_killed(worked: Site, tmp_path: Path) -> None:
+def test_an_empty_directory_and_one_of_a_restore_killed(worked: Site, tmp_path: Path) -> None:
     into = tmp_path / "new"
     into.mkdir(mode=0o755)
     restored(worked, worked.paths("one"), into)

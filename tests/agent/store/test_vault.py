@@ -102,7 +102,7 @@ def test_an_unusable_file_is_refused(tmp_path: Path) -> None:
         Vault(STORE_KEY, tmp_path / "keys.db")
 
 
-def test_records_open_after_a_restart_and_are_bound_to_their_subject(tmp_path: Path) -> None:
+def test_records_open_after_a_restart_bound_to_their_subject(tmp_path: Path) -> None:
     vault = Vault(STORE_KEY, tmp_path / "keys.db")
     vault.ensure_subjects(["C-1", "C-2"])
     sealed = vault.seal_record("C-1", b"paid")
@@ -141,7 +141,7 @@ def test_names_and_keys_are_not_in_the_file(tmp_path: Path) -> None:
     assert STORE_KEY not in data
 
 
-def test_J8_subject_keys_are_durable_before_any_row_can_use_them(tmp_path: Path) -> None:
+def test_J8_subject_keys_are_durable_before_rows_use_them(tmp_path: Path) -> None:
     """A record can only be sealed once its subject's key is in the file: another connection sees it."""
     vault = Vault(STORE_KEY, tmp_path / "keys.db")
     with pytest.raises(ErasedSubjectError):
@@ -212,7 +212,7 @@ def test_the_mark_survives(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["the database alone", "the whole state directory"])
-async def test_J4_C2_a_database_from_a_backup_cannot_run_its_plans_again(
+async def test_J4_C2_database_from_backup_cannot_run_its_plans_again(
     tmp_path: Path, autojump_clock: MockClock, *, whole: bool
 ) -> None:
     """The mark in a backup of the whole directory fits it, so a person says that it was put back."""

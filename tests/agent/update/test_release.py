@@ -114,7 +114,7 @@ def replaced_timestamp_key(shop: Shop) -> None:
     shop.sign("targets", *TARGET_KEYS)
 
 
-def test_a_publication_that_is_cut_shows_the_old_repository_or_the_new_one(shop: Shop) -> None:
+def test_a_cut_publication_shows_the_old_repository_or_the_new(shop: Shop) -> None:
     replaced_timestamp_key(shop)
     shutil.copytree(shop.repo, shop.folder / "kept")
 

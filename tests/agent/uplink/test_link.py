@@ -112,9 +112,7 @@ async def test_a_board_that_is_not_told_holds_nothing_up(
         assert (rig.board.answers, set(rig.board.passed_over)) == ([], {code})
 
 
-async def test_what_is_unknown_or_wrong_is_passed_over_and_not_asked_for_again(
-    tmp_path: Path, cloud: Cloud, port: int
-) -> None:
+async def test_unknown_or_wrong_ones_are_passed_over_and_not_repeated(tmp_path: Path, cloud: Cloud, port: int) -> None:
     cloud.deliver(
         message(77, 1),
         message(pb.KIND_INTENT, 2, b"good"),
@@ -216,9 +214,7 @@ async def test_the_control_plane_is_restarted(tmp_path: Path, cloud: Cloud) -> N
     assert [m.body for m in cloud.taken.values()] == [b"kept"]
 
 
-async def test_a_restored_control_plane_is_read_from_its_beginning_and_nothing_comes_twice(
-    tmp_path: Path, cloud: Cloud, port: int
-) -> None:
+async def test_a_restored_control_plane_is_read_anew_without_repeats(tmp_path: Path, cloud: Cloud, port: int) -> None:
     cloud.deliver(*(message(pb.KIND_INTENT, n, b"%d" % n) for n in range(1, 6)))
     async with rigged(tmp_path, cloud.authority, port) as rig:
         async with rig.linked():
@@ -231,9 +227,7 @@ async def test_a_restored_control_plane_is_read_from_its_beginning_and_nothing_c
         assert [body for _, body in rig.inbox()] == [b"1", b"2", b"3", b"4", b"5", b"new"]
 
 
-async def test_a_control_plane_that_went_back_under_the_same_epoch_is_read_from_its_beginning(
-    tmp_path: Path, cloud: Cloud, port: int
-) -> None:
+async def test_a_control_plane_that_went_back_is_read_from_the_start(tmp_path: Path, cloud: Cloud, port: int) -> None:
     """A snapshot of its machine was put back: its next messages have numbers that the agent has passed."""
     cloud.deliver(*(message(pb.KIND_INTENT, n, b"%d" % n) for n in range(1, 6)))
     async with rigged(tmp_path, cloud.authority, port) as rig:
@@ -340,9 +334,7 @@ async def test_the_certificate_is_renewed_at_two_thirds_of_its_life(tmp_path: Pa
             assert uplink.status().certificate_until_s == int(enrolment.lifetime(new)[1])
 
 
-async def test_a_renewal_that_gives_somebody_elses_certificate_is_not_kept(
-    tmp_path: Path, cloud: Cloud, port: int
-) -> None:
+async def test_a_renewal_with_anothers_certificate_is_not_kept(tmp_path: Path, cloud: Cloud, port: int) -> None:
     cloud.certificate = {"uri": f"ispagents://{'0b' * 16}/agent/{'ff' * 16}"}
     async with rigged(tmp_path, cloud.authority, port) as rig:
         old = rig.enroll(begins=timedelta(days=-5), ends=timedelta(days=2))
@@ -397,7 +389,7 @@ async def test_a_pause_that_is_asked_for_is_bounded(tmp_path: Path, cloud: Cloud
     assert NASTY not in str(refused.value)
 
 
-async def test_a_stream_that_was_open_long_enough_is_opened_again_without_a_fuss(
+async def test_stream_open_long_enough_is_opened_again_without_fuss(
     tmp_path: Path, cloud: Cloud, port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(limits, "WATCH_S", 1.5)  # a TLS handshake and a Hello take less, also on a busy machine

@@ -142,7 +142,7 @@ OF_THE_SERVICE: Final[tuple[Case, ...]] = (
     test_service.test_an_agents_new_stream_takes_the_place_of_the_old_one,
     test_service.test_a_person_has_so_many_streams,
     test_service.test_the_witness_cosigns_an_agents_log,
-    test_service.test_an_agent_reads_back_its_own_newest_receipts_and_outcomes,
+    test_service.test_agent_reads_back_its_own_newest_receipts_and_outcomes,
     test_service.test_everybody_renews,
     test_server.test_watch_killed_between_deliveries,
     test_server.test_who_is_revoked_is_out_within_seconds,

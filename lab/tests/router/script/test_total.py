@@ -129,7 +129,7 @@ def test_steps_grow_as_the_length_does(start, unit):
     assert many < 4.5 * few + 400
 
 
-def test_a_long_line_of_unknown_words_costs_what_its_length_does():
+def test_long_line_of_unknown_words_costs_what_its_length_does():
     # each word's column is counted from the one before, not from the line's begin
     script = parse(b"\t;x" * 20_000)
     assert script.listing().endswith(b"(line 1 column 160001) x)")

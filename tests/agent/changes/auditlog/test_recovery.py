@@ -15,7 +15,7 @@ from trust.leaf import LeafKind
 OLD, NEW = Build("0.1.0", "aa" * 32), Build("0.2.0", "bb" * 32)
 
 
-async def test_each_start_says_by_which_build_and_one_after_an_upgrade_by_which_before(tmp_path: Path) -> None:
+async def test_each_start_tells_its_build_and_after_an_upgrade_both(tmp_path: Path) -> None:
     store, vault = open_store(tmp_path), Vault(bytes(32), tmp_path / "keys.db")
     recorder = Recorder(vault)
     assert [await note_start(store, recorder, build) for build in (OLD, OLD, NEW, OLD)] == [None, None, OLD, NEW]

@@ -114,7 +114,7 @@ async def test_a_witness_that_knows_nothing_is_asked_from_size_0(site: Site) -> 
     assert site.asking.contradicted_by() == []
 
 
-async def test_a_lost_answer_and_what_was_asked_twice_are_no_contradiction(tmp_path: Path) -> None:
+async def test_a_lost_answer_or_a_repeated_ask_is_no_contradiction(tmp_path: Path) -> None:
     async with site_in(tmp_path, [Witness("desk-lena", WitnessOperator.OWN)]) as site:
         await site.cosigned()
         desk, vkey = site.witnesses[0], site.rig.evidence.vkey
@@ -174,7 +174,7 @@ async def test_answers_that_are_none_do_nothing(site: Site, body: bytes) -> None
     assert site.asking.contradicted_by() == []
 
 
-async def test_who_says_conflict_without_end_does_not_have_us_ask_and_grow_without_end(site: Site) -> None:
+async def test_endless_conflicts_do_not_have_us_ask_without_end(site: Site) -> None:
     await site.asking.publish()
     before, desk = site.rig.evidence.head()[0], site.witnesses[0]
     for _ in range(100):
@@ -214,9 +214,7 @@ async def test_only_witnesses_of_the_trust_document_are_heard(site: Site) -> Non
     assert (site.asking.contradicted_by(), site.asking.witnessed_text()) == ([], "not witnessed")
 
 
-async def test_a_replayed_cosignature_of_an_older_checkpoint_confirms_nothing(
-    tmp_path: Path, autojump_clock: MockClock
-) -> None:
+async def test_a_replayed_cosignature_of_an_older_size_is_nothing(tmp_path: Path, autojump_clock: MockClock) -> None:
     async with site_in(tmp_path, [Witness("desk-lena", WitnessOperator.OWN)]) as site:
         await site.cosigned()
         old = site.witnesses[0].said[-1]
@@ -260,7 +258,7 @@ async def test_C17_witness_time_far_off_is_an_alarm_and_stops_nothing(
 # --- contradictions ---
 
 
-async def test_J5_a_clone_of_the_agent_is_contradicted_and_starts_nothing(tmp_path: Path) -> None:
+async def test_J5_clone_of_agent_is_contradicted_and_starts_nothing(tmp_path: Path) -> None:
     async with site_in(tmp_path / "one", desk_and_cloud()) as site:
         await site.cosigned()
         plan_id = await site.plan()
@@ -302,7 +300,7 @@ async def test_J5_a_clone_of_the_same_size_is_contradicted_too(tmp_path: Path) -
             assert clone.asking.contradicted_by() == ["desk-lena"]
 
 
-async def test_a_contradiction_stands_over_restarts_until_the_witness_cosigns_what_came_after(tmp_path: Path) -> None:
+async def test_a_contradiction_stands_until_a_witness_cosigns_later(tmp_path: Path) -> None:
     async with site_in(tmp_path / "one", [Witness("desk-lena", WitnessOperator.OWN)]) as site:
         desk = site.witnesses[0]
         await site.asking.publish()
@@ -320,7 +318,7 @@ async def test_a_contradiction_stands_over_restarts_until_the_witness_cosigns_wh
         await consume(again, await again.plan())
 
 
-async def test_a_renewed_log_key_ends_a_contradiction_of_the_log_that_was_lost(tmp_path: Path) -> None:
+async def test_a_renewed_log_key_ends_a_lost_logs_contradiction(tmp_path: Path) -> None:
     async with site_in(tmp_path / "one", [Witness("desk-lena", WitnessOperator.OWN)]) as site:
         await site.cosigned()
         folder = snapshot(site, tmp_path / "two")
@@ -343,7 +341,7 @@ async def test_a_renewed_log_key_ends_a_contradiction_of_the_log_that_was_lost(t
             assert restored.asking.witnessed_text(rig.evidence.published()[0]) == "witnessed by desk-lena"
 
 
-async def test_a_witness_that_left_the_trust_document_contradicts_no_more(site: Site) -> None:
+async def test_witness_that_left_trust_document_contradicts_no_more(site: Site) -> None:
     await site.cosigned()
     await site.asking.take(site.witnesses[1].key_id, b"conflict 1000000\n")
     plan_id = await site.plan()

@@ -146,7 +146,7 @@ async def test_heard_of_while_it_is_being_cut_restores_by_itself(agent: Agent, w
     ],
 )
 @pytest.mark.parametrize("next_open", [False, True])
-async def test_a_payment_that_the_cut_did_not_know_of_restores_by_itself(
+async def test_payment_that_cut_did_not_know_of_restores_by_itself(
     agent: Agent, ago_s: int, why: str, next_open: bool
 ) -> None:
     billing = await owing(agent)

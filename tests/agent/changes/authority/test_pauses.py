@@ -69,7 +69,7 @@ async def until_sent(rig: Rig, items: int) -> None:
         await trio.sleep(0.1)
 
 
-async def test_a_pause_in_the_middle_keeps_the_rings_that_come_after_it(rig: Rig, autojump_clock: MockClock) -> None:
+async def test_pause_in_middle_keeps_rings_that_come_after_it(rig: Rig, autojump_clock: MockClock) -> None:
     plan_id = await campaign(rig)
     seen: list[list[int]] = []
 

@@ -139,7 +139,7 @@ async def test_its_rate_counts_any_hour(agent: Agent) -> None:
     assert uses(agent) == 2
 
 
-async def test_what_waits_for_its_turn_has_a_start_deadline_that_covers_it(agent: Agent) -> None:
+async def test_waiting_for_a_turn_has_a_start_deadline_that_fits(agent: Agent) -> None:
     """The 61st of an hour: refused by nobody, asked anew by nobody, and said in its preview."""
     await suspended_and_paid(agent, "C-1", "C-2/home")
     await given(agent, rate=1)
@@ -304,7 +304,7 @@ async def test_a_rejection_stops_it(tmp_path: Path, world: World) -> None:
         assert (await agent.approve(change, "lena", decision=Decision.REJECT))["gate"] == "rejected"
 
 
-async def test_a_person_who_does_not_suffice_takes_nothing_away_from_it(tmp_path: Path, world: World) -> None:
+async def test_person_who_does_not_suffice_takes_nothing_away_from_it(tmp_path: Path, world: World) -> None:
     policy = tuple(replace(p, approvals=2) if p.risk_class.value == "restore" else p for p in any_time())
     async with agent_in(tmp_path, world, policy=policy) as agent:
         change = await held(agent)
@@ -325,7 +325,7 @@ async def test_a_person_who_does_not_suffice_takes_nothing_away_from_it(tmp_path
         (lambda a: standing(a, trust_id="0" * 32), "wrong-trust"),
     ],
 )
-async def test_what_is_no_standing_authority_here_is_refused_with_a_leaf(agent: Agent, make: Any, reason: str) -> None:
+async def test_no_standing_authority_here_is_refused_with_a_leaf(agent: Agent, make: Any, reason: str) -> None:
     (answer,) = await agent.hand_in(make(agent))
     assert (answer["accepted"], answer["reason"]) == (False, reason)
     assert answer["receipt"]
@@ -333,7 +333,7 @@ async def test_what_is_no_standing_authority_here_is_refused_with_a_leaf(agent: 
     assert agent.daemon.api.parts.approvals.standings.in_force(agent.people.now_s) == []
 
 
-async def test_tomorrows_is_kept_and_not_used_today_and_it_ends_by_its_date(agent: Agent) -> None:
+async def test_tomorrows_is_kept_unused_today_and_ends_by_its_date(agent: Agent) -> None:
     await suspended_and_paid(agent, "C-1")
     await given(agent, begins=60, ends=600)
     standings, now_s = agent.daemon.api.parts.approvals.standings, agent.people.now_s

@@ -232,7 +232,7 @@ async def test_soak_between_waves(rig: Rig, world: World) -> None:
     assert set(rig.states(plan_id)) == {S.APPLIED}
 
 
-async def test_a_restart_does_not_end_the_soak_of_what_stood_in_for_the_canary(tmp_path: Path, world: World) -> None:
+async def test_restart_does_not_end_soak_of_what_stood_in_for_canary(tmp_path: Path, world: World) -> None:
     rig = Rig(tmp_path, world, FakeClock())
     items = [item(n + 1, f"u{n}", world) for n in range(3)]
     plan_id = await rig.consumed(items, waves=[Wave(1, 1, 600), Wave(2, 3, 0)])
@@ -322,7 +322,7 @@ async def test_on_failure_revert_takes_back_what_stands(rig: Rig, world: World) 
         (["", "", "", "", *["nak"] * 20], S.REVERTED),
     ],
 )
-async def test_a_session_that_cannot_be_ended_on_the_way_back_needs_a_person(
+async def test_session_that_cannot_be_ended_on_way_back_needs_person(
     rig: Rig, world: World, faults: list[str], state: S
 ) -> None:
     world.faults["u0"], world.faults["u1"] = faults, ["refused"]
@@ -347,7 +347,7 @@ def of_device(world: World) -> Item:
     return replace(two_writes(world), subject=None, desired=())
 
 
-async def test_e12_half_a_devices_change_waits_to_its_deadline_while_it_would_be_undone(rig: Rig, world: World) -> None:
+async def test_e12_half_a_change_waits_while_it_would_be_undone(rig: Rig, world: World) -> None:
     world.on_send = lambda _: setattr(world, "busy", [SAFE_MODE] * 10_000)
     plan_id = await rig.applied([of_device(world)], run_for_s=600)
     assert [login for login, _ in world.writes] == ["u0"]
@@ -355,7 +355,7 @@ async def test_e12_half_a_devices_change_waits_to_its_deadline_while_it_would_be
     assert rig.loaded(plan_id).rows[1].reason == "safe-mode"
 
 
-async def test_e12_a_devices_change_goes_on_once_nothing_would_undo_it(rig: Rig, world: World) -> None:
+async def test_e12_devices_change_goes_on_once_nothing_would_undo_it(rig: Rig, world: World) -> None:
     sent: list[float] = []
 
     def opened(_: Ticket) -> None:
@@ -368,7 +368,7 @@ async def test_e12_a_devices_change_goes_on_once_nothing_would_undo_it(rig: Rig,
     assert sent[1] - sent[0] > 300
 
 
-async def test_e12_a_devices_change_is_not_taken_back_while_that_would_be_undone(rig: Rig, world: World) -> None:
+async def test_e12_a_change_stays_while_its_revert_would_be_undone(rig: Rig, world: World) -> None:
     still: list[int] = []
     world.faults["u1"] = ["refused"]
 
@@ -400,7 +400,7 @@ async def about_to_be_half(folder: Path, world: World) -> tuple[Rig, bytes]:
     return rig, plan_id
 
 
-async def test_a_half_that_is_being_taken_back_at_a_stop_is_read_back_after_it(tmp_path: Path, world: World) -> None:
+async def test_a_half_being_taken_back_at_a_stop_is_read_back_later(tmp_path: Path, world: World) -> None:
     rig, plan_id = await about_to_be_half(tmp_path, world)
     with trio.CancelScope() as stop:
 
@@ -452,7 +452,7 @@ async def calls_in(rig: Rig) -> None:
         rig.connector.calls_in.set()
 
 
-async def test_half_an_item_of_which_a_step_is_in_doubt_is_left_to_a_person(rig: Rig, world: World) -> None:
+async def test_half_item_of_which_step_is_in_doubt_is_left_to_person(rig: Rig, world: World) -> None:
     world.faults["u1"] = ["reply-lost"]
     plan_id = await rig.consumed([two_writes(world)], on_failure=OnFailure.REVERT)
     world.on_took = lambda ticket: setattr(world, "unreadable", 10_000) if ticket.step == 2 else None
@@ -530,9 +530,7 @@ async def test_device_that_never_calls_in_expires(tmp_path: Path, world: World) 
     rig.close()
 
 
-async def test_a_device_that_another_change_holds_is_waited_for_until_the_deadline(
-    tmp_path: Path, world: World
-) -> None:
+async def test_a_device_held_by_another_change_is_waited_for(tmp_path: Path, world: World) -> None:
     rig = Rig(tmp_path, world, FakeClock(), Reach.ARRIVE)
     other = await rig.consumed([item(1, "u0", world)], run_for_s=36_000)
     await rig.store.run(Lock(other, 1, (world.user("u0"),)))
@@ -574,7 +572,7 @@ async def test_giving_back_leaves_what_others_hold(rig: Rig, world: World) -> No
     assert [row["address"] for row in held] == [mine, shared]
 
 
-async def test_what_two_items_of_a_plan_hold_is_held_until_both_have_ended(rig: Rig, world: World) -> None:
+async def test_what_two_items_hold_is_held_until_both_have_ended(rig: Rig, world: World) -> None:
     plan_id = await rig.save_plan([item(1, "u0", world), item(2, "u0", world)])
     other = await rig.save_plan([item(1, "u0", world)])
     shared = (world.user("u0"),)
@@ -661,7 +659,7 @@ async def test_lost_sessions_that_are_not_on_the_list_stop_it(rig: Rig, world: W
     assert rig.states(plan_id).count(S.CANCELLED) == (3 if stops else 0)
 
 
-async def test_a_freeze_holds_the_declared_revert_and_keeps_nothing_locked(rig: Rig, world: World) -> None:
+async def test_freeze_holds_declared_revert_and_keeps_nothing_locked(rig: Rig, world: World) -> None:
     items = [item(n + 1, f"u{n}", world) for n in range(2)]
     world.faults["u1"] = ["refused"]
     plan_id = await rig.consumed(items, on_failure=OnFailure.REVERT, waves=[Wave(1, 1, 5), Wave(2, 2, 0)])
@@ -696,7 +694,7 @@ def guarded(n: int, login: str, world: World) -> Item:
     return replace(plain, steps=(write, drop, replace(write, n=3, after=(2,), guard=GuardKind.CONFIRMED_COMMIT)))
 
 
-async def test_a_guard_that_no_connector_has_sends_nothing_of_its_item(rig: Rig, world: World) -> None:
+async def test_guard_that_no_connector_has_sends_nothing_of_its_item(rig: Rig, world: World) -> None:
     plan_id = await rig.applied([guarded(1, "u0", world), item(2, "u1", world)], on_failure=OnFailure.CONTINUE)
     assert rig.states(plan_id) == [S.NOT_APPLIED, S.APPLIED]
     row = rig.loaded(plan_id).rows[1]

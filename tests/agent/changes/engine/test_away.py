@@ -142,7 +142,7 @@ async def test_where_all_are_away_the_canary_still_goes_first(rig: Rig, world: W
     assert rig.states(plan_id) == [S.NOT_APPLIED, S.CANCELLED, S.CANCELLED, S.CANCELLED]
 
 
-async def test_a_device_behind_the_target_that_is_missing_has_nothing_sent_of_its_items(rig: Rig, world: World) -> None:
+async def test_nothing_is_sent_for_a_missing_device_behind_a_target(rig: Rig, world: World) -> None:
     world.missing = {"u1"}
     plan_id = await rig.consumed([item(n, f"u{n - 1}", world) for n in range(1, 4)], pace=STRICT, run_for_s=600)
     assert await rig.apply(plan_id) == ""
@@ -151,7 +151,7 @@ async def test_a_device_behind_the_target_that_is_missing_has_nothing_sent_of_it
     assert {login for login, _ in world.writes} == {"u0", "u2"}
 
 
-async def test_one_that_went_missing_half_way_is_named_and_is_no_failure_of_the_batch(rig: Rig, world: World) -> None:
+async def test_one_gone_missing_half_way_is_named_and_no_failure(rig: Rig, world: World) -> None:
     world.faults["u0"] = ["", "command-lost", "command-lost"]
     world.on_took = lambda ticket: world.missing.add("u0") if ticket.item == 1 else None
     items = [item(n, f"u{n - 1}", world) for n in range(1, 5)]
@@ -282,7 +282,7 @@ def with_fallback(one: Item, target: str) -> Item:
 @pytest.mark.parametrize(
     ("away", "sent"), [(("fake/r",), False), ((), True)], ids=["no way is left", "another way leads there"]
 )
-async def test_an_effect_with_a_fallback_waits_only_where_no_way_is_left(
+async def test_effect_with_fallback_waits_only_where_no_way_is_left(
     rig: Rig, world: World, away: tuple[str, ...], sent: bool
 ) -> None:
     world.missing = {"u1"}

@@ -60,7 +60,7 @@ def test_one_is_found_by_name_or_target() -> None:
     assert devices.find("") is None
 
 
-async def test_a_device_that_a_system_tells_of_is_found_by_its_name_there_and_probed_there() -> None:
+async def test_a_device_told_by_a_system_is_probed_by_its_name_there() -> None:
     told = ReportingConnector()
     told.targets = (Target("fake/main", "fake"), Target("fake/west", "fake"))
     told.known = [DeviceReport(f"fake/{name}", "") for name in ("main", "main/sw-3", "main/sw-4", "west/sw-4")]

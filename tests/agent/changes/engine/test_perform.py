@@ -206,7 +206,7 @@ class Halves(Play):
 CYCLE = Effect(A, "power-cycle", {}, "k", Replay.IF_UNPROVEN, ProofKind.CHANGED, 5)
 
 
-async def test_an_effect_that_may_be_half_done_is_finished_before_it_is_judged() -> None:
+async def test_a_maybe_half_done_effect_is_finished_then_judged() -> None:
     away = UnreadableError("no", reason="unreachable")
     for doubt in (LostError("no reply", reason="timeout"), None):  # None: the send hangs until its time is over
         play = Halves([away], doubt, finishes=[away, away, AFTER])
@@ -217,7 +217,7 @@ async def test_an_effect_that_may_be_half_done_is_finished_before_it_is_judged()
     assert (outcome.verdict, outcome.reason, play.finished) == (V.NOT_APPLIED, "lost-crash", 1)
 
 
-async def test_an_effect_that_was_answered_or_not_sent_is_not_finished() -> None:
+async def test_an_effect_answered_or_not_sent_is_not_finished() -> None:
     for answer, told in ((Reply(True, "done", "seen"), "seen"), (NAK, "no such session")):
         play = Halves([AFTER if answer.accepted else BEFORE], answer)
         outcome, _ = await perform(play, ticket(CYCLE))
@@ -284,7 +284,7 @@ async def test_drift_shows_what_was_read() -> None:
 
 
 @pytest.mark.parametrize(("value", "verdict"), [(AFTER, V.APPLIED), (THIRD, V.DIVERGED)])
-async def test_drift_after_an_earlier_attempt_is_judged_by_what_it_reads(value: Value, verdict: V) -> None:
+async def test_drift_after_earlier_attempt_is_judged_by_what_it_reads(value: Value, verdict: V) -> None:
     """The first attempt may have come late: "drifted, nothing sent" would be a lie."""
     play = Play([value], DriftedError("drifted", observed={A: Seen(value, 5)}))
     assert (await perform(play, ticket(attempt=2)))[0].verdict is verdict
@@ -297,7 +297,7 @@ async def test_a_send_that_hangs_is_in_doubt() -> None:
     assert (outcome.verdict, outcome.reason, notes.doubts) == (V.NOT_APPLIED, "lost-timeout", ["timeout"])
 
 
-async def test_an_answer_that_comes_with_the_end_of_a_send_counts_and_is_read_back() -> None:
+async def test_an_answer_at_the_end_of_a_send_counts_and_is_read_back() -> None:
     class Late(Play):
         async def send(self, ticket: Ticket) -> Reply:
             with trio.CancelScope(shield=True):
@@ -370,7 +370,7 @@ async def test_an_effect_is_waited_for_no_longer_than_it_may_take() -> None:
     assert 5 <= trio.current_time() - started < 8
 
 
-async def test_an_effect_whose_proof_cannot_be_read_is_not_asked_for_faster_after_its_time() -> None:
+async def test_an_effect_with_unreadable_proof_is_not_asked_faster() -> None:
     """It may stay so for days, and each look is a request to the device."""
     unreadable = Play([UNREADABLE], OK)
     patience = replace(PATIENCE, reread_s=3600)

@@ -51,7 +51,7 @@ async def test_a_database_that_lost_commits_shows_as_diverged(
     rig.evidence.verify()
 
 
-async def test_a_hand_in_the_rows_shows_too_and_what_staff_added_beside_does(rig: Rig, world: World) -> None:
+async def test_hand_edits_show_and_so_do_rows_that_staff_added_beside(rig: Rig, world: World) -> None:
     plan_id = await soaking(rig, world)
 
     async def staff() -> None:

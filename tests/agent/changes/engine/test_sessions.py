@@ -109,7 +109,7 @@ async def test_a_session_that_is_kept_outlives_the_stop(autojump_clock: MockCloc
     assert caught.value.reason == "stopped"
 
 
-async def test_who_is_cancelled_while_it_is_opened_leaves_nothing_open(autojump_clock: MockClock) -> None:
+async def test_who_is_cancelled_while_opening_leaves_nothing_open(autojump_clock: MockClock) -> None:
     """Also at the very moment at which it is open: trio then leaves it with whoever is cancelled."""
     connector = CountingConnector()
     sessions = Sessions({"fake": connector})

@@ -125,7 +125,7 @@ async def test_large_rounds_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(seen) == wanted
 
 
-async def test_an_unreadable_target_is_told_to_all_and_the_next_round_reads_again() -> None:
+async def test_an_unreadable_target_is_told_to_all_and_read_again() -> None:
     inner = SlowSession()
     session = CoalescedSession(inner)
     inner.broken = True

@@ -141,7 +141,7 @@ async def test_a_refused_next_step_leaves_the_outcome_before_it(tmp_path: Path) 
     rig.close()
 
 
-async def test_an_outcome_is_durable_before_a_busy_target_is_waited_for(tmp_path: Path) -> None:
+async def test_outcome_is_durable_before_busy_target_is_waited_for(tmp_path: Path) -> None:
     rig, plan_id = await begun(tmp_path)
 
     def busy_from_now_on(ticket: Ticket) -> None:
@@ -157,7 +157,7 @@ async def test_an_outcome_is_durable_before_a_busy_target_is_waited_for(tmp_path
     rig.close()
 
 
-async def test_an_outcome_is_durable_when_the_agent_is_stopped_before_the_next_step(
+async def test_an_outcome_is_durable_if_stopped_before_the_next_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def hangs(session: FakeSession, effect: Effect, earlier: object) -> Mapping[Address, Seen]:
@@ -174,7 +174,7 @@ async def test_an_outcome_is_durable_when_the_agent_is_stopped_before_the_next_s
     rig.close()
 
 
-async def test_an_item_that_is_frozen_before_it_began_holds_no_address(tmp_path: Path) -> None:
+async def test_an_item_frozen_before_it_began_holds_no_address(tmp_path: Path) -> None:
     rig, plan_id = await begun(tmp_path)
     freeze = Freeze("1" * 32, "5" * 32, FreezeScope.ALL, "", "joseph", 0)
     await rig.store.run(stops.RecordFreeze(freeze, bytes(32), b"e", rig.recorder.record(None, {})))
@@ -184,7 +184,7 @@ async def test_an_item_that_is_frozen_before_it_began_holds_no_address(tmp_path:
     rig.close()
 
 
-async def test_addresses_are_held_from_the_first_about_to_to_the_last_move(tmp_path: Path) -> None:
+async def test_addresses_are_held_from_first_about_to_to_last_move(tmp_path: Path) -> None:
     rig, plan_id = await begun(tmp_path)
     seen: Counter[tuple[S, int]] = Counter()
 

@@ -59,7 +59,7 @@ async def test_nothing_is_sent_before_the_next_opening(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("rig", [Reach.ARRIVE], indirect=True)
-async def test_a_window_that_closes_before_the_device_calls_in_keeps_it_waiting(rig: Rig) -> None:
+async def test_a_window_closed_before_the_call_keeps_it_waiting(rig: Rig) -> None:
     """The window was open when the item began to wait; it is looked at again right before the send."""
     plan_id = await consumed(rig, 1)
     kept: list[object] = []
@@ -102,7 +102,7 @@ async def test_a_window_that_closes_in_the_middle_keeps_the_rest(rig: Rig) -> No
     assert rig.states(plan_id) == [S.APPLIED] * 3
 
 
-async def test_a_window_that_does_not_open_before_the_deadline_ends_it(rig: Rig) -> None:
+async def test_window_that_does_not_open_before_deadline_ends_it(rig: Rig) -> None:
     """Expired, nothing sent, and the reason is the window."""
     rig.send_window = lambda _: CLOSED
     plan_id = await consumed(rig, 1, run_for_s=60)
@@ -154,7 +154,7 @@ async def test_what_a_window_kept_out_goes_before_the_next_wave(rig: Rig) -> Non
 
 
 @pytest.mark.parametrize("rig", [Reach.ARRIVE], indirect=True)
-async def test_a_device_that_stays_away_once_its_window_is_open_is_why_it_expired(rig: Rig) -> None:
+async def test_a_device_away_in_its_window_is_why_it_expired(rig: Rig) -> None:
     rig.send_window = lambda _: CLOSED
     plan_id = await consumed(rig, 1, run_for_s=120)
 
@@ -169,7 +169,7 @@ async def test_a_device_that_stays_away_once_its_window_is_open_is_why_it_expire
 
 
 @pytest.mark.parametrize("rig", [Reach.ARRIVE], indirect=True)
-async def test_an_item_that_begins_to_wait_at_the_deadline_names_its_window(rig: Rig) -> None:
+async def test_item_that_begins_to_wait_at_deadline_names_its_window(rig: Rig) -> None:
     """Of those that began to wait before, each names the window; so does one whose turn comes only then."""
     rig.send_window = lambda _: CLOSED
     plan_id = await consumed(rig, 3, run_for_s=60, waves=[Wave(1, 1, 0), Wave(2, 3, 0)], on_failure=OnFailure.CONTINUE)

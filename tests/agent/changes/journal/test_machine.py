@@ -93,7 +93,7 @@ def test_what_stands_may_be_seen_to_read_otherwise_later() -> None:
     assert {old for old, e in TRANSITIONS if e is E.DIVERGE} == {S.RUNNING, S.UNKNOWN, *TOUCHED}
 
 
-def test_judging_again_moves_only_what_is_not_proven_and_ends_where_it_is() -> None:
+def test_judging_again_moves_only_what_is_not_proven() -> None:
     for state in LATER:
         assert next_state(state, E.PROVE) is S.APPLIED
         assert next_state(state, E.LEAVE) is state
@@ -265,7 +265,7 @@ def test_before_the_start_the_gate_alone_counts(gate: Gate) -> None:
     assert len({fold(gate, Counter([state])) for state in S}) == 1
 
 
-def test_every_change_state_is_a_fold_of_something_and_has_an_exit_code() -> None:
+def test_every_change_state_folds_something_and_has_an_exit() -> None:
     folded = {fold(gate, Counter()) for gate in Gate}
     folded |= {fold(Gate.CONSUMED, Counter([a, b])) for a in S for b in S}
     assert folded == set(C)

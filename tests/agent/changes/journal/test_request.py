@@ -66,7 +66,7 @@ def disconnect(settings: Mapping[str, str]) -> request.Ask:
     return request.Ask(Action.DISCONNECT, refs=("C-1",), settings=settings)
 
 
-def test_the_hours_of_a_disconnect_that_closes_rows_travel_in_the_intent() -> None:
+def test_hours_of_disconnect_that_closes_rows_travel_in_intent() -> None:
     asked = request.local(disconnect({"silent-h": "48"}), 1, {1: "maria"}, TRUST, AGENT, time.time())
     assert asked.intent.params == {"silent-h": "48"}
     assert request.silent_h_of(request.ask_of(asked.intent)) == 48

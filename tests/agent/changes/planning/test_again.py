@@ -89,7 +89,7 @@ async def test_a_plan_that_was_never_used_is_its_own_rest(office: Office, gate: 
     assert listed(office, row) == {"C-1/home": "planned", "C-2/home": "planned"}
 
 
-async def test_what_is_not_over_or_was_rejected_or_is_another_verb_is_refused(office: Office) -> None:
+async def test_what_is_not_over_or_was_rejected_is_refused(office: Office) -> None:
     old = await asked(office, Ask(Action.SUSPEND, ("C-1",)))
     with pytest.raises(RequestError, match="expected a change that is over and was not rejected, it is open"):
         await asked(office, Ask(Action.SUSPEND, change=old.short))

@@ -58,7 +58,7 @@ RELABEL = (
 )
 
 
-async def test_H2_a_login_moved_to_an_invented_debtor_waits_for_an_approval(agent: Agent) -> None:
+async def test_H2_login_moved_to_invented_debtor_waits_for_approval(agent: Agent) -> None:
     answer = await imported(agent, *RELABEL)
     assert (answer["added"], answer["changed_count"], answer["edits_count"]) == (0, 0, 2)
     assert {edit["ref"]: edit["fields"] for edit in answer["edits"]} == {
@@ -139,7 +139,7 @@ async def test_a_batch_says_whose_entries_changed(agent: Agent) -> None:
     assert "Amina" not in notes
 
 
-async def test_H2_a_name_that_the_requester_changed_blocks_the_item_until_another_asked(agent: Agent) -> None:
+async def test_H2_a_name_changed_by_the_requester_blocks_the_item(agent: Agent) -> None:
     await imported(agent, "C-1,Bad Payer,home,u0,fake,20M,,0,34.00,2025-10-03,,%(now)s")
     both = await agent.ask("suspend", "C-1", "C-2/home", reason="abuse")
     states = {i["service"]: (i["state"], i["reason"]) for i in both["items"]}

@@ -21,7 +21,7 @@ from tests.builders.world import FakeConnector, FakeMethod, World
 # --- a restore supersedes what would undo it, and nothing else ---
 
 
-async def test_a_restore_supersedes_only_suspensions_for_its_own_reason(agent: Agent) -> None:
+async def test_restore_supersedes_only_suspensions_for_its_own_reason(agent: Agent) -> None:
     abuse, debt = await agent.ask("suspend", "C-1", reason="abuse"), await agent.ask("suspend", "C-1")
     restore = await agent.ask("restore", "C-1")
     assert debt["id"] in item_of(restore)["display"]["why"]
@@ -32,7 +32,7 @@ async def test_a_restore_supersedes_only_suspensions_for_its_own_reason(agent: A
     assert await states(agent, abuse) == ["planned"]
 
 
-async def test_an_item_that_a_restore_cannot_enforce_supersedes_nothing(agent: Agent) -> None:
+async def test_item_that_restore_cannot_enforce_supersedes_nothing(agent: Agent) -> None:
     await done(agent, "suspend", "C-2/home", reason="request")
     unsent = await agent.ask("suspend", "C-1", reason="request")
     await bring(agent, b"C-1,Amina Hassan,home,u0,gone,20M,,0,,,,")  # no access mapping for it any more
@@ -44,7 +44,7 @@ async def test_an_item_that_a_restore_cannot_enforce_supersedes_nothing(agent: A
     assert await states(agent, unsent) == ["planned"]
 
 
-async def test_a_restore_supersedes_an_unsent_revert_that_would_suspend_again(agent: Agent) -> None:
+async def test_a_restore_supersedes_an_unsent_revert_to_suspension(agent: Agent) -> None:
     await done(agent, "suspend", "C-1")
     restored = await done(agent, "restore", "C-1")
     again = await agent.ask("revert", change=restored["id"])
@@ -103,7 +103,7 @@ async def test_a_revert_goes_on_where_one_device_is_away(tmp_path: Path, world: 
 # --- a revert that ends in a suspension is one ---
 
 
-async def test_to_suspend_again_by_revert_takes_a_second_person_and_the_debt(agent: Agent) -> None:
+async def test_suspending_again_by_revert_takes_two_people_and_a_debt(agent: Agent) -> None:
     suspended = await done(agent, "suspend", "C-1")
     assert (await agent.ask("revert", change=suspended["id"], alone=True))["class"] == "alone"
     restored = await done(agent, "restore", "C-1")
@@ -137,7 +137,7 @@ async def test_a_revert_suspends_nobody_whom_a_suspension_would_not(agent: Agent
     assert why in str(err)
 
 
-async def test_a_revert_that_rests_on_old_billing_data_suspends_nobody(agent: Agent) -> None:
+async def test_revert_that_rests_on_old_billing_data_suspends_nobody(agent: Agent) -> None:
     restored: list[Any] = []
     for reason in ("debt", "abuse"):
         await done(agent, "suspend", "C-1", reason=reason)

@@ -34,7 +34,7 @@ async def outcome_of(agent: Agent, change: Any) -> tuple[str, str]:
 # --- a suspension that somebody took away by hand ---
 
 
-async def test_a_recorded_reason_is_enforced_again_when_it_is_asked_for_once_more(agent: Agent, world: World) -> None:
+async def test_a_recorded_reason_is_enforced_again_when_asked_again(agent: Agent, world: World) -> None:
     await done(agent, "suspend", "C-1")
     by_hand(world, ACTIVE)
     again = await agent.ask("suspend", "C-1")
@@ -49,7 +49,7 @@ async def test_a_recorded_reason_is_enforced_again_when_it_is_asked_for_once_mor
     assert await suspended_for(agent, "C-1") == ["debt"]
 
 
-async def test_already_suspended_is_said_only_where_the_network_reads_so(agent: Agent, world: World) -> None:
+async def test_already_suspended_is_said_only_where_network_reads_so(agent: Agent, world: World) -> None:
     await done(agent, "suspend", "C-1")
     assert "already suspended for debt, and the network reads so" in str(await refused(agent.ask("suspend", "C-1")))
     world.dead.add("fake/d")
@@ -63,7 +63,7 @@ class Unasked(FakeMethod):
         return replace(super().network_state(service, seen), unasked=("bng-2",), sessions_by="accounting")
 
 
-async def test_already_is_not_proven_where_a_session_may_be_that_nobody_knows(tmp_path: Path, world: World) -> None:
+async def test_already_is_not_proven_where_an_unknown_session_may_be(tmp_path: Path, world: World) -> None:
     connector = FakeConnector(world)
     connector.access_methods = {"fake": Unasked()}
     async with agent_in(tmp_path, world, connector=connector) as agent:
@@ -88,7 +88,7 @@ async def test_a_second_reason_puts_a_removed_suspension_back(agent: Agent, worl
     assert await suspended_for(agent, "C-1") == ["abuse", "debt"]
 
 
-async def test_a_second_reason_is_recorded_alone_where_the_network_reads_as_wanted(agent: Agent, world: World) -> None:
+async def test_a_second_reason_is_recorded_alone_if_all_is_as_wanted(agent: Agent, world: World) -> None:
     await done(agent, "suspend", "C-1")
     world.writes.clear()
     second = await done(agent, "suspend", "C-1", reason="abuse")
@@ -96,7 +96,7 @@ async def test_a_second_reason_is_recorded_alone_where_the_network_reads_as_want
     assert world.writes == []
 
 
-async def test_what_changes_between_preview_and_apply_is_not_recorded_as_enforced(agent: Agent, world: World) -> None:
+async def test_a_change_after_the_preview_is_not_recorded_as_enforced(agent: Agent, world: World) -> None:
     """Staff remove the marker after the preview of an item that only records: it is stale, and so is its claim."""
     await done(agent, "suspend", "C-1")
     second = await agent.ask("suspend", "C-1", reason="abuse")
@@ -107,7 +107,7 @@ async def test_what_changes_between_preview_and_apply_is_not_recorded_as_enforce
     assert await suspended_for(agent, "C-1") == ["debt"]
 
 
-async def test_a_target_that_went_away_leaves_a_reason_unrecorded_until_it_is_back(agent: Agent, world: World) -> None:
+async def test_an_absent_target_leaves_a_reason_unrecorded_until_back(agent: Agent, world: World) -> None:
     await done(agent, "suspend", "C-1")
     second = await agent.ask("suspend", "C-1", reason="abuse")
     world.dead.add("fake/d")
@@ -153,7 +153,7 @@ async def test_a_revert_of_a_second_reason_enforces_the_first_again(agent: Agent
     assert await suspended_for(agent, "C-1") == ["debt"]
 
 
-async def test_a_tariff_that_somebody_changed_by_hand_is_written_again(agent: Agent, world: World) -> None:
+async def test_tariff_that_somebody_changed_by_hand_is_written_again(agent: Agent, world: World) -> None:
     assert "already on 20M" in str(await refused(agent.ask("set-plan", "C-1", tariff="20M")))
     by_hand(world, {"plan": "50M"})
     again = await agent.ask("set-plan", "C-1", tariff="20M")
@@ -188,7 +188,7 @@ async def test_a_suspension_lets_nobody_in_whom_staff_disabled(tmp_path: Path, w
         assert (world.values[world.user("u0")], await suspended_for(agent, "C-1")) == (disabled, [])
 
 
-async def test_a_login_that_staff_disable_after_the_preview_is_not_let_in(agent: Agent, world: World) -> None:
+async def test_login_that_staff_disable_after_preview_is_not_let_in(agent: Agent, world: World) -> None:
     suspend = await agent.ask("suspend", "C-1")
     by_hand(world, {"plan": "20M", "rejected": "disabled by staff"})
     await agent.approve(suspend, "joseph")
@@ -212,7 +212,7 @@ class Grouped(FakeMethod):
         return replace(super().plan(wanted, service, seen), rests_on=(GROUP,))
 
 
-async def test_a_group_that_changes_between_preview_and_apply_stops_the_item(tmp_path: Path, world: World) -> None:
+async def test_a_group_changed_after_the_preview_stops_the_item(tmp_path: Path, world: World) -> None:
     connector = FakeConnector(world)
     connector.access_methods = {"fake": Grouped()}
     world.values[GROUP] = {"reply": "20M"}
@@ -241,7 +241,7 @@ async def test_a_batch_says_how_many_logins_are_rejected_today(tmp_path: Path, w
         assert "1 rejected today by what is not the agent's: C-1/home" in head["display"]["notes"]
 
 
-async def test_a_restore_of_a_login_that_staff_reject_is_not_called_as_wanted(agent: Agent, world: World) -> None:
+async def test_a_restore_of_a_rejected_login_is_not_as_wanted(agent: Agent, world: World) -> None:
     by_hand(world, {**ACTIVE, "rejected": "disabled by staff"})
     told = str(await refused(agent.ask("restore", "C-1")))
     assert "nothing of this agent's holds it back; the login is rejected today: disabled by staff" in told

@@ -53,7 +53,7 @@ def test_one_router_is_asked_for_at_a_time(wrong: Ask) -> None:
     ("settings", "told"),
     [({}, ""), ({"garden": "198.51.100.80", "resolvers": "198.51.100.53"}, "; --garden and --resolver would add to")],
 )
-def test_of_a_ready_router_it_is_said_what_was_asked_for_in_vain(settings: dict[str, str], told: str) -> None:
+def test_of_ready_router_it_is_said_what_was_asked_for_in_vain(settings: dict[str, str], told: str) -> None:
     said = _ready_text(terms_of(ask(**settings)))
     assert said.startswith(
         f"nothing is missing: it has the profile, lists and rules that its access methods need{told}"

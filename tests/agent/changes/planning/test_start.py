@@ -55,7 +55,7 @@ sizes = st.integers(1, 20)
 
 
 @given(st.lists(st.tuples(st.integers(-3599, 0), sizes), max_size=8), st.lists(sizes, max_size=8), st.integers(20, 40))
-def test_turns_never_break_the_budget_and_are_as_early_as_can_be(
+def test_turns_never_break_budget_and_are_as_early_as_can_be(
     used: list[tuple[int, int]], queue: list[int], most: int
 ) -> None:
     kept: list[tuple[float, int]] = []  # uses that a budget of `most` allowed
@@ -76,7 +76,7 @@ def test_turns_never_break_the_budget_and_are_as_early_as_can_be(
 # --- windows and deadlines ---
 
 
-def test_outside_of_its_window_it_is_refused_with_the_time_from_which_it_could_be() -> None:
+def test_outside_its_window_it_is_refused_with_the_next_time() -> None:
     with pytest.raises(RequestError) as refused:
         start_times(BATCH, local(1, 20, 59), TTL_S, local(1, 20, 59), NAIROBI)
     assert refused.value.refused
@@ -102,7 +102,7 @@ def test_a_restore_after_payment_starts_at_any_hour() -> None:
     assert start_times(RESTORE, local(6, 20, 59), TTL_S, local(6, 20, 59), NAIROBI).first_s == local(6, 20, 59)
 
 
-def test_a_turn_extends_the_deadline_and_no_further_than_approvals_count() -> None:
+def test_a_turn_extends_the_deadline_within_the_approvals() -> None:
     made = local(1, 20)
     start = start_times(RESTORE, made, TTL_S, made + 3600, NAIROBI)
     assert (start.first_s, start.by * 60) == (made + 3600, made + 3600 + TTL_S)

@@ -209,7 +209,7 @@ async def test_again_under_another_ref_has_no_second_effect(office: Office) -> N
     assert office.leaves(LeafKind.APPROVAL) == 1
 
 
-async def test_an_intent_id_is_answered_once_whatever_stands_beside_it(office: Office) -> None:
+async def test_intent_id_is_answered_once_whatever_stands_beside_it(office: Office) -> None:
     await office.receive("intent", office.sealed(office.intent("C-1", intent_id="7" * 32)))
     await office.receive("intent", office.sealed(office.intent("C-2/shop", intent_id="7" * 32)))
     assert [r[2] for r in office.results()] == ["", "not-taken"]
@@ -483,9 +483,7 @@ async def test_an_intent_that_waits_for_a_device_holds_up_no_other(office: Offic
         ("void", "void"),
     ],
 )
-async def test_an_approval_that_comes_too_late_is_told_what_became_of_the_plan(
-    office: Office, gate: str, reason: str
-) -> None:
+async def test_a_late_approval_is_told_what_became_of_the_plan(office: Office, gate: str, reason: str) -> None:
     await office.plan()
     office.store._con.execute("UPDATE plan SET gate = ?", (gate,))
     await office.all_sent()
@@ -493,7 +491,7 @@ async def test_an_approval_that_comes_too_late_is_told_what_became_of_the_plan(
     assert office.results() == [("approval", "refused", reason)]
 
 
-async def test_a_control_plane_that_may_not_know_them_is_told_of_open_plans(office: Office) -> None:
+async def test_an_ignorant_control_plane_is_told_of_open_plans(office: Office) -> None:
     await office.plan("C-1")
     office.store._con.execute("UPDATE plan SET gate = 'consumed'")
     waits = await office.plan("C-2/shop")
@@ -537,7 +535,7 @@ async def test_a_refused_intent_is_not_taken_in_a_better_hour(office: Office) ->
     assert office.results()[-1] == ("intent", ACCEPTED, "")
 
 
-async def test_an_intent_may_come_again_where_a_target_could_not_be_read(tmp_path: Path) -> None:
+async def test_intent_may_come_again_where_target_could_not_be_read(tmp_path: Path) -> None:
     desk = Desk()
     async with office_in(tmp_path, desk) as office:
         signed = office.sealed(office.intent("C-1"))
@@ -548,14 +546,14 @@ async def test_an_intent_may_come_again_where_a_target_could_not_be_read(tmp_pat
         assert [reason for _, _, reason in office.results()] == ["not-taken", ""]
 
 
-async def test_refused_intents_are_forgotten_once_they_are_out_of_date(office: Office) -> None:
+async def test_refused_intents_are_forgotten_once_out_of_date(office: Office) -> None:
     await office.store.run(commands.RefuseIntent(b"old" * 5 + b"!", 1))
     await office.receive("intent", office.sealed(office.intent("C-9")))
     (kept,) = office.store.query("SELECT * FROM refused_intent")
     assert kept["until_s"] > 1
 
 
-async def test_a_replayed_intent_does_not_try_its_standing_authority_again(office: Office) -> None:
+async def test_a_replayed_intent_tries_no_standing_authority_again(office: Office) -> None:
     await office.receive("standing", office.people.standing())
     body = office.sealed(office.intent("C-5", who="billing", key=office.desk.billing, verb=Action.RESTORE))
     await office.receive("intent", body)
@@ -613,7 +611,7 @@ async def test_a_person_holds_so_many_freezes(office: Office) -> None:
     assert office.leaves(LeafKind.UNFREEZE) == 1
 
 
-async def test_an_approval_under_a_forked_older_trust_version_does_not_count(office: Office) -> None:
+async def test_an_approval_under_a_forked_trust_version_is_none(office: Office) -> None:
     await office.plan()
     await office.receive("trust", next_trust(office))
     forked = SeenHeads(1, "ab" * 32)
@@ -642,7 +640,7 @@ async def test_a_rejection_is_heard_whatever_was_refused_before(office: Office) 
     assert (office.results()[-1][1], office.gate()) == (ACCEPTED, "rejected")
 
 
-async def test_what_a_colleague_replays_from_the_board_silences_no_approval(office: Office) -> None:
+async def test_what_colleague_replays_from_board_silences_no_approval(office: Office) -> None:
     await office.plan()
     old = office.people.standing(("joseph", "lena"), starts_in_min=-1000, minutes=100)
     for _ in range(REFUSED_PER_HOUR + 2):

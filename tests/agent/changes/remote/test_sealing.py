@@ -134,7 +134,7 @@ async def test_posted_once_and_again_when_trust_or_enrolment_change(office: Offi
     assert office.leaves() == 3
 
 
-async def test_the_next_key_comes_a_day_before_and_the_old_one_goes_a_day_after(office: Office) -> None:
+async def test_next_key_comes_day_before_and_old_one_goes_day_after(office: Office) -> None:
     await office.install()
     await office.rig.store.run(JoinCloud(ENROLMENT))
     await office.sealing.refresh()

@@ -209,7 +209,7 @@ def test_a_cpe_may_ask_before_it_answers() -> None:
 
 
 @pytest.mark.parametrize("dirty", [b"Zugriff verweigert: Ger\xe4t", b"cut \xe6\x88", b"a\x01b", b"A & B"])
-def test_a_transfer_whose_fault_has_a_dirty_text_is_known_to_have_failed(dirty: bytes) -> None:
+def test_a_transfer_with_a_dirty_fault_text_has_failed(dirty: bytes) -> None:
     """The code counts; a text that cannot be decoded must not leave the ACS to wait for hours."""
     t = Talk().informed()
     failed = m.TransferComplete("k", TransferFault(9010, "DIRT"), "2026-11-24T22:49:33Z", "2026-11-24T22:49:40Z")
@@ -331,7 +331,7 @@ def test_an_answer_without_our_id_counts_by_its_place(identity: str | None, echo
     assert t.post(NAMES, identity) == (Answered(GET, NAMES, echoed),)
 
 
-def test_an_answer_with_the_id_of_another_request_does_not_count() -> None:
+def test_answer_with_id_of_another_request_does_not_count() -> None:
     t = Talk().informed(GET, GET)
     t.post(NAMES, "s1-1")
     late = m.GetParameterNamesResponse(())
@@ -403,7 +403,7 @@ def test_after_a_timeout_no_request_is_given_again() -> None:
 # --- what has no place ------------------------------------------------------------------------------------------------
 
 
-def test_the_floor_in_place_of_an_answer_leaves_the_request_unknown() -> None:
+def test_floor_in_place_of_answer_leaves_request_unknown() -> None:
     t = Talk().informed(GET, REBOOT, GET)
     t.post(NAMES, "s1-1")
     assert t.raw(b"") == (Ended(EndReason.UNEXPECTED, REBOOT, (GET,)),)
@@ -459,7 +459,7 @@ def test_a_request_that_only_an_acs_makes() -> None:
 # --- what cannot be read ----------------------------------------------------------------------------------------------
 
 
-def test_requests_that_cannot_be_read_are_refused_and_then_it_ends() -> None:
+def test_unreadable_requests_are_refused_and_then_it_ends() -> None:
     t = Talk()
     (misread,) = t.raw(b"<html>")
     assert isinstance(misread, Misread)
@@ -488,7 +488,7 @@ def test_an_unknown_method_is_not_supported() -> None:
     assert (t.said().id, t.said().message) == ("c9", m.Fault(8000, "no method of an ACS"))
 
 
-def test_wrong_arguments_are_told_with_their_place_and_not_their_value() -> None:
+def test_wrong_arguments_are_told_by_place_not_by_value() -> None:
     t = Talk().informed()
     body = t.say(DONE, Header("c9")).replace(b"<FaultCode>0", b"<FaultCode>s3cret-canary")
     (misread,) = t.raw(body)
@@ -501,7 +501,7 @@ def test_wrong_arguments_are_told_with_their_place_and_not_their_value() -> None
     assert b"canary" not in t.reply.body
 
 
-def test_a_header_that_is_not_understood_is_refused_in_soaps_words() -> None:
+def test_a_header_not_understood_is_refused_in_soaps_words() -> None:
     t = Talk().informed()
     body = t.say(DONE).replace(b"<soapenv:Header>", b'<soapenv:Header><Own soapenv:mustUnderstand="1"/>')
     (misread,) = t.raw(body)
@@ -511,7 +511,7 @@ def test_a_header_that_is_not_understood_is_refused_in_soaps_words() -> None:
 
 
 @pytest.mark.parametrize("old", [b"<ParameterList", b"soapenv:Envelope", b"</soapenv:Body>"])
-def test_an_answer_that_cannot_be_read_leaves_the_request_unknown(old: bytes) -> None:
+def test_answer_that_cannot_be_read_leaves_request_unknown(old: bytes) -> None:
     t = Talk().informed(GET, REBOOT)
     (ended,) = t.raw(t.say(NAMES, Header("s1-1")).replace(old, b"<x"))
     assert isinstance(ended, Ended)

@@ -28,7 +28,7 @@ def test_who_came_just_now_is_left_in_peace_by_its_network() -> None:
     assert guests.enter("a2", "a", 2) == (True, "a1")
 
 
-def test_when_all_is_full_the_network_with_most_makes_room_and_gets_no_more() -> None:
+def test_the_fullest_network_makes_room_and_gets_no_more() -> None:
     guests: Guests[str] = Guests(4, 3, patience_s=2)
     for number in range(3):
         guests.enter(f"a{number}", "a", number)
@@ -129,7 +129,7 @@ def test_peers_without_number_are_forgotten_from_the_oldest_on(monkeypatch: pyte
 # --- regulars ---------------------------------------------------------------------------------------------------------
 
 
-def test_of_networks_that_accepted_cpe_called_from_those_that_did_last_are_remembered() -> None:
+def test_the_last_networks_of_accepted_cpe_are_remembered() -> None:
     regulars = Regulars(2)
     for network in ("a", "b", "a", "c"):
         regulars.add(network)

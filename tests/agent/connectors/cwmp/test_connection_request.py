@@ -124,7 +124,7 @@ def test_another_public_address_is_elsewhere() -> None:
     assert got.detail == "its URL leads to 8.8.8.8, it called from 203.0.113.7; no allowed network has that address"
 
 
-def test_without_knowing_where_it_called_from_only_allowed_networks_are_asked() -> None:
+def test_with_no_known_caller_only_allowed_networks_are_asked() -> None:
     reach = RequestReach(None, REACH.allowed)
     assert target("http://10.20.0.1/", reach).port == 80
     for host in ("203.0.113.7", "192.168.1.5"):
@@ -164,7 +164,7 @@ def test_urls_that_lead_elsewhere_or_nowhere_are_not_asked(url: str) -> None:
         "HTTP://203.0.113.7:22/", "http://203.0.113.7/%0d%0aX:y",
     ],
 )  # fmt: skip
-def test_urls_with_another_address_in_them_lead_to_where_it_called_from(url: str) -> None:
+def test_urls_with_another_address_lead_to_where_it_called_from(url: str) -> None:
     got = target(url, RequestReach(CALLED_FROM))
     assert got.address == CALLED_FROM
     assert "\r" not in got.resource
@@ -356,7 +356,7 @@ def test_udp_is_for_those_that_http_does_not_reach() -> None:
 
 
 @pytest.mark.parametrize("place", ["198.51.100.9", "192.168.1.1", "0.0.0.0", "224.0.0.1", "2001:db9::1"])
-def test_a_datagram_goes_nowhere_else_than_where_the_cpe_called_from(place: str) -> None:
+def test_datagram_goes_nowhere_else_than_where_cpe_called_from(place: str) -> None:
     """The source of a binding request can be forged by whoever knows the CPE's password."""
     got = way(refused("http://192.168.1.5/"), UdpTarget(ipaddress.ip_address(place), 40001), REACH)
     assert isinstance(got, RequestResult)
@@ -380,7 +380,7 @@ def test_pauses_grow_to_an_hour_and_stay_there() -> None:
     assert schedule.attempts == 8
 
 
-def test_jitter_shortens_a_pause_and_a_cpe_that_took_it_has_its_time_to_call_in() -> None:
+def test_jitter_shortens_the_pause_and_leaves_time_to_call_in() -> None:
     away, taken, sent = (
         RequestResult(o, "") for o in (RequestOutcome.UNREACHABLE, RequestOutcome.ACCEPTED, RequestOutcome.SENT)
     )

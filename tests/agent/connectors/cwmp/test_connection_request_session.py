@@ -171,7 +171,7 @@ async def test_digest(algorithm: str, qop: str | None) -> None:
     ],
     ids=["closes", "closes without a word", "large body", "204", "body"],
 )
-async def test_a_connection_that_ends_after_the_challenge_is_opened_once_more(cpe: Cpe) -> None:
+async def test_a_connection_ended_after_the_challenge_is_opened_again(cpe: Cpe) -> None:
     got = await request_connection(cpe)
     assert (got.outcome, got.status) == (RequestOutcome.ACCEPTED, cpe.status)
     ends = not cpe.keep or cpe.silent_end or len(cpe.body) > 1000
@@ -437,7 +437,7 @@ async def stun(
 REQUEST = b"\0\1\0\x24" + bytes(range(16)) + b"\xc0\1\0\x14dslforum.org/TR-111 " + b"\0\6\0\x05cpe-1\0\0\0"
 
 
-async def test_a_cpe_behind_nat_binds_and_is_woken_through_its_binding() -> None:
+async def test_cpe_behind_nat_binds_and_is_woken_through_its_binding() -> None:
     with trio.fail_after(60):
         async with stun() as (server, bindings):
             with trio.socket.socket(type=trio.socket.SOCK_DGRAM) as cpe:

@@ -40,7 +40,7 @@ def evidence(rig: AcsRig, workflow: str) -> list[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("missing", [0, 3, 7])
-async def test_one_parameter_of_many_that_is_not_there_is_found_by_halves(rig: AcsRig, missing: int) -> None:
+async def test_one_missing_parameter_of_many_is_found_by_halves(rig: AcsRig, missing: int) -> None:
     names = [f"Device.WiFi.SSID.{n}.{leaf}" for n in (1, 2) for leaf in ("SSID", "Enable", "BSSID", "Name")]
     names[missing] = "Device.WiFi.SSID.1.NoSuch"
     where = [rig.at(name.removeprefix("Device.")) for name in names]
@@ -142,7 +142,7 @@ async def test_addresses_of_others_cannot_be_read(rig: AcsRig) -> None:
             await rig.line.send(ticket((Transition(bad, Seen(ABSENT, 0), text("x")),)))
 
 
-async def test_a_cpe_that_was_forgotten_is_not_read_and_not_told_anything(rig: AcsRig) -> None:
+async def test_a_cpe_forgotten_is_not_read_and_not_told_anything(rig: AcsRig) -> None:
     writes = await changes(rig, {SSID: text("x")})
     await rig.book.decide(rig.name(), None, forget=True)
     with pytest.raises(UnreadableError) as caught:
@@ -264,7 +264,7 @@ async def test_a_text_that_is_not_of_its_type_is_not_sent(rig: AcsRig) -> None:
     assert rig.cpe.executed("SetParameterValues") == []
 
 
-async def test_an_ok_without_effect_reads_back_otherwise_and_is_no_evidence_that_it_works(tmp_path: Path) -> None:
+async def test_an_ok_without_effect_is_no_evidence_that_it_works(tmp_path: Path) -> None:
     async with acs_rig(tmp_path, quirks=Quirks(writes_ignored=("Device.WiFi.",))) as rig:
         assert (await rig.line.send(ticket(await changes(rig, {SSID: text("Amina")})))).accepted
         assert await reads(rig, SSID) == text("home")
@@ -316,7 +316,7 @@ async def test_a_lost_answer_is_lost_and_reads_what_became_of_it(tmp_path: Path)
             await rig.line.send(ticket(writes, attempt=2))
 
 
-async def test_a_session_that_ends_between_reading_and_setting_sent_nothing(rig: AcsRig) -> None:
+async def test_a_session_ended_between_read_and_set_sent_nothing(rig: AcsRig) -> None:
     writes = await changes(rig, {SSID: text("Amina")})
     live = rig.line.live
     assert live is not None
@@ -386,7 +386,7 @@ async def test_a_secret_nobody_set_reads_empty(rig: AcsRig) -> None:
     assert await reads(rig, KEY) == text("")
 
 
-async def test_a_secret_whose_answer_was_lost_is_proven_by_its_parameter_key(tmp_path: Path) -> None:
+async def test_a_secret_with_a_lost_answer_is_proven_by_parameter_key(tmp_path: Path) -> None:
     async with acs_rig(tmp_path, quirks=Quirks(loses_answer_on=("SetParameterValues",))) as rig:
         writes = await keyed(rig)
         rig.cpe.device.add_event("2 PERIODIC")
@@ -426,7 +426,7 @@ async def test_a_secret_that_is_no_longer_kept_is_not_sent(rig: AcsRig) -> None:
     assert caught.value.reason == "secret-gone"
 
 
-async def test_a_secret_is_not_sent_to_a_cpe_that_is_not_accepted_for_it_any_more(rig: AcsRig) -> None:
+async def test_secret_is_not_sent_to_cpe_not_accepted_for_it_any_more(rig: AcsRig) -> None:
     """Its acceptance ended after the "about to", which is durable before a CPE is read once more."""
     writes = await keyed(rig)
     await rig.book.decide(rig.name(), Acceptance.QUARANTINED)
@@ -437,7 +437,7 @@ async def test_a_secret_is_not_sent_to_a_cpe_that_is_not_accepted_for_it_any_mor
     assert rig.book.cpes.pending(rig.name()) == []
 
 
-async def test_a_secret_that_was_never_known_is_not_made_empty_by_taking_back(rig: AcsRig) -> None:
+async def test_a_never_known_secret_is_not_emptied_by_taking_back(rig: AcsRig) -> None:
     """The inverse of a first key is "what it was", which nobody knows: not a network without a key."""
     await rig.keep({"new": NEW})
     writes = await changes(rig, {KEY: text(""), SSID: text("back")})
@@ -474,7 +474,7 @@ async def test_secrets_are_in_no_text(tmp_path: Path, caplog: pytest.LogCaptureF
 # --- the breaker ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_cpe_that_boots_after_each_read_of_a_path_is_not_asked_again(tmp_path: Path) -> None:
+async def test_a_cpe_that_boots_after_each_read_is_not_asked_again(tmp_path: Path) -> None:
     quirks = Quirks(reboots_on=("GetParameterValues:Device.Hosts.",))
     async with acs_rig(tmp_path, quirks=quirks) as rig:
         for boots in (2, 3):
@@ -557,7 +557,7 @@ async def test_a_model_that_is_not_read_by_path_is_read_by_its_names(
 # --- small things -----------------------------------------------------------------------------------------------------
 
 
-def test_requests_are_the_same_to_the_breaker_by_what_they_are_for() -> None:
+def test_requests_are_same_to_breaker_by_what_they_are_for() -> None:
     def value(name: str) -> ParameterValue:
         return ParameterValue(name, Typed("x", "string"))
 
@@ -582,7 +582,7 @@ def test_requests_are_the_same_to_the_breaker_by_what_they_are_for() -> None:
     ]  # fmt: skip
 
 
-def test_a_steps_key_fits_and_tells_attempts_and_directions_apart() -> None:
+def test_steps_key_fits_and_tells_attempts_and_directions_apart() -> None:
     first = ticket(())
     keys = {
         step_key(first),

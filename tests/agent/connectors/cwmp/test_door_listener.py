@@ -66,7 +66,7 @@ async def heard(stream: trio.SocketStream) -> bytes:
     return got
 
 
-async def test_who_is_not_let_in_is_closed_without_a_task_and_without_a_word() -> None:
+async def test_who_is_not_let_in_is_closed_without_a_task_or_word() -> None:
     async with door(lambda address: address == "127.0.0.9") as at:
         assert await heard(await at.dial("127.0.0.2")) == b""
         assert await heard(await at.dial("127.0.0.9")) == b"hello"
@@ -74,7 +74,7 @@ async def test_who_is_not_let_in_is_closed_without_a_task_and_without_a_word() -
         assert at.served == ["127.0.0.9"]
 
 
-async def test_all_that_wait_are_taken_however_many_and_others_have_their_turn(
+async def test_all_that_wait_are_taken_and_others_have_their_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(limits, "ARRIVALS_AT_ONCE", 4)
@@ -111,7 +111,7 @@ class Bad(socket.socket):
         return super().accept()
 
 
-async def test_a_connection_that_is_gone_and_a_full_table_of_files_end_nothing(
+async def test_a_gone_connection_and_a_full_file_table_end_nothing(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     errors = (errno.ECONNABORTED, errno.EPROTO, errno.EMFILE)

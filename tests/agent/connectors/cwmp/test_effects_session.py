@@ -101,7 +101,7 @@ async def test_a_factory_reset_that_was_not_sent_opens_no_door(rig: AcsRig) -> N
     assert window(rig) == 0
 
 
-async def test_a_factory_reset_whose_answer_was_lost_may_have_been_done(tmp_path: Path) -> None:
+async def test_factory_reset_whose_answer_was_lost_may_have_been_done(tmp_path: Path) -> None:
     async with acs_rig(tmp_path, quirks=Quirks(loses_answer_on=("FactoryReset",))) as rig:
         with pytest.raises(LostError):
             await send(rig, effect(rig, "factory-reset", "@resets"))
@@ -128,7 +128,7 @@ def upgrade(rig: AcsRig, args: Mapping[str, str]) -> Effect:
     return effect(rig, "firmware", "@firmware", args, key="fw-key")
 
 
-async def test_firmware_is_done_when_its_version_reads_back_after_the_boot(tmp_path: Path) -> None:
+async def test_firmware_is_done_when_its_version_reads_back(tmp_path: Path) -> None:
     async with acs_rig(tmp_path, files=tmp_path) as rig:
         args = image(tmp_path, firmware("2.0", 200_000))
         reply, bound = await send(rig, upgrade(rig, args))
@@ -144,7 +144,7 @@ async def test_firmware_is_done_when_its_version_reads_back_after_the_boot(tmp_p
         assert told == Reply(True, "transferred", "TransferComplete without a fault")
 
 
-async def test_firmware_that_fails_silently_says_success_and_proves_nothing(tmp_path: Path) -> None:
+async def test_firmware_that_fails_silently_proves_nothing(tmp_path: Path) -> None:
     async with acs_rig(tmp_path, files=tmp_path, quirks=Quirks(firmware="silent")) as rig:
         do = upgrade(rig, image(tmp_path, firmware("2.0")))
         await send(rig, do)
@@ -181,7 +181,7 @@ async def test_a_fault_in_transfer_complete_ends_the_waiting(tmp_path: Path) -> 
         assert rig.line.late_result(ticket(do)) is None
 
 
-async def test_a_file_that_is_another_since_the_preview_is_not_offered(tmp_path: Path) -> None:
+async def test_file_that_is_another_since_preview_is_not_offered(tmp_path: Path) -> None:
     async with acs_rig(tmp_path, files=tmp_path) as rig:
         args = image(tmp_path, firmware("2.0"))
         image(tmp_path, firmware("3.0"))
@@ -213,7 +213,7 @@ async def ran(rig: AcsRig, do: Effect) -> tuple[Value, Mapping[Address, Seen]]:
     return await reads(rig, f"@run:{PING}"), bound
 
 
-async def test_a_test_is_over_under_the_key_of_its_run_and_its_results_are_kept(rig: AcsRig) -> None:
+async def test_a_test_is_over_under_its_runs_key_and_results_are_kept(rig: AcsRig) -> None:
     await rig.line.below(await rig.line.wait(), PING)
     assert await reads(rig, f"@run:{PING}") == {"key": "", "over": "no"}
     now, bound = await ran(rig, ping(rig))

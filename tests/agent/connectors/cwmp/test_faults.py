@@ -24,7 +24,7 @@ def test_the_cpes_own_text_is_clipped_and_made_safe() -> None:
     assert fault_text(Fault(None, "why not")) == "a SOAP fault why not"
 
 
-def test_of_a_refused_setting_only_codes_and_what_was_asked_for_are_told() -> None:
+def test_a_refused_setting_tells_only_codes_and_what_was_asked() -> None:
     secret = "correct horse battery"
     fault = Fault(
         9801, f"bad value {secret}", (ParameterFault(KEY, 9801, secret), ParameterFault(secret, 9005, secret))

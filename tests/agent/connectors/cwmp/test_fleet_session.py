@@ -410,7 +410,7 @@ async def test_a_boot_whose_first_inform_did_not_come_counts() -> None:
         assert [row[2] for row in at.book.breakers[NAME]] == [1]
 
 
-async def test_a_boot_counts_whose_first_inform_did_not_come_after_another_that_was_told() -> None:
+async def test_a_boot_counts_though_its_first_inform_came_late() -> None:
     async with running(Book(ACCEPTED), Worker(wants=False)) as at:
         talk = await at.calls(message=inform("1 BOOT"))
         await talk.post()
@@ -483,7 +483,7 @@ async def test_a_cpe_that_is_waited_for_is_called_at_once() -> None:
         assert at.fleet.last_request(NAME) is None
 
 
-async def test_it_is_called_again_with_pauses_that_grow_until_nobody_waits() -> None:
+async def test_it_is_called_with_growing_pauses_until_nobody_waits() -> None:
     bell = Bell(status=503)
     async with ringing(bell) as at:
         with at.fleet.waited_for(target_id(NAME)):
@@ -507,7 +507,7 @@ async def test_a_cpe_that_took_it_has_time_to_call_in() -> None:
         assert bell.at[1] - bell.at[0] >= limits.CALL_IN_S
 
 
-async def test_a_cpe_that_came_and_is_waited_for_still_is_not_called_again_at_once() -> None:
+async def test_a_cpe_that_came_is_not_called_again_at_once() -> None:
     bell = Bell()
     async with ringing(bell) as at:
         at.worker.done()
@@ -615,7 +615,7 @@ async def test_ways_that_are_none() -> None:
 
 
 @pytest.mark.parametrize("own_address", [True, False])
-async def test_d10_a_cpe_that_another_stun_server_told_its_place_is_called_there(own_address: bool) -> None:
+async def test_d10_a_cpe_is_called_where_another_stun_told_it(own_address: bool) -> None:
     """Where it says it hears UDP, if that is where it called from; nobody else is sent anything."""
     with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as house:
         await house.bind(("127.0.0.1", 0))

@@ -399,7 +399,7 @@ async def test_who_is_not_in_a_session_may_send_little(at: Site) -> None:
             assert answer.status == 413
 
 
-async def test_who_still_sends_what_is_too_much_reads_why_it_was_refused(at: Site) -> None:
+async def test_who_still_sends_too_much_reads_why_it_was_refused(at: Site) -> None:
     cpe = await at.connect()
     await cpe.send(b"POST /acs HTTP/1.1\r\nHost: acs\r\nContent-Length: %d\r\n\r\n" % (1 << 20))
     await cpe.send(bytes(limits.STRANGER_BODY_BYTES + 1))
@@ -563,7 +563,7 @@ async def test_more_sessions_than_there_may_be_are_told_to_come_again() -> None:
         assert (await (await at.connect()).log_in()).status == 200
 
 
-async def test_those_who_come_in_the_same_moment_are_no_more_than_there_may_be() -> None:
+async def test_those_of_the_same_moment_are_no_more_than_allowed() -> None:
     """Each is read before its session begins, and others begin meanwhile."""
     async with acs(Desk(holds=True), sessions=4) as at:
         at.acs._turns._most = 0.5  # a pass of the loop has room for one piece of work: they are read side by side
@@ -735,7 +735,7 @@ async def test_who_hangs_up_while_we_hold_the_floor_is_missed_at_once() -> None:
             await at.desk.call.ask(GET)
 
 
-async def test_what_is_sent_while_we_hold_the_floor_is_read_afterwards() -> None:
+async def test_what_is_sent_while_we_hold_floor_is_read_afterwards() -> None:
     async with acs(Desk(holds=True)) as at:
         cpe = await at.connect()
         await cpe.log_in()
@@ -984,7 +984,7 @@ async def test_a_certificate_is_enough_where_no_user_is_configured(tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["model of the year", "02AC5F-Box-S2"])
-async def test_a_certificate_that_does_not_name_the_cpe_leaves_it_its_password(
+async def test_a_certificate_of_another_name_leaves_the_password(
     name: str, tmp_path: Path, server: tuple[Path, Path]
 ) -> None:
     own = written(tmp_path, "cpe", make_certificate(name))
@@ -1006,16 +1006,14 @@ async def test_a_certificate_is_not_enough_where_a_user_is_configured(
         assert at.desk.informs == []
 
 
-async def test_without_a_user_and_without_a_certificate_nobody_comes_in(server: tuple[Path, Path]) -> None:
+async def test_without_user_and_without_certificate_nobody_comes_in(server: tuple[Path, Path]) -> None:
     async with acs(certificate=server[0], key=server[1], user="", secret="") as at:
         cpe = await secured(at, trusting(server[0]))
         assert (await cpe.post(INFORM)).status == 401
         assert at.desk.informs == []
 
 
-async def test_without_a_certificate_of_that_authority_nobody_comes_in(
-    tmp_path: Path, server: tuple[Path, Path]
-) -> None:
+async def test_without_certificate_of_that_authority_nobody_comes_in(tmp_path: Path, server: tuple[Path, Path]) -> None:
     authority = written(tmp_path, "ca", make_certificate("ca"))
     strange = written(tmp_path, "strange", make_certificate("02AC5F-Box-S1"))
     async with acs(certificate=server[0], key=server[1], client_ca=authority[0]) as at:

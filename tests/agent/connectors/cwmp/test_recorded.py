@@ -138,7 +138,7 @@ def test_a_fault_is_read() -> None:
     assert read("traces/perlcwmp-SpeedTouch-706-Fault.xml").message == m.Fault(9001, "Request Denied", (), "Client")
 
 
-def test_what_the_device_said_is_kept_where_the_schema_has_it_not() -> None:
+def test_what_device_said_is_kept_where_schema_has_it_not() -> None:
     assert read("captured/cwmp-sim-05-AddObjectResponse.xml").message == m.AddObjectResponse(0, 9005)
     assert read("messages/cwmp_ex-upload_response_test-3.xml").message == m.UploadResponse(
         1, "foo", "2015-01-19T23:09:24"

@@ -44,7 +44,7 @@ async def test_the_vocabulary_is_what_the_cpe_has_of_it(tmp_path: Path, model: o
         assert [done.names for done in rig.cpe.executed("GetParameterNames")] == [(rig.model.prefix,)]
 
 
-async def test_a_model_that_is_not_asked_for_its_names_is_asked_for_each_parameter(
+async def test_a_model_not_asked_for_names_is_asked_each_parameter(
     rig: AcsRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unsafe = (Unsafe("GetParameterNames", "Device.", "it boots"),)
@@ -140,7 +140,7 @@ async def test_a_cpe_that_hangs_up_ends_the_look(tmp_path: Path, cut: str, wante
         assert caught.value.reason == "session-ended"
 
 
-async def test_a_cpe_that_hangs_up_between_two_parameters_ends_the_look(rig: AcsRig) -> None:
+async def test_cpe_that_hangs_up_between_two_parameters_ends_look(rig: AcsRig) -> None:
     real, reads = rig.line.values, 0
 
     async def values(call: object, paths: Sequence[str]) -> object:
@@ -170,7 +170,7 @@ async def test_a_look_finds_out_what_became_of_a_secret_in_doubt(rig: AcsRig) ->
     assert rig.book.cpes.pending(rig.name()) == []
 
 
-async def test_a_tree_that_is_too_large_is_said_to_be_and_does_not_count_as_read(
+async def test_a_too_large_tree_says_so_and_does_not_count_as_read(
     rig: AcsRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "VALUES", 60)
@@ -188,7 +188,7 @@ async def test_that_a_cpe_has_no_such_table_counts_as_read(rig: AcsRig) -> None:
     assert rig.book.cpes.read_whole_s(rig.name(), "Device.") == 0
 
 
-async def test_a_secret_in_doubt_that_cannot_be_asked_for_hides_nothing_else(tmp_path: Path) -> None:
+async def test_a_secret_in_doubt_hides_nothing_else(tmp_path: Path) -> None:
     async with acs_rig(tmp_path, quirks=Quirks(fails_on=(f"GetParameterValues:{KEY}",))) as rig:
         await rig.keep({"old": "the old passphrase", "new": "the new passphrase"})
         await rig.book.cpes.setting(rig.name(), Pending("f00d", {KEY: rig.commits["new"]}))

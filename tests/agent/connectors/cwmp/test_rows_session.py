@@ -121,9 +121,7 @@ async def test_a_row_that_the_cpe_refuses_to_delete(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", ["GetParameterNames", f"GetParameterValues:{PORTS}2.", "SetParameterValues"])
 @pytest.mark.parametrize("quirk", ["cut_on", "loses_answer_on"])
-async def test_a_cpe_that_hangs_up_in_the_middle_of_a_row_is_lost_never_unsent(
-    rig: AcsRig, method: str, quirk: str
-) -> None:
+async def test_a_cpe_that_hangs_up_within_a_row_is_lost_not_unsent(rig: AcsRig, method: str, quirk: str) -> None:
     """The row is there by then: whoever says "nothing was sent" is wrong."""
     made = await new(rig)
     options: dict[str, Any] = {quirk: (method,), "loses": -1}
@@ -156,7 +154,7 @@ def passing_first(rig: AcsRig, below: Any) -> Any:
     return read
 
 
-async def test_a_cpe_that_hangs_up_before_it_made_the_row_is_lost_as_well(tmp_path: Path) -> None:
+async def test_cpe_that_hangs_up_before_it_made_row_is_lost_as_well(tmp_path: Path) -> None:
     async with acs_rig(tmp_path, quirks=Quirks(cut_on=("AddObject",))) as rig:
         made = await new(rig)
         rig.cpe.device.add_event("2 PERIODIC")
@@ -183,7 +181,7 @@ async def test_a_table_that_cannot_be_read_before_is_not_written(rig: AcsRig) ->
 
 
 @pytest.mark.parametrize("root", ["Device.", "InternetGatewayDevice."])
-async def test_the_inverse_of_a_deletion_makes_the_row_again_with_its_fields(tmp_path: Path, root: str) -> None:
+async def test_inverse_of_deletion_makes_row_again_with_its_fields(tmp_path: Path, root: str) -> None:
     options = {} if root == "Device." else {"model": tr098()}
     async with acs_rig(tmp_path, **options) as rig:
         await rig.line.below(await rig.line.wait(), rig.ports)

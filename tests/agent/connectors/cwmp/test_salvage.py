@@ -79,7 +79,7 @@ def asked(*requests: AcsRequest) -> AcsSession:
 
 
 @pytest.mark.parametrize("name", DIRTY)
-def test_d2_one_value_that_cannot_be_decoded_is_marked_and_the_others_are_read(name: str) -> None:
+def test_d2_one_undecodable_value_is_marked_the_rest_is_read(name: str) -> None:
     """The eleven dirty values that made a CPE unreadable, and more."""
     raw, expected = DIRTY[name]
     with pytest.raises(MalformedXmlError):
@@ -114,7 +114,7 @@ def test_the_fault_that_answers_a_read_is_read() -> None:
     assert (answered.answer.fault_code, answered.answer.fault_string) == (9005, "param�tre inconnu")
 
 
-def test_an_encoding_that_is_not_taken_hides_what_is_not_ascii_alone() -> None:
+def test_an_encoding_not_taken_hides_what_is_not_ascii_alone() -> None:
     for raw, expected in ((b"x", "x"), ("我".encode("gbk"), None)):
         body = dirty(raw).replace(b'encoding="UTF-8"', b'encoding="GB2312"')
         (answered,) = asked(GET).receive_untrusted(body)
@@ -124,7 +124,7 @@ def test_an_encoding_that_is_not_taken_hides_what_is_not_ascii_alone() -> None:
         assert found == expected if expected else U in found
 
 
-def test_latin_1_that_says_so_is_decoded_where_a_character_beside_it_cannot_be() -> None:
+def test_declared_latin_1_is_decoded_beside_a_bad_character() -> None:
     body = dirty(b"Jos\xe9 & Ana").replace(b'encoding="UTF-8"', b'encoding="ISO-8859-1"')
     found = salvaged(body)[1]
     assert isinstance(found, m.GetParameterValuesResponse)
@@ -164,7 +164,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("request_", ANSWERS, ids=lambda r: type(r).__name__)
-def test_what_a_cpe_says_of_a_write_is_read_strictly_or_not_at_all(request_: AcsRequest) -> None:
+def test_what_cpe_says_of_write_is_read_strictly_or_not_at_all(request_: AcsRequest) -> None:
     for answer in (ANSWERS[request_], m.Fault(9002, "no")):
         body = dirty(b"", answer).replace(b"<soapenv:Body>", b"<soapenv:Body><!--\x01-->")
         assert salvaged(body)[1] == answer, "it could be read"

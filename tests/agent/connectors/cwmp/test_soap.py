@@ -62,7 +62,7 @@ def test_no_header_and_no_id() -> None:
     assert read(b"<Envelope><Body><RebootResponse/></Body></Envelope>").version is CwmpVersion.V1_0
 
 
-def test_blanks_round_an_id_are_kept_to_be_repeated_and_do_not_count() -> None:
+def test_blanks_round_an_id_are_repeated_and_do_not_count() -> None:
     got = read(wrap(REBOOTED, '<cwmp:ID soapenv:mustUnderstand="1">\n  a-1 \n</cwmp:ID>'))
     assert got.id == "\n  a-1 \n"
     assert soap.same_id(got.id, "a-1")

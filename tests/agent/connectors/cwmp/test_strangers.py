@@ -60,7 +60,7 @@ async def is_closed(stream: trio.SocketStream) -> bool:
 # --- x20 a1: connections of who knows no password ---------------------------------------------------------------------
 
 
-async def test_800_idle_connections_from_two_addresses_shut_nobody_out() -> None:
+async def test_800_idle_connections_of_two_addresses_block_nobody() -> None:
     async with acs() as at:
         each = at.acs._config.sessions // limits.SHARE
         for host in (ATTACKER, OTHER):
@@ -93,7 +93,7 @@ async def test_who_says_nothing_after_a_challenge_is_hung_up_on_soon(autojump_cl
         assert trio.current_time() - start == pytest.approx(limits.FIRST_HEAD_S, abs=3)
 
 
-async def test_who_fetches_a_file_is_not_displaced_by_strangers_of_its_network() -> None:
+async def test_strangers_displace_nobody_who_fetches_a_file() -> None:
     asked, go_on = trio.Event(), trio.Event()
 
     async def slow(_target: str, wire: Wire) -> None:
@@ -112,7 +112,7 @@ async def test_who_fetches_a_file_is_not_displaced_by_strangers_of_its_network()
         assert (await cpe.answer()).body == b"image"
 
 
-async def test_all_places_of_strangers_taken_are_no_places_of_accepted_cpe() -> None:
+async def test_strangers_places_are_no_places_of_accepted_cpe() -> None:
     async with acs(Desk(holds=True), sessions=4) as at:
         inside = await at.connect(HONEST)
         await inside.log_in(INFORM)
@@ -127,7 +127,7 @@ async def test_all_places_of_strangers_taken_are_no_places_of_accepted_cpe() -> 
         )
 
 
-async def test_who_connects_too_often_is_hung_up_on_at_the_door_and_others_are_not(
+async def test_who_connects_too_often_is_hung_up_on_at_the_door(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "ARRIVALS", 5.0)
@@ -141,7 +141,7 @@ async def test_who_connects_too_often_is_hung_up_on_at_the_door_and_others_are_n
         assert [await is_served(at, number, ATTACKER) for number in range(3)] == [True, False, False]
 
 
-async def test_a_connection_that_became_an_accepted_cpes_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connection_that_became_accepted_cpes_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """A street behind one address of a carrier-grade NAT, and a proxy before the ACS."""
     monkeypatch.setattr(limits, "ARRIVALS", 3.0)
     monkeypatch.setattr(limits, "ARRIVALS_PER_S", 0.001)
@@ -152,7 +152,7 @@ async def test_a_connection_that_became_an_accepted_cpes_does_not_count(monkeypa
         assert [await is_served(at, number) for number in range(5)] == [True] * 4 + [False]
 
 
-async def test_where_accepted_cpe_called_from_there_are_places_whatever_strangers_do() -> None:
+async def test_accepted_cpes_networks_keep_places_from_strangers() -> None:
     async with acs(Desk(known=[HONEST]), sessions=4) as at:
         at.acs._strangers._most = 1000  # more than there may be of all together
         for host in range(20, 60):
@@ -163,7 +163,7 @@ async def test_where_accepted_cpe_called_from_there_are_places_whatever_stranger
         assert len(at.acs._returning) == 0
 
 
-async def test_who_lost_its_place_before_it_was_answered_has_not_called() -> None:
+async def test_who_lost_its_place_before_an_answer_has_not_called() -> None:
     """Its Inform would be taken to have booted the CPE, and it would send it again."""
     async with acs(Desk(accepts=False)) as at:
         cpe = await at.connect(ATTACKER)
@@ -186,7 +186,7 @@ async def test_who_lost_its_place_before_it_was_answered_has_not_called() -> Non
         assert at.desk.informs == []
 
 
-async def test_who_lost_its_place_before_its_first_turn_is_gone_at_once() -> None:
+async def test_who_lost_its_place_before_its_turn_is_gone_at_once() -> None:
     async with acs(Desk(accepts=False)) as at:
         turns = at.acs._stranger_turns
         turns._most = turns._left = -1.0  # no pass has room
@@ -230,7 +230,7 @@ async def test_200_sessions_of_one_address_shut_nobody_out(autojump_clock: trio.
         assert at.acs.sessions == 0, "no stranger is granted ten minutes"
 
 
-async def test_sessions_of_strangers_leave_most_places_to_accepted_cpe() -> None:
+async def test_sessions_of_strangers_leave_most_places_to_ours() -> None:
     async with acs(Desk(accepts=False), sessions=8) as at:
         for host in range(20, 40):
             assert (await (await at.connect(f"127.0.0.{host}")).log_in(inform_of(host))).status == 200
@@ -250,7 +250,7 @@ async def test_an_accepted_cpe_has_one_session_and_not_all_of_them() -> None:
         assert [call.over.is_set() for call, _, _ in at.desk.informs] == [True] * 9 + [False]
 
 
-async def test_a_session_on_many_connections_has_one_of_them_among_accepted_cpe() -> None:
+async def test_a_session_on_many_connections_has_one_accepted_place() -> None:
     async with acs(Desk(holds=True), sessions=16) as at:
         first = await at.connect(ATTACKER)
         await first.log_in()
@@ -281,9 +281,7 @@ def packed(body: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("accepts", [False, True])
-async def test_a_small_post_that_becomes_a_large_one_is_not_inflated_and_not_read(
-    accepts: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_small_post_that_inflates_is_not_read(accepts: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """45 kB on the wire, 9 MB of 65,000 values: it was asked by nobody, of a stranger or of an accepted CPE."""
     read: list[int] = []
     slices = reading.read_in_slices_untrusted
@@ -314,7 +312,7 @@ async def test_elements_of_a_small_body_are_bounded(accepts: bool) -> None:
         assert f"at most {limits.STRANGER_ELEMENTS} elements" in (answer.message.fault_string or "")
 
 
-async def test_a_large_answer_to_a_request_is_read_in_slices_between_which_others_go_on() -> None:
+async def test_a_large_answer_is_read_in_slices_between_others() -> None:
     async with acs(Desk(holds=True)) as at:
         cpe = await at.connect()
         await cpe.log_in()
@@ -345,7 +343,7 @@ async def test_a_large_answer_to_a_request_is_read_in_slices_between_which_other
         assert turns - before >= len(body) // limits.SLICE_BYTES
 
 
-async def test_who_causes_too_much_work_is_told_to_come_again_and_others_are_served(
+async def test_who_causes_too_much_work_is_told_to_come_again(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "ARRIVALS", 1000.0)
@@ -368,7 +366,7 @@ async def test_who_causes_too_much_work_is_told_to_come_again_and_others_are_ser
         assert await is_served(at, host=ATTACKER), "it is given more in time"
 
 
-async def test_an_accepted_cpe_that_causes_too_much_work_waits_and_its_neighbors_do_not(
+async def test_a_cpe_that_causes_too_much_work_waits_alone(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "CPE_WORK", 50.0)
@@ -413,7 +411,7 @@ async def test_bodies_in_memory_are_bounded_and_the_largest_goes(monkeypatch: py
         await until(lambda: at.acs._stranger_bytes.total == 0)
 
 
-async def test_large_bodies_of_accepted_cpe_are_bounded_and_small_ones_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_large_bodies_of_accepted_cpe_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "LARGE_BYTES", 3 * limits.BODY_BYTES)
     async with acs(Desk(holds=True)) as at:
         sent = []
@@ -457,7 +455,7 @@ ONE_ANSWER = {
 
 
 @pytest.mark.parametrize("name", ONE_ANSWER)
-async def test_what_two_servers_read_differently_has_one_answer_and_ends_the_connection(name: str) -> None:
+async def test_what_two_servers_read_differently_ends_the_connection(name: str) -> None:
     data, status = ONE_ANSWER[name]
     async with acs() as at:
         cpe = await at.connect()
@@ -467,7 +465,7 @@ async def test_what_two_servers_read_differently_has_one_answer_and_ends_the_con
         assert got.count(b"HTTP/1.1 ") == 1
 
 
-async def test_lines_that_end_in_lf_alone_are_taken_from_an_accepted_cpe() -> None:
+async def test_lines_that_end_in_lf_alone_are_taken_from_accepted_cpe() -> None:
     async with acs() as at:
         cpe = await at.connect()
         await cpe.log_in()

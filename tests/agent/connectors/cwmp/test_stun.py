@@ -198,7 +198,7 @@ def test_who_proves_nothing_is_asked_to(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("user", "password"), [(b"cpe-1", "other"), (b"cpe-2", "s3cret-canary"), (b"cpe-2", ""), (b"empty", "")]
 )
-def test_a_wrong_proof_an_unknown_user_and_an_empty_password_are_alike(user: bytes, password: str) -> None:
+def test_wrong_proof_unknown_user_and_empty_password_are_alike(user: bytes, password: str) -> None:
     data = proven(message(attribute(0xC001, LISTENS), attribute(6, user)), password)
     assert code(reply_of(data, server=LOCKED)) == 431
     assert binding_of(data, LOCKED) is None

@@ -13,7 +13,7 @@ REQUEST = bytes.fromhex("000100002112a442") + bytes(12)
 JUNK = b"\xff" * 100
 
 
-async def test_of_datagrams_without_end_one_is_read_in_a_pass_of_the_loop() -> None:
+async def test_of_datagrams_without_end_one_is_read_in_pass_of_loop() -> None:
     turns = 0
 
     async def others() -> None:

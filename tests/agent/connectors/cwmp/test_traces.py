@@ -50,7 +50,7 @@ def test_a_download_shows_no_credentials_and_no_token() -> None:
     assert "<FileType>1 Firmware Upgrade Image</FileType>" in shown
 
 
-def test_the_text_of_a_fault_is_hidden_where_it_may_repeat_a_value() -> None:
+def test_text_of_fault_is_hidden_where_it_may_repeat_value() -> None:
     body = said(m.Fault(9007, f"bad {CANARY}", (ParameterFault(KEY, 9007, f"bad {CANARY}"),)))
     assert CANARY in masked(body)
     hidden = masked_untrusted(body, fault_texts=False)

@@ -35,7 +35,7 @@ async def test_where_nobody_waits_a_turn_costs_no_switch_of_tasks() -> None:
         assert done == 0
 
 
-async def test_many_that_are_ready_at_once_take_several_passes_in_the_order_they_came() -> None:
+async def test_many_ready_at_once_take_several_passes_in_order() -> None:
     turns, passes, order = Turns(4), 0, []
     begun: list[int] = []
 
@@ -58,7 +58,7 @@ async def test_many_that_are_ready_at_once_take_several_passes_in_the_order_they
         assert abs(came[2:].index(place) - one) < 4
 
 
-async def test_a_line_moves_on_by_what_a_pass_has_room_for_and_not_by_one() -> None:
+async def test_line_moves_on_by_what_pass_has_room_for_and_not_by_one() -> None:
     turns, passes, done = Turns(8), 0, 0
 
     async def work() -> None:

@@ -24,7 +24,7 @@ async def nms() -> AsyncIterator[Behind]:
 
 
 @pytest.mark.assumed("librenms-empty-404")
-async def test_a_reading_is_as_old_as_the_poll_and_has_the_words_of_our_own(nms: Behind) -> None:
+async def test_reading_is_as_old_as_poll_and_has_words_of_our_own(nms: Behind) -> None:
     nms.system.poll(ago_s=70)
     found = await nms.gather()
     core, tower = sorted(found.readings, key=lambda reading: reading.target)
@@ -96,7 +96,7 @@ async def test_a_device_is_asked_for_only_once_it_was_polled_again() -> None:
         assert "/devices/2/fdb" in nms.paths()
 
 
-async def test_the_values_of_radios_are_asked_for_one_by_one_and_their_list_now_and_then(nms: Behind) -> None:
+async def test_values_of_radios_are_asked_one_by_one_the_list_rarely(nms: Behind) -> None:
     await nms.gather()
     listed = [path for path in nms.paths() if "wireless" in path]
     assert "/devices/2/wireless" in listed
@@ -112,7 +112,7 @@ async def test_the_values_of_radios_are_asked_for_one_by_one_and_their_list_now_
     assert parts["radio/1"].measures["signal_dbm"] == -75.0
 
 
-async def test_a_poller_that_stands_still_makes_its_values_old_and_is_named(nms: Behind) -> None:
+async def test_a_poller_that_stands_still_makes_its_values_old(nms: Behind) -> None:
     await nms.gather()
     assert nms.findings() == {}
     nms.system.stopped = True
@@ -126,7 +126,7 @@ async def test_a_poller_that_stands_still_makes_its_values_old_and_is_named(nms:
 
 
 @pytest.mark.assumed("librenms-status-reason")
-async def test_down_is_what_librenms_says_and_no_answer_to_snmp_is_not_down(nms: Behind) -> None:
+async def test_down_is_what_librenms_says_not_silence_to_snmp(nms: Behind) -> None:
     await nms.gather()
     nms.system.goes_down(TOWER_HOST, "icmp", ago_s=120)
     nms.system.goes_down(CORE_HOST, "snmp", ago_s=60)
@@ -146,7 +146,7 @@ async def test_down_is_what_librenms_says_and_no_answer_to_snmp_is_not_down(nms:
     assert [down.target for down in again.down] == [CORE]
 
 
-async def test_since_when_it_is_down_is_since_its_last_poll_where_librenms_does_not_say(nms: Behind) -> None:
+async def test_without_a_word_it_is_down_since_its_last_poll(nms: Behind) -> None:
     nms.system.poll(ago_s=400)
     nms.system.goes_down(TOWER_HOST)
     nms.system.named(TOWER_HOST).outages.clear()
@@ -154,7 +154,7 @@ async def test_since_when_it_is_down_is_since_its_last_poll_where_librenms_does_
     assert (down.target, down.since_s) == (TOWER, int(NOW_S) - 400)
 
 
-async def test_devices_that_its_people_ignore_or_disable_are_no_outage(nms: Behind) -> None:
+async def test_devices_ignored_or_disabled_there_are_no_outage(nms: Behind) -> None:
     nms.system.goes_down(TOWER_HOST)
     nms.system.named(TOWER_HOST).ignore = 1
     found = await nms.gather()
@@ -183,7 +183,7 @@ async def test_ports_that_are_deleted_or_not_polled_say_nothing(nms: Behind) -> 
     )
 
 
-async def test_a_device_that_was_renumbered_keeps_the_keys_of_its_ports(nms: Behind) -> None:
+async def test_a_device_renumbered_keeps_the_keys_of_its_ports(nms: Behind) -> None:
     before = {part.key: part.index for part in (await nms.readings())[CORE].parts}
     for port in nms.system.named(CORE_HOST).ports.values():
         port.index += 100
@@ -205,7 +205,7 @@ async def test_a_device_that_was_removed_is_no_longer_listed(nms: Behind) -> Non
     )
 
 
-async def test_the_time_zone_of_another_place_is_noticed_and_ages_are_right_all_the_same() -> None:
+async def test_another_time_zone_is_noticed_and_ages_stay_right() -> None:
     async with librenms(zone="Africa/Kampala") as nms:
         assert (await nms.readings())[CORE].read_s == int(NOW_S)
         assert set(nms.findings()) == {"clock-differs"}
@@ -219,7 +219,7 @@ async def test_no_reading_is_of_the_future(nms: Behind) -> None:
     assert {reading.read_s for reading in (await nms.readings()).values()} == {int(NOW_S)}
 
 
-async def test_a_device_without_ports_is_as_old_as_its_last_whole_poll(nms: Behind) -> None:
+async def test_device_without_ports_is_as_old_as_its_last_whole_poll(nms: Behind) -> None:
     nms.system.named(TOWER_HOST).ports.clear()
     nms.system.poll(ago_s=30)
     assert (await nms.readings())[TOWER].read_s == int(NOW_S) - 30
@@ -229,7 +229,7 @@ async def test_a_device_without_ports_is_as_old_as_its_last_whole_poll(nms: Behi
 
 
 @pytest.mark.assumed("librenms-arp-403")
-async def test_a_token_without_global_read_is_named_and_everything_else_is_read() -> None:
+async def test_a_token_without_global_read_is_named_the_rest_is_read() -> None:
     async with librenms(global_read=False) as nms:
         core = (await nms.readings())[CORE]
         assert [seen.address for seen in core.macs] == ["", ""]
@@ -237,7 +237,7 @@ async def test_a_token_without_global_read_is_named_and_everything_else_is_read(
         assert set(nms.findings(CORE)) == {"not-all-told"}
 
 
-async def test_it_goes_over_tls_with_a_pin_and_the_token_is_in_a_header_alone() -> None:
+async def test_it_goes_over_tls_with_pin_and_token_is_in_header_alone() -> None:
     async with librenms(tls=True) as nms:
         assert set(await nms.readings()) == {CORE, TOWER}
         assert {request.method for request in nms.server.requests} == {"GET"}
@@ -328,7 +328,7 @@ Bend = Callable[[dict[str, object]], object]
         ("/devices/1/ports", "ports", lambda row: row.update(ifSpeed="fast"), "row 1: expected a number in ifSpeed"),
     ],
 )
-async def test_a_field_of_another_form_is_named_with_what_was_expected(
+async def test_field_of_another_form_is_named_with_what_was_expected(
     nms: Behind, path: str, name: str, bend: Bend, says: str
 ) -> None:
     answer = nms.system.answer
@@ -351,7 +351,7 @@ async def test_a_field_of_another_form_is_named_with_what_was_expected(
     assert "got something else" in told
 
 
-async def test_health_sensors_that_cannot_be_understood_are_left_out_and_named(nms: Behind) -> None:
+async def test_health_sensors_not_understood_are_left_out_and_named(nms: Behind) -> None:
     nms.server.play("type", where="/resources/sensors")
     core = (await nms.readings())[CORE]
     assert core.sensors == ()
@@ -359,7 +359,7 @@ async def test_health_sensors_that_cannot_be_understood_are_left_out_and_named(n
 
 
 @pytest.mark.assumed("librenms-fdb-updated")
-async def test_a_bridge_row_that_librenms_has_not_seen_for_two_of_its_readings_is_not_there(nms: Behind) -> None:
+async def test_a_bridge_row_missed_by_two_readings_is_not_there(nms: Behind) -> None:
     core = nms.system.named(CORE_HOST)
     mac, port, vlan, seen = core.fdb[0]
     core.fdb[0] = (mac, port, vlan, seen - 14 * 3600)
@@ -367,9 +367,7 @@ async def test_a_bridge_row_that_librenms_has_not_seen_for_two_of_its_readings_i
     assert macs == {"02:00:00:00:00:01": "", "02:00:00:00:00:02": "port/ge-0-0-6"}
 
 
-async def test_a_reading_that_takes_too_long_begins_the_next_one_with_those_that_were_not_read(
-    nms: Behind, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_slow_reading_has_the_next_begin_with_the_unread(nms: Behind, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(librenms_session, "AT_ONCE", 1)
     answer = nms.system.answer
 

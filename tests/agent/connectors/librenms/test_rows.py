@@ -144,6 +144,6 @@ def test_the_outage_that_is_not_over_counts() -> None:
     assert rows.down_since_untrusted([row(going_down=50, up_again=60)]) is None
 
 
-def test_a_neighbor_that_is_no_longer_heard_and_a_deleted_sensor_are_none() -> None:
+def test_an_unheard_neighbor_and_a_deleted_sensor_are_none() -> None:
     assert rows.link_untrusted(row(active=0, remote_hostname="ap-1")) is None
     assert rows.sensor_untrusted(row(sensor_id=1, device_id=1, sensor_deleted=1), UTC) is None

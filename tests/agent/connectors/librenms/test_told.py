@@ -164,7 +164,7 @@ def test_the_pace_is_that_of_most_ports(periods: tuple[int, ...], pace_s: float)
     assert pace_of(port(n, str(n), poll_period=period) for n, period in enumerate(periods)) == pace_s
 
 
-def test_optical_levels_belong_to_the_port_that_they_are_measured_at() -> None:
+def test_optical_levels_belong_to_the_port_they_are_measured_at() -> None:
     at = {"entPhysicalIndex": "7", "entPhysicalIndex_measured": "ports"}
     sensors = [
         sensor(1, "dbm", "xe7 Receive Power", "-8.2", **at),

@@ -197,7 +197,7 @@ def test_a_marker_of_another_priority_is_brought_to_ours() -> None:
     assert after_of(planned(SUSPEND, {**fields(USER), "group:suspended": "0"})) == SUSPENDED  # type: ignore[dict-item]  # dict is invariant in its values
 
 
-def test_a_tariff_change_replaces_the_tariffs_group_in_its_place() -> None:
+def test_tariff_change_replaces_tariffs_group_in_its_place() -> None:
     user: Value = {"check:Cleartext-Password": SecretRef("ab" * 32), "group:vip": "9", "group:home20": "4"}
     plan = planned(ServiceState(Access.ACTIVE, "Home 50M"), user, groups={**GROUPS, "vip": ABSENT})
     assert after_of(plan) == {"check:Cleartext-Password": SecretRef("ab" * 32), "group:vip": "9", "group:home50": "4"}
@@ -206,7 +206,7 @@ def test_a_tariff_change_replaces_the_tariffs_group_in_its_place() -> None:
     assert plan.enforce.expect["tariff-group"] == "home50"
 
 
-def test_a_tariff_change_of_a_suspended_service_keeps_it_suspended() -> None:
+def test_tariff_change_of_suspended_service_keeps_it_suspended() -> None:
     after = after_of(planned(ServiceState(Access.SUSPENDED, "Home 50M"), SUSPENDED))
     assert fields(after).keys() == {"check:Cleartext-Password", "group:home50", "group:suspended"}
 
@@ -327,7 +327,7 @@ def test_refusals(reason: str, told: str, arguments: dict[str, object]) -> None:
 # --- kick -----------------------------------------------------------------------------------------------------------
 
 
-def test_rows_that_cannot_be_taken_apart_are_refused_and_end_no_round_of_drift() -> None:
+def test_rows_that_cannot_be_parsed_end_no_round_of_drift() -> None:
     found = planned(user={**fields(SUSPENDED), "reply:Mikrotik-Group": "one text"})  # type: ignore[dict-item]  # as above
     assert isinstance(found, CannotEnforce)
     assert (found.reason, "reply:Mikrotik-Group" in found.detail) == ("cannot-tell", True)
@@ -368,7 +368,7 @@ def judged(sessions: Value, user: Value = SUSPENDED, wanted: ServiceState = SUSP
     return got.enforced, got.how, got.detail
 
 
-def test_B10_an_ended_session_that_is_still_open_is_not_enforced() -> None:
+def test_B10_ended_session_that_is_still_open_is_not_enforced() -> None:
     new_and_old = {**session("u2", ip="100.127.0.9"), **session("u1", ip="100.127.0.9")}
     assert judged(new_and_old)[:2] == (Enforced.NO, "still-online")
 
@@ -397,7 +397,7 @@ def test_no_session_is_at_the_next_login() -> None:
         {"ip6": "2001:db8:ff12:1::/64"},
     ],
 )
-def test_an_address_in_the_garden_proves_suspension_and_disproves_restoring(known: dict[str, str]) -> None:
+def test_an_address_in_the_garden_proves_a_suspension(known: dict[str, str]) -> None:
     assert judged(session("u2", **known))[:2] == (Enforced.YES, "garden")
     assert judged(session("u2", **known), user=USER, wanted=RESTORE)[:2] == (Enforced.NO, "garden")
 
@@ -410,7 +410,7 @@ def test_an_address_in_the_garden_proves_suspension_and_disproves_restoring(know
         {"since": str(NOW_S + 5)},
     ],
 )
-def test_otherwise_it_is_inferred_from_a_new_session_and_the_effective_reply(known: dict[str, str]) -> None:
+def test_else_it_is_inferred_from_a_new_session_and_its_reply(known: dict[str, str]) -> None:
     assert judged(session("u2", **known))[:2] == (Enforced.YES, "inferred")
     refused = judged(session("u2", **known), user=USER)
     assert refused[:2] == (Enforced.NO, "not-in-effect")
@@ -425,7 +425,7 @@ def test_otherwise_it_is_inferred_from_a_new_session_and_the_effective_reply(kno
         ({"pd": "2001:db8::/32"}, "2001:db8::/32"),  # a prefix around the garden is not in it
     ],
 )
-def test_an_address_outside_of_its_familys_garden_disproves_suspension(known: dict[str, str], out: str) -> None:
+def test_an_address_outside_the_garden_disproves_a_suspension(known: dict[str, str], out: str) -> None:
     assert judged(session("u2", **known)) == (Enforced.NO, "outside-garden", f"{out} is outside of the garden")
 
 
@@ -434,7 +434,7 @@ def test_one_of_two_new_sessions_outside_the_garden_is_enough() -> None:
     assert judged(both) == (Enforced.NO, "outside-garden", "100.64.0.9 is outside of the garden")
 
 
-def test_an_address_of_a_family_without_a_garden_disproves_nothing() -> None:
+def test_address_of_family_without_garden_disproves_nothing() -> None:
     only4 = replace(METHOD, garden6=())
     plan = planned(method=only4)
     assert isinstance(plan, AccessPlan)
@@ -465,7 +465,7 @@ def test_a_static_address_cannot_be_in_the_garden_and_is_told(
 # --- sessions from before --------------------------------------------------------------------------------------------
 
 
-def test_a_session_from_before_the_preview_that_was_not_ended_is_an_old_one() -> None:
+def test_session_from_before_preview_not_ended_is_old_one() -> None:
     old = session("u7", since=str(NOW_S - 86400))
     told = "1 session(s) from before the change carry on"
     for ended in ([], [at("session", "u1")]):
@@ -488,9 +488,7 @@ def test_an_old_session_in_the_garden_is_where_it_should_be() -> None:
         (20 + 60 + 61, [at("session", "u1")], "inferred"),  # judged late, after a crash: it redialed long ago
     ],
 )
-def test_when_nothing_was_ended_an_older_session_was_late_in_accounting(
-    age_s: int, ended: list[Address], how: str
-) -> None:
+def test_if_nothing_was_ended_accounting_was_late(age_s: int, ended: list[Address], how: str) -> None:
     judged_s = NOW_S + 7200
     late = {"u7": ("nas=10.0.0.1", f"since={judged_s - age_s}")}
     seen = {a: replace(s, at_s=judged_s) for a, s in seen_of(SUSPENDED, late).items()}
@@ -510,7 +508,7 @@ def spared(plan: AccessPlan | CannotEnforce) -> dict[str, str]:
     return {name: drop.args[name] for name in ("outside", "right-since", "known", "spared") if name in drop.args}
 
 
-def test_a_restore_spares_who_logged_in_since_the_marker_was_removed_by_hand() -> None:
+def test_a_restore_spares_logins_since_the_hand_edit() -> None:
     both = {**fields(GARDENED), **fields(BACK)}
     plan = planned(RESTORE, USER, both)  # type: ignore[arg-type]  # dict is invariant in its values
     now = str(NOW_S)
@@ -533,7 +531,7 @@ def test_a_restore_spares_a_session_that_never_was_suspended() -> None:
     assert recipe().judge(plan.enforce, seen_of(USER, came_later), []).how == "old-session"  # type: ignore[arg-type]  # dict is invariant in its values
 
 
-def test_a_restore_spares_no_session_where_a_router_shows_more_than_its_address() -> None:
+def test_a_restore_spares_no_session_with_more_than_its_address() -> None:
     target, names = SqlTarget("main", Database.POSTGRESQL), {"10.0.0.2": "bng-2"}
     shown = RadiusAccess(METHOD, target, names, watched=["10.0.0.2"])
     assert spared(shown.plan(RESTORE, SERVICE, seen_of(SUSPENDED, ONLINE))) == {"outside": str(NOW_S), "known": "u1"}
@@ -549,7 +547,7 @@ def test_an_address_that_the_reply_pins_spares_nobody() -> None:
 STALE: Value = {"u0": ("login=amina.h", "nas=10.9.9.9", "sid=dead", f"since={NOW_S - 7200}")}
 
 
-def test_a_restore_leaves_out_sessions_on_an_unknown_nas_and_says_so() -> None:
+def test_restore_leaves_out_sessions_on_unknown_nas_and_says_so() -> None:
     plan = planned(RESTORE, SUSPENDED, {**fields(ONLINE), **fields(STALE)})  # type: ignore[dict-item]  # dict is invariant in its values
     assert isinstance(plan, AccessPlan), plan
     assert plan.display["now"] == (
@@ -583,7 +581,7 @@ def test_a_suspension_and_a_kick_do_not_leave_out_anybody() -> None:
     assert judged(STALE)[0] is Enforced.NO
 
 
-def test_a_session_of_another_login_that_the_database_holds_equal() -> None:
+def test_session_of_another_login_that_database_holds_equal() -> None:
     foreign = {"u9": ("login=amína.h", "nas=10.0.0.1", "sid=9", "ip=100.64.7.7")}
     for got in (
         planned(SUSPEND, USER, foreign),
@@ -618,9 +616,7 @@ PINNED: Value = {**fields(SUSPENDED), "reply:Framed-IP-Address": (":= 100.64.3.4
         ({"ip": "100.64.3.4", "pd": "2001:db8:4a00::/56"}, PINNED),
     ],
 )
-def test_marked_already_but_online_outside_of_the_garden_is_ended_and_judged(
-    known: dict[str, str], user: Value
-) -> None:
+def test_marked_but_online_outside_the_garden_is_ended(known: dict[str, str], user: Value) -> None:
     plan = planned(SUSPEND, user, session("u1", sid="s1", **known))
     assert isinstance(plan, AccessPlan)
     (step,) = plan.steps
@@ -792,7 +788,7 @@ def test_an_active_login_and_its_session() -> None:
     assert "as accounting has them" in state.not_checked[0]
 
 
-def test_our_marker_is_a_suspension_and_a_session_in_the_garden_carries_it() -> None:
+def test_our_marker_is_a_suspension_a_garden_session_carries_it() -> None:
     inside: Value = {"u2": ("login=amina.h", "nas=10.0.0.9", "ip=100.127.0.5")}
     state = state_of({**fields(USER), "group:suspended": "-1"}, inside)
     assert (state.access, state.tariff, state.groups) == (Access.SUSPENDED, "Home 20M", ("suspended", "home20"))
@@ -825,7 +821,7 @@ def test_a_login_that_staff_disabled_is_refused_today(user: dict[str, Value], ta
     assert (state.access, state.unknown, state.reply, state.tariff) == (None, "", {}, "Home 20M")
 
 
-def test_who_is_disabled_and_has_our_marker_gets_what_the_marker_gives() -> None:
+def test_a_disabled_login_with_our_marker_gets_the_markers() -> None:
     """The marker at -1 is read first and does not fall through: this login is accepted, into the garden."""
     state = state_of(
         {**fields(USER), "group:suspended": "-1", f"group:{DISABLED_GROUP}": "0"},
@@ -952,7 +948,7 @@ def test_a_session_of_accounting_that_ended_needs_no_nas() -> None:
     assert got == Judgment(Enforced.PENDING, "none-known", text), "nobody knows whether another began, its Start lost"
 
 
-def test_where_its_nas_denied_the_old_session_the_answers_by_name_count() -> None:
+def test_where_its_nas_denied_old_session_answers_by_name_count() -> None:
     """Its row was closed meanwhile (an Accounting-On): the NAS was asked for the login once it denied the session."""
     ended = [at("session", "u1"), HELD[0]]
     assert judged_none(None, "did not answer", ended=ended).enforced is Enforced.UNPROVEN
@@ -963,7 +959,7 @@ REJECTED_NOW = {**fields(USER), f"group:{DISABLED_GROUP}": "0"}
 
 
 @pytest.mark.parametrize("sessions", [ABSENT, session("u2", ip="100.64.3.4")], ids=["offline", "online"])
-def test_a_login_that_staff_rejected_right_after_a_restore_is_not_active(sessions: Value) -> None:
+def test_a_login_rejected_right_after_a_restore_is_not_active(sessions: Value) -> None:
     seen = seen_of(REJECTED_NOW, sessions, groups=REJECTING)  # type: ignore[arg-type]  # dict is invariant in its values
     got = recipe().judge(enforcement(RESTORE, SUSPENDED), seen, [at("session", "u1")])
     assert (got.enforced, got.how) == (Enforced.NO, "not-in-effect")
@@ -971,13 +967,13 @@ def test_a_login_that_staff_rejected_right_after_a_restore_is_not_active(session
 
 
 @pytest.mark.parametrize("sessions", [ABSENT, session("u2", ip="100.127.3.4")], ids=["offline", "in the garden"])
-def test_a_suspension_whose_marker_staff_took_away_is_not_enforced(sessions: Value) -> None:
+def test_a_suspension_without_its_marker_is_not_enforced(sessions: Value) -> None:
     got = recipe().judge(enforcement(), seen_of(USER, sessions), [at("session", "u1")])
     assert (got.enforced, got.how) == (Enforced.NO, "not-in-effect")
     assert "the next login does not get it" in got.detail
 
 
-def test_a_suspended_login_that_staff_reject_too_stays_suspended() -> None:
+def test_suspended_login_that_staff_reject_too_stays_suspended() -> None:
     rows: Value = {**fields(SUSPENDED), "check:Auth-Type": (":= Reject",)}  # type: ignore[dict-item]  # dict is invariant
     got = recipe().judge(enforcement(), seen_of(rows), [at("session", "u1")])
     assert (got.enforced, got.how) == (Enforced.PENDING, "none-known")
@@ -1012,7 +1008,7 @@ def test_a_ghost_beside_a_session_in_the_garden() -> None:
     assert (got.enforced, got.how) == (Enforced.YES, "garden")
 
 
-def test_a_row_on_no_configured_nas_that_is_silent_for_long_refuses_nothing() -> None:
+def test_a_long_silent_row_of_no_configured_nas_refuses_nothing() -> None:
     old: Value = {"u1": ("login=amina.h", "nas=10.9.9.9", "sid=s1", SINCE_BEFORE)}
     plan = placed().plan(SUSPEND, SERVICE, seen_of(USER, old))
     assert isinstance(plan, AccessPlan)
@@ -1031,7 +1027,7 @@ def test_a_row_on_no_configured_nas_that_is_silent_for_long_refuses_nothing() ->
     [("100.127.3.4", True), ("100.64.3.4", False), ("", True)],
     ids=["in the garden", "outside of it", "nobody can tell"],
 )
-def test_a_restore_ends_a_garden_session_though_the_row_was_removed_by_hand(ip: str, ends: bool) -> None:
+def test_a_restore_ends_a_garden_session_after_a_hand_edit(ip: str, ends: bool) -> None:
     suspended = replace(SERVICE, reasons=frozenset({SuspensionReason.DEBT}))
     open_one: Value = {"u1": ("login=amina.h", "nas=10.0.0.1", "sid=s1", f"ip={ip}", SINCE_BEFORE)}
     plan = placed().plan(RESTORE, suspended, seen_of(USER, open_one))
@@ -1041,7 +1037,7 @@ def test_a_restore_ends_a_garden_session_though_the_row_was_removed_by_hand(ip: 
     assert (plan.enforce is not None) is ends
 
 
-def test_rows_as_wanted_and_no_session_in_accounting_asks_the_nas_where_the_record_differs() -> None:
+def test_rows_as_wanted_without_a_session_ask_the_nas_in_doubt() -> None:
     suspended = replace(SERVICE, reasons=frozenset({SuspensionReason.DEBT}))
     marked: Value = {**fields(USER), "group:suspended": "-1"}  # type: ignore[dict-item]  # dict is invariant in its values
     for wanted, service, user, steps in (
@@ -1055,7 +1051,7 @@ def test_rows_as_wanted_and_no_session_in_accounting_asks_the_nas_where_the_reco
         assert len(plan.steps) == steps, (wanted, service.reasons)
 
 
-def test_rows_that_are_closed_are_asked_about_first_where_their_nas_is_there() -> None:
+def test_rows_to_close_are_asked_about_where_their_nas_is_there() -> None:
     rows: Value = {
         **fields(GHOST),
         "u2": ("login=amina.h", "nas=10.9.9.9", "sid=s2", SINCE_BEFORE),
@@ -1078,7 +1074,7 @@ def test_rows_that_are_closed_are_asked_about_first_where_their_nas_is_there() -
     assert none.steps == ()
 
 
-def test_a_nas_that_sends_no_updates_is_named_in_a_warning_of_its_own() -> None:
+def test_a_nas_without_updates_is_named_in_its_own_warning() -> None:
     updated: Value = {"u1": ("login=amina.h", "nas=10.0.0.1", "sid=s1", SINCE_BEFORE, f"heard={NOW_S - 3 * 86400}")}
     plan = placed().close_ghosts(SERVICE, seen_of(USER, updated), 24)
     assert isinstance(plan, AccessPlan)
@@ -1097,7 +1093,7 @@ def test_a_nas_that_sends_no_updates_is_named_in_a_warning_of_its_own() -> None:
     assert "warning" not in plan.display, "nobody is asked about it, so nobody is disconnected"
 
 
-def test_rows_that_the_agent_may_not_close_are_refused_at_the_preview() -> None:
+def test_rows_that_agent_may_not_close_are_refused_at_preview() -> None:
     lacks: Value = {"user ispagent has no privilege UPDATE on radacct": ("GRANT UPDATE ON radacct TO ispagent",)}
     seen = {**seen_of(USER, GHOST), at("privileges", "close"): Seen(lacks, NOW_S)}
     refused = placed().close_ghosts(SERVICE, seen, 24)
@@ -1120,7 +1116,7 @@ def test_a_kick_asks_the_nas_where_accounting_has_no_session() -> None:
     assert nobody.reason == "no-such-login"
 
 
-def test_a_tariff_that_only_the_rows_have_is_not_recorded_of_a_session() -> None:
+def test_tariff_that_only_rows_have_is_not_recorded_of_session() -> None:
     moved: Value = {"check:Cleartext-Password": SecretRef("ab" * 32), "group:home50": "1"}
     faster = ServiceState(Access.ACTIVE, "Home 50M")
     plan = recipe().plan(faster, SERVICE, seen_of(moved, ONLINE))
@@ -1179,7 +1175,7 @@ def test_what_a_rejected_login_has_open_is_ended_all_the_same() -> None:
     assert (again.enforced, again.how) == (Enforced.NO, "old-session")
 
 
-def test_a_session_in_the_garden_stays_suspended_though_the_login_is_rejected() -> None:
+def test_a_garden_session_stays_suspended_though_rejected() -> None:
     plan = rejected_plan(sessions=ONLINE)
     assert plan.enforce is not None
     inside = session("u2", ip="100.127.3.4")
@@ -1195,16 +1191,14 @@ def test_a_session_in_the_garden_stays_suspended_though_the_login_is_rejected() 
     [("100.64.12.9", (Enforced.YES, "stays-rejected")), ("100.127.3.4", (Enforced.NO, "old-session"))],
     ids=["outside", "in the garden"],
 )
-def test_a_restored_login_that_staff_reject_may_go_on_outside_of_the_garden(
-    ip: str, expected: tuple[Enforced, str]
-) -> None:
+def test_a_restored_rejected_login_may_go_on_outside_the_garden(ip: str, expected: tuple[Enforced, str]) -> None:
     plan = rejected_plan(RESTORE, WITH_MARKER, session("u1", ip=ip))
     assert plan.enforce is not None
     found = recipe().judge(plan.enforce, seen_of(IN_DISABLED, session("u1", ip=ip), REJECTING), [])
     assert (found.enforced, found.how) == expected
 
 
-def test_a_login_that_staff_enabled_meanwhile_is_not_called_rejected() -> None:
+def test_a_login_enabled_by_staff_is_not_called_rejected() -> None:
     plan = rejected_plan(sessions=ONLINE)
     assert plan.enforce is not None
     judged = recipe().judge(plan.enforce, seen_of(USER), [at("session", "u1")])
@@ -1217,7 +1211,7 @@ def test_a_login_that_staff_enabled_meanwhile_is_not_called_rejected() -> None:
 
 
 @pytest.mark.parametrize("user", [EXPIRED, {"group:home20": "1"}], ids=["expired", "no password"])
-def test_the_marker_is_written_where_the_login_stays_rejected_by_its_own_rows(user: Value) -> None:
+def test_the_marker_is_written_where_own_rows_keep_rejecting(user: Value) -> None:
     """Once staff take the rejection away, the suspension holds."""
     plan = rejected_plan(user=user)
     assert after_of(plan) == {**fields(user), "group:suspended": "-1"}
@@ -1247,13 +1241,13 @@ def test_our_marker_can_always_be_taken_back(user: Value) -> None:
     assert enabled.enforced is Enforced.PENDING, "staff enabled it meanwhile: it is judged as any other"
 
 
-def test_a_reason_without_our_marker_is_lifted_from_a_rejected_login() -> None:
+def test_a_reason_without_our_marker_is_lifted_when_rejected() -> None:
     plan = rejected_plan(RESTORE)
     assert plan.steps == ()
     assert "group suspended is in no row of it; the login stays rejected: " in plan.display["after"]
 
 
-def test_our_marker_is_taken_back_where_nobody_can_tell_the_reply() -> None:
+def test_our_marker_is_taken_back_where_nobody_can_tell_reply() -> None:
     user: Value = {**fields(USER), "group:suspended": "-1", "group:odd": "0"}  # type: ignore[dict-item]  # as above
     found = planned(RESTORE, user, groups={**GROUPS, "odd": {"check:Login-Time": (":= Al0800-1800",)}})
     assert "group:suspended" not in fields(after_of(found))
@@ -1297,7 +1291,7 @@ OWN, OF_TARIFFS, OF_STAFF = CHECKS[:4], (CHECKS[0], CHECKS[1], CHECKS[5]), CHECK
 FALLS: tuple[Rows, ...] = ((), (("reply:Fall-Through", ("= Yes",)),))
 
 
-def test_whatever_the_rows_are_a_suspension_lets_no_rejected_login_in() -> None:
+def test_whatever_rows_are_suspension_lets_no_rejected_login_in() -> None:
     """And what it wrote can be taken back, to the letter. All combinations of rows that reject, or may."""
     now, met = datetime.fromtimestamp(NOW_S, UTC), Counter[str]()
     for own, group, staff, falls in product(OWN, OF_TARIFFS, OF_STAFF, FALLS):

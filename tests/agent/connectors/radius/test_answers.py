@@ -47,7 +47,7 @@ def test_why_it_is_not_known() -> None:
     assert held_why(Seen(ABSENT, 4), 5) == NOT_ASKED, "before the rows were read for the preview"
 
 
-def test_denials_and_answers_outlive_a_restart_and_silence_does_not() -> None:
+def test_denials_and_answers_outlive_a_restart_silence_does_not() -> None:
     answers = NasAnswers()
     answers.deny("u1", "100", 500, "bng-1")
     answers.say("bng-1", "amina.h", "", 501)

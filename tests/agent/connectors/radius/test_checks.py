@@ -109,7 +109,7 @@ async def test_all_is_well_and_nothing_was_written(server: Server) -> None:
     assert full.run("SELECT * FROM radusergroup ORDER BY id") == before
 
 
-async def test_every_missing_privilege_is_named_and_its_grant_mends_it(server: Server) -> None:
+async def test_every_missing_privilege_is_named_with_its_grant(server: Server) -> None:
     full, least = ready(server)
     maria = full.kind is Database.MARIADB
     whose = f"{least.user}@'%'" if maria else least.user

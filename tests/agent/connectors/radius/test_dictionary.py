@@ -8,7 +8,7 @@ from agent.connectors.radius.dictionary import IDENTIFICATION, cause_name, load,
 from agent.connectors.radius.errors import UnknownProfileError
 
 
-def test_every_profile_names_only_identification_attributes_that_the_dictionary_has() -> None:
+def test_profiles_name_only_attributes_of_the_dictionary() -> None:
     assert {"mikrotik", "generic", "cisco"} <= set(profile_names())
     for name in profile_names():
         p = profile(name)

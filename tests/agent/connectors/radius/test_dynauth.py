@@ -53,7 +53,7 @@ def test_ack() -> None:
     assert isinstance(late, Ignored)
 
 
-def test_retransmissions_are_the_same_bytes_on_the_same_socket_and_then_silence() -> None:
+def test_retransmissions_are_the_same_bytes_then_silence() -> None:
     c = client()
     key, sent = ask(c, now=100.0)
     due = []
@@ -90,7 +90,7 @@ def test_nothing_is_sent_at_or_after_the_deadline() -> None:
     assert only(c.handle_timer(2.5)) == Silence(key, 2, 2.5)
 
 
-def test_a_forged_reply_leaves_the_request_waiting_and_is_told_at_the_end() -> None:
+def test_forged_reply_leaves_request_waiting_and_is_told_at_end() -> None:
     c = client(retries=0)
     key, sent = ask(c)
     forged = only(c.receive_untrusted(0, reply(sent.data, ack=True, secret=b"other"), 0.1))
@@ -108,7 +108,7 @@ def test_a_true_answer_after_a_forged_one_is_taken() -> None:
     assert only(c.receive_untrusted(0, reply(sent.data, ack=False), 0.2)) == DynAuthAnswer(key, False, None, 1, 0.2)
 
 
-def test_B2_a_reply_to_an_earlier_request_is_not_taken_for_a_later_one() -> None:
+def test_B2_reply_to_earlier_request_is_not_taken_for_later_one() -> None:
     c = client()
     _, first = ask(c)
     c.receive_untrusted(0, reply(first.data, ack=True), 0.1)
@@ -208,7 +208,7 @@ def test_a_profile_without_extras_has_no_ladder() -> None:
 # --- identifiers ----------------------------------------------------------------------------------------------------
 
 
-def test_an_identifier_is_not_used_again_on_its_socket_within_300_s() -> None:
+def test_an_identifier_is_not_used_again_within_300_s() -> None:
     c = client()
     seen = set()
     for n in range(256):
@@ -224,7 +224,7 @@ def test_an_identifier_is_not_used_again_on_its_socket_within_300_s() -> None:
     assert (sent.socket, sent.data[1]) == (0, 0), "the first identifier has rested"
 
 
-def test_B7_all_identifiers_of_all_sockets_used_up_is_an_error_of_its_own() -> None:
+def test_B7_all_identifiers_used_up_is_an_error_of_its_own() -> None:
     c = client(message_authenticator=False)
     for _ in range(256 * SOCKETS_MAX):
         ask(c)
@@ -235,7 +235,7 @@ def test_B7_all_identifiers_of_all_sockets_used_up_is_an_error_of_its_own() -> N
     assert len(c.handle_timer(10 * QUARANTINE_S)) == 256 * SOCKETS_MAX
 
 
-def test_a_request_that_cannot_be_encoded_uses_up_nothing_but_its_identifier() -> None:
+def test_an_unencodable_request_uses_up_only_its_identifier() -> None:
     c = client()
     with pytest.raises(UnencodableRequestError):
         c.request(PacketKind.DISCONNECT, {"Mikrotik-Rate-Limit": "1M"}, now=0.0, at_s=0, deadline=9.0)
@@ -243,7 +243,7 @@ def test_a_request_that_cannot_be_encoded_uses_up_nothing_but_its_identifier() -
     assert ask(c)[1].data[1] == 1
 
 
-def test_an_abandoned_request_is_forgotten_and_its_identifier_rests() -> None:
+def test_an_abandoned_request_is_forgotten_its_identifier_rests() -> None:
     c = client()
     key, sent = ask(c)
     c.abandon(key, 0.5)

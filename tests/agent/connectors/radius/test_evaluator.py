@@ -63,7 +63,7 @@ def test_marker_wins_and_hides_the_tariff() -> None:
     assert outcome.get("framed-pool") == ()
 
 
-def test_marker_with_fall_through_keeps_the_pool_and_loses_the_rate() -> None:
+def test_marker_with_fall_through_keeps_pool_and_loses_rate() -> None:
     user: Mapping[str, Field] = {"group:suspended": "-1", "group:home20": "1"}
     outcome = ask(user, {"home20": HOME, "suspended": {**MARKER, **FALLS}})
     assert isinstance(outcome, Accepted)
@@ -262,7 +262,7 @@ def test_a_secret_inside_of_a_value_is_named_only() -> None:
 
 
 @pytest.mark.parametrize("where", ["user", "group"])
-def test_a_secret_that_is_compared_and_is_no_password_is_not_decided(where: str) -> None:
+def test_a_compared_secret_but_a_password_is_undecided(where: str) -> None:
     rows: Mapping[str, Field] = {"check:Cisco-AVPair": SecretRef("bb" * 32)}
     outcome = ask(rows) if where == "user" else ask({"group:g": "1"}, {"g": rows})
     assert isinstance(outcome, CannotTell)

@@ -208,7 +208,7 @@ def test_a_list_of_ipv4_says_nothing_of_a_sessions_ipv6(field: str) -> None:
     assert judged(RESTORE, seen_of([dual])) == (Enforced.YES, "inferred")
 
 
-def test_a_session_on_a_nas_that_is_no_router_is_radius_to_judge() -> None:
+def test_session_on_nas_that_is_no_router_is_radius_to_judge() -> None:
     away = {**SESSION, "nas": "10.9.9.9"}
     assert judged(SUSPEND, seen_of([away])) == (Enforced.YES, "inferred")
     assert judged(SUSPEND, seen_of([away, SESSION], listed=["100.64.0.9"])) == (Enforced.YES, "inferred")
@@ -317,7 +317,7 @@ def test_connections_of_an_address_that_comes_again_are_cut() -> None:
     assert [s.n for s in offline.steps] == [1, 2]  # nobody had a connection
 
 
-def test_e1_routers_that_the_login_may_roam_to_are_named_where_nothing_is_cut() -> None:
+def test_e1_routers_a_login_may_roam_to_are_named_if_uncut() -> None:
     both = RoutedAccess(Pinned(), METHOD, ROUTERS, HOSTS)  # type: ignore[arg-type]  # Inner has no example
     told = plan_of(both.plan(SUSPEND, SERVICE, seen_of([SESSION]))).display[OPEN]
     assert told == "not checked: connections that its address has on bng-2, if it logs in there next"
@@ -355,7 +355,7 @@ def test_what_is_left_of_them_is_no_suspension(
         assert (found.how, found.detail) == ("still-online", f"1 connection(s) of {LOGIN} on bng-1 carry on as before")
 
 
-def test_an_accept_of_established_connections_above_the_drop_is_kept_and_they_are_cut() -> None:
+def test_an_accept_above_the_drop_is_kept_and_its_flows_are_cut() -> None:
     rules = ({"chain": "forward", "action": "accept", "connection-state": "established,related"}, DROP)
     plan = plan_of(recipe().plan(SUSPEND, SERVICE, seen_of([SESSION], rules=rules)))
     assert "bng-1: open connections are cut: rule 0 (" in plan.display["after"]
@@ -415,7 +415,7 @@ def test_a_list_that_no_rule_drops_says_nothing_of_a_session() -> None:
     assert (told.carries, told.how) == (None, "not-told")
 
 
-def test_an_entry_on_a_router_that_hides_radius_leaves_the_next_login_open() -> None:
+def test_an_entry_that_hides_radius_leaves_the_next_login_open() -> None:
     state = recipe().network_state(SERVICE, seen_of(secret_on="bng-2"))
     assert state.access is None
     assert "bng-2 has a PPP secret of that name: it hides RADIUS there" in state.unknown
@@ -433,7 +433,7 @@ def test_routers_that_were_not_read_are_named() -> None:
     )
 
 
-def test_a_good_session_that_only_a_router_knows_of_is_not_ended_again() -> None:
+def test_a_good_session_only_a_router_knows_is_not_ended_again() -> None:
     """A second reason for somebody who is suspended, and sits in the garden: nothing is sent."""
     inner = Inner()
     inner.as_wanted = True
@@ -512,7 +512,7 @@ def test_the_rules_of_ipv6_count_for_a_garden_of_ipv6() -> None:
         assert isinstance(recipe(method=method).plan(SUSPEND, SERVICE, seen), AccessPlan) is planned
 
 
-def test_a_policy_without_list_and_garden_says_that_the_rules_are_not_checked() -> None:
+def test_a_policy_without_list_and_garden_checks_no_rules() -> None:
     found = recipe(method=replace(GARDEN, garden4=())).plan(SUSPEND, SERVICE, seen_of(rules=(ACCEPT,)))
     assert isinstance(found, AccessPlan)
     assert "not checked: the routers' rules" in found.display["after"]

@@ -49,7 +49,7 @@ def open_of(found: AccessPlan | CannotEnforce) -> str:
     return found.display.get("open", "")
 
 
-def test_every_router_is_read_for_a_suspension_and_none_for_a_restore() -> None:
+def test_every_router_is_read_to_suspend_and_none_to_restore() -> None:
     wanted = {way_at(router, way) for router in (BNG_1, BNG_2) for way in (Way.SERVERS, Way.REDIRECTS)}
     assert {a for a in made().reads(SERVICE, {}) if "/ways/" in a} == wanted
     assert not [a for a in made().reads(SUSPENDED_ONE, {}) if "/ways/" in a]
@@ -58,7 +58,7 @@ def test_every_router_is_read_for_a_suspension_and_none_for_a_restore() -> None:
     assert not [a for a in made().reads(SERVICE, seen_with({})) if "/ways/" in a]
 
 
-def test_e9_what_a_router_serves_itself_is_named_with_the_router() -> None:
+def test_e9_what_router_serves_itself_is_named_with_router() -> None:
     seen = seen_with({Way.SERVERS: {"/ip/socks": [{"enabled": "true"}]}})
     assert open_of(made().plan(SUSPEND, SERVICE, seen)) == (
         "not checked: bng-2: the router's own SOCKS server (chain input is not judged)"

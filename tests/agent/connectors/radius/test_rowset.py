@@ -258,7 +258,7 @@ def test_secrets_by_name_and_inside_of_pairs(table: Table, attribute: str, value
     assert labels == ([f"{table.value}:{attribute} +="] if secret else [])
 
 
-def test_one_secret_pair_hides_all_of_its_attribute_and_a_change_of_another_shows() -> None:
+def test_a_secret_pair_hides_its_attribute_but_not_anothers() -> None:
     rows = [UserRow(Table.REPLY, "Cisco-AVPair", "+=", v) for v in ("ip:addr-pool=cgnat", "psk=hunter2")]
     first = to_value(rows, commit)
     other = to_value([rows[0], UserRow(Table.REPLY, "Cisco-AVPair", "+=", "psk=hunter3")], commit)

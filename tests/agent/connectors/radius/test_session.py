@@ -233,7 +233,7 @@ async def planned(made: RadiusConnector, session: Session, login: str) -> Access
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["only the other has rows", "both have rows"])
-async def test_nobody_is_cut_for_another_whose_login_mariadb_holds_equal(mariadb: MariaDB, own: bool) -> None:
+async def test_nobody_is_cut_for_a_login_mariadb_holds_equal(mariadb: MariaDB, own: bool) -> None:
     database = mariadb.fresh()
     fill(database)
     database.add_user("josé", "y", {"home20": 1})
@@ -468,7 +468,7 @@ async def test_nak_by_name(database: RadiusDatabase, attributes: bytes, reason: 
     assert got.detail.startswith(told)
 
 
-async def test_a_session_that_its_nas_denies_is_absent_until_accounting_hears_of_it(database: RadiusDatabase) -> None:
+async def test_a_denied_session_is_absent_until_accounting_hears(database: RadiusDatabase) -> None:
     add_session(database, "u1")
     row, every = Address("radius/main/session/u1"), DISCONNECT.address
     with UdpNas(lambda data: [reply(data, ack=False, attributes=error_cause(503))]).run() as nas:
@@ -515,7 +515,7 @@ async def test_a_ghost_stays_one_after_a_restart(database: RadiusDatabase) -> No
     assert {(one.kind, one.by) for one in book.rows} == {("denied", "bng-1"), ("held", "bng-1"), ("held", "bng-2")}
 
 
-async def test_an_end_that_accounting_had_and_forgot_stays_one_after_a_restart(database: RadiusDatabase) -> None:
+async def test_a_forgotten_end_of_accounting_stays_after_a_restart(database: RadiusDatabase) -> None:
     """A failover brings the open row of an ended session back: nobody is taken to be online by it."""
     add_session(database, "u1")
     row, book = Address("radius/main/session/u1"), Book()
@@ -536,7 +536,7 @@ BY_NAME = replace(DISCONNECT, args={"by-user-name": "bng-1,bng-2"})
 HELD = [Address(f"radius/main/held/bng-{n}/amina.h") for n in (1, 2)]
 
 
-async def test_where_accounting_has_none_each_nas_is_asked_by_user_name(database: RadiusDatabase) -> None:
+async def test_without_accounting_each_nas_is_asked_by_user_name(database: RadiusDatabase) -> None:
     with UdpNas(lambda data: [reply(data, ack=False, attributes=error_cause(503))]).run() as nas:
         async with dialed(connector(database, nas.port)) as session:
             bound = await session.bind(BY_NAME)
@@ -551,7 +551,7 @@ async def test_where_accounting_has_none_each_nas_is_asked_by_user_name(database
     assert [r.get(4) for r in sorted(requests, key=len)] == [None, bytes((10, 0, 0, 2))], "as its profile identifies it"
 
 
-async def test_a_nas_that_ends_a_session_that_accounting_does_not_know(database: RadiusDatabase) -> None:
+async def test_nas_that_ends_session_that_accounting_does_not_know(database: RadiusDatabase) -> None:
     with UdpNas(lambda data: [reply(data, ack=True)]).run() as nas:
         async with dialed(connector(database, nas.port)) as session:
             got = await session.send(ticket(BY_NAME, await session.bind(BY_NAME)))
@@ -569,7 +569,7 @@ async def test_where_accounting_has_one_nobody_is_asked_by_user_name(database: R
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_nas_that_refuses_the_question_or_is_silent_says_nothing(database: RadiusDatabase) -> None:
+async def test_nas_that_refuses_question_or_is_silent_says_nothing(database: RadiusDatabase) -> None:
     seen: list[bytes] = []
 
     def answer(data: bytes) -> list[bytes]:
@@ -628,7 +628,7 @@ async def test_one_nas_is_asked_about_few_logins_a_second(database: RadiusDataba
         assert trio.current_time() - began >= 4 / ASKED_PER_S
 
 
-async def test_who_logs_in_while_others_have_their_turn_is_not_asked_about(database: RadiusDatabase) -> None:
+async def test_who_logs_in_during_others_turn_is_not_asked_about(database: RadiusDatabase) -> None:
     """A question by User-Name ends what the NAS has: where accounting knows the session by then, that one is judged."""
     async with dialed(connector(database)) as session:
         assert list(await session.bind(BY_NAME)) == HELD, "nobody waited: what was read is fresh"
@@ -646,7 +646,7 @@ async def test_who_logs_in_while_others_have_their_turn_is_not_asked_about(datab
         assert list(await session.bind(BY_NAME)) == [Address("radius/main/session/back")]
 
 
-async def test_a_later_attempt_ends_what_the_first_set_out_to_end_and_nothing_newer(database: RadiusDatabase) -> None:
+async def test_a_later_attempt_ends_what_the_first_meant_to_end(database: RadiusDatabase) -> None:
     now_s = int(time.time())
     add_session(database, "old", began_s=now_s - 86400)
     async with dialed(connector(database)) as session:
@@ -662,7 +662,7 @@ async def test_a_later_attempt_ends_what_the_first_set_out_to_end_and_nothing_ne
         assert right == {}, "all are in the garden already"
 
 
-async def test_a_session_that_began_since_and_has_what_is_wanted_is_not_ended(database: RadiusDatabase) -> None:
+async def test_a_newer_session_with_what_is_wanted_is_not_ended(database: RadiusDatabase) -> None:
     """bng-2 rebooted after the preview: the row of before is open still, and the new session is a restored one."""
     now_s = int(time.time())
     add_session(database, "old", began_s=now_s - 600)
@@ -697,7 +697,7 @@ async def test_silence_is_lost_since_the_nas_may_have_acted(database: RadiusData
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_nas_that_was_silent_is_asked_for_nobody_until_it_answers(database: RadiusDatabase) -> None:
+async def test_a_nas_silent_is_asked_for_nobody_until_it_answers(database: RadiusDatabase) -> None:
     add_session(database, "u1")
     silent = [True]
 
@@ -765,7 +765,7 @@ async def test_any_answer_proves_a_nas_to_be_there(database: RadiusDatabase, ack
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_nas_is_missing_from_the_first_request_that_it_leaves_unanswered(database: RadiusDatabase) -> None:
+async def test_a_nas_is_missing_from_its_first_unanswered_request_on(database: RadiusDatabase) -> None:
     add_session(database, "u1")
     there = True
     with UdpNas(lambda data: [reply(data, ack=True)] if there else []).run() as nas:
@@ -826,7 +826,7 @@ async def test_no_session_is_nothing_to_do(database: RadiusDatabase) -> None:
     assert requests == []
 
 
-async def test_only_the_bound_session_is_dropped_however_many_there_are_now(database: RadiusDatabase) -> None:
+async def test_only_the_bound_session_is_dropped_of_however_many(database: RadiusDatabase) -> None:
     add_session(database, "u1")
     with UdpNas(lambda data: [reply(data, ack=True)]).run() as nas:
         async with dialed(connector(database, nas.port)) as session:
@@ -853,7 +853,7 @@ async def test_freeradius_takes_it(sqlite_radius: RadiusDatabase, freeradius: Ca
     assert (request["user"], request["session"], request["address"]) == ("amina.h", "sid-u1", "100.64.12.9")
 
 
-def test_identification_takes_what_accounting_told_and_the_profile_wants() -> None:
+def test_identification_takes_what_accounting_told() -> None:
     session = {"login": "a", "sid": "s", "ip": "100.64.0.1", "ip6": "2001:db8::/64", "mac": "AA", "nas": "2001:db8::1"}
     everything = sorted(dictionary.IDENTIFICATION)
     assert identification(everything, session) == {

@@ -61,7 +61,7 @@ def fresh(request: pytest.FixtureRequest) -> RadiusDatabase:
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
-async def test_users_and_groups_are_read_in_bulk_in_the_databases_order(database: RadiusDatabase) -> None:
+async def test_users_and_groups_are_read_in_bulk_in_databases_order(database: RadiusDatabase) -> None:
     amina(database)
     database.add_group("home20", [("Mikrotik-Rate-Limit", ":=", "20M/20M"), ("Framed-Pool", ":=", "cgnat")])
     many = [f"user-{n}" for n in range(KEYS_PER_READ + 7)]
@@ -278,7 +278,7 @@ async def test_updates_and_deletes_touch_only_their_rows(database: RadiusDatabas
         assert await read(sql, "bob") == bob
 
 
-async def test_drift_is_told_with_what_is_there_and_nothing_is_written(database: RadiusDatabase) -> None:
+async def test_drift_tells_what_is_there_and_writes_nothing(database: RadiusDatabase) -> None:
     amina(database)
     async with authority(database) as sql:
         before = await read(sql)
@@ -289,7 +289,7 @@ async def test_drift_is_told_with_what_is_there_and_nothing_is_written(database:
         assert await write(sql, now, with_marker(now)) is None, "the connection is as good as before"
 
 
-async def test_a_write_that_was_given_up_is_whole_or_nothing_and_answers_no_later_call(
+async def test_a_given_up_write_is_whole_or_nothing(
     database: RadiusDatabase,
 ) -> None:
     amina(database)
@@ -348,7 +348,7 @@ async def test_of_many_writers_with_one_before_exactly_one_wins(database: Radius
     assert len(database.run("SELECT * FROM radusergroup")) == 2
 
 
-async def test_of_two_that_read_the_same_before_either_writes_one_wins(database: RadiusDatabase) -> None:
+async def test_of_two_that_read_same_before_either_writes_one_wins(database: RadiusDatabase) -> None:
     """Both hold what they read until the other has read too, or is seen to wait for us to end."""
     amina(database)
     both_read = threading.Barrier(2)
@@ -400,7 +400,7 @@ async def test_the_rows_spelling_of_the_login_is_kept_on_mariadb(mariadb: MariaD
     assert database.run("SELECT DISTINCT BINARY username FROM radusergroup") == [(b"Amina.H",)]
 
 
-async def test_another_persons_rows_that_the_collation_holds_equal_are_told_and_never_written(mariadb: MariaDB) -> None:
+async def test_anothers_rows_of_an_equal_collation_are_never_written(mariadb: MariaDB) -> None:
     database = mariadb.fresh()
     amina(database, "josé")
     rows = database.run("SELECT id, BINARY username, groupname, priority FROM radusergroup ORDER BY id")
@@ -423,7 +423,7 @@ async def test_another_persons_rows_that_the_collation_holds_equal_are_told_and_
     assert len(now) == len(rows) + 1, "only what the test itself added"
 
 
-async def test_rows_of_another_person_that_came_after_the_preview_are_drift(mariadb: MariaDB) -> None:
+async def test_rows_of_another_person_after_the_preview_are_drift(mariadb: MariaDB) -> None:
     database = mariadb.fresh()
     amina(database, "jose")
     async with authority(database) as sql:
@@ -472,7 +472,7 @@ def held(database: RadiusDatabase, *statements: str) -> Iterator[threading.Event
         thread.join()
 
 
-async def test_a_row_that_another_changes_meanwhile_is_waited_for_and_is_drift(radius_database: RadiusDatabase) -> None:
+async def test_a_row_another_changes_is_waited_for_and_is_drift(radius_database: RadiusDatabase) -> None:
     amina(radius_database)
     async with authority(radius_database) as sql:
         before = await read(sql)
@@ -491,7 +491,7 @@ async def test_a_row_that_another_changes_meanwhile_is_waited_for_and_is_drift(r
         assert results == [Drift({**rowset.fields_of(before), "group:home20": "3"})]
 
 
-async def test_a_transaction_that_loses_to_another_keeps_its_connection(postgresql: PostgreSQL) -> None:
+async def test_transaction_that_loses_to_another_keeps_its_connection(postgresql: PostgreSQL) -> None:
     database = postgresql.fresh()
     amina(database)
 
@@ -544,7 +544,7 @@ async def test_a_lock_held_too_long_is_not_sent(radius_database: RadiusDatabase)
         assert await read(sql) == {**rowset.fields_of(before), "group:home20": "3"}
 
 
-async def test_rows_that_we_hold_are_free_again_when_the_way_to_us_is_lost(radius_database: RadiusDatabase) -> None:
+async def test_rows_that_we_hold_are_freed_when_we_are_cut_off(radius_database: RadiusDatabase) -> None:
     """A server keeps a connection whose other end is gone for two hours. It must not keep the rows."""
     amina(radius_database)
     connection = Connection(replace(radius_database.target(secret="db"), timeout_s=0.25), radius_database.password)
@@ -621,7 +621,7 @@ async def test_a_wrong_password_is_refused_and_not_told(radius_database: RadiusD
         assert not_sent.value.reason == "refused"
 
 
-async def test_a_missing_table_is_refused_without_sql_or_values_in_the_message(real_database: RadiusDatabase) -> None:
+async def test_a_missing_table_is_refused_without_sql_or_values(real_database: RadiusDatabase) -> None:
     amina(real_database)
     real_database.run("DROP TABLE radusergroup")
     async with authority(real_database) as sql:
@@ -718,7 +718,7 @@ async def test_a_connection_cut_before_commit_is_not_sent(radius_database: Radiu
             assert await read(sql) == before
 
 
-async def test_connections_that_died_meanwhile_are_replaced_without_a_word(radius_database: RadiusDatabase) -> None:
+async def test_connections_that_died_are_replaced_silently(radius_database: RadiusDatabase) -> None:
     amina(radius_database)
     with TcpCutter(radius_database.port, b"\0never\0", deliver=True) as cutter:
         async with authority(radius_database, port=cutter.port) as sql:

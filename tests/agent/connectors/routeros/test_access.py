@@ -143,7 +143,7 @@ def test_restore_writes_the_tariffs_profile_back() -> None:
     assert plan.display["after"] == "profile home20: rate-limit 20M/20M"
 
 
-def test_a_comment_says_of_a_suspended_secret_that_it_is_so_by_us() -> None:
+def test_comment_says_of_suspended_secret_that_it_is_so_by_us() -> None:
     """It is appended, and taken off again to the letter; without it a comment stays as it is."""
     secret = {**SECRET, "comment": "Av. 12 isp:other "}
     write, *_ = plan_of(planned(secret=secret)).steps
@@ -225,7 +225,7 @@ def test_a_session_that_is_not_seen_to_be_so_is_ended(
     assert plan.enforce is not None
 
 
-def test_a_new_tariff_that_the_secret_has_already_still_ends_the_session() -> None:
+def test_new_tariff_that_secret_has_already_still_ends_session() -> None:
     plan = plan_of(planned(UPGRADE, secret={**SECRET, "profile": "home50"}, sessions=ONLINE))
     assert [isinstance(s.do, Effect) for s in plan.steps] == [True]
     assert plan_of(planned(UPGRADE, secret={**SECRET, "profile": "home50"})).steps == ()
@@ -360,7 +360,7 @@ FLOWS = at("ip/flows", "100.64.12.9")
 FLOW = "tcp 100.64.12.9:50000 203.0.113.80:443"
 
 
-def test_connections_of_an_own_address_are_cut_once_the_session_ended() -> None:
+def test_connections_of_own_address_are_cut_once_session_ended() -> None:
     plan = plan_of(planned(secret=OWN, sessions=ONLINE))
     ends = [(s.do.verb, s.do.address, s.after) for s in plan.steps if isinstance(s.do, Effect)]
     assert ends == [("disconnect", at("ppp/active", "amina.h"), (1,)), ("cut", FLOWS, (1,))]
@@ -409,7 +409,7 @@ ESTABLISHED = ("1", {"chain": "forward", "action": "accept", "connection-state":
 KNOWN = {"fasttrack": "false", "seen-reply": "true"}
 
 
-def test_an_accept_of_established_connections_above_the_drop_is_kept_and_they_are_cut() -> None:
+def test_an_accept_above_the_drop_is_kept_and_its_flows_are_cut() -> None:
     rules = [ESTABLISHED, ("2", RULES[0][1])]
     plan = plan_of(planned(sessions=ONLINE, rules=rules))
     assert (
@@ -426,7 +426,7 @@ def test_an_accept_of_established_connections_above_the_drop_is_kept_and_they_ar
         assert (found.enforced, found.again) == (expected, (where,) if expected is Enforced.NO else ())
 
 
-def test_connections_are_not_looked_at_while_something_else_is_wrong_or_nobody_is_online() -> None:
+def test_connections_are_not_read_while_something_else_is_wrong() -> None:
     enforce = plan_of(planned(sessions=ONLINE)).enforce
     assert enforce is not None
     seen = seen_of(secret=SUSPENDED, sessions=ONLINE, lists=())
@@ -461,7 +461,7 @@ def test_a_suspended_secret_and_a_session_in_its_list() -> None:
     assert [one.carries for one in state.sessions] == [Access.SUSPENDED]
 
 
-def test_a_secret_that_staff_disabled_is_refused_whatever_its_profile() -> None:
+def test_a_staff_disabled_secret_is_refused_in_any_profile() -> None:
     for secret in (SECRET, SUSPENDED):
         state = state_of(secret={**secret, "disabled": "true"})
         assert (state.access, state.refused) == (None, "its PPP secret is disabled")
@@ -499,7 +499,7 @@ def test_a_login_that_the_router_does_not_know_is_absent() -> None:
 # --- a secret that staff disabled ---
 
 
-def test_our_profile_is_set_and_taken_back_on_a_secret_that_stays_disabled() -> None:
+def test_our_profile_comes_and_goes_on_a_disabled_secret() -> None:
     off = {**SECRET, "disabled": "true"}
     suspend = plan_of(planned(secret=off))
     ((write,),) = [step.do for step in suspend.steps if isinstance(step.do, tuple)]
@@ -527,7 +527,7 @@ def test_our_profile_is_set_and_taken_back_on_a_secret_that_stays_disabled() -> 
         assert (enabled.enforced, enabled.how) == (Enforced.PENDING, "offline")
 
 
-def test_who_has_nothing_of_ours_and_is_disabled_loses_the_reason_only() -> None:
+def test_a_disabled_one_without_ours_loses_the_reason_only() -> None:
     plan = plan_of(planned(RESTORE, secret={**SECRET, "disabled": "true"}))
     assert (plan.steps, plan.rests_on) == ((), (at("ppp/secret", "amina.h"),))
     assert plan.enforce is not None
@@ -535,7 +535,7 @@ def test_who_has_nothing_of_ours_and_is_disabled_loses_the_reason_only() -> None
     assert "stays rejected" in plan.display["after"]
 
 
-def test_open_connections_count_where_the_drop_is_of_the_profiles_interface_list() -> None:
+def test_open_flows_count_where_the_profiles_list_is_dropped() -> None:
     profiles = {**PROFILES, "suspended": {**PROFILES["suspended"], "interface-list": "HELD"}}  # type: ignore[dict-item]  # a row
     drop = {"chain": "forward", "action": "drop", "in-interface-list": "HELD"}
     value = ruleset_value(Ruleset([ESTABLISHED[1], drop], (), {"HELD": frozenset({"<ppp>"}), "all-ppp": frozenset()}))

@@ -240,7 +240,7 @@ async def test_done_of_the_cancel_alone_is_no_confirmation(autojump_clock: trio.
         assert api.closed
 
 
-async def test_a_command_that_ends_while_it_is_cancelled_is_still_late(autojump_clock: trio.abc.Clock) -> None:
+async def test_command_that_ends_while_it_is_cancelled_is_still_late(autojump_clock: trio.abc.Clock) -> None:
     """Whether it ended whole or was cut short cannot be told from its `!done`."""
     async with talking() as (api, peer), trio.open_nursery() as nursery:
         calls = Calls(api, nursery)
@@ -311,7 +311,7 @@ async def test_a_cancelled_task_waits_for_the_end_but_not_for_ever(autojump_cloc
         assert api.closed, "what may still be at work does not outlive its carrier"
 
 
-async def test_a_task_that_is_cancelled_before_its_turn_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_task_cancelled_before_its_turn_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_session.limits, "COMMANDS_IN_FLIGHT", 1)
     async with talking() as (api, peer), trio.open_nursery() as nursery:
         await Calls(api, nursery).make("a", "/a")
@@ -492,7 +492,7 @@ async def test_a_reset_while_logging_in_is_no_session() -> None:
     assert caught.value.reason == "hung-up"
 
 
-async def test_a_command_that_cannot_be_written_whole_is_of_unknown_fate() -> None:
+async def test_a_command_not_written_whole_is_of_unknown_fate() -> None:
     class Broken(trio.abc.Stream):
         async def send_all(self, data: object) -> None:
             await trio.lowlevel.checkpoint()
@@ -598,7 +598,7 @@ async def test_a_wrong_fingerprint_sees_no_byte_of_the_login() -> None:
     assert heard in ([], [b""])
 
 
-async def test_a_pinned_endpoint_that_speaks_no_tls_sees_no_byte_of_the_login() -> None:
+async def test_a_pinned_endpoint_without_tls_sees_no_byte_of_a_login() -> None:
     heard: list[bytes] = []
 
     async def listen(peer: Peer) -> None:
@@ -702,7 +702,7 @@ async def test_an_error_of_the_block_comes_out_as_it_is() -> None:
             await fail(cancelled)
 
 
-async def test_a_session_in_a_nursery_is_used_and_closed_by_other_tasks() -> None:
+async def test_session_in_nursery_is_used_and_closed_by_other_tasks() -> None:
     async def closer(api: RouterApi) -> None:
         assert (await api.call(PRINT, timeout_s=20)).rows == ({"name": "alice"},)
         await api.aclose()
@@ -822,7 +822,7 @@ async def test_nothing_below_our_log_layer_logs(caplog: pytest.LogCaptureFixture
 
 
 @given(said=st.lists(st.one_of(st.binary(max_size=40), st.sampled_from([e[0] for e in ENDS.values()])), max_size=5))
-def test_whatever_a_router_says_a_call_ends_with_an_error_of_ours_or_an_answer(said: list[bytes]) -> None:
+def test_whatever_a_router_says_a_call_ends_with_our_error(said: list[bytes]) -> None:
     async def play() -> None:
         async with talking() as (api, peer), trio.open_nursery() as nursery:
             calls = Calls(api, nursery)

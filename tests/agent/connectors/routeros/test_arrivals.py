@@ -40,7 +40,7 @@ def test_the_longest_route_leads_to_a_subscriber(known: dict[str, set[str]], net
     assert interface_to(known, ip_network(network)) == expected
 
 
-def test_a_rule_of_another_interface_is_not_about_a_subscriber_whose_route_is_known() -> None:
+def test_a_rule_of_another_interface_is_not_about_a_known_route() -> None:
     lead = {"192.0.2.0/24": frozenset({"ether5"})}
     assert isinstance(keeps_in(Ruleset([OTHER, DROP]), HOST), LetOut)
     assert isinstance(keeps_in(Ruleset([OTHER, DROP], routes=lead), HOST), KeptIn)
@@ -53,7 +53,7 @@ def test_a_rule_of_another_interface_is_not_about_a_subscriber_whose_route_is_kn
     assert isinstance(keeps_in(Ruleset([OTHER, DROP], routes=lead), two), LetOut)
 
 
-def test_what_comes_in_by_a_session_or_without_an_address_is_left_as_it_is() -> None:
+def test_what_comes_in_without_an_address_is_left_as_it_is() -> None:
     lead = {"192.0.2.0/24": frozenset({"ether5"})}
     for one in (Confined(LISTED, ("192.0.2.7",), PPP), Confined(LISTED)):
         assert arriving(Ruleset([OTHER], routes=lead), one) == one

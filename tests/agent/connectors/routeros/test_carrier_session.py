@@ -22,7 +22,7 @@ def pinned(port: int, fingerprint: bytes) -> Endpoint:
     return Endpoint("127.0.0.1", port, fingerprint, insecure=False)
 
 
-async def test_the_certificate_that_is_pinned_is_the_one_that_is_fetched() -> None:
+async def test_the_certificate_pinned_is_the_one_fetched() -> None:
     """Enrolment: it is fetched, a person compares it with the router's own, and it is pinned."""
     heard: list[bytes] = []
 

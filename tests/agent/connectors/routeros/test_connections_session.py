@@ -81,7 +81,7 @@ async def test_rows_that_were_found_are_asked_for_by_their_ids() -> None:
     assert api.walks() == 1
 
 
-async def test_P3_an_id_that_is_another_connections_by_now_is_not_taken_for_it() -> None:
+async def test_P3_an_id_that_another_connection_has_now_is_not_taken() -> None:
     api, connections = LabApi(), Connections(3.0)
     row_id = api.open()
     await connections.of(api.as_api, FLOWS, [MINE])
@@ -101,7 +101,7 @@ async def test_what_an_earlier_life_found_is_asked_for_by_its_ends() -> None:
 
 @pytest.mark.assumed("routeros-own-connections-listed")
 @pytest.mark.parametrize("tracked", [True, False])
-async def test_a_router_that_does_not_show_its_own_api_session_is_read_whole(tracked: bool) -> None:
+async def test_a_router_that_hides_its_api_session_is_read_whole(tracked: bool) -> None:
     """Else an answer without rows would be taken for a table without them."""
     api, connections = LabApi(tracked=tracked), Connections(3.0)
     if tracked:  # but no API client that it tells of has that connection
@@ -158,7 +158,7 @@ class OddApi(LabApi):
 
 
 @pytest.mark.parametrize("how", ["never", "always", "no-count"])
-async def test_a_router_that_does_not_compare_ipv6_ends_as_texts_is_read_whole(how: str) -> None:
+async def test_a_router_without_text_order_of_ipv6_ends_is_read_whole(how: str) -> None:
     api, connections = OddApi(how), Connections(3.0)
     api.router.add(TABLE6, protocol="tcp", src_address="[2001:db8::5]:1", dst_address="[2001:db8:f::1]:443")
     found = await connections.of(api.as_api, FLOWS6, ["2001:db8::/64"])
@@ -192,7 +192,7 @@ async def test_many_addresses_in_a_few_walks() -> None:
 
 
 @pytest.mark.assumed("routeros-own-connections-listed")
-async def test_what_is_open_to_the_router_itself_is_no_connection_of_a_rule() -> None:
+async def test_what_is_open_to_router_itself_is_no_connection_of_rule() -> None:
     api = LabApi()
     api.router.add("/ip/address", address="100.64.0.1/24", interface="ether2")
     ends = {"address": "10.1.1.1/32", "network": MINE, "interface": "ether3"}

@@ -102,7 +102,7 @@ def test_what_is_no_mac(login: str) -> None:
 
 
 @pytest.mark.parametrize("method", [LISTED, BLOCKED], ids=["list", "block"])
-def test_connections_are_read_only_where_a_suspension_may_not_hold(method: DhcpMethod) -> None:
+def test_connections_are_read_only_for_a_doubtful_suspension(method: DhcpMethod) -> None:
     recipe = access_method_of(method)
     for lease, more in ((LEASE, []), (IN_LIST if method is LISTED else IN_BLOCK, [at("ip/flows", PLACE)])):
         seen = seen_of(lease)
@@ -238,7 +238,7 @@ def test_networks_behind_a_client_are_held_by_no_list() -> None:
     assert plan_of(planned(RESTORE, lease={**IN_LIST, **routes})).steps
 
 
-def test_a_list_keeps_in_only_with_a_rule_and_a_restore_needs_none() -> None:
+def test_list_keeps_in_only_with_rule_and_restore_needs_none() -> None:
     refused(planned(rules=[]), "list-without-rule", "no rule")
     assert plan_of(planned(SUSPEND, BLOCKED, rules=[])).steps
     assert plan_of(planned(RESTORE, lease=IN_LIST, rules=[])).steps
@@ -335,7 +335,7 @@ def test_what_passes_by_the_firewall_is_at_large(client: dict[str, str]) -> None
 
 
 @pytest.mark.parametrize("action", ["accept", "fasttrack-connection"])
-def test_e1_what_a_rule_above_the_drop_lets_carry_on_is_cut_and_none_may_be_left(action: str) -> None:
+def test_e1_what_carries_on_above_the_drop_is_cut_to_the_last(action: str) -> None:
     """MikroTik's default configuration, with the drop below it."""
     above = {"chain": "forward", "action": action, "connection-state": "established,related"}
     rules: Rows = [("1", above), ("2", RULES[0][1])]
@@ -376,7 +376,7 @@ def test_a_lease_whose_client_was_never_seen_proves_nothing(
     assert plan_of(DhcpAccess(method).disconnect(SERVICE, seen_of(client=client))).steps
 
 
-def test_who_is_blocked_is_out_once_its_lease_and_its_connections_are_gone() -> None:
+def test_a_blocked_one_is_out_once_lease_and_flows_are_gone() -> None:
     assert judged(SUSPEND, BLOCKED) == (Enforced.NO, "not-in-effect")
     assert judged(SUSPEND, BLOCKED, client=OFFLINE) == (Enforced.YES, "inferred")
     assert judged(SUSPEND, BLOCKED, client=OFFLINE, flows=SLOW) == (Enforced.NO, "still-online")
@@ -438,7 +438,7 @@ def test_an_active_lease_and_its_client() -> None:
     assert state_of(client=OFFLINE).sessions == ()
 
 
-def test_a_lease_in_the_list_is_suspended_and_its_client_once_the_router_has_it_there() -> None:
+def test_a_listed_lease_counts_once_the_router_has_its_client() -> None:
     state = state_of(lease=IN_LIST)
     assert (state.access, [one.carries for one in state.sessions]) == (Access.SUSPENDED, [Access.ACTIVE])
     state = state_of(lease=IN_LIST, listed=HELD)

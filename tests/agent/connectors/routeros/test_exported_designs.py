@@ -124,7 +124,7 @@ async def test_a_design_is_judged_by_what_it_does_on_a_router(design: Exported) 
         assert any(f": {mend}" in plan.detail for mend in mends)
 
 
-def test_few_of_the_exported_designs_are_refused_that_keep_people_in() -> None:
+def test_few_exported_designs_that_hold_are_refused() -> None:
     working = [design for design in EXPORTED if design.label is Label.KEEPS]
     refused = [design.name for design in working if design.refused]
     assert len(refused) <= REFUSED_MAX * len(working), refused
@@ -173,7 +173,7 @@ BY_INTERFACE = [
 
 @pytest.mark.assumed("routeros-login-joins-list", "routeros-login-jumps")
 @pytest.mark.parametrize("design", BY_INTERFACE, ids=lambda design: design.name)
-async def test_without_an_address_of_its_own_a_session_is_seen_by_what_its_login_made(design: Exported) -> None:
+async def test_without_an_own_address_a_session_shows_by_its_login(design: Exported) -> None:
     """The address list or the pool of a profile tells its sessions; else its interface must be seen in what it made."""
     router = loaded(design)
     method, login = method_of(design)

@@ -265,7 +265,7 @@ OF_CONNECTIONS: Final = {
         ([{"chain": "prerouting", "action": "route"}, MARK], False),
     ],
 )
-def test_a_drop_of_marked_packets_keeps_in_whom_mangle_surely_marks(mangle: list[Rule], *, kept: bool) -> None:
+def test_a_drop_of_marked_packets_keeps_in_whom_mangle_marks(mangle: list[Rule], *, kept: bool) -> None:
     drop = {"chain": "forward", "action": "drop", "packet-mark": "cut"}
     assert agree([drop], mangle=mangle) is kept
     lets = [{"chain": "forward", "action": "accept", "packet-mark": "!cut"}, {**DROP, "packet-mark": "cut"}]
@@ -273,7 +273,7 @@ def test_a_drop_of_marked_packets_keeps_in_whom_mangle_surely_marks(mangle: list
 
 
 @pytest.mark.assumed("routeros-marks-each-packet")
-def test_a_drop_of_marked_connections_keeps_in_new_ones_at_least() -> None:
+def test_drop_of_marked_connections_keeps_in_new_ones_at_least() -> None:
     drop = {"chain": "forward", "action": "drop", "connection-mark": "cut"}
     for more, flows in (({}, ""), ({"connection-state": "new"}, "the end of chain forward")):
         mangle = [{**OF_CONNECTIONS, **more}]

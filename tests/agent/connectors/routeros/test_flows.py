@@ -70,7 +70,7 @@ def test_what_is_said() -> None:
 RULE = "rule 0 (action=accept connection-state=established,related)"
 
 
-def test_where_a_rule_lets_old_connections_pass_each_counts_that_was_answered() -> None:
+def test_where_old_flows_may_pass_each_answered_one_counts() -> None:
     known = {**SLOW, "seen-reply": "true"}
     rows = {
         OUT: known,
@@ -113,7 +113,7 @@ def test_the_preview_says_what_is_cut_and_what_is_not_looked_at() -> None:
 
 
 @pytest.mark.parametrize(("disabled", "says"), [("false", True), ("true", False)])
-def test_rules_with_fasttrack_below_the_drop_say_that_it_may_have_taken_some(disabled: str, says: bool) -> None:
+def test_rules_with_fasttrack_below_the_drop_warn_of_old_flows(disabled: str, says: bool) -> None:
     fasttrack = {"chain": "forward", "action": "fasttrack-connection", "connection-state": "established,related"}
     kept = keeps_in(Ruleset((DROP, {**fasttrack, "disabled": disabled})), Confined(frozenset({"suspended"})))
     assert isinstance(kept, KeptIn)

@@ -174,7 +174,7 @@ def test_a_version_that_is_not_known(version: Version) -> None:
     assert finding.text.endswith("only service changes")
 
 
-def test_a_plain_api_is_a_finding_and_its_own_service_is_looked_at() -> None:
+def test_plain_api_is_finding_and_its_own_service_is_looked_at() -> None:
     config = RouterTarget("edge-1", "h", 8728, "u", "s", insecure=True, serial="HFG09ABCDEF")
     services = [{"name": "api", "disabled": "false", "address": "", "max-sessions": "5"}]
     found = look(printed(ip_service=services), config)

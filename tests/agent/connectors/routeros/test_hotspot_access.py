@@ -129,7 +129,7 @@ def test_suspension_and_restore_undo_each_other_to_the_letter(method: HotspotMet
     assert verbs_of(back) == ["disconnect"]
 
 
-def test_a_restore_of_a_disabled_user_ends_only_sessions_from_before_it() -> None:
+def test_restoring_a_disabled_user_ends_only_older_sessions() -> None:
     """The simulation's seed 3003: the power failed between the two steps, and a good session was ended afterwards."""
     ends = [step.do for step in plan_of(planned(RESTORE, DISABLE, user=OFF)).steps if isinstance(step.do, Effect)]
     assert [end.args.get("since") for end in ends] == [str(NOW_S)]
@@ -164,7 +164,7 @@ def test_connections_are_cut_after_the_session_ends(method: HotspotMethod) -> No
     assert verbs_of(plan_of(planned(RESTORE, method, user=restored, sessions=ONLINE, flows=FLOW))) == ["disconnect"]
 
 
-def test_a_cookie_that_comes_after_the_preview_must_go_where_the_user_is_disabled() -> None:
+def test_a_cookie_after_the_preview_goes_with_a_disabled_user() -> None:
     """E18."""
     assert verbs_of(plan_of(planned(SUSPEND, DISABLE))) == ["forget", "disconnect"]
     assert verbs_of(plan_of(planned(SUSPEND, GARDEN))) == ["disconnect"]
@@ -239,7 +239,7 @@ def test_refusals_of_the_user() -> None:
     refused(planned(RESTORE, user=IN_GARDEN, sessions=radius), "by-radius", "RADIUS")
 
 
-def test_a_disabled_user_is_restored_only_where_that_is_how_it_is_suspended() -> None:
+def test_a_disabled_user_is_restored_only_if_suspended_so() -> None:
     staff = {**USER, "disabled": "true"}
     restore = plan_of(planned(RESTORE, user={**IN_GARDEN, "disabled": "true"}))
     assert write_of(restore).after == staff
@@ -439,7 +439,7 @@ def test_connections_from_before_must_be_gone(method: HotspotMethod) -> None:
 
 
 @pytest.mark.parametrize("action", ["accept", "fasttrack-connection"])
-def test_e1_what_a_rule_above_the_drop_lets_carry_on_is_cut_and_none_may_be_left(action: str) -> None:
+def test_e1_what_carries_on_above_the_drop_is_cut_to_the_last(action: str) -> None:
     """MikroTik's default configuration, with the drop below it. A user who is disabled is dropped by the hotspot."""
     above = {"chain": "forward", "action": action, "connection-state": "established,related"}
     rules = [("1", above), ("2", {"chain": "forward", "action": "drop", "src-address-list": "suspended"})]

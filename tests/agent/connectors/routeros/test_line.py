@@ -138,7 +138,7 @@ async def test_one_user_has_one_connection() -> None:
         assert s.router.logins == {"svc": 1}
 
 
-async def test_reads_go_over_the_readers_connection_and_writes_over_the_services() -> None:
+async def test_reads_and_writes_go_over_connections_of_their_own() -> None:
     async with site(**READ_APART) as s:
         await s.read()
         assert s.online() == {"ro": 1}
@@ -164,7 +164,7 @@ async def test_the_look_just_before_a_write_is_the_writers() -> None:
 # --- what the users may ---
 
 
-async def test_a_user_who_may_not_write_is_refused_before_anything_is_written() -> None:
+async def test_a_user_who_may_not_write_is_refused_beforehand() -> None:
     router = make_router()
     router.set("/user/group", "g-svc", policy="read,api")
     async with site(router) as s:
@@ -184,7 +184,7 @@ async def test_a_user_who_may_not_write_is_refused_before_anything_is_written() 
 
 
 @pytest.mark.parametrize("which", ["g-svc", "g-ro"])
-async def test_users_that_see_passwords_differently_are_refused_and_not_taken_for_drift(which: str) -> None:
+async def test_users_who_see_passwords_differently_are_no_drift(which: str) -> None:
     router = make_router()
     router.set("/user/group", which, policy=f"{GROUPS[which.removeprefix('g-')]},sensitive")
     async with site(router, **READ_APART) as s:
@@ -271,7 +271,7 @@ async def test_the_neighbors_of_a_router() -> None:
             await s.connector.neighbors("routeros/edge-7")
 
 
-async def test_a_probe_checks_the_config_user_and_lets_go_of_its_session() -> None:
+async def test_probe_checks_config_user_and_lets_go_of_its_session() -> None:
     async with site(**READ_APART, **CONFIG_APART) as s:
         found = await s.probe()
         assert found.facts["config user"] == "cfg (group g-cfg): api, read, test, write"
@@ -302,7 +302,7 @@ async def test_a_probe_writes_nothing() -> None:
     assert {entry for entry in written if not entry.endswith(ours)} == set()
 
 
-async def test_a_probe_of_a_router_that_is_away_says_so_with_what_was_known() -> None:
+async def test_a_probe_of_an_absent_router_tells_what_was_known() -> None:
     async with site(**READ_APART) as s:
         await s.read()
         s.router.down_s = 60
@@ -314,7 +314,7 @@ async def test_a_probe_of_a_router_that_is_away_says_so_with_what_was_known() ->
 
 
 @pytest.mark.parametrize("fault", ["cut-before", "cut-after"])
-async def test_a_connection_that_breaks_while_it_is_recognized_is_made_anew(fault: str) -> None:
+async def test_a_connection_that_breaks_when_recognized_is_made_anew(fault: str) -> None:
     router = make_router()
     router.faults.inject(fault, match="/system/resource/print")
     async with site(router) as s:
@@ -326,7 +326,7 @@ async def test_a_connection_that_breaks_while_it_is_recognized_is_made_anew(faul
         assert s.report.state is DeviceState.REACHABLE
 
 
-async def test_who_gives_up_while_a_router_is_recognized_leaves_no_session_behind() -> None:
+async def test_giving_up_while_recognizing_leaves_no_session() -> None:
     router = make_router()
     router.faults.inject("slow:0.5", match="/system/resource/print")
     async with site(router) as s:
@@ -347,7 +347,7 @@ async def test_what_says_no_version_is_no_router_of_ours() -> None:
         assert caught.value.reason == "refused"
 
 
-async def test_a_probe_sees_that_the_router_on_an_open_connection_is_another() -> None:
+async def test_probe_sees_that_router_on_open_connection_is_another() -> None:
     async with site() as s:
         await s.read()
         s.router.serial = "OTHER"
@@ -395,7 +395,7 @@ async def test_the_routers_clock_is_read_in_its_own_zone() -> None:
 # --- which router it is ---
 
 
-async def test_another_router_than_before_is_refused_until_a_person_looks() -> None:
+async def test_another_router_is_refused_until_a_person_looks() -> None:
     """Without a configured serial too: what was read of one router must not be written to another."""
     async with site(serial="") as s:
         await s.read()
@@ -411,7 +411,7 @@ async def test_another_router_than_before_is_refused_until_a_person_looks() -> N
         assert await s.read() is not ABSENT
 
 
-async def test_P23_a_router_that_was_upgraded_meanwhile_is_read_by_the_tables_of_its_release() -> None:
+async def test_P23_an_upgraded_router_is_read_by_its_new_tables() -> None:
     """What was read before the upgrade is the precondition still, and the write goes by the new release."""
     async with site(make_router("7.15.3")) as s:
         before = await s.read()
@@ -433,7 +433,7 @@ async def test_P15_two_routers_behind_one_address_are_not_mixed() -> None:
         assert s.router.rows("/ppp/secret")[0]["profile"] == "home20"
 
 
-async def test_a_person_cannot_wave_through_what_the_configuration_excludes() -> None:
+async def test_person_cannot_wave_through_what_configuration_excludes() -> None:
     async with site() as s:
         await s.read()
         s.router.serial = "OTHER"
@@ -453,7 +453,7 @@ async def test_an_identity_is_certificate_and_serial() -> None:
 # --- leaving it in peace ---
 
 
-async def test_those_who_wait_for_a_router_that_says_nothing_wait_once() -> None:
+async def test_those_who_wait_for_router_that_says_nothing_wait_once() -> None:
     came: list[object] = []
 
     async def say_nothing(stream: trio.SocketStream) -> None:
@@ -542,7 +542,7 @@ async def test_a_router_without_a_session_left_is_not_hammered(mock_clock: MockC
         assert await s.read() is not ABSENT
 
 
-async def test_a_router_that_is_refused_is_not_logged_in_to_again_and_again(mock_clock: MockClock) -> None:
+async def test_a_router_refused_is_not_logged_in_to_again_and_again(mock_clock: MockClock) -> None:
     async with site(serial="OTHER") as s:
         for _ in range(5):
             with pytest.raises(UnreadableError, match="another router answers"):

@@ -83,7 +83,7 @@ def test_a_fatal_reply_ends_it() -> None:
     assert caught.value.reason == "refused"
 
 
-def test_a_router_that_echoes_the_password_does_not_get_it_into_an_error() -> None:
+def test_router_that_echoes_password_does_not_get_it_into_error() -> None:
     with pytest.raises(LoginRefusedError) as caught:
         Login("admin", b"s3cret-canary").receive(reply("!trap", "=message=bad s3cret-canary\x1b[2J for admin"))
     assert "s3cret" not in str(caught.value)

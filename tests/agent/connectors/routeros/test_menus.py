@@ -104,7 +104,7 @@ def test_what_an_empty_add_was_refused_for_is_required() -> None:
         ("synthetic-wisp-v7.rsc", Version(7, 20, 8), 500),
     ],
 )
-def test_what_exports_set_can_be_written_and_what_they_unset_unset(file: str, release: Version, rows: int) -> None:
+def test_what_exports_set_can_be_written_or_unset(file: str, release: Version, rows: int) -> None:
     needed()
     lines = [(line, menus(release)[line.path]) for line in export(file) if line.path in menus(release)]
     assert len(lines) > rows

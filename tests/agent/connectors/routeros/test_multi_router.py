@@ -145,7 +145,7 @@ def test_all_routers_must_hold(
     assert judged(first, second)[:2] == expected
 
 
-def test_every_judgment_of_one_router_has_its_place_among_those_of_several() -> None:
+def test_every_judgment_of_a_router_has_its_place_of_several() -> None:
     """Seed 30202 of the simulation: a judgment without one ended the change as a fault of the agent's own."""
     assert set(multi_router._WORST) == set(Enforced)
 
@@ -163,7 +163,7 @@ def test_what_was_planned_on_one_router_before_there_were_two() -> None:
     assert both.judge(own, seen, ()).how == "offline"
 
 
-def test_a_router_that_the_method_has_no_more_is_not_said_to_hold() -> None:
+def test_router_that_method_has_no_more_is_not_said_to_hold() -> None:
     seen = on_both(HELD, HELD)
     for also_on in (("routeros/edge-3",), ("routeros/edge-3", "routeros/edge-4")):
         other = access_method_of(replace(METHOD, target="routeros/edge-1", also_on=also_on))
@@ -174,7 +174,7 @@ def test_a_router_that_the_method_has_no_more_is_not_said_to_hold() -> None:
     assert none.judge(enforcement(), seen, ()).how == "unmapped-method"
 
 
-def test_planned_on_two_and_judged_by_one_and_the_other_way_round() -> None:
+def test_planned_on_two_and_judged_by_one_and_other_way_round() -> None:
     """The configuration changed while the change ran: it is said, and no run falls over it."""
     one, both = access_method_of(METHOD), access_method_of(BOTH)
     two = enforcement()
@@ -193,7 +193,7 @@ def state_of(seen: Mapping[Address, Seen]) -> NetworkState:
     return access_method_of(BOTH).network_state(SERVICE, seen)
 
 
-def test_routers_that_agree_are_one_state_with_the_sessions_of_both() -> None:
+def test_routers_that_agree_are_one_state_with_sessions_of_both() -> None:
     state = state_of(on_both({"sessions": ONLINE}, {"sessions": ONLINE}))
     assert (state.access, state.tariff, [one.place for one in state.sessions]) == (
         Access.ACTIVE,

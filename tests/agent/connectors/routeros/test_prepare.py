@@ -178,7 +178,7 @@ def from_export(name: str) -> Router:
 
 
 @pytest.mark.parametrize("name", ["default", *EXPORTS])
-async def test_afterwards_a_suspension_is_kept_and_nothing_else_changed(name: str) -> None:
+async def test_afterwards_suspension_is_kept_and_nothing_else_changed(name: str) -> None:
     router = by_default() if name == "default" else from_export(name)
     before, out_before = exported(router), ways(router)
     async with site(router) as there:
@@ -217,7 +217,7 @@ async def test_afterwards_a_suspension_is_kept_and_nothing_else_changed(name: st
         assert exported(router) == before
 
 
-async def test_a_prepared_router_is_ready_and_an_unprepared_one_is_not() -> None:
+async def test_prepared_router_is_ready_and_unprepared_one_is_not() -> None:
     router = by_default()
     before = await readiness({"edge-1": router}, METHODS, (BOTH,))
     assert {one.state.value for one in before.values()} == {"refused"}
@@ -228,7 +228,7 @@ async def test_a_prepared_router_is_ready_and_an_unprepared_one_is_not() -> None
         await assert_ready(there.session)
 
 
-async def test_the_pay_page_and_the_resolver_stay_open_and_nothing_else() -> None:
+async def test_pay_page_and_resolver_stay_open_and_nothing_else() -> None:
     router = by_default()
     async with site(router) as there:
         found = await prepared(there.session)
@@ -248,7 +248,7 @@ async def test_the_pay_page_and_the_resolver_stay_open_and_nothing_else() -> Non
     }
 
 
-async def test_the_rules_stand_below_what_the_operator_accepts_for_the_list() -> None:
+async def test_rules_stand_below_what_operator_accepts_for_list() -> None:
     router = by_default()
     router.add("/ip/firewall/address-list", list="office", address="203.0.113.99")
     first = router.rows(FILTER)[2][".id"]
@@ -264,7 +264,7 @@ async def test_the_rules_stand_below_what_the_operator_accepts_for_the_list() ->
 
 
 @pytest.mark.parametrize("at", range(8))
-async def test_each_half_done_state_cuts_nobody_off_and_lets_nobody_more_out(at: int) -> None:
+async def test_no_half_done_state_cuts_off_or_lets_out_anybody_more(at: int) -> None:
     router = by_default()
     out_before = ways(router)
     async with site(router) as there:
@@ -275,7 +275,7 @@ async def test_each_half_done_state_cuts_nobody_off_and_lets_nobody_more_out(at:
         assert router.gets_out(HOST).out
 
 
-async def test_P18_a_rule_that_came_in_between_is_drift_and_a_moved_one_is_changed() -> None:
+async def test_P18_an_inserted_rule_is_drift_a_moved_one_is_changed() -> None:
     router = by_default()
     async with site(router) as there:
         found = await prepared(there.session)
@@ -303,7 +303,7 @@ async def test_P18_a_rule_that_came_in_between_is_drift_and_a_moved_one_is_chang
         assert any(r.get("comment") == f"{OURS}drop suspended" for r in router.rows(FILTER))
 
 
-async def test_e4_members_of_today_are_named_and_a_wide_list_is_refused() -> None:
+async def test_e4_members_of_today_are_named_and_wide_list_is_refused() -> None:
     router = by_default()
     router.add("/ip/firewall/address-list", list="suspended", address="198.18.7.9")
     async with site(router) as there:
@@ -366,7 +366,7 @@ async def test_a_changed_rule_of_ours_is_named_with_the_property(
     )
 
 
-async def test_rules_of_ours_below_what_lets_out_are_named_as_they_are() -> None:
+async def test_our_rules_below_what_lets_out_are_named_as_they_are() -> None:
     router = by_default()
     async with site(router) as there:
         found = await prepared(there.session, (STATIC,))
@@ -442,7 +442,7 @@ async def test_a_pool_that_is_not_there_is_told() -> None:
 
 
 @pytest.mark.parametrize("version", ["6.43.16", "6.45.9", "6.48.6", "7.19"])
-async def test_on_a_release_without_a_table_nothing_is_placed_and_that_is_said_beforehand(version: str) -> None:
+async def test_a_release_without_a_table_has_nothing_placed_and_told(version: str) -> None:
     router = by_default(version)
     async with site(router) as there:
         with pytest.raises(UnreadableError, match=f"RouterOS {version} is not known here .* add them by hand"):
@@ -455,7 +455,7 @@ async def test_on_a_release_without_a_table_nothing_is_placed_and_that_is_said_b
     assert one.state.value == "kept"
 
 
-async def test_a_profile_without_a_list_gets_one_and_a_hotspots_is_left_to_people() -> None:
+async def test_a_profile_without_a_list_gets_one_but_not_a_hotspots() -> None:
     router = by_default()
     router.add("/ppp/profile", name="held-back", local_address="198.18.8.1", remote_address="homes")
     async with site(router) as there:

@@ -131,7 +131,7 @@ async def test_with_the_rule_above_fasttrack_every_method_is_ready() -> None:
 
 
 @pytest.mark.parametrize("kwargs", [{"drop": False}, {"drop": False, "fasttrack": False}])
-async def test_without_the_rule_each_refusal_has_its_code_and_what_mends_it(kwargs: dict[str, bool]) -> None:
+async def test_without_a_rule_each_refusal_has_its_code_and_mend(kwargs: dict[str, bool]) -> None:
     found = await readiness({"edge-1": make_router(**kwargs)})
     assert len(found) == 4
     for one in found.values():
@@ -154,7 +154,7 @@ async def test_a_rule_below_fasttrack_is_as_a_preview_has_it() -> None:
             assert (trial.state, trial.text) == (KEPT, preview.display["after"])
 
 
-async def test_a_ready_router_says_what_the_preview_of_a_subscriber_says() -> None:
+async def test_ready_router_says_what_preview_of_subscriber_says() -> None:
     async with network({"edge-1": make_router()}, (PPP,)) as reader:
         read = await reader.read([AMINA])
         preview = reader.access_methods["ppp"].plan(ServiceState(Access.SUSPENDED, "Home 20M"), AMINA, read.seen)
@@ -215,7 +215,7 @@ async def test_a_few_subscribers_are_tried_one_of_each_tariff_first() -> None:
     assert len(one.trials) == TRIED_MAX + 1
 
 
-async def test_a_made_up_address_is_named_and_counts_for_nothing_beside_a_real_one() -> None:
+async def test_a_made_up_address_is_named_and_counts_for_nothing() -> None:
     router = make_router()
     found = await readiness({"edge-1": router}, (STATIC, DHCP))
     for one in found.values():
@@ -225,7 +225,7 @@ async def test_a_made_up_address_is_named_and_counts_for_nothing_beside_a_real_o
     assert [(trial.ref, trial.ways_out) for trial in one.trials] == [("C-9/home", ())]
 
 
-async def test_a_suspension_by_a_queue_has_nobody_to_try_but_real_subscribers() -> None:
+async def test_a_suspension_by_queue_can_only_be_tried_on_subscribers() -> None:
     slowed = StaticMethod("slow", "routeros/edge-1", {"Home 20M": "5M/20M"}, suspended_limit="64k/64k")
     (one,) = (await readiness({"edge-1": make_router()}, (slowed,))).values()
     assert (one.state, one.trials) == (TrialState.NOT_CHECKED, ())

@@ -116,7 +116,7 @@ def test_addresses_and_back() -> None:
         assert parse("routeros/edge-1", text) is None
 
 
-def test_rows_that_were_taken_apart_are_those_that_were_read_last() -> None:
+def test_rows_taken_apart_are_those_that_were_read_last() -> None:
     tables, where = Tables(), address("routeros/edge-1", RouterResource.QUEUES, "all")
     rows = [{"name": "home", "target": "192.0.2.7/32"}, {"name": "next"}]
     seen = {where: Seen(rows_value((str(n), row) for n, row in enumerate(rows)), 0)}

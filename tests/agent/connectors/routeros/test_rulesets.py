@@ -42,7 +42,7 @@ def test_a_value_and_back() -> None:
     assert ruleset_of(ruleset_value(Ruleset((DROP,)))).raw is None
 
 
-def test_an_address_on_which_no_rule_hangs_makes_no_verdict_of_its_own(judge: Judge) -> None:
+def test_an_address_without_a_rule_makes_no_verdict(judge: Judge) -> None:
     known, value = Rulesets(), ruleset_value(Ruleset([DROP]))
     found = [known.kept(value, Confined(LISTED, (f"100.64.0.{n}",))) for n in range(9)]
     assert judge.asked == [Confined(LISTED)]
@@ -51,7 +51,7 @@ def test_an_address_on_which_no_rule_hangs_makes_no_verdict_of_its_own(judge: Ju
     assert len(judge.asked) == 1  # read again, and as before
 
 
-def test_an_address_on_which_a_rule_hangs_has_a_verdict_of_its_own(judge: Judge) -> None:
+def test_address_on_which_rule_hangs_has_verdict_of_its_own(judge: Judge) -> None:
     known, value = Rulesets(), ruleset_value(Ruleset([ONE, DROP]))
     assert isinstance(known.kept(value, Confined(LISTED, ("100.64.0.1",))), LetOut)
     assert isinstance(known.kept(value, Confined(LISTED, ("100.64.0.2",))), KeptIn)

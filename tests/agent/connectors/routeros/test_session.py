@@ -281,7 +281,7 @@ async def test_a_cut_is_lost_and_the_next_read_connects_again() -> None:
         assert now["profile"] == "suspended"
 
 
-async def test_P3_a_session_of_somebody_else_with_the_bound_id_is_left_alone() -> None:
+async def test_P3_another_session_with_the_bound_id_is_left_alone() -> None:
     router = make_router()
     router.set("/ppp/secret", "amina.h", local_address="10.0.0.1", remote_address="10.0.0.9")
     router.plug_in("amina.h", "wonder")
@@ -310,7 +310,7 @@ async def test_a_session_that_ends_by_itself_holds_up_no_other() -> None:
         assert all([await value_of(session, where) is ABSENT for where in bound])
 
 
-async def test_a_later_attempt_leaves_a_session_alone_that_began_since() -> None:
+async def test_later_attempt_leaves_session_alone_that_began_since() -> None:
     router = make_router()
     router.set("/ppp/secret", "amina.h", local_address="10.0.0.1", profile="home20", remote_address="10.0.0.9")
     router.plug_in("amina.h", "wonder", redial_s=0)

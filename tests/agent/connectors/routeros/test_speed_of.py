@@ -50,7 +50,7 @@ def test_a_queue_before_it_that_has_nothing_of_it(before: dict[str, str]) -> Non
     assert found(before, OWN) == ""
 
 
-def test_its_parents_stand_before_it_and_their_other_children_count() -> None:
+def test_its_parents_stand_before_it_other_children_count() -> None:
     child = OWN | {"parent": "hill"}
     assert found(STATIC, child) == ""
     top = STATIC | {"name": "all", "target": ""}

@@ -203,7 +203,7 @@ def test_suspend_enters_every_address_and_cuts_what_is_open() -> None:
     )
 
 
-def test_what_is_said_where_the_other_way_is_dropped_too_and_one_family_is_all() -> None:
+def test_it_is_said_where_the_other_way_is_dropped_too() -> None:
     world = World()
     world.rules = [DROP, {"chain": "forward", "action": "drop", "dst-address-list": "suspended"}]
     after = plan_of(world.plan(SUSPEND, service=replace(SERVICE, login=V4))).display["after"]
@@ -228,7 +228,7 @@ def test_suspended_and_active_are_opposites() -> None:
 @pytest.mark.parametrize(
     "comment", ["Av. 12 isp:enabled isp:suspended isp:suspended", "isp:suspended Av. 12 isp:enabled"]
 )
-def test_an_entry_whose_marks_a_colleague_doubled_is_disabled_again(comment: str) -> None:
+def test_entry_whose_marks_colleague_doubled_is_disabled_again(comment: str) -> None:
     """Not removed: it was there before us."""
     world = World()
     world.entries = {ENTRY: entry(V4, ""), ENTRY6: entry(V6, comment)}
@@ -247,7 +247,7 @@ def test_an_entry_of_somebody_elses_is_lifted_and_said() -> None:
     assert plan_of(world.plan(SUSPEND)).steps == ()
 
 
-def test_a_restore_cuts_what_was_redirected_and_does_not_hang_on_it() -> None:
+def test_a_restore_cuts_redirected_flows_and_does_not_hang() -> None:
     world = World()
     world.entries = dict(OURS)
     plan = plan_of(world.plan(RESTORE))
@@ -279,7 +279,7 @@ def test_no_suspension_without_rules_of_both_families() -> None:
 
 
 @pytest.mark.parametrize("above", [FAST, {**FAST, "action": "accept"}], ids=["fasttrack", "accept"])
-def test_e1_what_a_rule_above_the_drop_lets_carry_on_is_cut_and_none_may_be_left(above: dict[str, str]) -> None:
+def test_e1_what_carries_on_above_the_drop_is_cut_to_the_last(above: dict[str, str]) -> None:
     """MikroTik's default configuration. DNS, the pay page, and what nobody answered do not count."""
     world = World()
     pay = {"chain": "forward", "action": "accept", "src-address-list": "suspended", "dst-address": "198.51.100.80"}
@@ -474,7 +474,7 @@ def test_a_change_of_tariff_is_the_queues_limit() -> None:
     assert plan_of(slowed.plan(ServiceState(Access.SUSPENDED, "Home 50M"), SLOWED)).steps == ()
 
 
-def test_a_change_of_tariff_of_somebody_suspended_stays_suspended() -> None:
+def test_change_of_tariff_of_somebody_suspended_stays_suspended() -> None:
     world = World()
     world.entries = dict(OURS)
     plan = plan_of(world.plan(ServiceState(Access.SUSPENDED, "Home 50M")))
@@ -551,7 +551,7 @@ def test_fasttrack_passes_queues_by() -> None:
     assert world.judged(plan)[:2] == (Enforced.NO, "not-in-effect")
 
 
-def test_what_fasttrack_took_before_it_spared_the_address_is_cut() -> None:
+def test_what_fasttrack_took_before_it_spared_address_is_cut() -> None:
     both = {"src-address-list": "!shaped", "dst-address-list": "!shaped"}
     world = World()
     world.rules = [FAST | both]
@@ -654,7 +654,7 @@ def test_a_kick_cuts_what_is_open_and_changes_nothing() -> None:
 # --- a list of before ---
 
 
-def test_who_is_held_by_another_list_too_is_not_said_to_be_restored() -> None:
+def test_who_is_held_by_another_list_too_is_not_restored() -> None:
     """The list was renamed since: what is lifted now would let nobody out, and the old entry would stay for ever."""
     world = World()
     world.entries = {at("ip/list", f"{V4} unpaid"): {**entry(V4), "list": "unpaid"}}
@@ -668,7 +668,7 @@ def test_who_is_held_by_another_list_too_is_not_said_to_be_restored() -> None:
     assert isinstance(world.plan(RESTORE), AccessPlan)
 
 
-def test_our_entry_is_taken_back_where_another_list_holds_the_address_too() -> None:
+def test_our_entry_is_taken_back_beside_another_lists() -> None:
     world = World()
     world.rules = [DROP, {**DROP, "src-address-list": "blocked"}]
     world.entries = {**OURS, at("ip/list", f"{V4} blocked"): {**entry(V4, comment="staff"), "list": "blocked"}}
@@ -697,7 +697,7 @@ def test_addresses_in_no_list_are_active_at_their_queues_limit() -> None:
     assert state.not_checked == ("connections that are open were not looked at",)
 
 
-def test_addresses_in_the_list_are_suspended_whoever_put_them_there() -> None:
+def test_addresses_in_list_are_suspended_whoever_put_them_there() -> None:
     world = World()
     world.entries = dict(OURS)
     assert (state_of(world).access, state_of(world).groups) == (Access.SUSPENDED, ("suspended",))
@@ -705,7 +705,7 @@ def test_addresses_in_the_list_are_suspended_whoever_put_them_there() -> None:
     assert state_of(world).access is Access.SUSPENDED
 
 
-def test_a_fixed_address_has_no_session_and_is_not_called_offline() -> None:
+def test_fixed_address_has_no_session_and_is_not_called_offline() -> None:
     world = World()
     world.entries = dict(OURS)
     told = state_of(world).sessionless
@@ -731,7 +731,7 @@ def test_another_list_that_keeps_an_address_in_is_not_ours() -> None:
     assert f"{V4} is also in list blocked" in state.refused
 
 
-def test_a_queues_limit_is_a_suspension_where_the_method_says_so() -> None:
+def test_queues_limit_is_suspension_where_method_says_so() -> None:
     world = World()
     assert state_of(world, SLOWED).access is Access.ACTIVE
     world.queues = [SLOW]

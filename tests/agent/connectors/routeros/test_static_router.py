@@ -202,9 +202,7 @@ async def test_a_pool_or_a_lease_has_the_address() -> None:
     ("row", "reason"),
     [({"address": V4, "timeout": "1h"}, "dynamic-entry"), ({"address": "192.0.2.0/28"}, "wider-entry")],
 )
-async def test_e17_an_entry_that_goes_by_itself_or_holds_others_too_is_not_taken_for_ours(
-    row: dict[str, str], reason: str
-) -> None:
+async def test_e17_a_shared_or_fading_entry_is_not_taken_for_ours(row: dict[str, str], reason: str) -> None:
     """Both keep the subscriber in now; neither can be lifted for this subscriber alone."""
     router = make_router("7.20.8")
     router.add(LIST, list="suspended", **row)

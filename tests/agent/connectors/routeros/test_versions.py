@@ -117,7 +117,7 @@ def test_a_version_is_served_by_the_nearest_table_below(text: str, table: str, i
 
 
 @pytest.mark.assumed("routeros-version-between")
-def test_only_what_the_row_shows_is_written_on_a_version_that_is_not_known() -> None:
+def test_an_unknown_version_has_only_shown_properties_written() -> None:
     row = {"name": "amina.h", "profile": "home20"}
     words = ["=profile=suspended", "=comment=x", "=!routes="]
     assert unshown("/ppp/secret", Version(7, 20, 8), row, words) == ()
@@ -158,7 +158,7 @@ def test_every_version_has_a_table_that_can_be_loaded(version: Version) -> None:
 
 
 @given(versions)
-def test_a_known_version_is_not_served_by_a_table_of_a_later_line(version: Version) -> None:
+def test_known_version_is_not_served_by_table_of_later_line(version: Version) -> None:
     if known(version):
         table = table_of(version)
         assert table.major == version.major

@@ -116,7 +116,7 @@ def test_e3_what_the_switch_routes_meets_no_rule(suspended: Suspended) -> None:
     assert found(suspended, off) == ()
 
 
-def test_e3_where_a_port_is_left_out_nobody_knows_whether_it_is_the_way_out() -> None:
+def test_e3_a_port_left_out_may_or_may_not_be_a_way_out() -> None:
     rows = {
         Way.OFFLOAD: {
             _SWITCH: [{"name": "switch1", "l3-hw-offloading": "yes"}],
@@ -130,7 +130,7 @@ def test_e3_where_a_port_is_left_out_nobody_knows_whether_it_is_the_way_out() ->
     assert (refuses, text.startswith("not checked: "), "sfp1" in text, "ether2" in text) == (False, True, True, False)
 
 
-def test_e3_ppp_is_not_offloaded_and_a_blocked_lease_has_no_address() -> None:
+def test_e3_ppp_is_not_offloaded_a_blocked_lease_has_no_address() -> None:
     assert Way.OFFLOAD not in PPP.ways
     assert Way.OFFLOAD not in replace(DHCP, lists=()).ways
 
@@ -159,7 +159,7 @@ def test_e4_a_pay_page_and_a_private_network_are_no_way_out() -> None:
     assert found(PPP, rules=rules, pay=garden("198.18.0.7", "10.0.0.0/8", "8.8.8.8")) == ()
 
 
-def test_e4_the_lists_that_gardens_name_are_read_in_a_second_round() -> None:
+def test_e4_lists_that_gardens_name_are_read_in_second_round() -> None:
     rules = [
         {"chain": "forward", "action": "accept", "dst-address-list": "pay"},
         {"chain": "forward", "action": "accept", "dst-address-list": "vips", "src-address-list": "vip"},
@@ -368,7 +368,7 @@ def test_e10_an_access_rule_closes_it_or_it_is_not_known_to(rule: dict[str, str]
 # --- E12: a safe mode ---
 
 
-def test_e12_an_open_safe_mode_is_named_with_who_made_changes_in_it() -> None:
+def test_e12_an_open_safe_mode_is_named_with_its_people() -> None:
     rows: Rows = {"/safe-mode": [{"enabled": "true"}], "/system/history": [{"by": "joe", "floating-undo": "true"}] * 2}
     ((text, refuses),) = told(found(PPP, {Way.SAFE_MODE: rows}))
     assert (text.startswith("open: a safe mode is open (changes by joe)"), refuses) == (True, False)
@@ -401,13 +401,13 @@ def test_a_preview_names_them_beside_what_it_would_do() -> None:
     assert plan.display["after"] == plain.display["after"]
 
 
-def test_e11_where_the_configuration_says_that_there_are_no_others_none_are_named() -> None:
+def test_e11_no_others_are_named_where_the_file_says_none() -> None:
     plan = plan_with({}, alone=True)
     assert isinstance(plan, AccessPlan)
     assert "open" not in plan.display
 
 
-def test_e8_a_bridged_profile_refuses_the_suspension_with_what_mends_it() -> None:
+def test_e8_a_bridged_profile_refuses_with_what_mends_it() -> None:
     profiles = {**PROFILES, "suspended": {"name": "suspended", "address-list": "suspended", "bridge": "br-lan"}}
     refused(plan_with({}, profiles=profiles), "way-out", "bridges", "unset suspended")
 
@@ -424,7 +424,7 @@ def test_a_restore_hangs_on_none_of_them() -> None:
     assert "proxy" not in plan.display["open"]
 
 
-def test_a_suspension_does_not_hold_while_a_sure_way_out_is_there() -> None:
+def test_suspension_does_not_hold_while_sure_way_out_is_there() -> None:
     """Somebody switched it on after the preview: neither the proof nor the plan of today calls it held."""
     method, held = access_method_of(METHOD), {"secret": SUSPENDED, "sessions": ONLINE, "lists": ("suspended",)}
     bridged = {**PROFILES, "suspended": {"name": "suspended", "address-list": "suspended", "bridge": "br-lan"}}
@@ -470,7 +470,7 @@ def test_of_several_routers_each_ways_are_told_with_its_name() -> None:
     )
 
 
-def test_a_state_tells_open_ways_apart_from_those_that_nobody_looked_at() -> None:
+def test_a_state_tells_open_ways_apart_from_unchecked_ones() -> None:
     open_ways = {
         Way.SERVERS: {"/ip/socks": [{"enabled": "true"}]},
         Way.SAFE_MODE: {"/safe-mode": [{"enabled": "true"}]},

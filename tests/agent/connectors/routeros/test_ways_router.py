@@ -130,7 +130,7 @@ async def test_e4_gardens_count_together() -> None:
         assert "gardens hold 16,777,216 addresses together" in refusal(await planned())
 
 
-async def test_an_ipsec_policy_to_everywhere_is_where_an_accept_for_ipsec_leads() -> None:
+async def test_an_ipsec_policy_to_everywhere_is_where_accepts_lead() -> None:
     router = ppp_router()
     first = router.rows(FILTER)[0][".id"]
     router.add(FILTER, chain="forward", action="accept", ipsec_policy="out,ipsec", place_before=first)
@@ -149,7 +149,7 @@ async def test_an_ipsec_policy_to_everywhere_is_where_an_accept_for_ipsec_leads(
         assert isinstance(await planned(), AccessPlan)
 
 
-async def test_e6_a_disabled_hotspot_user_gets_out_by_a_wide_walled_garden() -> None:
+async def test_e6_a_disabled_user_gets_out_by_a_wide_walled_garden() -> None:
     router = make_router()
     router.add("/ip/pool", name="hs", ranges="10.5.50.2-10.5.50.250")
     router.add("/ip/hotspot/profile", name="hsprof1", login_by="http-chap")
@@ -222,7 +222,7 @@ async def test_e9_e10_e12_servers_proxy_and_a_colleagues_safe_mode() -> None:
         assert opens(await planned()) == "not checked: the router's own SOCKS, L2TP servers (chain input is not judged)"
 
 
-async def test_e16_ipv6_and_routes_beside_a_session_are_refused_and_beside_an_address_named() -> None:
+async def test_e16_ipv6_routes_of_a_session_refuse_of_an_address_warn() -> None:
     router = ppp_router()
     async with plans(router, PPP, "amina") as planned:
         for prop, value in (

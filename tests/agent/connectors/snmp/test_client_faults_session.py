@@ -323,7 +323,7 @@ async def test_reports_that_refuse(name: Oid, told: str) -> None:
             await client.get([NAME])
 
 
-async def test_a_device_whose_values_are_large_and_never_end_fills_no_memory() -> None:
+async def test_endless_large_values_of_a_device_fill_no_memory() -> None:
     sent = 0
 
     def answer(data: bytes) -> list[bytes]:

@@ -328,7 +328,7 @@ async def test_version_3_says_what_is_wrong(user: str, auth: str, priv: str, sai
         assert said in report.problem
 
 
-async def test_a_large_reading_is_computed_beside_the_loop_and_too_large_ones_end(
+async def test_a_large_reading_runs_beside_the_loop_or_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     threads: list[bool] = []

@@ -242,7 +242,7 @@ async def test_a_storm_is_dropped_beyond_its_budget_and_counted() -> None:
     assert counts.queue_full == 0
 
 
-async def test_a_store_that_hangs_bounds_the_queue_and_a_quiet_sender_keeps_its_place(
+async def test_a_hanging_store_bounds_the_queue_and_keeps_the_quiet(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(notifications_listener, "QUEUED_MAX", 100)

@@ -142,7 +142,7 @@ async def net() -> AsyncIterator[Ground]:
         yield made
 
 
-async def test_a_port_is_found_by_its_names_and_a_wrong_one_lists_those_that_there_are(net: Ground) -> None:
+async def test_a_port_is_found_by_its_names_a_wrong_one_lists_all(net: Ground) -> None:
     for name in ("ge-2", "GE-2", "port 2"):
         step = await net.step(name, DOWN)
         assert isinstance(step.do, tuple)
@@ -170,7 +170,7 @@ async def test_two_ports_of_one_name_are_neither_read_nor_written() -> None:
         assert net.number(IF_ADMIN, 3) == 1
 
 
-async def test_without_a_credential_for_writing_there_are_no_changes_and_the_same_secret_is_none() -> None:
+async def test_without_a_writing_credential_there_are_no_changes() -> None:
     async with ground(write=None) as net:
         found, _ = await net.planned("ge-2", DOWN)
         assert isinstance(found, CannotEnforce)
@@ -219,7 +219,7 @@ async def test_what_the_device_does_not_show_is_not_written() -> None:
 # --- writing ---
 
 
-async def test_interfaces_that_are_numbered_anew_are_written_at_the_right_place(net: Ground) -> None:
+async def test_interfaces_numbered_anew_are_written_at_right_place(net: Ground) -> None:
     step = await net.step("ge-2", DOWN)
     cycle = await net.step("ge-3", PortWish(PortChange.POWER_CYCLE, "1"))
     net.switch.renumber(10)
@@ -232,7 +232,7 @@ async def test_interfaces_that_are_numbered_anew_are_written_at_the_right_place(
     assert seen == [("1.13", 2), ("1.13", 1)]
 
 
-async def test_a_description_that_is_no_text_is_put_back_octet_by_octet() -> None:
+async def test_description_that_is_no_text_is_put_back_octet_by_octet() -> None:
     latin = b"Caf\xe9 \x07"
     device = switch("sw-1", clock=time.time)  # type: ignore[arg-type]  # a clock that goes
     device.put(f"{IF_ALIAS}.2", values.string(latin))
@@ -300,7 +300,7 @@ async def test_a_wrong_write_secret_is_told_and_nothing_is_written() -> None:
     assert net.number(IF_ADMIN, 2) == 1
 
 
-async def test_a_port_that_stays_up_though_it_is_switched_off_contradicts_itself(net: Ground) -> None:
+async def test_a_switched_off_port_that_stays_up_contradicts_itself(net: Ground) -> None:
     step = await net.step("ge-2", DOWN)
     net.switch.writable = {
         **net.switch.writable,
@@ -334,7 +334,7 @@ async def cycle_of(net: Ground) -> tuple[Step, Mapping[Address, Seen]]:
     return step, await net.session.bind(step.do)
 
 
-async def test_a_cycle_is_proven_by_a_port_that_was_read_off_and_is_on() -> None:
+async def test_cycle_is_proven_by_port_that_was_read_off_and_is_on() -> None:
     book = Book()
     async with ground(book=book) as net:
         step, bound = await cycle_of(net)
@@ -351,7 +351,7 @@ async def test_a_cycle_is_proven_by_a_port_that_was_read_off_and_is_on() -> None
         assert await net.value("ge-3", "power-cycle") == after
 
 
-async def test_a_cycle_and_what_settles_last_by_the_clock_that_was_given() -> None:
+async def test_a_cycle_and_what_settles_last_by_the_clock_given() -> None:
     clock = QuickClock()
     given = switch("sw-1", clock=clock.wall_s)  # type: ignore[arg-type]  # a clock that goes
     async with ground(given, clock=clock) as net:
@@ -377,7 +377,7 @@ async def test_a_device_that_answers_and_cuts_nothing_has_not_done_it(net: Groun
     assert await net.value("ge-3", "power-cycle") == {"last-off": "never"}
 
 
-async def test_an_agent_that_answers_an_error_and_cuts_all_the_same_is_switched_on_again(net: Ground) -> None:
+async def test_an_agent_that_errs_and_cuts_all_is_switched_on_again(net: Ground) -> None:
     step, bound = await cycle_of(net)
     net.switch.faults.set_error, net.switch.faults.set_done = int(Status.GEN_ERR), True
     assert (await net.sent(step, bound)).accepted
@@ -432,7 +432,7 @@ async def test_a_send_that_is_cut_short_switches_the_power_on_first(net: Ground)
     assert net.number(POE_ADMIN, "1.3") == 1
 
 
-async def test_finish_switches_on_what_was_left_off_and_sends_nothing_otherwise(net: Ground) -> None:
+async def test_finish_switches_on_what_was_left_off_only(net: Ground) -> None:
     step, bound = await cycle_of(net)
     seen: list[int] = []
     watch(net.switch, lambda _, value: seen.append(value))
@@ -532,7 +532,7 @@ async def test_the_port_of_the_gateway_is_the_way_and_others_are_not() -> None:
         assert isinstance(back, PortPlan)
 
 
-async def test_members_of_an_aggregation_and_the_aggregation_are_refused() -> None:
+async def test_members_of_aggregation_and_aggregation_are_refused() -> None:
     device = switch("sw-1", clock=time.time)  # type: ignore[arg-type]  # a clock that goes
     managed(device)
     device.put(f"{IF}.3.1", values.integer(161))

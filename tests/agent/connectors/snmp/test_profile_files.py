@@ -51,7 +51,7 @@ boots = false
     assert "boots" not in mine.device
 
 
-def test_an_own_file_stands_in_the_place_of_its_shipped_namesake() -> None:
+def test_own_file_stands_in_place_of_its_shipped_namesake() -> None:
     found = loaded(standard='title = "Mine"\nextends = ["standard"]\nevery_s = 900')
     assert (found["standard"].own, found["standard"].every_s) == (True, 900)
     assert [table.name for table in found["standard"].tables] == [table.name for table in loaded()["standard"].tables]

@@ -49,7 +49,7 @@ def test_interfaces_of_a_switch() -> None:
 INTERFACES = 'extends = ["interfaces"]'
 
 
-def test_counters_of_64_bits_go_before_those_of_32_and_states_are_joined() -> None:
+def test_counters_of_64_bits_go_first_and_states_are_joined() -> None:
     base, wide = "1.3.6.1.2.1.2.2.1", "1.3.6.1.2.1.31.1.1.1"
     reading = read(
         INTERFACES,
@@ -151,7 +151,7 @@ noise_dbm = { column = "1.3.9.4" }
 """
 
 
-def test_the_stronger_chain_counts_and_a_radio_has_the_clients_of_its_networks() -> None:
+def test_the_stronger_chain_counts_a_radio_has_all_its_clients() -> None:
     reading = read(CHAINS, "1.3.9.1.0|2|-70\n1.3.9.2.0|2|-65\n1.3.9.3.1|2|4\n1.3.9.3.2|2|3\n1.3.9.4.1|2|-95\n")
     radio, one, two, chain = reading.parts
     assert radio.measures == {"signal_dbm": -65, "quality_percent": 30, "clients": 7}
@@ -208,7 +208,7 @@ def test_onus_below_their_port_with_values_of_another_table() -> None:
     assert (other.key, other.measures, other.told) == ("onu/ZTEGC0000001", {}, "offline")
 
 
-def test_the_longest_object_id_then_a_probe_then_the_description() -> None:
+def test_longest_object_id_then_probe_then_description() -> None:
     names = {"plain": "", "probed": 'has = { "1.3.9.1.0" = "^x" }', "told": 'description = "^Linux"'}
     own = {name: f'title = "T"\n[[match]]\nobject_id = ["1.3.6.1.4.1.9999"]\n{more}' for name, more in names.items()}
     own["longer"] = 'title = "T"\n[[match]]\nobject_id = ["1.3.6.1.4.1.9999.5"]'

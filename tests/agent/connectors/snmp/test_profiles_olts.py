@@ -14,7 +14,7 @@ UP, DOWN, DISABLED, UNKNOWN = LinkState.UP, LinkState.DOWN, LinkState.DISABLED, 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_assumed_recording_says_so_and_is_sorted_as_a_device_answers(name: str) -> None:
+def test_an_assumed_recording_says_so_and_is_sorted(name: str) -> None:
     text = text_of(name)
     assert text.startswith("# Assumed: no device was recorded.")
     oids = [line.partition("|")[0] for line in text.splitlines() if not line.startswith("#")]
@@ -24,7 +24,7 @@ def test_an_assumed_recording_says_so_and_is_sorted_as_a_device_answers(name: st
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_parents_are_parts_of_the_same_device_and_keys_hold_one_serial(name: str) -> None:
+def test_parents_are_parts_of_the_device_keys_hold_one_serial(name: str) -> None:
     reading = assumed(name)
     keys = {part.key for part in reading.parts}
     for part in reading.parts:
@@ -118,7 +118,7 @@ def test_zte_c320() -> None:
     assert "memory/card 1-1-3" not in found  # a supply has none
 
 
-def test_zte_finds_ports_of_mac_addresses_by_their_packed_number() -> None:
+def test_zte_finds_ports_of_macs_by_their_packed_number() -> None:
     seen = {one.mac: (one.part, one.vlan) for one in reading_of("zxa10_c320").macs}
     assert seen["a0:f3:e4:05:e4:01"] == ("port/xgei_1-4-2", 2001)  # 285279234 is 0x11010402
 

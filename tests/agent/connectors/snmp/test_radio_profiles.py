@@ -82,7 +82,7 @@ def test_ubiquiti_airfiber_tells_kilohertz_or_megahertz() -> None:
     assert link.facts["peer"] == "04:18:d6:00:00:01"
 
 
-def test_the_data_port_of_airfiber_is_told_apart_from_the_one_for_management() -> None:
+def test_airfibers_data_port_is_told_apart_from_management() -> None:
     known = parts(reading_of("airos-af"))
     data, management = known["port/data"], known["port/eth0"]
     assert (data.kind, data.name, data.state) == (PartKind.PORT, "data", LinkState.UNKNOWN)  # this release tells none

@@ -74,7 +74,7 @@ def test_nonces_only_go_up() -> None:
     assert found == [10_000, 10_001, 10_002, 10_003, 20_000]
 
 
-async def test_nonces_go_up_over_restarts_and_a_clock_that_was_set_back() -> None:
+async def test_nonces_go_up_over_restarts_and_clock_that_was_set_back() -> None:
     books, book = filled(3), Book()
     async with behind(books) as server:
         for wall_s in (NOW_S, NOW_S - 86_400 * 400, NOW_S + 10, NOW_S):
@@ -133,7 +133,7 @@ async def test_a_deposit_pays_what_its_invoice_does_not_show_yet() -> None:
     assert (account.balance, account.credit, account.overdue(TODAY)) == (-5, 39, 0)
 
 
-async def test_a_payment_that_stands_on_no_invoice_counts_beside_a_later_invoice() -> None:
+async def test_an_unattached_payment_counts_beside_a_later_invoice() -> None:
     books = Splynx()
     customer = books.add_customer("amina")
     books.pay(customer.id, "34.00", TODAY)
@@ -177,7 +177,7 @@ async def test_its_own_rules(given: dict[str, Any], exempt: str, grace: int, min
 
 
 @pytest.mark.parametrize(("days", "asked"), [(-1, True), (0, True), (1, True), (2, False)])
-async def test_only_those_who_may_be_overdue_soon_are_asked_for_their_deposit(days: int, asked: bool) -> None:
+async def test_only_the_soon_overdue_are_asked_for_their_deposit(days: int, asked: bool) -> None:
     books = Splynx()
     books.bill(books.add_customer("amina").id, "34.00", TODAY + timedelta(days=days))
     async with splynx(books) as (one, server):

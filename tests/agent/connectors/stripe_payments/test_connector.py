@@ -102,7 +102,7 @@ async def test_all_pages_of_new_charges() -> None:
     assert list(await payments(books)) == [f"ch_{n}" for n in range(25)]
 
 
-async def test_an_older_charge_is_read_again_when_an_event_tells_of_it() -> None:
+async def test_older_charge_is_read_again_when_event_tells_of_it() -> None:
     old = charge("ch_old", created=NOW - 86_400, amount_refunded=1099, refunded=True)
     other = charge("ch_other", created=NOW - 86_400, amount_refunded=99)
     events = [

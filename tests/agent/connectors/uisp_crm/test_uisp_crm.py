@@ -149,7 +149,7 @@ async def test_its_switch_may_be_overridden_and_its_minimum_is_told() -> None:
     ("sums", "reached"),
     [(["4"], False), (["4", "4"], False), (["4", "5"], True), (["5"], True), (["4", "4", "9"], True)],
 )
-async def test_its_minimum_is_of_one_invoice_so_that_small_ones_suspend_nobody(sums: list[str], reached: bool) -> None:
+async def test_its_minimum_is_of_one_invoice_so_small_ones_do_nothing(sums: list[str], reached: bool) -> None:
     books = Uisp()
     books.options["suspensionMinimumUnpaidAmount"] = 5.0
     client = books.add_client("C-1")
@@ -342,7 +342,7 @@ async def test_payments_that_were_dated_back_and_deleted() -> None:
         assert [p for p in await connector.payments(TARGET, NOW_S - 3600) if p.id == str(gone.id)] == []
 
 
-async def test_a_payment_that_only_slipped_from_the_list_is_not_deleted() -> None:
+async def test_payment_that_only_slipped_from_list_is_not_deleted() -> None:
     books = Uisp()
     client = books.add_client("C-1")
     for _ in range(5):
@@ -427,7 +427,7 @@ async def test_a_postponement_holds_for_a_day_also_over_a_restart() -> None:
     assert books.clients[client].ident == "C-1"
 
 
-async def test_a_call_that_calls_another_event_a_postponement_postpones_nothing() -> None:
+async def test_another_event_called_a_postponement_postpones_nothing() -> None:
     """Nothing signs a call: what UISP says of the event counts, else whoever knows the path spares a debtor."""
     books = filled(1)
     event = books.event("edit", "service", next(iter(books.services)), "service.edit")
