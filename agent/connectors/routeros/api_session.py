@@ -61,6 +61,8 @@ class RouterApi:
         self._waiting: deque[_Call] = deque()
         self._cancels: deque[_Call] = deque()
         self._changed = Notifier()
+        self._look, self._looks_at = trio.Event(), math.inf
+        """The bell of the task that watches deadlines, and when it looks by itself."""
         self._over: RouterError | None = None
         self._end = trio.Event()
         self._closed = trio.Event()
@@ -107,9 +109,10 @@ class RouterApi:
             raise CarrierLostError(str(self._over), sent=False)
         self._waiting.append(call)
         self._changed.ring()
+        if deadline < self._looks_at:
+            self._look.set()
         try:
-            with trio.move_on_at(deadline):
-                await call.wake.wait()
+            await call.wake.wait()
         finally:
             given_up = not call.exchange.finished
             if given_up:
@@ -165,7 +168,7 @@ class RouterApi:
             self._end.set()
             self._changed.ring()
 
-    # --- the two tasks ---
+    # --- the three tasks ---
 
     async def _run(self) -> None:
         """Carry the session until it is over; the connection is closed then."""
@@ -173,12 +176,29 @@ class RouterApi:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write)
                 nursery.start_soon(self._read)
+                nursery.start_soon(self._watch)
                 await self._end.wait()
                 nursery.cancel_scope.cancel()
         finally:
             self._finish(CarrierLostError("the connection was closed here", sent=True))
             await self._carrier.close(in_doubt=len(self._exchanges) > 0)
             self._closed.set()
+
+    async def _watch(self) -> None:
+        """Wake each call at its deadline. A timeout of its own would cost a call more than its bytes do."""
+        while True:
+            self._look = trio.Event()
+            self._looks_at = min((call.deadline for call in self._unanswered()), default=math.inf)
+            with trio.move_on_at(self._looks_at):
+                await self._look.wait()
+            now = trio.current_time()
+            for call in self._unanswered():
+                if call.deadline <= now:
+                    call.wake.set()
+
+    def _unanswered(self) -> list[_Call]:
+        """Return the calls with a caller that waits."""
+        return [call for call in (*self._in_flight, *self._waiting) if not call.wake.is_set()]
 
     async def _write(self) -> None:
         try:
@@ -200,7 +220,8 @@ class RouterApi:
             elif self._waiting and len(self._exchanges) < limits.COMMANDS_IN_FLIGHT:
                 call = self._waiting.popleft()
                 if call.deadline <= trio.current_time():
-                    continue  # its caller is about to learn it: no first byte after the deadline
+                    call.wake.set()  # no first byte after the deadline
+                    continue
             else:
                 break
             self._exchanges.open(call.exchange)
