@@ -77,7 +77,6 @@ def build(configured: Iterable[Configured[Any]], context: ConnectorContext) -> C
     Raises:
         TypeError: a connector does not play a role that its spec declares.
     """
-    every = tuple(configured)
-    hosts = {one.spec.name: one.spec.host() for one in every if one.spec.host is not None}
-    busy = [one for one in every if not one.spec.idle(one.config)]
+    busy = [one for one in configured if not one.spec.idle(one.config)]
+    hosts = {one.spec.name: one.spec.host() for one in busy if one.spec.host is not None}
     return Connectors({one.spec.name: one.make(replace(context, hosts=hosts)) for one in busy})

@@ -25,6 +25,7 @@ class Explorer:
 
     def __init__(self, connectors: Mapping[str, Connector]) -> None:
         """Take all connectors by name."""
+        self._configured = frozenset(connectors)
         self._connectors = {name: one for name, one in connectors.items() if isinstance(one, Explores)}
         self._nursery: trio.Nursery | None = None
         self._under_way = 0
@@ -45,6 +46,9 @@ class Explorer:
             UnreadableError: there is no such connector, it is asked nothing of the kind, or too much is asked.
         """
         connector = self._connectors.get(name)
+        if name not in self._configured:
+            why = f"the agent's configuration has nothing of {name[:40]}: add a device there, and restart the agent"
+            raise UnreadableError(why, reason=TargetReason.UNSUPPORTED)
         if connector is None or question.verb not in connector.verbs:
             known = [f"{one} {verb}" for one, found in self._connectors.items() for verb in sorted(found.verbs)]
             why = f"expected one of {', '.join(known) or 'nothing'}, got {name[:40]} {question.verb[:40]}"

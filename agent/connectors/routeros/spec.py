@@ -36,5 +36,6 @@ SPEC: Final = ConnectorSpec(
     access=configuration.access,
     method_sections=configuration.METHOD_SECTIONS,
     host=_host,
+    idle=lambda config: not config.targets and not config.methods,
     commands=Commands("device", "agent.connectors.routeros.cli:app"),
 )

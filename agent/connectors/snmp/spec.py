@@ -47,4 +47,5 @@ SPEC: Final = ConnectorSpec(
     commands=Commands(
         "snmp", "agent.connectors.snmp.cli:app", "Switches, radios and OLTs: ask them by hand, find them, add them."
     ),
+    idle=lambda config: not config.devices and not config.accesses and not config.listen,
 )
