@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
-from agent.connectors.routeros.addresses import Network, networks, within
+from agent.connectors.routeros.addresses import Network, networks
 from agent.connectors.routeros.matching import Confined, Rule, Ruleset
 
 BY_INTERFACE: Final = frozenset({"in-interface", "in-interface-list"})
@@ -39,16 +40,25 @@ def interface_to(routes: Mapping[str, Collection[str]], network: Network) -> str
 
     The longest route to all of it counts, and each to a part of it. A default route leads to no subscriber.
     """
+    low, high = int(network[0]), int(network[-1])
     best, found, inside = 0, frozenset[str](), set[str]()
     for text, leads in routes.items():
-        for other in networks(text):
-            if within(network, other) and other.prefixlen >= max(best, 1):
-                found = frozenset(leads) | (found if other.prefixlen == best else frozenset())
-                best = other.prefixlen
-            elif within(other, network):
+        for version, first, last, length in _bounds(text):
+            if version != network.version:
+                continue
+            if first <= low and high <= last and length >= max(best, 1):
+                found = frozenset(leads) | (found if length == best else frozenset())
+                best = length
+            elif low <= first and last <= high:
                 inside |= set(leads)
     alike = {*found, *inside}
     return alike.pop() if len(alike) == 1 else ""
+
+
+@lru_cache(maxsize=8192)  # of a batch each subscriber is looked for among the same routes
+def _bounds(text: str) -> tuple[tuple[int, int, int, int], ...]:
+    """Return each network of a text as its IP version, first address, last address and prefix length."""
+    return tuple((one.version, int(one[0]), int(one[-1]), one.prefixlen) for one in networks(text))
 
 
 def _asked(ruleset: Ruleset) -> bool:

@@ -70,6 +70,7 @@ class _Known:
     ruleset: Ruleset
     verdicts: dict[Confined, KeptIn | LetOut] = field(default_factory=dict)
     outside: dict[str, KeptIn | LetOut] = field(default_factory=dict)
+    arrived: dict[Confined, Confined] = field(default_factory=dict)
 
 
 class Rulesets:
@@ -93,7 +94,12 @@ class Rulesets:
     def kept(self, value: Value, confined: Confined) -> KeptIn | LetOut:
         """Return `keeps_in` of a value's ruleset. An address on which no rule hangs makes no verdict of its own."""
         known = self._of(value)
-        confined = arriving(known.ruleset, confined)
+        arrived = known.arrived.get(confined)
+        if arrived is None:
+            while len(known.arrived) >= _VERDICTS_MAX:
+                del known.arrived[next(iter(known.arrived))]
+            arrived = known.arrived[confined] = arriving(known.ruleset, confined)
+        confined = arrived
         if confined.lists and confined.addresses and not asks_source(known.ruleset, confined.lists):
             confined = replace(confined, addresses=())
         verdict = known.verdicts.get(confined)

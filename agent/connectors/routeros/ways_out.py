@@ -21,12 +21,14 @@ from typing import Final
 from agent.connectors.base import GARDEN_MOST, WayOut
 from agent.connectors.routeros.addresses import (
     ALL,
+    Network,
     RouterResource,
     address,
     networks,
     rows_of,
     texts_of,
 )
+from agent.connectors.routeros.arrivals import arriving
 from agent.connectors.routeros.firewall import own_rules, passing
 from agent.connectors.routeros.matching import DNS, PPP, Confined, Ruleset
 from agent.connectors.routeros.rulesets import Rulesets
@@ -205,8 +207,10 @@ class RouterWays:
 
     def out(self, service: Service | None, seen: SeenAll) -> tuple[WayOut, ...]:
         """Return the ways out of a suspended service."""
-        lease = lease_of(self._suspended, service.login, seen) if service else None
-        return ways_out(self._suspended, seen, self._rules, lease=lease)
+        lease = lease_of(self._suspended, service.login, seen) if service else {}
+        static = service is not None and self._suspended.kind is SubscriberKind.STATIC
+        mine = [text.strip() for text in service.login.split(",")] if service and static else [lease.get("address", "")]
+        return ways_out(self._suspended, seen, self._rules, lease=lease, mine=mine)
 
     def undoing(self, seen: SeenAll) -> list[WayOut]:
         """Return that a safe mode is open."""
@@ -238,7 +242,14 @@ def refusal_reads(suspended: Suspended, seen: SeenAll) -> list[Address]:
     return [a for way in suspended.ways if way in sure and (a := way_at(suspended.target, way)) not in seen]
 
 
-def ways_out(suspended: Suspended, seen: SeenAll, rules: RulesSeen, *, lease: Row | None = None) -> tuple[WayOut, ...]:
+def ways_out(
+    suspended: Suspended,
+    seen: SeenAll,
+    rules: RulesSeen,
+    *,
+    lease: Row | None = None,
+    mine: Sequence[str] = (),
+) -> tuple[WayOut, ...]:
     """Return the ways out of a suspended subscriber; a menu that was not read is among them as not checked.
 
     Args:
@@ -246,6 +257,7 @@ def ways_out(suspended: Suspended, seen: SeenAll, rules: RulesSeen, *, lease: Ro
         seen: the values read.
         rules: those that were last seen.
         lease: a DHCP subscriber's; None: there is none.
+        mine: the subscriber's fixed addresses, as texts; none: they are not known.
     """
     suspended = _with_lists(suspended, seen)
     found: list[WayOut] = []
@@ -269,7 +281,7 @@ def ways_out(suspended: Suspended, seen: SeenAll, rules: RulesSeen, *, lease: Ro
                 found += _redirects(printed, suspended)
             case Way.SAFE_MODE:
                 found += filter(None, (safe_mode(seen[where]),))
-    return (*found, *_rules(suspended, seen, rules), *_profile(suspended, seen, rules))
+    return (*found, *_rules(suspended, seen, rules, mine), *_profile(suspended, seen, rules))
 
 
 def _with_lists(suspended: Suspended, seen: SeenAll) -> Suspended:
@@ -462,12 +474,12 @@ class RulesSeen:
         return known[2]
 
 
-def _rules(suspended: Suspended, seen: SeenAll, rules: RulesSeen) -> list[WayOut]:
+def _rules(suspended: Suspended, seen: SeenAll, rules: RulesSeen, mine: Sequence[str]) -> list[WayOut]:
     """Return the ways that the rules leave open: gardens, DNS, ping."""
     found: list[WayOut] = []
     held: dict[str, int] = {}
-    for resource, family in ((RouterResource.FILTER, ""), (RouterResource.FILTER6, "IPv6 ")):
-        where = address(suspended.target, resource, ALL)
+    for resource, version in ((RouterResource.FILTER, 4), (RouterResource.FILTER6, 6)):
+        where, family = address(suspended.target, resource, ALL), "IPv6 " if version == 6 else ""
         if where not in seen or not suspended.filtered:
             continue
         value = seen[where].value
@@ -475,9 +487,10 @@ def _rules(suspended: Suspended, seen: SeenAll, rules: RulesSeen) -> list[WayOut
             found += _garden(f"{family}rule {number}", rule, suspended, seen)
             place = rule.get("dst-address-list") or rule.get("dst-address", "")
             held |= {place: _held(rule, suspended, seen) or 0}
-        if suspended.lists:
-            interface = PPP if suspended.kind is SubscriberKind.PPP else ""
-            passed = rules.passing(value, Confined(frozenset(suspended.lists), interface=interface))
+        confined = _confined(suspended, seen, [n for text in mine for n in networks(text) if n.version == version])
+        confined = replace(arriving(rules.of(value), confined), addresses=())
+        if confined.is_told:
+            passed = rules.passing(value, confined)
             found += [_anywhere(what, f"{family}{place}") for what, place in passed.items()]
         else:
             found.append(_not_checked(f"whether {family}DNS and ping to anywhere are dropped for its pool"))
@@ -485,6 +498,17 @@ def _rules(suspended: Suspended, seen: SeenAll, rules: RulesSeen) -> list[WayOut
         mend = "name the pay page's own addresses in them"
         found.append(WayOut(f"gardens hold {many:,} addresses together ({', '.join(sorted(held))})", True, mend))
     return list(dict.fromkeys(found))
+
+
+def _confined(suspended: Suspended, seen: SeenAll, mine: Sequence[Network]) -> Confined:
+    """Return how the subscriber looks to the rules, but for a pool's addresses."""
+    lists, addresses = frozenset(suspended.lists), tuple(map(str, mine))
+    where = _profile_at(suspended)
+    if suspended.kind is not SubscriberKind.PPP:
+        return Confined(lists, addresses)
+    row = texts_of(seen[where].value) if suspended.profile and where in seen else {}
+    joins = frozenset(filter(None, (row.get("interface-list", ""),)))
+    return Confined(lists, addresses, PPP, joins, row.get("incoming-filter", ""))
 
 
 def _anywhere(what: str, place: str) -> WayOut:

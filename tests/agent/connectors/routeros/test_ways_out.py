@@ -17,6 +17,7 @@ from agent.connectors.routeros.rulesets import ruleset_value
 from agent.connectors.routeros.ways_out import (
     MENUS,
     UNREAD,
+    RouterWays,
     RulesSeen,
     SubscriberKind,
     Suspended,
@@ -212,6 +213,31 @@ def test_e5_a_drop_that_leaves_dns_out_leaves_it_open() -> None:
 
 def test_e5_what_stands_below_the_drop_lets_nobody_out() -> None:
     assert found(PPP, rules=[DROP, _DNS, _PING]) == ()
+
+
+def test_e5_a_drop_by_the_subscribers_own_interface_drops_dns_as_well() -> None:
+    """Its route names the interface; of a PPP session the profile's list or chain is the sign."""
+    lead = {"192.0.2.0/24": frozenset({"ether5"})}
+    rules = Ruleset([{**DROP, "in-interface": "ether5"}], raw=(), interface_lists={}, routes=lead)
+    where = address(ROUTER, RouterResource.FILTER, "all")
+    seen = seen_with({}) | {where: Seen(ruleset_value(rules), NOW_S)}
+    assert ways_out(STATIC, seen, RulesSeen(), mine=["192.0.2.7", "2001:db8::7"]) == ()
+    open_to = "open: DNS to any server (the end of chain forward), and so a tunnel through port 53"
+    assert open_to in [text for text, _ in told(ways_out(STATIC, seen, RulesSeen(), mine=["198.51.100.7"]))]
+    amina = replace(SERVICE, login="192.0.2.7, 2001:db8::7")
+    assert RouterWays(STATIC).out(amina, seen) == ()
+
+
+@pytest.mark.parametrize("accepts_dns", [True, False])
+def test_e5_dns_is_followed_through_the_chain_of_a_profile(accepts_dns: bool) -> None:
+    chain = [{"chain": "forward", "action": "jump", "jump-target": "ppp"}]
+    chain += [{**_DNS, "chain": "held"}] if accepts_dns else []
+    profile = address(ROUTER, RouterResource.PROFILE, "suspended")
+    seen = seen_with({}, [*chain, {"chain": "held", "action": "drop"}])
+    seen |= {profile: Seen({"name": "suspended", "incoming-filter": "held"}, NOW_S)}
+    texts = [text for text, _ in told(ways_out(replace(PPP, lists=()), seen, RulesSeen()))]
+    expected = ["open: DNS to any server (rule 1), and so a tunnel through port 53"] if accepts_dns else []
+    assert texts == expected
 
 
 # --- E6: the hotspot's walled garden ---
