@@ -261,6 +261,12 @@ class Site:
     async def connect(self, host: str = "127.0.0.1") -> Caller:
         return Caller(await self.dial(host))
 
+    async def logged_in(self) -> Caller:
+        """Connect, and begin a session."""
+        cpe = await self.connect()
+        await cpe.log_in()
+        return cpe
+
 
 CONFIG = CwmpConfig(listen="127.0.0.1", port=0, user=USER, secret="s")
 

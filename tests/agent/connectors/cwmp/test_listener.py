@@ -66,6 +66,13 @@ async def ends(cpe: Caller) -> bool:
 
 
 @pytest.fixture
+async def holding() -> AsyncIterator[Site]:
+    """Return an ACS whose desk keeps a CPE in its session."""
+    async with acs(Desk(holds=True)) as made:
+        yield made
+
+
+@pytest.fixture
 async def at() -> AsyncIterator[Site]:
     async with acs() as made:
         yield made
@@ -94,59 +101,51 @@ async def test_a_challenge_then_a_session_on_one_connection(at: Site) -> None:
 
 
 async def test_the_connection_of_a_session_that_is_over_is_closed(at: Site) -> None:
-    cpe = await at.connect()
-    await cpe.log_in()
+    cpe = await at.logged_in()
     assert (await cpe.post()).get("connection") == "close"
     assert await ends(cpe)
 
 
-async def test_a_transfer_is_told_before_the_floor_is_ours() -> None:
-    async with acs(Desk(holds=True)) as at:
-        cpe = await at.connect()
-        await cpe.log_in()
-        asking = []
+async def test_a_transfer_is_told_before_the_floor_is_ours(holding: Site) -> None:
+    cpe = await holding.logged_in()
+    asking = []
 
-        async def ask() -> None:
-            asking.append(await at.desk.call.ask(GET))
+    async def ask() -> None:
+        asking.append(await holding.desk.call.ask(GET))
 
-        at.nursery.start_soon(ask)
-        told = await cpe.post(said(DONE, "t1"))
-        assert (told.status, told.message, told.id) == (200, m.TransferCompleteResponse(), "t1")
-        assert at.desk.of(CpeAsks) == [CpeAsks(DONE)]
-        asked = await cpe.post()
-        assert asked.message == GET
-        at.desk.call.release()
-        assert (await cpe.post(said(GOT, asked.id))).status == 204
-        assert asking == [GOT]
+    holding.nursery.start_soon(ask)
+    told = await cpe.post(said(DONE, "t1"))
+    assert (told.status, told.message, told.id) == (200, m.TransferCompleteResponse(), "t1")
+    assert holding.desk.of(CpeAsks) == [CpeAsks(DONE)]
+    asked = await cpe.post()
+    assert asked.message == GET
+    holding.desk.call.release()
+    assert (await cpe.post(said(GOT, asked.id))).status == 204
+    assert asking == [GOT]
 
 
-async def test_without_cookies_the_connection_is_the_session() -> None:
-    async with acs(Desk(holds=True)) as at:
-        cpe = await at.connect()
-        await cpe.log_in()
-        cpe.cookie = ""
-        at.desk.call.release()
-        assert (await cpe.post()).status == 204
-        assert [e.reason for e in at.desk.of(Ended)] == [EndReason.DONE]
+async def test_without_cookies_the_connection_is_the_session(holding: Site) -> None:
+    cpe = await holding.logged_in()
+    cpe.cookie = ""
+    holding.desk.call.release()
+    assert (await cpe.post()).status == 204
+    assert [e.reason for e in holding.desk.of(Ended)] == [EndReason.DONE]
 
 
-async def test_a_cookie_takes_a_session_to_another_connection() -> None:
-    async with acs(Desk(holds=True)) as at:
-        one, two = await at.connect(), await at.connect()
-        await one.log_in()
-        two.cookie = one.cookie
-        await trio.aclose_forcefully(one.stream)
-        told = await two.post(said(DONE))
-        assert told.status == 200, "no second challenge"
-        assert not told.cookie, "set once"
-        at.desk.call.release()
-        assert (await two.post()).status == 204
-        assert len(at.desk.informs) == 1
+async def test_a_cookie_takes_a_session_to_another_connection(holding: Site) -> None:
+    one, two = await holding.logged_in(), await holding.connect()
+    two.cookie = one.cookie
+    await trio.aclose_forcefully(one.stream)
+    told = await two.post(said(DONE))
+    assert told.status == 200, "no second challenge"
+    assert not told.cookie, "set once"
+    holding.desk.call.release()
+    assert (await two.post()).status == 204
+    assert len(holding.desk.informs) == 1
 
 
 async def test_a_cookie_as_rfc_2965_has_it(at: Site) -> None:
-    one, two = await at.connect(), await at.connect()
-    await one.log_in()
+    one, two = await at.logged_in(), await at.connect()
     name, _, token = one.cookie.partition("=")
     two.cookie = f'$Version="1"; other=x; {name}="{token}"; $Path="/"'
     assert (await two.post()).status == 204
@@ -178,15 +177,13 @@ async def test_a_cookie_of_the_cpes_own_making_is_never_taken(at: Site) -> None:
 
 
 async def test_another_connection_without_the_cookie_is_nobody(at: Site) -> None:
-    one, two = await at.connect(), await at.connect()
-    await one.log_in()
+    one, two = await at.logged_in(), await at.connect()
     assert (await two.post()).status == 401
     assert (await one.post()).status == 204
 
 
 async def test_the_cookie_of_a_session_that_is_over_opens_nothing(at: Site) -> None:
-    one, two = await at.connect(), await at.connect()
-    await one.log_in()
+    one, two = await at.logged_in(), await at.connect()
     await one.post()
     two.cookie = one.cookie
     assert (await two.post(said(DONE))).status == 401
@@ -224,8 +221,7 @@ async def test_100_continue(at: Site) -> None:
 
 async def test_an_empty_line_after_a_post_is_no_request(at: Site) -> None:
     """RFC 9112 section 2.2: old clients send one."""
-    cpe = await at.connect()
-    await cpe.log_in()
+    cpe = await at.logged_in()
     await cpe.send(b"\r\n")
     assert (await cpe.post(said(DONE))).status == 200
     body = said(DONE, "t2")
@@ -410,36 +406,34 @@ async def test_who_still_sends_too_much_reads_why_it_was_refused(at: Site) -> No
     assert (await cpe.rest()).startswith(b"HTTP/1.1 413 ")
 
 
-async def test_an_answer_may_be_large_and_not_larger() -> None:
-    async with acs(Desk(holds=True)) as at:
-        cpe = await at.connect()
-        await cpe.log_in()
+async def test_an_answer_may_be_large_and_not_larger(holding: Site) -> None:
+    cpe = await holding.logged_in()
 
-        async def ask() -> None:
-            with contextlib.suppress(LostError):
-                await at.desk.call.ask(GET)
+    async def ask() -> None:
+        with contextlib.suppress(LostError):
+            await holding.desk.call.ask(GET)
 
-        at.nursery.start_soon(ask)
-        asked = await cpe.post()
-        fitting = said(m.GetParameterValuesResponse((LONG,) * (limits.STRANGER_BODY_BYTES // 100)), asked.id)
-        assert len(fitting) > limits.STRANGER_BODY_BYTES
-        at.nursery.start_soon(ask)
-        assert (await cpe.post(fitting)).message == GET
-        head = f"POST /acs HTTP/1.1\r\nHost: acs\r\nCookie: {cpe.cookie}\r\nContent-Length: {1 << 40}\r\n\r\n"
-        await cpe.send(head.encode())
-        got = bytearray()
+    holding.nursery.start_soon(ask)
+    asked = await cpe.post()
+    fitting = said(m.GetParameterValuesResponse((LONG,) * (limits.STRANGER_BODY_BYTES // 100)), asked.id)
+    assert len(fitting) > limits.STRANGER_BODY_BYTES
+    holding.nursery.start_soon(ask)
+    assert (await cpe.post(fitting)).message == GET
+    head = f"POST /acs HTTP/1.1\r\nHost: acs\r\nCookie: {cpe.cookie}\r\nContent-Length: {1 << 40}\r\n\r\n"
+    await cpe.send(head.encode())
+    got = bytearray()
 
-        async def send() -> None:
-            try:
-                for _ in range(400):
-                    await cpe.send(bytes(65536))
-            except trio.BrokenResourceError:
-                pass
+    async def send() -> None:
+        try:
+            for _ in range(400):
+                await cpe.send(bytes(65536))
+        except trio.BrokenResourceError:
+            pass
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(send)
-            got += await cpe.rest()
-        assert got.startswith(b"HTTP/1.1 413 ")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send)
+        got += await cpe.rest()
+    assert got.startswith(b"HTTP/1.1 413 ")
 
 
 async def test_a_bomb_ends_its_session_alone() -> None:
@@ -485,8 +479,7 @@ async def test_a_slow_client_is_dropped(
 async def test_a_session_that_is_silent_ends_and_frees_its_memory(
     at: Site, autojump_clock: trio.testing.MockClock
 ) -> None:
-    cpe = await at.connect()
-    await cpe.log_in()
+    cpe = await at.logged_in()
     await trio.sleep(limits.TIMEOUT_S - 1)
     assert at.acs.sessions == 1
     await trio.sleep(10)
@@ -498,14 +491,12 @@ async def test_a_session_that_is_silent_ends_and_frees_its_memory(
     assert (await late.post()).status == 401
 
 
-async def test_a_handler_that_waits_is_not_swept(autojump_clock: trio.testing.MockClock) -> None:
-    async with acs(Desk(holds=True)) as at:
-        cpe = await at.connect()
-        await cpe.log_in()
-        start = trio.current_time()
-        assert (await cpe.post()).status == 204
-        assert trio.current_time() - start == pytest.approx(limits.HOLD_S)
-        assert [e.reason for e in at.desk.of(Ended)] == [EndReason.DONE]
+async def test_a_handler_that_waits_is_not_swept(holding: Site, autojump_clock: trio.testing.MockClock) -> None:
+    cpe = await holding.logged_in()
+    start = trio.current_time()
+    assert (await cpe.post()).status == 204
+    assert trio.current_time() - start == pytest.approx(limits.HOLD_S)
+    assert [e.reason for e in holding.desk.of(Ended)] == [EndReason.DONE]
 
 
 async def test_a_slow_desk_is_waited_for(autojump_clock: trio.testing.MockClock) -> None:
@@ -599,8 +590,7 @@ async def test_who_sends_its_body_after_its_head_reads_the_503_too() -> None:
 async def test_a_crash_costs_that_session_alone(where: str, caplog: pytest.LogCaptureFixture) -> None:
     desk = Desk()
     async with acs(desk) as at:
-        good, bad = await at.connect(), await at.connect()
-        await good.log_in()
+        good, bad = await at.logged_in(), await at.connect()
 
         def crash(_call: CwmpSession, _what: object) -> None:
             raise KeyError("amina")
@@ -622,96 +612,89 @@ async def test_a_crash_costs_that_session_alone(where: str, caplog: pytest.LogCa
     assert all("amina" not in record.getMessage() for record in caplog.records)
 
 
-async def test_a_post_that_waited_for_a_crash_is_refused() -> None:
-    async with acs(Desk(holds=True)) as at:
-        one, two = await at.connect(), await at.connect()
-        await one.log_in()
-        two.cookie = one.cookie
-        answers: list[Answer] = []
+async def test_a_post_that_waited_for_a_crash_is_refused(holding: Site) -> None:
+    one, two = await holding.logged_in(), await holding.connect()
+    two.cookie = one.cookie
+    answers: list[Answer] = []
 
-        async def post(cpe: Caller, body: bytes) -> None:
-            answers.append(await cpe.post(body))
+    async def post(cpe: Caller, body: bytes) -> None:
+        answers.append(await cpe.post(body))
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(post, one, b"")
-            await until(lambda: at.desk.call.session.idle)
-            nursery.start_soon(post, two, said(DONE))
-            await trio.testing.wait_all_tasks_blocked(0.02)
-            at.desk.call.hang_up()
-        assert [a.status for a in answers] == [400, 400]
-        assert at.acs.sessions == 0
-        assert at.desk.of(CpeAsks) == [], "what is not answered is not taken note of"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(post, one, b"")
+        await until(lambda: holding.desk.call.session.idle)
+        nursery.start_soon(post, two, said(DONE))
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        holding.desk.call.hang_up()
+    assert [a.status for a in answers] == [400, 400]
+    assert holding.acs.sessions == 0
+    assert holding.desk.of(CpeAsks) == [], "what is not answered is not taken note of"
 
 
-async def test_posts_that_overlap_are_taken_one_by_one() -> None:
-    async with acs(Desk(holds=True)) as at:
-        one, two = await at.connect(), await at.connect()
-        await one.log_in()
-        two.cookie = one.cookie
-        got: dict[str, Answer] = {}
+async def test_posts_that_overlap_are_taken_one_by_one(holding: Site) -> None:
+    one, two = await holding.logged_in(), await holding.connect()
+    two.cookie = one.cookie
+    got: dict[str, Answer] = {}
 
-        async def post(name: str, cpe: Caller, body: bytes) -> None:
-            got[name] = await cpe.post(body)
+    async def post(name: str, cpe: Caller, body: bytes) -> None:
+        got[name] = await cpe.post(body)
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(post, "empty", one, b"")
-            await until(lambda: at.desk.call.session.idle)
-            nursery.start_soon(post, "again", two, b"")
-            await trio.testing.wait_all_tasks_blocked(0.02)
-            assert got == {}
-            at.desk.call.release()
-        assert got["empty"].status == 204
-        assert got["again"].status == 204, "the same post again is given the same answer"
-        assert [e.reason for e in at.desk.of(Ended)] == [EndReason.DONE]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(post, "empty", one, b"")
+        await until(lambda: holding.desk.call.session.idle)
+        nursery.start_soon(post, "again", two, b"")
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        assert got == {}
+        holding.desk.call.release()
+    assert got["empty"].status == 204
+    assert got["again"].status == 204, "the same post again is given the same answer"
+    assert [e.reason for e in holding.desk.of(Ended)] == [EndReason.DONE]
 
 
 # --- a CPE that begins anew, or goes ----------------------------------------------------------------------------------
 
 
-async def test_another_inform_in_a_session_begins_the_next_one() -> None:
-    async with acs(Desk(holds=True)) as at:
-        cpe = await at.connect()
-        await cpe.log_in()
-        first = at.desk.call
-        lost: list[BaseException] = []
+async def test_another_inform_in_a_session_begins_the_next_one(holding: Site) -> None:
+    cpe = await holding.logged_in()
+    first = holding.desk.call
+    lost: list[BaseException] = []
 
-        async def ask() -> None:
-            try:
-                await first.ask(GET)
-            except LostError as err:
-                lost.append(err)
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(ask)
-            assert (await cpe.post()).message == GET
-            answer = await cpe.post(said(inform("1 BOOT")))
-        assert answer.message == m.InformResponse(1), "an Inform is answered, or the CPE says again that it booted"
-        assert len(lost) == 1
-        second = at.desk.call
-        assert second is not first
-        assert first.over.is_set()
-        assert not second.over.is_set()
-        with pytest.raises(NotSentError):
+    async def ask() -> None:
+        try:
             await first.ask(GET)
-        got = []
+        except LostError as err:
+            lost.append(err)
 
-        async def ask_again() -> None:
-            got.append(await second.ask(GET))
-            second.release()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        assert (await cpe.post()).message == GET
+        answer = await cpe.post(said(inform("1 BOOT")))
+    assert answer.message == m.InformResponse(1), "an Inform is answered, or the CPE says again that it booted"
+    assert len(lost) == 1
+    second = holding.desk.call
+    assert second is not first
+    assert first.over.is_set()
+    assert not second.over.is_set()
+    with pytest.raises(NotSentError):
+        await first.ask(GET)
+    got = []
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(ask_again)
-            asked = await cpe.post()
-            assert asked.message == GET
-            assert (await cpe.post(said(GOT, asked.id))).status == 204
-        assert got == [GOT]
-        assert [e.reason for e in at.desk.of(Ended)] == [EndReason.INFORMED_AGAIN, EndReason.DONE]
-        assert at.acs.sessions == 0
+    async def ask_again() -> None:
+        got.append(await second.ask(GET))
+        second.release()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask_again)
+        asked = await cpe.post()
+        assert asked.message == GET
+        assert (await cpe.post(said(GOT, asked.id))).status == 204
+    assert got == [GOT]
+    assert [e.reason for e in holding.desk.of(Ended)] == [EndReason.INFORMED_AGAIN, EndReason.DONE]
+    assert holding.acs.sessions == 0
 
 
 async def test_another_inform_may_be_refused(at: Site) -> None:
-    cpe = await at.connect()
-    await cpe.log_in()
+    cpe = await at.logged_in()
     at.desk.on_inform = lambda call, _: call.session.answer(refusal(AcsFault.REQUEST_DENIED, "no"))
     answer = await cpe.post(said(inform("1 BOOT")))
     assert isinstance(answer.message, m.Fault)
@@ -720,112 +703,106 @@ async def test_another_inform_may_be_refused(at: Site) -> None:
     assert at.desk.call.over.is_set()
 
 
-async def test_who_hangs_up_while_we_hold_the_floor_is_missed_at_once() -> None:
+async def test_who_hangs_up_while_we_hold_the_floor_is_missed_at_once(holding: Site) -> None:
     """Nothing is sent to a connection that is gone: it would be unknown what became of it."""
-    async with acs(Desk(holds=True)) as at:
-        cpe = await at.connect()
-        await cpe.log_in()
-        await cpe.send(b"POST /acs HTTP/1.1\r\nHost: acs\r\nContent-Length: 0\r\n\r\n")
-        await until(lambda: at.desk.call.session.idle)
+    cpe = await holding.logged_in()
+    await cpe.send(b"POST /acs HTTP/1.1\r\nHost: acs\r\nContent-Length: 0\r\n\r\n")
+    await until(lambda: holding.desk.call.session.idle)
+    await trio.aclose_forcefully(cpe.stream)
+    with trio.fail_after(60):
+        await holding.desk.call.over.wait()
+    await until(lambda: holding.acs.sessions == 0)
+    with pytest.raises(NotSentError):
+        await holding.desk.call.ask(GET)
+
+
+async def test_what_is_sent_while_we_hold_floor_is_read_afterwards(holding: Site) -> None:
+    cpe = await holding.logged_in()
+    post = b"POST /acs HTTP/1.1\r\nHost: acs\r\nContent-Length: %d\r\n\r\n"
+    await cpe.send(post % 0)
+    await until(lambda: holding.desk.call.session.idle)
+    answer = said(GOT, f"{holding.desk.call.session._name}-1")
+    for byte in post % len(answer) + answer:
+        await cpe.send(bytes([byte]))
+    await trio.testing.wait_all_tasks_blocked(0.02)
+    assert await holding.desk.call.ask(GET) == GOT
+
+
+async def test_who_keeps_no_cookie_and_hangs_up_cannot_come_back(holding: Site) -> None:
+    cpe = await holding.logged_in()
+    cpe.cookie = ""
+    lost: list[LostError] = []
+    start = trio.current_time()
+
+    async def ask() -> None:
+        try:
+            await holding.desk.call.ask(GET)
+        except LostError as err:
+            lost.append(err)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        assert (await cpe.post()).message == GET
         await trio.aclose_forcefully(cpe.stream)
-        with trio.fail_after(60):
-            await at.desk.call.over.wait()
-        await until(lambda: at.acs.sessions == 0)
-        with pytest.raises(NotSentError):
-            await at.desk.call.ask(GET)
+    assert len(lost) == 1
+    assert trio.current_time() - start < 2, "at once"
+    assert holding.acs.sessions == 0
 
 
-async def test_what_is_sent_while_we_hold_floor_is_read_afterwards() -> None:
-    async with acs(Desk(holds=True)) as at:
-        cpe = await at.connect()
-        await cpe.log_in()
-        post = b"POST /acs HTTP/1.1\r\nHost: acs\r\nContent-Length: %d\r\n\r\n"
-        await cpe.send(post % 0)
-        await until(lambda: at.desk.call.session.idle)
-        answer = said(GOT, f"{at.desk.call.session._name}-1")
-        for byte in post % len(answer) + answer:
-            await cpe.send(bytes([byte]))
-        await trio.testing.wait_all_tasks_blocked(0.02)
-        assert await at.desk.call.ask(GET) == GOT
+async def test_who_keeps_the_cookie_may_answer_on_another_connection(
+    holding: Site, autojump_clock: trio.testing.MockClock
+) -> None:
+    one, two = await holding.logged_in(), await holding.connect()
+    two.cookie = one.cookie
+    got = []
+
+    async def ask() -> None:
+        got.append(await holding.desk.call.ask(GET))
+        got.append(await holding.desk.call.ask(GET))
+        holding.desk.call.release()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        asked = await one.post()
+        await trio.aclose_forcefully(one.stream)
+        await trio.sleep(limits.GONE_S - 6)
+        asked = await two.post(said(GOT, asked.id))
+        assert asked.message == GET
+        await trio.sleep(30)  # on a connection that is there it may take its time
+        assert (await two.post(said(GOT, asked.id))).status == 204
+    assert got == [GOT, GOT]
 
 
-async def test_who_keeps_no_cookie_and_hangs_up_cannot_come_back() -> None:
-    async with acs(Desk(holds=True)) as at:
-        cpe = await at.connect()
-        await cpe.log_in()
-        cpe.cookie = ""
-        lost: list[LostError] = []
-        start = trio.current_time()
+async def test_the_end_of_an_older_connection_ends_nothing(
+    holding: Site, autojump_clock: trio.testing.MockClock
+) -> None:
+    one, two = await holding.logged_in(), await holding.connect()
+    two.cookie = one.cookie
+    got = []
 
-        async def ask() -> None:
-            try:
-                await at.desk.call.ask(GET)
-            except LostError as err:
-                lost.append(err)
+    async def ask() -> None:
+        got.append(await holding.desk.call.ask(GET))
+        holding.desk.call.release()
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(ask)
-            assert (await cpe.post()).message == GET
-            await trio.aclose_forcefully(cpe.stream)
-        assert len(lost) == 1
-        assert trio.current_time() - start < 2, "at once"
-        assert at.acs.sessions == 0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        asked = await two.post()
+        await trio.aclose_forcefully(one.stream)
+        await trio.sleep(30)
+        assert (await two.post(said(GOT, asked.id))).status == 204
+    assert got == [GOT]
 
 
-async def test_who_keeps_the_cookie_may_answer_on_another_connection(autojump_clock: trio.testing.MockClock) -> None:
-    async with acs(Desk(holds=True)) as at:
-        one, two = await at.connect(), await at.connect()
-        await one.log_in()
-        two.cookie = one.cookie
-        got = []
-
-        async def ask() -> None:
-            got.append(await at.desk.call.ask(GET))
-            got.append(await at.desk.call.ask(GET))
-            at.desk.call.release()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(ask)
-            asked = await one.post()
-            await trio.aclose_forcefully(one.stream)
-            await trio.sleep(limits.GONE_S - 6)
-            asked = await two.post(said(GOT, asked.id))
-            assert asked.message == GET
-            await trio.sleep(30)  # on a connection that is there it may take its time
-            assert (await two.post(said(GOT, asked.id))).status == 204
-        assert got == [GOT, GOT]
-
-
-async def test_the_end_of_an_older_connection_ends_nothing(autojump_clock: trio.testing.MockClock) -> None:
-    async with acs(Desk(holds=True)) as at:
-        one, two = await at.connect(), await at.connect()
-        await one.log_in()
-        two.cookie = one.cookie
-        got = []
-
-        async def ask() -> None:
-            got.append(await at.desk.call.ask(GET))
-            at.desk.call.release()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(ask)
-            asked = await two.post()
-            await trio.aclose_forcefully(one.stream)
-            await trio.sleep(30)
-            assert (await two.post(said(GOT, asked.id))).status == 204
-        assert got == [GOT]
-
-
-async def test_who_hangs_up_and_does_not_come_back_is_lost_soon(autojump_clock: trio.testing.MockClock) -> None:
+async def test_who_hangs_up_and_does_not_come_back_is_lost_soon(
+    holding: Site, autojump_clock: trio.testing.MockClock
+) -> None:
     """Its place is free within ten seconds."""
-    async with acs(Desk(holds=True)) as at:
-        cpe = await at.connect()
-        await cpe.log_in()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(partial(lost_within, at, limits.GONE_S + 6))
-            assert (await cpe.post()).message == GET
-            await trio.aclose_forcefully(cpe.stream)
-        assert at.acs.sessions == 0
+    cpe = await holding.logged_in()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(lost_within, holding, limits.GONE_S + 6))
+        assert (await cpe.post()).message == GET
+        await trio.aclose_forcefully(cpe.stream)
+    assert holding.acs.sessions == 0
 
 
 @pytest.mark.parametrize("told", [False, True])
@@ -853,8 +830,7 @@ async def test_d8_who_hangs_up_after_its_inform_frees_its_place(
 async def test_who_comes_back_after_its_inform_keeps_its_place(
     at: Site, autojump_clock: trio.testing.MockClock
 ) -> None:
-    one, two = await at.connect(), await at.connect()
-    await one.log_in()
+    one, two = await at.logged_in(), await at.connect()
     two.cookie = one.cookie
     await trio.aclose_forcefully(one.stream)
     await trio.sleep(5)
@@ -871,8 +847,7 @@ async def lost_within(at: Site, seconds: float) -> None:
 
 async def test_nothing_is_left_of_many_sessions(at: Site) -> None:
     for _ in range(30):
-        cpe = await at.connect()
-        await cpe.log_in()
+        cpe = await at.logged_in()
         await cpe.post()
         await trio.aclose_forcefully(cpe.stream)
     assert at.acs._open == {}

@@ -289,8 +289,7 @@ async def test_a_small_post_that_inflates_is_not_read(accepts: bool, monkeypatch
         reading, "read_in_slices_untrusted", lambda body, most: read.append(len(body)) or slices(body, most)
     )
     async with acs(Desk(holds=True, accepts=accepts)) as at:
-        cpe = await at.connect()
-        await cpe.log_in()
+        cpe = await at.logged_in()
         read.clear()
         answer = await cpe.post(packed(many(65_000)), [("Content-Encoding", "gzip")])
         assert answer.status == 400
@@ -301,8 +300,7 @@ async def test_a_small_post_that_inflates_is_not_read(accepts: bool, monkeypatch
 @pytest.mark.parametrize("accepts", [False, True])
 async def test_elements_of_a_small_body_are_bounded(accepts: bool) -> None:
     async with acs(Desk(holds=True, accepts=accepts)) as at:
-        cpe = await at.connect()
-        await cpe.log_in()
+        cpe = await at.logged_in()
         body = said(m.GetRPCMethods()).replace(
             b"</soapenv:Body>", b"<a/>" * limits.STRANGER_ELEMENTS + b"</soapenv:Body>"
         )
@@ -314,8 +312,7 @@ async def test_elements_of_a_small_body_are_bounded(accepts: bool) -> None:
 
 async def test_a_large_answer_is_read_in_slices_between_others() -> None:
     async with acs(Desk(holds=True)) as at:
-        cpe = await at.connect()
-        await cpe.log_in()
+        cpe = await at.logged_in()
         turns = 0
 
         async def ask() -> None:
@@ -372,8 +369,7 @@ async def test_a_cpe_that_causes_too_much_work_waits_alone(
     monkeypatch.setattr(limits, "CPE_WORK", 50.0)
     monkeypatch.setattr(limits, "CPE_WORK_PER_S", 10.0)
     async with acs(Desk(holds=True)) as at:
-        cpe = await at.connect()
-        await cpe.log_in()
+        cpe = await at.logged_in()
         start = trio.current_time()
         for number in range(100):
             assert (await cpe.post(said(m.GetRPCMethods(), f"i{number}"))).status == 200
@@ -467,8 +463,7 @@ async def test_what_two_servers_read_differently_ends_the_connection(name: str) 
 
 async def test_lines_that_end_in_lf_alone_are_taken_from_accepted_cpe() -> None:
     async with acs() as at:
-        cpe = await at.connect()
-        await cpe.log_in()
+        cpe = await at.logged_in()
         await cpe.send(b"POST /acs HTTP/1.1\nHost: a\nCookie: %b\nContent-Length: 0\n\n" % cpe.cookie.encode())
         assert (await cpe.rest()).startswith(b"HTTP/1.1 204")
 
