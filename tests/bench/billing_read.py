@@ -24,7 +24,7 @@ import trio
 from durable.process import exempt_loaded_objects
 from lab.billing.server import WebRequest
 from lab.billing.uisp import Uisp
-from tests.bench.processes import BenchError
+from tests.bench.processes import BenchError, telling
 from tests.bench.result import Result, compared
 
 AIM = 2.0
@@ -115,14 +115,8 @@ def peak_mib() -> float:
 
 @contextmanager
 def _server(accounts: int, invoices: int) -> Iterator[int]:
-    command = [sys.executable, "-m", "tests.bench.billing_read", "serve", str(accounts), str(invoices)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        try:
-            if process.stdout is None or not (line := process.stdout.readline()):
-                raise BenchError("the CRM of the benchmark did not start")
-            yield int(line)
-        finally:
-            process.kill()
+    with telling("tests.bench.billing_read", "serve", accounts, invoices) as (port, _):
+        yield int(port)
 
 
 def _reader(name: str, port: int, rows: int) -> dict[str, float]:

@@ -27,7 +27,7 @@ from agent.billing_model.hooks import Heard
 from agent.config import HooksConfig
 from agent.runtime.clock import SystemClock
 from lab.router.certificate import make_certificate
-from tests.bench.processes import BenchError
+from tests.bench.processes import BenchError, telling
 from tests.bench.result import Result, compared
 
 CORE_AIM, DELAY_AIM_S = 0.25, 1.0
@@ -113,14 +113,9 @@ def _listener(folder: Path) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     made = make_certificate("hooks")
     (folder / "hooks.pem").write_bytes(made.pem)
     (folder / "hooks.key").write_bytes(made.key_pem)
-    command = [sys.executable, "-m", "tests.bench.hooks_forged", str(folder / "hooks.pem"), str(folder / "hooks.key")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            if process.stdout is None or not (line := process.stdout.readline()):
-                raise BenchError("the listener did not start")
-            yield int(line), process
-        finally:
-            process.kill()
+    pair = folder / "hooks.pem", folder / "hooks.key"
+    with telling("tests.bench.hooks_forged", *pair, with_input=True) as (port, process):
+        yield int(port), process
 
 
 def _line(process: subprocess.Popen[str]) -> None:

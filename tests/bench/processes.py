@@ -57,6 +57,24 @@ def running(arguments: list[str], ready: Callable[[], bool], log: Path) -> Itera
             process.wait()
 
 
+@contextmanager
+def telling(*arguments: object, with_input: bool = False) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Run `python -m ARGUMENTS` for the block; give the first line that it prints, its port as a rule, and the process.
+
+    Raises:
+        BenchError: it ended without a line.
+    """
+    command = [sys.executable, "-m", *map(str, arguments)]
+    stdin = subprocess.PIPE if with_input else None
+    with subprocess.Popen(command, cwd=REPO, stdin=stdin, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            if process.stdout is None or not (line := process.stdout.readline()):
+                raise BenchError(f"{arguments[0]} did not start")
+            yield line, process
+        finally:
+            process.kill()
+
+
 def cpu_s(pid: int) -> float:
     """Return the CPU seconds that a process used, all its threads, user and system."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

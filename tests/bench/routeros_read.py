@@ -6,7 +6,6 @@ The server is a process of its own that sends rows which were made before, so th
 from __future__ import annotations
 
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ import trio
 
 from agent.connectors.routeros.api_session import Endpoint, connect
 from tests.agent.connectors.routeros.fakes import sentence
-from tests.bench.processes import BenchError
+from tests.bench.processes import BenchError, telling
 from tests.bench.result import Result, stopwatch
 
 AIM = 2.0
@@ -54,14 +53,8 @@ def serve(rows: int) -> None:
 
 @contextmanager
 def _server(rows: int) -> Iterator[int]:
-    command = [sys.executable, "-m", "tests.bench.routeros_read", str(rows)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        try:
-            if process.stdout is None or not (line := process.stdout.readline()):
-                raise BenchError("the router of the benchmark did not start")
-            yield int(line)
-        finally:
-            process.kill()
+    with telling("tests.bench.routeros_read", rows) as (port, _):
+        yield int(port)
 
 
 def _theirs(port: int, rows: int) -> float:

@@ -31,7 +31,7 @@ from durable.process import exempt_loaded_objects
 from lab.snmp.server import open_snmp_lab
 from lab.snmp.tables import access_switch
 from lab.snmp.usm import USERS
-from tests.bench.processes import BenchError
+from tests.bench.processes import BenchError, telling
 from tests.bench.result import Result, compared
 
 AT_ONCE: Final = 16
@@ -97,13 +97,8 @@ def bench(devices: int = 300, ports: int = 48, turns: int = TURNS) -> list[Resul
 
 @contextmanager
 def _lab(devices: int, ports: int) -> Iterator[int]:
-    command = [sys.executable, "-m", "tests.bench.snmp_poll", "serve", str(devices), str(ports)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            yield int(server.stdout.readline())
-        finally:
-            server.kill()
+    with telling("tests.bench.snmp_poll", "serve", devices, ports) as (port, _):
+        yield int(port)
 
 
 def _side(side: str, port: int, devices: int) -> dict[str, float]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -24,7 +23,7 @@ from agent.connectors.snmp.credential import SnmpCredential, SnmpVersion
 from agent.connectors.snmp.limits import SnmpLimits
 from agent.connectors.snmp.pdu import Pdu, PduKind
 from agent.connectors.snmp.values import COUNTER32, COUNTER64, INTEGER, OCTET_STRING, Oid, Value, dotted, oid, suffix
-from tests.bench.processes import BenchError
+from tests.bench.processes import BenchError, telling
 from tests.bench.result import Result, compared
 
 COLUMNS = tuple(oid(f"1.3.6.1.2.1.2.2.1.{n}") for n in range(1, 23))
@@ -92,14 +91,8 @@ def serve(rows: int) -> None:
 
 @contextmanager
 def _responder(rows: int) -> Iterator[int]:
-    command = [sys.executable, "-m", "tests.bench.snmp_read", str(rows)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        try:
-            if process.stdout is None or not (line := process.stdout.readline()):
-                raise BenchError("the responder of the benchmark did not start")
-            yield int(line)
-        finally:
-            process.kill()
+    with telling("tests.bench.snmp_read", rows) as (port, _):
+        yield int(port)
 
 
 async def _ours(port: int, devices: int) -> int:
