@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from agent.connectors.radius.schema import Database, TableSet
+from tests.builders.expect import present
 from tests.servers import FreeRadius, MariaDB, PostgreSQL, RadiusDatabase, ServerMissingError, program
 
 pytestmark = pytest.mark.servers
@@ -23,22 +24,17 @@ def _fill(database: RadiusDatabase) -> None:
 def test_login_accounting_and_dynauth(radius_database: RadiusDatabase, freeradius: Start) -> None:
     _fill(radius_database)
     server = freeradius(radius_database, coa=True)
-    reply = server.radclient("auth", *ALICE)
-    assert reply is not None
+    reply = present(server.radclient("auth", *ALICE))
     assert reply.code == "Access-Accept"
     assert reply.attributes == (("Framed-Pool", "pool-cgnat"), ("Mikrotik-Rate-Limit", "20M/20M"))
-    wrong = server.radclient("auth", ALICE[0], ("CHAP-Password", "x"))
-    assert wrong is not None
+    wrong = present(server.radclient("auth", ALICE[0], ("CHAP-Password", "x")))
     assert wrong.code == "Access-Reject"
     session = (("User-Name", "alice"), ("Acct-Session-Id", "81c0"), ("NAS-IP-Address", "127.0.0.1"))
-    accounting = server.radclient("acct", *session, ("Acct-Status-Type", "Start"))
-    assert accounting is not None
+    present(server.radclient("acct", *session, ("Acct-Status-Type", "Start")))
     assert radius_database.run("SELECT acctsessionid FROM radacct WHERE acctstoptime IS NULL") == [("81c0",)]
-    nak = server.radclient("disconnect", ("User-Name", "nak-503"), ("Acct-Session-Id", "81c0"))
-    assert nak is not None
+    nak = present(server.radclient("disconnect", ("User-Name", "nak-503"), ("Acct-Session-Id", "81c0")))
     assert (nak.code, nak.get("Error-Cause")) == ("Disconnect-NAK", ("Session-Context-Not-Found",))
-    ack = server.radclient("coa", ("User-Name", "alice"), ("Mikrotik-Rate-Limit", "64k/64k"))
-    assert ack is not None
+    ack = present(server.radclient("coa", ("User-Name", "alice"), ("Mikrotik-Rate-Limit", "64k/64k")))
     assert ack.code == "CoA-ACK"
     assert [(r["type"], r["user"], r["rate"]) for r in server.dynauth_requests()] == [
         ("Disconnect-Request", "nak-503", ""),
@@ -53,8 +49,7 @@ def test_a_wrong_secret_gets_no_reply(radius_database: RadiusDatabase, freeradiu
 
 def test_sqlite(sqlite_radius: RadiusDatabase, freeradius: Start) -> None:
     _fill(sqlite_radius)
-    reply = freeradius(sqlite_radius).radclient("auth", *ALICE)
-    assert reply is not None
+    reply = present(freeradius(sqlite_radius).radclient("auth", *ALICE))
     assert reply.get("Framed-Pool") == ("pool-cgnat",)
 
 

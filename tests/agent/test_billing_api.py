@@ -19,6 +19,7 @@ from agent.cli.billing import account_lines, check_lines, doubled_lines, payment
 from agent.runtime.errors import HttpError
 from agent.runtime.http import HttpRequest, Response
 from tests.builders.billing import refused
+from tests.builders.expect import expect
 from tests.builders.office import MARIA_UID
 from tests.builders.paid_office import PaidRig, paid_rig
 
@@ -35,8 +36,7 @@ class Asked:
         path, _, query = path.partition("?")
         pairs = dict(p.split("=", 1) for p in query.split("&") if p)
         data = b"" if body is None else json.dumps(body).encode()
-        answer = await self.rig.office.daemon.api(HttpRequest(method, path, pairs, {}, data, uid, 1))
-        assert isinstance(answer, Response)
+        answer = expect(Response, await self.rig.office.daemon.api(HttpRequest(method, path, pairs, {}, data, uid, 1)))
         return answer.json
 
     async def refusal(self, path: str, body: object, uid: int = MARIA_UID) -> tuple[int, str, str]:

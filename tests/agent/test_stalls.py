@@ -12,6 +12,7 @@ from agent.runtime.http import HttpRequest, Response
 from agent.runtime.json_slices import encode_in_slices
 from agent.store.db import Job
 from tests.agent.stalls import watched
+from tests.builders.expect import expect
 from tests.builders.office import MARIA_UID, Desk, Office, office_in
 
 MANY = 5000
@@ -20,8 +21,7 @@ MOST_S = 0.25
 
 
 async def _call(office: Office, path: str) -> object:
-    answer = await office.daemon.api(HttpRequest("GET", path, {}, {}, b"", MARIA_UID, 1))
-    assert isinstance(answer, Response)
+    answer = expect(Response, await office.daemon.api(HttpRequest("GET", path, {}, {}, b"", MARIA_UID, 1)))
     assert answer.status == 200
     return json.loads(await encode_in_slices(answer.json))
 

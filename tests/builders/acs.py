@@ -35,6 +35,7 @@ from lab.cpe.quirks import Quirks
 from lab.cpe.state import Identity
 from lab.cpe.tr181 import tr181
 from tests.builders.connector import context
+from tests.builders.expect import expect
 from tests.builders.store import STORE_KEY, TRANSITIONS
 from trust.leaf import LeafKind
 
@@ -174,8 +175,7 @@ class AcsRig:
             listen="127.0.0.1", port=0, user="cpe", secret="shared", files=self.files, history_s=self.history_s
         )
         secrets = {"shared": SHARED.encode()}
-        made = SPEC.make(config, context(secrets, self.book.cpes, self.book.clock))
-        assert isinstance(made, CwmpConnector)
+        made = expect(CwmpConnector, SPEC.make(config, context(secrets, self.book.cpes, self.book.clock)))
         self.connector = made
         self.nursery: trio.Nursery | None = None
         self.device_options: dict[str, Any] = {}

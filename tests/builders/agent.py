@@ -25,6 +25,7 @@ from agent.runtime.errors import HttpError
 from agent.runtime.http import HttpRequest, Response, StreamResponse
 from agent.store.identity import create_identity
 from agent.store.vault import create_store_key, load_store_key
+from tests.builders.expect import expect, present
 from tests.builders.people import People, any_time, plan_of, trusted
 from tests.builders.world import FakeConnector, World
 from trust import envelope as envelopes
@@ -60,8 +61,7 @@ class Agent:
         path, _, query = path.partition("?")
         pairs = dict(p.split("=", 1) for p in query.split("&") if p)
         data = b"" if body is None else json.dumps(body).encode()
-        answer = await self.daemon.api(HttpRequest(method, path, pairs, {}, data, uid, 1))
-        assert isinstance(answer, Response)
+        answer = expect(Response, await self.daemon.api(HttpRequest(method, path, pairs, {}, data, uid, 1)))
         return answer.json
 
     async def ask(self, action: str, *refs: str, uid: int = MARIA, **more: object) -> Any:
@@ -86,14 +86,11 @@ class Agent:
     @property
     def pinned(self) -> Pinned:
         """The trust that the agent goes by."""
-        pinned = self.daemon.api.parts.trust.pinned
-        assert pinned is not None
-        return pinned
+        return present(self.daemon.api.parts.trust.pinned)
 
     async def watch(self, change: Any) -> AsyncIterator[Any]:
         request = HttpRequest("GET", f"/v1/changes/{change['id']}/watch", {}, {}, b"", MARIA, 1)
-        answer = await self.daemon.api(request)
-        assert isinstance(answer, StreamResponse)
+        answer = expect(StreamResponse, await self.daemon.api(request))
         async for line in answer.lines:
             yield line
 

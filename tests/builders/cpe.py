@@ -11,6 +11,7 @@ from agent.cpe.intake import CpeIntake
 from agent.cpe_model.known import CachedParameter, Cpe
 from agent.cpe_model.manager import CpeTerms
 from tests.builders.acs import Book, called
+from tests.builders.expect import present
 
 NAME = "02AC5F-LabGate-LAB0001"
 TARGET = f"cwmp/{NAME}"
@@ -34,6 +35,4 @@ async def intake(
 
 
 def found(book: Book) -> Cpe:
-    cpe_ = book.cpes.find(NAME)
-    assert cpe_ is not None
-    return cpe_
+    return present(book.cpes.find(NAME))

@@ -30,6 +30,7 @@ from agent.store.identity import FILE_NAME, create_identity, load_identity
 from agent.store.mail import Inbox, Incoming, JoinCloud, TakeIn
 from agent.store.mark_file import LogMark, MarkFile
 from agent.store.vault import Vault
+from tests.builders.expect import present
 from tests.builders.job import STORE_KEY, TRANSITIONS, CrashingStore
 from tests.builders.people import People, trusted
 from tests.builders.subscribers import as_billing
@@ -223,9 +224,7 @@ class Office:
     @property
     def pinned(self) -> Pinned:
         """The trust that the agent goes by."""
-        pinned = self.parts.trust.pinned
-        assert pinned is not None
-        return pinned
+        return present(self.parts.trust.pinned)
 
     def with_parts(self, **changes: object) -> InboxHandler:
         return InboxHandler(replace(self.parts, **changes))  # type: ignore[arg-type]  # fields of that class

@@ -29,6 +29,7 @@ from lab.router.store import Event
 from lab.router.table import Row
 from tests.agent.connectors.routeros.wires import Wire
 from tests.builders.connector import commit
+from tests.builders.expect import expect
 from tests.builders.job import CrashedError, CrashingStore, Rig
 from tests.builders.world import World
 from trust.items import ReasonChange, SuspensionReason
@@ -309,8 +310,7 @@ async def suspension(connector: RouterosConnector, method: str, n: int, login: s
         while missing := list(recipe.reads(service, seen)):
             seen.update(await ItemSessions(sessions).read(missing))
         nursery.cancel_scope.cancel()
-    plan = recipe.plan(ServiceState(Access.SUSPENDED, TARIFF), service, seen)
-    assert isinstance(plan, AccessPlan), plan
+    plan = expect(AccessPlan, recipe.plan(ServiceState(Access.SUSPENDED, TARIFF), service, seen))
     return Item(
         n=n,
         salt=secrets.token_hex(16),

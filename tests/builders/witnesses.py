@@ -17,6 +17,7 @@ from agent.runtime.notifier import Notifier
 from agent.store import mail
 from agent.store.mail import JoinCloud, MarkSent, Outgoing
 from tests.builders.clock import FakeClock
+from tests.builders.expect import present
 from tests.builders.job import KEY, Rig, item
 from tests.builders.people import People, trusted
 from tests.builders.world import World
@@ -98,8 +99,7 @@ class Site:
 
     async def next_trust(self, witnesses: Sequence[Witness], quorum: Quorum) -> None:
         """Pin the next version, with these witnesses."""
-        pinned = self.trust.pinned
-        assert pinned is not None
+        pinned = present(self.trust.pinned)
         document = replace(self.document(quorum, witnesses), version=pinned.trust.version + 1, prev=pinned.sha256.hex())
         envelope = statements.sign(document, [self.people.keys["joseph"], self.people.keys["lena"]])
         await self.trust.follow(envelopes.encode(envelope), self.clock.wall_s())

@@ -26,6 +26,7 @@ from protos import message_pb2 as pb
 from protos.agent_pb2_grpc import AgentCloudStub
 from protos.desk_pb2_grpc import DeskCloudStub
 from tests.builders import operator as helpers
+from tests.builders.expect import expect
 from trust import checkpoint, envelope, merkle, statements, witness
 from trust.keys import SigningKey
 from trust.policy import Action
@@ -125,17 +126,19 @@ class Cloud:
             agent = hashlib.sha256(operator + name.encode()).digest()[:16]
             statement = enrolment_statement(agent, name)
         self.change(members.Invite(operator, kind, name, members.token_digest(token), now_s))
-        issued = self.change(
-            members.UseToken(
-                members.token_digest(token),
-                statement,
-                lambda uri: self.data.authority.issue_client_untrusted(
-                    csr.public_bytes(serialization.Encoding.DER), uri, now_s
-                ),
-                now_s,
-            )
+        issued = expect(
+            certificates.Issued,
+            self.change(
+                members.UseToken(
+                    members.token_digest(token),
+                    statement,
+                    lambda uri: self.data.authority.issue_client_untrusted(
+                        csr.public_bytes(serialization.Encoding.DER), uri, now_s
+                    ),
+                    now_s,
+                )
+            ),
         )
-        assert isinstance(issued, certificates.Issued)
         return Member(
             MemberIdentity(operator, kind, name, agent),
             issued.pem,

@@ -23,6 +23,7 @@ from typer.testing import CliRunner, Result
 from control_plane.cli import app
 from protos import desk_pb2, desk_pb2_grpc, enrolment_pb2, enrolment_pb2_grpc
 from protos import message_pb2 as pb
+from tests.builders.expect import expect
 from tests.control_plane.conftest import AGENT, ORIGIN, TRUST_ID, Desk, key, make_item
 from trust import answer as answers
 from trust import checkpoint, envelope, items, merkle, seal, statements
@@ -98,8 +99,7 @@ class Authority:
 
     def client(self, csr: bytes, age: float = 0.0) -> bytes:
         request = x509.load_der_x509_csr(csr)
-        public = request.public_key()
-        assert isinstance(public, ec.EllipticCurvePublicKey)
+        public = expect(ec.EllipticCurvePublicKey, request.public_key())
         signed = self._sign(request.subject, self.certificate.subject, public, age=age)
         return signed.public_bytes(serialization.Encoding.DER)
 

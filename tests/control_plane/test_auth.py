@@ -26,6 +26,7 @@ from control_plane.limits import CERTIFICATES_PER_MEMBER
 from control_plane.members import MemberStanding, Revoke, parse_uri_untrusted, token_digest
 from control_plane.store import CloudTx, prepare
 from protos.message_pb2 import Refusal
+from tests.builders.expect import present
 from tests.control_plane.enrolling import NOW, AgentKeys, Cloud, csr, in_cloud, pem
 from trust.keys import SigningKey
 
@@ -51,8 +52,7 @@ async def test_an_agent_is_known_by_its_statement(cloud: Cloud) -> None:
     for name, keys in (("pop-2", second), ("pop-1", first)):
         identity = cloud.auth.identity_of_untrusted(await cloud.enroll(name, AGENT, keys.statement()))
         assert identity == MemberIdentity(cloud.operator, AGENT, name, keys.agent)
-        vkey = cloud.auth.log_key(identity)
-        assert vkey is not None
+        vkey = present(cloud.auth.log_key(identity))
         assert vkey.public == keys.log.public
     assert cloud.auth.agents_of(cloud.operator) == (first.agent, second.agent)
     assert cloud.auth.agents_of(secrets.token_bytes(16)) == ()
@@ -168,8 +168,7 @@ async def test_an_agent_goes_on_under_a_new_log_key(cloud: Cloud) -> None:
     await cloud.enroll("pop-1", AGENT, keys.statement())
     new = dataclasses.replace(keys, log=SigningKey.generate())
     identity = cloud.auth.identity_of_untrusted(await cloud.enroll("pop-1", AGENT, new.statement()))
-    vkey = cloud.auth.log_key(identity)
-    assert vkey is not None
+    vkey = present(cloud.auth.log_key(identity))
     assert vkey.public == new.log.public != keys.log.public
 
 

@@ -13,6 +13,7 @@ from control_plane.limits import Quota
 from control_plane.members import IdentityKind, MemberIdentity
 from protos import agent_pb2, desk_pb2, enrolment_pb2
 from protos import message_pb2 as pb
+from tests.builders.expect import expect
 from tests.control_plane.cloud import checkpoint_note, message, ref, signed, statement
 from trust import envelope, statements
 from trust.envelope import Envelope, Signature
@@ -64,8 +65,7 @@ def test_a_kind_has_its_senders(kind: int, who: str) -> None:
 @kinds
 def test_a_message_goes_to_its_queue(kind: int) -> None:
     made = message(kind, ONE)
-    routed = route(sender(kind), made, AGENTS)
-    assert isinstance(routed, RoutedMessage)
+    routed = expect(RoutedMessage, route(sender(kind), made, AGENTS))
     if kind in (pb.KIND_VIEW, pb.KIND_VIEW_PAGE):
         assert (routed.queues, routed.keep_s) == ((), 0)
     else:
@@ -160,8 +160,7 @@ def test_unknown_fields_of_the_protocol_do_not_travel() -> None:
     made = message(pb.KIND_INTENT, ONE)
     smuggled = pb.Message.FromString(made.SerializeToString() + b"\xba\x06\x0aAmina Hass")  # field 103, bytes
     assert b"Amina" in smuggled.SerializeToString()
-    routed = route(PERSON, smuggled, AGENTS)
-    assert isinstance(routed, RoutedMessage)
+    routed = expect(RoutedMessage, route(PERSON, smuggled, AGENTS))
     assert routed.message.SerializeToString() == made.SerializeToString()
 
 

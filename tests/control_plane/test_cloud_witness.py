@@ -11,6 +11,7 @@ from control_plane.store import CloudStore
 from control_plane.witness import CloudWitness
 from protos import message_pb2 as pb
 from protos.agent_pb2 import AddCheckpointReply
+from tests.builders.expect import expect
 from tests.control_plane.cloud import Log, key
 from trust import checkpoint
 from trust.checkpoint import VerifierKey, parse_witness_vkey_untrusted
@@ -114,8 +115,7 @@ def test_nobody_claims_the_name_of_anothers_log(path: Path) -> None:
     async def work(ask: Ask, store: CloudStore) -> None:
         check(await ask(LOG.ask(0, 5)), 5)
         stolen = Log(AGENT, "thief")
-        reply = await ask(stolen.ask(0, 60, signer="thief"), operator=OTHER, log_key=thief)
-        assert isinstance(reply, AddCheckpointReply)
+        reply = expect(AddCheckpointReply, await ask(stolen.ask(0, 60, signer="thief"), operator=OTHER, log_key=thief))
         assert reply.cosignatures
         check(await ask(LOG.ask(5, 6)), 6)
 

@@ -20,6 +20,7 @@ from control_plane.desk.cli_shared import load_own
 from control_plane.errors import LocalFailureError
 from protos import desk_pb2, member_files
 from protos import message_pb2 as pb
+from tests.builders.expect import present
 from tests.control_plane.cloud import Cloud, Member, running
 from tests.control_plane.conftest import AGENT, ORIGIN, PASSPHRASE, Desk, key, sign_trust, trust_document
 from tests.control_plane.desk_cloud import Connected, FakeAgent, FakeCloud, Planned, approval_of, connected
@@ -373,8 +374,9 @@ def test_a_log_that_does_not_go_on_is_refused(online: Connected) -> None:
     assert (online.desk.path / "state" / "heads.json").read_bytes() == state
     online.agent.leaves = [*leaves, b"more"]
     ok(online.change("show", "joseph", "2222"))
-    seen = remembered_checkpoints.decode_untrusted((online.desk.path / "state" / "heads.json").read_bytes()).log(AGENT)
-    assert seen is not None
+    seen = present(
+        remembered_checkpoints.decode_untrusted((online.desk.path / "state" / "heads.json").read_bytes()).log(AGENT)
+    )
     assert seen.size == 9
 
 
@@ -1092,8 +1094,9 @@ def test_a_desk_cosigns_what_follows(online: Connected) -> None:
     ask(online, 8, vkey)
     (second,) = cosign(online)
     assert witness.get_witness_result(document, online.agent.note(), [second.body.decode()]).confirmed
-    seen = remembered_checkpoints.decode_untrusted((online.desk.path / "state" / "heads.json").read_bytes()).log(AGENT)
-    assert seen is not None
+    seen = present(
+        remembered_checkpoints.decode_untrusted((online.desk.path / "state" / "heads.json").read_bytes()).log(AGENT)
+    )
     assert (seen.size, seen.root) == (13, online.agent.head().root.hex())
 
 

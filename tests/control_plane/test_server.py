@@ -25,6 +25,7 @@ from protos.agent_pb2 import AddCheckpointReply, AddCheckpointRequest
 from protos.desk_pb2 import AgentsRequest, ListRequest, ViewRequest
 from protos.enrolment_pb2 import EnrollRequest
 from protos.enrolment_pb2_grpc import EnrolmentStub
+from tests.builders.expect import expect, present
 from tests.control_plane.cloud import (
     ROOT,
     SERVE,
@@ -172,8 +173,7 @@ class Deaf:
         try:
             while True:
                 for key, _ in selector.select():
-                    one = key.fileobj
-                    assert isinstance(one, socket.socket)
+                    one = expect(socket.socket, key.fileobj)
                     if one is self._stopped:
                         return
                     if one is self._listener:
@@ -488,8 +488,7 @@ def test_a_database_that_cannot_be_written_ends_the_server(site: Site) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         site.desk().Submit(site.to_north(pb.KIND_CANCEL), timeout=T)
     assert refusal_of(caught.value) == pb.REFUSAL_INTERNAL
-    process = site.cloud.process
-    assert process is not None
+    process = present(site.cloud.process)
     assert process.wait(WAIT_S) != 0
     assert '"event":"store-failed"' in site.cloud.log()
     assert kept(site.cloud) == 0

@@ -27,6 +27,7 @@ from protos import message_pb2 as pb
 from protos.agent_pb2 import AddCheckpointReply, AddCheckpointRequest, BoardReply, BoardRequest
 from protos.desk_pb2 import AgentsRequest, ListRequest, ViewRequest
 from protos.limits import MESSAGE_BYTES
+from tests.builders.expect import expect
 from tests.control_plane.cloud import Cloud, Log, Member, Site, message, refusal_of, submit, wait_for
 
 T = 15.0
@@ -428,8 +429,7 @@ def test_a_desk_that_does_not_read_holds_nobody_up(monkeypatch: pytest.MonkeyPat
         service, view = in_process(), message(pb.KIND_VIEW, agent.agent)
         stream = WatchStream(agent, b"box", asyncio.timeout(None))
         service._live.join(stream)
-        opened = service._live.open_view(viewer, view, b"box")
-        assert isinstance(opened, OpenView)
+        opened = expect(OpenView, service._live.open_view(viewer, view, b"box"))
         pages = [message(pb.KIND_VIEW_PAGE, agent.agent, answers=view.ref) for _ in range(limits.PAGES_MAX + 2)]
         replies = [await service._page(agent, page) for page in pages]
         assert [r.again for r in replies] == [False] * (limits.PAGES_MAX + 1) + [True]
@@ -447,8 +447,9 @@ def test_a_page_of_a_cut_off_agent_is_taken_when_it_comes_again() -> None:
     async def main() -> None:
         service, view = in_process(), message(pb.KIND_VIEW, agent.agent)
         service._live.join(WatchStream(agent, b"box", asyncio.timeout(None)))
-        opened = service._live.open_view(MemberIdentity(b"o" * 16, IdentityKind.PERSON, "lena"), view, b"box")
-        assert isinstance(opened, OpenView)
+        opened = expect(
+            OpenView, service._live.open_view(MemberIdentity(b"o" * 16, IdentityKind.PERSON, "lena"), view, b"box")
+        )
         for _ in range(limits.PAGES_MAX):
             await service._page(agent, message(pb.KIND_VIEW_PAGE, agent.agent, answers=view.ref))
         last = message(pb.KIND_VIEW_PAGE, agent.agent, answers=view.ref, last=True)
@@ -473,8 +474,7 @@ def test_who_is_cut_off_while_durable_has_woken_its_receiver(tmp_path: Path) -> 
         store = CloudStore(tmp_path / "cloud.db")
         service, context, cancel = in_process(store), _Context(), message(pb.KIND_CANCEL, north.agent)
         anything: Any = context
-        routed = broker.route(lena, cancel, [north.agent])
-        assert isinstance(routed, RoutedMessage)
+        routed = expect(RoutedMessage, broker.route(lena, cancel, [north.agent]))
         stream = WatchStream(north, routed.queues[0], asyncio.timeout(None))
         service._live.join(stream)
         with contextlib.closing(files.connect(store.path, readonly=False)) as other:

@@ -11,6 +11,7 @@ from typer.testing import Result
 from control_plane.desk import trust_edit, trust_sign
 from control_plane.desk.trust_text import warning, windows_text
 from control_plane.errors import InputError, WrongFingerprintWordsError, exit_code
+from tests.builders.expect import present
 from tests.control_plane.conftest import AGENT, DAY, ORIGIN, Desk, alter_payload, key, sign_trust, trust_document
 from trust import chain, checkpoint, envelope, keys, policy, statements
 from trust.document import Trust, WitnessOperator
@@ -118,8 +119,7 @@ def test_two_of_three_make_version_1_and_then_version_2(owners: Owners) -> None:
     assert words in second.stdout
     assert "complete" in second.stdout
     one = chain.verify_first(signed, words)
-    tech4 = one.person("tech4")
-    assert tech4 is not None
+    tech4 = present(one.person("tech4"))
     assert (tech4.scope, tech4.roles, tech4.sees_subscribers) == ((AGENT,), (Role.REQUESTER,), False)
     assert (one.expires - one.issued, one.root.threshold) == (30 * DAY, 2)
     assert all(not c.windows for c in one.policy)
@@ -277,8 +277,7 @@ def test_policy_files_replace_their_classes_only(owners: Owners) -> None:
     path.write_text(json.dumps({"policy": [{**low, "approvals": 2}]}))
     ok(owners.edit("policy", "--policy", path))
     after = owners.document()
-    changed = after.policy_class(RiskClass.LOW)
-    assert changed is not None
+    changed = present(after.policy_class(RiskClass.LOW))
     assert changed.approvals == 2
     others = {c for c in policy.preset() if c.risk_class is not RiskClass.LOW}
     assert others == {c for c in after.policy if c.risk_class is not RiskClass.LOW}

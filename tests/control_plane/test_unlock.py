@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from control_plane.desk import signing, unlock
 from control_plane.errors import InputError, LocalFailureError, RefusedHereError
+from tests.builders.expect import present
 from tests.control_plane.conftest import TRUST_ID, key, sign_trust, trust_document
 from trust import envelope, keys, statements
 from trust.statements import Approval, Cancel, Decision, ReasonCode, Saw, SeenHeads
@@ -33,8 +34,7 @@ def runtime(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
 @pytest.fixture
 def started(runtime: Path) -> Iterator[unlock.Unlocked]:
     unlock.start(key("joseph"), 1)
-    found = unlock.find(PUBLIC)
-    assert found is not None
+    found = present(unlock.find(PUBLIC))
     yield found
     again = unlock.find(PUBLIC)
     if again is not None:
@@ -139,8 +139,7 @@ def test_what_a_process_that_died_left_behind(runtime: Path) -> None:
         dead.bind(str(left))
     assert unlock.find(PUBLIC) is None
     unlock.start(key("joseph"), 1)
-    found = unlock.find(PUBLIC)
-    assert found is not None
+    found = present(unlock.find(PUBLIC))
     found.lock()
 
 

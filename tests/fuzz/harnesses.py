@@ -115,6 +115,7 @@ from tests.builders.cloud import AGENT as CLOUD_AGENT
 from tests.builders.cloud import NOW as CLOUD_NOW
 from tests.builders.cloud import Authority as CloudAuthority
 from tests.builders.cloud import Broken
+from tests.builders.expect import expect
 from tests.control_plane.enrolling import NOW, config_text, csr
 from tests.fuzz import cwmp, routeros, snmp_messages
 from tests.protos.members import NORTH, PERSON, WHOLE
@@ -591,8 +592,7 @@ TOML = b'[agent]\nname = "noc-1"\nstate_dir = "state"\n[people]\n1000 = "maria"\
 MESSAGE = message_pb2.Message(kind=message_pb2.KIND_INTENT, ref=b"r" * 16, agent=b"a" * 16, body=b"b", links=[b"l"])
 REACH = RequestReach(ipaddress.ip_address("203.0.113.7"), (ipaddress.ip_network("10.0.0.0/8"),))
 CHALLENGE = 'Digest realm="a", nonce="b", qop="auth", algorithm=SHA-256'
-TARGET = connection_request.http_target_untrusted("http://203.0.113.7:7547/cr", REACH)
-assert isinstance(TARGET, HttpTarget)
+TARGET = expect(HttpTarget, connection_request.http_target_untrusted("http://203.0.113.7:7547/cr", REACH))
 
 simple("csv", lambda b: subscribers_csv.parse_untrusted(b, 1.8e9), CSV, errors=())
 simple("config", lambda b: config.parse_untrusted(b, Path("/agent.toml"), {}), TOML, errors=config.ConfigError)

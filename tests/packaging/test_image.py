@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 
 from tests import debian_packages as rig
+from tests.builders.expect import expect
 from tests.debian_packages import IMPORT_ALL, OWN, ROOT, Packages
 from tests.debian_root import memory_folder
 from tests.servers import ServerMissingError, missing, program
@@ -240,9 +241,7 @@ class LayoutReader:
 
     def config(self) -> dict[str, Any]:
         """Return the configuration."""
-        found = self.document(self.manifest()["config"], "application/vnd.oci.image.config.v1+json")
-        assert isinstance(found, dict)
-        return found
+        return expect(dict, self.document(self.manifest()["config"], "application/vnd.oci.image.config.v1+json"))
 
     @contextmanager
     def layers(self) -> Iterator[list[tarfile.TarFile]]:

@@ -20,6 +20,7 @@ import pytest
 
 from agent.update import release
 from tests import debian_packages as rig
+from tests.builders.expect import present
 from tests.debian_packages import IMPORT_ALL, OWN, PROGRAMS, ROOT, Packages
 from tests.debian_root import DebianRoot, in_root, memory_folder
 from tests.servers import ServerMissingError, missing, program
@@ -46,8 +47,7 @@ def _files(package: Path) -> Iterator[tuple[tarfile.TarFile, dict[str, tarfile.T
 
 
 def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    held = tar.extractfile(member)
-    assert held is not None
+    held = present(tar.extractfile(member))
     return held.read()
 
 

@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from tests.builders.expect import expect
 from tests.builders.operator import (
     AGENT,
     MINUTE,
@@ -347,8 +348,7 @@ def restored(
     tale = Tale(plan(risk_class=risk_class, action=action, requester=requester)).begin()
     standing = signed_standing(verb=action)
     if used:
-        told = statements.decode_untrusted(standing.payload_type, standing.payload)
-        assert isinstance(told, statements.Standing)
+        expect(statements.Standing, statements.decode_untrusted(standing.payload_type, standing.payload))
         tale.tell(
             K.STANDING_USED, standing if named else signed_standing(rate_per_hour=7), actor=bytes.fromhex("88" * 16)
         )

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.builders.expect import expect
 from tests.builders.operator import AGENT, MINUTE, TRUST_ID, approval, key, plan, standing, trust
 from trust import document, envelope, limits, policy, statements
 from trust.errors import MalformedStatementError, NotUnderstoodError
@@ -256,8 +257,7 @@ def test_T6_T12_A12_A15_C16_values_out_of_range(kind, change):
 def test_T23_a_key_of_an_unknown_kind_is_kept():
     fields = as_dict(trust())
     fields["people"][0]["keys"].append({"kind": "webauthn", "pub": "whatever bytes", "not_after": 0})
-    kept = decode(Trust, fields)
-    assert isinstance(kept, Trust)
+    kept = expect(Trust, decode(Trust, fields))
     assert kept.people[0].keys[-1] == document.PersonKey("webauthn", "whatever bytes", 0)
     assert kept.people_by_key().keys() == trust().people_by_key().keys()
 
@@ -267,8 +267,7 @@ def test_a_document_from_before_programs_had_people_is_the_same():
     for entry in fields["policy"]:
         entry.pop("service_requester", None)
     del fields["services"][1]["run_by"]
-    old = decode(Trust, fields)
-    assert isinstance(old, Trust)
+    old = expect(Trust, decode(Trust, fields))
     assert ({c.service_requester for c in old.policy}, {s.run_by for s in old.services}) == ({None}, {""})
     assert as_dict(old) == fields
 

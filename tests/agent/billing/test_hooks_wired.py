@@ -22,6 +22,7 @@ from agent.runtime.http import HttpRequest, Response
 from agent.store.identity import create_identity
 from agent.store.vault import create_store_key, load_store_key
 from tests.agent.connectors.pay_server import Asked, pay_server
+from tests.builders.expect import expect
 
 CONFIG = """
 [agent]
@@ -67,8 +68,9 @@ async def test_signed_call_has_payment_read_and_forged_one_has_not(tmp_path: Pat
             daemon = daemons.build(config, files, SystemClock())
 
             async def call(method: str, route: str, body: str = "") -> object:
-                found = await daemon.api(HttpRequest(method, route, {}, {}, body.encode(), os.getuid(), 1))
-                assert isinstance(found, Response)
+                found = expect(
+                    Response, await daemon.api(HttpRequest(method, route, {}, {}, body.encode(), os.getuid(), 1))
+                )
                 return found.json
 
             async with trio.open_nursery() as nursery:
@@ -79,8 +81,7 @@ async def test_signed_call_has_payment_read_and_forged_one_has_not(tmp_path: Pat
                     while not stripe.asked:
                         await daemon.clock.sleep(0.02)
                 charges.append({**CHARGE, "created": int(time.time())})
-                told = await call("GET", "/v1/billing/hooks/main")
-                assert isinstance(told, dict)
+                told = expect(dict, await call("GET", "/v1/billing/hooks/main"))
                 body = json.dumps({"id": "evt_1", "type": "charge.succeeded", "data": {"object": CHARGE}}).encode()
                 assert await post(told["url"], body, b"other") == 401
                 assert await post(told["url"], body, b"whsec") == 200
@@ -90,8 +91,7 @@ async def test_signed_call_has_payment_read_and_forged_one_has_not(tmp_path: Pat
                         await daemon.clock.sleep(0.02)
                     while ledger.heard_open(files.store.query):
                         await daemon.clock.sleep(0.02)
-                listed = await call("GET", "/v1/billing/hooks")
-                assert isinstance(listed, dict)
+                listed = expect(dict, await call("GET", "/v1/billing/hooks"))
                 assert (listed["sources"], listed["refused"]) == (["main"], {"main": {"forged": 1}})
                 with pytest.raises(HttpError, match="got 'till'"):
                     await call("GET", "/v1/billing/hooks/till")

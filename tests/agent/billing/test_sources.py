@@ -23,6 +23,7 @@ from agent.inventory.ledger import KeepHeard
 from agent.store.log_store import Sealed
 from tests.builders.billing import FakeBilling, refused, terms
 from tests.builders.clock import FakeClock
+from tests.builders.expect import present
 from tests.builders.job import TRANSITIONS, CrashingStore
 
 pytestmark = pytest.mark.virtual_time
@@ -77,8 +78,7 @@ class SourcesRig:
         return self.sources.now("main").state
 
     def overdue(self, subscriber: str) -> Decimal:
-        kept = ledger.account_of(self.store.query, "main", subscriber)
-        assert kept is not None
+        kept = present(ledger.account_of(self.store.query, "main", subscriber))
         return kept.account.balance
 
 

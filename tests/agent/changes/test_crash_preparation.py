@@ -22,6 +22,7 @@ from lab.router.table import Row
 from tests.agent.changes.crash import Case, die_everywhere, name
 from tests.agent.connectors.routeros.wires import Wire
 from tests.builders.clock import FakeClock
+from tests.builders.expect import expect
 from tests.builders.router import ENTRIES, FILTER, PROFILES, RouterWorld
 from trust.statements import OnFailure
 
@@ -54,8 +55,7 @@ class PreparedWorld(RouterWorld):
 
     async def item(self, n: int, login: str) -> Item:
         connector = self.connector(Wire)
-        method = connector.access_methods[TARGET]
-        assert isinstance(method, OnDevices)
+        method = expect(OnDevices, connector.access_methods[TARGET])
         needs, seen = [method.on_devices()[TARGET].needs(())], dict[Address, Seen]()
         sessions = Sessions({"routeros": connector})
         async with trio.open_nursery() as nursery:
@@ -63,8 +63,7 @@ class PreparedWorld(RouterWorld):
             while missing := list(connector.preparation_reads(TARGET, needs, TERMS, seen)):
                 seen.update(await ItemSessions(sessions).read(missing))
             nursery.cancel_scope.cancel()
-        found = connector.preparation(TARGET, needs, TERMS, seen)
-        assert isinstance(found, Preparation), found
+        found = expect(Preparation, connector.preparation(TARGET, needs, TERMS, seen))
         assert len(found.steps) == MADE
         requires = tuple(as_read(where, seen[where].value) for where in found.rests_on)
         display = {"title": "router edge-0", "login": login}

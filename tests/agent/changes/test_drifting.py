@@ -24,6 +24,7 @@ from agent.runtime import redacting_log
 from agent.services.network import NetworkReader
 from agent.store.db import Tx
 from tests.builders.clock import FakeClock
+from tests.builders.expect import present
 from tests.builders.job import Rig, item
 from tests.builders.store import AddServices
 from tests.builders.world import World
@@ -278,14 +279,12 @@ async def test_rounds_begin_by_themselves_and_by_hand(rig: Rig) -> None:
         assert watch.running
         watch.start()  # one is enough
         await trio.sleep(1)
-        last = watch.last()
-        assert last is not None
+        last = present(watch.last())
         assert (last.id, watch.running) == (2, False)
         await trio.sleep(3000)
         assert watch.last() == last
         await trio.sleep(700)
-        now = watch.last()
-        assert now is not None
+        now = present(watch.last())
         assert now.id == 3
         nursery.cancel_scope.cancel()
 

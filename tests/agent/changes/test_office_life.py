@@ -36,6 +36,7 @@ from agent.model import Direction, Ticket
 from agent.store.errors import RefusedCommandError
 from agent.store.mail import LeaveCloud
 from tests.builders.clock import LifeClock, virtual_clock
+from tests.builders.expect import present
 from tests.builders.job import CrashedError
 from tests.builders.office import CSV, Desk, build, make_world, office_on
 from tests.builders.people import People
@@ -273,8 +274,7 @@ class OfficeLife(RuleBasedStateMachine):
         except (RequestError, RefusedCommandError):
             return False
         finally:
-            pinned = daemon.job.approvals._trust.pinned
-            assert pinned is not None
+            pinned = present(daemon.job.approvals._trust.pinned)
             self.pinned = max(self.pinned, pinned.trust.version)
         return answers[0].accepted
 
@@ -354,8 +354,7 @@ class OfficeLife(RuleBasedStateMachine):
         self.judged, self.passed = self.size(), False
 
     def need(self, trust: Trust, risk: RiskClass) -> int:
-        policy = trust.policy_class(risk)
-        assert policy is not None
+        policy = present(trust.policy_class(risk))
         return policy.approvals
 
     def note_starts(self) -> None:

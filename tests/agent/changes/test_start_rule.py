@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests.builders.expect import expect
 from tests.builders.witnesses import Site, Witness, desk_and_cloud, life, site_in, snapshot
 from trust.document import Quorum, WitnessOperator
 from trust.leaf import LeafKind
@@ -18,8 +19,7 @@ pytestmark = pytest.mark.virtual_time
 def why(site: Site) -> str:
     """Return why the last start was not witnessed."""
     events = [e for e in site.rig.evidence.events(limit=100_000) if e.kind == "unwitnessed-start"]
-    record = events[-1].record
-    assert isinstance(record, dict)
+    record = expect(dict, events[-1].record)
     return str(record["why"])
 
 

@@ -16,6 +16,7 @@ from agent.changes.journal import plans
 from agent.changes.journal.request import RequestError
 from agent.changes.journal.trust_state import InstallTrust, TrustState, split_envelopes
 from tests.builders.agent import Agent, agent_in, refused
+from tests.builders.expect import present
 from tests.builders.office import Office, approval, next_trust
 from tests.builders.people import People, any_time, plan_of
 from tests.builders.world import World
@@ -36,8 +37,7 @@ def state(agent: Agent) -> TrustState:
 
 
 def pinned(agent: Agent) -> Trust:
-    found = state(agent).pinned
-    assert found is not None
+    found = present(state(agent).pinned)
     return found.trust
 
 

@@ -13,6 +13,7 @@ from typer.main import get_command
 
 from agent.cli import app as agent_app
 from control_plane.cli import app as cloud_app
+from tests.builders.expect import expect
 
 CODE = """
 import sys
@@ -54,8 +55,7 @@ def commands(of: TyperGroup) -> Iterator[TyperCommand | TyperGroup]:
 @pytest.mark.parametrize("app", [agent_app, cloud_app], ids=["ispagent", "ispcloud"])
 def test_no_help_takes_a_word_in_brackets_for_markup(app: typer.Typer) -> None:
     """`[fleet.NAME]` was left out of a help text, as a tag."""
-    root = get_command(app)
-    assert isinstance(root, TyperGroup)
+    root = expect(TyperGroup, get_command(app))
     found = list(commands(root))
     assert len(found) > 60
     assert [command.name for command in found if command.rich_markup_mode is not None] == []

@@ -16,6 +16,7 @@ from agent.runtime.clock import SystemClock
 from agent.runtime.http import HttpRequest, Response
 from agent.store.identity import create_identity
 from agent.store.vault import create_store_key, load_store_key
+from tests.builders.expect import expect
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "meter"
 PACKAGE = "meter_of_the_page"
@@ -35,8 +36,9 @@ class Agent:
         self.daemon = daemon
 
     async def call(self, method: str, path: str, body: str = "", query: dict[str, str] | None = None) -> Any:
-        answer = await self.daemon.api(HttpRequest(method, path, query or {}, {}, body.encode(), os.getuid(), 1))
-        assert isinstance(answer, Response)
+        answer = expect(
+            Response, await self.daemon.api(HttpRequest(method, path, query or {}, {}, body.encode(), os.getuid(), 1))
+        )
         return answer.json
 
 

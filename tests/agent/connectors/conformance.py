@@ -42,6 +42,7 @@ from agent.model import (
 )
 from agent.reasons import TargetReason
 from agent.runtime.clock import SystemClock
+from tests.builders.expect import expect
 
 
 class Lab(Protocol):
@@ -116,9 +117,9 @@ async def seen_for(lab: AccessLab, session: Session, service: Service) -> dict[A
 
 async def plan_for(lab: AccessLab, session: Session, service: Service, access: Access) -> AccessPlan:
     recipe = lab.connector.access_methods[service.method]
-    plan = recipe.plan(ServiceState(access, service.tariff), service, await seen_for(lab, session, service))
-    assert isinstance(plan, AccessPlan), plan
-    return plan
+    return expect(
+        AccessPlan, recipe.plan(ServiceState(access, service.tariff), service, await seen_for(lab, session, service))
+    )
 
 
 def write_step(plan: AccessPlan) -> Step:

@@ -70,6 +70,7 @@ from tests.agent.connectors.conformance import (
 from tests.agent.connectors.radius.fakes import SECRET, UdpNas, attributes_of, reply
 from tests.builders.acs import SHARED, AcsRig, opened, until
 from tests.builders.connector import context
+from tests.builders.expect import expect, present
 from tests.builders.world import FakeConnector, World
 from tests.servers import RadiusDatabase
 
@@ -151,8 +152,7 @@ class FakeLab(BaseAccessLab):
     world: World = field(default_factory=World)
 
     async def arrive(self, nursery: trio.Nursery) -> None:
-        connector = self.connector
-        assert isinstance(connector, FakeConnector)
+        connector = expect(FakeConnector, self.connector)
 
         async def call() -> None:
             await wait_all_tasks_blocked()
@@ -304,8 +304,7 @@ class CwmpLab(BaseLab):
     async def reads(self, session: Session) -> Collection[Address]:
         row = TableRow(self.rig.ports, {self.rig.port_key: "8080"}, ("InternalPort", "InternalClient"))
         names = ("wifi.1.ssid", "wifi.1.key", "wifi.1.channel", "wifi.1.auto-channel", "wan.ppp.username")
-        ping = self.rig.connector.line(self.rig.name()).profile().diagnostic("ping")
-        assert ping is not None
+        ping = present(self.rig.connector.line(self.rig.name()).profile().diagnostic("ping"))
         told = [self.at(what) for what in ("@boots", "@resets", "@firmware", f"@run:{ping.path}")]
         return [*map(self.at, names), *told, row_address(self.rig.line.target.id, row)]
 

@@ -12,6 +12,7 @@ from agent.changes.engine.sessions import Sessions
 from agent.connectors.base import NotSentError, Reads, UnreadableError
 from agent.connectors.roles import Connectors
 from agent.model import ABSENT, Address, Direction, Effect, ProofKind, Replay, Seen, Service, Target, Ticket
+from tests.builders.expect import expect
 
 WHERE = Address("meter/a/uptime")
 
@@ -39,8 +40,7 @@ class Meter:
 
 
 async def test_its_sessions_read_and_refuse_to_send() -> None:
-    meter = Meter()
-    assert isinstance(meter, Reads)
+    meter = expect(Reads, Meter())
     connectors = Connectors({"meter": meter})
     assert (connectors.targets, dict(connectors.access_methods), dict(connectors.census)) == (("meter/a",), {}, {})
     sessions = Sessions(connectors.in_sessions)

@@ -10,6 +10,7 @@ from agent.cpe_model.baseline import Baseline, is_misplaced, secret_named
 from agent.cpe_model.known import Cpe
 from agent.model import Service
 from agent.services.verbs import Leave
+from tests.builders.expect import expect
 
 CPE = Cpe("02AC5F-LabGate-LAB0001", "02AC5F", "LabGate", "LAB0001", service="C-1/home")
 SERVICE = Service("C-1/home", "C-1", "Amina", "home", "amina@ppp", "pppoe", "20M")
@@ -49,15 +50,13 @@ async def test_texts_are_filled_in_and_secrets_stand_apart() -> None:
 
 @pytest.mark.parametrize("text", ["{login}", "ppp/{login}", "{password}"])
 async def test_of_a_cpe_that_serves_nobody_it_is_said(text: str) -> None:
-    left = await declared(baseline(key=text), CPE, None, SOURCES)
-    assert isinstance(left, Leave)
+    left = expect(Leave, await declared(baseline(key=text), CPE, None, SOURCES))
     assert (left.code, left.blocked) == ("no-service", True)
 
 
 @pytest.mark.parametrize("text", ["{password}", "{secret:cpe/other}", "{secret:cpe/binary}"])
 async def test_a_secret_that_cannot_be_read_leaves_the_cpe_alone(text: str) -> None:
-    left = await declared(baseline(key=text), CPE, SERVICE, SecretSources(no_password, secret))
-    assert isinstance(left, Leave)
+    left = expect(Leave, await declared(baseline(key=text), CPE, SERVICE, SecretSources(no_password, secret)))
     assert (left.code, left.blocked) == ("secret-unreadable", True)
     assert left.why.startswith("key: ")
 

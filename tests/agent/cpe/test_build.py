@@ -15,6 +15,7 @@ from agent.cpe_model.known import Credentials
 from agent.cpe_model.manager import CpeManager
 from tests.builders.acs import Book, called
 from tests.builders.cpe import NAME, TARGET
+from tests.builders.expect import expect
 from trust.policy import Action
 
 
@@ -63,7 +64,6 @@ async def test_with_an_acs_cpe_are_known_by_their_target(book: Book) -> None:
 async def test_a_cpe_without_credentials_is_called_with_shared_ones(book: Book) -> None:
     await book.cpes.called(called())
     assert not acs(book).can_be_called(NAME)
-    shared = acs(book, request_user="acs", request_secret="request")
-    assert isinstance(shared, CpeManager)
+    shared = expect(CpeManager, acs(book, request_user="acs", request_secret="request"))
     assert shared.can_be_called(NAME)
     assert shared.fleet.request_credentials(NAME) == Credentials("acs", "ring ring")

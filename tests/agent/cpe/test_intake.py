@@ -19,6 +19,7 @@ from agent.services.verbs import Leave
 from agent.store.db import Tx
 from tests.builders.acs import KEY, SSID, Book, called
 from tests.builders.cpe import ACS, NAME, found, intake, known
+from tests.builders.expect import expect
 from trust.policy import Action
 
 # --- which ------------------------------------------------------------------------------------------------------------
@@ -78,8 +79,7 @@ async def test_new_credentials_are_its_own_and_nobody_sees_them(book: Book) -> N
     values = {f"{ACS}{n}": known("cpe") for n in names} | {f"{ACS}{n}": known(None) for n in secrets}
     made = await intake(book, values)
     keep: dict[str, str] = {}
-    plan = made._rotate(made.subject(found(book)), Declared({}, {}), keep, 9)
-    assert isinstance(plan, CpePlan)
+    plan = expect(CpePlan, made._rotate(made.subject(found(book)), Declared({}, {}), keep, 9))
     assert not plan.management  # it is safe: those before are taken until these were used
     [step] = plan.steps
     assert isinstance(step.do, tuple)
@@ -102,8 +102,7 @@ async def test_no_credentials_are_made_for_an_unapproved_cpe(book: Book) -> None
     await book.decide(NAME, Acceptance.QUARANTINED)
     await book.decide(NAME)
     keep: dict[str, str] = {}
-    leave = made._rotate(made.subject(found(book)), Declared({}, {}), keep, 9)
-    assert isinstance(leave, Leave)
+    leave = expect(Leave, made._rotate(made.subject(found(book)), Declared({}, {}), keep, 9))
     assert (leave.code, leave.blocked, keep) == ("not-assured", True, {})
 
 
@@ -134,8 +133,7 @@ async def test_a_baseline_beside_new_credentials_is_judged_as_any(book: Book) ->
     assert isinstance(plain, CpePlan)
     assert isinstance(elsewhere, CpePlan)
     assert (plain.management, elsewhere.management) == (False, True)
-    twice = rotated({f"{ACS}Username": "mine"})
-    assert isinstance(twice, Leave)
+    twice = expect(Leave, rotated({f"{ACS}Username": "mine"}))
     assert twice.code == "bad-baseline"
 
 

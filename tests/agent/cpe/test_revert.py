@@ -27,6 +27,7 @@ from agent.model import (
 from agent.services.verbs import Leave
 from tests.builders.acs import KEY, PORTS, SSID, Book, called
 from tests.builders.cpe import ACS, NAME, TARGET, found, intake, known
+from tests.builders.expect import expect
 
 
 async def test_what_an_address_was_when_it_was_last_read(book: Book) -> None:
@@ -78,8 +79,7 @@ def write(path: str, before: Any, after: Any) -> Transition:
 async def test_what_was_set_is_taken_back_in_reverse(book: Book) -> None:
     reverts = CpeReverts(await intake(book, {SSID: known("new"), "Device.A": known("2"), "Device.B": known("2")}))
     done = item(step(1, write(SSID, "home", "new"), write("Device.A", "1", "2")), step(2, write("Device.B", "1", "2")))
-    plan = inverse(reverts, book, done)
-    assert isinstance(plan, CpePlan)
+    plan = expect(CpePlan, inverse(reverts, book, done))
     assert [[(what_of(t.address), t.after) for t in cast(Any, s.do)] for s in plan.steps] == [
         [("Device.B", {"value": "1"})],
         [("Device.A", {"value": "1"}), (SSID, {"value": "home"})],
@@ -89,8 +89,7 @@ async def test_what_was_set_is_taken_back_in_reverse(book: Book) -> None:
 
 async def test_what_somebody_changed_since_is_not_taken_back(book: Book) -> None:
     reverts = CpeReverts(await intake(book, {SSID: known("by the subscriber")}))
-    left = inverse(reverts, book, item(step(1, write(SSID, "home", "new"))))
-    assert isinstance(left, Leave)
+    left = expect(Leave, inverse(reverts, book, item(step(1, write(SSID, "home", "new")))))
     assert left.code == "changed-since"
 
 
@@ -101,12 +100,10 @@ async def test_a_secret_goes_back_only_to_one_that_is_kept(book: Book) -> None:
         return inverse(reverts, book, item(step(1, write(KEY, before, SecretRef("new")))))
 
     for before in ("", SecretRef("old")):  # never known, and no longer kept
-        left = back(before)
-        assert isinstance(left, Leave)
+        left = expect(Leave, back(before))
         assert left.code == "secret-unknown"
     await book.cpes.keep_secrets({"old": "correct horse battery"})
-    plan = back(SecretRef("old"))
-    assert isinstance(plan, CpePlan)
+    plan = expect(CpePlan, back(SecretRef("old")))
     assert "correct horse" not in repr(plan)
 
 
@@ -141,8 +138,7 @@ def two_steps() -> Item:
 async def test_of_what_is_half_applied_half_that_stands_is_taken_back(book: Book) -> None:
     reverts = CpeReverts(await intake(book, {SSID: known("new"), "Device.A": known("1")}))
     for other in ({2: Fate(Verdict.NOT_APPLIED, 9)}, {}):  # refused, or never sent
-        plan = inverse(reverts, book, two_steps(), {1: STOOD, **other})
-        assert isinstance(plan, CpePlan)
+        plan = expect(CpePlan, inverse(reverts, book, two_steps(), {1: STOOD, **other}))
         assert [[t.after for t in cast(Any, s.do)] for s in plan.steps] == [[{"value": "home"}]]
     assert inverse(reverts, book, two_steps(), {}) == Leave("as-before", "nothing of the change stands on it")
 
@@ -150,8 +146,7 @@ async def test_of_what_is_half_applied_half_that_stands_is_taken_back(book: Book
 async def test_of_an_unknown_step_nothing_is_said_before_a_read(book: Book) -> None:
     reverts = CpeReverts(await intake(book, {SSID: known("home", at_s=9)}))
     done, fates = item(step(1, write(SSID, "home", "new"))), {1: Fate(Verdict.UNKNOWN, 9)}
-    left = inverse(reverts, book, done, fates)
-    assert isinstance(left, Leave)
+    left = expect(Leave, inverse(reverts, book, done, fates))
     assert (left.code, left.blocked) == ("unknown", True)
     assert f"ispagent cpe refresh {NAME}" in left.why
     await book.cpes.learned(NAME, {SSID: known("home", at_s=10)})
@@ -159,8 +154,7 @@ async def test_of_an_unknown_step_nothing_is_said_before_a_read(book: Book) -> N
     await book.cpes.learned(NAME, {SSID: known("new", at_s=11)})
     assert isinstance(inverse(reverts, book, done, fates), CpePlan)
     await book.cpes.learned(NAME, {SSID: known("by the subscriber", at_s=12)})
-    left = inverse(reverts, book, done, fates)
-    assert isinstance(left, Leave)
+    left = expect(Leave, inverse(reverts, book, done, fates))
     assert left.code == "changed-since"
 
 
@@ -190,8 +184,7 @@ async def test_a_parameter_tells_of_the_secret_that_was_set_with_it(book: Book) 
     left = inverse(reverts, book, done, {1: NEVER_TOLD})
     assert is_unknown(left, KEY)  # it has the new one, which is not known to be taken yet: never half of it
     await book.cpes.was_set(NAME, {KEY: "new"})
-    plan = inverse(reverts, book, done, {1: NEVER_TOLD})
-    assert isinstance(plan, CpePlan)
+    plan = expect(CpePlan, inverse(reverts, book, done, {1: NEVER_TOLD}))
     assert [len(cast(Any, s.do)) for s in plan.steps] == [2]
     await book.cpes.learned(NAME, {SSID: known("home", at_s=21)})
     await book.cpes.was_set(NAME, {KEY: "old"})
@@ -227,8 +220,7 @@ async def test_that_a_row_is_still_there_only_itself_tells(book: Book) -> None:
 async def test_what_a_cpe_let_be_keeps_the_rest_from_nothing(book: Book) -> None:
     reverts = CpeReverts(await intake(book, {SSID: known("new", at_s=20), "Device.A": known("1", at_s=20)}))
     done = item(step(1, write(SSID, "home", "new"), write("Device.A", "1", "2")))  # it took one and ignored the other
-    plan = inverse(reverts, book, done, {1: Fate(Verdict.DIVERGED, 9)})
-    assert isinstance(plan, CpePlan)
+    plan = expect(CpePlan, inverse(reverts, book, done, {1: Fate(Verdict.DIVERGED, 9)}))
     assert [[what_of(t.address) for t in cast(Any, s.do)] for s in plan.steps] == [[SSID]]
 
 
@@ -236,8 +228,7 @@ async def test_a_deleted_row_with_a_secret_is_not_made_again(book: Book) -> None
     reverts = CpeReverts(await intake(book, {f"{PORTS}1.ExternalPort": known("80", "unsignedInt")}))
     where = row_address(TARGET, TableRow(PORTS, {"ExternalPort": "2222"}, ("Enable", "Password")))
     was = Seen({"ExternalPort": "2222", "Enable": "true", "Password": ""}, 3, live=False)
-    left = inverse(reverts, book, item(step(1, Transition(where, was, ABSENT))))
-    assert isinstance(left, Leave)
+    left = expect(Leave, inverse(reverts, book, item(step(1, Transition(where, was, ABSENT)))))
     assert (left.code, "Password" in left.why) == ("secret-unknown", True)
 
 

@@ -18,6 +18,7 @@ from agent.model import Address, Item, Listed, Requirement, SecretRef, Seen, Ste
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
 from tests.builders.acs import Book, called, opened
+from tests.builders.expect import present
 from tests.builders.store import AddService
 
 NAME = "02AC5F-LabGate-LAB0001"
@@ -56,9 +57,7 @@ class UnmetOf:
 
 
 def found_in(book: Book) -> Cpe:
-    cpe = book.cpes.find(NAME)
-    assert cpe is not None
-    return cpe
+    return present(book.cpes.find(NAME))
 
 
 async def accepted(book: Book, **more: object) -> None:
@@ -300,8 +299,7 @@ async def test_a_cpe_forgotten_or_refused_is_another_to_a_plan(book: Book) -> No
     for trust, forget in ((Acceptance.REFUSED, False), (None, True)):
         await book.decide(NAME, trust, forget=forget)
         await accepted(book)
-        changed = await book.store.run(Changed(rests))
-        assert changed is not None
+        present(await book.store.run(Changed(rests)))
         assert requirements.baseline_reason(found_in(book)) != due
 
 
@@ -671,8 +669,7 @@ async def test_an_acceptance_rests_on_what_proved_the_name(book: Book) -> None:
     item = Item(1, "00" * 16, None, Listed.CHANGE, "", {}, requires=rests)
     assert await book.store.run(UnmetOf(item)) is None
     await book.cpes.called(called(events=("0 BOOTSTRAP",)))
-    broken = await book.store.run(UnmetOf(item))
-    assert broken is not None
+    broken = present(await book.store.run(UnmetOf(item)))
     assert broken.stale
     assert "claimed by somebody" in broken.why
 
@@ -710,8 +707,7 @@ async def test_the_breaker_is_kept_and_cleared_by_a_person(book: Book) -> None:
 
 async def test_a_cpe_that_is_not_what_the_preview_rested_on(book: Book) -> None:
     await accepted(book)
-    found = book.cpes.find(NAME)
-    assert found is not None
+    found = present(book.cpes.find(NAME))
     rests = requirements.same_cpe(found)
     assert rests == Requirement(Address(f"inventory/cpe/{NAME}"), "same-cpe", requirements.previewed_text(found))
 

@@ -18,6 +18,7 @@ from agent.cpe_model.values import UNREADABLE
 from agent.cpe_model.vocabulary import Unsafe
 from agent.model import ABSENT, Effect, ProofKind, Replay, SecretRef, Seen, Transition
 from agent.services.verbs import Leave
+from tests.builders.expect import expect, present
 
 NAME = "02AC5F-LabGate-LAB0001"
 NOW = 1_767_225_600
@@ -101,8 +102,7 @@ def test_what_was_not_read_since_a_reset_says_so() -> None:
         (1, "was never read of this CPE: ispagent"),
         (2, "was never read of this CPE since it was reset:"),
     ):
-        never = asked({"wifi.1.enabled": "x"}, values=VALUES, resets=resets)
-        assert isinstance(never, Leave)
+        never = expect(Leave, asked({"wifi.1.enabled": "x"}, values=VALUES, resets=resets))
         assert why in never.why
 
 
@@ -140,8 +140,7 @@ def test_what_a_name_rests_on() -> None:
 
 
 def test_parameters_go_in_one_step_from_the_last_reading() -> None:
-    plan = asked({"wifi.1.ssid": "Amina", CHANNEL: "11", "wifi.1.auto-channel": "false"})
-    assert isinstance(plan, CpePlan)
+    plan = expect(CpePlan, asked({"wifi.1.ssid": "Amina", CHANNEL: "11", "wifi.1.auto-channel": "false"}))
     [step] = plan.steps
     assert (step.n, step.target) == (1, f"cwmp/{NAME}")
     assert [(what_of(w.address), w.before, w.after) for w in writes(plan)] == [
@@ -241,8 +240,7 @@ def test_what_cannot_be_decoded_is_not_written_over() -> None:
     ],
 )
 def test_what_a_cpe_finds_us_by_is_management(settings: dict[str, str], management: bool) -> None:
-    plan = asked(settings)
-    assert isinstance(plan, CpePlan)
+    plan = expect(CpePlan, asked(settings))
     assert plan.management == management
 
 
@@ -293,21 +291,22 @@ def test_a_row_is_deleted_with_what_would_make_it_again() -> None:
 
 def test_what_is_lost_of_a_row_that_is_deleted_is_said() -> None:
     delete = {f"-{PORTS}[ExternalPort=8080]": ""}
-    plan = asked(delete)
-    assert isinstance(plan, CpePlan)
+    plan = expect(CpePlan, asked(delete))
     assert plan.display["undo"] == f"{PORTS} row cannot be taken back: its Password is not known"
     without = {path: known for path, known in VALUES.items() if not path.endswith("Password")}
-    plan = asked(delete, values={**without, f"{PORTS}1.X_Sub.Language": CachedParameter("de", "string", NOW)})
-    assert isinstance(plan, CpePlan)
+    plan = expect(
+        CpePlan, asked(delete, values={**without, f"{PORTS}1.X_Sub.Language": CachedParameter("de", "string", NOW)})
+    )
     assert plan.display["undo"] == f"{PORTS} row is made again without the 1 parameters below it"
-    plan = asked(delete, values=without)
-    assert isinstance(plan, CpePlan)
+    plan = expect(CpePlan, asked(delete, values=without))
     assert "undo" not in plan.display
 
 
 def test_rows_are_steps_of_their_own_after_the_parameters() -> None:
-    plan = asked({f"-{PORTS}[ExternalPort=8080]": "", "wifi.1.ssid": "x", f"+{PORTS}[ExternalPort=1]": "Enable=1"})
-    assert isinstance(plan, CpePlan)
+    plan = expect(
+        CpePlan,
+        asked({f"-{PORTS}[ExternalPort=8080]": "", "wifi.1.ssid": "x", f"+{PORTS}[ExternalPort=1]": "Enable=1"}),
+    )
     assert [(s.n, len(s.do) if isinstance(s.do, tuple) else 0) for s in plan.steps] == [(1, 1), (2, 1), (3, 1)]
     assert what_of(writes(plan)[0].address) == SSID
 
@@ -409,8 +408,7 @@ def test_a_test_has_its_arguments_by_the_cpes_names() -> None:
     ],
 )
 def test_a_test_that_cannot_be_run_is_refused_in_a_sentence(test: str, arguments: dict[str, str], why: str) -> None:
-    plan = cpe_verbs.diagnose(subject(), Wanted(diagnostic=test, arguments=arguments), NOW)
-    assert isinstance(plan, Leave)
+    plan = expect(Leave, cpe_verbs.diagnose(subject(), Wanted(diagnostic=test, arguments=arguments), NOW))
     assert (plan.why, plan.blocked) == (why, True)
 
 
@@ -430,8 +428,7 @@ def test_a_test_may_keep_the_host_that_the_cpe_has() -> None:
 )
 def test_a_value_out_of_the_vocabularys_bounds_is_refused(name: str, text: str, why: str) -> None:
     values = {**VALUES, "Device.WiFi.Radio.1.OperatingFrequencyBand": CachedParameter("2.4GHz", "string", NOW)}
-    plan = asked({name: text}, values=values)
-    assert isinstance(plan, Leave)
+    plan = expect(Leave, asked({name: text}, values=values))
     assert (plan.code, plan.why) == ("bad-value", why)
 
 
@@ -441,8 +438,7 @@ def test_a_channel_of_an_unknown_band_is_one_of_any() -> None:
 
 
 def test_a_secret_is_refused_without_its_text() -> None:
-    leave = cpe_verbs.bad_secret(subject(), {"wifi.1.key": "short"})
-    assert leave is not None
+    leave = present(cpe_verbs.bad_secret(subject(), {"wifi.1.key": "short"}))
     assert leave.why == "wifi.1.key: expected 8 to 63 printable ASCII characters, or 64 hexadecimal digits"
     assert cpe_verbs.bad_secret(subject(), {"wifi.1.key": "long enough", "acs.password": "x"}) is None
 
@@ -468,8 +464,7 @@ def test_a_secret_is_not_planned_for_an_unapproved_cpe():
         assert not isinstance(planned, Leave) or (planned.code == "not-assured" and planned.blocked)
         assert not isinstance(planned, CpePlan) or cpe_verbs.hands_out(planned.steps)
         made.clear()
-    plain = cpe_verbs.set_values(subject(assured=0), Wanted({"wifi.1.ssid": "new"}), NOW)
-    assert isinstance(plain, CpePlan)
+    plain = expect(CpePlan, cpe_verbs.set_values(subject(assured=0), Wanted({"wifi.1.ssid": "new"}), NOW))
     assert not cpe_verbs.hands_out(plain.steps)
 
 
@@ -505,11 +500,9 @@ def test_how_a_cpe_is_named_and_how_it_stands() -> None:
     assert cpe_verbs.now_text(cpe, NOW) == "firmware 1.0 · called in 2m ago · proven by a password of its own"
     never = subject(last_s=0, software="").cpe
     assert cpe_verbs.now_text(never, NOW) == "never called in · proven by credentials that many share"
-    plan = cpe_verbs.reboot(subject(last_s=0, values={}), NOW)
-    assert isinstance(plan, CpePlan)
+    plan = expect(CpePlan, cpe_verbs.reboot(subject(last_s=0, values={}), NOW))
     assert plan.display["after"] == ("sent when it calls in: it never did; it cannot be asked to (ispagent cpe rotate)")
-    plan = cpe_verbs.reboot(replace(subject(last_s=0, values={}), callable=True), NOW)
-    assert isinstance(plan, CpePlan)
+    plan = expect(CpePlan, cpe_verbs.reboot(replace(subject(last_s=0, values={}), callable=True), NOW))
     assert plan.display["after"] == "sent when it calls in: it never did; it is asked to now"
     assert cpe_verbs.ages([CachedParameter("x", "string", NOW - 60), CachedParameter("x", "string", NOW)], NOW) == "1m"
     assert cpe_verbs.ages([], NOW) == ""

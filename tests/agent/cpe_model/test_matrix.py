@@ -18,6 +18,7 @@ from agent.cpe_model.matrix import (
     WorkflowResult,
     render,
 )
+from tests.builders.expect import present
 from trust.moments import moment_text
 
 HG = Model("00259E", "HG8245H", "V3R017C10S115")
@@ -88,8 +89,7 @@ def test_of_two_at_the_same_moment_the_later_told_is_the_last() -> None:
         WorkflowEvidence(HG, Workflow.READ, WorkflowResult.FAILED, NOON),
         WorkflowEvidence(HG, Workflow.READ, WorkflowResult.PROVEN, NOON),
     ]
-    last = Matrix.of(told).cell(HG, Workflow.READ).last
-    assert last is not None
+    last = present(Matrix.of(told).cell(HG, Workflow.READ).last)
     assert last.result is WorkflowResult.PROVEN
 
 

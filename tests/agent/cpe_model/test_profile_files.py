@@ -9,6 +9,7 @@ import pytest
 from agent.cpe_model import profile_files
 from agent.cpe_model.profile_files import Match, ProfileEntry, ProfileError
 from agent.cpe_model.profiles import BooleanStyle, Reports
+from tests.builders.expect import present
 
 BASE = """
 root = "Device."
@@ -77,8 +78,7 @@ def test_a_profile_is_what_it_extends_and_its_own() -> None:
     assert vendor.diagnostic("ping") is None
     assert vendor.path("ping.host") is None
     assert found["base"].match == Match()
-    key = model.mapped("key")
-    assert key is not None
+    key = present(model.mapped("key"))
     assert key.secret
     assert key.writable
 

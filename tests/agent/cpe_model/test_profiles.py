@@ -12,6 +12,7 @@ from agent.cpe_model import profiles, values
 from agent.cpe_model.profiles import CpeProfile, ProfileError
 from tests.agent.connectors.cwmp import datamodel
 from tests.agent.cpe_model import models
+from tests.builders.expect import present
 
 IGD = "InternetGatewayDevice."
 SHIPPED = {profile.name: profile for profile in models.SHIPPED}
@@ -72,8 +73,7 @@ def test_the_quirks_that_were_reported() -> None:
     huawei = SHIPPED["huawei-hg8245"]
     assert huawei.download_reports is profiles.Reports.NEVER
     assert huawei.fixed["wifi.2"] == f"{IGD}LANDevice.1.WLANConfiguration.5."
-    rx = huawei.mapped("optical.rx")
-    assert rx is not None
+    rx = present(huawei.mapped("optical.rx"))
     assert (rx.path, rx.unit) == (f"{IGD}WANDevice.1.X_GponInterafceConfig.RXPower", "dBm")
     assert SHIPPED["tplink-td-w9970"].boolean is profiles.BooleanStyle.DIGITS
     assert SHIPPED["tr098"].boolean is profiles.BooleanStyle.WORDS

@@ -12,6 +12,7 @@ from agent.cpe_model import profiles, values
 from agent.cpe_model.profile_files import load
 from agent.cpe_model.profiles import CpeProfile, Mapped, UnknownNameError, normalize
 from tests.agent.cpe_model import models
+from tests.builders.expect import present
 
 IGD = "InternetGatewayDevice."
 SHIPPED = {profile.name: profiles.bound(profile, models.whole(profile.root, ppp=True)) for profile in models.SHIPPED}
@@ -111,11 +112,9 @@ def test_diagnostics(diagnostic: profiles.Diagnostic) -> None:
 
 
 def test_an_argument_is_found_by_its_word() -> None:
-    ping = TR098.diagnostic("ping")
-    assert ping is not None
+    ping = present(TR098.diagnostic("ping"))
     assert ping.complete == ("Complete",)
-    host = ping.argument("host")
-    assert host is not None
+    host = present(ping.argument("host"))
     assert (host.name, host.path, host.kind) == ("ping.host", f"{IGD}IPPingDiagnostics.Host", "string")
 
 

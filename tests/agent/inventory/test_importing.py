@@ -20,6 +20,7 @@ from agent.inventory.importing import Importer, ImportRefusedError
 from agent.inventory.ledger import BY_HAND, FILE, KeptAccount
 from agent.inventory.subscribers_csv import COLUMNS, parse_untrusted
 from agent.runtime.outages import Outages
+from tests.builders.expect import present
 from tests.builders.store import WALL_S, Agent
 
 if TYPE_CHECKING:
@@ -73,9 +74,7 @@ class Desk:
         return reader.of(self.agent.store.query, subscriber, WALL_S)
 
     def fact(self, subscriber: str) -> KeptAccount:
-        kept = self.billing(subscriber).kept
-        assert kept is not None
-        return kept
+        return present(self.billing(subscriber).kept)
 
     def balance(self, subscriber: str) -> str:
         return str(self.fact(subscriber).account.balance)
@@ -269,8 +268,7 @@ class Keep:
 
 async def test_a_kept_fact_of_the_future_owes_and_keeps_out_nothing(desk: Desk) -> None:
     await desk.agent.store.run(Keep())
-    shown = billing_json(desk.billing("C-1"))
-    assert shown is not None
+    shown = present(billing_json(desk.billing("C-1")))
     assert shown["owes"] is False
     await desk.write(line("C-1", "12.00"))
     assert desk.balance("C-1") == "12.00"

@@ -29,6 +29,7 @@ from agent.inventory.ledger import (
 )
 from agent.store.db import Store
 from agent.store.log_store import Sealed
+from tests.builders.expect import present
 from tests.builders.store import TRANSITIONS, WALL_S
 
 NOW = "2026-01-01T00:00:00Z"  # WALL_S
@@ -192,8 +193,7 @@ async def test_a_match_stands_until_the_source_says_whose_it_is(at: Book) -> Non
     nobody = replace(PAID, subscriber="")
     await at.pay(nobody)
     assert [k.payment.id for k in ledger.unmatched(at.store.query)] == ["p-1"]
-    matched = await at.store.run(MatchPayment("main", "p-1", "C-2", "maria"))
-    assert matched is not None
+    matched = present(await at.store.run(MatchPayment("main", "p-1", "C-2", "maria")))
     assert (matched.subscriber, matched.matched_by) == ("C-2", "maria")
     await at.pay(replace(nobody, references=("again",)))
     assert [k.matched_by for k in ledger.payments_of(at.store.query, "C-2")] == ["maria"]

@@ -13,6 +13,7 @@ from agent.billing_model.account import Account, OpenInvoice, Payment, PaymentSt
 from agent.billing_model.days import When
 from agent.inventory.matching import MatchedBy, PayerIndex, PaymentCase, PaymentMatch, case_of, same_payment
 from agent.model import Service
+from tests.builders.expect import expect
 
 DAY = date(2026, 11, 27)
 PAID = When(1_795_000_000.0, 1_795_000_000.0, DAY)
@@ -45,8 +46,7 @@ INDEX = PayerIndex(SERVICES, ACCOUNTS)
 
 
 def payment(*references: str, account: str = "", subscriber: str = "", provider: str = "", **more: object) -> Payment:
-    state = more.get("state", PaymentState.SETTLED)
-    assert isinstance(state, PaymentState)
+    state = expect(PaymentState, more.get("state", PaymentState.SETTLED))
     amount, currency = Decimal(str(more.get("amount", "34"))), str(more.get("currency", "UGX"))
     return Payment("p1", account, subscriber, amount, currency, PAID, state, references, provider)
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from agent.inventory.resolve import Ambiguous, Index, Unknown, select
 from agent.model import Service
+from tests.builders.expect import expect
 
 
 def service(ref: str, login: str, tariff: str = "Home 20M") -> Service:
@@ -58,8 +59,7 @@ def test_one(ref: str, means: str) -> None:
     ],
 )
 def test_several_are_never_guessed(ref: str, refs: list[str]) -> None:
-    found = Index(ALL).resolve(ref)
-    assert isinstance(found, Ambiguous)
+    found = expect(Ambiguous, Index(ALL).resolve(ref))
     assert sorted(s.ref for s in found.services) == refs
 
 
@@ -77,8 +77,7 @@ def test_several_are_never_guessed(ref: str, refs: list[str]) -> None:
     ],
 )
 def test_unknown_with_suggestions(ref: str, suggestions: set[str]) -> None:
-    found = Index(ALL).resolve(ref)
-    assert isinstance(found, Unknown)
+    found = expect(Unknown, Index(ALL).resolve(ref))
     assert set(found.suggestions) == suggestions
 
 

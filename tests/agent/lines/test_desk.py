@@ -28,6 +28,7 @@ from agent.lines.topology import ConfiguredUpstream
 from agent.model import Service
 from agent.reasons import ProofReason
 from tests.builders.clock import FakeClock
+from tests.builders.expect import present
 from tests.builders.readings import AT, DOWN, UP, event, onu, port, reading
 from tests.builders.store import Agent
 
@@ -185,8 +186,7 @@ async def test_nothing_is_known_without_devices(agent: Agent) -> None:
 
 async def test_a_device_is_shown_with_its_parts_and_notifications(agent: Agent) -> None:
     await network(agent)
-    shown = desk_of(agent).device("snmp/olt")
-    assert shown is not None
+    shown = present(desk_of(agent).device("snmp/olt"))
     device, parts, events = shown
     assert (device.identity, len(parts), events) == ("olt", 5, [])
 
@@ -201,8 +201,7 @@ async def test_a_sessions_address_outlives_it_until_the_service_ends(agent: Agen
     found = [("C-0/home", "020000000001", "session on bng-1"), ("C-9/home", "020000000009", "session on bng-1")]
     await desk.note_macs(found)
     await desk.note_macs(found)
-    line = desk.line_of(plain).line.line
-    assert line is not None
+    line = present(desk.line_of(plain).line.line)
     assert "session on bng-1" in line.how[0]
     assert [row[:2] for row in states.service_macs(agent.store.query)] == [("C-0/home", "020000000001")]
     more = tuple(("C-0/home", f"02000000010{n}", "session") for n in range(9))
@@ -218,8 +217,7 @@ async def test_every_session_that_a_round_sees_leads_to_a_line(agent: Agent) -> 
     facts = {"sid": "8101", "mac": "02-00-00-00-00-01"}
     session = LiveSession("bng-1", "accounting", AT, "100.64.0.1", facts, None, ProofReason.NOT_TOLD)
     await desk.note_sessions([("C-0/home", session)])
-    line = desk.line_of(plain).line.line
-    assert line is not None
+    line = present(desk.line_of(plain).line.line)
     assert "session on bng-1" in line.how[0]
 
 
@@ -229,8 +227,7 @@ async def test_what_other_systems_know_counts(agent: Agent) -> None:
     desk = LineDesk(
         agent.store, clock_at(), LineTerms(), MappingFile(None), dict, lambda _query, _service: {"C-9/home": [hint]}
     )
-    line = desk.line_of(Service("C-9/home", "C-9", "Amina", "home", "u9", "pppoe", "20M")).line.line
-    assert line is not None
+    line = present(desk.line_of(Service("C-9/home", "C-9", "Amina", "home", "u9", "pppoe", "20M")).line.line)
     assert line.part.key == "onu/HWTC00000002"
 
 
@@ -276,8 +273,7 @@ async def test_an_unproven_notification_only_polls_its_device(agent: Agent) -> N
             with trio.fail_after(60):
                 await teller.durable.wait()
             nursery.cancel_scope.cancel()
-    known = states.part(agent.store.query, "snmp/sw-1", "port/1")
-    assert known is not None
+    known = present(states.part(agent.store.query, "snmp/sw-1", "port/1"))
     assert (known.state, known.how) == (UP, StateHow.UNPROVEN)
     assert polled == ["snmp/sw-1"], "once for a repeated one, and not for ports that nobody knows"
 

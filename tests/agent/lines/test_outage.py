@@ -14,6 +14,7 @@ from agent.line_model.reading import LinkState, PartKind
 from agent.lines.known import Growth, KnownDevice, KnownNeighbor, KnownPart, SinceHow
 from agent.lines.outage import Cause, CauseKind, OutageGround, affected, cause_of, causes, light
 from agent.lines.topology import topology_of
+from tests.builders.expect import present
 from tests.builders.readings import AT, DISABLED, DOWN, UP
 
 NOW_S = AT + 3600
@@ -250,8 +251,7 @@ def test_what_is_bad_but_works_cuts_nobody_off() -> None:
 def test_the_cause_of_a_parts_state_may_be_elsewhere() -> None:
     devices = [device("core"), device("sw", silent_s=AT), device("ap", silent_s=AT)]
     found = judged(devices, [], TREE[:2], {("ap", "client/1"): ["C-1"]})
-    behind = cause_of(found, "snmp/ap", "client/1")
-    assert behind is not None
+    behind = present(cause_of(found, "snmp/ap", "client/1"))
     assert behind.target == "snmp/sw"
     assert cause_of(found, "snmp/sw", "port/7") is found[0]
     assert cause_of(found, "snmp/core", "port/1") is None

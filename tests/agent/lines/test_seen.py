@@ -31,6 +31,7 @@ from lab.snmp.server import open_snmp_lab
 from lab.snmp.usm import USERS
 from lab.tests.snmp.devices import switch
 from tests.builders.clock import FakeClock
+from tests.builders.expect import present
 from tests.builders.readings import AT, opened
 
 REAL_S = 60.0
@@ -121,7 +122,6 @@ async def test_a_link_that_goes_down_is_seen_without_any_wait(
                     assert trio.current_time() == began_s
                 given_up.set()
                 nursery.cancel_scope.cancel()
-        part = states.part(store.query, TARGET, "port/ge-3")
-        assert part is not None
+        part = present(states.part(store.query, TARGET, "port/ge-3"))
         assert (part.state, part.how) == (LinkState.DOWN, how)
         assert states.events(store.query, TARGET)[0].kind is EventKind.PART_DOWN

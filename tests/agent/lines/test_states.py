@@ -12,6 +12,7 @@ from agent.line_model.reading import EventKind, Neighbor, Part, PartKind, SeenMa
 from agent.lines import limits, states
 from agent.lines.known import SinceHow
 from agent.lines.states import ForgetOthers, RecordDeviceReading, RecordEvent, RecordUnread
+from tests.builders.expect import present
 from tests.builders.readings import AT, DOWN, UP, Store, event, onu, opened, port, reading
 
 SW = "snmp/sw-1"
@@ -34,8 +35,7 @@ async def test_a_reading_is_kept_and_the_same_one_writes_no_part(tmp_path: Path)
         assert (
             await store.run(RecordDeviceReading(reading(300, *parts, identity="sw", hardware="X", uptime_s=350.0))) == 0
         )
-        device = states.device(store.query, SW)
-        assert device is not None
+        device = present(states.device(store.query, SW))
         assert (device.identity, device.read_s, device.booted_s) == ("sw", AT + 300, AT - 50)
         known = {part.key: part for part in states.parts(store.query, SW)}
     with opened(tmp_path) as store:
@@ -64,8 +64,7 @@ async def test_a_table_that_was_not_read_takes_no_part_away(store: Store) -> Non
     known = {part.key: part for part in states.parts(store.query, SW)}
     assert (known["onu/HWTC1A2B3C4D"].state, known["onu/HWTC1A2B3C4D"].gone) == (UP, False)
     assert known["onu/HWTC1A2B3C4D"].seen_s == AT
-    device = states.device(store.query, SW)
-    assert device is not None
+    device = present(states.device(store.query, SW))
     assert device.not_read == ("ONU table: no answer in 10 s",)
 
 
@@ -74,16 +73,13 @@ async def test_silence_keeps_what_was_read_and_an_answer_ends_it(store: Store) -
     await store.run(RecordDeviceReading(reading(0, port("1"), identity="sw")))
     for n in (1, 2):
         await store.run(RecordUnread(SW, "unreachable, or wrong secret", AT + 300 * n, silent=True))
-    device = states.device(store.query, SW)
-    assert device is not None
+    device = present(states.device(store.query, SW))
     assert (device.silent, device.unread_s, device.read_s, device.identity) == (True, AT + 300, AT, "sw")
     assert states.part(store.query, SW, "port/1") is not None
     await store.run(RecordDeviceReading(reading(900, port("1"), identity="sw")))
-    device = states.device(store.query, SW)
-    assert device is not None
+    device = present(states.device(store.query, SW))
     assert (device.silent, device.unread_s, device.why, device.fails) == (False, 0, "", 0)
-    never = states.device(store.query, "snmp/new")
-    assert never is not None
+    never = present(states.device(store.query, "snmp/new"))
     assert (never.read_s, never.silent, never.unread_s) == (0, False, AT), "one lost packet is no silence yet"
 
 
@@ -92,8 +88,7 @@ async def test_a_notification_counts_once_and_changes_its_part(store: Store) -> 
     down = event(60, EventKind.PART_DOWN, "id-1", index=7, told="linkDown: ifIndex 7", authenticated=True)
     assert await store.run(RecordEvent(down)) == "port/1"
     assert await store.run(RecordEvent(down)) is None
-    part = states.part(store.query, SW, "port/1")
-    assert part is not None
+    part = present(states.part(store.query, SW, "port/1"))
     assert (part.state, part.since_s, part.since_how, part.told) == (
         DOWN, AT + 60, SinceHow.SEEN, "linkDown: ifIndex 7",
     )  # fmt: skip
@@ -158,8 +153,7 @@ async def test_parts_beyond_the_bound_are_left_out_and_named(tmp_path: Path, mon
     with opened(tmp_path) as store:
         await store.run(RecordDeviceReading(reading(0, *(port(str(n)) for n in range(5)))))
         assert [part.key for part in states.parts(store.query, SW)] == ["port/0", "port/1"]
-        device = states.device(store.query, SW)
-        assert device is not None
+        device = present(states.device(store.query, SW))
         assert device.not_read == ("3 of 5 parts: 2 are kept of a device",)
 
 
@@ -184,8 +178,7 @@ async def test_another_device_behind_the_address_clears_its_tables(tmp_path: Pat
         await store.run(RecordDeviceReading(second))
         assert [part.key for part in states.parts(store.query, SW)] == ["port/1"]
         assert states.macs(store.query, "020000000001") == []
-        device = states.device(store.query, SW)
-        assert device is not None
+        device = present(states.device(store.query, SW))
         assert device.replaced == "serial number was S1, is S2"
 
 
@@ -297,11 +290,9 @@ async def test_one_table_of_two_that_was_not_read_takes_no_part_away(store: Stor
     for n, why in ((1, "no answer in 10 s"), (2, "asked again within the hour")):
         silent = ("LLDP: refused", f"EPON: {why}")
         await store.run(RecordDeviceReading(reading(300 * n, onu("GPON1"), not_read=silent)))
-        known = states.part(store.query, SW, "onu/EPON1")
-        assert known is not None
+        known = present(states.part(store.query, SW, "onu/EPON1"))
         assert (known.state, known.gone, known.seen_s) == (UP, False, AT)
     await store.run(RecordDeviceReading(reading(900, onu("GPON1"), onu("EPON1"), not_read=("LLDP: refused",))))
     await store.run(RecordDeviceReading(reading(1200, onu("GPON1"), not_read=("LLDP: refused",))))
-    known = states.part(store.query, SW, "onu/EPON1")
-    assert known is not None
+    known = present(states.part(store.query, SW, "onu/EPON1"))
     assert (known.state, known.gone) == (DOWN, True)

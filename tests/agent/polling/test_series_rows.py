@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.polling.series_rows import NAN, WIDTH, Bucket, Gathered, decimal, merged, one_of, packed, unpacked
+from tests.builders.expect import present
 
 FLOATS = st.floats(width=32, allow_infinity=False, allow_nan=True)
 
@@ -55,11 +56,9 @@ def test_gathering_is_the_arithmetic_of_lists(series: list[list[float]]) -> None
     for slot, values in enumerate(series):
         for value in values:
             assert not gathered.add({"a": slot}, {"a": value})
-    bucket = gathered.block(0)
-    assert bucket is not None
+    bucket = present(gathered.block(0))
     for slot, values in enumerate(series):
-        found = one_of(bucket, slot)
-        assert found is not None
+        found = present(one_of(bucket, slot))
         assert found[1] == pytest.approx(sum(values) / len(values), rel=1e-5, abs=1e-3)
         if bucket.count > 1:
             assert (found[0], found[2]) == (decimal(min(values)), decimal(max(values)))

@@ -13,6 +13,7 @@ from agent.runtime.errors import SlowError
 from agent.runtime.http_quick import Quick, QuickHead, quick_head
 from agent.runtime.http_wire import GONE, Wire, WireLimits
 from tests.agent.runtime.wires import pair
+from tests.builders.expect import present
 
 MOST = 2000
 PLAIN = (
@@ -70,8 +71,7 @@ def test_what_is_taken_h11_reads_as_the_same(data: bytes) -> None:
         assert by_h11(data) is None, "h11 has a head already"
     if not isinstance(found, QuickHead):
         return
-    head = by_h11(data)
-    assert head is not None
+    head = present(by_h11(data))
     assert (found.method, found.target, list(found.headers)) == (head.method, head.target, list(head.headers))
     whole = data[: found.size] + (data[found.size :] + b"x" * found.length)[: found.length] + b"rest"
     assert body_by_h11(whole) == (whole[found.size : found.size + found.length], b"rest")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from agent.runtime import json_text
 from agent.runtime.errors import MalformedJsonError
+from tests.builders.expect import expect
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -74,8 +75,7 @@ def test_both_read_the_same(value: object) -> None:
     [(b"12.10", "12.10"), (b"-0.1", "-0.1"), (b"1.5e3", "1.5E+3"), (b"0." + b"1" * 40, "0." + "1" * 40)],
 )
 def test_amounts_are_exact(text: bytes, number: str) -> None:
-    found = json_text.decode_exact_untrusted(text)
-    assert isinstance(found, Decimal)
+    found = expect(Decimal, json_text.decode_exact_untrusted(text))
     assert str(found) == number
 
 

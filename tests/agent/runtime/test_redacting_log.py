@@ -15,6 +15,7 @@ import pytest
 
 from agent.runtime import redacting_log
 from agent.runtime.redacting_log import RedactingHandler, install, register_secret, scrub
+from tests.builders.expect import expect
 
 
 @pytest.fixture(autouse=True)
@@ -42,8 +43,7 @@ def lines(out: io.StringIO) -> list[dict[str, object]]:
 def test_a_line(out: io.StringIO) -> None:
     logging.getLogger("agent.changes").info("step %d done", 3, extra={"change": "K7QF", "subscriber": "amina"})
     (line,) = lines(out)
-    at = line.pop("at")
-    assert isinstance(at, str)
+    at = expect(str, line.pop("at"))
     assert len(at) == len("2026-01-01T00:00:00.000Z")
     assert line == {
         "level": "info",
@@ -83,8 +83,7 @@ def test_exceptions_show_types_and_places_only(out: io.StringIO) -> None:
         logging.getLogger("agent").exception("a task crashed")
     assert "amina" not in out.getvalue()
     (line,) = lines(out)
-    error = line["error"]
-    assert isinstance(error, list)
+    error = expect(list, line["error"])
     assert [entry.partition(" at ")[0] for entry in error] == ["ExceptionGroup", "ValueError", "KeyError"]
     assert "test_redacting_log.py" in error[0]
 

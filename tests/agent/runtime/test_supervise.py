@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.runtime.supervise import Backoff, Crash, contain, supervise
+from tests.builders.expect import expect
 
 LOG = logging.getLogger("agent.test")
 
@@ -61,8 +62,7 @@ async def test_a_group_of_crashes_is_one_crash(caplog: pytest.LogCaptureFixture)
             nursery.start_soon(trio.sleep_forever)
             raise KeyError
 
-    got = await contain("t", grouped, log=LOG)
-    assert isinstance(got, Crash)
+    got = expect(Crash, await contain("t", grouped, log=LOG))
     assert isinstance(got.error, ExceptionGroup)
     assert len(caplog.records) == 1
 

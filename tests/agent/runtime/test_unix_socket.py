@@ -18,6 +18,7 @@ from agent.runtime import http_client
 from agent.runtime.errors import AlreadyRunningError, BindError
 from agent.runtime.unix_socket import adopt, bind_unix, peer_of, turn_away
 from durable.service_manager import PassedSocket
+from tests.builders.expect import present
 
 
 async def test_binds_with_its_mode_and_names_its_peer(tmp_path: Path) -> None:
@@ -109,8 +110,7 @@ def as_passed(sock: socket.socket) -> list[PassedSocket]:
 async def test_a_passed_socket_is_taken_over_and_names_its_peer(passed: tuple[Path, socket.socket]) -> None:
     path, sock = passed
     name = grp.getgrgid(os.getgid()).gr_name
-    adopted = adopt(as_passed(sock), path, name)
-    assert adopted is not None
+    adopted = present(adopt(as_passed(sock), path, name))
     async with trio.SocketListener(trio.socket.from_stdlib_socket(adopted)) as listener:
         client = await trio.open_unix_socket(path)
         async with client, await listener.accept() as server:

@@ -18,6 +18,7 @@ from agent.connectors.base import (
 from agent.model import Access, Address, Seen, Service, ServiceState, Target
 from agent.reasons import MethodReason, TargetReason
 from agent.services.network import ROUNDS_MAX, NetworkReader
+from tests.builders.expect import expect
 from tests.builders.world import FakeMethod, FakeSession, World
 
 ALICE = Service("C-1/home", "C-1", "Alice", "home", "alice", "fake", "20M")
@@ -115,8 +116,7 @@ async def test_a_target_that_is_away_stops_only_who_hangs_on_it(world: World) ->
     found = await reader.read_states(services)
     assert state_of(found["C-1/home"]).access is Access.ACTIVE
     assert state_of(found["C-2/home"]).access is Access.ACTIVE  # the state says itself what it lacks
-    away = found["C-3/home"]
-    assert isinstance(away, UnreadableError)
+    away = expect(UnreadableError, found["C-3/home"])
     assert away.reason == "unreachable"
     read = await reader.read(services)
     assert [read.missing(one) for one in services] == ["", "fake/r is dead", "fake/r is dead"]
@@ -157,8 +157,7 @@ async def test_e13_device_that_is_away_is_named_and_others_are_judged(world: Wor
 
 async def test_a_method_that_nobody_configured_is_named(world: World) -> None:
     found = await NetworkReader(Dialed(world), {}).read_states([ALICE])
-    answer = found["C-1/home"]
-    assert isinstance(answer, UnreadableError)
+    answer = expect(UnreadableError, found["C-1/home"])
     assert answer.reason is MethodReason.UNMAPPED_METHOD
     assert "no access mapping for method fake" in str(answer)
 

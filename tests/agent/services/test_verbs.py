@@ -20,6 +20,7 @@ from agent.model import (
     TariffChange,
 )
 from agent.services.verbs import OWES, Leave, Params, Wish, decide, enforces_again, suspends, take_back
+from tests.builders.expect import expect
 from tests.builders.facts import billing
 from trust.items import read_changes_untrusted, write_changes
 from trust.policy import Action
@@ -63,8 +64,7 @@ def restore(reason: str = "debt") -> Params:
     ],
 )
 def test_left_alone(params: Params, service: Service, known: Billing | None, code: str, blocked: bool) -> None:
-    left = decide(params, service, known or NOTHING)
-    assert isinstance(left, Leave)
+    left = expect(Leave, decide(params, service, known or NOTHING))
     assert (left.code, left.blocked) == (code, blocked)
     assert left.why
 
@@ -99,19 +99,16 @@ def test_left_alone(params: Params, service: Service, known: Billing | None, cod
 def test_wanted(
     params: Params, service: Service, known: Billing | None, state: ServiceState | None, desired: tuple[str, ...]
 ) -> None:
-    wish = decide(params, service, known or NOTHING)
-    assert isinstance(wish, Wish)
+    wish = expect(Wish, decide(params, service, known or NOTHING))
     assert (wish.state, tuple(write_changes(wish.desired))) == (state, desired)
 
 
 def test_only_a_suspension_for_debt_requires_that_it_still_owes() -> None:
-    wish = decide(suspend(), SERVICE, DEBTOR)
-    assert isinstance(wish, Wish)
+    wish = expect(Wish, decide(suspend(), SERVICE, DEBTOR))
     [required] = wish.requires
     assert (required.address, required.test) == ("billing/file/C-10482", OWES)
     for params in (suspend("abuse"), suspend("request"), restore("request")):
-        other = decide(params, SERVICE, DEBTOR)
-        assert isinstance(other, Wish)
+        other = expect(Wish, decide(params, SERVICE, DEBTOR))
         assert other.requires == ()
 
 
@@ -146,34 +143,28 @@ def changes(*texts: str) -> tuple[DesiredChange, ...]:
 def test_service_returns_when_the_last_reason_is_lifted(order: tuple[str, ...], lifted: tuple[str, ...]) -> None:
     service = SERVICE
     for reason in order:
-        wish = decide(suspend(reason), service, DEBTOR)
-        assert isinstance(wish, Wish)
+        wish = expect(Wish, decide(suspend(reason), service, DEBTOR))
         assert wish.state == SUSPENDED
         service = record(service, wish.desired)
     assert service.reasons == set(REASONS)
     for n, reason in enumerate(lifted):
-        wish = decide(restore(reason), service, PAID)
-        assert isinstance(wish, Wish)
+        wish = expect(Wish, decide(restore(reason), service, PAID))
         assert wish.state == (ACTIVE if n == 2 else SUSPENDED)
         service = record(service, wish.desired)
     assert service.reasons == frozenset()
 
 
 def test_a_second_reason_says_what_happens() -> None:
-    wish = decide(suspend("abuse"), with_reasons("debt"), NOTHING)
-    assert isinstance(wish, Wish)
+    wish = expect(Wish, decide(suspend("abuse"), with_reasons("debt"), NOTHING))
     assert wish.why == "already suspended for debt: abuse is added to it"
-    wish = decide(restore("debt"), with_reasons("debt", "abuse"), NOTHING)
-    assert isinstance(wish, Wish)
+    wish = expect(Wish, decide(restore("debt"), with_reasons("debt", "abuse"), NOTHING))
     assert wish.why == "stays suspended for abuse: only debt is lifted"
 
 
 def test_what_is_said_where_the_network_reads_so_already() -> None:
-    wish = decide(suspend(), with_reasons("debt"), DEBTOR)
-    assert isinstance(wish, Wish)
+    wish = expect(Wish, decide(suspend(), with_reasons("debt"), DEBTOR))
     assert wish.already == "already suspended for debt, and the network reads so"
-    wish = decide(Params(Action.SET_PLAN, NOW_S, tariff="Home 20M"), SERVICE, NOTHING)
-    assert isinstance(wish, Wish)
+    wish = expect(Wish, decide(Params(Action.SET_PLAN, NOW_S, tariff="Home 20M"), SERVICE, NOTHING))
     assert wish.already == "already on Home 20M, and the network does not read otherwise"
     assert wish.same_tariff
 
@@ -188,8 +179,7 @@ def test_which_wishes_enforce_recorded_reasons_again() -> None:
         (Params(Action.SET_PLAN, NOW_S, tariff="Home 20M"), with_reasons("debt"), True),
         (Params(Action.DISCONNECT, NOW_S), with_reasons("debt"), False),
     ]:
-        wish = decide(params, service, DEBTOR)
-        assert isinstance(wish, Wish)
+        wish = expect(Wish, decide(params, service, DEBTOR))
         assert enforces_again(wish, service) is again
 
 
@@ -200,11 +190,9 @@ def test_which_wishes_enforce_recorded_reasons_again() -> None:
 @pytest.mark.parametrize("others", [c for n in range(3) for c in combinations(REASONS, n)], ids=str)
 def test_taking_back_undoes_what_was_recorded(reason: str, others: tuple[str, ...]) -> None:
     before = with_reasons(*(r for r in others if r != reason))
-    wish = decide(suspend(reason), before, DEBTOR)
-    assert isinstance(wish, Wish)
+    wish = expect(Wish, decide(suspend(reason), before, DEBTOR))
     now = record(before, wish.desired)
-    back = take_back(opposite(wish.desired), now, NOTHING)
-    assert isinstance(back, Wish)
+    back = expect(Wish, take_back(opposite(wish.desired), now, NOTHING))
     assert record(now, back.desired) == before
     assert back.state == (SUSPENDED if before.reasons else ACTIVE)
 
@@ -213,14 +201,12 @@ OWING = DEBTOR
 
 
 def test_taking_back_restore_suspends_again_while_it_still_owes() -> None:
-    back = take_back(opposite(changes("-debt")), SERVICE, OWING)
-    assert isinstance(back, Wish)
+    back = expect(Wish, take_back(opposite(changes("-debt")), SERVICE, OWING))
     assert (back.state, back.desired) == (SUSPENDED, changes("+debt"))
     assert [(r.address, r.test) for r in back.requires] == [("billing/file/C-10482", OWES)]
     assert "34.00 due 2026-10-03" in back.why
     assert suspends(back)
-    abuse = take_back(changes("+abuse"), SERVICE, NOTHING)
-    assert isinstance(abuse, Wish)
+    abuse = expect(Wish, take_back(changes("+abuse"), SERVICE, NOTHING))
     assert (abuse.state, abuse.requires, suspends(abuse)) == (SUSPENDED, (), True)
 
 
@@ -239,16 +225,14 @@ def test_a_revert_that_would_suspend_is_checked_as_a_suspension(
     desired: tuple[str, ...], service: Service, known: Billing, code: str
 ) -> None:
     for reasons in (frozenset[SuspensionReason](), frozenset({SuspensionReason.REQUEST})):
-        left = take_back(changes(*desired), replace(service, reasons=reasons), known)
-        assert isinstance(left, Leave)
+        left = expect(Leave, take_back(changes(*desired), replace(service, reasons=reasons), known))
         assert left.code == code
         assert not suspends(left)
 
 
 def test_taking_back_a_tariff() -> None:
     now = replace(SERVICE, tariff="Home 50M")
-    back = take_back(opposite(changes("was=Home 20M", "tariff=Home 50M")), now, NOTHING)
-    assert isinstance(back, Wish)
+    back = expect(Wish, take_back(opposite(changes("was=Home 20M", "tariff=Home 50M")), now, NOTHING))
     assert back.state == ACTIVE
     assert record(now, back.desired) == SERVICE
 
@@ -263,15 +247,13 @@ def test_taking_back_a_tariff() -> None:
     ],
 )
 def test_P21_what_changed_since_is_left_alone(desired: tuple[str, ...], service: Service, code: str) -> None:
-    left = take_back(changes(*desired), service, NOTHING)
-    assert isinstance(left, Leave)
+    left = expect(Leave, take_back(changes(*desired), service, NOTHING))
     assert left.code == code
 
 
 def test_todays_reasons_decide_not_an_old_picture() -> None:
     """Suspended for debt; meanwhile for abuse too: taking the first back leaves the line down."""
-    back = take_back(changes("-debt"), with_reasons("debt", "abuse"), NOTHING)
-    assert isinstance(back, Wish)
+    back = expect(Wish, take_back(changes("-debt"), with_reasons("debt", "abuse"), NOTHING))
     assert (back.state, back.desired) == (SUSPENDED, changes("-debt"))
     assert back.why == "it stays suspended: reasons left: abuse"
 
@@ -281,27 +263,25 @@ def test_todays_reasons_decide_not_an_old_picture() -> None:
 
 @pytest.mark.parametrize("promise", ["15/12/2026", "next friday", "2026-13-45", "soon"])
 def test_promise_that_nobody_can_read_as_date_is_still_promise(promise: str) -> None:
-    left = decide(suspend(), replace(SERVICE, extra={"promise_until": promise}), DEBTOR)
-    assert isinstance(left, Leave)
+    left = expect(Leave, decide(suspend(), replace(SERVICE, extra={"promise_until": promise}), DEBTOR))
     assert left.code == "promised"
     assert f"{promise}, which is no date" in left.why
 
 
 def test_billing_data_in_doubt_or_from_future_suspends_nobody() -> None:
-    left = decide(suspend(), SERVICE, replace(DEBTOR, doubt="the billing file has 1 broken line"))
-    assert isinstance(left, Leave)
+    left = expect(Leave, decide(suspend(), SERVICE, replace(DEBTOR, doubt="the billing file has 1 broken line")))
     assert (left.code, left.blocked) == ("billing-in-doubt", True)
     assert "1 broken line" in left.why
-    left = decide(suspend(), SERVICE, billing("34.00", as_of="2099-01-01T00:00:00Z", now="2026-10-15T09:00:00Z"))
-    assert isinstance(left, Leave)
+    left = expect(
+        Leave, decide(suspend(), SERVICE, billing("34.00", as_of="2099-01-01T00:00:00Z", now="2026-10-15T09:00:00Z"))
+    )
     assert left.code == "billing-in-doubt"
     assert "in the future" in left.why
     assert isinstance(decide(suspend("abuse"), SERVICE, replace(NOTHING, doubt="broken")), Wish)
 
 
 def test_a_second_reason_for_debt_still_requires_the_debt() -> None:
-    wish = decide(suspend(), with_reasons("abuse"), DEBTOR)
-    assert isinstance(wish, Wish)
+    wish = expect(Wish, decide(suspend(), with_reasons("abuse"), DEBTOR))
     assert [r.test for r in wish.requires] == [OWES]
 
 
@@ -314,12 +294,9 @@ def test_a_second_reason_for_debt_still_requires_the_debt() -> None:
     ],
 )
 def test_what_hangs_on_a_service_is_said_or_it_is_left_alone(service: Service, says: str) -> None:
-    left = decide(Params(Action.DISCONNECT, NOW_S), service, NOTHING)
-    assert isinstance(left, Leave)
+    left = expect(Leave, decide(Params(Action.DISCONNECT, NOW_S), service, NOTHING))
     assert (left.code, left.why) == ("protected", says)
-    wish = decide(Params(Action.SET_PLAN, NOW_S, tariff="Home 50M"), service, NOTHING)
-    assert isinstance(wish, Wish)
+    wish = expect(Wish, decide(Params(Action.SET_PLAN, NOW_S, tariff="Home 50M"), service, NOTHING))
     assert wish.why == f"Home 20M to Home 50M · {says}"
-    back = take_back(changes("was=Home 20M", "tariff=Home 10M"), service, NOTHING)
-    assert isinstance(back, Wish)
+    back = expect(Wish, take_back(changes("was=Home 20M", "tariff=Home 10M"), service, NOTHING))
     assert back.why == says

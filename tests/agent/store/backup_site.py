@@ -17,6 +17,7 @@ from agent.store.last_backup import LastBackup
 from backups.archive import pack, small
 from backups.sealing import encrypt, opened_untrusted, recipient_of
 from tests.builders.age_files import Owner
+from tests.builders.expect import present
 from tests.builders.store import STORE_KEY, Agent, Put
 from trust.checkpoint import Checkpoint, sign_checkpoint
 
@@ -80,8 +81,7 @@ class Site:
 
     def erase(self, subscriber: str) -> None:
         """Delete a subscriber's key, as an erasure does, and forget it in this process too."""
-        gone = self.agent.vault.subject_id(subscriber)
-        assert gone is not None
+        gone = present(self.agent.vault.subject_id(subscriber))
         with closing(sqlite3.connect(self.state / "keys.db")) as con:
             con.execute("PRAGMA secure_delete = ON")
             con.execute("DELETE FROM subject WHERE id = ?", (gone,))

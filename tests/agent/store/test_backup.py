@@ -27,6 +27,7 @@ from agent.store.vault import Vault
 from backups.errors import BackupStorageError, WrongKeyError
 from tests.agent.store.backup_site import CANARY, NOW, Site
 from tests.builders.age_files import needs_age
+from tests.builders.expect import present
 from tests.builders.store import STORE_KEY
 
 
@@ -149,8 +150,7 @@ async def test_an_erased_subscriber_opens_in_no_old_backup(site: Site, tmp_path:
 async def test_the_records_of_somebody_erased_open_with_no_later_keys(site: Site, tmp_path: Path) -> None:
     """Even where the data opens: the subject's own key is not in later keys, nor in a free page of them."""
     await site.work(2, "C-1")
-    subject = site.agent.vault.subject_id("C-1")
-    assert subject is not None
+    subject = present(site.agent.vault.subject_id("C-1"))
     site.back_up("old")
     sealed_key = rows(site.clear_keys("old")["keys.db"], tmp_path / "k.db", "SELECT id, key FROM subject")
     (old_key,) = [key for id_, key in sealed_key if id_ == subject]

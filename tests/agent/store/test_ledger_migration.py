@@ -19,6 +19,7 @@ from agent.inventory.ledger import BY_HAND, FILE
 from agent.inventory.subscribers_csv import COLUMNS, parse_untrusted
 from agent.store import schema
 from agent.store.db import Store
+from tests.builders.expect import present
 from tests.builders.facts import at
 from tests.builders.store import open_store
 
@@ -72,8 +73,7 @@ def test_each_fact_is_an_account_of_its_source(store: Store) -> None:
 @pytest.mark.parametrize(("subscriber", "due"), [("C-2", date(2026, 10, 15)), ("C-3", date(2026, 10, 15))])
 def test_a_due_day_with_an_offset_is_never_an_earlier_day(store: Store, subscriber: str, due: date) -> None:
     """The zone of the billing system is not known to the migration: of the days that it can be the last one counts."""
-    kept = ledger.account_of(store.query, FILE, subscriber)
-    assert kept is not None
+    kept = present(ledger.account_of(store.query, FILE, subscriber))
     assert kept.account.oldest_due() == due
     cairo = BillingReader(BillingTerms(zone=ZoneInfo("Africa/Cairo"), max_age_s=86_400))
     assert isinstance(debt(cairo.of(store.query, subscriber, at("2026-10-15T20:59:00Z"))), NotOwing)
@@ -91,8 +91,7 @@ def test_a_payment_was_heard_of_when_it_was_made_and_is_no_news(store: Store) ->
 async def test_the_same_payment_in_the_file_afterwards_is_no_news(store: Store) -> None:
     line = "C-4,A,home,a,pppoe,20M,,0,-5,2026-10-03,2026-10-14,2026-10-15T09:30:00Z"
     parsed = parse_untrusted(f"{','.join(COLUMNS)}\n{line}\n".encode())
-    told = parsed.facts["C-4"].payment
-    assert told is not None
+    told = present(parsed.facts["C-4"].payment)
     await store.run(ledger.RecordPayments(FILE, [told]))
     (paid,) = ledger.payments_of(store.query, "C-4")
     assert paid.settled_s < at("2026-10-14T00:00:00Z")

@@ -16,6 +16,7 @@ from agent.store import mail, schema
 from agent.store.db import Store, Tx
 from agent.store.errors import RefusedCommandError
 from agent.store.mail import Done, Incoming, JoinCloud, LeaveCloud, MarkSent, NewEpoch, Post, TakeIn
+from tests.builders.expect import present
 from tests.builders.store import TRANSITIONS, WALL_S, open_store
 
 NOW = int(WALL_S)
@@ -129,13 +130,11 @@ async def test_taken_in_order_with_the_cursor(store: Store) -> None:
     assert mail.next_in(store.reader) is None
     assert await store.run(TakeIn([message(1), message(2, "intent")], EPOCH)) == 2
     assert mail.cursor(store.reader) == (EPOCH, 2)
-    row = mail.next_in(store.reader)
-    assert row is not None
+    row = present(mail.next_in(store.reader))
     assert (row.kind, row.body, row.links, row.witness) == ("approval", b"body 1", (b"one", b"\x00two"), b"wkey")
     assert (row.ref, row.at_s) == (message(1).ref, NOW)
     assert [mail.next_in(store.reader, only).id for only in (("intent",), ())] == [2, 1]  # type: ignore[union-attr]  # they are there
-    other = mail.next_in(store.reader, (), ("approval", "view"))
-    assert other is not None
+    other = present(mail.next_in(store.reader, (), ("approval", "view")))
     assert other.kind == "intent"
     assert mail.next_in(store.reader, ("view",)) is None
 
@@ -148,8 +147,7 @@ async def test_a_ref_seen_before_is_passed_over_for_ever(store: Store) -> None:
     assert mail.cursor(store.reader) == (LATER, 0)
     assert await store.run(TakeIn([message(7, ref=message(1).ref), message(8)], LATER)) == 1
     assert mail.cursor(store.reader) == (LATER, 8)
-    row = mail.next_in(store.reader)
-    assert row is not None
+    row = present(mail.next_in(store.reader))
     assert row.body == b"body 8"
 
 

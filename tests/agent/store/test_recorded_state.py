@@ -15,6 +15,7 @@ from agent.model import ItemState
 from agent.store import mail, schema
 from lab.cpe.client import Cpe
 from tests.agent.store.recorded_state import Recorded, uid, unpack
+from tests.builders.expect import present
 from tests.builders.world import World
 from tests.e2e.cpe_site import CpeSite, acs_site, device
 from tests.e2e.files import stamp
@@ -117,8 +118,7 @@ async def test_mail_that_was_to_leave_still_is(services: Recorded) -> None:
         view_id = recorded_view_id(services)
         answer = answers.decode_untrusted(seal.open_pages_untrusted(view_id, SealingKey(bytes(range(32))), pages))
         assert answer.short == services.id("by-intent")
-        row = mail.next_in(store.reader)
-        assert row is not None
+        row = present(mail.next_in(store.reader))
         assert row.kind == "approval"
 
 

@@ -27,6 +27,7 @@ from agent.store.errors import (
 from agent.store.mark_file import LogMark
 from agent.store.vault import NOBODY, Vault, create_store_key, load_store_key
 from tests.builders.clock import FakeClock
+from tests.builders.expect import present
 from tests.builders.job import Rig, item
 from tests.builders.store import STORE_KEY, Agent, Put
 from tests.builders.world import World
@@ -110,8 +111,7 @@ def test_records_open_after_a_restart_bound_to_their_subject(tmp_path: Path) -> 
     vault.close()
     assert (tmp_path / "keys.db").stat().st_mode & 0o777 == 0o600
     vault = Vault(STORE_KEY, tmp_path / "keys.db")
-    opened = vault.open_record(sealed.subject, sealed.ciphertext)
-    assert opened is not None
+    opened = present(vault.open_record(sealed.subject, sealed.ciphertext))
     assert opened[1] == b"paid"
     assert commitment(*opened) == sealed.commitment
     assert sealed.commitment != other.commitment  # salted: equal records do not look equal
@@ -276,8 +276,7 @@ async def test_another_log_of_the_same_length_is_noticed(tmp_path: Path) -> None
 async def test_each_start_raises_the_mark(tmp_path: Path) -> None:
     agent = Agent(tmp_path)
     await recovery.note_start(agent.store, agent.recorder, recovery.Build("0.1.0", "00" * 32))
-    mark = agent.vault.mark()
-    assert mark is not None
+    mark = present(agent.vault.mark())
     assert mark[0] == 1
     await recovery.note_stop(agent.store, agent.recorder)
     assert [e.kind for e in agent.evidence.events()] == ["start", "stop"]

@@ -36,6 +36,7 @@ from protos import message_pb2 as pb
 from protos.member_files import Invitation
 from tests.agent.uplink.rig import make_identity
 from tests.builders.cloud import AGENT, NASTY, NOW, OPERATOR, TOKEN, Authority, Cloud, message, serving
+from tests.builders.expect import present
 from trust import envelope, verify
 
 NOW_S = NOW.timestamp()
@@ -269,16 +270,14 @@ def test_enroll_and_leave(site: Path, authority: Authority, cloud: Cloud, port: 
         statement = verify.verify_enroll(envelope.decode_untrusted(seen[0].identity))
         assert (statement.agent, statement.handle) == (agent, "agent-1")
         vault = Vault(key, site / "state" / "keys.db")
-        first = identities.load(site / "state", vault)
-        assert first is not None
+        first = present(identities.load(site / "state", vault))
 
         code, said = ispagent(site, "enroll", "--invite", str(site / "invite.json"))
         assert (code, "--again" in said) == (2, True)
         assert identities.load(site / "state", vault) == first
         code, _ = ispagent(site, "enroll", "--invite", str(site / "invite.json"), "--again")
         assert code == 0
-        second = identities.load(site / "state", vault)
-        assert second is not None
+        second = present(identities.load(site / "state", vault))
         assert second.enrolment != first.enrolment
         vault.close()
 

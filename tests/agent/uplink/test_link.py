@@ -23,6 +23,7 @@ from protos.channel import Keepalive
 from protos.limits import MESSAGE_BYTES, RETRY_AFTER_S_MAX
 from tests.agent.uplink.rig import WITNESS, rigged
 from tests.builders.cloud import NASTY, Authority, Cloud, abort, message, serving, until
+from tests.builders.expect import present
 
 Board = Callable[[grpc.ServicerContext], agent_pb2.BoardReply]
 
@@ -47,8 +48,7 @@ async def test_what_comes_is_taken_in_order_with_its_cursor(tmp_path: Path, clou
                     await rung.wait()
         assert rig.inbox() == [("intent", b"one"), ("approval", b"two"), ("freeze", b"three"), ("view", b"look")]
         assert mail.cursor(rig.store.reader) == (cloud.epoch, 3)
-        row = mail.next_in(rig.store.reader, ["approval"])
-        assert row is not None
+        row = present(mail.next_in(rig.store.reader, ["approval"]))
         assert row.links == (b"a", b"b")
         async with rig.linked() as uplink:  # and goes on from there
             await until(lambda: uplink.status().connected)
@@ -154,8 +154,7 @@ async def test_the_outbox_is_drained_in_order_and_the_witness_asked(tmp_path: Pa
         assert (sent[1].witness, sent[2].answers, sent[2].last) == (b"DESK", b"v" * 16, True)
         assert {m.agent.hex() for m in sent} == {"a1" * 16}
         assert cloud.checkpoints == [b"to the cloud"]
-        row = mail.next_in(rig.store.reader)
-        assert row is not None
+        row = present(mail.next_in(rig.store.reader))
         assert (row.kind, row.body, row.witness) == ("cosignature", b"line\n", WITNESS)
 
 
@@ -298,8 +297,7 @@ async def test_nothing_is_taken_in_while_too_much_waits(
         for n in range(1, 9):
             await until(lambda: mail.next_in(rig.store.reader))
             await until(lambda n=n: len(rig.inbox()) == min(8, n + 2))  # type: ignore[misc]  # bound here
-            row = mail.next_in(rig.store.reader)
-            assert row is not None
+            row = present(mail.next_in(rig.store.reader))
             assert mail.state(rig.store.reader).inbox <= 3
             await rig.store.run(mail.Done(row.id))
         assert uplink.status().connected
@@ -313,8 +311,7 @@ async def test_bytes_that_wait_count_too(
     async with rigged(tmp_path, cloud.authority, port) as rig, rig.linked():
         for n in range(1, 5):
             await until(lambda n=n: len(rig.inbox()) == min(4, n + 1))  # type: ignore[misc]  # bound here
-            row = mail.next_in(rig.store.reader)
-            assert row is not None
+            row = present(mail.next_in(rig.store.reader))
             assert mail.state(rig.store.reader).inbox <= 2
             await rig.store.run(mail.Done(row.id))
 
@@ -324,8 +321,7 @@ async def test_the_certificate_is_renewed_at_two_thirds_of_its_life(tmp_path: Pa
         old = rig.enroll(begins=timedelta(days=-5), ends=timedelta(days=2))
         async with rig.linked() as uplink:
             await until(lambda: len(cloud.watches) >= 2 and uplink.status().connected)
-            new = identities.load(rig.folder, rig.vault)
-            assert new is not None
+            new = present(identities.load(rig.folder, rig.vault))
             assert (new.key, new.certificate) != (old.key, old.certificate)
             assert (new.enrolment, new.server) == (old.enrolment, old.server)
             assert cloud.renewals == 1

@@ -22,6 +22,7 @@ from agent.changes.journal.request import RequestError
 from agent.changes.journal.signing import Signer
 from agent.store.mail import LeaveCloud
 from agent.store.mark_file import TRUST_ACCEPTED
+from tests.builders.expect import expect
 from tests.builders.office import Desk, Office, approval, office_in, remove_joseph, words, work
 from trust import envelope as envelopes
 from trust import statements
@@ -178,8 +179,7 @@ async def test_each_contradiction_is_enough(office: Office, what: str) -> None:
     assert await told(office, refused(office), AGAINST[what](office)) == 1
     assert (office.gate(), office.leaves(LeafKind.RESTORED_DATABASE)) == ("void", 1)
     assert "newer version than 1" in office.parts.trust.doubt()
-    record = office.daemon.log.evidence.events()[-2].record
-    assert isinstance(record, dict)
+    record = expect(dict, office.daemon.log.evidence.events()[-2].record)
     assert record["trust_version"] == (2 if what == "a newer trust version" else 0)
 
 

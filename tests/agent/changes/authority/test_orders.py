@@ -20,6 +20,7 @@ from agent.inventory.ledger import FILE, KeptAccount, RecordFile, RecordPayments
 from agent.model import Effect, Ticket
 from agent.store.db import Store, Tx
 from tests.builders.agent import Agent, done, given, item_of, refused, states, suspended_for
+from tests.builders.expect import present
 from tests.builders.world import World
 
 DAY_S = 86_400
@@ -102,8 +103,7 @@ async def test_paid_before_the_about_to_is_skipped(agent: Agent, world: World, s
 async def test_promised_before_the_about_to_is_skipped(agent: Agent, how: str) -> None:
     billing = await owing(agent)
     change = await agent.ask("suspend", "C-1")
-    kept = ledger.account_of(billing.store.query, FILE, "C-1")
-    assert kept is not None
+    kept = present(ledger.account_of(billing.store.query, FILE, "C-1"))
     fields: dict[str, object] = {
         "promised": {"promise_until": today(time.time() + DAY_S, UTC)},
         "postponed": {"hold_until_s": time.time() + 3600},

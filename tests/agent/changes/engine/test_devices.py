@@ -14,6 +14,7 @@ from agent.connectors.base import CheckResult, DeviceReport, DeviceState, Findin
 from agent.line_model.reading import Neighbor
 from agent.model import Target
 from agent.reasons import TargetReason
+from tests.builders.expect import present
 from tests.builders.world import FakeConnector, World
 
 
@@ -53,8 +54,7 @@ def test_they_are_counted_by_state() -> None:
 def test_one_is_found_by_name_or_target() -> None:
     devices = Devices({"fake": ReportingConnector()}, Sessions({}))
     for name in ("e", "fake/e"):
-        found = devices.find(name)
-        assert found is not None
+        found = present(devices.find(name))
         assert (found.target, found.name, found.problem) == ("fake/e", "e", "another device")
     assert devices.find("x") is None
     assert devices.find("") is None
@@ -65,8 +65,7 @@ async def test_a_device_told_by_a_system_is_probed_by_its_name_there() -> None:
     told.targets = (Target("fake/main", "fake"), Target("fake/west", "fake"))
     told.known = [DeviceReport(f"fake/{name}", "") for name in ("main", "main/sw-3", "main/sw-4", "west/sw-4")]
     devices = Devices({"fake": told}, Sessions({"fake": told}))
-    found = devices.find("sw-3")
-    assert found is not None
+    found = present(devices.find("sw-3"))
     assert found.target == "fake/main/sw-3"
     assert devices.find("sw-4") is None
     with pytest.raises(UnreadableError, match="fake/north/sw-3"):

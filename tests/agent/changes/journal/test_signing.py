@@ -10,6 +10,7 @@ import pytest
 from agent.changes.journal.machine import ChangeState, Gate, fold
 from agent.changes.journal.signing import BUCKETS, STATES, Signer
 from agent.model import ItemState
+from tests.builders.expect import expect
 from trust import envelope as envelopes
 from trust import statements
 from trust.errors import Reason
@@ -29,9 +30,7 @@ def signer() -> Signer:
 def outcome(items: dict[int, S], state: ChangeState = ChangeState.DONE) -> Outcome:
     data = signer().outcome(PLAN, 1, state, items, NOW_S)
     sealed = envelopes.decode_untrusted(data)
-    found = statements.decode_untrusted(sealed.payload_type, sealed.payload)
-    assert isinstance(found, Outcome)
-    return found
+    return expect(Outcome, statements.decode_untrusted(sealed.payload_type, sealed.payload))
 
 
 def test_every_state_that_was_part_of_the_plan_has_a_bucket() -> None:
@@ -118,7 +117,6 @@ def test_an_outcome_is_signed_with_the_plan_key() -> None:
 def test_receipts(reason: Reason | None, result: ReceiptResult) -> None:
     data = signer().receipt("approval", PLAN, reason, (1, 2), 3, NOW_S)
     sealed = envelopes.decode_untrusted(data)
-    receipt = statements.decode_untrusted(sealed.payload_type, sealed.payload)
-    assert isinstance(receipt, Receipt)
+    receipt = expect(Receipt, statements.decode_untrusted(sealed.payload_type, sealed.payload))
     assert (receipt.result, receipt.reason, receipt.have, receipt.need) == (result, reason, 1, 2)
     assert (receipt.log_size, receipt.log_root, receipt.trust_version) == (7, (b"r" * 32).hex(), 3)

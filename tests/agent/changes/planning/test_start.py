@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from agent.changes.journal.budget import HOUR_S, next_turn
 from agent.changes.journal.request import RequestError
 from agent.changes.planning.start import start_times
+from tests.builders.expect import present
 from trust.policy import PolicyClass, RiskClass, Window, preset
 
 NAIROBI = ZoneInfo("Africa/Nairobi")
@@ -64,8 +65,7 @@ def test_turns_never_break_budget_and_are_as_early_as_can_be(
             kept.append((float(at), n))
     started = list(kept)
     for place, n in enumerate(queue):
-        turn = next_turn(kept, queue[:place], n, most, 0.0)
-        assert turn is not None
+        turn = present(next_turn(kept, queue[:place], n, most, 0.0))
         in_force = sum(k for t, k in started if turn - HOUR_S < t <= turn)
         assert in_force + n <= most
         if turn > max([0.0, *(t for t, _ in started)]):

@@ -16,6 +16,7 @@ from agent.changes.remote.sealing import DAY_S, LIFE_S, LOOK_S, Sealing
 from agent.store import mail
 from agent.store.mail import JoinCloud, LeaveCloud, MarkSent, NewEpoch
 from tests.builders.clock import FakeClock
+from tests.builders.expect import present
 from tests.builders.job import KEY, CrashedError, Rig
 from tests.builders.people import People, trusted
 from tests.builders.world import World
@@ -59,8 +60,7 @@ class Office:
 
     def posted(self) -> list[SealKey]:
         """What stands in the outbox, verified as a desk does."""
-        pinned = self.trust.pinned
-        assert pinned is not None
+        pinned = present(self.trust.pinned)
         out = mail.next_out(self.rig.store.reader, self.clock.wall_s(), 100)
         assert {o.kind for o in out} <= {"sealkey"}
         return [
@@ -126,8 +126,7 @@ async def test_posted_once_and_again_when_trust_or_enrolment_change(office: Offi
     await office.sealing.refresh()
     assert office.posted() == [key]
     await office.sent()
-    pinned = office.trust.pinned
-    assert pinned is not None
+    pinned = present(office.trust.pinned)
     await office.install(replace(pinned.trust, version=2, prev=pinned.sha256.hex(), issued=pinned.trust.issued + 1))
     await office.sealing.refresh()
     assert office.posted() == [key]

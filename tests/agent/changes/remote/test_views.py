@@ -11,6 +11,7 @@ import pytest
 from agent.changes.remote import views
 from agent.changes.remote.views import Disclose
 from agent.store import mail
+from tests.builders.expect import present
 from tests.builders.office import Desk, Office, office_in
 from trust import answer as answers
 from trust import checkpoint, items, limits, merkle, seal, statements
@@ -210,8 +211,7 @@ async def test_two_of_the_same_at_once_are_answered_once(office: Office) -> None
     view = office.people.view(office.plan_envelope(), "joseph", SealingKey.generate(), view_id=VIEW_ID)
     await office.deliver("view", view)
     await office.deliver("view", view)
-    first = mail.next_in(office.store.reader)
-    assert first is not None
+    first = present(mail.next_in(office.store.reader))
     again = replace(first, id=first.id + 1)
 
     raced = False

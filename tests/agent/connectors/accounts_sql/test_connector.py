@@ -24,6 +24,7 @@ from agent.connectors.base import UnreadableError
 from agent.connectors.radius.schema import Database
 from agent.reasons import TargetReason
 from tests.builders.clock import FakeClock
+from tests.builders.expect import present
 from tests.servers import PASSWORD, MariaDB, PostgreSQL, RadiusDatabase
 
 SCHEMA = (
@@ -271,8 +272,7 @@ def test_without_a_query_for_payments_none_are_polled() -> None:
 def test_calls_are_verified_in_the_configured_style() -> None:
     database = RadiusDatabase(Database.MARIADB, None, "b")  # type: ignore[arg-type]  nothing is asked of it
     made = connector(database, hook=True, hook_secret="a/hook", hook_header="X-Sig", hook_hash="sha512")
-    scheme = made.hook("accounts-sql/main")
-    assert scheme is not None
+    scheme = present(made.hook("accounts-sql/main"))
     signed = hmac.new(b"s", b"body", hashlib.sha512).hexdigest()
     assert scheme.hear_untrusted(HookCall({"x-sig": signed}, b"body", ""), 0.0).payment_ids == ()
     assert connector(database).hook("accounts-sql/main") is None

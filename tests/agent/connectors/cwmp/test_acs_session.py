@@ -30,6 +30,7 @@ from agent.connectors.cwmp.structs import DeviceId, InformEvent, TransferFault
 from agent.connectors.cwmp.versions import CwmpVersion
 from lab.tests.cpe import data as recordings
 from tests.builders import reads
+from tests.builders.expect import expect
 
 INFORM = m.Inform(
     DeviceId("Maker", "00256D", "Box", "S1"), (InformEvent("1 BOOT", ""),), 1, "2026-11-24T22:49:33Z", 0, ()
@@ -494,8 +495,7 @@ def test_wrong_arguments_are_told_by_place_not_by_value() -> None:
     (misread,) = t.raw(body)
     assert isinstance(misread, Misread)
     assert misread.fault is AcsFault.INVALID_ARGUMENTS
-    fault = t.said().message
-    assert isinstance(fault, m.Fault)
+    fault = expect(m.Fault, t.said().message)
     assert fault.fault_code == 8003
     assert "FaultStruct: FaultCode" in (fault.fault_string or "")
     assert b"canary" not in t.reply.body

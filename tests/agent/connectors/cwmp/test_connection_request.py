@@ -29,6 +29,7 @@ from agent.connectors.cwmp.connection_request import (
 from agent.connectors.cwmp.errors import LocalCwmpError
 from agent.cpe_model.errors import BadCredentialsError
 from agent.cpe_model.known import Credentials
+from tests.builders.expect import expect, present
 
 CALLED_FROM = ipaddress.ip_address("203.0.113.7")
 REACH = RequestReach(CALLED_FROM, (ipaddress.ip_network("10.20.0.0/16"), ipaddress.ip_network("2001:db8::/32")))
@@ -37,15 +38,11 @@ CNONCE = "0a1b2c3d"
 
 
 def target(url: str = "http://203.0.113.7:7547/cr", reach: RequestReach = REACH) -> HttpTarget:
-    got = http_target_untrusted(url, reach)
-    assert isinstance(got, HttpTarget), got
-    return got
+    return expect(HttpTarget, http_target_untrusted(url, reach))
 
 
 def refused(url: str, reach: RequestReach = REACH) -> RequestResult:
-    got = http_target_untrusted(url, reach)
-    assert isinstance(got, RequestResult), got
-    return got
+    return expect(RequestResult, http_target_untrusted(url, reach))
 
 
 # --- where it may go --------------------------------------------------------------------------------------------------
@@ -241,34 +238,33 @@ def judge(status: int, *challenges: str, answered: bool = False, basic: bool = F
     ],
 )
 def test_what_a_status_means(status: int, answered: bool, outcome: RequestOutcome, words: str) -> None:
-    got = judge(status, CHALLENGE, answered=answered)
-    assert isinstance(got, RequestResult)
+    got = expect(RequestResult, judge(status, CHALLENGE, answered=answered))
     assert (got.outcome, got.status) == (outcome, status)
     assert words in got.detail
     assert got.detail.startswith("203.0.113.7:7547 ")
 
 
 def test_a_challenge_is_answered_once() -> None:
-    got = judge(401, CHALLENGE)
-    assert isinstance(got, str)
+    got = expect(str, judge(401, CHALLENGE))
     assert got.startswith('Digest username="acs", realm="cpe", nonce="abc", uri="/cr", response="')
     assert "canary" not in got
 
 
 @pytest.mark.parametrize("challenges", [(), ("Bearer x",), ('Basic realm="cpe"',), ("",), ("Digest \x00",)])
 def test_a_challenge_that_cannot_be_answered(challenges: tuple[str, ...]) -> None:
-    got = judge(401, *challenges)
-    assert isinstance(got, RequestResult)
+    got = expect(RequestResult, judge(401, *challenges))
     assert (got.outcome, got.status) == (RequestOutcome.REFUSED, 401)
     assert "challenge" in got.detail
 
 
 def test_basic_only_where_allowed_and_where_it_can_say_the_user() -> None:
     assert str(judge(401, 'Basic realm="cpe"', basic=True)).startswith("Basic ")
-    got = judge_untrusted(
-        target(), Credentials("a:b", "p"), 401, ['Basic realm="cpe"'], CNONCE, answered=False, basic=True
+    expect(
+        RequestResult,
+        judge_untrusted(
+            target(), Credentials("a:b", "p"), 401, ['Basic realm="cpe"'], CNONCE, answered=False, basic=True
+        ),
     )
-    assert isinstance(got, RequestResult)
 
 
 @given(st.integers(200, 999), st.lists(st.text(), max_size=3), st.booleans(), st.booleans())
@@ -349,8 +345,7 @@ def test_udp_is_for_those_that_http_does_not_reach() -> None:
     assert way(nat, udp, REACH) is udp
     assert way(away, udp, REACH) is udp
     assert way(away, None, REACH) is away
-    got = way(nat, None, REACH)
-    assert isinstance(got, RequestResult)
+    got = expect(RequestResult, way(nat, None, REACH))
     assert got.outcome is RequestOutcome.BEHIND_NAT
     assert got.detail.startswith("behind NAT: its URL says 192.168.1.5, it called from 203.0.113.7; no UDP binding")
 
@@ -358,8 +353,9 @@ def test_udp_is_for_those_that_http_does_not_reach() -> None:
 @pytest.mark.parametrize("place", ["198.51.100.9", "192.168.1.1", "0.0.0.0", "224.0.0.1", "2001:db9::1"])
 def test_datagram_goes_nowhere_else_than_where_cpe_called_from(place: str) -> None:
     """The source of a binding request can be forged by whoever knows the CPE's password."""
-    got = way(refused("http://192.168.1.5/"), UdpTarget(ipaddress.ip_address(place), 40001), REACH)
-    assert isinstance(got, RequestResult)
+    got = expect(
+        RequestResult, way(refused("http://192.168.1.5/"), UdpTarget(ipaddress.ip_address(place), 40001), REACH)
+    )
     assert got.outcome is RequestOutcome.ELSEWHERE
     assert place in got.detail
     inside = UdpTarget(ipaddress.ip_address("10.20.1.1"), 40001)
@@ -371,8 +367,7 @@ def test_pauses_grow_to_an_hour_and_stay_there() -> None:
     assert schedule.wait_s(now) == 0
     for _ in range(8):
         schedule = schedule.noted(RequestResult(RequestOutcome.UNREACHABLE, "away"), now, jitter=0.0)
-        wait_s = schedule.wait_s(now)
-        assert wait_s is not None
+        wait_s = present(schedule.wait_s(now))
         pauses.append(wait_s)
         now += wait_s
         assert schedule.wait_s(now) == 0

@@ -38,6 +38,7 @@ from agent.connectors.cwmp.connection_request_session import request_http, reque
 from agent.connectors.cwmp.stun import Binding, StunServer
 from agent.connectors.cwmp.stun_listener import StunSocket, serve_stun
 from agent.cpe_model.known import Credentials
+from tests.builders.expect import expect
 
 LOOPBACK = ipaddress.ip_address("127.0.0.1")
 REACH = RequestReach(LOOPBACK)
@@ -128,9 +129,7 @@ async def listening(handle: Handler) -> AsyncIterator[HttpTarget]:
 
 
 def target(port: int, scheme: str = "http", host: str = "127.0.0.1", reach: RequestReach = REACH) -> HttpTarget:
-    got = http_target_untrusted(f"{scheme}://{host}:{port}/cr?a=1", reach)
-    assert isinstance(got, HttpTarget), got
-    return got
+    return expect(HttpTarget, http_target_untrusted(f"{scheme}://{host}:{port}/cr?a=1", reach))
 
 
 async def ask(at: HttpTarget, *, timeout_s: float = 10, context: ssl.SSLContext | None = None) -> RequestResult:

@@ -25,6 +25,7 @@ from agent.model import ABSENT, Address, Direction, Effect, ProofKind, Replay, S
 from lab.cpe.quirks import Quirks
 from lab.cpe.tr098 import tr098
 from tests.builders.acs import KEY, SSID, AcsRig, acs_rig, called, changes, reads, text, ticket, until
+from tests.builders.expect import present
 
 CHANNEL = "Device.WiFi.Radio.1.Channel"
 AUTO = "Device.WiFi.Radio.1.AutoChannelEnable"
@@ -105,8 +106,7 @@ async def test_who_is_not_on_the_line_is_waited_for(rig: AcsRig) -> None:
     with pytest.raises(UnreadableError) as caught:
         await rig.line.wait(0.01)
     assert caught.value.reason == "not-on-the-line"
-    busy = await rig.line.busy()
-    assert busy is not None
+    busy = present(await rig.line.busy())
     assert busy.reason == "not-on-the-line"
     found: list[Value] = []
 
@@ -318,8 +318,7 @@ async def test_a_lost_answer_is_lost_and_reads_what_became_of_it(tmp_path: Path)
 
 async def test_a_session_ended_between_read_and_set_sent_nothing(rig: AcsRig) -> None:
     writes = await changes(rig, {SSID: text("Amina")})
-    live = rig.line.live
-    assert live is not None
+    live = present(rig.line.live)
     real = rig.line._unchanged
 
     async def then_gone(found: Any) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from agent.connectors.cwmp import auth, digest
 from agent.connectors.cwmp.digest import DigestAccepted, DigestGate, DigestInput, DigestRejected, response_of
 from agent.connectors.cwmp.errors import LocalCwmpError, MalformedAuthError
+from tests.builders.expect import expect
 
 KEY = bytes(range(32))
 RANDOM = b"12345678"
@@ -103,8 +104,7 @@ def judge(
 
 
 def test_a_right_password_with_qop() -> None:
-    got = judge(credentials())
-    assert isinstance(got, DigestAccepted)
+    got = expect(DigestAccepted, judge(credentials()))
     assert (got.user, got.count) == ("cpe-1", 1)
 
 
@@ -238,8 +238,7 @@ def test_both_sides_agree() -> None:
     for options in ({}, {"algorithms": ("MD5",)}, {"algorithms": ("SHA-256",)}, {"without_qop": False}):
         g = gate(**options)
         header = ask(*g.challenges(NOW, RANDOM), count=3)
-        got = g.judge_untrusted(header, "GET", "/cr", {"acs-user": "pa55"}.get, NOW)
-        assert isinstance(got, DigestAccepted)
+        got = expect(DigestAccepted, g.judge_untrusted(header, "GET", "/cr", {"acs-user": "pa55"}.get, NOW))
         assert got.count == 3
 
 

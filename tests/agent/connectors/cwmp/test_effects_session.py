@@ -15,6 +15,7 @@ from agent.model import Address, Effect, ProofKind, Replay, Seen, Value
 from lab.cpe.quirks import Quirks
 from lab.cpe.transfers import firmware
 from tests.builders.acs import AcsRig, acs_rig, ticket, until
+from tests.builders.expect import present
 
 PING = "Device.IP.Diagnostics.IPPing."
 
@@ -149,8 +150,7 @@ async def test_firmware_that_fails_silently_proves_nothing(tmp_path: Path) -> No
         do = upgrade(rig, image(tmp_path, firmware("2.0")))
         await send(rig, do)
         await until(lambda: rig.line.late_result(ticket(do)) is not None)
-        told = rig.line.late_result(ticket(do))
-        assert told is not None
+        told = present(rig.line.late_result(ticket(do)))
         assert told.accepted
         assert rig.cpe.device.boots == 2
         assert await reads(rig, "@firmware") == {"version": "1.0.0"}
@@ -172,8 +172,7 @@ async def test_a_fault_in_transfer_complete_ends_the_waiting(tmp_path: Path) -> 
         do = upgrade(rig, image(tmp_path, firmware("2.0")))
         await send(rig, do)
         await until(lambda: rig.line.late_result(ticket(do)) is not None)
-        told = rig.line.late_result(ticket(do))
-        assert told is not None
+        told = present(rig.line.late_result(ticket(do)))
         assert (told.accepted, told.reason) == (False, "fault-9018")
         await until(lambda: "firmware" in evidence(rig))
         assert [worked for worked, _ in evidence(rig)["firmware"]] == [0]

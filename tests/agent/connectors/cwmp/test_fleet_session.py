@@ -45,6 +45,7 @@ from tests.agent.connectors.cwmp.http_rig import CONFIG, GET, GOT, NAME, USER, i
 from tests.builders import reads
 from tests.builders.clock import FakeClock
 from tests.builders.connector import commit
+from tests.builders.expect import present
 
 pytestmark = pytest.mark.virtual_time
 
@@ -381,13 +382,11 @@ async def test_what_is_told_of_a_transfer_reaches_who_asked_for_it() -> None:
         assert at.worker.here == 0, "nobody has work any more"
         told = await talk.post(TRANSFER, "c2")
         assert reads.read(told.body).message == m.TransferCompleteResponse()
-        reply = at.fleet.line(NAME).late_result(ticket_of("k1"))
-        assert reply is not None
+        reply = present(at.fleet.line(NAME).late_result(ticket_of("k1")))
         assert (reply.accepted, reply.reason) == (False, "fault-9010")
         assert (NAME, "firmware", False, "fault 9010") in at.book.proven
         await talk.post(replace(TRANSFER, command_key="k2", fault_struct=TransferFault(0, "")), "c3")
-        good = at.fleet.line(NAME).late_result(ticket_of("k2"))
-        assert good is not None
+        good = present(at.fleet.line(NAME).late_result(ticket_of("k2")))
         assert good.accepted
 
 
@@ -609,8 +608,7 @@ async def test_ways_that_are_none() -> None:
         assert (result.outcome, "no credentials" in result.detail) == (RequestOutcome.NO_WAY, True)
         with at.fleet.waited_for(target_id("02AC5F-Box-S9")):
             await trio.sleep(10_000)
-            result = at.fleet.last_request("02AC5F-Box-S9")
-            assert result is not None
+            result = present(at.fleet.last_request("02AC5F-Box-S9"))
             assert result.outcome is RequestOutcome.NO_WAY
 
 

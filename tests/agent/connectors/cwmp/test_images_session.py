@@ -19,6 +19,7 @@ from agent.cpe_model.manager import ImageFile
 from agent.runtime.http_wire import GONE, Wire, WireLimits
 from tests.builders.clock import FakeClock
 from tests.builders.connector import commit
+from tests.builders.expect import expect, present
 
 BASE = "http://acs:7547"
 CONTENT = b"version=2.0\n" + bytes(range(256)) * 1000
@@ -52,8 +53,7 @@ async def fetch(images: Images, path: str, meanwhile: Callable[[], None] | None 
 
     async def serve() -> None:
         wire = Wire(far, WireLimits())
-        head = await wire.head()
-        assert head is not None
+        head = present(await wire.head())
         try:
             await images.serve(head.target.decode(), wire)
         except GONE:
@@ -91,8 +91,7 @@ async def fetch(images: Images, path: str, meanwhile: Callable[[], None] | None 
 
 async def test_an_image_that_is_offered_is_fetched(images: Images) -> None:
     assert await images.look("fw-2.0.bin") == ImageFile("fw-2.0.bin", len(CONTENT), SHA256)
-    image = await images.offer({"file": "fw-2.0.bin", "sha256": SHA256})
-    assert isinstance(image, Image)
+    image = expect(Image, await images.offer({"file": "fw-2.0.bin", "sha256": SHA256}))
     assert image.size_bytes == len(CONTENT)
     assert image.url.startswith(f"{BASE}/files/")
     assert image.url.endswith("/fw-2.0.bin")

@@ -14,6 +14,7 @@ from agent.connectors.cwmp.versions import CwmpVersion
 from agent.cpe_model import values
 from lab.tests.cpe.data import TR069, recorded
 from tests.builders import reads
+from tests.builders.expect import expect
 
 FOLDERS = ("captured", "messages", "traces")
 TABLE = {
@@ -98,8 +99,7 @@ def test_every_file_is_read(path: str) -> None:
 def test_an_inform_is_read_whole() -> None:
     got = read("captured/cwmp-sim-10-Inform-ev1_M.xml")
     assert (got.id, got.version) == ("nzo47nti", CwmpVersion.V1_0)
-    inform = got.message
-    assert isinstance(inform, m.Inform)
+    inform = expect(m.Inform, got.message)
     assert inform.device_id == DeviceId("Simulator", "C0FFEE", "Simulator", "SIM0000")
     assert inform.event == (InformEvent("1 BOOT", ""), InformEvent("M Reboot", ""))
     assert [event.code for event in inform.event] == [EventCode.BOOT, EventCode.REBOOT]
@@ -112,8 +112,7 @@ def test_an_inform_is_read_whole() -> None:
 
 
 def test_a_small_oui_is_kept_and_compared_in_capitals() -> None:
-    inform = read("traces/lukepicci-file1.xml").message
-    assert isinstance(inform, m.Inform)
+    inform = expect(m.Inform, read("traces/lukepicci-file1.xml").message)
     assert inform.device_id.oui == "a06518"
     assert inform.device_id.key == ("A06518", "968380GERG", "a0651806d37f")
 
@@ -153,8 +152,9 @@ def test_what_device_said_is_kept_where_schema_has_it_not() -> None:
 
 
 def test_a_large_answer_is_read_whole() -> None:
-    names = read("traces/perlcwmp-SpeedTouch-706-GetParameterNamesResponse.xml").message
-    assert isinstance(names, m.GetParameterNamesResponse)
+    names = expect(
+        m.GetParameterNamesResponse, read("traces/perlcwmp-SpeedTouch-706-GetParameterNamesResponse.xml").message
+    )
     assert len(names.parameter_list) > 3000
     assert all(info.name for info in names.parameter_list)
 

@@ -17,6 +17,7 @@ from agent.model import ABSENT, Address, Transition, Value
 from lab.cpe.quirks import Quirks
 from lab.cpe.tr098 import tr098
 from tests.builders.acs import PORTS, SSID, AcsRig, acs_rig, ticket
+from tests.builders.expect import expect
 
 FIELDS = {"Enable": "true", "Protocol": "TCP", "InternalPort": "443", "InternalClient": "192.168.1.36"}
 
@@ -189,10 +190,10 @@ async def test_inverse_of_deletion_makes_row_again_with_its_fields(tmp_path: Pat
         cpe = rig.line.cpe()
         profile = SHIPPED.of(cpe.oui, cpe.product_class, cpe.software, cpe.root)
         wanted = Wanted({f"-{rig.ports}[ExternalPort=8080]": ""})
-        plan = cpe_verbs.set_values(CpeSubject(cpe, rig.line.target.id, rig.known_values(), profile), wanted, 1)
-        assert isinstance(plan, CpePlan), plan
-        do = plan.steps[0].do
-        assert isinstance(do, tuple)
+        plan = expect(
+            CpePlan, cpe_verbs.set_values(CpeSubject(cpe, rig.line.target.id, rig.known_values(), profile), wanted, 1)
+        )
+        do = expect(tuple, plan.steps[0].do)
         assert (await rig.line.send(ticket(do))).accepted
         assert numbers(rig) == []
         now = await rig.line.read([do[0].address])

@@ -25,6 +25,7 @@ from agent.cpe_model.known import CachedParameter
 from agent.cpe_model.values import UNREADABLE as U
 from lab.cpe.quirks import Quirks
 from tests.builders.acs import SSID, AcsRig, acs_rig, changes, reads, text, ticket
+from tests.builders.expect import expect
 from tests.builders.reads import read
 
 HOST, HOME = "Device.Hosts.Host.1.HostName", "Device.WiFi.SSID.1.SSID"
@@ -126,8 +127,7 @@ def test_an_encoding_not_taken_hides_what_is_not_ascii_alone() -> None:
 
 def test_declared_latin_1_is_decoded_beside_a_bad_character() -> None:
     body = dirty(b"Jos\xe9 & Ana").replace(b'encoding="UTF-8"', b'encoding="ISO-8859-1"')
-    found = salvaged(body)[1]
-    assert isinstance(found, m.GetParameterValuesResponse)
+    found = expect(m.GetParameterValuesResponse, salvaged(body)[1])
     assert found.parameter_list[0].value.text == f"José &{U} Ana"
 
 
@@ -147,8 +147,7 @@ def test_d11_blanks_round_names_are_no_part_of_them() -> None:
     assert read(body).message == m.GetParameterNamesResponse((ParameterInfo(HOME, True),))
     event = InformEvent(" 1 BOOT ", "")
     inform = envelope.write(INFORM, Header("1"), CwmpVersion.V1_0).replace(b">1 BOOT<", b"> 1 BOOT <")
-    found = read(inform).message
-    assert isinstance(found, m.Inform)
+    found = expect(m.Inform, read(inform).message)
     assert found.event[0].event_code == event.event_code.strip()
 
 

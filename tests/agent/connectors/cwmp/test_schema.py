@@ -25,6 +25,7 @@ from agent.connectors.cwmp.versions import CwmpVersion
 from lab.tests.cpe import data as recordings
 from tests.agent.connectors.cwmp import strategies
 from tests.builders import reads
+from tests.builders.expect import expect
 
 EVERY = [(version, name) for version in CwmpVersion for name in [*strategies.names(version), "Fault"]]
 
@@ -146,12 +147,10 @@ def test_a_value_is_never_in_an_error() -> None:
 
 
 def test_standard_answers_are_of_the_version() -> None:
-    old = methods.standard_answer(m.GetRPCMethods(), CwmpVersion.V1_0)
-    assert isinstance(old, m.GetRPCMethodsResponse)
+    old = expect(m.GetRPCMethodsResponse, methods.standard_answer(m.GetRPCMethods(), CwmpVersion.V1_0))
     assert "Inform" in old.method_list
     assert "DUStateChangeComplete" not in old.method_list
-    new = methods.standard_answer(m.GetRPCMethods(), CwmpVersion.V1_2)
-    assert isinstance(new, m.GetRPCMethodsResponse)
+    new = expect(m.GetRPCMethodsResponse, methods.standard_answer(m.GetRPCMethods(), CwmpVersion.V1_2))
     assert set(new.method_list) - set(old.method_list) == {
         "AutonomousTransferComplete", "DUStateChangeComplete", "AutonomousDUStateChangeComplete",
     }  # fmt: skip

@@ -26,6 +26,7 @@ from agent.connectors.cwmp.structs import (
 )
 from agent.connectors.cwmp.versions import CwmpVersion, version_of
 from tests.builders import reads
+from tests.builders.expect import expect
 
 read = reads.read
 
@@ -124,8 +125,7 @@ def test_a_declared_encoding_style_may_stand_anywhere() -> None:
 def values_of(*values: str) -> tuple[ParameterValue, ...]:
     items = "".join(f"<ParameterValueStruct><Name>N</Name>{v}</ParameterValueStruct>" for v in values)
     body = f"<cwmp:GetParameterValuesResponse><ParameterList>{items}</ParameterList></cwmp:GetParameterValuesResponse>"
-    message = read(wrap(body)).message
-    assert isinstance(message, m.GetParameterValuesResponse)
+    message = expect(m.GetParameterValuesResponse, read(wrap(body)).message)
     return message.parameter_list
 
 
@@ -165,8 +165,7 @@ def test_an_inform_of_what_is_left() -> None:
         "<EventStruct><EventCode>X 00256D OWN</EventCode></EventStruct></Event><DeviceId><OUI>00256d</OUI>"
         "<SerialNumber>S</SerialNumber></DeviceId></cwmp:Inform>"
     )
-    got = read(wrap(body)).message
-    assert isinstance(got, m.Inform)
+    got = expect(m.Inform, read(wrap(body)).message)
     assert got.event == (InformEvent("1  boot", "k" * 40), InformEvent("X 00256D OWN", ""))
     assert [event.code for event in got.event] == ["1 BOOT", "X 00256D OWN"]
     assert (got.max_envelopes, got.retry_count, got.current_time, got.parameter_list) == (1, 0, "", ())

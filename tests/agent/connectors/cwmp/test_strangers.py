@@ -37,6 +37,7 @@ from tests.agent.connectors.cwmp.http_rig import (
     said,
     until,
 )
+from tests.builders.expect import expect
 
 ATTACKER, OTHER, HONEST = "127.0.0.2", "127.0.0.3", "127.0.0.9"
 
@@ -316,8 +317,7 @@ async def test_a_large_answer_is_read_in_slices_between_others() -> None:
         turns = 0
 
         async def ask() -> None:
-            answer = await at.desk.call.ask(GET)
-            assert isinstance(answer, m.GetParameterValuesResponse)
+            answer = expect(m.GetParameterValuesResponse, await at.desk.call.ask(GET))
             assert len(answer.parameter_list) == 6000
             at.desk.call.release()
 

@@ -20,6 +20,7 @@ from tests.agent.connectors.cwmp.stun_messages import (
     attribute,
     message,
 )
+from tests.builders.expect import present
 
 NOW = 77.0
 SOURCE = ("203.0.113.7", 40001)
@@ -148,15 +149,13 @@ def test_a_binding_is_what_connection_request_binding_says() -> None:
 
 @pytest.mark.parametrize("name", [b"cpe-1", b"cpe-1\0\0\0", b"cpe-1   "])
 def test_padding_is_no_part_of_a_name(name: bytes) -> None:
-    got = binding_of(message(attribute(0xC001, LISTENS), attribute(6, name)))
-    assert got is not None
+    got = present(binding_of(message(attribute(0xC001, LISTENS), attribute(6, name))))
     assert got.username == "cpe-1"
 
 
 def test_the_last_attribute_may_lack_its_padding() -> None:
     body = attribute(0xC001, LISTENS) + attribute(6, b"cpe-1")[:-3]
-    got = binding_of(message(body))
-    assert got is not None
+    got = present(binding_of(message(body)))
     assert got.username == "cpe-1"
 
 

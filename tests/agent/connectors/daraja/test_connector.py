@@ -24,6 +24,7 @@ from agent.connectors.daraja.connector import DarajaConnector
 from agent.connectors.daraja.transactions import payment_untrusted, rows_untrusted
 from tests.agent.connectors.pay_server import Answer, Asked, Naps, PayServer, outcome, pay_server, told
 from tests.builders.connector import context
+from tests.builders.expect import present
 
 NOW = 1_795_000_000
 SECRETS = {"till/main": b"key:secret"}
@@ -183,8 +184,7 @@ def test_lists_of_another_form_are_refused(response: object) -> None:
 
 
 def test_a_day_is_never_taken_too_early() -> None:
-    late = payment_untrusted(Record("t", row("RKT0000001", trxDate="2026-11-27T22:30:00Z")), "KES")
-    assert late is not None
+    late = present(payment_untrusted(Record("t", row("RKT0000001", trxDate="2026-11-27T22:30:00Z")), "KES"))
     assert late.paid.day == date(2026, 11, 27)
 
 

@@ -17,6 +17,7 @@ from agent.connectors.librenms.told import Told, pace_of, place, reading_of
 from agent.line_model.reading import MEASURES, DeviceReading, LinkState, Part, PartKind
 from tests.agent.connectors.snmp.recordings import NAMES
 from tests.agent.connectors.snmp.recordings import reading_of as our_reading_of
+from tests.builders.expect import present
 from tests.shared_data import shared_file
 
 NOW = 1_796_000_000
@@ -47,15 +48,11 @@ def sensor(number: int, kind: str, label: str, value: object, index: str = "1", 
         "sensor_descr": label,
         "sensor_current": str(value),
     }
-    found = rows.sensor_untrusted(ApiRow("a test", {**row, "sensor_index": index, **fields}), UTC)
-    assert found is not None
-    return found
+    return present(rows.sensor_untrusted(ApiRow("a test", {**row, "sensor_index": index, **fields}), UTC))
 
 
 def read(told: Told) -> DeviceReading:
-    found = reading_of(told, TARGET, "LibreNMS main", {}, NOW)
-    assert found is not None
-    return found
+    return present(reading_of(told, TARGET, "LibreNMS main", {}, NOW))
 
 
 # --- recordings -------------------------------------------------------------------------------------------------------
@@ -237,8 +234,7 @@ def test_addresses_and_neighbors_of_unknown_ports_are_of_none() -> None:
         vlans={77: 300},
         links=[LinkRow(9, 4, "ap-1", "eth0", "", ""), LinkRow(9, 4, "ap-1", "eth0", "", "")],
     )
-    found = reading_of(told, TARGET, "LibreNMS main", {4: "10.0.0.4"}, NOW)
-    assert found is not None
+    found = present(reading_of(told, TARGET, "LibreNMS main", {4: "10.0.0.4"}, NOW))
     assert [(one.mac, one.part, one.vlan, one.address) for one in found.macs] == [
         ("02:00:00:00:00:02", "port/1", 300, "10.0.0.2"),
         ("02:00:00:00:00:03", "", 0, "10.0.0.3"),

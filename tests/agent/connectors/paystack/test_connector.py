@@ -23,6 +23,7 @@ from agent.connectors.paystack.connector import PaystackConnector
 from agent.connectors.paystack.transactions import dispute_untrusted, refund_untrusted, transaction_untrusted
 from tests.agent.connectors.pay_server import Answer, Asked, Naps, PayServer, outcome, pay_server, told
 from tests.builders.connector import context
+from tests.builders.expect import present
 from tests.shared_data import shared_file
 
 NOW = datetime.fromtimestamp(1_795_000_000, UTC)
@@ -239,8 +240,7 @@ async def test_rights_and_calls() -> None:
     async with paystack(Books(), hook=True, secret_before="pay/old") as (made, _):
         (sentence,) = await made.rights("paystack/main")
         assert "may do everything" in sentence
-        scheme = made.hook("paystack/main")
-        assert scheme is not None
+        scheme = present(made.hook("paystack/main"))
         assert list(getattr(scheme, "secrets")) == [b"sk_live_1", b"sk_live_0"]  # noqa: B009  not of the protocol
     async with paystack(Books()) as (made, _):
         assert made.hook("paystack/main") is None

@@ -31,6 +31,7 @@ from agent.model import (
     SuspensionReason,
     Value,
 )
+from tests.builders.expect import expect
 
 Rows = tuple[tuple[str, tuple[str, ...]], ...]
 NOW_S = 1_700_600_000
@@ -92,8 +93,7 @@ def planned(
 
 def after_of(plan: AccessPlan | CannotEnforce) -> Value:
     assert isinstance(plan, AccessPlan), plan
-    write = plan.steps[0].do
-    assert isinstance(write, tuple)
+    write = expect(tuple, plan.steps[0].do)
     return write[0].after
 
 
@@ -126,8 +126,7 @@ def fields(value: Value) -> dict[str, object]:
 
 
 def test_suspension_adds_the_marker_and_ends_the_sessions() -> None:
-    plan = planned(sessions=ONLINE)
-    assert isinstance(plan, AccessPlan)
+    plan = expect(AccessPlan, planned(sessions=ONLINE))
     write, drop = plan.steps
     assert (write.n, write.after, drop.n, drop.after) == (1, (), 2, (1,))
     assert after_of(plan) == {**fields(USER), "group:suspended": "-1"}
@@ -165,8 +164,7 @@ def test_suspension_adds_the_marker_and_ends_the_sessions() -> None:
 
 
 def test_offline_has_the_same_steps_and_says_so() -> None:
-    plan = planned()
-    assert isinstance(plan, AccessPlan)
+    plan = expect(AccessPlan, planned())
     assert len(plan.steps) == 2
     assert (plan.display["now"], plan.display["online"]) == ("offline by accounting", "offline by accounting")
     assert plan.display["sessions"] == "0"
@@ -188,8 +186,7 @@ def test_restoring_takes_the_marker_away_and_nothing_else() -> None:
 
 @pytest.mark.parametrize(("wanted", "user"), [(SUSPEND, SUSPENDED), (RESTORE, USER)])
 def test_what_is_so_already_has_no_steps(wanted: ServiceState, user: Value) -> None:
-    plan = planned(wanted, user)
-    assert isinstance(plan, AccessPlan)
+    plan = expect(AccessPlan, planned(wanted, user))
     assert (plan.steps, plan.enforce) == ((), None)
 
 
@@ -219,8 +216,7 @@ def test_a_user_without_a_tariffs_group_gets_one() -> None:
 def test_group_names_are_compared_as_mariadb_compares_them() -> None:
     user: Value = {**fields(USER), "group:Suspended": "-1"}  # type: ignore[dict-item]  # dict is invariant in its values
     groups = {**GROUPS, "Suspended": GROUPS["suspended"]}
-    same = planned(SUSPEND, user, groups=groups, database=Database.MARIADB)
-    assert isinstance(same, AccessPlan)
+    same = expect(AccessPlan, planned(SUSPEND, user, groups=groups, database=Database.MARIADB))
     assert same.steps == ()
     assert after_of(planned(RESTORE, user, groups=groups, database=Database.MARIADB)) == USER
     user = {**fields(USER), "group:Suspended": "7"}  # type: ignore[dict-item]  # dict is invariant in its values
@@ -236,12 +232,10 @@ def test_a_login_in_another_spelling_is_named() -> None:
     seen: dict[Address, Seen] = {}
     while wanted := list(recipe().reads(service, seen)):
         seen |= dict.fromkeys(wanted, Seen(ABSENT, NOW_S))
-    alone = recipe().plan(SUSPEND, service, seen)
-    assert isinstance(alone, CannotEnforce)
+    alone = expect(CannotEnforce, recipe().plan(SUSPEND, service, seen))
     assert alone.detail == "radius/main has no user 4C-5E-0C-AA-BB-01"
     seen[at("user", "4c5e.0caa.bb01")] = Seen(USER, NOW_S)
-    named = recipe().plan(SUSPEND, service, seen)
-    assert isinstance(named, CannotEnforce)
+    named = expect(CannotEnforce, recipe().plan(SUSPEND, service, seen))
     assert named.detail == "radius/main has no user 4C-5E-0C-AA-BB-01; it has 4c5e.0caa.bb01: is that the one?"
     assert not [a for a in recipe().reads(SERVICE, seen_of()) if a.startswith(at("user", ""))]  # it is there
 
@@ -318,8 +312,7 @@ def test_a_login_in_another_spelling_is_named() -> None:
     ],
 )
 def test_refusals(reason: str, told: str, arguments: dict[str, object]) -> None:
-    got = planned(**arguments)  # type: ignore[arg-type]  # keywords are for the test to choose
-    assert isinstance(got, CannotEnforce), got
+    got = expect(CannotEnforce, planned(**arguments))  # type: ignore[arg-type]  # keywords are for the test to choose
     assert got.reason == reason
     assert told in got.detail
 
@@ -328,22 +321,18 @@ def test_refusals(reason: str, told: str, arguments: dict[str, object]) -> None:
 
 
 def test_rows_that_cannot_be_parsed_end_no_round_of_drift() -> None:
-    found = planned(user={**fields(SUSPENDED), "reply:Mikrotik-Group": "one text"})  # type: ignore[dict-item]  # as above
-    assert isinstance(found, CannotEnforce)
+    found = expect(CannotEnforce, planned(user={**fields(SUSPENDED), "reply:Mikrotik-Group": "one text"}))  # type: ignore[dict-item]  # as above
     assert (found.reason, "reply:Mikrotik-Group" in found.detail) == ("cannot-tell", True)
 
 
 def test_kick_is_one_effect_and_nothing_when_offline() -> None:
-    online = recipe().disconnect(SERVICE, seen_of(sessions=ONLINE))
-    assert isinstance(online, AccessPlan)
+    online = expect(AccessPlan, recipe().disconnect(SERVICE, seen_of(sessions=ONLINE)))
     (step,) = online.steps
     assert isinstance(step.do, Effect)
     assert (step.n, step.on_revert, online.enforce) == (1, (), None)
-    offline = recipe().disconnect(SERVICE, seen_of())
-    assert isinstance(offline, AccessPlan)
+    offline = expect(AccessPlan, recipe().disconnect(SERVICE, seen_of()))
     assert offline.steps == ()
-    ambiguous = recipe().disconnect(SERVICE, seen_of({**fields(USER), "same-as": ("Amina.H",)}, ONLINE))  # type: ignore[dict-item]  # dict is invariant in its values
-    assert isinstance(ambiguous, CannotEnforce)
+    expect(CannotEnforce, recipe().disconnect(SERVICE, seen_of({**fields(USER), "same-as": ("Amina.H",)}, ONLINE)))  # type: ignore[dict-item]  # dict is invariant in its values
     gone = recipe().disconnect(SERVICE, seen_of(ABSENT, ONLINE))
     assert isinstance(gone, AccessPlan), "a session may outlive its user's rows"
 
@@ -352,8 +341,7 @@ def test_kick_is_one_effect_and_nothing_when_offline() -> None:
 
 
 def enforcement(wanted: ServiceState = SUSPEND, user: Value = USER) -> Enforcement:
-    plan = planned(wanted, user)
-    assert isinstance(plan, AccessPlan)
+    plan = expect(AccessPlan, planned(wanted, user))
     assert plan.enforce is not None
     return plan.enforce
 
@@ -376,10 +364,8 @@ def test_B10_ended_session_that_is_still_open_is_not_enforced() -> None:
 def test_an_end_that_the_database_forgot_is_asked_for_again() -> None:
     """A failover brought the row of an ended session back: only its NAS can say that there is no such session."""
     enforce = enforcement()
-    plan = planned(SUSPEND, USER)
-    assert isinstance(plan, AccessPlan)
-    effect = plan.steps[-1].do
-    assert isinstance(effect, Effect)
+    plan = expect(AccessPlan, planned(SUSPEND, USER))
+    effect = expect(Effect, plan.steps[-1].do)
     back = {**session("u2", ip="100.127.0.9"), **session("u1", ip="10.0.0.9")}
     assert recipe().judge(enforce, seen_of(SUSPENDED, back), [at("session", "u1")]).again == (effect.address,)
     assert recipe().judge(enforce, seen_of(SUSPENDED, session("u1")), []).again == ()
@@ -436,8 +422,7 @@ def test_one_of_two_new_sessions_outside_the_garden_is_enough() -> None:
 
 def test_address_of_family_without_garden_disproves_nothing() -> None:
     only4 = replace(METHOD, garden6=())
-    plan = planned(method=only4)
-    assert isinstance(plan, AccessPlan)
+    plan = expect(AccessPlan, planned(method=only4))
     assert plan.enforce is not None
     seen = seen_of(SUSPENDED, session("u2", pd="2001:db8:4a00::/56"))
     assert recipe(method=only4).judge(plan.enforce, seen, []).how == "inferred"
@@ -503,8 +488,7 @@ BACK: Value = {"u2": ("login=amina.h", "nas=10.0.0.1", "sid=81c00050", f"since={
 
 def spared(plan: AccessPlan | CannotEnforce) -> dict[str, str]:
     assert isinstance(plan, AccessPlan), plan
-    drop = plan.steps[-1].do
-    assert isinstance(drop, Effect)
+    drop = expect(Effect, plan.steps[-1].do)
     return {name: drop.args[name] for name in ("outside", "right-since", "known", "spared") if name in drop.args}
 
 
@@ -518,10 +502,8 @@ def test_a_restore_spares_logins_since_the_hand_edit() -> None:
 
 def test_a_restore_spares_a_session_that_never_was_suspended() -> None:
     """A NAS acknowledged the suspension's disconnect and did nothing."""
-    plan = planned(RESTORE, SUSPENDED, ONLINE)
-    assert isinstance(plan, AccessPlan)
-    drop = plan.steps[-1].do
-    assert isinstance(drop, Effect)
+    plan = expect(AccessPlan, planned(RESTORE, SUSPENDED, ONLINE))
+    drop = expect(Effect, plan.steps[-1].do)
     assert "now" not in drop.args, "no session ends by it"
     assert plan.enforce is not None
     got = recipe().judge(plan.enforce, seen_of(USER, ONLINE), [])
@@ -548,15 +530,13 @@ STALE: Value = {"u0": ("login=amina.h", "nas=10.9.9.9", "sid=dead", f"since={NOW
 
 
 def test_restore_leaves_out_sessions_on_unknown_nas_and_says_so() -> None:
-    plan = planned(RESTORE, SUSPENDED, {**fields(ONLINE), **fields(STALE)})  # type: ignore[dict-item]  # dict is invariant in its values
-    assert isinstance(plan, AccessPlan), plan
+    plan = expect(AccessPlan, planned(RESTORE, SUSPENDED, {**fields(ONLINE), **fields(STALE)}))  # type: ignore[dict-item]  # dict is invariant in its values
     assert plan.display["now"] == (
         "online 6d on bng-2 · 100.64.12.9 · 2001:db8:4a00::/56; "
         "not checked, since on no configured NAS: online 2h on 10.9.9.9"
     )
     assert (plan.display["nas"], plan.display["sessions"]) == ("bng-2", "1")
-    drop = plan.steps[1].do
-    assert isinstance(drop, Effect)
+    drop = expect(Effect, plan.steps[1].do)
     assert drop.args == {
         "nas": "configured",
         "in": GARDEN,
@@ -566,8 +546,7 @@ def test_restore_leaves_out_sessions_on_unknown_nas_and_says_so() -> None:
     }
     (again,) = plan.steps[1].on_revert
     assert again.args == {"not-in": GARDEN}, "back to suspended, nobody may be left online"
-    alone = planned(RESTORE, SUSPENDED, STALE)
-    assert isinstance(alone, AccessPlan)
+    alone = expect(AccessPlan, planned(RESTORE, SUSPENDED, STALE))
     assert alone.display["online"] == "offline by accounting"
     assert alone.display["now"].startswith("offline by accounting; not checked, since on no configured NAS")
     got = recipe().judge(enforcement(RESTORE, SUSPENDED), seen_of(USER, STALE), [])
@@ -617,8 +596,7 @@ PINNED: Value = {**fields(SUSPENDED), "reply:Framed-IP-Address": (":= 100.64.3.4
     ],
 )
 def test_marked_but_online_outside_the_garden_is_ended(known: dict[str, str], user: Value) -> None:
-    plan = planned(SUSPEND, user, session("u1", sid="s1", **known))
-    assert isinstance(plan, AccessPlan)
+    plan = expect(AccessPlan, planned(SUSPEND, user, session("u1", sid="s1", **known)))
     (step,) = plan.steps
     assert isinstance(step.do, Effect)
     assert (step.n, step.after, step.on_revert, step.do.args) == (
@@ -643,11 +621,9 @@ def test_marked_but_online_outside_the_garden_is_ended(known: dict[str, str], us
 )
 def test_marked_already_and_where_it_can_be_has_no_steps(sessions: Value, user: Value, method: Method) -> None:
     known = replace(SERVICE, reasons=frozenset({SuspensionReason.DEBT}))
-    plan = recipe(method=method).plan(SUSPEND, known, seen_of(user, sessions))
-    assert isinstance(plan, AccessPlan)
+    plan = expect(AccessPlan, recipe(method=method).plan(SUSPEND, known, seen_of(user, sessions)))
     assert (plan.steps, plan.enforce) == ((), None)
-    by_hand = planned(SUSPEND, user, sessions, method=method)
-    assert isinstance(by_hand, AccessPlan)
+    by_hand = expect(AccessPlan, planned(SUSPEND, user, sessions, method=method))
     in_the_garden = user is SUSPENDED and method is METHOD
     assert bool(by_hand.steps) is not in_the_garden, "a marker that we did not set: the session may be from before it"
 
@@ -667,8 +643,7 @@ def test_secrets_in_replies_are_masked_in_what_people_read() -> None:
             lambda label, value: "cd" * 32,
         ),
     }
-    plan = planned(RESTORE, SUSPENDED, groups=groups)
-    assert isinstance(plan, AccessPlan)
+    plan = expect(AccessPlan, planned(RESTORE, SUSPENDED, groups=groups))
     assert plan.display["after"] == (
         "Mikrotik-Rate-Limit=20M/20M · Cisco-AVPair=*** · MS-MPPE-Send-Key=*** (groups home20)"
     )
@@ -677,8 +652,7 @@ def test_secrets_in_replies_are_masked_in_what_people_read() -> None:
 
 def test_a_wanted_secret_is_masked_in_a_refusal() -> None:
     wants = replace(METHOD, suspended_reply={"Cisco-AVPair": "ip:psk=hunter2"})
-    got = planned(method=wants)
-    assert isinstance(got, CannotEnforce)
+    got = expect(CannotEnforce, planned(method=wants))
     assert got.detail.startswith("Cisco-AVPair: *** is wanted")
 
 
@@ -730,8 +704,7 @@ def effects(
 ) -> list[tuple[str, object]]:
     method = replace(METHOD, coa=coa)
     made = RadiusAccess(method, SqlTarget("main", Database.POSTGRESQL), {"10.0.0.1": "", "10.0.0.2": ""}, watched=[nas])
-    plan = made.plan(ServiceState(Access.ACTIVE, "Home 50M"), SERVICE, seen_of(USER, ONLINE, of))
-    assert isinstance(plan, AccessPlan)
+    plan = expect(AccessPlan, made.plan(ServiceState(Access.ACTIVE, "Home 50M"), SERVICE, seen_of(USER, ONLINE, of)))
     return [(step.do.verb, dict(step.do.args)) for step in plan.steps if isinstance(step.do, Effect)][:1]
 
 
@@ -885,8 +858,7 @@ def judged_none(
     `said`: why it is not known of each NAS, None where it said so; nothing: no NAS is asked for.
     """
     made = placed(places)
-    plan = made.plan(SUSPEND, SERVICE, seen_of(USER, sessions))
-    assert isinstance(plan, AccessPlan)
+    plan = expect(AccessPlan, made.plan(SUSPEND, SERVICE, seen_of(USER, sessions)))
     assert plan.enforce is not None
     seen = seen_of({**fields(USER), "group:suspended": "-1"}, sessions)  # type: ignore[dict-item]  # dict is invariant in its values
     over = [Address(a) for a in ended]
@@ -898,10 +870,8 @@ def judged_none(
 
 
 def test_the_preview_names_the_nas_that_are_asked() -> None:
-    plan = placed(NasPlaces(("bng-1",), ("bng-2",))).plan(SUSPEND, SERVICE, seen_of())
-    assert isinstance(plan, AccessPlan)
-    drop = plan.steps[1].do
-    assert isinstance(drop, Effect)
+    plan = expect(AccessPlan, placed(NasPlaces(("bng-1",), ("bng-2",))).plan(SUSPEND, SERVICE, seen_of()))
+    drop = expect(Effect, plan.steps[1].do)
     assert drop.args == {"not-in": GARDEN, "by-user-name": "bng-1"}
     assert [again.args for again in plan.steps[1].on_revert] == [
         {"nas": "configured", "in": GARDEN, "by-user-name": "bng-1"}
@@ -1000,8 +970,7 @@ def test_a_ghost_is_no_session_and_carries_nothing_on() -> None:
 def test_a_ghost_beside_a_session_in_the_garden() -> None:
     both = {**fields(GHOST), "u2": ("login=amina.h", "nas=10.0.0.1", "ip=100.127.3.4", f"since={NOW_S + 5}")}
     made, seen = placed(), seen_of({**fields(USER), "group:suspended": "-1"}, both)  # type: ignore[dict-item,arg-type]  # dict is invariant
-    plan = made.plan(SUSPEND, SERVICE, seen_of(USER, GHOST))
-    assert isinstance(plan, AccessPlan)
+    plan = expect(AccessPlan, made.plan(SUSPEND, SERVICE, seen_of(USER, GHOST)))
     assert plan.display["now"] == "offline by accounting; open in accounting, and denied by its NAS: s1 on bng-2"
     assert plan.enforce is not None
     got = made.judge(plan.enforce, seen, [at("session", "u1")])
@@ -1010,15 +979,13 @@ def test_a_ghost_beside_a_session_in_the_garden() -> None:
 
 def test_a_long_silent_row_of_no_configured_nas_refuses_nothing() -> None:
     old: Value = {"u1": ("login=amina.h", "nas=10.9.9.9", "sid=s1", SINCE_BEFORE)}
-    plan = placed().plan(SUSPEND, SERVICE, seen_of(USER, old))
-    assert isinstance(plan, AccessPlan)
+    plan = expect(AccessPlan, placed().plan(SUSPEND, SERVICE, seen_of(USER, old)))
     assert plan.display["now"].endswith("not checked, since on no configured NAS: online 6d on 10.9.9.9")
     got = judged_none(None, None, sessions=old)
     assert got.enforced is Enforced.PENDING
     assert "not checked, since on no configured NAS" in got.detail
     heard: Value = {"u1": ("login=amina.h", "nas=10.9.9.9", "sid=s1", SINCE_BEFORE, f"heard={NOW_S - 600}")}
-    refused = placed().plan(SUSPEND, SERVICE, seen_of(USER, heard))
-    assert isinstance(refused, CannotEnforce)
+    refused = expect(CannotEnforce, placed().plan(SUSPEND, SERVICE, seen_of(USER, heard)))
     assert "heard of a session on 10.9.9.9 less than 24 h ago" in refused.detail
 
 
@@ -1030,8 +997,7 @@ def test_a_long_silent_row_of_no_configured_nas_refuses_nothing() -> None:
 def test_a_restore_ends_a_garden_session_after_a_hand_edit(ip: str, ends: bool) -> None:
     suspended = replace(SERVICE, reasons=frozenset({SuspensionReason.DEBT}))
     open_one: Value = {"u1": ("login=amina.h", "nas=10.0.0.1", "sid=s1", f"ip={ip}", SINCE_BEFORE)}
-    plan = placed().plan(RESTORE, suspended, seen_of(USER, open_one))
-    assert isinstance(plan, AccessPlan)
+    plan = expect(AccessPlan, placed().plan(RESTORE, suspended, seen_of(USER, open_one)))
     assert [s.do.verb for s in plan.steps if isinstance(s.do, Effect)] == ["disconnect"] * ends
     assert len(plan.steps) == ends
     assert (plan.enforce is not None) is ends
@@ -1046,8 +1012,7 @@ def test_rows_as_wanted_without_a_session_ask_the_nas_in_doubt() -> None:
         (SUSPEND, SERVICE, marked, 1),
         (SUSPEND, suspended, marked, 0),
     ):
-        plan = placed().plan(wanted, service, seen_of(user))
-        assert isinstance(plan, AccessPlan)
+        plan = expect(AccessPlan, placed().plan(wanted, service, seen_of(user)))
         assert len(plan.steps) == steps, (wanted, service.reasons)
 
 
@@ -1057,8 +1022,7 @@ def test_rows_to_close_are_asked_about_where_their_nas_is_there() -> None:
         "u2": ("login=amina.h", "nas=10.9.9.9", "sid=s2", SINCE_BEFORE),
         "u3": ("login=amina.h", "nas=10.0.0.1", "sid=s3", SINCE_BEFORE, f"heard={NOW_S - 60}"),
     }  # type: ignore[dict-item]  # dict is invariant in its values
-    plan = placed().close_ghosts(SERVICE, seen_of(USER, rows), 24)
-    assert isinstance(plan, AccessPlan)
+    plan = expect(AccessPlan, placed().close_ghosts(SERVICE, seen_of(USER, rows), 24))
     ask, close, alone = plan.steps
     assert isinstance(ask.do, Effect)
     assert (ask.do.address, ask.do.args, ask.after) == (at("session", "u1"), {"now": "s1 on bng-2"}, ())
@@ -1069,65 +1033,54 @@ def test_rows_to_close_are_asked_about_where_their_nas_is_there() -> None:
     assert (alone.do[0].address, alone.after) == (at("open-row", "u2"), ())
     assert plan.enforce is None
     assert "the row stays in radacct, with a stop time and the cause Stale-Session" in plan.display["after"]
-    none = placed().close_ghosts(SERVICE, seen_of(USER, rows), 8000)
-    assert isinstance(none, AccessPlan)
+    none = expect(AccessPlan, placed().close_ghosts(SERVICE, seen_of(USER, rows), 8000))
     assert none.steps == ()
 
 
 def test_a_nas_without_updates_is_named_in_its_own_warning() -> None:
     updated: Value = {"u1": ("login=amina.h", "nas=10.0.0.1", "sid=s1", SINCE_BEFORE, f"heard={NOW_S - 3 * 86400}")}
-    plan = placed().close_ghosts(SERVICE, seen_of(USER, updated), 24)
-    assert isinstance(plan, AccessPlan)
+    plan = expect(AccessPlan, placed().close_ghosts(SERVICE, seen_of(USER, updated), 24))
     assert "warning" not in plan.display
     for heard in ((), (f"heard={NOW_S - 6 * 86400}",)):
         never: Value = {"u1": ("login=amina.h", "nas=10.0.0.1", "sid=s1", SINCE_BEFORE, *heard)}
-        plan = placed().close_ghosts(SERVICE, seen_of(USER, never), 24)
-        assert isinstance(plan, AccessPlan)
+        plan = expect(AccessPlan, placed().close_ghosts(SERVICE, seen_of(USER, never), 24))
         assert plan.display["warning"] == (
             "accounting got no update of a session on bng-1 since it began: if that NAS sends none, the session may be"
             " alive, and the question ENDS it"
         )
     gone: Value = {"u1": ("login=amina.h", "nas=10.9.9.9", "sid=s1", SINCE_BEFORE)}
-    plan = placed().close_ghosts(SERVICE, seen_of(USER, gone), 24)
-    assert isinstance(plan, AccessPlan)
+    plan = expect(AccessPlan, placed().close_ghosts(SERVICE, seen_of(USER, gone), 24))
     assert "warning" not in plan.display, "nobody is asked about it, so nobody is disconnected"
 
 
 def test_rows_that_agent_may_not_close_are_refused_at_preview() -> None:
     lacks: Value = {"user ispagent has no privilege UPDATE on radacct": ("GRANT UPDATE ON radacct TO ispagent",)}
     seen = {**seen_of(USER, GHOST), at("privileges", "close"): Seen(lacks, NOW_S)}
-    refused = placed().close_ghosts(SERVICE, seen, 24)
-    assert isinstance(refused, CannotEnforce)
+    refused = expect(CannotEnforce, placed().close_ghosts(SERVICE, seen, 24))
     assert (refused.reason, "GRANT UPDATE ON radacct" in refused.detail) == ("no-privilege", True)
     assert isinstance(placed().plan(SUSPEND, SERVICE, seen), AccessPlan), "no suspension needs that privilege"
 
 
 def test_a_kick_asks_the_nas_where_accounting_has_no_session() -> None:
-    plan = placed().disconnect(SERVICE, seen_of())
-    assert isinstance(plan, AccessPlan)
+    plan = expect(AccessPlan, placed().disconnect(SERVICE, seen_of()))
     (step,) = plan.steps
     assert isinstance(step.do, Effect)
     assert step.do.args == {"by-user-name": "bng-1,bng-2", "each-answers": "yes"}, "nothing is judged afterwards"
-    alone = recipe().disconnect(SERVICE, seen_of())
-    assert isinstance(alone, AccessPlan)
+    alone = expect(AccessPlan, recipe().disconnect(SERVICE, seen_of()))
     assert alone.steps == (), "there is nobody to ask"
-    nobody = recipe().disconnect(SERVICE, seen_of(ABSENT))
-    assert isinstance(nobody, CannotEnforce)
+    nobody = expect(CannotEnforce, recipe().disconnect(SERVICE, seen_of(ABSENT)))
     assert nobody.reason == "no-such-login"
 
 
 def test_tariff_that_only_rows_have_is_not_recorded_of_session() -> None:
     moved: Value = {"check:Cleartext-Password": SecretRef("ab" * 32), "group:home50": "1"}
     faster = ServiceState(Access.ACTIVE, "Home 50M")
-    plan = recipe().plan(faster, SERVICE, seen_of(moved, ONLINE))
-    assert isinstance(plan, AccessPlan)
+    plan = expect(AccessPlan, recipe().plan(faster, SERVICE, seen_of(moved, ONLINE)))
     (step,) = plan.steps
     assert isinstance(step.do, Effect), "staff moved the user: its session logged in before or after, nobody can tell"
-    offline = recipe().plan(faster, SERVICE, seen_of(moved))
-    assert isinstance(offline, AccessPlan)
+    offline = expect(AccessPlan, recipe().plan(faster, SERVICE, seen_of(moved)))
     assert offline.steps == ()
-    asked = placed().plan(faster, SERVICE, seen_of(moved))
-    assert isinstance(asked, AccessPlan)
+    asked = expect(AccessPlan, placed().plan(faster, SERVICE, seen_of(moved)))
     assert len(asked.steps) == 1
 
 
@@ -1139,9 +1092,7 @@ WITH_MARKER: Value = {**fields(IN_DISABLED), "group:suspended": "-1"}
 
 
 def rejected_plan(wanted: ServiceState = SUSPEND, user: Value = IN_DISABLED, sessions: Value = ABSENT) -> AccessPlan:
-    found = planned(wanted, user, sessions, REJECTING)
-    assert isinstance(found, AccessPlan), found
-    return found
+    return expect(AccessPlan, planned(wanted, user, sessions, REJECTING))
 
 
 def test_a_suspension_never_lets_a_rejected_login_in() -> None:
@@ -1264,18 +1215,15 @@ def test_a_tariff_is_changed_of_a_login_that_stays_rejected() -> None:
 def test_a_comparison_that_nobody_can_decide_rejects_nobody() -> None:
     """It leaves a tariff's group out at most: such a subscriber can be suspended."""
     groups = {**GROUPS, "home20": {"check:NAS-Port-Type": ("== Virtual",), "reply:Framed-Pool": (":= cgnat",)}}
-    found = planned(groups=groups)
-    assert isinstance(found, AccessPlan), found
+    found = expect(AccessPlan, planned(groups=groups))
     assert fields(after_of(found))["group:suspended"] == "-1"
 
 
 def test_a_suspension_rests_on_the_groups_that_were_read() -> None:
     """Whoever changes what a group does between preview and apply is not surprised by it."""
-    found = planned()
-    assert isinstance(found, AccessPlan)
+    found = expect(AccessPlan, planned())
     assert found.rests_on == (at("group", "home20"), at("group", "suspended"))
-    restored = planned(RESTORE, {**fields(USER), "group:suspended": "-1"})  # type: ignore[dict-item]  # as above
-    assert isinstance(restored, AccessPlan)
+    restored = expect(AccessPlan, planned(RESTORE, {**fields(USER), "group:suspended": "-1"}))  # type: ignore[dict-item]  # as above
     assert restored.rests_on == (), "a restore is held up by no group"
 
 

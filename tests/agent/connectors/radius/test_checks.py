@@ -19,6 +19,7 @@ from agent.runtime.clock import SystemClock
 from tests.agent.connectors.radius.fakes import SECRET, UdpNas, error_cause, reply
 from tests.agent.connectors.radius.own_user import DOCUMENT, Server, as_superuser, marker_group_sql, own_user
 from tests.agent.connectors.radius.users import amina
+from tests.builders.expect import expect
 from tests.servers import RadiusDatabase
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
@@ -130,8 +131,7 @@ async def test_every_missing_privilege_is_named_with_its_grant(server: Server) -
         seen = await opened.read([Address("radius/main/privileges/write")])
         assert seen[Address("radius/main/privileges/write")].value is not ABSENT
         as_superuser(server, full, *(c.mend for c in found if "radgroupreply" in c.mend))
-        refused = await plan(opened, made)
-        assert isinstance(refused, CannotEnforce)
+        refused = expect(CannotEnforce, await plan(opened, made))
         assert refused.reason == "no-privilege"
         assert "GRANT INSERT ON" in refused.detail
         as_superuser(server, full, *(c.mend for c in found))

@@ -23,6 +23,7 @@ from agent.connectors.radius.dynauth import (
 )
 from agent.connectors.radius.errors import NoIdentifierError, UnencodableRequestError
 from tests.agent.connectors.radius.fakes import SECRET, attributes_of, error_cause, reply
+from tests.builders.expect import expect
 
 ALICE = {"User-Name": "alice", "Acct-Session-Id": "81c0004f", "Framed-IP-Address": "100.64.12.9"}
 PROFILE = replace(profile("mikrotik"), timeout_s=1.0, retries=3)
@@ -49,8 +50,9 @@ def test_ack() -> None:
     got = c.receive_untrusted(sent.socket, reply(sent.data, ack=True), 0.02)  # >> ACK << Answer
     assert only(got) == DynAuthAnswer(key, True, None, 1, 0.02)
     assert c.get_timer() is None
-    late = only(c.receive_untrusted(sent.socket, reply(sent.data, ack=True), 0.03))  # >> the same ACK again << nothing
-    assert isinstance(late, Ignored)
+    expect(
+        Ignored, only(c.receive_untrusted(sent.socket, reply(sent.data, ack=True), 0.03))
+    )  # >> the same ACK again << nothing
 
 
 def test_retransmissions_are_the_same_bytes_then_silence() -> None:
@@ -93,10 +95,8 @@ def test_nothing_is_sent_at_or_after_the_deadline() -> None:
 def test_forged_reply_leaves_request_waiting_and_is_told_at_end() -> None:
     c = client(retries=0)
     key, sent = ask(c)
-    forged = only(c.receive_untrusted(0, reply(sent.data, ack=True, secret=b"other"), 0.1))
-    assert isinstance(forged, Ignored)
-    silence = only(c.handle_timer(1.0))
-    assert isinstance(silence, Silence)
+    expect(Ignored, only(c.receive_untrusted(0, reply(sent.data, ack=True, secret=b"other"), 0.1)))
+    silence = expect(Silence, only(c.handle_timer(1.0)))
     assert "our secret" in silence.refused
     assert silence.key == key
 

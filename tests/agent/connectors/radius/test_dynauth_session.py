@@ -25,6 +25,7 @@ from tests.agent.connectors.radius.fakes import (
     error_cause,
     reply,
 )
+from tests.builders.expect import expect
 from tests.servers import FreeRadius, RadiusDatabase, free_port
 
 ALICE = {"User-Name": "alice", "Acct-Session-Id": "81c0004f", "Framed-IP-Address": "100.64.12.9"}
@@ -122,8 +123,7 @@ async def test_a_stranger_with_the_secret_on_another_port_is_dropped() -> None:
 
 
 async def test_a_closed_port_is_no_answer_and_is_waited_for() -> None:
-    got = await exchange(free_port(socket.SOCK_DGRAM), p=FAST)
-    assert isinstance(got, Silence)
+    got = expect(Silence, await exchange(free_port(socket.SOCK_DGRAM), p=FAST))
     assert got.attempts == 3
 
 
@@ -208,17 +208,15 @@ async def test_freeradius_listener(
     sqlite_radius: RadiusDatabase, freeradius: Callable[..., FreeRadius], demands_ma: bool
 ) -> None:
     server = freeradius(sqlite_radius, coa=True, require_message_authenticator=demands_ma, secret=SECRET.decode())
-    ack = await exchange(server.coa_port)
-    assert isinstance(ack, DynAuthAnswer)
+    ack = expect(DynAuthAnswer, await exchange(server.coa_port))
     assert ack.ack
-    coa = await exchange(server.coa_port, {**ALICE, "Mikrotik-Rate-Limit": "5M/5M"}, PacketKind.COA)
-    assert isinstance(coa, DynAuthAnswer)
+    coa = expect(
+        DynAuthAnswer, await exchange(server.coa_port, {**ALICE, "Mikrotik-Rate-Limit": "5M/5M"}, PacketKind.COA)
+    )
     assert coa.ack
-    nak = await exchange(server.coa_port, {**ALICE, "User-Name": "nak-503@isp"})
-    assert isinstance(nak, DynAuthAnswer)
+    nak = expect(DynAuthAnswer, await exchange(server.coa_port, {**ALICE, "User-Name": "nak-503@isp"}))
     assert (nak.ack, nak.cause) == (False, 503)
-    drop = await exchange(server.coa_port, {**ALICE, "User-Name": "drop@isp"}, p=FAST)
-    assert isinstance(drop, Silence)
+    expect(Silence, await exchange(server.coa_port, {**ALICE, "User-Name": "drop@isp"}, p=FAST))
     bare = replace(FAST if demands_ma else PATIENT, message_authenticator=False, event_timestamp=False)
     plain = await exchange(server.coa_port, p=bare)
     assert isinstance(plain, Silence if demands_ma else DynAuthAnswer)

@@ -25,6 +25,7 @@ from agent.connectors.radius.evaluator import (
 )
 from agent.connectors.radius.rowset import MalformedRowSetError
 from agent.model import ABSENT, Field, SecretRef, Value
+from tests.builders.expect import expect, present
 
 NOW = datetime(2026, 11, 25, 12, 0, 0, tzinfo=UTC)
 CLEAR: Mapping[str, Field] = {"check:Cleartext-Password": SecretRef("aa" * 32)}
@@ -45,8 +46,7 @@ def ask(user: Mapping[str, Field], groups: Mapping[str, Value] | None = None, **
 
 
 def reply(user: Mapping[str, Field], groups: Mapping[str, Value] | None = None) -> tuple[tuple[str, str], ...]:
-    outcome = ask(user, groups)
-    assert isinstance(outcome, Accepted), outcome
+    outcome = expect(Accepted, ask(user, groups))
     return outcome.reply
 
 
@@ -55,8 +55,7 @@ def reply(user: Mapping[str, Field], groups: Mapping[str, Value] | None = None) 
 
 def test_marker_wins_and_hides_the_tariff() -> None:
     user: Mapping[str, Field] = {"group:home20": "1", "group:suspended": "-1"}
-    outcome = ask(user, {"home20": HOME, "suspended": MARKER})
-    assert isinstance(outcome, Accepted)
+    outcome = expect(Accepted, ask(user, {"home20": HOME, "suspended": MARKER}))
     assert outcome.groups == ("suspended",)
     assert outcome.found_in == ("group suspended", "group suspended")
     assert holds(outcome.reply, SUSPENDED) == ()
@@ -65,8 +64,7 @@ def test_marker_wins_and_hides_the_tariff() -> None:
 
 def test_marker_with_fall_through_keeps_pool_and_loses_rate() -> None:
     user: Mapping[str, Field] = {"group:suspended": "-1", "group:home20": "1"}
-    outcome = ask(user, {"home20": HOME, "suspended": {**MARKER, **FALLS}})
-    assert isinstance(outcome, Accepted)
+    outcome = expect(Accepted, ask(user, {"home20": HOME, "suspended": {**MARKER, **FALLS}}))
     assert outcome.groups == ("suspended", "home20")
     assert outcome.get("Framed-Pool") == ("pool-cgnat",)
     assert holds(outcome.reply, SUSPENDED) == (Unmet("Mikrotik-Rate-Limit", "64k/64k", ("20M/20M",)),)
@@ -83,13 +81,11 @@ def test_a_reply_row_of_the_user_beside_the_marker() -> None:
     groups = {"suspended": MARKER}
     for op, got in (("=", ("64k/64k",)), (":=", ("64k/64k",)), ("+=", ("64k/64k",))):
         user: Mapping[str, Field] = {"reply:Mikrotik-Rate-Limit": (f"{op} 50M/50M",), "group:suspended": "-1"}
-        outcome = ask(user, groups)
-        assert isinstance(outcome, Accepted)
+        outcome = expect(Accepted, ask(user, groups))
         assert outcome.get("Mikrotik-Rate-Limit") == got
     adds: Value = {"reply:Mikrotik-Rate-Limit": ("+= 64k/64k",)}
     user = {"reply:Mikrotik-Rate-Limit": (":= 50M/50M",), "group:suspended": "-1"}
-    outcome = ask(user, {"suspended": adds})
-    assert isinstance(outcome, Accepted)
+    outcome = expect(Accepted, ask(user, {"suspended": adds}))
     assert holds(outcome.reply, {"Mikrotik-Rate-Limit": "64k/64k"})[0].got == ("50M/50M", "64k/64k")
 
 
@@ -158,8 +154,7 @@ def test_comparisons(row: str, matches: bool) -> None:
 def test_a_group_that_does_not_match_is_skipped() -> None:
     night: Value = {"check:NAS-Port-Type": ("== Virtual",), "reply:Framed-Pool": (":= night",)}
     user: Mapping[str, Field] = {"group:night": "1", "group:home20": "2"}
-    outcome = ask(user, {"night": night, "home20": HOME})
-    assert isinstance(outcome, Accepted)
+    outcome = expect(Accepted, ask(user, {"night": night, "home20": HOME}))
     assert outcome.groups == ("home20",)
 
 
@@ -252,8 +247,7 @@ def test_what_is_never_sent(name: str) -> None:
 def test_a_secret_in_a_reply_is_named_only() -> None:
     user: Mapping[str, Field] = {"reply:Mikrotik-Wireless-PSK": SecretRef("bb" * 32)}
     assert reply(user) == (("Mikrotik-Wireless-PSK", SECRET),)
-    twice = ask({**user, "group:g": "1"}, {"g": user})
-    assert isinstance(twice, CannotTell)
+    expect(CannotTell, ask({**user, "group:g": "1"}, {"g": user}))
 
 
 def test_a_secret_inside_of_a_value_is_named_only() -> None:
@@ -264,8 +258,7 @@ def test_a_secret_inside_of_a_value_is_named_only() -> None:
 @pytest.mark.parametrize("where", ["user", "group"])
 def test_a_compared_secret_but_a_password_is_undecided(where: str) -> None:
     rows: Mapping[str, Field] = {"check:Cisco-AVPair": SecretRef("bb" * 32)}
-    outcome = ask(rows) if where == "user" else ask({"group:g": "1"}, {"g": rows})
-    assert isinstance(outcome, CannotTell)
+    outcome = expect(CannotTell, ask(rows) if where == "user" else ask({"group:g": "1"}, {"g": rows}))
     assert "Cisco-AVPair has a secret" in outcome.reason
 
 
@@ -275,8 +268,7 @@ def test_a_compared_secret_but_a_password_is_undecided(where: str) -> None:
 def test_priorities_are_numbers() -> None:
     user: Mapping[str, Field] = {"group:ten": "10", "group:nine": "9", "group:minus": ("-2", "3")}
     named: dict[str, Value] = {name: {"reply:Class": (f"+= {name}",), **FALLS} for name in ("ten", "nine", "minus")}
-    outcome = ask(user, named)
-    assert isinstance(outcome, Accepted)
+    outcome = expect(Accepted, ask(user, named))
     assert outcome.groups == ("minus", "minus", "nine", "ten")
 
 
@@ -289,8 +281,7 @@ def test_equal_priorities_matter_only_where_they_matter() -> None:
     user: Mapping[str, Field] = {"group:a": "1", "group:b": "1"}
     one: Mapping[str, Field] = {"reply:Framed-Pool": (":= x",)}
     assert isinstance(ask(user, {"a": one, "b": {"reply:Framed-Pool": (":= y",)}}), CannotTell)
-    outcome = ask(user, {"a": {**one, **FALLS}, "b": {"reply:Class": ("= c",), **FALLS}})
-    assert isinstance(outcome, Accepted)
+    outcome = expect(Accepted, ask(user, {"a": {**one, **FALLS}, "b": {"reply:Class": ("= c",), **FALLS}}))
     assert sorted(outcome.reply) == [("Class", "0x63"), ("Framed-Pool", "x")]
     many: Mapping[str, Field] = {f"group:g{n}": "1" for n in range(5)}
     assert isinstance(ask(many, {f"g{n}": one for n in range(5)}), CannotTell)
@@ -322,8 +313,7 @@ def test_expiry_bounds_the_session() -> None:
 def test_dates_are_in_the_servers_zone() -> None:
     user: Value = {**CLEAR, "check:Expiration": (":= 25 Nov 2026 16:00:00",)}
     nairobi = NOW.astimezone(timezone(timedelta(hours=3)))
-    outcome = effective_reply(user, {}, REQUEST, now=nairobi)
-    assert isinstance(outcome, Accepted)
+    outcome = expect(Accepted, effective_reply(user, {}, REQUEST, now=nairobi))
     assert outcome.get("Session-Timeout") == ("3600",)
 
 
@@ -413,8 +403,7 @@ def test_cannot_tell(user: Mapping[str, Field]) -> None:
         "notequal": {"reply:Filter-Id": ("!= b",)},
         "subtract": {"reply:Cisco-AVPair": ("-= a",)},
     }
-    outcome = ask(user, groups, **{"Framed-IPv6-Prefix": "2001:db8::/64"})
-    assert isinstance(outcome, CannotTell), outcome
+    outcome = expect(CannotTell, ask(user, groups, **{"Framed-IPv6-Prefix": "2001:db8::/64"}))
     assert outcome.reason
 
 
@@ -448,8 +437,7 @@ def test_total_on_any_rows(user: dict[str, Field], group: dict[str, Field], prio
 
 @given(st.sampled_from(["Session-Timeout", "Service-Type", "Class", "Framed-IPv6-Prefix", "Framed-Pool"]), _TEXTS)
 def test_canonical_is_idempotent(name: str, text: str) -> None:
-    attribute = attributes.find(name)
-    assert attribute is not None
+    attribute = present(attributes.find(name))
     read = attributes.canonical(attribute, text)
     assert read is None or attributes.canonical(attribute, read) == read
 

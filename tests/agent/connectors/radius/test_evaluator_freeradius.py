@@ -20,6 +20,7 @@ from agent.connectors.radius.dictionary import load
 from agent.connectors.radius.evaluator import Accepted, CannotTell, Outcome, Rejected, effective_reply
 from agent.connectors.radius.rowset import Table, UserRow, to_value
 from agent.model import Value
+from tests.builders.expect import present
 from tests.servers import Cluster, FreeRadius, RadiusDatabase, ServerMissingError, missing
 
 pytestmark = pytest.mark.servers
@@ -413,8 +414,7 @@ def _radclient(server: FreeRadius, cases: Sequence[Case]) -> list[tuple[Case, Re
     for case in cases:
         password = ("CHAP-Password" if case.chap else "User-Password", PASSWORD)
         # Patient: the database may stand still for seconds on a machine that is busy with its disk
-        reply = server.radclient("auth", *case.request.items(), password, timeout_s=20.0)
-        assert reply is not None
+        reply = present(server.radclient("auth", *case.request.items(), password, timeout_s=20.0))
         assert reply.code == "Access-Accept"
         opinions.append((case, reply.attributes))
     assert len(opinions) == 8

@@ -61,6 +61,7 @@ from tests.agent.connectors.radius.fakes import (
     reply,
 )
 from tests.builders.connector import commit, context
+from tests.builders.expect import expect
 from tests.servers import Cluster, FreeRadius, MariaDB, RadiusDatabase
 
 pytestmark = pytest.mark.servers
@@ -270,11 +271,9 @@ async def test_one_spelling_in_another_case_is_the_same_person(mariadb: MariaDB)
     add_session(database, "s1", login="ALICE")
     made = connector(database)
     async with dialed(made) as session:
-        plan = await planned(made, session, "alice")
-        assert isinstance(plan, AccessPlan), plan
+        plan = expect(AccessPlan, await planned(made, session, "alice"))
         await session.send(ticket(plan.steps[0].do))
-        drop = plan.steps[1].do
-        assert isinstance(drop, Effect)
+        drop = expect(Effect, plan.steps[1].do)
         assert (await session.bind(drop)).keys() == {Address("radius/main/session/s1")}
     assert database.run("SELECT BINARY username FROM radusergroup WHERE groupname = 'suspended'") == [(b"Alice",)]
 
@@ -899,8 +898,7 @@ async def test_suspension_planned_written_dropped_and_judged(
             seen: dict[Address, Seen] = {}
             while missing := recipe.reads(SERVICE, seen):
                 seen |= await session.read(missing)
-            plan = recipe.plan(ServiceState(Access.SUSPENDED, "Home 20M"), SERVICE, seen)
-            assert isinstance(plan, AccessPlan)
+            plan = expect(AccessPlan, recipe.plan(ServiceState(Access.SUSPENDED, "Home 20M"), SERVICE, seen))
             assert plan.enforce is not None
             await session.send(ticket(plan.steps[0].do))
             bound = await session.bind(DISCONNECT)

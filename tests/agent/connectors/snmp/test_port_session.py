@@ -36,6 +36,7 @@ from lab.snmp.messages import Status
 from lab.snmp.server import Layout, open_snmp_lab
 from lab.snmp.usm import USERS
 from lab.tests.snmp.devices import IF, IFX, POE, switch
+from tests.builders.expect import present
 from tests.builders.web import QuickClock
 
 DOWN, UP = PortWish(PortChange.ADMIN, "down"), PortWish(PortChange.ADMIN, "up")
@@ -83,8 +84,7 @@ class Ground:
     session: PortSession
 
     def number(self, column: str, row: int | str) -> int:
-        value = self.switch.get(f"{column}.{row}")
-        assert value is not None
+        value = present(self.switch.get(f"{column}.{row}"))
         return value.number()
 
     async def planned(self, port: str, wish: PortWish) -> tuple[PortPlan | CannotEnforce, Mapping[Address, Seen]]:
@@ -246,8 +246,7 @@ async def test_description_that_is_no_text_is_put_back_octet_by_octet() -> None:
         assert now.value == {"alias": "Café 7"}
         back = Transition(write.address, now, write.before.value)
         assert (await net.sent(replace(step, do=(back,)))).accepted
-        value = net.switch.get(f"{IF_ALIAS}.2")
-        assert value is not None
+        value = present(net.switch.get(f"{IF_ALIAS}.2"))
         assert value.content == latin
 
 

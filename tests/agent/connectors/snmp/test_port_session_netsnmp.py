@@ -18,6 +18,7 @@ from agent.connectors.snmp.port_session import PortSession
 from agent.model import Address, Direction, Effect, Seen, Ticket
 from agent.runtime.clock import SystemClock
 from tests.agent.connectors.snmp.net_snmp import Snmpd, snmpd, tool
+from tests.builders.expect import expect
 from tests.servers import ServerMissingError, missing
 
 SECRETS = {"read": b"public", "write": b"private", "view": b"narrow", "auth": b"writerauth1", "priv": b"writerpriv1"}
@@ -128,8 +129,7 @@ async def sent(connector: SnmpConnector, session: PortSession, port: str, wish: 
     seen: dict[Address, Seen] = {}
     while missing_ := connector.port_reads("snmp/sw-1", port, wish, seen):
         seen |= await session.read(missing_)
-    found = connector.port_plan("snmp/sw-1", port, wish, seen)
-    assert isinstance(found, PortPlan), found
+    found = expect(PortPlan, connector.port_plan("snmp/sw-1", port, wish, seen))
     (step,) = found.steps
     bound = await session.bind(step.do) if isinstance(step.do, Effect) else {}
     reply = await session.send(Ticket("0" * 32, 1, 1, Direction.FORWARD, 1, step.target, step.do, bound, float("inf")))

@@ -6,6 +6,7 @@ import pytest
 
 from agent.connectors.snmp import profile_files, values
 from agent.connectors.snmp.profile import SnmpProfile
+from tests.builders.expect import present
 
 
 def loaded(**own: str) -> dict[str, SnmpProfile]:
@@ -172,8 +173,7 @@ def test_what_may_be_written_is_added_replaced_and_taken_away() -> None:
     assert ports.write.keys() == {"admin"}
     assert ports.write["admin"].of.column == values.oid("1.3.6.1.4.1.1.1")
     assert (ports.write["admin"].number("down"), power.number("off")) == (8, 2)
-    told = ports.write["admin"].told
-    assert told is not None
+    told = present(ports.write["admin"].told)
     assert told.words == {1: "up"}
 
 

@@ -18,6 +18,7 @@ from agent.connectors.snmp.pdu import NO_SUCH_NAME, TOO_BIG, Pdu, PduKind
 from agent.connectors.snmp.questions import GetQuestion
 from agent.connectors.snmp.values import END_OF_MIB_VIEW, INTEGER, NO_SUCH_OBJECT, Oid, Value, oid, order, suffix
 from agent.connectors.snmp.walk import Sizes, TableWalk
+from tests.builders.expect import expect
 
 ROOT = "1.3.6.1.4.1.41112.9"
 COLUMNS = tuple(oid(f"{ROOT}.{n}") for n in range(1, 6))
@@ -47,8 +48,7 @@ class Agent:
         return (name, (END_OF_MIB_VIEW, b"")) if found is None else (found, self.values[found])
 
     def answer(self, body: bytes) -> Pdu:
-        asked = pdu.pdu_untrusted(body, 0, len(body))
-        assert isinstance(asked, Pdu)
+        asked = expect(Pdu, pdu.pdu_untrusted(body, 0, len(body)))
         self.requests.append(asked)
         names = [name for name, _ in asked.varbinds]
         if asked.kind is PduKind.GET:
@@ -167,8 +167,7 @@ def test_a_loop_is_named() -> None:
 
 def test_a_device_that_always_answers_the_name_it_was_asked() -> None:
     def echo(body: bytes) -> Pdu:
-        asked = pdu.pdu_untrusted(body, 0, len(body))
-        assert isinstance(asked, Pdu)
+        asked = expect(Pdu, pdu.pdu_untrusted(body, 0, len(body)))
         return Pdu(PduKind.RESPONSE, 1, 0, 0, [(name, (INTEGER, 1)) for name, _ in asked.varbinds])
 
     with pytest.raises(AgentFaultError, match="loops below"):
@@ -182,8 +181,7 @@ def test_unsorted_rows_are_taken() -> None:
     following = dict(zip([COLUMNS[0], *names], [*names, BEHIND], strict=True))
 
     def answer(body: bytes) -> Pdu:
-        asked = pdu.pdu_untrusted(body, 0, len(body))
-        assert isinstance(asked, Pdu)
+        asked = expect(Pdu, pdu.pdu_untrusted(body, 0, len(body)))
         return Pdu(PduKind.RESPONSE, 1, 0, 0, [(following[asked.varbinds[0][0]], (INTEGER, 1))])
 
     assert set(walked(answer, COLUMNS[:1])[COLUMNS[0]]) == {suffix((n,)) for n in shuffled}

@@ -22,6 +22,7 @@ from agent.connectors.stripe_payments.charges import charge_untrusted
 from agent.connectors.stripe_payments.connector import StripeConnector
 from tests.agent.connectors.pay_server import Answer, Asked, Naps, PayServer, outcome, pay_server, told
 from tests.builders.connector import context
+from tests.builders.expect import present
 from tests.shared_data import shared_json
 
 NOW = 1_795_000_000
@@ -188,8 +189,7 @@ async def test_what_a_payment_may_be_matched_by() -> None:
 def test_stripes_own_fixture_is_understood() -> None:
     """The documentation's charge is authorized and not captured."""
     thing = shared_json("billing/stripe-fixtures3.json")["resources"]["charge"]
-    found = charge_untrusted(Record("charge", thing), UTC, "", ())
-    assert found is not None
+    found = present(charge_untrusted(Record("charge", thing), UTC, "", ()))
     assert (found.id, found.amount, found.currency) == (thing["id"], Decimal("1.00"), "USD")
     assert found.state is PaymentState.PENDING
     assert found.references == ("My First Test Charge (created for API docs)",)
@@ -245,8 +245,7 @@ async def test_another_answer_is_unreachable(value: object) -> None:
 async def test_rights_and_calls() -> None:
     async with stripe(Books(), hook=True, hook_secret="stripe/hook") as (made, _):
         assert await made.rights("stripe/main") == []
-        scheme = made.hook("stripe/main")
-        assert scheme is not None
+        scheme = present(made.hook("stripe/main"))
         assert scheme.body_most > 100_000
     async with stripe(Books()) as (made, _):
         assert made.hook("stripe/main") is None
