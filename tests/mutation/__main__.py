@@ -3,7 +3,7 @@
     python -m tests.mutation --seed 1 --lines 200
 
 draws lines of `trust/` and `agent/changes/`, makes one mistake in each, and runs the quick tests of these two folders
-that run the line, the cheapest first, until one fails. No file is changed: the tests are collected once, and each
+that run the line, those of the file first, until one fails. No file is changed: the tests are collected once, and each
 mistake is tried in a fork, where the function gets other code. So a program that a test starts is without the mistake,
 and so are values that were computed when modules were imported. Which tests run which line is measured first;
 `--measured FILE` keeps that for other runs of the same tree.
@@ -39,7 +39,7 @@ from tests.mutation.sites import Site, mutated, sites
 ROOT: Final = Path(__file__).parents[2]
 CODE: Final = ("trust", "agent/changes")
 TESTS: Final = ("tests/trust", "tests/agent/changes")
-TESTS_MAX: Final = 60
+TESTS_MAX: Final = 200
 """Tests that one mistake is tried on; chosen arbitrarily."""
 PATIENCE_S: Final = 600.0
 """A mistake that keeps the tests waiting for longer is caught; one that makes an endless loop, by its CPU time."""
@@ -75,11 +75,16 @@ class Measured:
     cost_s: dict[str, float]
 
     def of(self, file: str, site: Site, cpu_s: float) -> list[str]:
-        """Return the tests to try a mistake on, the cheapest first; together they take no more than so many seconds."""
+        """Return the tests to try a mistake on: first those of the file, then the cheapest; `cpu_s` long at most."""
         lines = self.tests.get(file, {})
         found = {test for line in range(site.line, site.last_line + 1) for test in lines.get(line, [])}
         chosen, left_s = list[str](), cpu_s
-        for test in sorted(found, key=lambda test: (self.cost_s.get(test, 0.0), test))[:TESTS_MAX]:
+        own = Path("tests", file).with_name(f"test_{Path(file).name}").as_posix()
+
+        def order(test: str) -> tuple[bool, float, str]:
+            return not test.startswith(f"{own}::"), self.cost_s.get(test, 0.0), test
+
+        for test in sorted(found, key=order)[:TESTS_MAX]:
             left_s -= self.cost_s.get(test, 0.0)
             if left_s > 0 or not chosen:
                 chosen.append(test)

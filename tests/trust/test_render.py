@@ -11,6 +11,7 @@ from trust.document import UNKNOWN
 from trust.items import (
     ABSENT,
     Address,
+    CpeChange,
     EffectKind,
     Enforcement,
     EntryChange,
@@ -92,6 +93,16 @@ def test_changes_of_inventory_are_shown_from_signed_items():
     many = preview(*(dataclasses.replace(gone, n=n, subject=f"C-{n}/home") for n in range(1, 15)))
     assert "RECORD - inventory C-1/home as a whole\n" in many
     assert "\n       and 2 more\n" in many
+
+
+def test_a_cpe_that_gets_or_loses_its_service_is_shown():
+    bare = {"display": {}, "requires": (), "steps": (), "enforce": None}
+    given = item(**bare, subject="C-1/home", desired=(CpeChange("02AC5F-X-1", added=True),))
+    assert "RECORD + 02AC5F-X-1 serves C-1/home: secrets may go into it\n" in preview(given)
+    taken = dataclasses.replace(given, desired=(CpeChange("02AC5F-X-1\x1b[2J", added=False),))
+    assert "RECORD - 02AC5F-X-1\\u001b[2J serves C-1/home: no more secrets go into it\n" in preview(taken)
+    nobodys = dataclasses.replace(given, subject=None)
+    assert "RECORD + 02AC5F-X-1 serves nobody yet: secrets may go into it\n" in preview(nobodys)
 
 
 def test_class_alone_guard_and_what_cannot_be_enforced():
