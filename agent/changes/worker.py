@@ -1,6 +1,7 @@
 """The worker: starts approved plans when their window is open, and goes on with those that a restart interrupted.
 
-One task a run; runs of different changes go side by side, kept apart by the address locks.
+* One task a run; runs of different changes go side by side, kept apart by the address locks.
+* It decides nothing: whether a plan may start is judged in the transaction that consumes it (`commands.Consume`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Approval: has policy been met, by people and keys that this agent's trust document knows? And the stops of a change.
 
-Whatever arrives is an envelope, by file or by the cloud; this file never holds a person's key. Each approval is judged
-under today's trust (which the links that it carries may bring up to date), kept, judged again when a new trust version
-is pinned, and again when the plan is consumed.
+* Whatever arrives is an envelope, by file or by the cloud; this file never holds a person's key.
+* Each approval is judged three times: as it comes, under today's trust (which the links that it carries may bring up to
+  date); when a new trust version is pinned; and when the plan is consumed.
+* A cancel or a freeze may come before its plan: the plan is void, or waits, when it arrives.
 """
 
 from __future__ import annotations

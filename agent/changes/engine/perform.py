@@ -1,8 +1,10 @@
 """One step: send it, read it back, record the verdict. The second half alone is the recovery after a crash.
 
-The verdict comes from the device's state, never from its reply: *applied* is "read back, equal"; *not applied* is "the
-carrier is closed, it settled, and it reads as before"; a third value is *diverged*; a resource that is not re-read in
-time stays *unknown*. From the first byte to the recorded outcome nothing here can be cancelled.
+* The verdict comes from the device's state, never from its reply: *applied* is "read back, equal"; *not applied* is
+  "the carrier is closed, it settled, and it reads as before"; a third value is *diverged*; a resource that is not
+  re-read in time stays *unknown*.
+* From the first byte to the recorded outcome nothing here can be cancelled, but a read-back of a device that calls in.
+* A step is sent once. Whether it may be sent again is for `Steps.try_again` to say, after the verdict.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """The commands of plans, each one transaction with its leaf: saved, approved, used once, finished.
 
-`Consume` is durable before anything else of the plan: it checks everything that may have changed since the approval.
+* `Consume` is durable before anything else of the plan: it checks everything that may have changed since the approval.
+* A plan is consumed once, and one that was consumed is never rejected, cancelled or void: its items are.
+* A deadline holds by the wall clock and by the boot-time clock: setting the one back prolongs nothing.
 """
 
 from __future__ import annotations

@@ -286,6 +286,7 @@ BEGIN_READING: Final = {
 }
 """Starts a transaction that reads one state of the database."""
 BEGIN_WRITING: Final = {
+    # The rows that were compared and those that are written are one state; a hot standby refuses it here, with 0A000
     Database.POSTGRESQL: "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE",
     Database.MARIADB: "START TRANSACTION READ WRITE",
     Database.SQLITE: "BEGIN IMMEDIATE",

@@ -314,6 +314,7 @@ class DhcpAccess:
 
     def _judge_unbound(self, mac: str, seen: SeenAll) -> Judgment:
         """Judge a lease that the router says nobody has now."""
+        # A lease that staff made anew reads "waiting", while its client goes on with its address until it renews
         last = self._left(mac, seen)
         if not last:
             return Judgment(Enforced.UNPROVEN, ProofReason.NOT_PROVEN, dhcp_text.unseen_text(self._router))

@@ -292,6 +292,7 @@ class RouterSession:
         if not wanted:
             return Reply(True, TargetReason.NO_SESSION, "nothing is open")
         try:
+            # Asked now, by natural key: a remembered .id may be the row of another session by then
             rows = await self._readers.running(api, running.one, wanted)
         except RouterError as err:
             raise NotSentError(str(self._line.unreadable(err)), reason=TargetReason.UNREADABLE) from err
@@ -340,6 +341,7 @@ class RouterSession:
                 raise LostError(f"{self.target.id}: {err}", reason=reason) from err
             raise NotSentError(f"{self.target.id}: {err}", reason=TargetReason.UNREACHABLE) from err
         except RouterError as err:
+            # The command was sent, and an answer that makes no sense does not say what became of it
             raise LostError(f"{self.target.id}: {err}", reason=TargetReason.MALFORMED) from err
         return Reply(True, TargetReason.DONE)
 

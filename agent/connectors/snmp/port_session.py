@@ -262,6 +262,7 @@ class PortSession:
         todo: dict[Oid, Value] = {}
         observed = {one.address: Seen(self._value_of(one.address, ports), ports.read_s) for one in writes}
         for write in writes:
+            # SNMP has no conditional SET: this look, right before it, is all the condition that there is
             if observed[write.address].value != write.before.value:
                 raise DriftedError(f"{write.address} no longer reads as in the preview", observed=observed)
             oid, value = self._wire(write, ports)
