@@ -144,6 +144,9 @@ STATEMENT_KINDS: Final = frozenset(
 them.
 """
 
+SIGNED_OR_NOT: Final = frozenset({LeafKind.PAUSED, LeafKind.RESUMED})
+"""Kinds of leaves with a record that names a statement, or none: requests at the agent's socket are not signed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Leaf:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,7 +39,7 @@ from trust.errors import (
     TrustError,
 )
 from trust.items import Items, open_items_untrusted
-from trust.leaf import Leaf
+from trust.leaf import Leaf, LeafKind
 from trust.leaf_text import minute_text
 from trust.life import StoryFault
 from trust.statements import Approval, Freeze, Outcome, Pause, Plan, Resume, Standing, Unfreeze
@@ -315,7 +316,7 @@ def verify_export(export: Export, vkey: str | None = None, head: str | None = No
         items = _check_items(check, export, plan, digest)
         mine = outcomes.get(digest, [])
         check.take(get_plan_findings(Case(plan, digest, log, trusts, behind, mine, items)))
-    pauses = sum(1 for _ in _check_pauses(check, export, trusts, plans))
+    pauses = sum(1 for _ in _check_pauses(check, export, trusts, plans, log))
     _check_rest(check, export, {digest.hex() for digest in plans}, pauses)
     return Report(tuple(check.lines), pinned)
 
@@ -475,13 +476,14 @@ def _check_outcomes(
 
 
 def _check_pauses(
-    check: _Check, export: Export, trusts: Mapping[int, Trust], plans: Mapping[bytes, Plan]
+    check: _Check, export: Export, trusts: Mapping[int, Trust], plans: Mapping[bytes, Plan], log: Log
 ) -> Iterator[Envelope]:
     """Yield the signed pauses and resumes of plans of the file, each once it was judged.
 
-    Whether the person that paused also resumed is not judged: a pause by the agent's socket has no statement.
+    A resume is judged by the signer of the pause before it, if that pause was signed and both records are open.
     """
     kinds: tuple[tuple[type[Pause | Resume], str], ...] = ((Pause, "pause"), (Resume, "resume"))
+    paused_by = _paused_by(export, log)
     for kind, word in kinds:
         for envelope in _of_type(export, kind):
             try:
@@ -493,8 +495,9 @@ def _check_pauses(
             plan = plans.get(bytes.fromhex(told.plan_sha256))
             if plan is None:
                 continue
+            by = paused_by.get(_envelope.digest(envelope).hex(), told.person)
             try:
-                _verified(envelope, trusts, partial(_judge_pause, told=told, agent=plan.agent))
+                _verified(envelope, trusts, partial(_judge_pause, told=told, agent=plan.agent, paused_by=by))
             except RefusedError as err:
                 check.bad(StoryFault.BAD_STATEMENT, f"{word}: {err}")
             else:
@@ -502,10 +505,30 @@ def _check_pauses(
             yield envelope
 
 
-def _judge_pause(envelope: Envelope, trust: Trust, *, told: Pause | Resume, agent: str) -> Pause | Resume:
+def _paused_by(export: Export, log: Log) -> dict[str, str]:
+    """Return the signers of pauses, handles by the digests of the resumes after them, as far as records are open."""
+    people: dict[str, str] = {}
+    for envelope in _of_type(export, Pause):
+        with contextlib.suppress(MalformedStatementError):
+            people[_envelope.digest(envelope).hex()] = statements.decode_as_untrusted(Pause, envelope).person
+    found = {}
+    for leaves in log.of_plan.values():
+        by = None
+        for entry in leaves:
+            statement = "" if entry.named is None else entry.named.statement
+            if entry.leaf.kind is LeafKind.PAUSED:
+                by = people.get(statement)
+            elif entry.leaf.kind is LeafKind.RESUMED and by is not None and statement:
+                found[statement] = by
+    return found
+
+
+def _judge_pause(
+    envelope: Envelope, trust: Trust, *, told: Pause | Resume, agent: str, paused_by: str
+) -> Pause | Resume:
     if isinstance(told, Pause):
         return verify.verify_pause(envelope, trust, told.at * 60, agent)
-    return verify.verify_resume(envelope, trust, told.at * 60, agent, told.person)
+    return verify.verify_resume(envelope, trust, told.at * 60, agent, paused_by)
 
 
 def _check_items(check: _Check, export: Export, plan: Plan, digest: bytes) -> Items | None:

@@ -20,7 +20,7 @@ from trust.document import ED25519, Trust
 from trust.envelope import Envelope
 from trust.errors import MalformedStatementError, RefusedError
 from trust.items import Items, Listed
-from trust.leaf import NO_PLAN, PLAN_LEAVES, STATEMENT, STATEMENT_KINDS, Leaf, LeafKind
+from trust.leaf import NO_PLAN, PLAN_LEAVES, SIGNED_OR_NOT, STATEMENT, STATEMENT_KINDS, Leaf, LeafKind
 from trust.life import LifeOfPlan, PlanEnding, Stage, StoryFault, buckets_of, outcome_of, replay
 from trust.limits import RECORD_BYTES, TREE_SIZE_MAX
 from trust.statements import (
@@ -159,7 +159,7 @@ class Case:
 
 def read_record_untrusted(kind: LeafKind, record: bytes) -> Named:
     """Return the fields of a leaf's record that judge; a record of another form names nothing."""
-    if kind not in STATEMENT_KINDS:
+    if kind not in STATEMENT_KINDS | SIGNED_OR_NOT:
         return Named("", None)
     try:
         r = read_object_untrusted(record, RECORD_BYTES, "record")

@@ -550,7 +550,7 @@ def get_approval_result(
         trust: the document in force.
         now_s: unix seconds.
         requester: who asked, as the agent knows it; never counts, and neither does the one whom the plan names.
-        circumstances: what else bears on it.
+        circumstances: further facts that bear on it.
     """
     policy = policy_for(plan, trust, circumstances.then)
     blocked = _plan_blocked(plan, policy, trust, now_s, requester, circumstances)

@@ -32,7 +32,8 @@ Further:
 - From a `paused` to the next `resumed` nothing begins: `consumed` has no way (`consumed-while-paused`), nor has an
   `about-to` that begins its item, or the first one of an item that an `item-state` leaf moved to running meanwhile
   (`begun-while-paused`). What was begun before goes on. A signed pause or resume of a plan of the file is by a person
-  who may do either by one of its trust documents (`bad-statement`).
+  who may do either by one of its trust documents (`bad-statement`). Where the records of both leaves are open and name
+  statements, a person who is no approver and no owner resumes only the pause that the same person signed.
 - While the plan is `open`, an item only goes to `superseded`, else `out-of-order`.
 - `about-to` with the code of *running* begins its item, which is planned or waiting until then (`no-such-move`). Logs
   of agents from before have an `item-state` leaf for it instead. Any other code but 0 is `no-such-code`.

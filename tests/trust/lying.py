@@ -295,6 +295,12 @@ def a_pause_that_is_no_pause() -> Tale:
     return tale
 
 
+@lie(StoryFault.BAD_STATEMENT)
+def a_resume_of_somebody_elses_pause() -> Export:
+    """Tech4 may ask for changes, and resume what tech4 paused; maria paused this one."""
+    return paused_by_statements("tech4").export()
+
+
 @lie(StoryFault.BAD_ITEMS)
 def other_items() -> Export:
     made = honest().export(items=True)

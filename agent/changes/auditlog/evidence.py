@@ -309,7 +309,7 @@ class Evidence:
         if row is None or seq > size:
             raise LogCorruptError(f"there is no event {seq}: the log has {size}")
         path = merkle.inclusion(seq - 1, size, nodes)
-        opened = opened or row["kind"] in leaves.STATEMENT_KINDS
+        opened = opened or row["kind"] in leaves.STATEMENT_KINDS | leaves.SIGNED_OR_NOT
         record = self._open(row["subject"], row["record"]) if opened else None
         salt, clear = (None, None) if record is None else record
         return proof.ProvenLeaf(bytes(row["leaf"]), seq - 1, path, clear, salt)

@@ -157,6 +157,7 @@ const STATES =
 const NAMING = new Set(
   "approval rejection cancel freeze unfreeze standing standing-used change-finished review-closed".split(" "),
 );
+const SIGNED_OR_NOT = new Set(["paused", "resumed"]);
 const ZEROS = "00".repeat(32);
 
 function readLeaf(data) {
@@ -182,7 +183,7 @@ function readRecord(kind, line, leaf) {
   const record = b64(line.record);
   need(sha256(Buffer.from(line.salt, "hex"), record).equals(leaf.commitment), "commitment");
   const nothing = { statement: "", leaves: null };
-  if (!NAMING.has(kind)) return nothing;
+  if (!NAMING.has(kind) && !SIGNED_OR_NOT.has(kind)) return nothing;
   let said;
   try {
     said = JSON.parse(record.toString("utf8"));
@@ -647,7 +648,19 @@ function verify(data, head) {
     outcomes.get(envelope.body.plan_sha256).push(envelope);
   }
 
-  // Whoever may ask for changes or decide them pauses; whether a resume is of who paused, a file need not show
+  // Whoever may ask for changes or decide them pauses, and resumes what they paused; deciders resume any. Which pause a
+  // resume ended is known where both were signed and the records of the leaves are open
+  const pausedBy = new Map();
+  for (const mine of byPlan.values()) {
+    let by = null;
+    for (const { leaf, named } of mine) {
+      const statement = named ? named.statement : "";
+      if (leaf.kind === "paused") {
+        const pause = envelopes.find((e) => e.kind === "pause" && e.digest === statement);
+        by = pause && readable(pause) ? pause.body.person : null;
+      } else if (leaf.kind === "resumed" && by !== null && statement) pausedBy.set(statement, by);
+    }
+  }
   for (const envelope of envelopes.filter((e) => e.kind === "pause" || e.kind === "resume")) {
     if (!readable(envelope)) {
       fail("bad-statement");
@@ -662,6 +675,10 @@ function verify(data, head) {
         return (
           reaches(person.scope, [plan.agent]) &&
           person.roles.some((role) => ["owner", "approver", "requester"].includes(role)) &&
+          (!pausedBy.has(envelope.digest) ||
+            envelope.kind === "pause" ||
+            pausedBy.get(envelope.digest) === person.handle ||
+            person.roles.some((role) => ["owner", "approver"].includes(role))) &&
           (envelope.kind === "pause" || at <= trust.expires)
         );
       } catch (err) {
