@@ -203,6 +203,13 @@ KEYS: Final[tuple[Key, ...]] = (
         0,
         "Suspensions on a usual day; twice as many are a large change. 0: unknown.",
     ),
+    Key(
+        "policy",
+        "approve_first_import",
+        YES_NO,
+        False,
+        "Whether the first list of subscribers, into an empty inventory, is one change that others approve.",
+    ),
     *config_billing.KEYS,
     Key(
         "hooks",
@@ -359,6 +366,7 @@ class PolicyConfig:
     stop_failed_least: int
     stop_lost_sessions: int
     usual: int
+    approve_first_import: bool = False
 
 
 @dataclass(frozen=True, slots=True)

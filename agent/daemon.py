@@ -652,6 +652,7 @@ def _importer(live: LiveConfig, ground: Ground, outages: Outages) -> Importer:
         lambda problem: outages.note(BILLING, problem),
         live.people,
         config.billing.timezone,
+        lambda: live.current.policy.approve_first_import,
     )
 
 

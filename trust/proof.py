@@ -506,7 +506,7 @@ def _check_pauses(
 
 
 def _paused_by(export: Export, log: Log) -> dict[str, str]:
-    """Return the signers of pauses, handles by the digests of the resumes after them, as far as records are open."""
+    """Return, by the digest of a resume, the handle of the person that signed the pause before it: of open records."""
     people: dict[str, str] = {}
     for envelope in _of_type(export, Pause):
         with contextlib.suppress(MalformedStatementError):

@@ -32,7 +32,7 @@ def import_(
     """Merge a CSV of services into the inventory; services that it leaves out stay.
 
     Another login, access method or protection of a known service, and a new service with a known one's login, are not
-    stored: they become a change that somebody approves.
+    stored: they become a change that somebody approves. With [policy] approve_first_import, so is all of a first list.
     """
     body = {"csv": client.b64(read_file(file)), "dry_run": dry_run}
     done = call_object("POST", "/v1/subscribers/import", body, timeout_s=120)
@@ -44,7 +44,9 @@ def import_(
     print(f"{done['unchanged']} as before, {done['not_in_file']} known and not in the file: kept")
     _print_fields(cast("list[Json]", done["changed"]))
     if done["edits_count"]:
-        print(f"{done['edits_count']} NOT STORED: a new login, access method or protection needs an approval")
+        first = done["first_import"]  # [policy] approve_first_import
+        what = "the first list" if first else "a new login, access method or protection"
+        print(f"{done['edits_count']} NOT STORED: {what} needs an approval")
         _print_fields(cast("list[Json]", done["edits"]))
     if done["cannot_enforce_count"]:
         print(f"{done['cannot_enforce_count']} CANNOT BE ENFORCED as configured:")

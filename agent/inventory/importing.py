@@ -18,7 +18,7 @@ from agent.connectors.spec import AccessMap
 from agent.inventory import book, ledger, mapping_check
 from agent.inventory.ledger import FILE, KeptAccount, RecordFile, SetStatus, SourceStatus
 from agent.inventory.mapping_check import MappingReport
-from agent.inventory.merge import FieldChange, MergeResult, merge, with_claims
+from agent.inventory.merge import FieldChange, MergeResult, merge, with_approval, with_claims
 from agent.inventory.subscribers_csv import Parsed, parse_untrusted
 from agent.model import Service
 from agent.store.db import Store
@@ -79,6 +79,7 @@ class Importer:
         note: Callable[[str], None] = lambda _: None,
         people: Mapping[int, str] | None = None,
         zone: tzinfo = UTC,
+        approve_first: Callable[[], bool] = lambda: False,
     ) -> None:
         """Take the parts.
 
@@ -92,9 +93,11 @@ class Importer:
             note: is told the fault of the billing file each time, "" when there is none.
             people: local users by uid, which may ask for changes: a billing file that they can write is no evidence.
             zone: of the days in lists and in the billing file.
+            approve_first: tells whether people approve the services of a first list, into an empty inventory.
         """
         self._people = {} if people is None else people
         self._zone = zone
+        self._approve_first = approve_first
         self._store = store
         self._seal = seal
         self._ensure = ensure
@@ -134,7 +137,8 @@ class Importer:
         if parsed.problems:
             raise ImportRefusedError(problems_text(parsed))
         existing = book.services(self._store.reader)
-        result = await _aside(data, lambda: _merged(existing, parsed, self._access))
+        first = not existing and self._approve_first()
+        result = await _aside(data, lambda: _merged(existing, parsed, self._access, approve=first))
         if not dry_run:
             await self._write(parsed, result, who)
         services: Mapping[str, Service] = {
@@ -142,6 +146,7 @@ class Importer:
             **{s.ref: s for s in result.to_write},
         }
         answer = await _aside(data, lambda: self._answer(parsed, result, services, dry_run=dry_run))
+        answer["first_import"] = first
         return Imported(answer, tuple(edit.service for edit in result.edits))
 
     async def _write(self, parsed: Parsed, result: MergeResult, who: str) -> None:
@@ -241,8 +246,12 @@ class Importer:
         self._view = view
 
 
-def _merged(existing: Mapping[str, Service], parsed: Parsed, access: Sequence[AccessMap]) -> MergeResult:
+def _merged(
+    existing: Mapping[str, Service], parsed: Parsed, access: Sequence[AccessMap], *, approve: bool
+) -> MergeResult:
     merged = merge(existing, parsed.rows)
+    if approve:
+        return with_approval(merged)
     if not existing or not merged.added:
         return merged
     claiming = mapping_check.claimed(merged.added, existing, access)

@@ -107,6 +107,12 @@ def with_claims(merged: MergeResult, claiming: Mapping[str, Sequence[str]]) -> M
     return replace(merged, added=added, edits=(*merged.edits, *edits))
 
 
+def with_approval(merged: MergeResult) -> MergeResult:
+    """Return the effect of a list where every service that it adds is an edit."""
+    edits = [Edit(s, (FieldChange("entry", "", s.login),)) for s in merged.added]
+    return replace(merged, added=(), edits=(*merged.edits, *edits))
+
+
 def _differences(old: Service, new: Service) -> tuple[FieldChange, ...]:
     was, is_ = _fields(old), _fields(new)
     return tuple(

@@ -366,12 +366,16 @@ class Previewer:
             )
 
     def _check_time(self, changing: Sequence[Item], scope: Scope) -> None:
-        """Refuse more than can be begun before the plan's deadline; devices that call in have one of their own."""
+        """Refuse more than can be begun before the plan's deadline; devices that call in have one of their own.
+
+        Items without steps, as of the inventory alone, keep to no pace.
+        """
         pacing = self.pacing
         pace, run_for_s = pacing.per_target_per_s, pacing.run_for_s
-        if scope.run_for_s is not None or not pace:
+        paced = Counter(place_of(item) for item in changing if item.steps)
+        if scope.run_for_s is not None or not pace or not paced:
             return
-        place, most = max(Counter(map(place_of, changing)).items(), key=lambda found: found[1])
+        place, most = max(paced.items(), key=lambda found: found[1])
         soak_s = sum(w.soak_s for w in self._waves(len(changing), None, scope))
         takes_s = soak_s + most / pace
         if takes_s > run_for_s:

@@ -120,6 +120,37 @@ async def test_an_edit_is_not_taken_back_over_a_later_one(agent: Agent) -> None:
     assert (await service(agent, "C-3"))["login"] == "u6"
 
 
+async def test_a_first_list_is_one_change_where_the_policy_says_so(tmp_path: Path, world: World) -> None:
+    """It is stored as it was approved; later lists add services as everywhere."""
+    async with agent_in(tmp_path, world, more="[policy]\napprove_first_import = true\n") as agent:
+        assert await refs(agent) == set()
+        again = await imported(agent, "C-1,Amina Hassan,home,u0,fake,20M,,0,34.00,2025-10-03,,%(now)s")
+        assert (again["first_import"], again["added"], again["edits_count"]) == (True, 0, 1)
+        assert "is not over" in str(again["edits_refused"]), "it is in the change that waits already"
+        (listed,) = await agent.call("GET", "/v1/changes")
+        change = await shown(agent, listed["id"])
+        own = await agent.approve(change, "maria")
+        assert not own["accepted"], "whoever asked does not approve"
+        await agent.approve(change, "joseph")
+        ended = await agent.end(change)
+        assert {i["state"] for i in ended["items"]} == {"applied"}
+        assert await refs(agent) == {i["service"] for i in ended["items"]}
+        later = await imported(agent, "D-1,Dora,home,u6,fake,20M,,0,,,,")
+        assert (later["first_import"], later["added"], later["edits_count"]) == (False, 1, 0)
+
+
+async def test_entries_that_send_nothing_keep_to_no_pace(tmp_path: Path, world: World) -> None:
+    """Seventy at one a second would not fit into a minute; nothing of them goes to the network."""
+    for n in range(70):
+        world.add(f"v{n}")
+        world.values[world.user(f"v{n}")] = {"plan": "20M"}
+    policy = "[policy]\napprove_first_import = true\nrun_for_s = 60\npace = 1\nsoak_s = 0\n"
+    async with agent_in(tmp_path, world, more=policy) as agent:
+        answer = await imported(agent, *(f"D-{n},Name {n},home,v{n},fake,20M,,0,,,," for n in range(70)))
+        change = await shown(agent, answer["change"])
+        assert (change["class"], change["counts"]) == ("large", {"planned": 70})
+
+
 async def test_an_import_stores_the_rest_and_says_who_changed_a_name(agent: Agent) -> None:
     answer = await imported(agent, "C-1,Bad Payer,home,u0,fake,20M,,0,34.00,2025-10-03,,%(now)s")
     assert (answer["changed_count"], answer["edits_count"], "change" in answer) == (1, 0, False)
