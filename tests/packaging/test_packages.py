@@ -1,8 +1,7 @@
 """The packages: what is in them, the same bytes from the same commit, and a life on a bare Debian 13.
 
-piuparts does install, upgrade and purge in a root of its own, which takes it minutes; its checks are made here in the
-root that the tests share: nothing is left after a purge, nothing of Debian's own changed, and a second life is like the
-first.
+piuparts (`test_piuparts.py`) knows neither state nor configuration. Here they are kept by a downgrade, a removal and a
+purge, nothing of Debian's own changes, and a second life is like the first.
 """
 
 from __future__ import annotations
