@@ -215,7 +215,7 @@ def test_e5_what_stands_below_the_drop_lets_nobody_out() -> None:
     assert found(PPP, rules=[DROP, _DNS, _PING]) == ()
 
 
-def test_e5_a_drop_by_the_subscribers_own_interface_drops_dns_as_well() -> None:
+def test_e5_a_drop_by_its_interface_drops_dns_too() -> None:
     """Its route names the interface; of a PPP session the profile's list or chain is the sign."""
     lead = {"192.0.2.0/24": frozenset({"ether5"})}
     rules = Ruleset([{**DROP, "in-interface": "ether5"}], raw=(), interface_lists={}, routes=lead)
