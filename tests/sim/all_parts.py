@@ -7,6 +7,7 @@ from typing import Final
 from tests.sim.part import Part
 from tests.sim.parts.billing import BillingPart
 from tests.sim.parts.clock import ClockPart
+from tests.sim.parts.clone import ClonePart
 from tests.sim.parts.cloud import CloudPart
 from tests.sim.parts.cpe import CpePart
 from tests.sim.parts.disk import DiskPart
@@ -25,5 +26,6 @@ PARTS: Final[tuple[type[Part], ...]] = (
     DiskPart,
     ClockPart,
     SnmpPart,
+    ClonePart,
 )
 """Each class is one part. What it needs of others it finds by `World.part`: a part may need those before it."""

@@ -85,7 +85,10 @@ def parts_of(seed: int, faults: Sequence[WorldFault]) -> tuple[type[Part], ...]:
         return random.Random(f"{part.name} {seed}").randrange(100) < part.percent
 
     needed = {"radius", *(fault.part for fault in faults)}
-    return tuple(part for part in PARTS if part.name in needed or by_chance(part))
+    alone = any(part.alone for part in PARTS if part.name in needed)
+    return tuple(
+        part for part in PARTS if part.name in needed or (by_chance(part) and (part.name == "sql" or not alone))
+    )
 
 
 def pairs_of(faults: Sequence[WorldFault]) -> set[tuple[str, str]]:

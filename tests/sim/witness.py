@@ -153,6 +153,8 @@ class AgentLog:
         self._version = -1
         self._items: dict[tuple[bytes, int], tuple[str, float, int]] = {}
         self._grown: list[tuple[int, float]] = [(0, 0.0)]
+        self.is_copy = False
+        """Whether what it has when it is first looked at is old: nothing of it happens then."""
 
     @property
     def size(self) -> int:
@@ -235,6 +237,8 @@ class AgentLog:
         self._version = version
         now = trio.current_time()
         self._remember(log)
+        if self.is_copy:
+            self._items, self.is_copy = {(row[0], row[1]): (row[4], now, row[5]) for row in rows}, False
         for plan, n, service, part, state, seq, reason, detail in rows:
             before, at, before_seq = self._items.get((plan, n), ("", now, -1))
             if seq == before_seq:
@@ -274,8 +278,9 @@ class Witness(trio.abc.Instrument):
             log.unplug()
 
     def add_log(self, machine: str, path: Path) -> None:
-        """Look at the log of another machine's agent, too."""
-        self.logs[machine] = AgentLog(path, self._trace, self.seen.moves)
+        """Look at the log of another machine's agent, too: a copy, of which nothing was seen to happen."""
+        log = self.logs[machine] = AgentLog(path, self._trace, self.seen.moves)
+        log.is_copy = True
 
     def open_steps(self, by: str = "") -> tuple[OpenStep, ...]:
         """Return what is announced by the log of the machine whose process did something; "": by any log."""
