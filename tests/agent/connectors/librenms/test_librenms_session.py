@@ -23,7 +23,6 @@ async def nms() -> AsyncIterator[Behind]:
         yield made
 
 
-@pytest.mark.assumed("librenms-empty-404")
 async def test_reading_is_as_old_as_poll_and_has_words_of_our_own(nms: Behind) -> None:
     nms.system.poll(ago_s=70)
     found = await nms.gather()
@@ -125,7 +124,7 @@ async def test_a_poller_that_stands_still_makes_its_values_old(nms: Behind) -> N
     assert nms.report(CORE).read_s == int(NOW_S)
 
 
-@pytest.mark.assumed("librenms-status-reason")
+@pytest.mark.assumed("librenms-outage-open", "librenms-status-reason")
 async def test_down_is_what_librenms_says_not_silence_to_snmp(nms: Behind) -> None:
     await nms.gather()
     nms.system.goes_down(TOWER_HOST, "icmp", ago_s=120)

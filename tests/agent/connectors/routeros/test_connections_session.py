@@ -52,7 +52,7 @@ class LabApi:
         return self.router.store.walks[TABLE]
 
 
-@pytest.mark.assumed("routeros-ends-as-texts", "routeros-fasttrack-shown")
+@pytest.mark.assumed("routeros-ends-as-texts", "routeros-fasttrack-shown", "routeros-own-connections-listed")
 @pytest.mark.parametrize("version", ["6.49.18", "7.15.3", "7.20.8"])
 async def test_a_few_rows_of_many_in_one_walk(version: str) -> None:
     api, connections = LabApi(version), Connections(3.0)
@@ -70,6 +70,7 @@ async def test_a_few_rows_of_many_in_one_walk(version: str) -> None:
     assert api.router.told_bytes[f"{TABLE}/print"] < 1000
 
 
+@pytest.mark.assumed("routeros-ends-as-texts", "routeros-own-connections-listed")
 async def test_rows_that_were_found_are_asked_for_by_their_ids() -> None:
     api, connections = LabApi(), Connections(3.0)
     row_id = api.open()
@@ -91,6 +92,7 @@ async def test_P3_an_id_that_another_connection_has_now_is_not_taken() -> None:
     assert await connections.rows(api.as_api, FLOWS, [KEY]) == []
 
 
+@pytest.mark.assumed("routeros-ends-as-texts", "routeros-own-connections-listed")
 async def test_what_an_earlier_life_found_is_asked_for_by_its_ends() -> None:
     api = LabApi()
     row_id = api.open()
@@ -99,7 +101,6 @@ async def test_what_an_earlier_life_found_is_asked_for_by_its_ends() -> None:
     assert not any(words == (f"{TABLE}/print", words[1]) for words in api.asked)
 
 
-@pytest.mark.assumed("routeros-own-connections-listed")
 @pytest.mark.parametrize("tracked", [True, False])
 async def test_a_router_that_hides_its_api_session_is_read_whole(tracked: bool) -> None:
     """Else an answer without rows would be taken for a table without them."""
@@ -114,7 +115,7 @@ async def test_a_router_that_hides_its_api_session_is_read_whole(tracked: bool) 
     assert "own API's connection" in connections.whole
 
 
-@pytest.mark.assumed("routeros-ipv6-ends-short")
+@pytest.mark.assumed("routeros-ends-as-texts", "routeros-ipv6-ends-short")
 @pytest.mark.parametrize("version", ["6.49.18", "7.15.3", "7.20.8"])
 async def test_e1_ipv6_is_asked_for_by_prefix(version: str) -> None:
     """One walk of the router; and three before the first of them, that count whether it compares ends as texts."""
@@ -134,6 +135,7 @@ async def test_e1_ipv6_is_asked_for_by_prefix(version: str) -> None:
     assert not any(words[0] == f"{TABLE6}/print" and len(words) < 3 for words in api.asked)
 
 
+@pytest.mark.assumed("routeros-ends-as-texts")
 async def test_an_empty_ipv6_table_proves_nothing_of_how_it_is_asked() -> None:
     api, connections = LabApi(), Connections(3.0)
     assert await connections.of(api.as_api, FLOWS6, ["2001:db8::/64"]) == {"2001:db8::/64": {}}
@@ -180,7 +182,7 @@ async def test_nobody_is_asked_about_no_address() -> None:
     assert api.asked == []
 
 
-@pytest.mark.assumed("routeros-ends-as-texts")
+@pytest.mark.assumed("routeros-ends-as-texts", "routeros-own-connections-listed")
 async def test_many_addresses_in_a_few_walks() -> None:
     api, connections = LabApi(), Connections(3.0)
     places = [f"100.64.{n}.1" for n in range(70)]
@@ -191,7 +193,6 @@ async def test_many_addresses_in_a_few_walks() -> None:
     assert api.walks() == 3
 
 
-@pytest.mark.assumed("routeros-own-connections-listed")
 async def test_what_is_open_to_router_itself_is_no_connection_of_rule() -> None:
     api = LabApi()
     api.router.add("/ip/address", address="100.64.0.1/24", interface="ether2")

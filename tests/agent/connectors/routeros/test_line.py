@@ -602,7 +602,6 @@ async def test_the_cpu_is_asked_once_for_all_who_want_to_write(mock_clock: MockC
         assert len(asked) == 1
 
 
-@pytest.mark.assumed("routeros-safe-mode-print")
 async def test_P10_changes_wait_while_a_colleagues_safe_mode_is_open(mock_clock: MockClock) -> None:
     """Our write would be undone when he leaves, and a hundred of ours would put his safe mode out of force."""
     router = make_router()

@@ -203,7 +203,6 @@ async def test_e8_a_bridged_session_never_meets_the_rule() -> None:
     assert router.gets_out("amina").menu == "/interface/bridge"
 
 
-@pytest.mark.assumed("routeros-safe-mode-print")
 async def test_e9_e10_e12_servers_proxy_and_a_colleagues_safe_mode() -> None:
     router = ppp_router()
     router.set("/ip/socks", enabled="yes")

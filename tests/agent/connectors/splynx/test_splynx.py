@@ -105,7 +105,6 @@ async def test_a_second_user_of_the_key_has_us_refused() -> None:
 # --- accounts ---
 
 
-@pytest.mark.assumed("splynx-empty-additional-fields")
 async def test_deposits_and_invoices() -> None:
     books = Splynx()
     owes = books.add_customer("amina")
