@@ -162,6 +162,12 @@ class Dhcp:
         client.next_ask = None
         self._lose(client)
 
+    def release(self, client: DhcpClient) -> None:
+        """Disconnect a client that gives its address back before (RFC 2131 section 4.4.6): its lease ends at once."""
+        if binding := self._of_client.get(client.mac):
+            self._end(binding)
+        self.unplug(client)
+
     def restart(self, client: DhcpClient) -> None:
         """Switch a client off and on: it forgets its address and asks for one."""
         self._lose(client)

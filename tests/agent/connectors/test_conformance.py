@@ -417,6 +417,7 @@ def dhcp_router(version: str) -> Router:
         router.add("/ip/dhcp-server/lease", server="d1", **row)
     router.dhcp.applies = "at-once"
     router.plug_in_dhcp(LEASES["amina.h"])
+    router.dhcp.release(router.plug_in_dhcp(LEASES["bob"]))  # was there, and left: the router knows that he is offline
     return router
 
 
