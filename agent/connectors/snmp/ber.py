@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Final
+from typing import Final, cast
 
 from agent.connectors.snmp.errors import MalformedSnmpError
 from agent.connectors.snmp.values import (
@@ -171,7 +171,7 @@ def varbinds_untrusted(data: bytes, at: int, end: int) -> list[Varbind]:
     Raises:
         MalformedSnmpError: there is anything else.
     """
-    found: list[Varbind] = []
+    found: list[tuple[bytes, Value]] = []
     add = found.append
     number = int.from_bytes
     while at < end:
@@ -184,20 +184,20 @@ def varbinds_untrusted(data: bytes, at: int, end: int) -> list[Varbind]:
                 name = _name(name)
             tag = data[stop]
             if tag == 4:
-                add((Oid(name), (4, data[stop + 2 : behind])))
+                add((name, (4, data[stop + 2 : behind])))
             elif behind - stop > 10:
-                add((Oid(name), _value(tag, data[stop + 2 : behind])))
+                add((name, _value(tag, data[stop + 2 : behind])))
             elif tag == 2:
-                add((Oid(name), (2, number(data[stop + 2 : behind], "big", signed=True))))
+                add((name, (2, number(data[stop + 2 : behind], "big", signed=True))))
             elif tag in _UNSIGNED:
-                add((Oid(name), (tag, number(data[stop + 2 : behind], "big"))))
+                add((name, (tag, number(data[stop + 2 : behind], "big"))))
             else:
-                add((Oid(name), _value(tag, data[stop + 2 : behind])))
+                add((name, _value(tag, data[stop + 2 : behind])))
             at = behind
         else:
             start, behind = content_untrusted(data, at, end, SEQUENCE)
             name, start = oid_untrusted(data, start, behind)
             tag, first, stop = header_untrusted(data, start, behind)
-            add((Oid(name), _value(tag, data[first:stop])))
+            add((name, _value(tag, data[first:stop])))
             at = behind
-    return found
+    return cast("list[Varbind]", found)  # one call for all of them
