@@ -42,6 +42,9 @@ def connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
     return con
 
 
+UNREADABLE_SCHEMA: Final = "malformed database schema"
+
+
 def damage(path: Path) -> str:
     """Return the first finding of `PRAGMA quick_check` in a database that is in use; "": its pages and rows are in
     order.
@@ -53,6 +56,8 @@ def damage(path: Path) -> str:
             found = str(con.execute("PRAGMA quick_check(1)").fetchone()[0])
     except sqlite3.Error as err:
         found = str(err)
+    except UnicodeDecodeError:
+        found = UNREADABLE_SCHEMA
     return "" if found == "ok" else " ".join(found.split())
 
 
@@ -70,7 +75,12 @@ def open_database(path: Path, migrations: Sequence[str], writers_from: int) -> s
     """
     with ExitStack() as undo:
         con = undo.enter_context(closing(connect(path, readonly=False)))
-        con.execute("PRAGMA journal_mode = WAL")
+        try:
+            con.execute("PRAGMA journal_mode = WAL")
+        except UnicodeDecodeError as err:  # SQLite quotes what it does not understand of a damaged schema
+            damaged = sqlite3.DatabaseError(UNREADABLE_SCHEMA)
+            damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise damaged from err
         con.execute("PRAGMA synchronous = FULL")
         con.execute("PRAGMA secure_delete = ON")
         version = con.execute("PRAGMA user_version").fetchone()[0]

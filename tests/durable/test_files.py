@@ -110,3 +110,16 @@ def test_damage_is_said_of_a_database_that_is_in_use(tmp_path: Path) -> None:
         assert files.damage(path)
     (tmp_path / "text").write_text("no database at all" * 100)
     assert "not a database" in files.damage(tmp_path / "text")
+
+
+def test_a_damaged_schema_that_is_no_text_is_damage(tmp_path: Path) -> None:
+    """SQLite quotes the schema in its message, and Python cannot decode it."""
+    path = tmp_path / "one.db"
+    files.open_database(path, [V1], 1).close()
+    data = path.read_bytes()
+    assert data.count(b"CREATE TABLE a") == 1
+    path.write_bytes(data.replace(b"CREATE TABLE a", b"\xa8REATE TABLE a"))
+    with pytest.raises(sqlite3.DatabaseError, match="malformed database schema") as caught:
+        files.open_database(path, [V1], 1)
+    assert caught.value.sqlite_errorcode == sqlite3.SQLITE_CORRUPT
+    assert "malformed database schema" in files.damage(path)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 from collections.abc import Awaitable, Callable
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,9 +109,8 @@ class Desk:
             self.refused.append(err.code)
 
     def _note(self, change: Json, action: str, subjects: frozenset[str]) -> Asked:
-        with closing(sqlite3.connect(f"file:{self.world.files.state / 'agent.db'}?mode=ro", uri=True)) as log:
-            (plan,) = log.execute("SELECT plan_id FROM plan WHERE short = ?", (change["id"],)).fetchone()
-        asked = self.asked[plan.hex()] = Asked(plan.hex(), action, subjects, max(1, change["need"]))
+        plan = change["plan_id"]
+        asked = self.asked[plan] = Asked(plan, action, subjects, max(1, change["need"]))
         return asked
 
     async def _approve(self, change: Json, asked: Asked, who: str) -> None:
