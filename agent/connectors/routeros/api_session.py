@@ -181,8 +181,10 @@ class RouterApi:
                 nursery.cancel_scope.cancel()
         finally:
             self._finish(CarrierLostError("the connection was closed here", sent=True))
-            await self._carrier.close(in_doubt=len(self._exchanges) > 0)
-            self._closed.set()
+            try:
+                await self._carrier.close(in_doubt=len(self._exchanges) > 0)
+            finally:  # who gave a call up waits for this, and no cancel reaches there
+                self._closed.set()
 
     async def _watch(self) -> None:
         """Wake each call at its deadline. A timeout of its own would cost a call more than its bytes do."""

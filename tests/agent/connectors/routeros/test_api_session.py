@@ -311,6 +311,26 @@ async def test_a_cancelled_task_waits_for_the_end_but_not_for_ever(autojump_cloc
         assert api.closed, "what may still be at work does not outlive its carrier"
 
 
+async def test_a_close_that_fails_holds_up_nobody_for_ever(
+    autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The simulation's seed 730004: in a killed process the close failed, and its end never came."""
+
+    async def fails(_: object, *, in_doubt: bool) -> None:
+        raise ConnectionError(f"in doubt: {in_doubt}")
+
+    async def given_up() -> None:
+        async with talking() as (api, peer), trio.open_nursery() as nursery:
+            monkeypatch.setattr(Carrier, "close", fails)
+            nursery.start_soon(peer.command, *SET)
+            with trio.move_on_after(2):
+                await api.call(*SET, timeout_s=60)
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await given_up()
+    assert caught.group_contains(ConnectionError, match="in doubt: True")
+
+
 async def test_a_task_cancelled_before_its_turn_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_session.limits, "COMMANDS_IN_FLIGHT", 1)
     async with talking() as (api, peer), trio.open_nursery() as nursery:
