@@ -20,7 +20,7 @@ from lab.population import LabService
 from lab.radius_codec import Code
 from lab.sessions import Session
 from tests.e2e.files import dsn_of, ordinary, real_radius, ref_of
-from tests.e2e.site import END_S, Json, Site, at_work, item_states, items_of, state_of
+from tests.e2e.site import END_S, ApiRefusedError, Json, Site, at_work, item_states, items_of, state_of
 from tests.marks import slow_unless
 from tests.servers import Cluster, FreeRadius
 
@@ -365,6 +365,9 @@ async def a_row_whose_nas_does_not_answer_stays_open(isp: Isp, site: Site) -> No
     assert state_of(done)[0] == "not-applied"
     assert (await rows_of(isp, service))[-1] == (True, "")
     isp.clear_faults()
+    # Asked again without its hours it would be a plain disconnect, which ends sessions that live
+    with pytest.raises(ApiRefusedError, match="ask for it by its own verb, ispagent session close-stale"):
+        await site.ask("disconnect", change=done["id"])
 
 
 # --- the servers ------------------------------------------------------------------------------------------------------

@@ -141,6 +141,12 @@ def rest_of(loaded: Loaded, known: Collection[str]) -> RestOfChange:
         RequestError: it is not over, is an action without a rest, was rejected, or has no such rest.
     """
     row, action, returns = loaded.row, loaded.plan.action, returning_states(loaded)
+    if action is Action.DISCONNECT and any(isinstance(step.do, tuple) for i in loaded.items.items for step in i.steps):
+        # It writes, as only the closing of stale rows does. Its rest has no hours of silence to go by: as a plain
+        # disconnect it would end sessions that live
+        raise RequestError(
+            f"{row.short} closes stale sessions: ask for it by its own verb, ispagent session close-stale"
+        )
 
     def commands(short: str, state: ItemState, ref: str) -> str:
         anew = f"ispagent subscriber show {ref}, then ispagent change {action.value} {ref}"
