@@ -40,6 +40,12 @@ def test_a_checkout_with_uncommitted_changes_is_refused(name: str, tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("name", ["isp/lab.json", "ispagent_0.1_amd64.deb", "ispcloud_0.1.oci/index.json"])
+def test_what_the_tutorial_leaves_in_a_checkout_is_ignored(name: str) -> None:
+    """The lab's folder and the first package would make the build of the next one refuse the checkout."""
+    assert git("check-ignore", name) == name
+
+
 @pytest.mark.slow
 def test_without_git_there_is_no_version(tmp_path: Path) -> None:
     checkout = snapshot(tmp_path / "checkout")
