@@ -88,7 +88,7 @@ def returning_states(loaded: Loaded) -> frozenset[ItemState]:
         of = "" if row.reverts is None else f" {row.reverts.hex()}"
         raise RequestError(f"{row.short} is a revert: ispagent change revert{of} asks for what still stands")
     if action.value not in HAVE_A_REST:
-        raise RequestError(f"{row.short} is a {action.value}: ask for it by its own verb, {_verb_of(action)}")
+        raise RequestError(f"{row.short} is a {action.value}: ask for it by its own verb, {own_verb(action)}")
     over = row.finished_seq is not None if row.gate is Gate.CONSUMED else row.gate in _UNUSED
     if not over:
         now = "still running" if row.gate is Gate.CONSUMED else row.gate.value
@@ -98,7 +98,7 @@ def returning_states(loaded: Loaded) -> frozenset[ItemState]:
     return RETURNS if row.gate is Gate.CONSUMED else RETURNS | {S.PLANNED, S.WAITING}
 
 
-def _verb_of(action: Action) -> str:
+def own_verb(action: Action) -> str:
     """Return the command that asks for an action without a rest."""
     return "ispagent cpe --help" if action.on_cpe else _VERBS[action]
 

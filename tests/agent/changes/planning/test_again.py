@@ -12,7 +12,9 @@ from agent.changes.journal import plans
 from agent.changes.journal.commands import PlanRow, SetGate
 from agent.changes.journal.machine import EXIT_CODES, ChangeState, Gate
 from agent.changes.journal.request import Ask, RequestError, check_ask, local
+from agent.changes.planning.again import own_verb
 from agent.model import SuspensionReason, TariffChange
+from agent.rest import HAVE_A_REST
 from agent.store.errors import RefusedCommandError
 from tests.builders.office import MARIA_UID, Desk, Office, approved, finished, office_in, work
 from trust.leaf import LeafKind
@@ -123,6 +125,12 @@ async def test_what_has_no_rest_names_its_own_verb(tmp_path: Path, ask: Ask, say
         await office.store.run(SetGate(old.plan_id, Gate.EXPIRED, LeafKind.PLAN_VOID))
         with pytest.raises(RequestError, match=says):
             await office.daemon.api.parts.intake.rest(old.short)
+
+
+@pytest.mark.parametrize("action", [action for action in Action if action is not Action.REVERT], ids=lambda a: a.value)
+def test_each_verb_has_a_rest_or_a_command_of_its_own(action: Action) -> None:
+    """A new verb in neither list would end `ispagent change again` with an internal error."""
+    assert action.value in HAVE_A_REST or own_verb(action)
 
 
 @pytest.mark.parametrize(
