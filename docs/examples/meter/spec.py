@@ -28,4 +28,5 @@ SPEC: Final = ConnectorSpec(
     docs="docs/connectors/meter.md",
     roles=(Reads, Polls, DeviceFacts),
     commands=Commands("meter", "agent.connectors.meter.cli:app"),
+    idle=lambda config: not config.meters,
 )
