@@ -157,11 +157,11 @@ async def test_a_watching_desk_comes_back(tmp_path: Path, cloud: CloudProgram) -
 
         async def told(service: int) -> None:
             change = await site.ask("suspend", ref_of(ordinary(here.isp, 3)[service]))
-            (plan,) = await here.joseph.wait("it", lambda b: b.plans[service:])
+            await here.joseph.wait("it", lambda b: b.plans[service:])
 
             async def line() -> bool:
                 assert watch.poll() is None, said.read_text()
-                return f"waiting: {plan.plan_id[:8]} suspend" in said.read_text()
+                return f"waiting: {change['id']} suspend" in said.read_text()
 
             await wait_until(f"a line of {change['id']}", line)
 

@@ -30,7 +30,10 @@ _KEY = r"[0-9a-f]{64}"
 _LOG_KEY = r"[a-z0-9./-]+\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+"
 _ID = "[0-9A-Z]{5}"
 _ASKED = re.compile(rf"^[A-Z-]+ .*· ({_ID}) · asked by", re.MULTILINE)
-_VARIES = re.compile(rf" ?… ?|{_LOG_KEY}|{_KEY}|{_WORDS}|\b\d+[smhd]\b|\b[0-9a-f]*[0-9][0-9a-f]*\b|\b\d[\d.:TZ-]*")
+_TIME = r"(?<![:\w])\d\d:\d\d(?::\d\d)?(?![:\w])"
+_VARIES = re.compile(
+    rf" ?… ?|{_LOG_KEY}|{_KEY}|{_WORDS}|{_TIME}|\b\d+[smhd]\b|\b[0-9a-f]*[0-9][0-9a-f]*\b|\b\d[\d.:TZ-]*"
+)
 
 
 class SessionError(Exception):
@@ -145,4 +148,6 @@ class Names:
             return f"({kind})"
         if re.fullmatch(r"\d+[smhd]", part):
             return r"\d+[smhd]"
+        if re.fullmatch(_TIME, part):  # of another day with its date: a session may be typed at night
+            return r"(?:\d{4}-\d\d-\d\d )?\d\d:\d\d(?::\d\d)?"
         return r"[0-9a-f.:TZ-]+" if _VARIES.fullmatch(part) else re.escape(part)

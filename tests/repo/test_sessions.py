@@ -56,6 +56,7 @@ def shown(text: str) -> Typed:
         ("log 2 leaves, not witnessed", "log 17 leaves,\n   not witnessed\n"),
         ("NOW online 26s on bng-1 … · proven", "NOW online 4s on bng-2 · 100.64.0.1 · proven"),
         ("until 2027-02-26 18:03 UTC", "until 2027-03-01 09:59 UTC"),
+        ("ends by 19:40 UTC", "ends by 2026-11-29 00:39 UTC"),
         ("online 51s on bng-1", "online 1m on bng-2"),
         ("session d8fb3660 applied", "session 4d5268ae applied"),
         ("at 127.0.0.1:5432", "at 127.0.0.1:44333"),
