@@ -179,7 +179,10 @@ async def test_a_restored_database_meets_a_witness_that_has_seen_more(tmp_path: 
                 again = await site.ask("suspend", ref_of(ordinary(here.isp, 1)[0]))
                 await site.approve(again, "joseph")
                 said = await site.wait_for(again, lambda c: c["waits_because"])
-                why = f"the witness {NAME} has seen another log of this agent: nothing starts"
+                why = (
+                    f"the witness {NAME} has seen another log of this agent: nothing starts before people have "
+                    "compared them (docs/operations.md)"
+                )
                 assert (said["gate"], said["waits_because"]) == ("approved", why)
                 # Joseph's desk saw more of the log than it has now: what it answers is not believed
                 looked = await here.joseph.type("changes", "show", plan_sha256(again)[:8])

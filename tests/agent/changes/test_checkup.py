@@ -106,10 +106,10 @@ def test_the_command_prints_what_mends_below_each_fault(
     ok = {"about": "radius/main", "what": "login", "result": "ok", "detail": "user ispagent", "mend": ""}
     bad = {**ok, "about": "nas/bng-2", "what": "disconnect", "result": "fails", "detail": "no reply", "mend": "wake it"}
     monkeypatch.setattr(doctor, "_of_installation", lambda: ([], Path("agent.sock")))
-    monkeypatch.setattr(doctor, "_of_daemon", lambda socket: [ok])
+    monkeypatch.setattr(doctor, "_of_daemon", lambda socket, guessed: [ok])
     doctor.doctor()
     assert capsys.readouterr().out == "ok           radius/main  login: user ispagent\n1 ok\n"
-    monkeypatch.setattr(doctor, "_of_daemon", lambda socket: [ok, bad])
+    monkeypatch.setattr(doctor, "_of_daemon", lambda socket, guessed: [ok, bad])
     with pytest.raises(typer.Exit) as ended:
         doctor.doctor()
     assert ended.value.exit_code == 5
