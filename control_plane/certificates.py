@@ -254,7 +254,7 @@ def _key_of_csr_untrusted(csr: bytes) -> ec.EllipticCurvePublicKey:
         request = x509.load_der_x509_csr(csr)
         key = request.public_key()
         valid = request.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm) as err:
+    except (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm) as err:
         raise BadCsrError("expected a certificate request (PKCS #10, DER), got something else") from err
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, _CURVE):
         raise BadCsrError("expected a certificate request for a P-256 key, got another kind of key")
@@ -273,7 +273,13 @@ def read_peer_untrusted(pem: bytes) -> CertifiedPeer:
         certificate = x509.load_pem_x509_certificate(pem)
         san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = san.get_values_for_type(x509.UniformResourceIdentifier)
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as err:
+    except (
+        ValueError,
+        x509.InvalidVersion,
+        x509.ExtensionNotFound,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+    ) as err:
         raise MalformedCertificateError("expected a client's certificate that names an identity, got another") from err
     if len(uris) != 1:
         raise MalformedCertificateError(f"expected a certificate with one identity, got {len(uris)}")

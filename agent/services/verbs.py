@@ -180,7 +180,7 @@ def take_back(desired: tuple[DesiredChange, ...], service: Service, billing: Bil
         billing: of its subscriber, now.
     """
     if not desired:
-        return Leave(SkipReason.IRREVERSIBLE, "it recorded no state to go back to: what was ended stays ended")
+        return Leave(SkipReason.IRREVERSIBLE, "it recorded no state to go back to: it cannot be taken back")
     added = frozenset(d.reason for d in desired if isinstance(d, ReasonChange) and d.added)
     lifted = frozenset(d.reason for d in desired if isinstance(d, ReasonChange) and not d.added)
     tariff = next((d for d in desired if isinstance(d, TariffChange)), None)

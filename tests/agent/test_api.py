@@ -311,7 +311,8 @@ async def test_watch_tells_what_ends_change_while_line_is_taken(
                 told.append(line)
                 if len(told) == 1:  # it has read the events, and not yet whether they were the last
                     await agent.approve(change, "joseph", decision=Decision.REJECT)
-        assert [line["kind"] for line in told[:-1]] == ["plan", "rejection"]
+        # The end of a change that was rejected is written a moment later: it may come before the line's end, or after
+        assert [line["kind"] for line in told[:-1]][:2] == ["plan", "rejection"]
         assert told[-1] == {"end": True, "state": "rejected", "exit": 3}
 
 

@@ -92,6 +92,7 @@ def _bad_signature() -> bytes:
         (csr(rsa.generate_private_key(65537, 2048)), "got another kind of key"),
         (csr(ec.generate_private_key(ec.SECP384R1())), "got another kind of key"),
         (_bad_signature(), "its signature is bad"),
+        (csr().replace(b"\x02\x01\x00", b"\x02\x01\x5d", 1), "got something else"),  # version 93
     ],
 )
 def test_bad_requests(authority: Authority, request_der: bytes, says: str) -> None:
