@@ -1,4 +1,4 @@
-"""Which actions `ispagent change again` asks anew for, as to what was not done of a change."""
+"""The actions that `ispagent change again` can ask for again, for the items of a change that were not done."""
 
 from __future__ import annotations
 

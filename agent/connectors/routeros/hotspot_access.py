@@ -296,8 +296,8 @@ class HotspotAccess(ProfileAccess):
             row = seen[self._at(self.menus.row, service.login)]
             if not self._disables or not self._holds(texts_of(row.value)):
                 return ends
-            # Nobody logs in to a disabled user: a session from after the preview came with what is now written, also
-            # where the agent dies in between and ends the others only minutes later
+            # A disabled user cannot log in: a session that began after the preview has the restored settings, and must
+            # not be ended. The agent may die after the write, and end the older sessions minutes later
             return [replace(end, args={**end.args, SINCE: str(row.at_s)}) for end in ends]
         # With a suspended profile a cookie that comes meanwhile lets the client in to that profile
         if cookies or self._disables:

@@ -15,7 +15,7 @@ from tests.builders.world import World
 
 @pytest.fixture
 def rig(tmp_path: Path, world: World) -> Iterator[Rig]:
-    """Return the parts of a job; of the process, only what is in its files could survive."""
+    """Return the parts of a job, with its files in a temporary folder."""
     rig = Rig(tmp_path, world, FakeClock())
     rig.without_fsync()
     yield rig

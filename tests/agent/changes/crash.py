@@ -43,7 +43,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """What is left when it is over."""
+    """The state after a run and its recovery: of the items, the records and the devices."""
 
     states: tuple[ItemState, ...]
     reasons: frozenset[tuple[str, str]]
@@ -104,7 +104,7 @@ async def run_case(
         items = await make_items(case, world)
         meet(world, case)
         rig = world.rig(folder)
-        rig.without_fsync()  # what is killed here is no process, so the disk need not be waited for
+        rig.without_fsync()  # the test drops the store and kills no process: the kernel keeps what was written
         waves = [Wave(1, 1, 30), Wave(2, case.items, 0)] if case.canary else None
         plan_id = await rig.consumed(items, on_failure=case.on_failure, waves=waves)
         rig.store.seen, rig.store.die_at, rig.store.die_after = 0, die_at, die_after
@@ -148,7 +148,7 @@ def check(rig: Rig, plan_id: bytes, world: CrashWorld, case: Case) -> End:
 
 
 def to_be_ended(reader: sqlite3.Connection, loaded: plans.Loaded) -> Counter[str]:
-    """Return how many sessions of whom were to be ended, as far as the journal knows."""
+    """Return by login how many sessions the journal was about to end."""
     found: Counter[str] = Counter()
     for row in plans.steps(reader, loaded.row.plan_id):
         found[plans.item_by_number(loaded.items, row.item).display["login"]] += len(row.bound)
@@ -160,7 +160,7 @@ DOES_NOT = (S.NOT_APPLIED, S.REVERTED, S.CANCELLED, S.SKIPPED, S.STALE, S.EXPIRE
 
 
 def check_said(world: CrashWorld, item: Item, state: ItemState) -> None:
-    """Check that what is said of an item in the end is what the devices have."""
+    """Assert that the final state of an item agrees with the devices."""
     login, suspended = item.display["login"], world.suspended(item.display["login"])
     if not item.steps:
         assert suspended is False

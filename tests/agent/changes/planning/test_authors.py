@@ -99,7 +99,7 @@ async def test_an_edit_is_taken_back(agent: Agent) -> None:
 
 
 async def test_an_edit_is_not_taken_back_over_a_later_one(agent: Agent) -> None:
-    """Nor an entry of somebody who was suspended since."""
+    """An edit of a service that was suspended since is not taken back either."""
     answer = await imported(agent, *RELABEL)
     change = await shown(agent, answer["change"])
     await agent.approve(change, "joseph")
