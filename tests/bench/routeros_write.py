@@ -35,6 +35,7 @@ from agent.changes.engine.steps import RunParts
 from agent.connectors.routeros.addresses import RouterResource, address
 from agent.connectors.routeros.connector import WINDOW, RouterosConnector
 from agent.model import Absent, Item, ItemState, Listed, Seen, Step, Transition
+from durable.process import exempt_loaded_objects
 from tests.bench.journal import ThreadedStoreRig
 from tests.bench.lab_routers import AFTER, PASSWORD, USER, RouterAt, connector, login, routers
 from tests.bench.processes import BenchError
@@ -216,6 +217,7 @@ async def _apply(at: Sequence[RouterAt], secrets: int, folder: Path) -> Spent:
     rig = _RouterRig(folder, at)
     async with rig.parts() as parts:
         plan_id = await rig.consumed(await _items(parts, at, secrets))
+        exempt_loaded_objects()  # as the daemon does once it has started
         with _spending(time.process_time) as spent:
             stopped = await Run(parts, rig.loaded(plan_id)).run()
     states = Counter(rig.states(plan_id))
