@@ -289,7 +289,11 @@ class Readers:
     ) -> dict[str, Value]:
         running, now_s = RUNNING[BY_ONE[resource]], int(self._wall_s())
         rows = await self.running(api, resource, keys)
-        return {key: running.fields(row) for row in rows for key in names(running, row, keys, now_s)}
+        found: dict[str, Value] = {key: running.fields(row) for row in rows for key in names(running, row, keys, now_s)}
+        for key in keys:
+            if key not in found:  # the next session of that user and address has a beginning of its own, however soon
+                self._begun.pop(key.rpartition("@")[0], None)
+        return found
 
     async def _beginnings(
         self, owner: RouterResource, api: RouterApi, _: Version, logins: Sequence[str]

@@ -503,3 +503,23 @@ async def test_a_hotspot_session_is_one_in_every_read() -> None:
         assert list(began.values()) == [key.rpartition("@")[2] for key in sessions]
         ahead = 60.0
         assert list(rows_of(await value_of(session, at("hotspot/active", "amina.h")))) != list(sessions)
+
+
+async def test_a_hotspot_session_after_one_that_was_seen_gone() -> None:
+    """The simulation's seed 60039: two sessions at one address, begun 4 s apart, were one where the first was gone."""
+    ahead = 0.0
+    router = Router(clock=lambda: time.time() + ahead)
+    router.add("/ip/pool", name="hs", ranges="10.5.50.2-10.5.50.250")
+    router.add("/ip/hotspot", name="hs1", interface="ether4", address_pool="hs", disabled="no")
+    router.add("/ip/hotspot/user", name="amina.h", password="x")
+    router.add("/user", name="ispagents", password=PASSWORD.decode(), group="full")
+    client = router.plug_in_hotspot(user="amina.h", password="x")
+    async with opened(router) as session:
+        ahead = 4.0
+        kick = Effect(at("hotspot/active", "amina.h"), "disconnect", {}, "k", Replay.IF_UNPROVEN, None, 1)
+        bound = await session.bind(kick)
+        assert (await session.send(replace(ticket(kick), bound=bound))).reason == "done"
+        assert [await value_of(session, where) for where in bound] == [ABSENT]
+        router.hotspot.log_in(client)
+        (key,) = rows_of(await value_of(session, at("hotspot/active", "amina.h")))
+        assert at("hotspot/session", key) not in bound
