@@ -74,8 +74,9 @@ PROFILE: Final = "profile"
 DISABLED: Final = "disabled"
 REJECTED: Final = "rejected"
 """In an enforcement's `expect`: somebody else's settings reject the login, and go on doing so."""
-_READ_AT: Final = "read-at"
-"""In an enforcement's `expect`: when the secret was read for the preview, in unix seconds."""
+READ_AT: Final = "read-at"
+"""In an enforcement's `expect`: when the row was read for the preview, in unix seconds; sessions from before are not as
+wanted. Without it each session is, however old."""
 _UPTIME_S: Final = 5
 """How far a session's beginning, told by its uptime, may be off; chosen arbitrarily."""
 _IPV6: Final = ("remote-ipv6-prefix-pool", "dhcpv6-pd-pool")
@@ -249,12 +250,12 @@ class ProfileAccess:
             return how
         rejected = self._rejected(service.login, texts_of(before.value), seen)
         then = self._after_text(wanted.access, fields[PROFILE], how, seen)
+        enforce = self._enforcement(service, wanted.access, fields, seen)
         display = {
             **self._display(service, seen),
             "after": rejected_text(rejected, then) if rejected else then,
-            "proof": self._proof_text(wanted.access),
+            "proof": self._proof_text(enforce),
         }
-        enforce = self._enforcement(service, wanted.access, fields, seen)
         if rejected:
             enforce = replace(enforce, expect={**enforce.expect, REJECTED: "yes"})
         ends = self._ends(service, wanted.access, seen)
@@ -289,7 +290,7 @@ class ProfileAccess:
         where = seen[enforce.address]
         sessions = rows_of(where.value)
         left = [sid for sid in sessions if self._at(self.menus.session, sid) in ended]
-        if left:
+        if left and READ_AT in enforce.expect:
             return Judgment(Enforced.NO, ProofReason.STILL_ONLINE, f"{len(left)} session(s) carry on as before")
         name = self._name(enforce)
         if REJECTED in enforce.expect and (found := self._judge_rejected(enforce, len(sessions), seen)) is not None:
@@ -338,7 +339,9 @@ class ProfileAccess:
 
     def _older(self, enforce: Enforcement, sessions: Collection[str], began: Mapping[str, str]) -> int:
         """Return how many sessions began before the preview; one of which that is not known counts."""
-        since_s = int(enforce.expect[_READ_AT]) - _UPTIME_S
+        if READ_AT not in enforce.expect:
+            return 0
+        since_s = int(enforce.expect[READ_AT]) - _UPTIME_S
         times = [began.get(sid, "") for sid in sessions]
         return sum(1 for text in times if not text.isdecimal() or int(text) < since_s)
 
@@ -356,7 +359,8 @@ class ProfileAccess:
             if any(listed):
                 return Judgment(Enforced.NO, ProofReason.GARDEN, f"{told} still in list {names}")
             how = ProofReason.SEEN if lists or DISABLED in enforce.expect else ProofReason.INFERRED
-            return Judgment(Enforced.YES, how, f"new session {told}{f', not in {names}' if names else ''}")
+            new = "new session" if READ_AT in enforce.expect else "session"
+            return Judgment(Enforced.YES, how, f"{new} {told}{f', not in {names}' if names else ''}")
         if all(lists <= found for found in listed):
             return Judgment(Enforced.YES, ProofReason.SEEN, f"{told} in list {names}")
         return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, f"{told} is not in list {names}")
@@ -541,15 +545,17 @@ class ProfileAccess:
         self, service: Service, access: Access, fields: Mapping[str, str], seen: Mapping[Address, Seen]
     ) -> Enforcement:
         lists = self._suspended_lists(seen)
-        expect = {
-            "method": self._method.name,
-            "state": access.value,
-            **fields,
-            "lists": ",".join(lists),
-            _READ_AT: str(seen[self._at(self.menus.row, service.login)].at_s),
-        }
+        expect = {"method": self._method.name, "state": access.value, **fields, "lists": ",".join(lists)}
+        if access is Access.SUSPENDED or not self._outlasted(service, fields[PROFILE], seen):
+            expect[READ_AT] = str(seen[self._at(self.menus.row, service.login)].at_s)
         where = self._at(self.menus.active, service.login)
         return Enforcement(self.target, where, expect, self._method.redial_within_s)
+
+    def _outlasted(self, service: Service, profile: str, seen: Mapping[Address, Seen]) -> bool:
+        """Tell whether sessions of now never had another profile than that of the tariff, which the row gets back."""
+        places = [session.get("address", "") for session in self._sessions(service, seen).values()]
+        all_active = all(self._carried(place, seen) is Access.ACTIVE for place in places)
+        return bool(places) and all_active and profile == self._method.tariffs.get(service.tariff)
 
     def _ends(self, service: Service, access: Access, seen: Mapping[Address, Seen]) -> Sequence[Effect]:
         """Return the effect that ends sessions from before the change."""
@@ -558,8 +564,8 @@ class ProfileAccess:
     def _after_text(self, access: Access, profile: str, how: str, seen: Mapping[Address, Seen]) -> str:  # noqa: ARG002  as above
         return after_text(access, profile, how)
 
-    def _proof_text(self, access: Access) -> str:
-        return proof_text(access, self._method)
+    def _proof_text(self, enforce: Enforcement) -> str:
+        return proof_text(Access(enforce.expect["state"]), self._method, new=READ_AT in enforce.expect)
 
     def _disconnect(self, service: Service, seen: Mapping[Address, Seen], what: str) -> Effect:
         """Return the effect; the sessions of now are shown to people: which end is found when it runs."""

@@ -35,10 +35,12 @@ def rejected_text(why: str, then: str) -> str:
     return f"the login stays rejected: {why} · once that ends: {then}"
 
 
-def proof_text(access: Access, method: PppMethod | HotspotMethod) -> str:
-    """Return how enforcement will be judged."""
+def proof_text(access: Access, method: PppMethod | HotspotMethod, *, new: bool) -> str:
+    """Return how enforcement will be judged; `new`: by new sessions alone."""
     written = "written if it reads as planned just before (RouterOS cannot do both at once)"
     wait = f"{written} · judged within {method.redial_within_s} s of the session's end"
+    if access is Access.ACTIVE and not new:
+        return f"each session in none of the suspended profile's lists; or none yet · {wait}"
     if access is Access.ACTIVE:
         return f"the old session gone; a new one in none of the suspended profile's lists; or none yet · {wait}"
     return f"the old session gone; a new one in the suspended profile's lists; or none yet · {wait}"
@@ -49,9 +51,11 @@ def disabled_text(what: str) -> str:
     return f"login page only: its {what} is disabled and cannot log in"
 
 
-def disabled_proof(access: Access, method: HotspotMethod) -> str:
-    """Return how a disabled user, or one that is no longer disabled, will be judged."""
+def disabled_proof(access: Access, method: HotspotMethod, *, new: bool) -> str:
+    """Return how a disabled user, or one that is no longer disabled, will be judged; `new`: by new sessions alone."""
     written = "written if it reads as planned just before (RouterOS cannot do both at once)"
+    if access is Access.ACTIVE and not new:
+        return f"not disabled; an open session, or none yet · {written}"
     if access is Access.ACTIVE:
         within = f"judged within {method.redial_within_s} s of the session's end"
         return f"the old session gone; a new one, or none yet · {written} · {within}"

@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import CannotEnforce, Enforced, Judgment
-from agent.connectors.routeros.access import DISABLED, PROFILE, Menus, ProfileAccess
+from agent.connectors.routeros.access import DISABLED, PROFILE, READ_AT, Menus, ProfileAccess
 from agent.connectors.routeros.access_text import disabled_proof, disabled_text
 from agent.connectors.routeros.addresses import ALL, RouterResource, member, parse, rows_of, texts_of
 from agent.connectors.routeros.comment_marker import COMMENT, SUSPENDED, marks_in
@@ -289,6 +289,12 @@ class HotspotAccess(ProfileAccess):
         }
         return super()._enforcement(service, access, {**fields, **more}, seen)
 
+    def _outlasted(self, service: Service, profile: str, seen: Mapping[Address, Seen]) -> bool:
+        if not self._disables:
+            return super()._outlasted(service, profile, seen)
+        # A disabled user kept its tariff's profile, and nobody logs in to it
+        return bool(self._sessions(service, seen)) and profile == self._method.tariffs.get(service.tariff)
+
     def _ends(self, service: Service, access: Access, seen: Mapping[Address, Seen]) -> Sequence[Effect]:
         ends = super()._ends(service, access, seen)
         cookies = self._cookies(service.login, seen)
@@ -334,8 +340,10 @@ class HotspotAccess(ProfileAccess):
             told.append(f"a trial is open to anybody (hotspot profile {', '.join(sorted(trials))})")
         return " · ".join(told)
 
-    def _proof_text(self, access: Access) -> str:
-        return disabled_proof(access, self._hotspot) if self._disables else super()._proof_text(access)
+    def _proof_text(self, enforce: Enforcement) -> str:
+        if not self._disables:
+            return super()._proof_text(enforce)
+        return disabled_proof(Access(enforce.expect["state"]), self._hotspot, new=READ_AT in enforce.expect)
 
 
 def _is_suspended(enforce: Enforcement) -> bool:

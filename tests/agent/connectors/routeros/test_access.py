@@ -279,8 +279,8 @@ def test_a_kick_ends_what_is_open_and_changes_nothing() -> None:
 
 
 def enforce_of(wanted: ServiceState, method: PppMethod = METHOD) -> Enforcement:
-    secret = SECRET if wanted.access is Access.SUSPENDED else SUSPENDED
-    found = plan_of(planned(wanted, method, secret=secret, sessions=ONLINE)).enforce
+    secret, lists = (SECRET, ()) if wanted.access is Access.SUSPENDED else (SUSPENDED, ("suspended",))
+    found = plan_of(planned(wanted, method, secret=secret, sessions=ONLINE, lists=lists)).enforce
     assert found is not None
     return found
 
@@ -339,6 +339,22 @@ def test_an_old_session_or_one_of_unknown_age_is_no_proof(ended: tuple[str, ...]
         assert judged(wanted, lists=lists, ended=ended, began=old) == (Enforced.NO, "old-session")
         assert judged(wanted, lists=lists, ended=ended, began=ABSENT) == (Enforced.NO, "old-session")
         assert judged(wanted, lists=lists, ended=ended) == (Enforced.YES, "seen")
+
+
+def test_a_session_that_outlasted_a_suspension_is_good() -> None:
+    """The router's lists told at the preview that it never was in the garden: a refused disconnect changes nothing."""
+
+    def found(wanted: ServiceState, lists: tuple[str, ...] = ()) -> tuple[Enforced, str]:
+        enforce = plan_of(planned(wanted, secret=SUSPENDED, sessions=ONLINE)).enforce
+        assert enforce is not None
+        secret = {**SECRET, "profile": enforce.expect["profile"]}
+        seen = seen_of(secret, ONLINE, lists=lists)
+        judgment = PppAccess(METHOD).judge(enforce, seen, [at("ppp/session", sid) for sid, _ in ONLINE])
+        return judgment.enforced, judgment.how
+
+    assert found(RESTORE) == (Enforced.YES, "seen")
+    assert found(RESTORE, ("suspended",)) == (Enforced.NO, "garden")
+    assert found(UPGRADE) == (Enforced.NO, "still-online"), "it has the speed of its former tariff"
 
 
 def test_the_rule_that_was_there_at_the_preview_must_still_be() -> None:

@@ -374,7 +374,9 @@ def test_a_session_from_before_is_no_proof() -> None:
     old = NOW_S - 6 * 86_400
     assert judged(SUSPEND, began_s=old, lists=("suspended",)) == (Enforced.NO, "still-online")
     assert judged(SUSPEND, began_s=old, lists=("suspended",), ended=()) == (Enforced.NO, "old-session")
-    assert judged(RESTORE, began_s=old, ended=()) == (Enforced.NO, "old-session")
+    in_garden = {"lists": ("suspended",)}
+    assert judged(RESTORE, began_s=old, ended=(), before=in_garden) == (Enforced.NO, "old-session")
+    assert judged(RESTORE, began_s=old, before=in_garden) == (Enforced.NO, "still-online")
 
 
 def test_a_disabled_user_is_out_once_nothing_is_left_of_it() -> None:
@@ -398,6 +400,24 @@ def test_a_user_that_is_no_longer_disabled() -> None:
     assert judged(RESTORE, DISABLE) == (Enforced.YES, "seen")
     assert judged(RESTORE, DISABLE, online=False) == (Enforced.PENDING, "offline")
     assert judged(RESTORE, DISABLE, user=OFF) == (Enforced.NO, "not-in-effect")
+
+
+def test_session_that_outlasted_a_suspension_is_good() -> None:
+    """The simulation's seed 740032: its end was refused at the suspension, and again at the restore."""
+    old = NOW_S - 6 * 86_400
+    assert judged(RESTORE, began_s=old) == (Enforced.YES, "seen")
+    assert judged(RESTORE, began_s=old, lists=("suspended",)) == (Enforced.NO, "garden")
+    assert judged(RESTORE, DISABLE, began_s=old) == (Enforced.YES, "seen")
+    assert judged(RESTORE, DISABLE, began_s=old, ended=()) == (Enforced.YES, "seen")
+    assert judged(RESTORE, DISABLE, began_s=old, user=OFF) == (Enforced.NO, "not-in-effect")
+    proof = plan_of(planned(RESTORE, DISABLE, user=OFF, sessions=ONLINE)).display["proof"]
+    assert proof.startswith("not disabled; an open session, or none yet")
+    slow = {"user": USER, "sessions": ONLINE}
+    enforce = plan_of(planned(UPGRADE, DISABLE, **slow)).enforce
+    assert enforce is not None
+    now = seen_of({**USER, "profile": "home50"}, ONLINE)
+    found = HotspotAccess(DISABLE).judge(enforce, now, [])
+    assert (found.enforced, found.how) == (Enforced.NO, "old-session"), "it has the speed of its former tariff"
 
 
 @pytest.mark.parametrize("method", [GARDEN, DISABLE], ids=["profile", "disabled"])
