@@ -65,7 +65,7 @@ class Asked:
     cancelled_at: float = float("inf")
     """When a cancel was taken: nothing is announced after it."""
     unsure: int = 0
-    """How many of those approvals may not have arrived."""
+    """How many of those approvals may not have arrived, or hold no more, as a standing authority where a payer owes."""
     reason: str = ""
     """Why a service is to be suspended or restored; "": it was not said."""
 

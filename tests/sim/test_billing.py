@@ -64,3 +64,9 @@ def test_nothing_false_is_seen_of_payers(seed: int, tmp_path: Path, caplog: pyte
     assert not found.wrong, "\n".join([*(v.text() for v in found.wrong), *lines[-40:]])
     assert found.writes > 2, "a world in which nothing is done shows nothing"
     assert any("books: " in line and "owes nothing" in line for line in lines)
+
+
+def test_a_restore_without_evidence_waits_for_people() -> None:
+    """Seed 810000: a payment bounced, and the restore that the agent had asked for stayed open until it expired."""
+    kept = books((0, True), (900, False), (2000, True))
+    assert [kept.owed_lately([SERVICE], now) for now in (1000, 1900, 2100, 3000)] == [1, 0, 1, 1]

@@ -61,6 +61,24 @@ KEPT = (
         "staff removed a lease and made it again, and its client, which went on with its address, was called offline",
     ),
     Kept(
+        60039,
+        (),
+        ("radius", "routers"),
+        "two sessions of a hotspot user that began 4 s apart were one, although the first was seen to be gone",
+    ),
+    Kept(
+        740032,
+        ("router-refuses",),
+        ("radius", "routers"),
+        "the end of a hotspot session was refused at a suspension and at its restore, which was called not enforced",
+    ),
+    Kept(
+        810000,
+        ("billing-empty", "billing-login-page"),
+        ("radius", "cloud", "billing"),
+        "the judge's: a payment bounced, and the agent's own restore waited for people until it expired",
+    ),
+    Kept(
         30118,
         ("sql-failover",),
         ("radius", "sql"),

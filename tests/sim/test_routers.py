@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from lab.router.session import ApiSession
+from lab.router.table import Row
 from lab.router.words import encode_sentence
+from lab.truth import NextLogin
 from tests.sim.all_parts import PARTS
 from tests.sim.faults import FAULTS
+from tests.sim.judge import Asked, Evidence
 from tests.sim.part import Part
+from tests.sim.parts import router_rules
 from tests.sim.parts.radius import RadiusPart
-from tests.sim.parts.router_access import KINDS, Access, PppSubscribers, drawn_kinds, furnish
+from tests.sim.parts.router_access import (
+    ACTIVE,
+    KINDS,
+    SECRETS,
+    Access,
+    Online,
+    PppSubscribers,
+    Sample,
+    drawn_kinds,
+    furnish,
+)
 from tests.sim.parts.router_record import AGENT, RecordedRouter, RowChange
-from tests.sim.parts.routers import RouterPart
+from tests.sim.parts.routers import Line, RouterPart, Written
 from tests.sim.run import Told, run_seed
+from tests.sim.witness import Deed, OpenStep, Seen
 
 WORLD: tuple[type[Part], ...] = (RadiusPart, RouterPart)
 
@@ -116,3 +132,20 @@ def test_a_sample_is_true_of_who_is_in_and_who_is_out(kind: type[Access]) -> Non
     assert after.next.walled or not after.next.accepted or kind.__name__ == "StaticHosts"
     assert not other.next.walled
     assert other.next.accepted
+
+
+@pytest.mark.parametrize(("began", "rules"), [(99.0, []), (100.5, []), (101.5, ["kicked"])])
+def test_an_end_is_judged_by_what_an_uptime_tells(began: float, rules: list[str]) -> None:
+    """Seed 1008 with billing-clock-wrong: a session began 0.01 s after the write, and was ended as from before it."""
+    _, access, _ = furnished()
+    line = Line("C-1/home", access, "user0")
+    online = Online("0x1", "100.64.0.2", began, shut=False, out=True, rate="20M/20M")
+    line.times, line.samples = [began], [Sample((online,), NextLogin(True))]
+    change = RowChange(SECRETS, Row("*1", {}), "changed", {}, {})
+    written = Written(100.0, line.service, "edge-1", change, 99.0, ())
+    step = OpenStep("aa", 1, 2, 1, 100.0, True, line.service, "", {})
+    ended = Deed(102.0, line.service, "agent", f"removed {ACTIVE}", (step,), "0x1")
+    asked = {"aa": Asked("aa", "restore", frozenset({line.service}), 0)}
+    part = SimpleNamespace(lines={line.service: line}, written=[written], tariffs={}, routers={})
+    evidence = Evidence(Seen(ended=[ended]), asked, (), (), {}, "", 200.0)
+    assert [verdict.rule for verdict in router_rules.judge(evidence, part)] == rules  # type: ignore[arg-type]  # as far as they ask

@@ -134,7 +134,8 @@ class BillingPart(Part):
         ).fetchall()
         for plan, action in found:
             items = log.execute("SELECT service FROM item WHERE plan_id = ? AND service IS NOT NULL", (plan,))
-            yield Asked(plan.hex(), action, frozenset(row[0] for row in items), 0)
+            services = frozenset(row[0] for row in items)
+            yield Asked(plan.hex(), action, services, 0, unsure=self.books.owed_lately(services, trio.current_time()))
 
     def judge(self, evidence: Evidence) -> Iterable[Verdict]:
         """Return what must not be, by the books."""

@@ -39,6 +39,10 @@ class Books:
             if at <= until and ends >= since:
                 yield owes
 
+    def owed_lately(self, services: Iterable[str], now: float) -> int:
+        """Return of how many services the subscriber may owe, by all that the agent may have read."""
+        return sum(any(self.during(service, now - READ_S, now)) for service in services)
+
     def changed_at(self, service: str) -> float:
         """Return when the account changed last."""
         return self._moments[self.subscribers[service]][-1][0]

@@ -6,7 +6,7 @@
 | `touched` | a command of the agent changes no row but those of the subscriber that its step names |
 | `unmeant` | a row has after a write what the step says |
 | `overwrote` | a row had before a write what the step says, unless somebody changed it after it was read last |
-| `kicked` | no session was ended that began after the change and already had what it wants |
+| `kicked` | no session was ended that began a second or more after the change and already had what it wants |
 | `spared` | of a session that is said to carry on since before a write, the end was asked for |
 | `denied` | where nothing is said to have been changed, nothing stays changed |
 | `forgotten` | the reasons on record are those in force, where nobody else wrote the row since |
@@ -34,6 +34,8 @@ LAST_S: Final = 1.0
 """How much of the time before a claim counts as its last moment."""
 ALIKE_S: Final = 6.0
 """Within how many seconds of each other two sessions begin that the agent cannot tell apart: 5 s, and a rounded one."""
+UPTIME_S: Final = 1.0
+"""RouterOS tells a session's age in whole seconds: of one that began so soon after a write nobody can tell that."""
 READ_S: Final = 15.0
 """How long before a write its row may have been read: an answer may take its time."""
 RECORDED: Final = "recorded"
@@ -191,7 +193,7 @@ def _kicked(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
         before = list(line.during(deed.at - 0.05, deed.at, suspended=suspended))
         sessions = {s.session_id: s for state in before for s in state.sessions}
         session = sessions.get(deed.session)
-        if session is None or not wrote or session.began <= wrote[-1]:
+        if session is None or not wrote or session.began < wrote[-1] + UPTIME_S:
             continue
         if session.walled is suspended:
             age_s = deed.at - session.began
