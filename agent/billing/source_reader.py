@@ -20,10 +20,10 @@ import trio
 
 from agent.billing import states
 from agent.billing.states import ReadingSize, SourceJudgment
-from agent.billing_model.account import Account
+from agent.billing_model.account import Account, Payment
 from agent.billing_model.days import today
 from agent.billing_model.errors import BillingState, SourceError
-from agent.billing_model.source import TellsAccounts, TellsPayments
+from agent.billing_model.source import LooksUpPayments, TellsAccounts, TellsPayments
 from agent.billing_model.terms import SourceTerms
 from agent.inventory import ledger
 from agent.inventory.ledger import KeptPayment, RecordPayments, RecordReading, RecordSome, SetStatus, SourceStatus
@@ -48,6 +48,8 @@ FIRST_S: Final = 35 * 86_400.0
 ALONE_MOST_S: Final = 86_400.0
 """The longest that a source is left alone because it asked for it."""
 FIRST_PAUSE_S: Final = 5.0
+LOOKED_UP: Final = 10
+"""More payments than so many are read as a list: a source has a page of it in one call."""
 AT_ONCE: Final = 500
 """More accounts are counted in a thread: other tasks go on."""
 
@@ -94,6 +96,7 @@ class SourceReader:
         self.terms = terms
         self.accounts_of = teller if isinstance(teller, TellsAccounts) and terms.every_s else None
         self.payments_of = teller if isinstance(teller, TellsPayments) and terms.payments_every_s else None
+        self._payments_by_id = teller if self.payments_of and isinstance(teller, LooksUpPayments) else None
         self.teller = teller
         self.payments_problem = ""
         """Why its payments cannot be read; "": they can."""
@@ -310,14 +313,39 @@ class SourceReader:
                 raise
             self._paid_s = now_s
             self._looked_back_s = now_s if late else self._looked_back_s
-            sealed = self._ground.seal({"what": "payments", "source": self.name, "read": len(found)})
-            new = await self._ground.store.run(RecordPayments(self.name, found, sealed))
+            new = await self._keep(found)
             self.payments_problem = ""
             if self.accounts_of is None:
                 await self._set_of_payments(states.FRESH, now_s)
-            if new:
-                self._ground.changed.ring()
             return new
+
+    async def look_up_payments(self, ids: Collection[str]) -> list[KeptPayment] | None:
+        """Read payments by their ids into the ledger, beside other readings; return those that are new or changed.
+
+        Returns None where the source does not look up payments, or so many: `read_payments` finds them.
+
+        Raises:
+            SourceError: they cannot be read.
+        """
+        if self._payments_by_id is None or not 0 < len(ids) <= LOOKED_UP:
+            return None
+        self._check_left_alone()
+        try:
+            with trio.fail_after(SOME_S):
+                found = await self._payments_by_id.some_payments(self.terms.target, ids)
+        except trio.TooSlowError:
+            raise self._too_slow(SOME_S) from None
+        except SourceError as err:
+            self._leave_alone(err)
+            raise
+        return await self._keep(found)
+
+    async def _keep(self, payments: Sequence[Payment]) -> list[KeptPayment]:
+        sealed = self._ground.seal({"what": "payments", "source": self.name, "read": len(payments)})
+        new = await self._ground.store.run(RecordPayments(self.name, payments, sealed))
+        if new:
+            self._ground.changed.ring()
+        return new
 
     def _since_s(self, now_s: float) -> tuple[float, bool]:
         """Return since when payments are read, and whether it is long before the last reading."""

@@ -247,6 +247,9 @@ class BillingSources:
             self.tell(await self.ground.store.run(RecordPayments(reader.name, told, sealed)))
         keys = {key for c in calls for key in c.heard.accounts}
         asked = [c for c in calls if c.heard.payment is None]
+        named = {payment_id for c in asked for payment_id in c.heard.payment_ids}
+        unnamed = any(not c.heard.accounts and not c.heard.payment_ids for c in asked)
+        new: list[KeptPayment] = []
         problems: list[str] = []
 
         async def read_accounts() -> None:
@@ -254,17 +257,21 @@ class BillingSources:
 
         async def read_payments() -> None:
             try:
-                self.tell(await reader.read_payments(min(c.at_s for c in asked) - WAIT_S))
+                found = None if unnamed else await reader.look_up_payments(named)
+                if found is None:
+                    found = await reader.read_payments(min(c.at_s for c in asked) - WAIT_S)
+                new.extend(found)
             except SourceError as err:
                 problems.append(str(err))
 
         async with trio.open_nursery() as nursery:  # both at once: somebody waits
             if keys and reader.accounts_of is not None:
                 nursery.start_soon(read_accounts)
-            if reader.payments_of is not None and any(c.heard.payment_ids or not c.heard.accounts for c in asked):
+            if reader.payments_of is not None and (named or unnamed):
                 nursery.start_soon(read_payments)
             elif any(not c.heard.accounts for c in asked):
                 reader.poke()  # it rang for everything
+        self.tell(new)  # not before: an account that is read just now would be asked for once more
         return next(filter(None, problems), "")
 
     # --- at the last moment ---

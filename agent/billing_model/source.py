@@ -55,6 +55,19 @@ class TellsPayments(Protocol):
 
 
 @runtime_checkable
+class LooksUpPayments(Protocol):
+    """Can be asked for single payments: a webhook that names one then costs one call, however many others came."""
+
+    async def some_payments(self, target: str, ids: Collection[str]) -> Sequence[Payment]:
+        """Return payments by their ids, read now. One that is not there is left out, unless it is known as deleted.
+
+        Raises:
+            SourceError: not all could be asked for.
+        """
+        ...
+
+
+@runtime_checkable
 class RingsBell(Protocol):
     """Is called by its system when something changed there."""
 

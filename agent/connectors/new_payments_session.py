@@ -27,6 +27,10 @@ _MOST: Final = 5_000
 """Payments of one reading; older ones were told before."""
 
 
+LookUp = Callable[[str], Awaitable[Payment | None]]
+"""Asks for a payment by its id; None: the source has it no longer."""
+
+
 class NewPayments:
     """The newest payments of one source, as they were read last. Lost at a restart."""
 
@@ -34,28 +38,33 @@ class NewPayments:
         self.recent: dict[str, Payment] = {}
 
     async def read(
-        self,
-        fetch: Fetch,
-        take: Callable[[Record], Payment],
-        there: Callable[[str], Awaitable[bool]],
-        since_s: float,
+        self, fetch: Fetch, take: Callable[[Record], Payment], look_up: LookUp, since_s: float
     ) -> Sequence[Payment]:
         """Return the payments since a moment, and those that were deleted since the reading before.
 
         Args:
             fetch: asks for a page, newest first.
             take: reads a payment.
-            there: asks whether the source still has a payment of an id.
+            look_up: asks whether the source still has a payment.
             since_s: unix seconds.
 
         Raises:
             MalformedRecordError: a payment has another form.
         """
         found = await self._newest(fetch, take, since_s)
-        gone = await self._deleted(found, there)
+        gone = await self._deleted(found, look_up)
         merged = {key: p for key, p in self.recent.items() if key not in {g.id for g in gone}} | found
         self.recent = {key: merged[key] for key in sorted(merged, key=_number)[-_RECENT:]}
         return [*found.values(), *gone]
+
+    async def one(self, look_up: LookUp, key: str) -> Payment | None:
+        """Return a payment as it is now, reversed where it was read before and is deleted; None: it is not known.
+
+        Raises:
+            MalformedRecordError: it has another form.
+        """
+        found, before = await look_up(key), self.recent.get(key)
+        return replace(before, state=PaymentState.REVERSED) if found is None and before is not None else found
 
     async def _newest(self, fetch: Fetch, take: Callable[[Record], Payment], since_s: float) -> dict[str, Payment]:
         first = min(map(_number, self.recent), default=0)
@@ -70,9 +79,7 @@ class NewPayments:
                 break
         return found
 
-    async def _deleted(
-        self, found: Mapping[str, Payment], there: Callable[[str], Awaitable[bool]]
-    ) -> Sequence[Payment]:
+    async def _deleted(self, found: Mapping[str, Payment], look_up: LookUp) -> Sequence[Payment]:
         if not found:  # a list without anything tells more of the list than of the payments
             return []
         lowest = min(map(_number, found))
@@ -80,7 +87,7 @@ class NewPayments:
         return [
             replace(payment, state=PaymentState.REVERSED)
             for payment in missing[:_LOOKUPS]
-            if not await there(payment.id)
+            if await look_up(payment.id) is None
         ]
 
 

@@ -29,7 +29,10 @@ def terms(target: str = "fake-billing/main", every_s: int = 900, payments_every_
 
 @dataclass
 class FakeBilling:
-    """Plays both roles. `hangs`: it never answers. `fails`: raised by the next calls for accounts, one each."""
+    """Tells accounts and payments, and looks payments up.
+
+    `hangs`: it never answers. `fails`: raised by the next calls for accounts, one each.
+    """
 
     clock: Clock = field(default_factory=FakeClock)
     debts: dict[str, Decimal] = field(default_factory=dict)
@@ -46,6 +49,7 @@ class FakeBilling:
     fulls: list[float] = field(default_factory=list)
     somes: list[tuple[str, ...]] = field(default_factory=list)
     polls: list[float] = field(default_factory=list)
+    looked_up: list[tuple[str, ...]] = field(default_factory=list)
 
     def zone(self, target: str) -> tzinfo:
         del target
@@ -80,6 +84,10 @@ class FakeBilling:
             self.debts[subscriber] = Decimal(1) if part else Decimal(0)
         return told
 
+    def last_of(self, subscriber: str) -> tuple[str, ...]:
+        """Return the id of a subscriber's newest payment, as a webhook names it; empty: it paid nothing."""
+        return tuple(p.id for p in self.paid if p.subscriber == subscriber)[-1:]
+
     def reverse(self, payment: Payment, amount: str = "34") -> None:
         """Take a payment back: it is owed again."""
         self.paid[self.paid.index(payment)] = replace(payment, state=PaymentState.REVERSED)
@@ -113,6 +121,13 @@ class FakeBilling:
         del target
         self.polls.append(since_s)
         found = [p for p in self.paid if p.paid.last_s >= since_s]
+        await self._answer(self.payment_fails)
+        return found
+
+    async def some_payments(self, target: str, ids: Collection[str]) -> Sequence[Payment]:
+        del target
+        self.looked_up.append(tuple(sorted(ids)))
+        found = [p for p in self.paid if p.id in ids]
         await self._answer(self.payment_fails)
         return found
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC
 from typing import cast
 
-from agent.billing_model.source import RingsBell, TellsAccounts, TellsPayments, TriesSource
+from agent.billing_model.source import LooksUpPayments, RingsBell, TellsAccounts, TellsPayments, TriesSource
 from agent.connectors.base import (
     Changes,
     ConnectionRequests,
@@ -45,6 +45,7 @@ ROLES = (
     CpeManager,
     TellsAccounts,
     TellsPayments,
+    LooksUpPayments,
     RingsBell,
     TriesSource,
 )

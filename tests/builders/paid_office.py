@@ -199,7 +199,7 @@ class PaidRig:
 
     async def ring(self, name: str, event: str) -> None:
         sources = self.office.daemon.job.sources
-        heard = Heard(event, "paid", accounts=(f"k-{name}",), payment_ids=("1",))
+        heard = Heard(event, "paid", accounts=(f"k-{name}",), payment_ids=self.billing.last_of(name))
         await self.office.store.run(KeepHeard("main", event, heard))
         sources.heard.ring()
 

@@ -15,7 +15,7 @@ from agent.model import Target
 
 
 class SplynxConnector:
-    """Implements the roles of `agent.billing_model.source`, all four."""
+    """Implements the roles of `agent.billing_model.source`, all of them."""
 
     def __init__(self, config: SplynxConfig, context: ConnectorContext) -> None:
         """Take the configuration; nothing is opened."""
@@ -53,6 +53,14 @@ class SplynxConnector:
             SourceError: not all could be asked for.
         """
         return await self._readers[target].payments(since_s)
+
+    async def some_payments(self, target: str, ids: Collection[str]) -> Sequence[Payment]:
+        """Return payments by their ids, read now; one that was read before and is deleted is reversed.
+
+        Raises:
+            SourceError: not all could be asked for.
+        """
+        return await self._readers[target].some_payments(ids)
 
     def hook(self, target: str) -> HookScheme | None:
         """Return how webhooks of a Splynx are verified; None: the configuration wants none.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from agent.billing_model.source import RingsBell, TellsAccounts, TellsPayments, TriesSource
+from agent.billing_model.source import LooksUpPayments, RingsBell, TellsAccounts, TellsPayments, TriesSource
 from agent.connectors.spec import ConnectorContext, ConnectorSpec, has_no_sources
 from agent.connectors.splynx import configuration
 from agent.connectors.web_source import secrets_of, source_terms
@@ -27,7 +27,7 @@ SPEC: Final = ConnectorSpec(
     secrets=secrets_of,
     make=_make,
     docs="docs/connectors/splynx.md",
-    roles=(TellsAccounts, TellsPayments, RingsBell, TriesSource),
+    roles=(TellsAccounts, TellsPayments, LooksUpPayments, RingsBell, TriesSource),
     sources=source_terms,
     idle=has_no_sources,
 )

@@ -10,7 +10,7 @@ from agent.billing_model.account import Account, FullReading, Payment
 from agent.billing_model.days import today
 from agent.billing_model.records import Record, record_untrusted, records_untrusted
 from agent.connectors.base import AnswerBook, KeptAnswer
-from agent.connectors.new_payments_session import NewPayments
+from agent.connectors.new_payments_session import LookUp, NewPayments
 from agent.connectors.splynx import accounts
 from agent.connectors.splynx.accounts import NOT_PAID, SplynxBilling, SplynxCustomer, SplynxInvoice
 from agent.connectors.splynx.configuration import SplynxSource
@@ -183,10 +183,25 @@ class SplynxReader:
                 answer = await reading.get(_PAYMENTS, _page(offset, most, "DESC"))
                 return records_untrusted(answer.json, "payment")
 
-            async def there(key: str) -> bool:
-                return (await reading.get(_PAYMENTS + "/{}", ids=(key,), expected=(200, 404))).json is not None
+            return await self._paid.read(newest, self._payment, self._look_up(reading), since_s)
 
-            return await self._paid.read(newest, self._payment, there, since_s)
+    async def some_payments(self, ids: Collection[str]) -> Sequence[Payment]:
+        """Return payments by their ids; one that was read before and is deleted is reversed.
+
+        Raises:
+            SourceError: not all could be asked for.
+        """
+        async with self._reading() as reading:
+            look_up = self._look_up(reading)
+            found = [await self._paid.one(look_up, key) for key in sorted(ids)]
+        return [payment for payment in found if payment is not None]
+
+    def _look_up(self, reading: WebReading) -> LookUp:
+        async def look_up(key: str) -> Payment | None:
+            answer = await reading.get(_PAYMENTS + "/{}", ids=(key,), expected=(200, 404))
+            return None if answer.json is None else self._payment(record_untrusted(answer.json, "payment"))
+
+        return look_up
 
     def _payment(self, record: Record) -> Payment:
         subscriber = self._subscribers.get(record.id_or_none("customer_id"), "")

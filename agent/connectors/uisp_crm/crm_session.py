@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
@@ -15,7 +15,7 @@ from agent.billing_model.account import Account, FullReading, Payment
 from agent.billing_model.errors import SourceError
 from agent.billing_model.records import Record, record_untrusted, records_untrusted
 from agent.connectors.base import AnswerBook, KeptAnswer
-from agent.connectors.new_payments_session import NewPayments
+from agent.connectors.new_payments_session import LookUp, NewPayments
 from agent.connectors.uisp_crm import accounts
 from agent.connectors.uisp_crm.accounts import UNPAID, CrmClient, CrmInvoice, CrmOptions
 from agent.connectors.uisp_crm.configuration import CrmSource
@@ -141,16 +141,46 @@ class CrmReader:
 
             async def one(key: str) -> None:
                 async with turn:
-                    with told_by(self.name):
-                        await read(key)
-
-            async def read(key: str) -> None:
-                if (client := await self._one_client(reading, key)) is not None:
-                    invoices = await self._invoices(reading, (("clientId", key),))
+                    client, invoices = await self._client_and_invoices(reading, key)
+                if client is not None:
                     found.append(self._account(client, invoices, options, as_of_s, held))
 
-            await _all_of(one, wanted)
+            await self._all_of(functools.partial(one, key) for key in sorted(wanted))
         return found
+
+    async def _client_and_invoices(
+        self, reading: WebReading, key: str
+    ) -> tuple[CrmClient | None, Sequence[CrmInvoice]]:
+        """Read a client and its unpaid invoices, both at once: somebody waits."""
+        clients: list[CrmClient | None] = []
+        invoices: list[CrmInvoice] = []
+
+        async def client() -> None:
+            clients.append(await self._one_client(reading, key))
+
+        async def unpaid() -> None:
+            invoices.extend(await self._invoices(reading, (("clientId", key),)))
+
+        await self._all_of((client, unpaid))
+        return clients[0], invoices
+
+    async def _all_of(self, parts: Iterable[Callable[[], Awaitable[None]]]) -> None:
+        """Run the parts of a reading in tasks; the first error of one ends them all, and is raised as itself."""
+        problems: list[SourceError] = []
+        async with trio.open_nursery() as nursery:
+
+            async def run(part: Callable[[], Awaitable[None]]) -> None:
+                try:
+                    with told_by(self.name):
+                        await part()
+                except SourceError as err:
+                    problems.append(err)
+                    nursery.cancel_scope.cancel()
+
+            for part in parts:
+                nursery.start_soon(run, part)
+        if problems:
+            raise problems[0]
 
     def _account(
         self,
@@ -264,10 +294,33 @@ class CrmReader:
                 query = {"limit": str(most), "offset": str(offset), "order": "id", "direction": "DESC"}
                 return records_untrusted((await reading.get("/payments", query)).json, "payment")
 
-            async def there(key: str) -> bool:
-                return (await reading.get("/payments/{}", ids=(key,), expected=(200, 404))).json is not None
+            return await self._paid.read(fetch, self._payment, self._look_up(reading), since_s)
 
-            return await self._paid.read(fetch, self._payment, there, since_s)
+    async def some_payments(self, ids: Collection[str]) -> Sequence[Payment]:
+        """Return payments by their ids; one that was read before and is deleted is reversed.
+
+        Raises:
+            SourceError: not all could be asked for.
+        """
+        found: list[Payment] = []
+        async with self._reading() as reading:
+            if self._known.options is None:
+                await self._read_options(reading)
+            look_up = self._look_up(reading)
+
+            async def one(key: str) -> None:
+                if (payment := await self._paid.one(look_up, key)) is not None:
+                    found.append(payment)
+
+            await self._all_of(functools.partial(one, key) for key in sorted(ids))
+        return found
+
+    def _look_up(self, reading: WebReading) -> LookUp:
+        async def look_up(key: str) -> Payment | None:
+            answer = await reading.get("/payments/{}", ids=(key,), expected=(200, 404))
+            return None if answer.json is None else self._payment(record_untrusted(answer.json, "payment"))
+
+        return look_up
 
     def _payment(self, row: Record) -> Payment:
         subscriber = self._known.subscribers.get(row.id_or_none("clientId"), "")
@@ -287,24 +340,6 @@ class CrmReader:
             for path in ("/clients", "/invoices", "/payments"):
                 await reading.get(path, {"limit": "1"})
         return _sentences(self.source, options, version[:32], self._clock.wall_s())
-
-
-async def _all_of(one: Callable[[str], Awaitable[None]], keys: Collection[str]) -> None:
-    """Run a task for each key; the first error of a source ends them all, and is raised as itself."""
-    problems: list[SourceError] = []
-    async with trio.open_nursery() as nursery:
-
-        async def run(key: str) -> None:
-            try:
-                await one(key)
-            except SourceError as err:
-                problems.append(err)
-                nursery.cancel_scope.cancel()
-
-        for key in sorted(keys):
-            nursery.start_soon(run, key)
-    if problems:
-        raise problems[0]
 
 
 def _sentences(source: CrmSource, options: CrmOptions, version: str, now_s: float) -> Sequence[str]:

@@ -15,7 +15,7 @@ from agent.billing.matcher import PaymentMatcher
 from agent.billing.source_reader import SourceGround, SourceReader
 from agent.billing.sources import HUNG_S, WAIT_S, BillingSources, SourceRules
 from agent.billing_model.account import PaymentState
-from agent.billing_model.errors import BillingState
+from agent.billing_model.errors import BillingState, SourceError
 from agent.billing_model.hooks import Heard
 from agent.inventory import ledger
 from agent.inventory.importing import Importer
@@ -378,6 +378,57 @@ async def test_a_webhook_has_its_account_read_at_once(rig: SourcesRig) -> None:
         assert rig.overdue("C-1") == 0
         assert len(ledger.payments_of(rig.store.query, "C-1")) == 1
         assert ledger.heard_open(rig.store.query) == []
+
+
+async def test_a_payment_that_a_webhook_names_is_looked_up(rig: SourcesRig) -> None:
+    """It costs no list of the last hour's payments, and its account is read once."""
+    rig.add("C-1", "C-2")
+    async with rig.running():
+        await trio.sleep(100)
+        polls = len(rig.billing.polls)
+        for name, event in (("C-1", "e1"), ("C-2", "e2")):
+            paid = rig.billing.pay(name)
+            await ring(rig, event, accounts=(f"k-{name}",), payment_ids=(paid.id,))
+            await trio.sleep(0.1)
+        assert (rig.billing.looked_up, len(rig.billing.polls)) == ([("p-1",), ("p-2",)], polls)
+        assert rig.billing.somes == [("k-C-1",), ("k-C-2",)]
+        assert [len(ledger.payments_of(rig.store.query, name)) for name in ("C-1", "C-2")] == [1, 1]
+
+
+async def test_payments_that_cannot_be_looked_up_keep_the_webhook(rig: SourcesRig) -> None:
+    rig.add("C-1")
+    async with rig.running():
+        await trio.sleep(100)
+        paid = rig.billing.pay("C-1")
+        rig.billing.payment_fails = [refused()]
+        await ring(rig, accounts=("k-C-1",), payment_ids=(paid.id,))
+        await trio.sleep(0.1)
+        assert len(ledger.heard_open(rig.store.query)) == 1
+        await trio.sleep(10)
+        assert ledger.heard_open(rig.store.query) == []
+        assert len(ledger.payments_of(rig.store.query, "C-1")) == 1
+
+
+async def test_a_lookup_without_an_answer_in_time_is_told(rig: SourcesRig) -> None:
+    rig.add("C-1")
+    async with rig.running():
+        await trio.sleep(100)
+        rig.billing.takes_s = 40
+        with pytest.raises(SourceError, match="no whole answer within 30 s"):
+            await rig.reader.look_up_payments(["p-1"])
+
+
+@pytest.mark.parametrize(("named", "lists"), [(11, 1), (0, 1)])
+async def test_many_payments_or_unnamed_ones_are_read_as_a_list(rig: SourcesRig, named: int, lists: int) -> None:
+    rig.add("C-1")
+    async with rig.running():
+        await trio.sleep(100)
+        rig.billing.pay("C-1")
+        polls = len(rig.billing.polls)
+        await ring(rig, payment_ids=tuple(f"p-{n}" for n in range(named)))
+        await trio.sleep(0.1)
+        assert (rig.billing.looked_up, len(rig.billing.polls) - polls) == ([], lists)
+        assert rig.overdue("C-1") == 0
 
 
 async def test_a_webhook_stays_until_it_is_read_even_over_a_restart(rig: SourcesRig) -> None:

@@ -222,7 +222,7 @@ class PaidLife(RuleBasedStateMachine):
         self.happens(name, books)
         self.events += 1
         event = f"e{self.events}"
-        heard = Heard(event, "paid", accounts=(f"k-{name}",), payment_ids=("1",))
+        heard = Heard(event, "paid", accounts=(f"k-{name}",), payment_ids=self.billing.last_of(name))
 
         async def scene() -> None:
             await self.office.store.run(KeepHeard("main", event, heard))

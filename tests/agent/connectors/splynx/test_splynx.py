@@ -318,6 +318,18 @@ async def test_a_deleted_payment_is_seen() -> None:
         books.pay(books.customers[1].id, "30.00", TODAY)
 
 
+async def test_payments_by_their_ids() -> None:
+    books = filled(3)
+    async with splynx(books) as (one, _):
+        paid = [books.pay(books.customers[1].id, "30.00", TODAY) for _ in range(3)]
+        listed = {p.id: p for p in await one.payments(TARGET, NOW_S - 3600)}
+        ids = [str(p.id) for p in paid[:2]]
+        assert await one.some_payments(TARGET, [*ids, "999999"]) == [listed[key] for key in ids]
+        books.delete_payment(paid[0].id)
+        found = {p.id: p.state for p in await one.some_payments(TARGET, ids)}
+        assert found == {ids[0]: PaymentState.REVERSED, ids[1]: PaymentState.SETTLED}
+
+
 # --- webhooks ---
 
 

@@ -355,6 +355,34 @@ async def test_payment_that_only_slipped_from_list_is_not_deleted() -> None:
     assert {p.state for p in found} == {PaymentState.SETTLED}
 
 
+async def test_payments_by_their_ids() -> None:
+    books = Uisp()
+    client = books.add_client("C-1")
+    paid = [books.pay(client.id, "30.00", NOW) for _ in range(200)]
+    async with crm(books) as (connector, server):
+        ids = [str(paid[0].id), str(paid[150].id)]
+        await connector.payments(TARGET, NOW_S - 3600)
+        calls = len(server.requests)
+        found = {p.id: p for p in await connector.some_payments(TARGET, [*ids, "999999"])}
+        assert len(server.requests) - calls == 3
+        listed = {p.id: p for p in await connector.payments(TARGET, NOW_S - 3600)}
+        assert found == {key: listed[key] for key in ids}
+        books.delete_payment(paid[150].id)
+        (gone,) = await connector.some_payments(TARGET, [ids[1]])
+        assert (gone.id, gone.state) == (ids[1], PaymentState.REVERSED)
+        server.play("status", value=500, where="/payments/", times=-1)
+        with pytest.raises(SourceError):
+            await connector.some_payments(TARGET, ids)
+
+
+async def test_payments_by_their_ids_are_in_zone_of_the_crm() -> None:
+    books = Uisp("Pacific/Auckland")
+    paid = books.pay(books.add_client("C-1").id, "30.00", datetime(2026, 11, 27, 12, tzinfo=UTC))
+    async with crm(books) as (connector, _):  # nothing else was read before
+        (found,) = await connector.some_payments(TARGET, [str(paid.id)])
+    assert found.paid.day == date(2026, 11, 28)
+
+
 # --- webhooks ---
 
 
