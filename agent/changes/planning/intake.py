@@ -59,6 +59,8 @@ from trust.policy import Action, RiskClass
 
 REST_S = 120.0
 """How long a restore waits for a suspension that is being applied to come to rest."""
+FEW = 20
+"""Services that are read by their refs; of more, all services are read."""
 LOOK_FROM = 11
 """A batch, by the risk classes."""
 _RESTORE = RiskClass.RESTORE.value
@@ -171,21 +173,20 @@ class Intake:
                 raise RequestError(f"{ask.action.value}: expected what it is about by name, got a change")
             left = await self.rest(ask.change, ask.action)
             return await planner.again(request, left, plans.find(self.store.reader, ask.change), pinned)
-        services = book.services(self.store.reader)
-        await trio.lowlevel.checkpoint()  # with 9,000 services each of these steps takes 0.1 s, and others wait
         if ask.action is Action.REVERT:
-            return await self._revert(request, services, pinned)
+            return await self._revert(request, pinned)
         rest = await self.rest(ask.change, ask.action) if ask.change else None
         if rest is not None:
             ask = replace(ask, refs=rest.refs, reason=rest.reason, tariff=rest.tariff)
             request = replace(request, ask=ask)
+        services = self._services(ask)
+        await trio.lowlevel.checkpoint()  # with 9,000 services each of these steps takes 0.1 s, and others wait
         proposed = await self._overdue(services) if is_overdue(ask) else None
         if proposed is not None:
             ask = replace(ask, refs=tuple(one.service.ref for one in proposed.listed))
         selected = select(ask, services)
-        if ask.action is Action.RESTORE:
-            await self._wait_for_rest([s.ref for s in selected])
-            services = book.services(self.store.reader)  # the suspension that it waited for left its reason
+        if ask.action is Action.RESTORE and await self._wait_for_rest([s.ref for s in selected]):
+            services = self._services(ask)  # the suspension that it waited for left its reason
             selected = [services[s.ref] for s in selected]
         await trio.lowlevel.checkpoint()
         billing = self._billing(selected)
@@ -205,7 +206,7 @@ class Intake:
         if proposed is not None:
             chosen = self._by_rules(chosen, proposed, billing)
         await trio.lowlevel.checkpoint()
-        scope = self._scope(ask, chosen, services, billing, pinned)
+        scope = self._scope(ask, chosen, billing, pinned)
         if proposed is not None:
             scope = replace(scope, source=f"{scope.source} · {proposed.said()}")
         if rest is not None:
@@ -218,6 +219,21 @@ class Intake:
         if scope.standing and self.standings and plans.find(self.store.reader, plan_id.hex()).risk == _RESTORE:
             await self.standings.use(plan_id)
         return plan_id
+
+    def _services(self, ask: Ask) -> Mapping[str, Service]:
+        """Return the services by which a request is answered.
+
+        Of one that names a few by their whole refs: these, the others of their subscribers, and those that share a
+        login with them. Else: all.
+        """
+        reader, refs = self.store.reader, set(ask.refs)
+        if 0 < len(refs) <= FEW and not ask.on_tariff and not ask.exclude:
+            named = book.some_services(reader, ask.refs)
+            if named.keys() == refs:
+                own = {ref for one in named.values() for ref in book.refs_of(reader, one.subscriber)}
+                beside = own | mapping_check.sharing(named.values(), book.logins(reader), self.access)
+                return {**named, **book.some_services(reader, sorted(beside - refs))}
+        return book.services(reader)
 
     # --- all who are overdue ---
 
@@ -289,11 +305,14 @@ class Intake:
 
     # --- restore against suspension ---
 
-    async def _wait_for_rest(self, refs: Sequence[str]) -> None:
+    async def _wait_for_rest(self, refs: Sequence[str]) -> bool:
+        """Wait while services are being suspended; return whether any was."""
+        waited = False
         with trio.move_on_after(REST_S):
             while busy := [r for r in refs if suspensions(self.store.reader, r, _MOVING)]:
+                waited = True
                 await self.clock.sleep(0.5)
-            return
+            return waited
         raise RequestError(f"{busy[0]} is being suspended right now and did not come to rest: ask again")
 
     def _supersede(self, service: Service, wish: Wish | Leave, ask: Ask) -> Wish | Leave:
@@ -310,7 +329,9 @@ class Intake:
 
     # --- revert ---
 
-    async def _revert(self, request: Request, services: Mapping[str, Service], pinned: Pinned) -> bytes:
+    async def _revert(self, request: Request, pinned: Pinned) -> bytes:
+        services = book.services(self.store.reader)
+        await trio.lowlevel.checkpoint()
         row = plans.find(self.store.reader, request.ask.change)
         if row.gate is not Gate.CONSUMED or row.finished_seq is None:
             now = "running" if row.gate is Gate.CONSUMED else row.gate.value
@@ -409,11 +430,10 @@ class Intake:
         self,
         ask: Ask,
         chosen: Sequence[Chosen],
-        services: Mapping[str, Service],
         billing: Mapping[str, Billing],
         pinned: Pinned,
     ) -> Scope:
-        active = sum(1 for s in services.values() if not s.reasons)
+        active = book.count_active(self.store.reader)
         if ask.action is Action.RESTORE and ask.reason is SuspensionReason.DEBT and not ask.alone:
             return self._restoring(active, chosen, pinned)
         if ask.action is not Action.SUSPEND or ask.reason is not SuspensionReason.DEBT:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hypothesis import example, given
+from hypothesis import strategies as st
+
 from agent.connectors.spec import AccessMap
-from agent.inventory.mapping_check import SharedLogin, check
+from agent.inventory.mapping_check import LoginOf, SharedLogin, check, sharing
 from agent.model import Service
 
 TARIFFS = frozenset({"Home 20M"})
@@ -96,3 +99,28 @@ def test_a_login_that_another_has_on_a_router_that_serves_both() -> None:
         assert shared.refs == ("C-1/home", "C-2/home")
     (twice,) = check([service(1, "home1"), service(2, "home1")], (ours,)).shared_logins
     assert twice.target == "routeros/edge-1"
+
+
+METHODS = (
+    *access(folds=True),
+    AccessMap("north", "routeros/a", TARIFFS, also_on=("radius/main",)),
+    AccessMap("fixed", "routeros/a", TARIFFS, also_on=("routeros/b",), addressed=True),
+    AccessMap("south", "routeros/b", TARIFFS, addressed=True),
+)
+LOGINS = st.sampled_from(["a", "A", "b", "192.0.2.0/24", "192.0.2.7", "192.0.2.8,2001:db8::/32", "2001:db8::1", "::/0"])
+PLACES = st.tuples(st.sampled_from([*(m.name for m in METHODS), "dhcp", ""]), LOGINS)
+
+
+@given(st.lists(PLACES, min_size=1, max_size=6))
+@example([("pppoe", "a"), ("north", "A")])
+@example([("fixed", "192.0.2.0/24"), ("south", "192.0.2.7"), ("south", "192.0.2.8,2001:db8::/32")])
+def test_some_services_and_those_sharing_decide_like_all(places: list[tuple[str, str]]) -> None:
+    """A request that names one service reads no others than those."""
+    services = [service(n, login, method) for n, (method, login) in enumerate(places)]
+    shared = {ref for one in check(services, METHODS).shared_logins for ref in one.refs}
+    logins = [LoginOf(s.ref, s.method, s.login) for s in services]
+    for one in services:
+        beside = sharing([one], logins, METHODS)
+        read = [s for s in services if s.ref in {one.ref, *beside}]
+        found = {ref for each in check(read, METHODS).shared_logins for ref in each.refs}
+        assert (one.ref in found) == (one.ref in shared)

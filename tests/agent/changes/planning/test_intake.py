@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from agent.connectors.base import AccessPlan, NetworkState
+from agent.connectors.spec import AccessMap
 from agent.model import Address, Effect, Seen, Service, ServiceState
 from agent.runtime.clock import SystemClock
 from agent.runtime.errors import HttpError
@@ -53,6 +54,21 @@ async def test_a_restore_supersedes_an_unsent_revert_to_suspension(agent: Agent)
     await agent.approve(restore, "joseph")
     await agent.end(restore)
     assert await states(agent, again) == ["superseded"]
+
+
+# --- the services that decide on an answer ---
+
+
+@pytest.mark.parametrize("named", ["C-1/home", "u0"])
+async def test_others_count_however_a_service_is_named(agent: Agent, named: str) -> None:
+    await bring(agent, b"C-1,Amina Hassan,shop,u9,fake,20M,,0,,,,")
+    asked = await agent.ask("suspend", named, reason="request")
+    assert item_of(asked)["display"]["other_services"] == "other services stay as they are: u9"
+    await bring(agent, b"C-7,Joao Silva,home,u9,fake,20M,,0,,,,")
+    access = (AccessMap("fake", "fake/d", frozenset({"20M"})),)
+    object.__setattr__(agent.daemon.job.intake, "access", access)  # the connector of these tests declares none
+    err = await refused(agent.ask("suspend", "C-1/shop" if "/" in named else "C-7", reason="request"))
+    assert "the login u9 is also that of C-" in str(err)
 
 
 # --- one device that is away ---
