@@ -80,11 +80,23 @@ def verify(public: bytes, message: bytes, signature: bytes) -> bool:
     """Return whether `signature` is `public`'s over `message` (RFC 8032 section 5.1.7). Never raises on bad input."""
     if len(public) != PUBLIC_BYTES or len(signature) != SIGNATURE_BYTES:
         return False
+    fits = _fits_again if len(message) <= _AGAIN_BYTES else _fits
+    return fits(public, message, signature)
+
+
+def _fits(public: bytes, message: bytes, signature: bytes) -> bool:
     try:
         nacl.signing.VerifyKey(public).verify(message, signature)
     except nacl.exceptions.BadSignatureError:
         return False
     return True
+
+
+_AGAIN_BYTES: Final = 4096
+_fits_again = functools.lru_cache(maxsize=256)(_fits)
+"""Remembers the verdict on small messages, which depends on these bytes alone: an approval is judged three times, a
+standing authority at each look.
+"""
 
 
 def check_public_untrusted(public: bytes) -> None:

@@ -75,6 +75,17 @@ def test_sign_and_verify():
         keys.SigningKey(b"short")
 
 
+@pytest.mark.parametrize("size", [0, 4096, 4097, 100_000])
+def test_a_verdict_is_that_of_all_three_also_when_asked_again(size):
+    one, other, message = keys.SigningKey.generate(), keys.SigningKey.generate(), bytes(size)
+    signature = one.sign(message)
+    for _ in range(3):
+        assert keys.verify(one.public, message, signature)
+        assert not keys.verify(other.public, message, signature)
+        assert not keys.verify(one.public, message + b"x", signature)
+        assert not keys.verify(one.public, message, bytes(64))
+
+
 @given(st.binary(max_size=40), st.binary(max_size=70))
 def test_verify_never_raises(public, signature):
     assert not keys.verify(public, b"m", signature)
