@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -24,7 +24,7 @@ import trio
 
 from agent.billing_model.account import PaymentState
 from agent.changes.authority import standings
-from agent.changes.authority.standings import Standings
+from agent.changes.authority.standings import InForce, Standings
 from agent.changes.journal import budget, plans
 from agent.changes.journal.machine import Gate
 from agent.changes.journal.request import Ask, Request, RequestError, intent_of
@@ -150,8 +150,12 @@ class PaidRestores:
         found = {r["service"]: r for r in self.store.query(_CANDIDATES)}
         for gone in [name for name, payer in self._payers.items() if name not in found and not payer.busy]:
             del self._payers[gone]
-        covered = self._is_covered(pinned)
-        turn = self._turn_text(pinned, covered=covered)
+        if not found:
+            await trio.lowlevel.checkpoint()
+            return
+        in_force = self.standings.in_force(self.clock.wall_s())
+        covered = standings.may_cover(in_force, pinned.trust, Action.RESTORE, RiskClass.RESTORE)
+        turn = self._turn_text(pinned, in_force, covered=covered)
         async for service, r in InSlices(found.items()):
             payer = self._payers.setdefault(service, _Payer(r["paid_s"]))
             if payer.busy:
@@ -175,16 +179,12 @@ class PaidRestores:
                 payer.busy, payer.alone = True, not covered
                 self._asking += 1
                 nursery.start_soon(self._asked, service, payer, pinned)
-                turn = self._turn_text(pinned, covered=covered)
-
-    def _is_covered(self, pinned: Pinned) -> bool:
-        found = self.standings.in_force(self.clock.wall_s())
-        return standings.may_cover(found, pinned.trust, Action.RESTORE, RiskClass.RESTORE)
+                turn = self._turn_text(pinned, in_force, covered=covered)
 
     def _may_come(self, service: str) -> bool:
         return standings.has_matched_payment(self.store.query, service, self.clock.wall_s(), self.billing)
 
-    def _turn_text(self, pinned: Pinned, *, covered: bool) -> str:
+    def _turn_text(self, pinned: Pinned, found: Sequence[InForce], *, covered: bool) -> str:
         """Return why one more restore has to wait its turn; "": it need not, or waits for a person anyway."""
         policy, now_s = pinned.trust.policy_class(RiskClass.RESTORE), self.clock.wall_s()
         if policy is None or not covered:
@@ -192,7 +192,6 @@ class PaidRestores:
         query, risk = self.store.query, RiskClass.RESTORE.value
         ahead = [*budget.waiting_of(query, risk, now_s), *([1] * self._asking)]
         of_class = budget.next_turn(budget.uses_of(query, risk, now_s), ahead, 1, policy.budget_per_hour, now_s)
-        found = self.standings.in_force(now_s)
         turn_s = max(self.standings.turn_s(found, Action.RESTORE, now_s, asking=self._asking), of_class or now_s)
         if turn_s <= now_s:
             return ""

@@ -78,6 +78,8 @@ class World:
     """Why the device is to be spared, each time that it is asked; then it is not."""
     notes: tuple[str, ...] = ()
     no_redial: set[str] = field(default_factory=set)
+    censuses: int = 0
+    """How often everybody with a session was listed."""
     on_send: Callable[[Ticket], None] = lambda ticket: None
     """Called with each ticket at the moment of its first byte."""
     on_took: Callable[[Ticket], None] = lambda ticket: None
@@ -130,6 +132,7 @@ class FakeSession:
         if kind == "sessions":
             return {str(self.world.sessions[key]): "online"} if key in self.world.sessions else ABSENT
         if kind == "online":
+            self.world.censuses += 1
             return dict.fromkeys(self.world.sessions, "1") or ABSENT
         return self.world.values.get(a, ABSENT)
 

@@ -168,7 +168,7 @@ class Run:
         left = [i for i in items if self.tickets.states[i.n] not in FINAL]
         if not left and not soak and (not canary or self._stands()):
             return
-        before = await self._census()
+        before = await self._census() if self._stops_by_loss() else {}
         async with trio.open_nursery() as watching:
             watching.start_soon(self._watch_health, before)
             watching.start_soon(self._watch_waiting)
@@ -310,6 +310,11 @@ class Run:
             await self._clock.sleep(CANCEL_S)
         self._stopping.leave(CANCELLED)
 
+    def _stops_by_loss(self) -> bool:
+        """Tell whether lost sessions stop the run: of one item nothing is left to stop, and a census is large."""
+        several = sum(bool(item.steps) for item in self._loaded.items.items) > 1
+        return several and self._loaded.items.head.pace.stop_lost_sessions > 0
+
     async def _census(self) -> Mapping[str, frozenset[str]]:
         """Return the logins that are online, by target; empty where a target has no census or cannot be asked now."""
         online: dict[str, frozenset[str]] = {}
@@ -325,9 +330,9 @@ class Run:
 
     async def _health(self, before: Mapping[str, frozenset[str]]) -> None:
         """Stop the run when more sessions than `stop_lost_sessions` were lost beside those that the plan ends."""
-        limit = self._loaded.items.head.pace.stop_lost_sessions
-        if not before or not limit:
+        if not before:
             return
+        limit = self._loaded.items.head.pace.stop_lost_sessions
         listed = {i.display["login"].casefold() for i in self._loaded.items.items if "login" in i.display}
         after = await self._census()
         for target, online in before.items():

@@ -659,6 +659,18 @@ async def test_lost_sessions_that_are_not_on_the_list_stop_it(rig: Rig, world: W
     assert rig.states(plan_id).count(S.CANCELLED) == (3 if stops else 0)
 
 
+@pytest.mark.parametrize(("count", "most", "reads"), [(1, 10, False), (3, 0, False), (3, 10, True)])
+async def test_sessions_are_listed_where_lost_ones_could_stop_it(
+    rig: Rig, world: World, count: int, most: int, reads: bool
+) -> None:
+    rig.census = {"fake/d": Address("fake/d/online/all")}
+    items = [item(n + 1, f"u{n}", world) for n in range(count)]
+    plan_id = await rig.consumed(items, pace=Pace(0, 100, most))
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.APPLIED] * count
+    assert (world.censuses > 0) is reads
+
+
 async def test_freeze_holds_declared_revert_and_keeps_nothing_locked(rig: Rig, world: World) -> None:
     items = [item(n + 1, f"u{n}", world) for n in range(2)]
     world.faults["u1"] = ["refused"]
