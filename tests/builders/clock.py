@@ -41,6 +41,7 @@ class FakeClock:
     """A `Clock` on trio's own time: with the `autojump_clock` fixture, hours pass at once.
 
     The wall clock starts at `start_wall_s`; `step_wall` sets it forward or back, as a person or NTP would.
+    `pass_s` lets time pass on both clocks, in which the machine was asleep.
     """
 
     start_wall_s: float = 1_767_225_600.0  # 2026-01-01T00:00:00Z
@@ -65,6 +66,10 @@ class FakeClock:
 
     def step_wall(self, seconds: float) -> None:
         self.start_wall_s += seconds
+
+    def pass_s(self, seconds: float) -> None:
+        self.start_wall_s += seconds
+        self.start_boot_s += seconds
 
     def reboot(self, boot_id: str, off_s: float = 60.0) -> None:
         """The machine was off for `off_s` and booted anew; the boot-time clock starts again at zero."""
@@ -93,10 +98,6 @@ class LifeClock(FakeClock):
         passed_s = self._passed_s()
         self.pass_s(passed_s)
         self._zero = None
-
-    def pass_s(self, seconds: float) -> None:
-        self.start_wall_s += seconds
-        self.start_boot_s += seconds
 
 
 START = 20_000 * 86_400

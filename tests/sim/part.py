@@ -47,13 +47,14 @@ class Declared:
     """What a part adds to the agent's files before they are written.
 
     `config`: sections of agent.toml. `secrets`: values by name. `billing`: rows of the subscriber file, by service.
-    `billing_terms`: the line of `[billing]` that says which source decides; "": the file does.
+    `billing_terms`: lines of `[billing]` that say which source decides; "": the file does. `agent`: lines of `[agent]`.
     """
 
     config: str = ""
     secrets: Mapping[str, str] = field(default_factory=dict)
     billing: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     billing_terms: str = ""
+    agent: str = ""
 
 
 class Part:

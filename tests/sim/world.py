@@ -288,9 +288,9 @@ class World:
             await trio.sleep(BILLING_S)
 
     def bill(self) -> None:
-        """Let billing export now."""
+        """Let billing export now: whoever has an account in the file owes."""
         now = time.gmtime(self.clock.wall_s())
-        for row in self.files.billing.rows.values():
+        for row in filter(lambda row: row["balance"], self.files.billing.rows.values()):
             row["as_of"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", now)
             row["due"] = time.strftime("%Y-%m-%d", time.gmtime(self.clock.wall_s() - 10 * 86400))
             row["paid_at"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.clock.wall_s() - 60 * 86400))
@@ -385,7 +385,11 @@ def _files(world: World, declared: Sequence[Declared]) -> Files:
     terms = next((one.billing_terms for one in declared if one.billing_terms), FILE_DECIDES)
     dice = random.Random(f"pace {world.options.seed}")
     policy = {"pace": dice.choice(PACES), "soak_s": dice.choice(SOAKS_S), "canary": 1}
-    files = make_files(world.options.folder, mapping, world.isp.services, secrets, policy=policy, billing=terms)
+    agent = "\n".join(one.agent for one in declared)
+    files = make_files(
+        world.options.folder, mapping, world.isp.services, secrets, policy=policy, agent=agent, billing=terms
+    )
     for one in declared:
-        files.billing.rows |= {service: dict(row) for service, row in one.billing.items()}
+        for service, row in one.billing.items():
+            files.billing.rows.setdefault(service, {}).update(row)
     return files

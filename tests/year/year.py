@@ -26,7 +26,7 @@ from lab.staff import Staff, write_disabled_group
 from lab.truth import History, LineState, OnlineSession
 from tests.builders.people import any_time
 from tests.e2e.files import Files, dsn_of, lab_files, ref_of, stamp
-from tests.e2e.site import ApiRefusedError, Json, Site, b64, items_of, open_site
+from tests.e2e.site import ApiRefusedError, Json, Office, Site, b64, items_of, open_site
 from tests.servers import MariaDB, PostgreSQL, RadiusDatabase
 from tests.year.claims import ItemFact, Recorded, Wanted, differences, false_already, false_at_end, opened
 from tests.year.moved_time import MovedTime, moved_time
@@ -637,14 +637,14 @@ def bill(files: Files, now_s: float) -> None:
     files.billing.write()
 
 
-async def renew_trust(site: Site, now_s: int) -> None:
+async def renew_trust(office: Office, now_s: int) -> None:
     """Sign the next version of the trust document and install it."""
-    files = site.files
+    files = office.files
     head = chain.head_sha256(envelopes.decode_untrusted(files.signed_trust()[0]))
     version = files.trust.version + 1
     files.trust = replace(files.trust, version=version, prev=head, issued=now_s, expires=now_s + 30 * 86400)
     document, words = files.signed_trust()
-    await site.call("POST", "/v1/trust", {"document": b64(document), "words": words})
+    await office.call("POST", "/v1/trust", {"document": b64(document), "words": words})
 
 
 @asynccontextmanager
