@@ -11,8 +11,8 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import UTC, tzinfo
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, tzinfo
 from decimal import Decimal
 from typing import Final
 
@@ -37,6 +37,8 @@ COLUMNS: Final = (
     "as_of",
 )
 BILLING: Final = ("balance", "due", "paid_at", "as_of")
+PROMISE: Final = "promise_until"
+"""A column that a file may have: the last day of a promise to pay. The lines of one subscriber may differ in it."""
 MAX_BYTES: Final = 64 * 1024 * 1024
 """About half a million services. Chosen arbitrarily."""
 ID_CHARS: Final = 64
@@ -95,8 +97,13 @@ class Parsed:
 
     @property
     def facts(self) -> Mapping[str, ToldAccount]:
-        """Billing's facts, by subscriber; a subscriber's lines agree, else they are a problem."""
-        return {row.service.subscriber: row.fact for row in self.rows if row.fact is not None}
+        """Billing's facts, by subscriber; a subscriber's lines agree but in promises: of these the latest counts."""
+        found: dict[str, ToldAccount] = {}
+        for row in self.rows:
+            if row.fact is not None:
+                name = row.service.subscriber
+                found[name] = _later(found[name], row.fact) if name in found else row.fact
+        return found
 
 
 class _BadLineError(ValueError):
@@ -121,7 +128,8 @@ class _Reading:
             raise _BadLineError(f"each service once expected, {row.service.ref} stands on line {first} already")
         if row.fact is not None:
             known = self.facts.setdefault(row.service.subscriber, row)
-            if known.fact != row.fact:
+            # with the same promise they are equal
+            if known.fact is not None and _later(known.fact, row.fact) != _later(row.fact, known.fact):
                 columns = ", ".join(BILLING)
                 raise _BadLineError(
                     f"{columns}: one account a subscriber expected, {row.service.subscriber} reads otherwise on line "
@@ -275,8 +283,29 @@ def _fact(cell: Mapping[str, str], now_s: float | None, zone: tzinfo) -> ToldAcc
         raise _BadLineError(f"as_of lies in the future: the time of the export expected, got {_shown(cell['as_of'])}")
     subscriber, balance = cell["subscriber"], Decimal(cell["balance"])
     invoices = (OpenInvoice("", None if due is None else due.day, balance),) if balance > 0 else ()
-    account = Account(subscriber, subscriber, "", balance, invoices, as_of.first_s)
+    promise, no_day = _promise(cell.get(PROMISE, ""))
+    account = Account(
+        subscriber, subscriber, "", balance, invoices, as_of.first_s, promise_until=promise, exempt=no_day
+    )
     return ToldAccount(account, as_of.last_s, _payment(subscriber, cell, zone))
+
+
+def _promise(text: str) -> tuple[date | None, str]:
+    """Return the last day of a promise; of one that nobody can read, why its subscriber is never cut off."""
+    if not text:
+        return None, ""
+    try:
+        return date.fromisoformat(text[:10]), ""
+    except ValueError:
+        return None, f"promised to pay until {_shown(text)}, which is no date (YYYY-MM-DD expected)"
+
+
+def _later(one: ToldAccount, other: ToldAccount) -> ToldAccount:
+    """Return the first account with the later promise of both."""
+    accounts = (one.account, other.account)
+    until = max((a.promise_until for a in accounts if a.promise_until is not None), default=None)
+    exempt = max(a.exempt for a in accounts)
+    return replace(one, account=replace(one.account, promise_until=until, exempt=exempt))
 
 
 def _payment(subscriber: str, cell: Mapping[str, str], zone: tzinfo) -> Payment | None:

@@ -59,8 +59,8 @@ class ThroughCsv:
         return day_begins(books_s, self._operator.billing_zone) if says_day_only(life) else books_s
 
     def service(self, life: PayerLife, reasons: frozenset[SuspensionReason]) -> Service:
-        """Return the service as the line has it."""
-        return replace(self._rows[life.subscriber].service, reasons=reasons)
+        """Return the service as the line has it; the list was imported once, so that promises come by the export."""
+        return replace(self._rows[life.subscriber].service, reasons=reasons, extra=None)
 
     def billing(self, life: PayerLife, now_s: float) -> Billing:
         """Return what the file says."""

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, tzinfo
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ import trio
 from agent.billing_model.errors import BillingState
 from agent.inventory import importing, ledger
 from agent.inventory.billing import BillingReader, billing_json
-from agent.inventory.facts import Billing, BillingTerms, describe, paid_since
+from agent.inventory.facts import Billing, BillingTerms, NotOwing, debt, describe, paid_since
 from agent.inventory.importing import Importer, ImportRefusedError
 from agent.inventory.ledger import BY_HAND, FILE, KeptAccount
 from agent.inventory.subscribers_csv import COLUMNS, parse_untrusted
@@ -58,10 +59,10 @@ class Desk:
             people,
         )
 
-    async def write(self, *lines: str) -> bool:
+    async def write(self, *lines: str, header: str = HEADER) -> bool:
         """Put a whole new file in the place of the old one, as an export does, and read it."""
         fresh = self.file.with_suffix(".new")
-        fresh.write_text("\n".join((HEADER, *lines)) + "\n")
+        fresh.write_text("\n".join((header, *lines)) + "\n")
         os.replace(fresh, self.file)
         return await self.importer.refresh()
 
@@ -118,6 +119,26 @@ async def test_good_lines_of_a_broken_file_count_and_no_others_do(desk: Desk) ->
     assert desk.importer.doubt("C-2") == desk.importer.doubt("C-3") == problem  # C-3 may stand on the unreadable line
     assert await desk.write(line("C-1", "0.00"), line("C-2"))
     assert desk.importer.billing_problem() == desk.importer.doubt("C-3") == ""
+
+
+@pytest.mark.parametrize(
+    ("promise", "code", "says"),
+    [
+        ("2026-01-01", "promised", "promised to pay until 2026-01-01, billing says"),
+        ("2026-01-05T10:00:00Z", "promised", "promised to pay until 2026-01-05, billing says"),
+        ("next week", "exempt", "promised to pay until 'next week', which is no date (YYYY-MM-DD expected)"),
+        ("2025-12-31", "", ""),
+        ("", "", ""),
+    ],
+)
+async def test_a_promise_in_the_file_counts_at_once(desk: Desk, promise: str, code: str, says: str) -> None:
+    """Nobody imports the list anew: as a payment does, a promise counts when the file is read again."""
+    await desk.write(line("C-1"))
+    owes = debt(desk.billing("C-1"))
+    assert owes == Decimal("34.00")
+    await desk.write(f"{line('C-1')},{promise}", header=f"{HEADER},promise_until")
+    now = debt(desk.billing("C-1"))
+    assert (now.code.value, says in now.why) == (code, True) if isinstance(now, NotOwing) else not code
 
 
 async def test_a_subscriber_with_a_good_and_a_broken_line_is_in_doubt(desk: Desk) -> None:

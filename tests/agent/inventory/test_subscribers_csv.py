@@ -161,6 +161,20 @@ def test_a_subscriber_has_one_account() -> None:
     assert parsed.facts["C-1"].account.balance == 34
 
 
+@pytest.mark.parametrize(("first", "second"), [("2026-11-02", ""), ("", "2026-11-02"), ("2026-10-30", "2026-11-02")])
+def test_the_latest_promise_of_its_lines_is_a_subscribers(first: str, second: str) -> None:
+    parsed = parse(f"{GOOD},{first}", f"{line(service='shop')},{second}", header=f"{HEADER},promise_until")
+    assert parsed.problems == ()
+    assert parsed.facts["C-1"].account.promise_until == date(2026, 11, 2)
+
+
+def test_a_promise_without_a_date_keeps_its_subscriber_out() -> None:
+    parsed = parse(f"{GOOD},soon", f"{line(service='shop')},2026-11-02", header=f"{HEADER},promise_until")
+    account = parsed.facts["C-1"].account
+    assert account.promise_until == date(2026, 11, 2)
+    assert account.exempt == "promised to pay until 'soon', which is no date (YYYY-MM-DD expected)"
+
+
 @pytest.mark.parametrize(
     ("data", "says"),
     [
