@@ -31,7 +31,6 @@ from agent.connectors.routeros.errors import (
 from agent.connectors.routeros.exchanges import Exchange, Exchanges, RouterAnswer
 from agent.connectors.routeros.login import Login
 from agent.connectors.routeros.wire import ReplyReader, encode_sentence
-from agent.connectors.routeros.words import secrets_of
 from agent.runtime.notifier import Notifier
 
 __all__ = ["Endpoint", "RouterAnswer", "RouterApi", "carry", "connect", "fetch_certificate", "open_in"]
@@ -39,13 +38,13 @@ __all__ = ["Endpoint", "RouterAnswer", "RouterApi", "carry", "connect", "fetch_c
 _RESERVED: Final = frozenset({"/login", "/cancel", "/quit"})
 
 
-class _Call:
+class _Call(Exchange):
     """A command on its way: waiting for its turn, then sent, then over."""
 
-    def __init__(self, data: bytes, tag: str, secrets: tuple[str, ...], deadline: float) -> None:
-        self.data, self.deadline = data, deadline
+    def __init__(self, tag: str, words: tuple[str, ...], deadline: float) -> None:
+        self.data, self.deadline = encode_sentence(words, tag), deadline
         self.wake = trio.Event()
-        self.exchange = Exchange(tag, secrets, self.wake.set)
+        super().__init__(tag, words, self.wake.set)
         self.sent = False
         self.lost: RouterError | None = None
         """Why the session ended, when it did before this call was over."""
@@ -56,11 +55,11 @@ class RouterApi:
 
     def __init__(self, carrier: Carrier, reader: ReplyReader) -> None:
         self._carrier, self._reader = carrier, reader
-        self._exchanges = Exchanges()
-        self._in_flight: set[_Call] = set()
+        self._exchanges: Exchanges[_Call] = Exchanges()
         self._waiting: deque[_Call] = deque()
         self._cancels: deque[_Call] = deque()
-        self._changed = Notifier()
+        self._to_send, self._ended = Notifier(), Notifier()
+        """The bells of the task that writes, and of those who wait for the end of a call that they gave up."""
         self._look, self._looks_at = trio.Event(), math.inf
         """The bell of the task that watches deadlines, and when it looks by itself."""
         self._over: RouterError | None = None
@@ -100,32 +99,26 @@ class RouterApi:
         """
         if words and words[0] in _RESERVED:
             raise LocalRouterError(f"{words[0]}: the session itself sends it")
-        if any(word.startswith(".tag=") for word in words):
-            raise LocalRouterError(f"{words[0]}: the session itself sets the tag")
         deadline = trio.current_time() + (timeout_s if timeout_s > 0 else 0.0)
-        call = self._call(words, secrets_of(words), deadline)
+        call = _Call(self._exchanges.new_tag(), words, deadline)
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._over is not None:
             raise CarrierLostError(str(self._over), sent=False)
         self._waiting.append(call)
-        self._changed.ring()
+        self._to_send.ring()
         if deadline < self._looks_at:
             self._look.set()
         try:
             await call.wake.wait()
         finally:
-            given_up = not call.exchange.finished
+            given_up = not call.finished
             if given_up:
                 await self._give_up(call)
         return self._outcome(call, words[0], timeout_s, given_up=given_up)
 
-    def _call(self, words: tuple[str, ...], secrets: tuple[str, ...], deadline: float = math.inf) -> _Call:
-        tag = self._exchanges.new_tag()
-        return _Call(encode_sentence((*words, f".tag={tag}")), tag, secrets, deadline)
-
     def _outcome(self, call: _Call, command: str, timeout_s: float, *, given_up: bool) -> RouterAnswer:
-        if not given_up or call.exchange.too_long:
-            return call.exchange.answer()
+        if not given_up or call.too_long:
+            return call.answer()
         if call.lost is None:
             raise RouterTimeoutError(f"{command}: no end of the answer in {timeout_s:g} s", sent=call.sent)
         if call.sent and isinstance(call.lost, MalformedRouterReplyError):
@@ -143,13 +136,13 @@ class RouterApi:
             if call in self._waiting:
                 self._waiting.remove(call)
             return
-        cancel = self._call(("/cancel", f"=tag={call.exchange.tag}"), ())
+        cancel = _Call(self._exchanges.new_tag(), ("/cancel", f"=tag={call.tag}"), math.inf)
         self._cancels.append(cancel)
-        self._changed.ring()
+        self._to_send.ring()
         with trio.move_on_after(limits.CANCEL_S, shield=True):
-            while self._over is None and not (call.exchange.finished and cancel.exchange.finished):
-                await self._changed.wait()
-        if self._over is None and not (call.exchange.finished and cancel.exchange.finished):
+            while self._over is None and not (call.finished and cancel.finished):
+                await self._ended.wait()
+        if self._over is None and not (call.finished and cancel.finished):
             self._finish(
                 CarrierLostError(f"closed: a cancelled command did not end in {limits.CANCEL_S:g} s", sent=True)
             )
@@ -161,12 +154,12 @@ class RouterApi:
         """Give the session up, for the first reason only: nobody's command is sent or answered from here on."""
         if self._over is None:
             self._over = why
-            for call in (*self._in_flight, *self._waiting):
+            for call in self._unanswered():
                 call.wake.set()
             self._waiting.clear()
             self._cancels.clear()
             self._end.set()
-            self._changed.ring()
+            self._ended.ring()
 
     # --- the three tasks ---
 
@@ -200,7 +193,7 @@ class RouterApi:
 
     def _unanswered(self) -> list[_Call]:
         """Return the calls with a caller that waits."""
-        return [call for call in (*self._in_flight, *self._waiting) if not call.wake.is_set()]
+        return [call for call in (*self._exchanges.in_flight, *self._waiting) if not call.wake.is_set()]
 
     async def _write(self) -> None:
         try:
@@ -209,7 +202,7 @@ class RouterApi:
                 if batch:
                     await self._carrier.send(batch)
                 else:
-                    await self._changed.wait()
+                    await self._to_send.wait()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._finish(CarrierLostError("the connection broke", sent=True))
 
@@ -226,8 +219,7 @@ class RouterApi:
                     continue
             else:
                 break
-            self._exchanges.open(call.exchange)
-            self._in_flight.add(call)
+            self._exchanges.open(call)
             call.sent = True
             batch += call.data
         return bytes(batch)
@@ -239,8 +231,9 @@ class RouterApi:
                 for reply in self._reader.receive_untrusted(data):
                     self._exchanges.take(reply)
                 if len(self._exchanges) < before:
-                    self._in_flight = {c for c in self._in_flight if not c.exchange.finished}
-                    self._changed.ring()
+                    self._ended.ring()
+                    if self._waiting:
+                        self._to_send.ring()
             self._finish(CarrierLostError("the router closed the connection", sent=True))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._finish(CarrierLostError("the connection broke", sent=True))

@@ -7,13 +7,14 @@ follows on the connection could be taken for another command's answer: the conne
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from agent.connectors.routeros import limits
 from agent.connectors.routeros.errors import AnswerTooLongError, CarrierLostError, MalformedRouterReplyError, TrapError
 from agent.connectors.routeros.wire import ReplyWord, WireReply
-from agent.connectors.routeros.words import presentable
+from agent.connectors.routeros.words import presentable, secrets_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +31,20 @@ class RouterAnswer:
 class Exchange:
     """One command in flight and its replies so far."""
 
-    def __init__(self, tag: str, secrets: tuple[str, ...], heard: Callable[[], None]) -> None:
-        """Take its tag, the secrets to keep out of messages, and the callback for its end or too long an answer."""
+    def __init__(self, tag: str, words: Sequence[str], heard: Callable[[], None]) -> None:
+        """Take its tag, its words, and the callback for its end or too long an answer."""
         self.tag = tag
-        self.secrets, self._heard = secrets, heard
+        self._words, self._heard = words, heard
         self._rows: list[Mapping[str, str]] = []
         self._traps: list[tuple[str, int | None]] = []
         self._taken = self._size_bytes = 0
         self._done: Mapping[str, str] | None = None
         self.too_long = False
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The secrets among its words, to keep out of messages."""
+        return secrets_of(self._words)
 
     @property
     def finished(self) -> bool:
@@ -80,21 +86,29 @@ class Exchange:
         return RouterAnswer(tuple(self._rows), self._done or {})
 
 
-class Exchanges:
+_E = TypeVar("_E", bound=Exchange)
+
+
+class Exchanges(Generic[_E]):
     """The commands in flight on one connection."""
 
     def __init__(self) -> None:
-        self._open: dict[str, Exchange] = {}
+        self._open: dict[str, _E] = {}
         self._numbers = itertools.count(1)
 
     def __len__(self) -> int:
         return len(self._open)
 
+    @property
+    def in_flight(self) -> Collection[_E]:
+        """The commands whose end has not come, oldest first."""
+        return self._open.values()
+
     def new_tag(self) -> str:
         """Return a tag that no command of this connection had."""
         return str(next(self._numbers))
 
-    def open(self, exchange: Exchange) -> None:
+    def open(self, exchange: _E) -> None:
         """Expect replies to this command from now on."""
         self._open[exchange.tag] = exchange
 

@@ -161,8 +161,9 @@ class RouterLine:
             for one in {self._read_use, use}:
                 await self._recognize_again(self._wires[one])
             reached = await self._reach(wire)
-        if text := self._may_not_write(use):
-            raise UnreadableError(f"{self.target.id}: {text}: nothing is written", reason=TargetReason.MISSING_POLICY)
+            if text := self._may_not_write(use):
+                text = f"{self.target.id}: {text}: nothing is written"
+                raise UnreadableError(text, reason=TargetReason.MISSING_POLICY)
         return reached.api, reached.version
 
     def _may_not_write(self, use: Use = Use.SERVICE) -> str:

@@ -196,19 +196,22 @@ class RouterSession:
             NotSentError: nothing was sent. DriftedError: nor will it be, the row reads otherwise.
             LostError: the fate is unknown.
         """
+        writes = ticket.do if isinstance(ticket.do, tuple) else ()
+        places = [parse(self.target.id, write.address) for write in writes]
+        # Configuration has a user of its own, where one is configured
+        use = Use.CONFIG if any(place and place[0] in _CONFIGURATION for place in places) else Use.SERVICE
         try:
-            api, version = await self._line.writing(self._use_of(ticket))
+            api, version = await self._line.writing(use)
         except UnreadableError as err:
             raise NotSentError(str(err), reason=err.reason) from err
-        if isinstance(ticket.do, tuple):
-            return await self._write(api, version, ticket.do, ticket)
-        return await self._end_bound(api, ticket.do, ticket)
+        if not isinstance(ticket.do, tuple):
+            return await self._end_bound(api, ticket.do, ticket)
+        if len(places) != 1 or places[0] is None:
+            raise self._unsupported()
+        return await self._write(api, version, places[0], ticket.do[0], ticket)
 
-    def _use_of(self, ticket: Ticket) -> Use:
-        """Return which of our users does it: configuration has its own, where one is configured."""
-        writes = ticket.do if isinstance(ticket.do, tuple) else ()
-        found = [parse(self.target.id, write.address) for write in writes]
-        return Use.CONFIG if any(one and one[0] in _CONFIGURATION for one in found) else Use.SERVICE
+    def _unsupported(self) -> NotSentError:
+        return NotSentError(f"{self.target.id}: no such step is done here", reason=TargetReason.UNSUPPORTED)
 
     async def settle(self) -> None:
         """Return when no lost command can take effect any more. Its connection is closed already: by `api_session`."""
@@ -224,15 +227,19 @@ class RouterSession:
         return (*self._line.notes(), *([f"{self.target.id}: all its connections are read: {why}"] if why else ()))
 
     async def _write(
-        self, api: RouterApi, version: Version, transitions: tuple[Transition, ...], ticket: Ticket
+        self,
+        api: RouterApi,
+        version: Version,
+        which: tuple[RouterResource, str],
+        transition: Transition,
+        ticket: Ticket,
     ) -> Reply:
-        found = parse(self.target.id, transitions[0].address) if len(transitions) == 1 else None
-        if found is not None and found[0] in PLACED:
-            return await self._place(api, version, found, transitions[0], ticket)
-        kept = KEPT.get(found[0]) if found else None
-        if found is None or kept is None or (verb := verb_of(transitions[0])) not in kept.verbs:
-            raise NotSentError(f"{self.target.id}: no such step is done here", reason=TargetReason.UNSUPPORTED)
-        transition, key = transitions[0], found[1]
+        resource, key = which
+        if resource in PLACED:
+            return await self._place(api, version, which, transition, ticket)
+        kept = KEPT.get(resource)
+        if kept is None or (verb := verb_of(transition)) not in kept.verbs:
+            raise self._unsupported()
         try:
             menu = menus.menu(kept.path, version)
             words = words_of(menu, transition)
@@ -253,8 +260,8 @@ class RouterSession:
         if rows and (hidden := menus.unshown(kept.path, version, rows[0], words)):
             text = f"{not_known_text(version)}, and its row does not show {', '.join(hidden)}"
             raise NotSentError(f"{self.target.id}: {text}", reason=TargetReason.UNWRITABLE)
-        which = [f"=.id={rows[0]['.id']}"] if rows else []
-        return await self._command(api, ticket, f"{menu.path}/{verb}", *which, *words)
+        row = [f"=.id={rows[0]['.id']}"] if rows else []
+        return await self._command(api, ticket, f"{menu.path}/{verb}", *row, *words)
 
     async def _place(
         self, api: RouterApi, version: Version, which: tuple[RouterResource, str], write: Transition, ticket: Ticket

@@ -13,6 +13,7 @@ Errors:
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -60,10 +61,14 @@ _VERSION: Final = re.compile(
 RECORDED: Final = (Version(6, 49, 18), Version(7, 15, 3), Version(7, 20, 8), Version(7, 24))
 """The releases with recorded menus, oldest first; each has a file in tables/."""
 
+_ASKED: Final = 64
+"""Versions to remember answers for, since each write asks; chosen arbitrarily, above those of a fleet."""
+
 SERVED_FROM: Final = Version(6, 43)
 """Older releases take no password at login, only a challenge's answer (RouterOS manual, "API", "Login")."""
 
 
+@functools.lru_cache(maxsize=_ASKED)
 def known(version: Version) -> bool:
     """Tell whether menus of a version's line were recorded: 6.49, 7.15, 7.20 or 7.24."""
     return any(_line(version) == _line(recorded) for recorded in RECORDED)
@@ -86,6 +91,7 @@ def table_above(version: Version) -> Version | None:
     return above[0] if 0 < len(above) < len(of_major) and not known(version) else None
 
 
+@functools.lru_cache(maxsize=_ASKED)
 def table_of(version: Version) -> Version:
     """Return the recorded release with the table for a version: of its line, else the nearest below in its major.
 

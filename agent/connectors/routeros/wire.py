@@ -31,6 +31,7 @@ from agent.connectors.routeros.errors import LocalRouterError, MalformedRouterRe
 
 _END: Final = b"\x00"
 _EQUALS: Final = ord("=")
+_TAG: Final = b".tag="
 _SHORTEST: Final = (0, 0x80, 0x4000, 0x200000)
 """By how many bytes follow the first: the smallest length that is written so."""
 
@@ -63,11 +64,12 @@ class WireReply:
 # --- out ---
 
 
-def encode_sentence(words: Sequence[str]) -> bytes:
+def encode_sentence(words: Sequence[str], tag: str = "") -> bytes:
     """Return the bytes of one command.
 
     Args:
-        words: the command (`/ppp/secret/print`), then attributes (`=name=x`), queries (`?name=x`) and a tag (`.tag=1`).
+        words: the command (`/ppp/secret/print`), then attributes (`=name=x`) and queries (`?name=x`).
+        tag: the command's tag, ASCII; "": it has none.
 
     Raises:
         LocalRouterError: there is no command, a word is empty, begins otherwise or has a NUL, a character has no
@@ -78,7 +80,7 @@ def encode_sentence(words: Sequence[str]) -> bytes:
         raise LocalRouterError("command: expected its first word to begin with a slash")
     data = bytearray()
     for number, word in enumerate(words):
-        if number and not word.startswith(("=", "?", ".tag=")):
+        if number and not word.startswith(("=", "?")):
             raise LocalRouterError(f"{words[0]}: expected word {number} to begin with = or ?")
         try:
             content = word.encode("utf-8", "surrogateescape")
@@ -87,11 +89,18 @@ def encode_sentence(words: Sequence[str]) -> bytes:
             raise LocalRouterError(f"{words[0]}: word {number} has a character that is none") from None
         if b"\x00" in content:
             raise LocalRouterError(f"{words[0]}: word {number} has a NUL")
-        if len(content) > limits.COMMAND_WORD_BYTES:
+        size = len(content)
+        if size > limits.COMMAND_WORD_BYTES:
             raise LocalRouterError(
-                f"{words[0]}: expected at most {limits.COMMAND_WORD_BYTES} bytes in word {number}, got {len(content)}"
+                f"{words[0]}: expected at most {limits.COMMAND_WORD_BYTES} bytes in word {number}, got {size}"
             )
-        data += encode_length(len(content)) + content
+        if size < _SHORTEST[1]:
+            data.append(size)
+        else:
+            data += encode_length(size)
+        data += content
+    if tag:
+        data += encode_length(len(tag) + len(_TAG)) + _TAG + tag.encode()
     if len(data) > limits.COMMAND_BYTES:
         raise LocalRouterError(f"{words[0]}: expected at most {limits.COMMAND_BYTES} bytes, got {len(data)}")
     return bytes(data + _END)
@@ -146,6 +155,7 @@ class ReplyReader:
             self._rest.clear()
         self._broken = True  # until the end is reached
         at, size, sentence, names = 0, len(data), self._sentence, self._names
+        values, count, size_bytes = sentence.values, sentence.count, sentence.size_bytes
         while at < size:
             length = data[at]
             start = at + 1
@@ -153,31 +163,31 @@ class ReplyReader:
                 start, length = _long_length_untrusted(data, at)
             stop = start + length
             if stop > size:
-                if sentence.word is None and length > _REPLY_WORD_BYTES:
+                if not count and length > _REPLY_WORD_BYTES:
                     raise _no_reply_word()  # seen at once, not after it was waited for: a port of something else
                 self._need = stop - at
                 break
-            if not length:
-                if sentence.count:
-                    yield _reply(sentence)
-                    self._sentence = sentence = _Sentence()
-                # "Empty sentences are ignored."
-            else:
-                sentence.size_bytes += length
-                sentence.count += 1
-                if sentence.word is None:
+            if length:
+                size_bytes += length
+                count += 1
+                if count == 1:
                     sentence.word = _reply_word_untrusted(data[start:stop])
                 elif data[start] == _EQUALS:
                     name, _, value = data[start + 1 : stop].partition(b"=")
-                    sentence.values[names.get(name) or self._name(name)] = value.decode("utf-8", "surrogateescape")
+                    values[names.get(name) or self._name(name)] = value.decode("utf-8", "surrogateescape")
                 else:
                     _other_word_untrusted(sentence, data[start:stop])
-                if sentence.size_bytes > limits.SENTENCE_BYTES or sentence.count > limits.SENTENCE_WORDS:
+                if size_bytes > limits.SENTENCE_BYTES or count > limits.SENTENCE_WORDS:
                     raise MalformedRouterReplyError(
                         f"reply: expected at most {limits.SENTENCE_WORDS} words of {limits.SENTENCE_BYTES} bytes, "
-                        f"got {sentence.count} of {sentence.size_bytes} and no end"
+                        f"got {count} of {size_bytes} and no end"
                     )
+            elif count:  # "Empty sentences are ignored."
+                yield _reply(sentence, size_bytes)
+                self._sentence = sentence = _Sentence()
+                values, count, size_bytes = sentence.values, 0, 0
             at = stop
+        sentence.count, sentence.size_bytes = count, size_bytes
         self._rest += data[at:]
         self._broken = False
 
@@ -228,21 +238,21 @@ def _no_reply_word() -> MalformedRouterReplyError:
 
 
 def _other_word_untrusted(sentence: _Sentence, content: bytes) -> None:
-    if content.startswith(b".tag="):
+    if content.startswith(_TAG):
         if sentence.tag is not None:
             raise MalformedRouterReplyError("reply: expected one tag, got a second one")
-        sentence.tag = content[5:].decode("utf-8", "surrogateescape")
+        sentence.tag = content[len(_TAG) :].decode("utf-8", "surrogateescape")
     elif sentence.word is ReplyWord.FATAL:
         sentence.texts.append(content.decode("utf-8", "surrogateescape"))
     else:
         raise MalformedRouterReplyError("reply: expected an attribute or a tag, got another word")
 
 
-def _reply(sentence: _Sentence) -> WireReply:
+def _reply(sentence: _Sentence, size_bytes: int) -> WireReply:
     if sentence.word is None:
         raise MalformedRouterReplyError("reply: expected a first word")
-    text = " ".join(sentence.texts) or sentence.values.get("message", "")
-    return WireReply(sentence.word, sentence.tag, sentence.values, text, sentence.size_bytes)
+    text = " ".join(sentence.texts) if sentence.texts else sentence.values.get("message", "")
+    return WireReply(sentence.word, sentence.tag, sentence.values, text, size_bytes)
 
 
 _REPLY_WORDS: Final = {word.value.encode(): word for word in ReplyWord}

@@ -16,12 +16,12 @@ class Desk:
     """Commands in flight, and how often each caller was told."""
 
     def __init__(self) -> None:
-        self.exchanges = Exchanges()
+        self.exchanges: Exchanges[Exchange] = Exchanges()
         self.told: list[str] = []
 
-    def send(self, *secrets: str) -> Exchange:
+    def send(self, *words: str) -> Exchange:
         tag = self.exchanges.new_tag()
-        exchange = Exchange(tag, secrets, lambda: self.told.append(tag))
+        exchange = Exchange(tag, ("/x/set", *words), lambda: self.told.append(tag))
         self.exchanges.open(exchange)
         return exchange
 
@@ -46,7 +46,7 @@ def test_two_commands_interleaved() -> None:
 
 def test_traps_are_kept_until_done() -> None:
     desk = Desk()
-    one = desk.send("pa55-canary")
+    one = desk.send("=password=pa55-canary")
     desk.says("!re", ".tag=1", "=n=1")
     desk.says("!trap", ".tag=1", "=category=1", "=message=bad pa55-canary\x07")
     desk.says("!trap", ".tag=1", "=category=odd", "=message=no such item (4)")
@@ -101,7 +101,7 @@ def test_a_row_after_done_is_a_desync() -> None:
 @pytest.mark.parametrize("words", [("!fatal", "gone pa55-canary"), ("!fatal", ".tag=1", "=message=gone pa55-canary")])
 def test_fatal_ends_all(words: tuple[str, ...]) -> None:
     desk = Desk()
-    desk.send("pa55-canary")
+    desk.send("=password=pa55-canary")
     with pytest.raises(CarrierLostError, match=r"gone \*\*\*") as caught:
         desk.says(*words)
     assert caught.value.sent

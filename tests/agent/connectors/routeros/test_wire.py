@@ -247,6 +247,7 @@ def test_a_million_names_do_not_stay() -> None:
         ["print"],
         ["/x", ""],
         ["/x", "name=canary"],
+        ["/x", ".tag=canary"],
         ["/x", "/canary"],
         ["/x", "=name=canary\0"],
         ["/x\0canary"],
@@ -263,5 +264,5 @@ def test_words_that_cannot_be_sent(words: list[str]) -> None:
 
 
 def test_queries_and_tags_are_words_too() -> None:
-    words = ["/ppp/secret/print", "=.proplist=name", "?name=a", "?>n=1", "?#|", ".tag=3"]
-    assert encode_sentence(words) == sentence(*words)
+    words = ["/ppp/secret/print", "=.proplist=name", "?name=a", "?>n=1", "?#|"]
+    assert encode_sentence(words, "3") == sentence(*words, ".tag=3")
