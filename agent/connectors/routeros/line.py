@@ -132,6 +132,8 @@ class RouterLine:
         self._serials: frozenset[str] = frozenset()
         self._version: Version | None = None
         self._rights: dict[Use, Rights] = {}
+        self._may_not_write: Mapping[Use, str] = {}
+        """Why no change of that use can be made by our users, as far as is known by now; "": it can."""
         self._printed: Printed | None = None
         self._tried_s: int | None = None
         self._spared: tuple[float, Busy | None] = (float("-inf"), None)
@@ -157,17 +159,17 @@ class RouterLine:
         use = use if use in self._wires else Use.SERVICE
         wire = self._wires[use]
         reached = await self._reach(wire)
-        if self._may_not_write(use):  # as it was on connecting; somebody may have put it right since
+        if self._may_not_write.get(use):  # as it was on connecting; somebody may have put it right since
             for one in {self._read_use, use}:
                 await self._recognize_again(self._wires[one])
             reached = await self._reach(wire)
-            if text := self._may_not_write(use):
+            if text := self._may_not_write.get(use):
                 text = f"{self.target.id}: {text}: nothing is written"
                 raise UnreadableError(text, reason=TargetReason.MISSING_POLICY)
         return reached.api, reached.version
 
-    def _may_not_write(self, use: Use = Use.SERVICE) -> str:
-        """Return why no change can be made by our users, as far as is known by now; "": it can."""
+    def _why_not(self, use: Use) -> str:
+        """Return why no change of that use can be made by our users, as far as their rights are known; "": it can."""
         rights = self._rights.get(use)
         if rights is not None and missing(use, rights):
             return missing_text(use, rights)
@@ -269,7 +271,7 @@ class RouterLine:
         found = []
         if self._version is not None and not known(self._version):
             found.append(f"{not_known_text(self._version)}: only service changes")
-        if text := self._may_not_write():
+        if text := self._may_not_write.get(Use.SERVICE):
             found.append(f"{text}: it would not be applied")
         return tuple(f"{self.target.id}: {text}" for text in found)
 
@@ -412,6 +414,7 @@ class RouterLine:
         self._rights[credential.use] = rights_of(
             credential.user, *(printed.rows(menu) for menu in (health.USERS, health.GROUPS, health.ONLINE))
         )
+        self._may_not_write = {use: self._why_not(use) for use in self._wires}
         if reads:
             self._printed = printed
             self._cpu = (trio.current_time(), health.cpu_load(printed))

@@ -134,7 +134,7 @@ class Menu:
         object.__setattr__(self, "_compared", tuple(map(_as_compared, compared)))  # looked at for each row of each read
         object.__setattr__(self, "proplist", (*(() if self.single else (".id",)), *self.keys, *names))
 
-    def readable(self, row: Mapping[str, str]) -> Mapping[str, str]:
+    def readable(self, row: Mapping[str, str]) -> dict[str, str]:
         """Return the compared properties of a row that was read with `proplist`, or with no proplist at all.
 
         Each value is normalized. A property that is absent has its default, where one is known; else it is left out,
@@ -142,7 +142,15 @@ class Menu:
         treats alike are equal. A row that was read with fewer properties would be given defaults that it may not have:
         do not bring one here.
         """
-        return MappingProxyType(self._settled(row))
+        settled: dict[str, str] = {}
+        for name, default, keeps_empty, rule in self._compared:
+            text = row.get(name)
+            if text is None:
+                if default is not None:
+                    settled[name] = default  # the tables have it normalized
+            elif text or keeps_empty:
+                settled[name] = text if rule is None else rule(text)
+        return settled
 
     def sort(self, row: Mapping[str, str]) -> Reading:
         """Return every property of a row, normalized and sorted by its uses; as `readable`, and all.
@@ -157,18 +165,7 @@ class Menu:
                 unknown[name] = text
             elif known is not None and known.role not in _COMPARED:
                 volatile[name] = normalize(known.kind, text)
-        return Reading(*map(MappingProxyType, (self._settled(row), volatile, unknown)))
-
-    def _settled(self, row: Mapping[str, str]) -> dict[str, str]:
-        settled: dict[str, str] = {}
-        for name, default, keeps_empty, rule in self._compared:
-            text = row.get(name)
-            if text is None:
-                if default is not None:
-                    settled[name] = default  # the tables have it normalized
-            elif text or keeps_empty:
-                settled[name] = text if rule is None else rule(text)
-        return settled
+        return Reading(*map(MappingProxyType, (self.readable(row), volatile, unknown)))
 
     def writable(self, name: str) -> Property:
         """Return the property of that name, which is to be set.

@@ -35,6 +35,7 @@ from agent.reasons import TargetReason
 
 if TYPE_CHECKING:
     from agent.connectors.routeros.api_session import RouterAnswer, RouterApi
+    from agent.connectors.routeros.menus import Menu
     from agent.connectors.routeros.rows import Commit
     from agent.connectors.routeros.versions import Version
     from agent.model import Value
@@ -160,9 +161,8 @@ class Readers:
         """
         return await self._readers[resource](api, version, keys)
 
-    async def rows(self, api: RouterApi, version: Version, kept: KeptMenu, key: str) -> Sequence[_Row]:
-        """Return the rows of one key, with their `.id`."""
-        menu = menus.menu(kept.path, version)
+    async def rows(self, api: RouterApi, menu: Menu, kept: KeptMenu, key: str) -> Sequence[_Row]:
+        """Return the rows of one key of a kept menu, as the router's release has it, with their `.id`."""
         found = await self.print(api, menu.path, menu.proplist, kept.query, [kept.queried(key)])
         return by_key(kept, found).get(key, ())
 

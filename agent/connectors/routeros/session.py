@@ -246,7 +246,7 @@ class RouterSession:
         except MenuError as err:
             raise NotSentError(f"{self.target.id}: {err}", reason=TargetReason.UNWRITABLE) from err
         try:
-            rows = await self._readers.rows(api, version, kept, key)
+            rows = await self._readers.rows(api, menu, kept, key)
         except RouterError as err:
             raise NotSentError(str(self._line.unreadable(err)), reason=TargetReason.UNREADABLE) from err
         now = value_of(menu, transition.address, rows, self._commit) if rows else ABSENT
