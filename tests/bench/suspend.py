@@ -3,7 +3,8 @@
 The bare side is what an operator's script would do: `psql` inserts the marker rows over PARALLEL connections,
 `radclient -p PARALLEL` disconnects from a file for each NAS, and one query reads back. It previews nothing, asks
 nobody, journals nothing, and could not say what became of one subscriber if it were interrupted. The query is asked
-again until the accounting has come in, as the agent's proof waits for it too. The agent's window is PARALLEL.
+again until the accounting has come in, as the agent's proof waits for it too. The agent's calls to the database are
+PARALLEL too.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.config import load
-from agent.connectors.radius.connector import WINDOW
+from agent.connectors.radius.connector import CALLS
 from agent.runtime import http_client
 from agent.store.identity import Identity, create_identity
 from agent.store.vault import create_store_key, load_store_key
@@ -35,7 +36,7 @@ from trust import chain
 from trust import envelope as envelopes
 from trust.statements import SeenHeads
 
-PARALLEL = WINDOW
+PARALLEL = CALLS
 RATIO_AIM = 1.5
 MEMORY_AIM_MB = 200
 ANSWER_S = 180.0

@@ -40,8 +40,10 @@ if TYPE_CHECKING:
 _CLEARTEXT: Final = "Cleartext-Password"
 NAME: Final = "radius"
 NO_ANSWERS: Final = NoAnswers()
-WINDOW: Final = 8
-"""Steps in flight per target: FreeRADIUS answers logins from the same database meanwhile."""
+WINDOW: Final = 32
+"""Steps in flight per target. Most of them wait for the journal or a NAS; the more wait, the more share a commit."""
+CALLS: Final = 8
+"""Calls to a target's database at once: FreeRADIUS answers logins from it meanwhile."""
 
 
 class RadiusConnector:
@@ -114,7 +116,7 @@ class RadiusConnector:
         sql_target = self._sql_targets.get(target.id)
         if sql_target is None:
             raise UnreadableError(f"no target {target.id} is configured", reason=TargetReason.REFUSED)
-        sql = SqlAuthority(sql_target, lambda: self._secrets(sql_target.secret), self.traits.window, pools=self._pools)
+        sql = SqlAuthority(sql_target, lambda: self._secrets(sql_target.secret), CALLS, pools=self._pools)
         try:
             async with DynAuths(self._client, self._learned, self._clock.wall_s, self._secret) as dynauths:
                 methods = [method for method in self._methods if method.target == target.id]
@@ -125,7 +127,7 @@ class RadiusConnector:
                     self._nas,
                     self._commit,
                     TargetChecks(sql, sql_target, methods, tuple(self._nas.values()), self._has_secret, self._clock),
-                    self.traits.window,
+                    CALLS,
                     self._answers,
                     sql_target.silent_h,
                     keep=partial(self._book.keep, NAME),

@@ -101,6 +101,8 @@ ANSWER_S: Final = 12.0
 _LOGIN: Final = frozenset({"User-Name", "NAS-IP-Address", "NAS-IPv6-Address", "NAS-Identifier"})
 """The attribute that names a login at a NAS, with any sessions (RFC 5176 section 3: all of them are then meant)."""
 _NO_ANSWER_YET: Final = "did not answer in time"
+TURN_S: Final = 10.0
+"""How long a write waits for its turn at the database: less than a send may take, so that it is known to be unsent."""
 ASK_S: Final = 10.0
 """How long a NAS may take to say whether it holds a login: less than one step may take."""
 ASKED_PER_S: Final = 20
@@ -108,7 +110,7 @@ ASKED_PER_S: Final = 20
 
 
 class RadiusSession:
-    """Reads and changes of one target. Used by several tasks at once; at most `window` of them ask the database."""
+    """Reads and changes of one target. Used by several tasks at once; at most `calls` of them ask the database."""
 
     def __init__(
         self,
@@ -118,7 +120,7 @@ class RadiusSession:
         nas: Mapping[str, Nas],
         commit: Commit,
         checks: TargetChecks,
-        window: int,
+        calls: int,
         answers: NasAnswers,
         silent_h: int,
         *,
@@ -134,7 +136,7 @@ class RadiusSession:
             nas: by accounting address (radacct.nasipaddress).
             commit: keyed commitment of a secret; its label starts with the address.
             checks: of this target.
-            window: calls to the database at once.
+            calls: to the database, at once.
             answers: those of NAS on sessions, also before this session began.
             silent_h: how long accounting may be silent on a session of a NAS that is not configured, hours.
             keep: keeps answers of NAS over a restart.
@@ -148,7 +150,7 @@ class RadiusSession:
         self._acked: dict[str, _Asked] = {}
         """Sessions whose NAS acknowledged their end, and which were open in accounting when last read."""
         self._checks = checks
-        self._window = trio.CapacityLimiter(window)
+        self._calls = trio.CapacityLimiter(calls)
         self._presence = NasPresence(nas, self.ask_nobody)
         self._keep = keep
         self._clock = clock
@@ -173,7 +175,7 @@ class RadiusSession:
                     for key, value in (await self._values(resource, keys)).items():
                         found[keys[key]] = Seen(value, at_s)
         finally:
-            self._window.release()
+            self._calls.release()
         for key, where in wanted.get(RadiusResource.HELD, {}).items():
             found[where] = self._held(key)
         if news := self._answers.news():
@@ -333,12 +335,12 @@ class RadiusSession:
             if not isinstance(ticket.do, tuple):
                 self._check_deadline(ticket)
                 return await self._ask_nas(ticket.do, ticket)
-            await self._take_place()
+            await self._take_turn()
             try:
                 self._check_deadline(ticket)
                 return await self._write(ticket.do)
             finally:
-                self._window.release()
+                self._calls.release()
         except LostError:
             self._settled_at = trio.current_time() + SETTLE_S
             raise
@@ -426,9 +428,24 @@ class RadiusSession:
     async def _take_place(self) -> None:
         """Return with a place among the calls to the database; one that is free is taken without a turn of others."""
         try:
-            self._window.acquire_nowait()
+            self._calls.acquire_nowait()
         except trio.WouldBlock:
-            await self._window.acquire()
+            await self._calls.acquire()
+
+    async def _take_turn(self) -> None:
+        """Take a place for a write.
+
+        Raises:
+            NotSentError: none became free in time.
+        """
+        try:
+            self._calls.acquire_nowait()
+        except trio.WouldBlock:
+            with trio.move_on_after(TURN_S):
+                await self._calls.acquire()
+                return
+            why = f"nothing was written: others kept the database busy for {TURN_S:g} s"
+            raise NotSentError(f"{self.target.id}: {why}", reason=TargetReason.TIMEOUT) from None
 
     def _check_deadline(self, ticket: Ticket) -> None:
         if self._clock.boot_s() >= ticket.deadline_s:

@@ -6,9 +6,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 import pytest
 import trio
+import trio.testing
 
 from agent.connectors.base import (
     AccessPlan,
@@ -29,11 +31,14 @@ from agent.connectors.base import (
     UnreadableError,
 )
 from agent.connectors.radius import SPEC, dictionary
+from agent.connectors.radius import session as session_module
 from agent.connectors.radius import sql as sql_module
-from agent.connectors.radius.connector import RadiusConnector
+from agent.connectors.radius.connector import CALLS, WINDOW, RadiusConnector
 from agent.connectors.radius.dictionary import profile
+from agent.connectors.radius.rowset import fields_of
 from agent.connectors.radius.schema import Method, Nas, RadiusConfig
 from agent.connectors.radius.session import ASKED_PER_S, SETTLE_S, identification
+from agent.connectors.radius.sql_connection import Guard, Pool, Pools
 from agent.model import (
     ABSENT,
     Access,
@@ -51,6 +56,7 @@ from agent.model import (
     Transition,
     Value,
 )
+from agent.reasons import TargetReason
 from agent.runtime.clock import Clock, SystemClock
 from tests.agent.connectors.radius.fakes import (
     SECRET,
@@ -66,6 +72,7 @@ from tests.servers import Cluster, FreeRadius, MariaDB, RadiusDatabase
 
 pytestmark = pytest.mark.servers
 
+T = TypeVar("T")
 MAIN = Target("radius/main", "radius")
 USER = Address("radius/main/user/amina.h")
 SESSIONS = Address("radius/main/sessions/amina.h")
@@ -79,6 +86,7 @@ def connector(
     port: int = 0,
     clock: Clock | None = None,
     book: AnswerBook | None = None,
+    pools: Pools = Pool,
 ) -> RadiusConnector:
     target = replace(database.target(secret="db"), timeout_s=20.0)
     if port:
@@ -92,7 +100,14 @@ def connector(
         (Method("pppoe", "radius/main", {"Mikrotik-Address-List": "suspended"}, {"Home 20M": "home20"}),),
     )
     secrets = {"db": database.password.encode(), "nas": SECRET}
-    return RadiusConnector(config, secrets.__getitem__, commit, clock=clock or SystemClock(), book=book or NoAnswers())
+    return RadiusConnector(
+        config,
+        secrets.__getitem__,
+        commit,
+        clock=clock or SystemClock(),
+        book=book or NoAnswers(),
+        pools=pools,
+    )
 
 
 @pytest.fixture
@@ -137,7 +152,7 @@ def ticket(
 def test_it_is_a_connector_and_registered(database: RadiusDatabase) -> None:
     made: Connector = SPEC.make(RadiusConfig((), (), ()), context({}))
     assert made.traits.conditional
-    assert (made.traits.reach, made.traits.window) == (Reach.DIAL, 8)
+    assert (made.traits.reach, made.traits.window) == (Reach.DIAL, WINDOW)
     assert connector(database).targets == (MAIN,)
     assert connector(database).access_methods.keys() == {"pppoe"}
 
@@ -377,6 +392,67 @@ async def test_a_lost_commit_is_lost_and_settles(radius_database: RadiusDatabase
             started = trio.current_time()
             await session.settle()
             assert trio.current_time() - started < SETTLE_S / 2, "nothing is in doubt any more"
+
+
+class HungPool(Pool):
+    """A pool of a database that answers nobody before it is told to; it counts the calls that are under way."""
+
+    answers = trio.Event()
+    calls = most = 0
+
+    async def in_thread(self, work: Callable[[], T], guard: Guard, limit_s: float) -> tuple[bool, T | None]:
+        HungPool.calls += 1
+        HungPool.most = max(HungPool.most, HungPool.calls)
+        try:
+            await HungPool.answers.wait()
+            return await super().in_thread(work, guard, limit_s)
+        finally:
+            HungPool.calls -= 1
+
+
+@pytest.fixture
+def hung_pool() -> type[HungPool]:
+    HungPool.answers, HungPool.calls, HungPool.most = trio.Event(), 0, 0
+    return HungPool
+
+
+async def test_steps_in_flight_share_the_calls(database: RadiusDatabase, hung_pool: type[HungPool]) -> None:
+    replies: list[Reply] = []
+    for n in range(WINDOW):
+        database.add_user(f"u{n}", "wonder", {"home20": 1})
+    async with dialed(connector(database, pools=hung_pool)) as session, trio.open_nursery() as nursery:
+
+        async def write(n: int) -> None:
+            where, before = Address(f"radius/main/user/u{n}"), seen[f"u{n}"]
+            after: Value = {**fields_of(before), "group:suspended": "-1"}
+            replies.append(await session.send(ticket((Transition(where, Seen(before, 0), after),))))
+
+        hung_pool.answers.set()
+        users = [Address(f"radius/main/user/u{n}") for n in range(WINDOW)]
+        seen = {where.rpartition("/")[2]: s.value for where, s in (await session.read(users)).items()}
+        hung_pool.answers = trio.Event()
+        for n in range(WINDOW):
+            nursery.start_soon(write, n)
+        await trio.testing.wait_all_tasks_blocked()
+        assert hung_pool.calls == CALLS
+        hung_pool.answers.set()
+    assert (len(replies), hung_pool.most) == (WINDOW, CALLS)
+    assert database.run("SELECT count(*) FROM radusergroup WHERE groupname = 'suspended'") == [(WINDOW,)]
+
+
+async def test_write_without_a_turn_is_not_sent(
+    database: RadiusDatabase, hung_pool: type[HungPool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "TURN_S", 0.05)
+    async with dialed(connector(database, pools=hung_pool)) as session, trio.open_nursery() as nursery:
+        for _ in range(CALLS):
+            nursery.start_soon(session.read, [USER])
+        await trio.testing.wait_all_tasks_blocked()
+        there = Transition(USER, Seen({}, 0), {"group:suspended": "-1"})
+        with pytest.raises(NotSentError, match=r"kept the database busy for 0\.05 s") as caught:
+            await session.send(ticket((there,)))
+        assert caught.value.reason is TargetReason.TIMEOUT
+        hung_pool.answers.set()
 
 
 # --- disconnecting --------------------------------------------------------------------------------------------------
