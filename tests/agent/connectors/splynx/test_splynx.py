@@ -21,8 +21,8 @@ from agent.connectors.splynx import SPEC
 from agent.connectors.splynx.signing import Nonces, authorization
 from lab.billing.server import BillingServer
 from lab.billing.splynx import Splynx
-from tests.agent.connectors import api_description
 from tests.builders.web import NOW_S, BadDay, Book, QuickClock, bad_days, behind, made, problems
+from tests.shared_data import shared_json
 
 TODAY, DUE = date(2026, 11, 27), date(2026, 11, 20)
 TARGET = "splynx/main"
@@ -60,7 +60,7 @@ async def accounts(connector: Any) -> Mapping[str, Account]:
 
 @pytest.mark.parametrize("vector", range(3))
 def test_signatures_as_published(vector: int) -> None:
-    v = json.loads(api_description.data("splynx-signature-vectors.json").read_text())[vector]
+    v = shared_json("billing/splynx-signature-vectors.json")[vector]
     told = authorization(v["key"], v["secret"].encode(), v["nonce"])
     assert told == f"Splynx-EA (key={v['key']}&nonce={v['nonce']}&signature={v['signature']})"
 
@@ -337,7 +337,7 @@ async def test_payments_by_their_ids() -> None:
 def test_webhooks_as_published(vector: int) -> None:
     from agent.connectors.splynx.hooks import SplynxScheme
 
-    v = json.loads(api_description.data("splynx-webhook-vectors.json").read_text())[vector]
+    v = shared_json("billing/splynx-webhook-vectors.json")[vector]
     scheme = SplynxScheme([v["secret"].encode()])
     call = HookCall({"x-splynx-signature": v["header"]}, v["body"].encode(), "192.0.2.1")
     if not v["valid"]:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -18,9 +19,9 @@ from agent.billing_model.account import Account, PaymentState
 from agent.billing_model.errors import BillingState, MalformedHookError, SourceError
 from agent.billing_model.hooks import HookCall
 from agent.connectors.uisp_crm import SPEC
-from lab.billing.server import BillingServer
+from lab.billing.server import BillingServer, WebReply, WebRequest
 from lab.billing.uisp import DRAFT, PROCESSED, VOID, Uisp
-from tests.agent.connectors import api_description
+from tests.agent.connectors.api_description import described
 from tests.builders.web import NOW_S, BadDay, Book, QuickClock, bad_days, behind, made, problems
 
 NOW = datetime.fromtimestamp(NOW_S, UTC)
@@ -28,20 +29,43 @@ TODAY, DUE = date(2026, 11, 27), date(2026, 11, 20)
 TARGET = "uisp-crm/main"
 
 
+@dataclass
+class Watched:
+    """A CRM, and everything that it was asked and answered."""
+
+    books: Uisp
+    answered: list[tuple[WebRequest, WebReply]] = field(default_factory=list)
+
+    def answer(self, request: WebRequest) -> WebReply:
+        self.answered.append((request, self.books.answer(request)))
+        return self.answered[-1][1]
+
+
 @asynccontextmanager
 async def crm(
-    crm: Uisp, book: Book | None = None, clock: QuickClock | None = None, tls: bool = False, **table: Any
+    crm: Uisp,
+    book: Book | None = None,
+    clock: QuickClock | None = None,
+    tls: bool = False,
+    as_described: bool = True,
+    **table: Any,
 ) -> AsyncIterator[tuple[Any, BillingServer]]:
-    """Run a lab's CRM with a connector to it; check each request at the end."""
-    async with behind(crm, tls=tls) as server:
+    """Run a lab's CRM with a connector to it; check each request and each answer at the end.
+
+    `as_described`: whether its answers have the described form.
+    """
+    watched = Watched(crm)
+    async with behind(watched, tls=tls) as server:
         if tls:
             table.setdefault("certificate_sha256", server.pin)
         given = {"url": f"{server.url}/crm/api/v1.0", "secret": "billing/uisp", "page": 10, "hook": True, **table}
         yield made(SPEC, given, {"billing/uisp": b"lab-app-key"}, book, clock), server
-        described = api_description.Described(api_description.data("uisp-crm-swagger2-from-apib.json"))
-        for request in server.requests:
-            assert described.problems(request.method, request.path, request.query, request.headers) == []
-            assert request.method == "GET"
+        api = described("uisp-crm-swagger2-from-apib.json")
+        for r in server.requests:
+            assert api.problems(r.method, r.path, r.query, r.headers, r.body) == []
+            assert r.method == "GET"
+        for r, reply in watched.answered if as_described else ():
+            assert api.answer_problems(r.method, r.path, reply.status, reply.json) == []
 
 
 async def accounts(connector: Any) -> Mapping[str, Account]:
@@ -517,7 +541,7 @@ async def test_a_record_of_another_form(path: str, field: str, value: Any) -> No
         return reply
 
     books.answer = bent
-    async with crm(books) as (connector, _):
+    async with crm(books, as_described=False) as (connector, _):
         with pytest.raises(SourceError, match=f"{field}, got") as caught:
             await connector.accounts(TARGET)
     assert caught.value.state is BillingState.UNREACHABLE
