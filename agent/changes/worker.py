@@ -11,7 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 from zoneinfo import ZoneInfo
 
 import trio
@@ -45,6 +45,8 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 LOOK_S = 1.0
 """How often approved plans are looked at (windows open, freezes are lifted, deadlines pass)."""
+AGAIN_S: Final = 60.0
+"""How often a plan that stays frozen, or halted by the clock, is judged again: whether people must approve it anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,8 @@ class Worker:
         """Why a plan has not started yet, or waits for a person."""
         self._trust_version: int | None = None
         """Under which approved plans were judged last."""
+        self._stopped: dict[bytes, float] = {}
+        """Plans that a freeze or the clock stops, and when each is judged again, boot-time clock."""
         self._running: set[bytes] = set()
         self._runs: dict[str, Run] = {}
         """Those that are being applied, by the short id of their plan."""
@@ -229,8 +233,19 @@ class Worker:
                 self.waiting[row.plan_id] = f"it waits its turn behind {first}: class {row.risk} is at its hourly limit"
             elif closed := self._approvals.send_window(row).closed:
                 self.waiting[row.plan_id] = closed
-            elif await self._consume(row):
+            elif not self._stays_stopped(row, now) and await self._consume(row):
                 self._start(nursery, row)
+
+    def _stays_stopped(self, row: PlanRow, now: Now) -> bool:
+        """Return whether what stopped a plan stops it still: it is said by a read, many plans may wait for one lift."""
+        if now.boot_s >= self._stopped.get(row.plan_id, 0.0):
+            return False
+        try:
+            commands.refuse_if_stopped(self._parts.store.reading(), row.plan_id, row.requester)
+        except RefusedCommandError as err:
+            self.waiting[row.plan_id] = str(err)
+            return True
+        return False
 
     async def _conclude(self) -> None:
         """Tell the end of plans that were over before they started: an approver elsewhere would see them wait."""
@@ -288,6 +303,8 @@ class Worker:
             )
         except RefusedCommandError as err:
             self.waiting[row.plan_id] = str(err)
+            if err.reason in (RefusalReason.FROZEN, RefusalReason.CLOCK_HALT):
+                self._stopped[row.plan_id] = self._parts.clock.boot_s() + AGAIN_S
             if err.reason == RefusalReason.OVER_BUDGET:
                 self._full[row.risk] = row.short
                 self.waiting[row.plan_id] = f"it waits its turn: {err}{self._turn_text(row, plan)}"
@@ -295,6 +312,7 @@ class Worker:
             if by_standing and await self._approvals.reopen(row):
                 self._bell.ring()  # what the standing authority does not cover any more waits for a person
             return False
+        self._stopped.pop(row.plan_id, None)
         self._bell.ring()
         return True
 

@@ -114,6 +114,10 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
         """Return all rows, from the read-only connection. Inside a command, use `Tx.all`."""
         return self.reader.execute(sql, args).fetchall()
 
+    def reading(self) -> Tx:
+        """Return what a command's own checks read by, on the read-only connection: to ask them without a write."""
+        return Tx(self.reader, self._tail, self._wall_s(), self.trust_version)
+
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
         """Give the block a read-only connection of its own, for a thread: it reads one moment of the database."""

@@ -9,8 +9,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import trio
 
 from agent import daemon as daemons
+from agent.changes import worker as workers
 from agent.changes.journal.commands import PlanRow
 from agent.changes.journal.moments import SendWindow
 from agent.changes.journal.request import Ask, local
@@ -20,6 +22,7 @@ from agent.store.errors import MissingKeyError
 from tests.builders.job import STORE_KEY
 from tests.builders.office import MARIA_UID, Desk, Office, approved, finished, office_in, work
 from trust.policy import Action
+from trust.statements import FreezeScope
 
 
 async def restore(office: Office, ref: str) -> PlanRow:
@@ -82,6 +85,43 @@ async def test_plan_that_cannot_be_judged_is_left_and_others_go_on(
         await work(office, lambda: finished(office) == 1)
     assert "fault of the agent's own" in worker.waiting[bad.plan_id]
     assert [r.task for r in caplog.records if hasattr(r, "task")] == [f"change {bad.short}"], "said once"
+
+
+async def test_plan_that_stays_frozen_is_looked_at_without_a_write(office: Office) -> None:
+    await approved(office, await office.plan("C-1"))
+    frozen = office.people.freeze("lena")
+    await office.receive("freeze", frozen)
+    worker, plan_id = office.daemon.job.worker, office.row().plan_id
+    async with trio.open_nursery() as nursery:
+        await worker._look(nursery)
+        commits = office.store.commits
+        for _ in range(30):
+            await worker._look(nursery)
+            assert worker.waiting[plan_id].startswith("frozen by lena")
+        assert office.store.commits == commits
+        await office.receive("unfreeze", office.people.unfreeze(frozen, ["lena", "joseph"]))
+        await worker._look(nursery)
+        assert plan_id not in worker.waiting
+        assert office.row().consumed_seq is not None
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("again_s", "gate"), [(0.0, "open"), (60.0, "approved")])
+async def test_restore_that_stays_frozen_is_judged_again(
+    office: Office, monkeypatch: pytest.MonkeyPatch, again_s: float, gate: str
+) -> None:
+    """Its standing authority may end under the freeze: then people can approve it before the lift."""
+    monkeypatch.setattr(workers, "AGAIN_S", again_s)
+    await office.receive("standing", office.people.standing())
+    intent = office.intent("C-5", who="billing", key=office.desk.billing, verb=Action.RESTORE)
+    await office.receive("intent", office.sealed(intent))
+    await office.receive("freeze", office.people.freeze("maria"))
+    async with trio.open_nursery() as nursery:
+        await office.daemon.job.worker._look(nursery)
+        assert office.gate() == "approved"
+        await office.receive("freeze", office.people.freeze("maria", FreezeScope.PERSON, "joseph"))  # who signed it
+        await office.daemon.job.worker._look(nursery)
+    assert office.gate() == gate
 
 
 @pytest.mark.parametrize("lost", ["file", "keys", "mark"])
