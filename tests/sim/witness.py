@@ -108,7 +108,7 @@ class WriteAheadLog:
     """Tells whether a database in SQLite's WAL mode may have changed, without a call of the system.
 
     Its "-shm" file begins with the header of the log's index, in which each commit counts (SQLite's file format,
-    section 4.3). It is there for as long as anybody has the database open.
+    section 4.3), and which ends with its own checksum. It is there for as long as anybody has the database open.
     """
 
     _HEADER: Final = 48
@@ -116,7 +116,8 @@ class WriteAheadLog:
     def __init__(self, database: Path) -> None:
         self._path = database.with_name(f"{database.name}-shm")
         self._shared: mmap.mmap | None = None
-        self._seen = b""
+        self._sums = memoryview(b"").cast("Q")
+        self._seen = -1
 
     def changed(self) -> bool:
         """Return whether it may have changed since this was asked last; True where nobody can tell."""
@@ -126,17 +127,18 @@ class WriteAheadLog:
                     self._shared = mmap.mmap(file.fileno(), self._HEADER, access=mmap.ACCESS_READ)
             except (OSError, ValueError):  # it is not there yet, or empty
                 return True
-        now = self._shared[: self._HEADER]
-        if now == self._seen:
+            self._sums = memoryview(self._shared).cast("Q")
+        if (now := self._sums[-1]) == self._seen:
             return False
         self._seen = now
         return True
 
     def close(self) -> None:
         """Let go of the file: the next one may be another."""
+        self._sums.release()
         if self._shared is not None:
             self._shared.close()
-        self._shared, self._seen = None, b""
+        self._shared, self._seen = None, -1
 
 
 class AgentLog:
@@ -150,7 +152,6 @@ class AgentLog:
         self._trace, self._moves = trace, moves
         self._con: sqlite3.Connection | None = None
         self._wal = WriteAheadLog(path)
-        self._version = -1
         self._items: dict[tuple[bytes, int], tuple[str, float, int]] = {}
         self._grown: list[tuple[int, float]] = [(0, 0.0)]
         self.is_copy = False
@@ -166,7 +167,7 @@ class AgentLog:
         if self._con is not None:
             self._con.close()
         self._wal.close()
-        self._con, self._version, self.unplugged = None, -1, True
+        self._con, self.unplugged = None, True
 
     def plug_in(self) -> Lost | None:
         """Look again. Returns what was seen and is gone; what the items were then tells nothing new."""
@@ -220,23 +221,22 @@ class AgentLog:
 
     def look(self) -> None:
         """Look at what changed in it."""
-        log = self.log()
-        if log is None or not self._wal.changed():
+        if self.unplugged or not self._wal.changed() or (log := self.log()) is None:
             return
-        version = log.execute("PRAGMA data_version").fetchone()[0]
-        if version == self._version:
-            return
+        size, last = self.size, self.last_leaf
         try:
+            self._remember(log)
+            if (self.size, self.last_leaf) == (size, last):
+                return  # no item comes into a state without a leaf
             rows = log.execute(
                 "SELECT plan_id, n, coalesce(service, ''), coalesce(part, ''), state, state_seq, reason, detail"
-                " FROM item"
+                " FROM item WHERE state_seq > ?",
+                (size if self.size > size else 0,),
             ).fetchall()
         except sqlite3.OperationalError:
             self._wal.close()
             return  # its tables are being made
-        self._version = version
         now = trio.current_time()
-        self._remember(log)
         if self.is_copy:
             self._items, self.is_copy = {(row[0], row[1]): (row[4], now, row[5]) for row in rows}, False
         for plan, n, service, part, state, seq, reason, detail in rows:

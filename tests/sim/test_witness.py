@@ -1,0 +1,90 @@
+"""The witness looks at the log that is there now."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+from tests.sim.jump import run
+from tests.sim.witness import AgentLog, Move
+
+TABLES = """
+CREATE TABLE event (seq INTEGER PRIMARY KEY, leaf BLOB NOT NULL);
+CREATE TABLE reason (service TEXT NOT NULL);
+CREATE TABLE item (plan_id BLOB, n INTEGER, service TEXT, part TEXT, state TEXT, state_seq INTEGER, reason TEXT,
+    detail TEXT, PRIMARY KEY (plan_id, n));
+"""
+
+
+def opened(folder: Path) -> sqlite3.Connection:
+    con = sqlite3.connect(folder / "agent.db", isolation_level=None)
+    con.execute("PRAGMA journal_mode = WAL")
+    return con
+
+
+def moves(con: sqlite3.Connection, seq: int, *items: int) -> None:
+    """Let items come into a state, by one leaf."""
+    con.execute("BEGIN")
+    con.execute("INSERT INTO event VALUES (?, ?)", (seq, b"%d" % seq))
+    for n in items:
+        row = (b"p", n, "C-1/home", "", f"state {seq}", seq, "", "")
+        con.execute("INSERT OR REPLACE INTO item VALUES (?,?,?,?,?,?,?,?)", row)
+    con.execute("COMMIT")
+
+
+def test_it_sees_each_move_once_and_at_each_commit(tmp_path: Path) -> None:
+    seen = list[Move]()
+
+    async def main() -> None:
+        log = AgentLog(tmp_path / "agent.db", lambda text: None, seen)
+        log.look()
+        con = opened(tmp_path)
+        con.executescript(TABLES)
+        log.look()
+        moves(con, 1, 1, 2)
+        log.look()
+        log.look()
+        con.execute("INSERT INTO reason VALUES ('C-1/home')")  # no leaf: nothing moves
+        log.look()
+        moves(con, 2, 2)
+        log.look()
+        con.close()
+        log.unplug()
+
+    run(main)
+    assert [(m.item, m.before, m.state) for m in seen] == [
+        (1, "", "state 1"),
+        (2, "", "state 1"),
+        (2, "state 1", "state 2"),
+    ]
+
+
+def test_after_the_power_was_cut_it_looks_at_what_is_there_then(tmp_path: Path) -> None:
+    """It held the file of before, which was gone, and saw no leaf any more."""
+    seen = list[Move]()
+
+    async def main() -> None:
+        state, kept = tmp_path / "state", tmp_path / "kept"
+        state.mkdir()
+        log = AgentLog(state / "agent.db", lambda text: None, seen)
+        con = opened(state)
+        con.executescript(TABLES)
+        moves(con, 1, 1)
+        log.look()
+        log.unplug()
+        log.look()  # nobody reads it now
+        con.close()
+        shutil.copytree(state, kept)
+        shutil.rmtree(state)
+        kept.rename(state)
+        con = opened(state)
+        assert log.plug_in() is None
+        moves(con, 2, 1)
+        log.look()
+        assert log.size == 2
+        con.close()
+        log.unplug()
+
+    run(main)
+    assert [m.state for m in seen] == ["state 1", "state 2"]
