@@ -124,6 +124,19 @@ async def test_restore_that_stays_frozen_is_judged_again(
     assert office.gate() == gate
 
 
+async def test_each_look_reads_plans_by_an_index(office: Office) -> None:
+    """Once a second: what was ever cancelled or expired, years of it, is not to be read each time."""
+    asked, reader = list[str](), office.store.reader
+    reader.set_trace_callback(asked.append)
+    async with trio.open_nursery() as nursery:
+        await office.daemon.job.worker._look(nursery)
+    reader.set_trace_callback(None)
+    found = [str(r["detail"]) for sql in asked for r in reader.execute(f"EXPLAIN QUERY PLAN {sql}") if " plan" in sql]
+    assert any("plan_gate" in plan for plan in found)
+    assert any("plan_untold" in plan for plan in found)
+    assert all("USING INDEX plan_" in plan for plan in found if " plan " in plan), found
+
+
 @pytest.mark.parametrize("lost", ["file", "keys", "mark"])
 async def test_a_log_without_its_keys_is_refused_at_the_start(tmp_path: Path, lost: str) -> None:
     async with office_in(tmp_path, Desk()) as office:
