@@ -107,7 +107,7 @@ def run_seed(
                 await part.settle(world)
             await trio.sleep(REST_S)
             if random.Random(f"days {seed}").random() < DAYS_SHARE:
-                with quiet():
+                with quiet(world):
                     await trio.sleep(DAYS_S)
                 world.trace("people ask again, days later")
                 await desk.work(LATER_ASKS, BUSY_S)

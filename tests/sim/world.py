@@ -57,7 +57,6 @@ PACES = (1000, 1000, 1)
 SOAKS_S = (0, 0, 40)
 """How long the agent watches the first item of a batch before it goes on with the others."""
 BILLING_S = 900.0
-"""How often billing exports."""
 PartT = TypeVar("PartT", bound=Part)
 code_sha256 = functools.cache(daemons.build_sha256)
 
@@ -158,6 +157,8 @@ class World:
         """Of each service by RADIUS."""
         self.services = sorted(self.logins)
         """Those that people ask about: by RADIUS, and what parts add while they open."""
+        self.billing_s = BILLING_S
+        """How often billing exports."""
         self.witness = Witness(options.folder / "site" / "state" / "agent.db", self.parts, self.trace)
 
     @functools.cached_property
@@ -285,7 +286,7 @@ class World:
         """Let billing export again and again: everybody owes."""
         while True:
             self.bill()
-            await trio.sleep(BILLING_S)
+            await trio.sleep(self.billing_s)
 
     def bill(self) -> None:
         """Let billing export now: whoever has an account in the file owes."""
