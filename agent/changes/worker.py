@@ -237,7 +237,7 @@ class Worker:
                 self._start(nursery, row)
 
     def _stays_stopped(self, row: PlanRow, now: Now) -> bool:
-        """Return whether what stopped a plan stops it still: it is said by a read, many plans may wait for one lift."""
+        """Return whether a plan was stopped and still is. It takes a read alone: many plans may wait for one lift."""
         if now.boot_s >= self._stopped.get(row.plan_id, 0.0):
             return False
         try:

@@ -115,7 +115,7 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
         return self.reader.execute(sql, args).fetchall()
 
     def reading(self) -> Tx:
-        """Return what a command's own checks read by, on the read-only connection: to ask them without a write."""
+        """Return a transaction object that only reads, so that the checks of a command can be asked without a write."""
         return Tx(self.reader, self._tail, self._wall_s(), self.trust_version)
 
     @contextmanager
