@@ -55,7 +55,14 @@ def response(status: int = 0, index: int = 0) -> bytes:
     return pdu.encode(Pdu(PduKind.RESPONSE, REQUEST_ID, status, index, VARBINDS))
 
 
-BODIES = (response(), response(1), response(2, 2), response(5, 9))
+def rows(count: int) -> bytes:
+    """Return a response with so many whole rows, which are read by a pattern, and the varbinds behind them."""
+    whole = [(Oid(c + bytes((n,))), v) for n in range(1, count + 1) for c, (_, v) in zip(COLUMNS, PLAIN, strict=True)]
+    return pdu.encode(Pdu(PduKind.RESPONSE, REQUEST_ID, 0, 0, (*whole, *VARBINDS)))
+
+
+PLAIN = (*VARBINDS[:2], VARBINDS[4])
+BODIES = (response(), response(1), response(2, 2), response(5, 9), rows(24))
 ANSWERS = tuple(messages.encode(SnmpVersion.V2C, b"public", body) for body in BODIES)
 
 

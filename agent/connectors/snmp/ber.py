@@ -28,8 +28,8 @@ from agent.connectors.snmp.values import (
 Varbind = tuple[Oid, Value]
 
 SEQUENCE: Final = 0x30
-_UNSIGNED: Final = frozenset({COUNTER32, GAUGE32, TIME_TICKS, COUNTER64})
-_NUMBER_OCTETS_MAX: Final = 9
+UNSIGNED: Final = frozenset({COUNTER32, GAUGE32, TIME_TICKS, COUNTER64})
+NUMBER_OCTETS_MAX: Final = 9
 _OID: Final = re.compile(
     rb"(?:[\x00-\x7f]|[\x81-\xff][\x80-\xff]{0,2}[\x00-\x7f]|[\x81-\x8f][\x80-\xff]{3}[\x00-\x7f])+"
 )
@@ -134,18 +134,22 @@ def oid_untrusted(data: bytes, at: int, end: int) -> tuple[Oid, int]:
         MalformedSnmpError: there is none.
     """
     start, stop = content_untrusted(data, at, end, OBJECT_IDENTIFIER)
-    return _name(data[start:stop]), stop
+    return checked_name_untrusted(data[start:stop]), stop
 
 
 def _number(octets: bytes, *, signed: bool) -> int:
-    if len(octets) > _NUMBER_OCTETS_MAX:
-        raise MalformedSnmpError(f"expected a number of at most {_NUMBER_OCTETS_MAX} octets, got {len(octets)}")
+    if len(octets) > NUMBER_OCTETS_MAX:
+        raise MalformedSnmpError(f"expected a number of at most {NUMBER_OCTETS_MAX} octets, got {len(octets)}")
     return int.from_bytes(octets, "big", signed=signed)
 
 
 @lru_cache(65_536)
-def _name(octets: bytes) -> Oid:
-    """Return an OID that was checked. The names of a fleet repeat: cached, the check costs a tenth, and copies go."""
+def checked_name_untrusted(octets: bytes) -> Oid:
+    """Return octets as an OID. The names of a fleet repeat: cached, the check costs a tenth, and copies go.
+
+    Raises:
+        MalformedSnmpError: they are none.
+    """
     if len(octets) > PARTS_MAX and sum(octet < 128 for octet in octets) > PARTS_MAX:
         raise MalformedSnmpError(f"expected at most {PARTS_MAX} sub-identifiers, got more in {len(octets)} octets")
     if _OID.fullmatch(octets) is None:
@@ -153,12 +157,17 @@ def _name(octets: bytes) -> Oid:
     return Oid(octets)
 
 
-def _value(tag: int, content: bytes) -> Value:
-    if tag == INTEGER or tag in _UNSIGNED:
+def checked_value_untrusted(tag: int, content: bytes) -> Value:
+    """Return the value of a tag and its content.
+
+    Raises:
+        MalformedSnmpError: the content is none of that type.
+    """
+    if tag == INTEGER or tag in UNSIGNED:
         return tag, _number(content, signed=tag == INTEGER)
     if tag == OBJECT_IDENTIFIER:
         # An empty one is the zeroDotZero of agents that cannot encode it
-        return tag, _name(content) if content else b"\x00"
+        return tag, checked_name_untrusted(content) if content else b"\x00"
     return tag, content
 
 
@@ -181,23 +190,23 @@ def varbinds_untrusted(data: bytes, at: int, end: int) -> list[Varbind]:
         if stop + 2 <= behind and stop + 2 + data[stop + 1] == behind and data[at] == SEQUENCE and data[at + 2] == 6:
             name = data[at + 4 : stop]
             if not name or not name.isascii():
-                name = _name(name)
+                name = checked_name_untrusted(name)
             tag = data[stop]
             if tag == 4:
                 add((name, (4, data[stop + 2 : behind])))
             elif behind - stop > 10:
-                add((name, _value(tag, data[stop + 2 : behind])))
+                add((name, checked_value_untrusted(tag, data[stop + 2 : behind])))
             elif tag == 2:
                 add((name, (2, number(data[stop + 2 : behind], "big", signed=True))))
-            elif tag in _UNSIGNED:
+            elif tag in UNSIGNED:
                 add((name, (tag, number(data[stop + 2 : behind], "big"))))
             else:
-                add((name, _value(tag, data[stop + 2 : behind])))
+                add((name, checked_value_untrusted(tag, data[stop + 2 : behind])))
             at = behind
         else:
             start, behind = content_untrusted(data, at, end, SEQUENCE)
             name, start = oid_untrusted(data, start, behind)
             tag, first, stop = header_untrusted(data, start, behind)
-            add((name, _value(tag, data[first:stop])))
+            add((name, checked_value_untrusted(tag, data[first:stop])))
             at = behind
     return cast("list[Varbind]", found)  # one call for all of them

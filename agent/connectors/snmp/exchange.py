@@ -52,7 +52,7 @@ class SnmpExchange:
             RequestRefusedError: the device reports that it takes no message with this security.
         """
         try:
-            answer = self._security.open_untrusted(data, self._messages, now)
+            answer = self._security.open_untrusted(data, self._messages, now, self._question.columns)
         except (MalformedSnmpError, UncountedMessageError) as err:
             self.ignored += 1
             self.malformed, self.why = isinstance(err, MalformedSnmpError), str(err)

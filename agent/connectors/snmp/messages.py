@@ -10,6 +10,7 @@ from agent.connectors.snmp.ber import SEQUENCE
 from agent.connectors.snmp.credential import SnmpVersion
 from agent.connectors.snmp.errors import MalformedSnmpError
 from agent.connectors.snmp.pdu import Pdu, PduKind, TrapV1
+from agent.connectors.snmp.values import Oid
 
 WIRE_VERSION: Final = {SnmpVersion.V1: 0, SnmpVersion.V2C: 1, SnmpVersion.V3: 3}
 _BY_WIRE: Final = {number: version for version, number in WIRE_VERSION.items()}
@@ -48,8 +49,8 @@ def version_untrusted(data: bytes) -> tuple[SnmpVersion, int, int]:
     return version, start, stop
 
 
-def message_untrusted(data: bytes) -> CommunityMessage:
-    """Return a message of version 1 or 2c.
+def message_untrusted(data: bytes, columns: tuple[Oid, ...] = ()) -> CommunityMessage:
+    """Return a message of version 1 or 2c. `columns`: those whose rows it may have.
 
     Raises:
         MalformedSnmpError: it is none.
@@ -58,7 +59,7 @@ def message_untrusted(data: bytes) -> CommunityMessage:
     if version is SnmpVersion.V3:
         raise MalformedSnmpError("expected a message of version 1 or 2c, got version 3")
     community, start = ber.octets_untrusted(data, start, stop)
-    found = pdu.pdu_untrusted(data, start, stop)
+    found = pdu.pdu_untrusted(data, start, stop, columns)
     if (version is SnmpVersion.V1 and getattr(found, "kind", 0) >= PduKind.GET_BULK) or (
         version is SnmpVersion.V2C and isinstance(found, TrapV1)
     ):

@@ -9,6 +9,7 @@ from typing import Final
 
 from agent.connectors.snmp import ber
 from agent.connectors.snmp.ber import SEQUENCE, Varbind
+from agent.connectors.snmp.bulk_rows import NO_ROWS, BulkRows, rows_untrusted
 from agent.connectors.snmp.errors import MalformedSnmpError
 from agent.connectors.snmp.values import IP_ADDRESS, TIME_TICKS, Oid
 
@@ -46,7 +47,8 @@ def status_name(status: int) -> str:
 class Pdu:
     """Any PDU but the trap of version 1.
 
-    `status` and `index` are error-status and error-index; of a GETBULK non-repeaters and max-repetitions.
+    `status` and `index` are error-status and error-index; of a GETBULK non-repeaters and max-repetitions. `rows` stand
+    before `varbinds`.
     """
 
     kind: PduKind
@@ -54,6 +56,7 @@ class Pdu:
     status: int
     index: int
     varbinds: Sequence[Varbind]
+    rows: BulkRows = NO_ROWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +87,8 @@ def _encode(kind: PduKind, request_id: int, status: int, index: int, varbinds: b
     return ber.element(kind, numbers + ber.element(SEQUENCE, varbinds))
 
 
-def pdu_untrusted(data: bytes, at: int, end: int) -> Pdu | TrapV1:
-    """Return the PDU at `at`.
+def pdu_untrusted(data: bytes, at: int, end: int, columns: tuple[Oid, ...] = ()) -> Pdu | TrapV1:
+    """Return the PDU at `at`. `columns`: those whose rows it may have.
 
     Raises:
         MalformedSnmpError: there is none.
@@ -99,7 +102,8 @@ def pdu_untrusted(data: bytes, at: int, end: int) -> Pdu | TrapV1:
     status, start = ber.integer_untrusted(data, start, stop)
     index, start = ber.integer_untrusted(data, start, stop)
     start, stop = ber.content_untrusted(data, start, stop, SEQUENCE)
-    return Pdu(PduKind(tag), request_id, status, index, ber.varbinds_untrusted(data, start, stop))
+    rows, start = rows_untrusted(data, start, stop, columns)
+    return Pdu(PduKind(tag), request_id, status, index, ber.varbinds_untrusted(data, start, stop), rows)
 
 
 def _trap_v1(data: bytes, at: int, end: int) -> TrapV1:

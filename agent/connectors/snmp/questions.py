@@ -21,6 +21,10 @@ class SnmpQuestion(Protocol):
     once: bool
     """Whether it must not be sent again after silence."""
 
+    @property
+    def columns(self) -> tuple[Oid, ...]:
+        """The columns of which the answer to its last request may have whole rows; none: single varbinds are read."""
+
     def body(self, request_id: int) -> bytes:
         """Return the PDU of the next request."""
 
@@ -39,6 +43,7 @@ class GetQuestion:
     """The values of some names, in as many requests as the device needs."""
 
     once = False
+    columns: tuple[Oid, ...] = ()
 
     def __init__(self, names: Sequence[Oid]) -> None:
         self._left = list(dict.fromkeys(names))
@@ -95,6 +100,7 @@ class SetQuestion:
     """New values of some names: one request, all or nothing (RFC 3416, section 4.2.5), never sent again unasked."""
 
     once = True
+    columns: tuple[Oid, ...] = ()
 
     def __init__(self, values: Mapping[Oid, Value]) -> None:
         self._values = tuple(values.items())

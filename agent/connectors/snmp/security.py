@@ -11,6 +11,7 @@ from agent.connectors.snmp import messages
 from agent.connectors.snmp.credential import SnmpCredential
 from agent.connectors.snmp.errors import UncountedMessageError
 from agent.connectors.snmp.pdu import Pdu
+from agent.connectors.snmp.values import Oid
 
 
 class Again(enum.Enum):
@@ -36,8 +37,10 @@ class Security(Protocol):
     def seal(self, body: bytes, message_id: int, now: float, /) -> bytes:
         """Return the message to send for a PDU; while too little is known of the device, one that asks for that."""
 
-    def open_untrusted(self, data: bytes, message_ids: Collection[int], now: float, /) -> Pdu | Literal[Again.AGAIN]:
-        """Return the PDU of an answer to one of these messages.
+    def open_untrusted(
+        self, data: bytes, message_ids: Collection[int], now: float, columns: tuple[Oid, ...] = (), /
+    ) -> Pdu | Literal[Again.AGAIN]:
+        """Return the PDU of an answer to one of these messages. `columns`: those whose rows it may have.
 
         Raises:
             MalformedSnmpError: it is no message.
@@ -64,14 +67,16 @@ class CommunitySecurity:
         """Return the message around a PDU."""
         return messages.encode(self._version, self._community, body)
 
-    def open_untrusted(self, data: bytes, _message_ids: Collection[int], _now: float, /) -> Pdu:
+    def open_untrusted(
+        self, data: bytes, _message_ids: Collection[int], _now: float, columns: tuple[Oid, ...] = (), /
+    ) -> Pdu:
         """Return the PDU of an answer.
 
         Raises:
             MalformedSnmpError: it is none.
             UncountedMessageError: its version or community differs.
         """
-        message = messages.message_untrusted(data)
+        message = messages.message_untrusted(data, columns)
         if message.version is not self._version:
             raise UncountedMessageError(f"expected version {self._version.value}, got {message.version.value}")
         if not hmac.compare_digest(message.community, self._community):

@@ -76,7 +76,9 @@ class UsmSecurity:
         scoped = v3_messages.scoped(self.engine_id, self._context, body)
         return usm.seal(self._credential, self._keys, header, scoped, self._counter)
 
-    def open_untrusted(self, data: bytes, message_ids: Collection[int], now: float, /) -> Pdu | Literal[Again.AGAIN]:
+    def open_untrusted(
+        self, data: bytes, message_ids: Collection[int], now: float, columns: tuple[Oid, ...] = (), /
+    ) -> Pdu | Literal[Again.AGAIN]:
         """Return the PDU of an answer, or that a Report taught us what the next message needs.
 
         Raises:
@@ -90,7 +92,7 @@ class UsmSecurity:
             raise UncountedMessageError("it belongs to another request, or came late")
         authentic = self._authentic_untrusted(message)
         scoped = usm.scoped_octets_untrusted(message, self._credential, self._keys)
-        found = v3_messages.scoped_untrusted(scoped).pdu
+        found = v3_messages.scoped_untrusted(scoped, columns).pdu
         if not isinstance(found, Pdu):
             raise UncountedMessageError("expected an answer, got a trap")
         if found.kind is PduKind.REPORT:

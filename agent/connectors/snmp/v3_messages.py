@@ -11,7 +11,7 @@ from agent.connectors.snmp.credential import SnmpVersion
 from agent.connectors.snmp.errors import MalformedSnmpError
 from agent.connectors.snmp.limits import BOOTS_MAX, ENGINE_ID_BYTES_MAX, MESSAGE_BYTES_MAX
 from agent.connectors.snmp.pdu import Pdu, TrapV1
-from agent.connectors.snmp.values import OCTET_STRING
+from agent.connectors.snmp.values import OCTET_STRING, Oid
 
 AUTH_FLAG: Final = 1
 PRIV_FLAG: Final = 2
@@ -65,8 +65,8 @@ def scoped(engine_id: bytes, context: bytes, body: bytes) -> bytes:
     return ber.element(SEQUENCE, ber.element(OCTET_STRING, engine_id) + ber.element(OCTET_STRING, context) + body)
 
 
-def scoped_untrusted(data: bytes) -> ScopedPdu:
-    """Return a scoped PDU; octets behind it are the padding of DES.
+def scoped_untrusted(data: bytes, columns: tuple[Oid, ...] = ()) -> ScopedPdu:
+    """Return a scoped PDU; octets behind it are the padding of DES. `columns`: those whose rows it may have.
 
     Raises:
         MalformedSnmpError: it is none.
@@ -74,7 +74,7 @@ def scoped_untrusted(data: bytes) -> ScopedPdu:
     start, stop = ber.content_untrusted(data, 0, len(data), SEQUENCE)
     engine_id, start = ber.octets_untrusted(data, start, stop)
     context, start = ber.octets_untrusted(data, start, stop)
-    return ScopedPdu(engine_id, context, pdu.pdu_untrusted(data, start, stop))
+    return ScopedPdu(engine_id, context, pdu.pdu_untrusted(data, start, stop, columns))
 
 
 def encode(header: V3Header, payload: bytes) -> tuple[bytes, int]:

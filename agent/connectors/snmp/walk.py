@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 from agent.connectors.snmp import pdu
@@ -70,6 +71,22 @@ class _Column:
         self.root, self.cursor = root, root
         self.rows: dict[bytes, Value] = {}
 
+    def take_rows(self, indexes: Sequence[bytes], found: Sequence[Value]) -> None:
+        """Take the values of whole rows.
+
+        Raises:
+            AgentFaultError: an index comes twice.
+        """
+        rows, before = self.rows, len(self.rows)
+        rows.update(zip(indexes, found, strict=True))
+        if len(rows) != before + len(indexes):
+            known = set(islice(rows, before))
+            for index in indexes:
+                if index in known:
+                    raise self._loops(Oid(self.root + index))
+                known.add(index)
+        self.cursor = Oid(self.root + indexes[-1])
+
     def take(self, found: Sequence[Varbind]) -> bool:
         """Take the next values; return whether the column goes on behind them."""
         root, rows = self.root, self.rows
@@ -81,14 +98,17 @@ class _Column:
                     return False
                 tail = name[cut:]
                 if tail in rows or not tail:
-                    raise AgentFaultError(
-                        f"the device loops below {dotted(root)}: asked for what follows {dotted(self.cursor)}, "
-                        f"it answered {dotted(name)} again"
-                    )
+                    raise self._loops(name)
                 rows[tail] = value
         finally:
             self.cursor = name
         return True
+
+    def _loops(self, name: Oid) -> AgentFaultError:
+        return AgentFaultError(
+            f"the device loops below {dotted(self.root)}: asked for what follows {dotted(self.cursor)}, "
+            f"it answered {dotted(name)} again"
+        )
 
 
 class TableWalk:
@@ -102,11 +122,17 @@ class TableWalk:
         self._sizes, self._limits, self._bulk = sizes, limits, bulk
         self._width = limits.varbinds
         self._asked: list[_Column] = []
+        self._roots = tuple(column.root for column in self._columns)
         self._repetitions = 1
 
     @property
     def done(self) -> bool:
         return not self._active
+
+    @property
+    def columns(self) -> tuple[Oid, ...]:
+        """All columns, while all of them were asked: each set of columns costs a pattern."""
+        return self._roots if len(self._asked) == len(self._roots) else ()
 
     def result(self) -> Mapping[Oid, Mapping[bytes, Value]]:
         """Return the values by column and by the rest of their names."""
@@ -146,7 +172,8 @@ class TableWalk:
             elif not self.shrink():
                 self._finish(asked[0])
             return 0
-        if answer.status or not found:
+        indexes = answer.rows.indexes
+        if answer.status or not (found or indexes):
             if self.shrink():
                 return 0
             if answer.status:
@@ -156,10 +183,12 @@ class TableWalk:
             )
         width, before = len(asked), len(asked[0].rows)
         for place, column in enumerate(asked):
+            if indexes:
+                column.take_rows(indexes, answer.rows.columns[place])
             if not column.take(found[place::width]):
                 self._finish(column)
         if self._bulk and self._active:
-            self._sizes.note(self._repetitions, len(found) // width)
+            self._sizes.note(self._repetitions, len(indexes) + len(found) // width)
         if sum(len(column.rows) for column in self._columns) > self._limits.walked:
             raise AgentFaultError(
                 f"more than {self._limits.walked} values below {dotted(asked[0].root)}: no end in sight"

@@ -78,7 +78,8 @@ def walked(
     for _ in range(5_000):
         if walk.done:
             return walk.result()
-        walk.receive(answer(walk.body(1)))
+        data = pdu.encode(answer(walk.body(1)))
+        walk.receive(expect(Pdu, pdu.pdu_untrusted(data, 0, len(data), walk.columns)))
     raise AssertionError("the walk does not end")
 
 
@@ -163,6 +164,21 @@ def test_a_loop_is_named() -> None:
 
     with pytest.raises(AgentFaultError, match=r"loops below 1\.3\.6\.1\.4\.1\.41112\.9\.1: .* answered .*\.4 again"):
         walked(answer, COLUMNS[:1])
+
+
+@pytest.mark.parametrize(("late", "early"), [(9, 3), (150, 2), (45, 44)])
+def test_a_loop_of_whole_rows_is_named(late: int, early: int) -> None:
+    agent = Agent(table(200))
+
+    def answer(body: bytes) -> Pdu:
+        swapped = {Oid(c + suffix((late,))): Oid(c + suffix((early,))) for c in COLUMNS}
+        found = [(swapped.get(name, name), value) for name, value in agent.answer(body).varbinds]
+        return Pdu(PduKind.RESPONSE, 1, 0, 0, found)
+
+    with pytest.raises(
+        AgentFaultError, match=rf"loops below 1\.3\.6\.1\.4\.1\.41112\.9\.1: .* answered .*\.{early} again"
+    ):
+        walked(answer)
 
 
 def test_a_device_that_always_answers_the_name_it_was_asked() -> None:
