@@ -44,6 +44,8 @@ def decoded(octets: bytes) -> str:
         found = octets.decode("utf-8")
     except UnicodeDecodeError:
         found = octets.decode("latin-1")
+    if found.isprintable():  # as it mostly is
+        return found.strip()[:TEXT_MAX]
     return _UNSEEN.sub(" ", found).strip()[:TEXT_MAX]
 
 
@@ -75,6 +77,9 @@ def _floating(content: bytes) -> float | None:
 
 def text(value: Value) -> str | None:
     """Return a value as a text; an empty one is none."""
+    tag, content = value
+    if tag == values.OCTET_STRING and isinstance(content, bytes):
+        return decoded(content) or None
     found = plain(value)
     return None if found is None or found == "" else str(found)
 
@@ -102,12 +107,11 @@ def mac(value: Value) -> str | None:
     if value[0] != values.OCTET_STRING or isinstance(content, int):
         return None
     if len(content) == 6:
-        digits = content.hex()
-    else:
-        written = _MAC_TEXT.fullmatch(decoded(content))
-        if written is None:
-            return None
-        digits = re.sub(r"[^0-9A-Fa-f]", "", written[0]).lower()
+        return content.hex(":") if any(content) else None
+    written = _MAC_TEXT.fullmatch(decoded(content))
+    if written is None:
+        return None
+    digits = re.sub(r"[^0-9A-Fa-f]", "", written[0]).lower()
     return None if digits == "000000000000" else ":".join(digits[at : at + 2] for at in range(0, 12, 2))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -17,11 +16,11 @@ _NAMED: Final = 5
 
 def facts_of(reading: DeviceReading) -> dict[str, str]:
     """Return labels and texts of a reading."""
-    states = {kind: Counter(part.state for part in reading.parts if part.kind is kind) for kind in PartKind}
+    states = {kind: [part.state for part in reading.parts if part.kind is kind] for kind in PartKind}
     counts = [
-        f"{count.total()} {kind.value}{'s' if count.total() != 1 else ''} ({count[LinkState.UP]} up)"
-        for kind, count in states.items()
-        if count
+        f"{len(found)} {kind.value}{'s' if len(found) != 1 else ''} ({found.count(LinkState.UP)} up)"
+        for kind, found in states.items()
+        if found
     ]
     facts = {
         "hardware": reading.hardware,

@@ -139,8 +139,10 @@ class Conversion:
 
     untouched: bool = field(init=False, default=False)
     """Nothing is to be done."""
+    sifts: bool = field(init=False, default=False)
+    """More is done than to convert by `kind`, before other values count."""
     known: dict[Value, Result | None] = field(init=False, default_factory=dict, compare=False, repr=False)
-    """Values that were converted before: states, names and MAC addresses come again at each poll."""
+    """Values that were sifted before: states come again at each poll."""
     computes: bool = field(init=False, default=False)
     """The value becomes a number that depends on more than the value itself."""
 
@@ -155,9 +157,10 @@ class Conversion:
             or self.kind in ("ago", "ticks")
             or (self.scale, self.offset, self.least, self.most) != (1, 0, None, None)
         )
-        sifts = self.kind or self.regex or self.bits or self.only or self.drop or self.words is not None
+        sifts = bool(self.regex or self.bits or self.only or self.drop or self.words is not None)
         object.__setattr__(self, "computes", computes)
-        object.__setattr__(self, "untouched", not computes and not sifts)
+        object.__setattr__(self, "sifts", sifts)
+        object.__setattr__(self, "untouched", not computes and not sifts and not self.kind)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -167,6 +170,8 @@ class Conversion:
 
     def first(self, value: Value) -> Result | None:
         """Return a value converted by itself, before those of other names count; None: it is dropped."""
+        if not self.sifts:
+            return conversions.AS[self.kind](value)
         try:
             return self.known[value]
         except KeyError:

@@ -11,7 +11,9 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from itertools import repeat
+from operator import itemgetter
+from typing import Final, cast
 
 from agent.connectors.snmp import conversions, values
 from agent.connectors.snmp.conversions import Result
@@ -23,6 +25,9 @@ from agent.line_model.reading import COUNTERS
 
 Columns = Mapping[Oid, Mapping[bytes, Value]]
 _KEY_MAX: Final = 100
+_TAG, _CONTENT = itemgetter(0), itemgetter(1)
+_NEW: Final = math.nan
+"""Equal to no result."""
 
 
 @dataclass(slots=True)
@@ -30,7 +35,17 @@ class MadeParts:
     """The parts that a table made."""
 
     by_index: dict[bytes, str] = field(default_factory=dict)
-    by_name: dict[str, str] = field(default_factory=dict)
+    called: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    """Keys with the names of their parts: few profiles look a part up by name."""
+
+    def by_name(self) -> dict[str, str]:
+        """Return the key of the first part of each name, which is in lower case."""
+        found: dict[str, str] = {}
+        for key, names in self.called:
+            for name in names:
+                if name:
+                    found.setdefault(name.lower(), key)
+        return found
 
 
 class ColumnReader:
@@ -149,22 +164,7 @@ class ColumnReader:
         how = source.how
         found: Results
         if source.column is not None and source.of_rows:
-            column = self._columns.get(source.column, {})
-            if how.untouched:
-                numeric = values.NUMERIC
-                found = {
-                    tail: value[1]  # type: ignore[misc] # the content of a numeric type is a number
-                    for tail, value in column.items()
-                    if value[0] in numeric and tail in rows
-                }
-                if len(found) < len(column):
-                    texts = ((tail, conversions.plain(value)) for tail, value in column.items() if tail in rows)
-                    found = {tail: result for tail, result in texts if result is not None}
-                return found
-            first = how.first
-            found = {
-                tail: result for tail, value in column.items() if tail in rows and (result := first(value)) is not None
-            }
+            found = _converted(how, _of_rows(self._columns.get(source.column, {}), rows))
         elif source.column is not None and source.below is not None:
             found = self._rest_of_index(source, source.column, rows, env, raw)
         elif source.column is not None:
@@ -227,12 +227,17 @@ class ColumnReader:
             return dict.fromkeys(rows, only.pop()) if len(only) == 1 else {}
         if source.named:
             names = env[source.named]
-            keys = {tail: made.by_name.get(str(names[tail]).lower()) for tail in rows if tail in names}
+            by_name = made.by_name()
+            keys = {tail: by_name.get(str(names[tail]).lower()) for tail in rows if tail in names}
         else:
             keys = {tail: made.by_index.get(index_at(source.at or (), tail, env, raw)) for tail in rows}
         return {tail: key for tail, key in keys.items() if key is not None}
 
     def _computed(self, how: Conversion, found: Results, env: Mapping[str, Results]) -> Results:
+        if not how.names:
+            # Ports share their speed and much else
+            each = {value: self._result(how, as_float(value)) for value in set(found.values())}
+            return {tail: result for tail, value in found.items() if (result := each[value]) is not None}
         computed: Results = {}
         for tail, value in found.items():
             number = as_float(value)
@@ -248,20 +253,27 @@ class ColumnReader:
             if how.percent_of and number is not None:
                 whole = as_float(env[how.percent_of].get(tail))
                 number = 100 * number / whole if whole else None
-            if number is None:
-                continue
-            result: float | None = number * how.scale + how.offset
-            if how.to_dbm and result is not None:
-                result = conversions.dbm(result)
-            if result is None or not math.isfinite(result):
-                continue
-            if (how.least is not None and result < how.least) or (how.most is not None and result > how.most):
-                continue
-            moment = self._since(how.kind, result) if how.kind in ("ago", "ticks") else result
-            if moment is not None:
-                is_whole = moment.is_integer() and abs(moment) < 1 << 53
-                computed[tail] = int(moment) if is_whole else round(moment, 6)
+            result = self._result(how, number)
+            if result is not None:
+                computed[tail] = result
         return computed
+
+    def _result(self, how: Conversion, number: float | None) -> float | int | None:
+        """Return the last steps of a conversion, behind those that need other values."""
+        if number is None:
+            return None
+        result: float | None = number * how.scale + how.offset
+        if how.to_dbm and result is not None:
+            result = conversions.dbm(result)
+        if result is None or not math.isfinite(result):
+            return None
+        if (how.least is not None and result < how.least) or (how.most is not None and result > how.most):
+            return None
+        moment = self._since(how.kind, result) if how.kind in ("ago", "ticks") else result
+        if moment is None:
+            return None
+        is_whole = moment.is_integer() and abs(moment) < 1 << 53
+        return int(moment) if is_whole else round(moment, 6)
 
     def _since(self, kind: str, number: float) -> float | None:
         """Return unix seconds of a moment, told in seconds before now or in ticks of sysUpTime."""
@@ -270,6 +282,30 @@ class ColumnReader:
         if self._ticks is None or number <= 0 or number > self._ticks:
             return None  # 0: before the device's management started (RFC 2863, ifLastChange)
         return float(int(self._read_s - (self._ticks - number) / 100))
+
+
+def _of_rows(column: Mapping[bytes, Value], rows: Mapping[bytes, None]) -> Mapping[bytes, Value]:
+    """Return the cells of a column that are in rows. Mostly it has just these rows, in the same order."""
+    if len(column) == len(rows) and list(column) == list(rows):
+        return column
+    return {tail: value for tail, value in column.items() if tail in rows}
+
+
+def _converted(how: Conversion, column: Mapping[bytes, Value]) -> Results:
+    """Return the cells of a column converted by themselves."""
+    cells = column.values()
+    if how.untouched and values.NUMERIC.issuperset(map(_TAG, cells)):
+        return dict(zip(column, map(_CONTENT, cells), strict=True))
+    results: list[Result | None]
+    if how.sifts:
+        results = list(map(how.known.get, cells, repeat(_NEW)))
+        if _NEW in results:
+            results = list(map(how.first, cells))
+    else:
+        results = list(map(conversions.AS[how.kind], cells))
+    if None in results:
+        return {tail: result for tail, result in zip(column, results, strict=True) if result is not None}
+    return dict(zip(column, cast("list[Result]", results), strict=True))
 
 
 def as_float(found: Result | None) -> float | None:
@@ -291,6 +327,8 @@ def whole(found: Result | None) -> int | None:
 def keys_of(template: Template, rows: Mapping[bytes, None], env: Mapping[str, Results]) -> dict[bytes, str]:
     """Return the key of each row; rows that would have the same one add their index to it."""
     filled = {tail: str(found)[:_KEY_MAX].rstrip() for tail, found in _filled(template, rows, env, clean=True).items()}
+    if len(set(filled.values())) == len(filled):
+        return filled
     often = Counter(filled.values())
     keys = {}
     for tail, found in filled.items():
@@ -310,6 +348,10 @@ def _filled(
     if not names:
         return dict.fromkeys(rows, fixed[0])
     found: Results = {}
+    if len(names) == 1:
+        (only,), (head, behind) = names, fixed
+        texts = [(tail, str(word)) for tail in rows if (word := only.get(tail, "")) != ""]
+        return {tail: head + (text.replace("/", "-") if clean else text) + behind for tail, text in texts}
     for tail in rows:
         shown = fixed[0]
         for name, behind in zip(names, fixed[1:], strict=True):

@@ -5,9 +5,10 @@ A row that has no key is left out. A table that adds to the parts of another one
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from itertools import repeat
+from typing import Final, TypeVar
 
 from agent.connectors.snmp import profile
 from agent.connectors.snmp.conversions import Result
@@ -19,6 +20,10 @@ from agent.line_model.reading import COUNTERS, MEASURES, LinkState, Neighbor, Pa
 
 _COUNTER_MAX: Final = (1 << 64) - 1
 _STATES: Final = {state.value: state for state in LinkState}
+_TEXTS: Final = ("name", "alias", "state", "told", "mac", "serial", "parent")
+_NOTHING: Final[Results] = {}
+_NONE: Final[frozenset[str]] = frozenset()
+_Cell = TypeVar("_Cell")
 
 
 class TableReader:
@@ -82,41 +87,42 @@ class TableReader:
             owners = self._of.ways("", table.part, rows, env, raw, {})
             keys = {tail: str(key) for tail, key in owners.items() if tail in rows}
         kind = profile.PART_KINDS[table.kind]
-        texts = [(name, env[name]) for name in table.values if name in profile.PART_TEXTS]
-        measures = [(name, _floats(env[name])) for name in table.values if name in MEASURES]
-        counters = [(name, _counts(env[name])) for name in table.values if name in COUNTERS]
-        facts = [(label, env[f"facts.{label}"]) for label in table.facts]
-        for tail, key in keys.items():
-            own = {name: of[tail] for name, of in texts if tail in of}
-            name = str(own.get("name", "")) or key.partition("/")[2]
-            alias = str(own.get("alias", ""))
+        own = {name: env[name] for name in table.values if name in profile.PART_TEXTS}
+        texts = zip(*(_texts(own.get(name, _NOTHING), keys) for name in _TEXTS), strict=True)
+        measures = _by_row([(name, _floats(env[name])) for name in table.values if name in MEASURES], keys)
+        counters = _by_row([(name, _counts(env[name])) for name in table.values if name in COUNTERS], keys)
+        facts = _by_row([(label, _shown(env[f"facts.{label}"])) for label in table.facts], keys)
+        named, indexes, moments = (own.get(name, _NOTHING) for name in ("name", "index", "since"))
+        for (tail, key), said, measured, counted, stated in zip(
+            keys.items(), texts, measures, counters, facts, strict=True
+        ):
+            name, alias, state, told, mac, serial, parent = said
+            name = name or key.partition("/")[2]
             part = Part(
                 key=key,
                 kind=kind,
                 name=name,
                 alias=alias if alias != name else "",  # nobody wrote it: agents repeat the name there
-                state=_STATES.get(str(own.get("state", "")), LinkState.UNKNOWN),
-                told=str(own.get("told", "")),
-                mac=str(own.get("mac", "")),
-                serial=str(own.get("serial", "")),
-                parent=str(own.get("parent", "")),
-                index=whole(own.get("index")),
-                measures={measure: of[tail] for measure, of in measures if tail in of},
-                counters={counter: of[tail] for counter, of in counters if tail in of},
-                narrow=frozenset([counter for counter, tails in narrow.items() if tail in tails]),
-                since_s=whole(own.get("since")),
-                facts={label: str(of[tail]) for label, of in facts if tail in of},
+                state=_STATES.get(state, LinkState.UNKNOWN),
+                told=told,
+                mac=mac,
+                serial=serial,
+                parent=parent,
+                index=whole(indexes.get(tail)),
+                measures=measured,
+                counters=counted,
+                narrow=frozenset([counter for counter, tails in narrow.items() if tail in tails]) if narrow else _NONE,
+                since_s=whole(moments.get(tail)),
+                facts=stated,
             )
             below = self.parts.get(key)
             if below is not None:
-                part = _merged(below, part, named="name" in own)
+                part = _merged(below, part, named=tail in named)
             elif table.key is None:
                 continue
             self.parts[key] = part
             made.by_index[tail] = key
-            for called in (part.name, part.mac, alias):
-                if called:
-                    made.by_name.setdefault(called.lower(), key)
+            made.called.append((key, (part.name, part.mac, alias)))
 
     def _keep_sensors(self, table: TableProfile, rows: Mapping[bytes, None], env: Mapping[str, Results]) -> None:
         empty: Results = {}
@@ -164,12 +170,33 @@ class TableReader:
                 self.macs.append(SeenMac(str(macs[tail]), str(parts.get(tail, "")), vlan, address))
 
 
+def _texts(found: Results, rows: Mapping[bytes, str]) -> list[str]:
+    """Return a text for each row; "": there is none."""
+    return list(map(str, map(found.get, rows, repeat(""))))
+
+
+def _shown(found: Results) -> dict[bytes, str]:
+    return dict(zip(found, map(str, found.values()), strict=True))
+
+
+def _by_row(columns: Sequence[tuple[str, Mapping[bytes, _Cell]]], rows: Mapping[bytes, str]) -> list[dict[str, _Cell]]:
+    """Return what the columns have in each row, by their names."""
+    order = list(rows)
+    if not columns or not all(len(of) == len(order) and list(of) == order for _, of in columns):
+        return [{name: of[tail] for name, of in columns if tail in of} for tail in order]
+    names = [name for name, _ in columns]
+    return [dict(zip(names, cells, strict=True)) for cells in zip(*(of.values() for _, of in columns), strict=True)]
+
+
 def _floats(found: Results) -> dict[bytes, float]:
     return {tail: number for tail, value in found.items() if (number := as_float(value)) is not None}
 
 
 def _counts(found: Results) -> dict[bytes, int]:
-    return {tail: value for tail, value in found.items() if isinstance(value, int) and 0 <= value <= _COUNTER_MAX}
+    numbers = {tail: value for tail, value in found.items() if isinstance(value, int)}
+    if numbers and min(numbers.values()) >= 0 and max(numbers.values()) <= _COUNTER_MAX:
+        return numbers
+    return {tail: number for tail, number in numbers.items() if 0 <= number <= _COUNTER_MAX}
 
 
 def _merged(below: Part, over: Part, *, named: bool) -> Part:
