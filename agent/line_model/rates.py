@@ -10,8 +10,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import gt, sub
 from types import MappingProxyType
 from typing import Final
 
@@ -46,21 +48,30 @@ RESTART_SLACK_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
-    """The counters of a part at one reading. `over`: its rates were over its speed, and were dropped for it."""
-
-    counters: Mapping[str, int]
-    over: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Mark:
-    """What the rates of the next reading are counted from."""
+    """The counters from which the rates of the next reading are counted.
+
+    `parts`: the counters by key of the part. `over`: keys of parts whose rates were over their speed, and were dropped
+    for it.
+    """
 
     read_s: int
     uptime_s: float | None
     boots: int | None
-    parts: Mapping[str, Counted]
+    parts: Mapping[str, Mapping[str, int]]
+    over: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """The rates of parts with the same counters, widths and speed, in the order of their counters.
+
+    `scales`: the worth of one count in the unit of its rate. `most`: a rate above it is over the speed.
+    """
+
+    rates: tuple[str, ...]
+    scales: tuple[float, ...]
+    most: tuple[float, ...]
 
 
 def rates(before: Mark | None, reading: DeviceReading) -> tuple[Mapping[str, Mapping[str, float]], Mark]:
@@ -72,18 +83,20 @@ def rates(before: Mark | None, reading: DeviceReading) -> tuple[Mapping[str, Map
     """
     seconds = None if before is None else _elapsed_s(before, reading)
     found: dict[str, Mapping[str, float]] = {}
-    counted: dict[str, Counted] = {}
-    for part in reading.parts:
-        if not part.counters:
-            continue
-        earlier = None if before is None or seconds is None else before.parts.get(part.key)
-        over = False
-        if earlier is not None and seconds is not None:
-            rated = _of_part(earlier.counters, part, seconds)
-            if not (over := _over(part, rated)) or earlier.over:
+    counted = {part.key: part.counters for part in reading.parts if part.counters}
+    over: set[str] = set()
+    if before is not None and seconds is not None:
+        shapes: dict[tuple[tuple[str, ...], frozenset[str], float], _Shape | None] = {}
+        for part in reading.parts:
+            earlier = before.parts.get(part.key)
+            if earlier is None or not part.counters:
+                continue
+            rated, is_over = _of_part(earlier, part, seconds, shapes)
+            if is_over:
+                over.add(part.key)
+            if not is_over or part.key in before.over:
                 found[part.key] = rated
-        counted[part.key] = Counted(part.counters, over)
-    return found, Mark(reading.read_s, reading.uptime_s, reading.boots, counted)
+    return found, Mark(reading.read_s, reading.uptime_s, reading.boots, counted, frozenset(over))
 
 
 def _elapsed_s(before: Mark, reading: DeviceReading) -> float | None:
@@ -103,8 +116,45 @@ def _elapsed_s(before: Mark, reading: DeviceReading) -> float | None:
     return theirs if theirs > 0 and abs(theirs - ours) <= max(2.0, RESTART_SLACK * ours) else ours
 
 
-def _of_part(earlier: Mapping[str, int], part: Part, seconds: float) -> dict[str, float]:
-    speed = part.measures.get("speed_bps", 0.0)
+def _of_part(
+    earlier: Mapping[str, int],
+    part: Part,
+    seconds: float,
+    shapes: dict[tuple[tuple[str, ...], frozenset[str], float], _Shape | None],
+) -> tuple[Mapping[str, float], bool]:
+    """Return the rates of a part, and whether one is over its speed. `shapes`: gets those of this reading.
+
+    Nearly all parts have the counters of before, of which none fell: those go the short way.
+    """
+    names, speed = tuple(part.counters), part.measures.get("speed_bps", 0.0)
+    of = (names, part.narrow, speed)
+    try:
+        shape = shapes[of]
+    except KeyError:
+        shape = shapes[of] = _shape(names, part.narrow, speed, seconds)
+    if shape is not None and tuple(earlier) == names:
+        counts = list(map(sub, part.counters.values(), earlier.values()))
+        if min(counts) >= 0:
+            rated = [count * scale / seconds for count, scale in zip(counts, shape.scales, strict=True)]
+            return dict(zip(shape.rates, rated, strict=True)), any(map(gt, rated, shape.most))
+    found = _one_by_one(earlier, part, seconds, speed)
+    return found, any(rate > _limit(name, speed) for name, rate in found.items())
+
+
+def _shape(names: tuple[str, ...], narrow: frozenset[str], speed: float, seconds: float) -> _Shape | None:
+    """Return the rates of parts of one kind; None: a counter has none, or may have wrapped more than once."""
+    known = [RATES.get(name) for name in names]
+    there = [rate for rate in known if rate is not None]
+    if len(there) < len(known) or any(_wraps_often(name, speed, seconds) for name in narrow):
+        return None
+    return _Shape(
+        tuple(rate for rate, _ in there),
+        tuple(scale for _, scale in there),
+        tuple(_limit(rate, speed) for rate, _ in there),
+    )
+
+
+def _one_by_one(earlier: Mapping[str, int], part: Part, seconds: float, speed: float) -> dict[str, float]:
     found = {}
     for name, count in part.counters.items():
         before, rate = earlier.get(name), RATES.get(name)
@@ -112,11 +162,10 @@ def _of_part(earlier: Mapping[str, int], part: Part, seconds: float) -> dict[str
             continue
         counts = count - before
         if name in part.narrow:
-            most = _most(name, speed)
-            if most is not None and most * seconds > WRAP:
-                continue  # it may have wrapped more than once
+            if _wraps_often(name, speed, seconds):
+                continue
             if counts < 0:
-                if most is None and (before < WRAP // 2 or count >= WRAP // 2):
+                if speed <= 0 and (before < WRAP // 2 or count >= WRAP // 2):
                     continue  # a reset, rather than a wrap
                 counts += WRAP
         if counts >= 0:
@@ -124,19 +173,14 @@ def _of_part(earlier: Mapping[str, int], part: Part, seconds: float) -> dict[str
     return found
 
 
-def _most(counter: str, speed: float) -> float | None:
-    """Return how many counts a second a port of this speed can make at most; None: nobody knows."""
-    if speed <= 0:
-        return None
-    return speed / 8.0 if counter.endswith("octets") else speed / PACKET_BITS
+def _wraps_often(counter: str, speed: float, seconds: float) -> bool:
+    """Return whether a counter of 32 bits may wrap more than once; nobody knows it of a port without a speed."""
+    most = speed / 8.0 if counter.endswith("octets") else speed / PACKET_BITS
+    return most * seconds > WRAP
 
 
-def _over(part: Part, rated: Mapping[str, float]) -> bool:
-    speed = part.measures.get("speed_bps", 0.0)
+def _limit(rate: str, speed: float) -> float:
+    """Return the rate that a port of this speed cannot exceed; none is known without a speed."""
     if speed <= 0:
-        return False
-    most_bps, most_packets = speed * OVER_SPEED, speed * OVER_SPEED / PACKET_BITS
-    for name, rate in rated.items():  # noqa: SIM110  a generator for each port takes twice as long
-        if rate > (most_bps if name.endswith("_bps") else most_packets):
-            return True
-    return False
+        return math.inf
+    return speed * OVER_SPEED if rate.endswith("_bps") else speed * OVER_SPEED / PACKET_BITS

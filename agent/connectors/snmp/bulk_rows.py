@@ -99,7 +99,7 @@ def _integer(content: bytes) -> Value:
 
 @lru_cache(64)
 def _pattern(columns: tuple[Oid, ...], index: int) -> Callable[[bytes, int, int], re.Match[bytes] | None]:
-    """Return what matches a row whose index has so many octets: groups of the index, and tag and content of each cell.
+    """Return a matcher of rows whose index has so many octets: groups of the index, of tag and content of each cell.
 
     A length is fixed where the root of the column and the index are. Only that of the value is not, and each of its
     lengths has an alternative that looks back at both lengths around it. Backtracking is bounded: in no place can two
@@ -115,7 +115,7 @@ def _pattern(columns: tuple[Oid, ...], index: int) -> Callable[[bytes, int, int]
 
 
 def _contents(name: int) -> bytes:
-    """Return what matches the content of a value behind a name of so many octets."""
+    """Return a pattern for the content of a value behind a name of so many octets."""
 
     def one(size: int) -> bytes:
         # The octets between the two lengths: tag and length of the name, the name, and the tag of the value

@@ -17,7 +17,7 @@ from typing import Final, cast
 
 from agent.connectors.snmp import conversions, values
 from agent.connectors.snmp.conversions import Result
-from agent.connectors.snmp.profile import Conversion, Source, Sources, TableProfile, Template
+from agent.connectors.snmp.profile import Conversion, IndexType, Source, Sources, TableProfile, Template
 from agent.connectors.snmp.profile_choice import UPTIME
 from agent.connectors.snmp.profile_indexes import Results, index_at, indexed, octets_of
 from agent.connectors.snmp.values import Oid, Value
@@ -92,6 +92,11 @@ class ColumnReader:
             tails.update(dict.fromkeys(self._columns.get(column, ())))
         if not table.index:
             return dict.fromkeys(sorted(tails, key=values.order)), {}, {}
+        if [part.type for part in table.index] == [IndexType.INT]:  # as of ports
+            order = sorted(tails, key=values.order)
+            numbers: Results = {tail: parts[0] for tail in order if len(parts := values.order(tail)) == 1}
+            (part,) = table.index
+            return dict.fromkeys(numbers), {part.name: numbers}, {part.name: {tail: tail for tail in numbers}}
         env: dict[str, Results] = {part.name: {} for part in table.index}
         raw: dict[str, dict[bytes, bytes]] = {part.name: {} for part in table.index}
         rows: dict[bytes, None] = {}
