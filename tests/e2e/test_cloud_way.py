@@ -12,12 +12,13 @@ from grpc._cython import cygrpc  # type: ignore[attr-defined]  # a compiled modu
 
 from control_plane import server
 from control_plane.desk.errors import CloudRefusedError
+from lab.isp import Isp
 from lab.population import LabService
 from protos import channel
 from protos import message_pb2 as pb
 from tests.e2e.cloud_site import CloudProgram, Company, Desk, cloud_program, company, plan_sha256
 from tests.e2e.files import Files, ordinary, ref_of, stamp
-from tests.e2e.site import Json, Site, state_of
+from tests.e2e.site import Json, Site, item_states, state_of
 from trust import chain
 from trust import envelope as envelopes
 from trust.document import PersonKey, ServiceAccount, Trust
@@ -82,6 +83,47 @@ async def test_asked_and_approved_at_desks_applied_at_the_site(tmp_path: Path, c
         line = await here.joseph.do("changes", "list")
         assert "done" in line
         assert "NO RECEIPT" not in line
+
+
+def two_owe(isp: Isp, files: Files) -> None:
+    """Let two of an ISP's ordinary subscribers owe, of whom the second promised to pay."""
+    debtor, promised = ordinary(isp, 2)
+    for service in isp.services:
+        if service.subscriber not in (debtor.subscriber, promised.subscriber):
+            files.billing.update(service.subscriber, balance="0.00", due="", promise_until="")
+    until = (datetime.now(UTC) + timedelta(days=3)).date().isoformat()
+    files.billing.update(promised.subscriber, promise_until=until)
+
+
+async def test_a_desk_asks_for_all_overdue_the_site_chooses(tmp_path: Path, cloud: CloudProgram) -> None:
+    """Who asks names nobody; who approves sees each that is cut, and each that is left out with the reason."""
+    async with (
+        company(tmp_path, cloud, desks=("maria", "joseph"), prepare_files=two_owe) as here,
+        here.at_work() as site,
+    ):
+        debtor, promised, paid = ordinary(here.isp, 3)
+        await sealed(here, site)
+        said = await here.desks["maria"].do("changes", "suspend", "--overdue", "--agent", "noc-1")
+        assert "RECEIPT noc-1: intent accepted" in said
+        assert debtor.subscriber not in said
+        (plan,) = (await here.joseph.feed()).plans
+        assert plan.requester == "maria"
+
+        shown = await here.joseph.do("changes", "show", plan.plan_id[:8], "--list")
+        assert debtor.subscriber in shown
+        assert "promised to pay until" in shown
+        assert promised.subscriber in shown
+        assert paid.subscriber not in shown
+
+        said = await here.joseph.do("changes", "approve", plan.plan_id[:8], "--yes-i-read-it", "1")
+        assert "RECEIPT noc-1: approve accepted" in said
+        (change,) = await site.call("GET", "/v1/changes")
+        ended = item_states(await site.wait_end(change))
+        assert ended == {ref_of(debtor): ("applied", "garden"), ref_of(promised): ("excluded", "promised")}
+        assert [s.lease.pool for one in (debtor, promised) for s in here.isp.sessions(one.login)] == [
+            "garden",
+            "normal",
+        ]
 
 
 @pytest.mark.slow
