@@ -2,19 +2,20 @@
 
 A new Tryton (Debian's `tryton-server`, `tryton-modules-account-invoice`, `tryton-proteus`) on a PostgreSQL of its own
 posts the documents of the history, up to a day and then up to a later one; a connector reads its tables by the query
-of docs/connectors/accounts-sql.md, and the agent's decisions are compared with the oracle's. Its database takes a
-minute of computing to be made, so this is run by hand.
+of docs/connectors/accounts-sql.md, and the agent's decisions are compared with the oracle's. Its database takes half a
+minute of computing to be made, and each order a quarter of a second.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -51,15 +52,23 @@ def documented(name: str) -> str:
 
 
 def make_books(server: PostgreSQL, folder: Path) -> Path:
-    """Make Tryton's database `books`; return the configuration of Tryton."""
+    """Make Tryton's database `books`, and who may read it; return the configuration of Tryton.
+
+    Raises:
+        ServerMissingError: Tryton is not installed.
+    """
+    admin_program = program("trytond-admin", "tryton-server")
     with server._superuser("postgres") as db:
         db.execute("CREATE DATABASE books OWNER radius")
     config, password = folder / "trytond.conf", folder / "password"
     config.write_text(f"[database]\nuri = postgresql://radius:{PASSWORD}@127.0.0.1:{server.port}/\n")
     password.write_text("of-nobody-9x\n")
-    admin = [program("trytond-admin", "tryton-server"), "-c", str(config), "-d", "books", "--email", "a@example.org"]
+    admin = [admin_program, "-c", str(config), "-d", "books", "--email", "a@example.org"]
     command = [*admin, "-u", "account_invoice", "--activate-dependencies"]
     subprocess.run(command, env={**_ENVIRONMENT, "TRYTONPASSFILE": str(password)}, check=True, capture_output=True)
+    with server._superuser("books") as db:
+        db.execute(f"CREATE ROLE {READER} LOGIN PASSWORD '{PASSWORD}'")
+        db.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {READER}")
     return config
 
 
@@ -117,8 +126,29 @@ def fit_for_tryton(life: PayerLife) -> bool:
     return not given_up and not ended & paid
 
 
-async def replay(server: PostgreSQL, config: Path, folder: Path, operator: Operator, count: int, seed: int) -> Replayed:
-    """Return what was seen of an operator's subscribers on both days."""
+async def replay(
+    server: PostgreSQL,
+    folder: Path,
+    operator: Operator,
+    count: int,
+    seed: int = 1,
+    say: Callable[[str], None] = lambda _: None,
+) -> Replayed:
+    """Return what was seen of an operator's subscribers on both days, by the books of a new Tryton.
+
+    Args:
+        server: where its database is made.
+        folder: for its configuration, and the agent's ledger.
+        operator: its zones and rules.
+        count: how many subscribers.
+        seed: of everything.
+        say: is told how far it is.
+
+    Raises:
+        ServerMissingError: Tryton is not installed.
+    """
+    config = await trio.to_thread.run_sync(make_books, server, folder)
+    (folder / "ledger").mkdir()
     found = payers(seed, count * 2, operator.billing_zone, FIRST, 4, prefix="T")
     lives = [replace(life, exemptions=(), own_grace_days=None) for life in found if fit_for_tryton(life)][:count]
     clock = VirtualClock()
@@ -134,7 +164,9 @@ async def replay(server: PostgreSQL, config: Path, folder: Path, operator: Opera
     }
     connector = made(SPEC, table, {"a/db": PASSWORD.encode()}, clock=clock)
     told = Told(pending=False, times=False, own_grace=False, holds_by_day=True)
-    through = ThroughSource(operator, folder, clock, connector, "accounts-sql/main", lambda _at_s: None, told)
+    through = ThroughSource(
+        operator, folder / "ledger", clock, connector, "accounts-sql/main", lambda _at_s: None, told
+    )
     one = Replay(operator, lives, through, seed)
     after_s = 0.0
     for n in DAYS:
@@ -143,7 +175,7 @@ async def replay(server: PostgreSQL, config: Path, folder: Path, operator: Opera
         orders = [order for life in lives for order in orders_of(life, after_s, now_s - 30)]
         await trio.to_thread.run_sync(post, config, orders)
         await one.at(now_s)
-        print(f"day {n}: {len(orders)} orders, {dict(one.replayed.seen)}", file=sys.stderr, flush=True)
+        say(f"day {n}: {len(orders)} orders, {dict(one.replayed.seen)}")
         after_s = now_s - 30
     return one.replayed
 
@@ -156,14 +188,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args(argv)
     operator = OPERATORS[args.operator]
+    say = functools.partial(print, file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="isp-tryton-") as name, PostgreSQL() as server:
-        folder = Path(name)
-        config = make_books(server, folder)
-        with server._superuser("books") as db:
-            db.execute(f"CREATE ROLE {READER} LOGIN PASSWORD '{PASSWORD}'")
-            db.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {READER}")
-        (folder / "ledger").mkdir()
-        seen = trio.run(replay, server, config, folder / "ledger", operator, args.subscribers, args.seed)
+        seen = trio.run(replay, server, Path(name), operator, args.subscribers, args.seed, say)
     print(json.dumps({"decisions": seen.decisions, "seen": dict(seen.seen), "differ": seen.differ}, indent=1))
     return 1 if seen.differ else 0
 
