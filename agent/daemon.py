@@ -102,7 +102,7 @@ from agent.runtime.supervise import supervise
 from agent.runtime.unix_socket import bind_unix
 from agent.services.holders import HolderReader
 from agent.store import mail
-from agent.store.db import Store, check_storage
+from agent.store.db import Store, check_storage, damage_named
 from agent.store.errors import MissingKeyError, StoreFailedError
 from agent.store.identity import Identity, load_identity
 from agent.store.last_backup import BackupAge
@@ -167,7 +167,7 @@ async def open_files(
     refuse_half_written(config.state_dir)
     key = load_store_key(config.key_file)
     identity = load_identity(config.state_dir, key)
-    with ExitStack() as opened:
+    with damage_named(config.state_dir), ExitStack() as opened:
         vault = opened.enter_context(closing(Vault(key, config.state_dir / "keys.db")))
         mark_file = None
         if config.mark_file is not None:

@@ -46,14 +46,14 @@ UNREADABLE_SCHEMA: Final = "malformed database schema"
 
 
 def damage(path: Path) -> str:
-    """Return the first finding of `PRAGMA quick_check` in a database that is in use; "": its pages and rows are in
-    order.
+    """Return the first finding of `PRAGMA integrity_check` in a database that is in use; "": it is in order.
 
-    It reads the whole file, so it is for a thread; indexes are not compared with their tables.
+    It reads the whole file, so it is for a thread. `quick_check` takes a third of the time and compares no index with
+    its table: text that changed in a page of a long row went unnoticed.
     """
     try:
         with closing(connect(path, readonly=True)) as con:
-            found = str(con.execute("PRAGMA quick_check(1)").fetchone()[0])
+            found = str(con.execute("PRAGMA integrity_check(1)").fetchone()[0])
     except sqlite3.Error as err:
         found = str(err)
     except UnicodeDecodeError:

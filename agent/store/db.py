@@ -22,7 +22,7 @@ from agent.store import log_store, schema
 from agent.store.errors import LogCorruptError, StoreFailedError, StoreInUseError, StoreVersionError
 from agent.store.log_store import Entry, Tail
 from agent.store.mark_file import DOUBT, LogMark
-from agent.store.state_folder import PUT_BACK, opening_error
+from agent.store.state_folder import DATABASE, KEYS, PUT_BACK, opening_error
 from durable import files, writer
 from durable.errors import NewerDatabaseError
 from durable.writer import SqliteWriter, Transaction
@@ -217,12 +217,30 @@ async def check_storage(folder: Path) -> None:
     Raises:
         LogCorruptError: one is damaged.
     """
-    for name in ("agent.db", "keys.db"):
-        if found := await trio.to_thread.run_sync(files.damage, folder / name, abandon_on_cancel=True):
+    await trio.to_thread.run_sync(_refuse_damaged, folder, abandon_on_cancel=True)
+    await trio.to_thread.run_sync(_refuse_gaps, folder / "agent.db", abandon_on_cancel=True)
+
+
+@contextmanager
+def damage_named(folder: Path) -> Iterator[None]:
+    """Check both databases where an error of SQLite's ends the block: a start reads before `check_storage`.
+
+    Raises:
+        LogCorruptError: one is damaged, which explains the error.
+    """
+    try:
+        yield
+    except* sqlite3.Error:
+        _refuse_damaged(folder)
+        raise
+
+
+def _refuse_damaged(folder: Path) -> None:
+    for name in (DATABASE, KEYS):
+        if found := files.damage(folder / name):
             raise LogCorruptError(
                 f"{name}: it is damaged, and nothing more is done with it: {found}: {PUT_BACK}, and look at the disk"
             )
-    await trio.to_thread.run_sync(_refuse_gaps, folder / "agent.db", abandon_on_cancel=True)
 
 
 def _refuse_gaps(path: Path) -> None:

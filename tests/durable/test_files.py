@@ -112,6 +112,23 @@ def test_damage_is_said_of_a_database_that_is_in_use(tmp_path: Path) -> None:
     assert "not a database" in files.damage(tmp_path / "text")
 
 
+def test_text_that_changed_below_its_index_is_damage(tmp_path: Path) -> None:
+    """The simulation's page-flipped, seed 6: a page that held the end of a row read as zeros."""
+    path = tmp_path / "a.db"
+    with closing(files.open_database(path, ["CREATE TABLE t (x BLOB, y TEXT); CREATE INDEX i ON t (y);"], 1)) as con:
+        con.execute("INSERT INTO t VALUES (zeroblob(5000), 'the text at the end of the row')")
+        con.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    assert files.damage(path) == ""
+    data = path.read_bytes()
+    assert data.count(b"the text at") == 2, "in the row and in the index"
+    places = [data.index(b"the text at"), data.rindex(b"the text at")]
+    found = []
+    for place in places:
+        path.write_bytes(data[:place] + bytes(8) + data[place + 8 :])
+        found.append(files.damage(path))
+    assert all(found), found
+
+
 def test_a_damaged_schema_that_is_no_text_is_damage(tmp_path: Path) -> None:
     """SQLite quotes the schema in its message, and Python cannot decode it."""
     path = tmp_path / "one.db"
