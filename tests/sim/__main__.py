@@ -106,9 +106,9 @@ def _many(first: int, cpu_s: float, count: int, chosen: Chosen, *, until_false: 
             if until_false:
                 break
             continue
-        runs, virtual_s, pairs = runs + 1, virtual_s + told.virtual_s, pairs | pairs_of(told.faults)
+        runs, virtual_s, pairs = runs + 1, virtual_s + told.virtual_s, pairs | pairs_of(told.acted)
         for part in told.parts:
-            with_part[part] |= pairs_of(told.faults)
+            with_part[part] |= pairs_of(told.acted)
         print(told.text(), flush=True)
         wrong += _complain(told)
         if told.wrong:

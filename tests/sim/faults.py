@@ -11,13 +11,13 @@ import functools
 import itertools
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import trio
 
 from tests.sim.all_parts import PARTS
-from tests.sim.part import Part, WorldFault
+from tests.sim.part import DidNothingError, Part, WorldFault
 from tests.sim.world import World
 
 ALONE_PERCENT: Final = 15
@@ -91,9 +91,9 @@ def parts_of(seed: int, faults: Sequence[WorldFault]) -> tuple[type[Part], ...]:
     )
 
 
-def pairs_of(faults: Sequence[WorldFault]) -> set[tuple[str, str]]:
-    """Return the pairs that some faults make."""
-    return set(itertools.combinations(sorted(f.name for f in faults), 2))
+def pairs_of(faults: Iterable[str]) -> set[tuple[str, str]]:
+    """Return the pairs that some faults make, by name."""
+    return set(itertools.combinations(sorted(faults), 2))
 
 
 async def play(world: World, faults: Sequence[WorldFault], within_s: float) -> None:
@@ -103,8 +103,13 @@ async def play(world: World, faults: Sequence[WorldFault], within_s: float) -> N
         dice = random.Random(f"{world.options.seed} {fault.name} {n}")
         await trio.sleep(dice.uniform(0, within_s))
         world.trace(f"fault: {fault.name}")
-        await fault.act(world, dice)
-        world.trace(f"fault over: {fault.name}")
+        try:
+            await fault.act(world, dice)
+        except DidNothingError:
+            world.trace(f"fault did nothing: {fault.name}")
+        else:
+            world.acted.add(fault.name)
+            world.trace(f"fault over: {fault.name}")
 
     async with trio.open_nursery() as nursery:
         for fault in faults:

@@ -322,6 +322,14 @@ MUTANTS: Final = (
         "disk-full",
     ),
     Mutant(
+        "storage-is-not-checked",
+        "agent/daemon.py",
+        "        await check_storage(self.config.state_dir)\n",
+        "        await trio.lowlevel.checkpoint()\n",
+        "an agent goes on with a damaged database",
+        "page-flipped",
+    ),
+    Mutant(
         "halt-is-not-kept",
         "agent/changes/clock_watch.py",
         '        tx.run("INSERT INTO meta (key, value) VALUES (?, ?)", (HALT, str(self.jump_s).encode()))\n',

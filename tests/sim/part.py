@@ -29,9 +29,14 @@ if TYPE_CHECKING:
 Act = Callable[["World", random.Random], Awaitable[None]]
 
 
+class DidNothingError(Exception):
+    """A fault had nothing to act on in this world: it was not seen, nor any pair with it."""
+
+
 @dataclass(frozen=True, slots=True)
 class WorldFault:
-    """A fault: `act` begins it, lets it last, and takes it back. It may happen `times` times in a world.
+    """A fault: `act` begins it, lets it last, and takes it back, or raises DidNothingError. It may happen `times` times
+    in a world.
 
     `part`: the name of the part that must be in the world for it; "": none.
     """

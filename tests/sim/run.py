@@ -56,6 +56,8 @@ class Told:
     """Of all leaves of the agent's log, one after the other."""
     events: tuple[str, ...] = ()
     """What people asked for and what went wrong, as `World.happens` names it."""
+    acted: frozenset[str] = frozenset()
+    """The faults that had something to act on, by name."""
 
     @property
     def wrong(self) -> tuple[Verdict, ...]:
@@ -64,7 +66,8 @@ class Told:
 
     def text(self) -> str:
         """Return one line for people."""
-        names = ", ".join(f.name for f in self.faults) or "none"
+        idle = {fault.name for fault in self.faults} - self.acted
+        names = ", ".join(f"{f.name}{' (did nothing)' if f.name in idle else ''}" for f in self.faults) or "none"
         said = f"{len(self.wrong)} FALSE" if self.wrong else "ok"
         said += f" ({len(self.verdicts) - len(self.wrong)} known)" if len(self.verdicts) > len(self.wrong) else ""
         return (
@@ -130,6 +133,7 @@ def run_seed(
                 time.process_time() - began,
                 _leaves_sha256(world),
                 tuple(world.events),
+                frozenset(world.acted),
             )
 
     with crashes_read() as crashes, uncollected():

@@ -31,3 +31,13 @@ def test_two_machines_of_one_mind_do_nothing_twice(seed: int, tmp_path: Path, ca
     assert any("copy-1 1 runs" in line for line in lines)
     if seed == 1003:
         assert any("copy-1 1: rows of" in line for line in lines)
+
+
+def test_a_copy_beside_other_devices_did_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its pairs with their faults were counted as seen."""
+    caplog.set_level(logging.CRITICAL)
+    beside = [fault for fault in FAULTS if fault.name in ("machine-cloned", "agent-killed")]
+    kinds = [part for part in PARTS if part.name in ("radius", "disk", "clone")]
+    told = run_seed(1003, tmp_path, faults=beside, parts=kinds)
+    assert told.acted == {"agent-killed"}
+    assert "machine-cloned (did nothing)" in told.text()

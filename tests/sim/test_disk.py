@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import sqlite3
 from contextlib import closing, suppress
@@ -11,7 +12,10 @@ import pytest
 
 from agent.store.mark_file import LogMark, MarkFile
 from durable import files
+from tests.sim.all_parts import PARTS
 from tests.sim.disk import SimulatedDisk
+from tests.sim.faults import FAULTS
+from tests.sim.run import run_seed
 
 MIGRATIONS = ("CREATE TABLE kept (n INTEGER PRIMARY KEY, data BLOB NOT NULL);",)
 
@@ -124,3 +128,21 @@ def test_a_mark_that_is_torn_leaves_the_one_before(tmp_path: Path) -> None:
         assert found.mark is not None
         seen.add(found.mark.size)
     assert seen == {2, 3}
+
+
+@pytest.mark.parametrize(
+    ("seed", "damaged"),
+    [
+        pytest.param(4, 2, id="a-start-ended-with-a-traceback"),
+        pytest.param(6, 2, id="rows-changed-below-their-index"),
+    ],
+)
+def test_damaged_pages_end_the_agent(seed: int, damaged: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)
+    lines: list[str] = []
+    flips = [fault for fault in FAULTS if fault.name == "page-flipped"]
+    kinds = [part for part in PARTS if part.name in ("radius", "disk")]
+    told = run_seed(seed, tmp_path, faults=flips, parts=kinds, trace=lines.append)
+    assert not told.wrong, "\n".join([*(v.text() for v in told.wrong), *lines[-40:]])
+    assert sum("which damages it" in line for line in lines) == damaged
+    assert sum("ends: " in line and "it is damaged" in line for line in lines) >= damaged

@@ -14,8 +14,8 @@ from tests.sim.part import WorldFault
 from tests.sim.run import Told, run_seed
 from tests.sim.witness import Deed, OpenStep, Seen
 
-SEEDS = (18, 111, 134)
-"""Any: two with kills, one of them beside a cut path."""
+SEEDS = (1, 123, 134)
+"""Any: two with kills, one of them beside a half-open way."""
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,7 @@ def test_consecutive_seeds_go_through_all_pairs() -> None:
         faults = drawn(seed)
         assert 1 <= len(faults) <= 4
         assert len(set(faults)) == len(faults)
-        seen |= pairs_of(faults)
+        seen |= pairs_of(fault.name for fault in faults)
     assert len(seen) == len(PAIRS)
     assert {len(drawn(seed)) for seed in range(200)} == {1, 2, 3, 4}
     assert len({f.name for f in FAULTS}) == len(FAULTS)

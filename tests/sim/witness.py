@@ -148,6 +148,8 @@ class AgentLog:
         """Begin to look at an `agent.db`; what its items come into is put into `moves`."""
         self.path = path
         self.unplugged = False
+        self.broken = False
+        """Whether its file is damaged, so that nobody looks at it before another is in its place."""
         self.last_leaf = b""
         self._trace, self._moves = trace, moves
         self._con: sqlite3.Connection | None = None
@@ -171,7 +173,7 @@ class AgentLog:
 
     def plug_in(self) -> Lost | None:
         """Look again. Returns what was seen and is gone; what the items were then tells nothing new."""
-        self.unplugged = False
+        self.unplugged = self.broken
         log = self.log()
         if log is None:
             return None

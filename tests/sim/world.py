@@ -148,6 +148,8 @@ class World:
         self.kills: list[float] = []
         self.events: list[str] = []
         """What people asked for and what went wrong, by name: a failing seed is cut by leaving some out."""
+        self.acted: set[str] = set()
+        """The faults that had something to act on, by name."""
         self.lost: list[Lost] = []
         self.restored: list[float] = []
         """When the agent's files were put back, or what it had written was found to be gone."""

@@ -15,7 +15,7 @@ import trio
 
 from tests.sim.judge import Evidence
 from tests.sim.machine import Machine, MachineClock
-from tests.sim.part import Declared, Part, WorldFault
+from tests.sim.part import Declared, DidNothingError, Part, WorldFault
 from tests.sim.world import BACK_S, World
 
 BESIDE: Final = frozenset({"radius", "sql", "clone"})
@@ -26,7 +26,7 @@ async def _clone(world: World, dice: random.Random) -> None:
     """Start a copy of the machine, often from the middle of a batch, and stop it after some time."""
     part = world.part(ClonePart)
     if not {one.name for one in world.parts} <= BESIDE:
-        return
+        raise DidNothingError
     if dice.random() < 0.8:
         await world.until_acting(within_s=60)
         await trio.sleep(dice.choice((0.0, dice.uniform(0, 0.01), dice.uniform(0, 3))))

@@ -10,11 +10,12 @@ import contextlib
 import io
 import random
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import trio
 
@@ -22,12 +23,18 @@ from agent.cli import local
 from tests.sim.disk import Image, SimulatedDisk
 from tests.sim.judge import Evidence, Verdict
 from tests.sim.machine import Machine
-from tests.sim.part import Declared, Part, WorldFault
+from tests.sim.part import Declared, DidNothingError, Part, WorldFault
 from tests.sim.parts import disk_rules
 from tests.sim.parts.disk_faults import FAULTS
-from tests.sim.parts.disk_rules import KNOWN_BY_MARKS, Cut, PutBack
+from tests.sim.parts.disk_rules import KNOWN_BY_MARKS, Cut, Flip, PutBack
 from tests.sim.world import World
 
+DATABASES: Final = ("agent.db", "agent.db", "agent.db", "keys.db")
+"""Those of which a page is flipped, as often as they stand here."""
+PAGE: Final = 4096
+"""Of a page of SQLite's, bytes, as both programs have it."""
+PATIENCE_S: Final = 300
+"""How long people wait for an agent that runs."""
 OLD = 60.0
 """How old the newest backup is at most, seconds, that people have when a disk turns out to be damaged."""
 
@@ -68,7 +75,7 @@ class DiskPart(Part):
         self.cuts: list[Cut] = []
         self.put_back: list[PutBack] = []
         self.full: list[tuple[float, float]] = []
-        self.damaged: list[float] = []
+        self.flips: list[Flip] = []
         self.refused_at: list[float] = []
         """When the log could not grow."""
         self.disk.on_refused = self._refused
@@ -85,11 +92,13 @@ class DiskPart(Part):
         with trio.move_on_after(within_s):
             while True:
                 await trio.sleep(self.dice.uniform(OLD / 2, OLD))
-                if self.disk.powered and world.life is not None:
+                if self._is_whole():
                     self.backup = self.copy()
 
     async def settle(self, world: World) -> None:
-        """Let people wait until the agent runs."""
+        """Let people wait until the agent runs; a damage that nobody noticed ends here."""
+        if world.witness.agent_log.broken and (backup := self.backup) is not None:
+            await self.while_stopped(lambda: self.restore(backup, "directory"))
         await world.machine.started.wait()
 
     def close(self) -> None:
@@ -123,17 +132,27 @@ class DiskPart(Part):
                     "SELECT seq, kind FROM event ORDER BY seq"
                 ).fetchall()
         except sqlite3.DatabaseError:
-            return self.cuts[-1].leaves if self.cuts else self._leaves
+            pass  # it is damaged
         return self._leaves
 
     def plans(self) -> frozenset[str]:
         """Return the plans of which something was seen until now."""
         return frozenset(move.plan for move in self._world.witness.seen.moves)
 
+    def _is_whole(self) -> bool:
+        return self.disk.powered and self._world.life is not None and not self._world.witness.agent_log.broken
+
     async def running(self) -> None:
-        """Return once the machine has its power and its agent runs."""
-        while not self.disk.powered or self._world.life is None:  # noqa: ASYNC110  a callback of SQLite's ends it
+        """Return once the machine has its power and its agent runs, with a database that is whole.
+
+        Raises:
+            DidNothingError: it does not for a long time.
+        """
+        for _ in range(PATIENCE_S):
+            if self._is_whole():
+                return
             await trio.sleep(1)
+        raise DidNothingError
 
     def copy(self) -> Copy:
         """Return a copy of everything, as a snapshot of the disk has it."""
@@ -155,6 +174,7 @@ class DiskPart(Part):
         known = self.plans()
         raised = any(seq > copy.size and number in KNOWN_BY_MARKS for seq, number in self.leaves())
         self._world.witness.agent_log.unplug()
+        self._world.witness.agent_log.broken = False
         mark = {path for path in (*copy.image, *now) if path.parent == self.mark_folder}
         if kind == "database":
             old = {path: data for path, data in copy.image.items() if path.name.startswith("agent.db")}
@@ -172,6 +192,24 @@ class DiskPart(Part):
         self._world.restored.append(trio.current_time())
         self.put_back.append(PutBack(trio.current_time(), kind, copy.at, known, noticed, kind == "mark-lost"))
         self._world.trace(f"people: put back {kind} of {copy.at:.0f}{', which is noticed' if noticed else ''}")
+
+    def flip(self, dice: random.Random) -> None:
+        """Let one page of a database read as something else from now on; no agent runs."""
+        log, path = self._world.witness.agent_log, self.state / dice.choice(DATABASES)
+        self.leaves()
+        log.unplug()
+        image = self.disk.image()
+        content = bytearray(image[path] or b"")
+        pages = range(0, len(content), PAGE)
+        at, what = dice.choice(pages), dice.choice(("garbage", "nothing", "another page"))
+        other = dice.choice(pages)
+        page = {"garbage": dice.randbytes(PAGE), "nothing": bytes(PAGE), "another page": content[other : other + PAGE]}
+        content[at : at + PAGE] = page[what]
+        image[path] = bytes(content)
+        self.disk.put(image)
+        log.broken = is_damaged(image, path)
+        self.flips.append(Flip(trio.current_time(), f"page {at // PAGE + 1} of {path.name} is {what}", log.broken))
+        self._world.trace(f"disk: {self.flips[-1].what}{', which damages it' if log.broken else ''}")
 
     async def accept_trust(self, world: World, within_s: float) -> None:
         """Type the words of the trust document, where the agent asks for them."""
@@ -194,6 +232,7 @@ class DiskPart(Part):
         log = world.witness.agent_log
         known = log.log()
         leaves = [] if known is None else known.execute("SELECT seq, kind FROM event ORDER BY seq").fetchall()
+        self._leaves = leaves or self._leaves
         lies = self.disk.lies(self.state / "agent.db")
         self.cuts.append(Cut(trio.current_time(), lies, leaves, self.plans()))
         world.power_cut(world.machine)
@@ -208,9 +247,24 @@ class DiskPart(Part):
             self.disk.put(self.disk.left)
             machine.clock.boot_anew(f"boot {len(self.cuts) + 1}")
         jobs, self._jobs = self._jobs, []
+        copies = len(self.put_back)
         for job in jobs:
             job.work()
             job.done.set()
-        if not jobs and machine.stays_down and self.backup is not None:
-            self.restore(self.backup, "directory")
+        if machine.stays_down and self.backup is not None:
+            if len(self.put_back) == copies:
+                self.restore(self.backup, "directory")
             machine.repaired.set()
+
+
+def is_damaged(image: Image, path: Path) -> bool:
+    """Tell whether SQLite finds anything wrong with a database: its pages, rows and indexes."""
+    with tempfile.TemporaryDirectory() as folder:
+        for one in (path, path.with_name(f"{path.name}-wal")):
+            if (content := image.get(one)) is not None:
+                (Path(folder) / one.name).write_bytes(content)
+        try:
+            with closing(sqlite3.connect(Path(folder) / path.name)) as con:
+                return bool(con.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok")
+        except (sqlite3.DatabaseError, UnicodeDecodeError):
+            return True

@@ -81,9 +81,19 @@ async def _restore(world: World, dice: random.Random) -> None:
         await part.accept_trust(world, dice.uniform(5, 120))
 
 
+async def _flip(world: World, dice: random.Random) -> None:
+    """Let a page of a database come back from the disk as something else at the agent's next start."""
+    part = _part(world)
+    if dice.random() < 0.7:
+        await world.until_acting(within_s=60)
+    await part.running()
+    await part.while_stopped(lambda: part.flip(dice))
+
+
 FAULTS: Final[tuple[WorldFault, ...]] = (
     WorldFault("power-cut", _cut, 3, "disk"),
     WorldFault("disk-lies", _lie, 1, "disk"),
     WorldFault("disk-full", _fill, 2, "disk"),
     WorldFault("copy-put-back", _restore, 1, "disk"),
+    WorldFault("page-flipped", _flip, 2, "disk"),
 )

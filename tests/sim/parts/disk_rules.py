@@ -8,6 +8,7 @@
 | `untyped` | where the words of the trust document are asked for, nothing is done before they were typed |
 | `lingers` | an agent that cannot write its log ends at once |
 | `sentence` | an agent that ends by itself says why in plain sentences, which name no subscriber |
+| `damaged` | with a damaged database an agent does nothing but say so, and ends |
 | `stays-down` | it ends for good only where a file is damaged |
 """
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 KNOWN_BY_MARKS: Final = frozenset((1, 9, 11, 12, 14, 27))
 """Kinds of leaf of which the marks know: start, rejection, cancel, freeze, consumed, restored-database."""
 LINGERS_S: Final = 1.0
+NOTICES_S: Final = 120.0
+"""Within how long after its page was flipped an agent has started, and ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,15 @@ class Cut:
     lies: bool
     leaves: Sequence[tuple[int, int]]
     plans: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """A page of a database reads as something else. `damages`: SQLite finds that, and the agent must."""
+
+    at: float
+    what: str
+    damages: bool
 
 
 @dataclass(slots=True)
@@ -58,6 +70,7 @@ def judge(e: Evidence, part: DiskPart, machine: Machine) -> Iterable[Verdict]:
     yield from _lost(e, part)
     yield from _again(e, part)
     yield from _full(part, machine)
+    yield from _damaged(e, part, machine)
     yield from _exits(part, machine)
 
 
@@ -105,6 +118,19 @@ def _full(part: DiskPart, machine: Machine) -> Iterable[Verdict]:
             yield Verdict("lingers", at, "", "the log could not be written, and the agent goes on")
 
 
+def _damaged(e: Evidence, part: DiskPart, machine: Machine) -> Iterable[Verdict]:
+    for flip in part.flips:
+        if not flip.damages:
+            continue
+        until = next((back.at for back in part.put_back if back.at >= flip.at), e.ended_at)
+        for deed in e.acted:
+            if deed.by.startswith(machine.name) and flip.at < deed.at < until:
+                yield Verdict("damaged", deed.at, deed.subject, f"{deed.what} by {deed.by}, and {flip.what}")
+        ended = any(flip.at <= one.at <= until and one.stays_down for one in machine.exits)
+        if not ended and until - flip.at > NOTICES_S:
+            yield Verdict("damaged", until, "", f"nobody noticed that {flip.what}")
+
+
 def _exits(part: DiskPart, machine: Machine) -> Iterable[Verdict]:
     names = part.names()
     for one in machine.exits:
@@ -114,7 +140,7 @@ def _exits(part: DiskPart, machine: Machine) -> Iterable[Verdict]:
                 yield Verdict("sentence", one.at, one.life, f"expected one plain sentence, got {sentence!r}")
             if any(name in sentence for name in names):
                 yield Verdict("sentence", one.at, one.life, f"it names a subscriber: {sentence!r}")
-        damaged = any(at <= one.at for at in part.damaged)
+        damaged = any(flip.damages and flip.at <= one.at for flip in part.flips)
         lied = any(cut.lies and cut.at <= one.at for cut in part.cuts)
         if one.stays_down and not damaged and not lied:
             yield Verdict("stays-down", one.at, one.life, f"nothing is damaged: {' | '.join(one.sentences)}")
