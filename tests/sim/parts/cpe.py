@@ -21,7 +21,9 @@ from tests.sim.part import Declared, Part, WorldFault
 from tests.sim.parts import cpe_rules
 from tests.sim.parts.cpe_device import DOES, PORT, RING, RING_USER, SHARED, USER, WRITES, Done, Home, WatchedDevice
 from tests.sim.parts.cpe_faults import ALWAYS, FAULTS
+from tests.sim.parts.cpe_rules import CpeStep
 from tests.sim.people import Desk
+from tests.sim.steps import steps_of
 from tests.sim.witness import OpenStep
 from tests.sim.world import World
 
@@ -271,7 +273,8 @@ class CpePart(Part):
         """Return what must not be of CPE."""
         log = self._world.witness.agent_log.log()
         assert log is not None
-        return cpe_rules.judge(evidence, self, cpe_rules.steps_of(log, self._world.witness.agent_log.at_of))
+        steps = steps_of(log, self._world.witness.agent_log.at_of, CpeStep, "cwmp")
+        return cpe_rules.judge(evidence, self, steps)
 
 
 def _billing(serial: str) -> dict[str, str]:

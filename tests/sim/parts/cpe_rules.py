@@ -11,15 +11,13 @@
 from __future__ import annotations
 
 import itertools
-import json
-import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.sim.judge import Evidence, Verdict
 from tests.sim.parts.cpe_device import DOES, WRITES, Done, WatchedDevice, plain
+from tests.sim.steps import LoggedStep
 
 if TYPE_CHECKING:
     from tests.sim.parts.cpe import CpePart
@@ -29,23 +27,15 @@ NOTHING_SENT: Final = frozenset({"expired", "drifted", "session-ended", "not-on-
 SECRET_REASON: Final = "accepted-not-provable"
 
 
-@dataclass(frozen=True, slots=True)
-class StepRow:
-    """A step as the log has it. `about`, `outcome`: by trio's time; None: it has no outcome. `cpe`: whose it is."""
+class CpeStep(LoggedStep):
+    """A step on a CPE."""
 
-    plan: str
-    item: int
-    n: int
-    direction: str
-    attempt: int
-    about: float
-    outcome: float | None
-    do: Any
-    cpe: str
-    verdict: str
-    reason: str
-    detail: str
-    seq: int
+    __slots__ = ()
+
+    @property
+    def cpe(self) -> str:
+        """Return whose it is."""
+        return self.address.split("/")[1]
 
     @property
     def stem(self) -> str:
@@ -56,10 +46,6 @@ class StepRow:
     def key(self) -> str:
         """Return the ParameterKey or CommandKey."""
         return str(self.do["key"]) if self.is_effect else f"{self.stem}{self.attempt}"
-
-    @property
-    def is_effect(self) -> bool:
-        return isinstance(self.do, dict)
 
     def writes(self) -> Iterator[tuple[str, Any, Any]]:
         """Yield each write: what, its value before, its value after (a text, or None: a secret)."""
@@ -81,25 +67,7 @@ def _field(value: Any) -> str | None:
     return plain(text) if isinstance(text, str) else None
 
 
-def steps_of(log: sqlite3.Connection, at_of: Callable[[int], float]) -> list[StepRow]:
-    """Return the steps on CPE in the log. `at_of`: when a leaf was seen, whatever the agent's clock said."""
-    found = log.execute(
-        "SELECT plan_id, item, n, direction, attempt, about_seq, outcome_seq, do, verdict, reason, detail FROM step"
-        " ORDER BY about_seq"
-    )
-    steps = []
-    for plan, item, n, way, attempt, about, outcome, text, verdict, reason, detail in found:
-        do = json.loads(text)
-        address = do["address"] if isinstance(do, dict) else do[0]["address"]
-        if not address.startswith("cwmp/"):
-            continue
-        over = None if outcome is None else at_of(outcome)
-        rest = (do, address.split("/")[1], verdict or "", reason or "", detail or "", outcome or about)
-        steps.append(StepRow(plan.hex(), item, n, way, attempt, at_of(about), over, *rest))
-    return steps
-
-
-def judge(evidence: Evidence, part: CpePart, steps: Sequence[StepRow]) -> Iterable[Verdict]:
+def judge(evidence: Evidence, part: CpePart, steps: Sequence[CpeStep]) -> Iterable[Verdict]:
     """Return everything that must not be."""
     for step in steps:
         if step.outcome is not None:
@@ -114,7 +82,7 @@ def judge(evidence: Evidence, part: CpePart, steps: Sequence[StepRow]) -> Iterab
 # --- outcomes ---------------------------------------------------------------------------------------------------------
 
 
-def _outcome(step: StepRow, part: CpePart) -> Iterable[Verdict]:
+def _outcome(step: CpeStep, part: CpePart) -> Iterable[Verdict]:
     devices = part.devices(step.cpe)
     taken = [(d, done) for d in devices for done in d.done if done.key == step.key and step.about <= done.at]
     if step.verdict == "not-applied" and step.reason in NOTHING_SENT and taken and not step.is_effect:
@@ -133,20 +101,19 @@ def _outcome(step: StepRow, part: CpePart) -> Iterable[Verdict]:
         yield _false(step, why)
 
 
-def _false(step: StepRow, why: str, rule: str = "claim") -> Verdict:
-    said = f"step {step.plan[:6]}/{step.item}.{step.n}{step.direction[0]}#{step.attempt}"
-    told = f"{said}: {step.verdict} {step.reason} {step.detail}".strip()
+def _false(step: CpeStep, why: str, rule: str = "claim") -> Verdict:
+    told = f"{step.name}: {step.verdict} {step.reason} {step.detail}".strip()
     return Verdict(rule, step.outcome or step.about, step.cpe, told, why, step.seq)
 
 
-def _reads(step: StepRow, device: WatchedDevice, name: str) -> Iterator[Done]:
+def _reads(step: CpeStep, device: WatchedDevice, name: str) -> Iterator[Done]:
     """Yield the device's answers in the time of the step that gave a parameter."""
     for done in device.done:
         if step.about <= done.at <= (step.outcome or 0) and done.reads(name):
             yield done
 
 
-def _applied(step: StepRow, devices: Sequence[WatchedDevice], part: CpePart) -> str:
+def _applied(step: CpeStep, devices: Sequence[WatchedDevice], part: CpePart) -> str:
     """Return what is false about writes that are said to be applied; "": nothing."""
     for name, _, after in step.writes():
         if after is not None:
@@ -164,7 +131,7 @@ def _applied(step: StepRow, devices: Sequence[WatchedDevice], part: CpePart) -> 
     return ""
 
 
-def _not_applied(step: StepRow, devices: Sequence[WatchedDevice]) -> str:
+def _not_applied(step: CpeStep, devices: Sequence[WatchedDevice]) -> str:
     """Return what is false about writes that are said not to be applied, "" where they once were not."""
     wanted = {name: after for name, _, after in step.writes() if after is not None}
     for device in devices:
@@ -180,7 +147,7 @@ def _not_applied(step: StepRow, devices: Sequence[WatchedDevice]) -> str:
     return ""
 
 
-def _row(step: StepRow, devices: Sequence[WatchedDevice]) -> str:
+def _row(step: CpeStep, devices: Sequence[WatchedDevice]) -> str:
     """Return what is false about a row that is said to be there, or gone."""
     if step.verdict != "applied":
         return ""
@@ -199,7 +166,7 @@ def _row(step: StepRow, devices: Sequence[WatchedDevice]) -> str:
     return ""
 
 
-def _effect(step: StepRow, devices: Sequence[WatchedDevice]) -> str:
+def _effect(step: CpeStep, devices: Sequence[WatchedDevice]) -> str:
     """Return what is false about an effect's outcome."""
     verb, until = step.do["effect"], step.outcome or 0
     if step.verdict not in ("applied", "not-applied"):
@@ -232,7 +199,7 @@ def _effect(step: StepRow, devices: Sequence[WatchedDevice]) -> str:
 # --- what was sent ----------------------------------------------------------------------------------------------------
 
 
-def _blind(part: CpePart, steps: Sequence[StepRow]) -> Iterable[Verdict]:
+def _blind(part: CpePart, steps: Sequence[CpeStep]) -> Iterable[Verdict]:
     """A step that a device took is not sent again, unless it was read in between and was not so."""
     by_stem = {step.stem: step for step in steps if not step.is_effect and not step.rows}
     by_key = {step.key: step for step in steps if step.is_effect}
@@ -255,7 +222,7 @@ def _blind(part: CpePart, steps: Sequence[StepRow]) -> Iterable[Verdict]:
                 yield Verdict("blind", again.at, step.cpe, f"{again.method} {again.key} again, and nobody had read it")
 
 
-def _read_otherwise(step: StepRow, devices: Sequence[WatchedDevice], since: float, until: float) -> bool:
+def _read_otherwise(step: CpeStep, devices: Sequence[WatchedDevice], since: float, until: float) -> bool:
     for device in devices:
         for done in device.done:
             if not since < done.at <= until:
@@ -273,7 +240,7 @@ def _read_otherwise(step: StepRow, devices: Sequence[WatchedDevice], since: floa
     return False
 
 
-def _foreign(evidence: Evidence, part: CpePart, steps: Sequence[StepRow]) -> Iterable[Verdict]:
+def _foreign(evidence: Evidence, part: CpePart, steps: Sequence[CpeStep]) -> Iterable[Verdict]:
     """A device is told what a step of its own says, and nothing else."""
     by_key = {(step.cpe, step.key): step for step in steps}
     for home in (*part.homes.values(), *part.clones):
@@ -296,9 +263,9 @@ def _foreign(evidence: Evidence, part: CpePart, steps: Sequence[StepRow]) -> Ite
                         yield Verdict("foreign", done.at, name, said)
 
 
-def _items(evidence: Evidence, steps: Sequence[StepRow]) -> Iterable[Verdict]:
+def _items(evidence: Evidence, steps: Sequence[CpeStep]) -> Iterable[Verdict]:
     """An item is what its steps are: done where all are, and nothing where none is."""
-    last: dict[tuple[str, int], dict[tuple[int, str], StepRow]] = defaultdict(dict)
+    last: dict[tuple[str, int], dict[tuple[int, str], CpeStep]] = defaultdict(dict)
     for step in steps:
         last[step.plan, step.item][step.n, step.direction] = step
     for move in evidence.seen.moves:

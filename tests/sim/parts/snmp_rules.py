@@ -12,15 +12,14 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.sim.judge import Evidence, Verdict
 from tests.sim.parts.snmp_device import RATE_BPS, WatchedSwitch
+from tests.sim.steps import LoggedStep, steps_of
 
 if TYPE_CHECKING:
     from tests.sim.parts.snmp import SnmpPart
@@ -34,53 +33,40 @@ WORDS: Final = {"up": True, "down": False, "disabled": False}
 """The agent's words for the state of a port, and whether it then carries traffic."""
 
 
-@dataclass(frozen=True, slots=True)
-class PortStep:
-    """A step on a port as the log has it. `about`, `outcome`: trio's time; None: it has no outcome."""
+class PortStep(LoggedStep):
+    """A step on a port. It writes one value, or switches the power off and on."""
 
-    plan: str
-    item: int
-    n: int
-    direction: str
-    attempt: int
-    about: float
-    outcome: float | None
-    switch: str
-    port: str
-    what: str
-    before: Any
-    after: str
-    verdict: str
-    reason: str
-    detail: str
-    seq: int
+    __slots__ = ()
+
+    @property
+    def switch(self) -> str:
+        """Return its switch."""
+        return self.address.split("/")[1]
+
+    @property
+    def port(self) -> str:
+        """Return its port."""
+        return self.address.split("/")[3]
+
+    @property
+    def what(self) -> str:
+        """Return which value it writes, or `power-cycle`."""
+        return self.address.split("/")[4]
+
+    @property
+    def before(self) -> str | None:
+        """Return the value at the preview; None: it writes none."""
+        return None if self.is_effect else _field(self.do[0]["before"]["value"])
+
+    @property
+    def after(self) -> str:
+        """Return the value that it writes; "": it writes none."""
+        return "" if self.is_effect else _field(self.do[0]["after"]) or ""
 
     @property
     def subject(self) -> str:
         """Return the port as deeds name it."""
         return f"{self.switch}/{self.port}"
-
-
-def steps_of(log: sqlite3.Connection, at_of: Callable[[int], float]) -> list[PortStep]:
-    """Return the steps on ports in the log. `at_of`: when a leaf was seen, whatever the agent's clock said."""
-    found = log.execute(
-        "SELECT plan_id, item, n, direction, attempt, about_seq, outcome_seq, do, verdict, reason, detail FROM step"
-        " ORDER BY about_seq"
-    )
-    steps = []
-    for plan, item, n, way, attempt, about, outcome, text, verdict, reason, detail in found:
-        do = json.loads(text)
-        write = do if isinstance(do, dict) else do[0]
-        words = write["address"].split("/")
-        if words[0] != "snmp":
-            continue
-        before, after = (
-            (None, "") if isinstance(do, dict) else (_field(write["before"]["value"]), _field(write["after"]))
-        )
-        over = None if outcome is None else at_of(outcome)
-        rest = (words[1], words[3], words[4], before, after or "", verdict or "", reason or "", detail or "")
-        steps.append(PortStep(plan.hex(), item, n, way, attempt, at_of(about), over, *rest, outcome or about))
-    return steps
 
 
 def _field(value: Any) -> str | None:
@@ -91,13 +77,12 @@ def judge(
     evidence: Evidence, part: SnmpPart, log: sqlite3.Connection, at_of: Callable[[int], float]
 ) -> Iterable[Verdict]:
     """Return everything that must not be."""
-    steps = steps_of(log, at_of)
+    steps = steps_of(log, at_of, PortStep, "snmp")
     first: dict[tuple[str, int, int, str], float] = {}
     for step in steps:
         since = first.setdefault((step.plan, step.item, step.n, step.direction), step.about)
         if step.outcome is not None and (why := _outcome(step, part.switches[step.switch], since)):
-            said = f"step {step.plan[:6]}/{step.item}.{step.n}{step.direction[0]}#{step.attempt}"
-            told = f"{said} ({step.what} {step.after}): {step.verdict} {step.reason} {step.detail}".strip()
+            told = f"{step.name} ({step.what} {step.after}): {step.verdict} {step.reason} {step.detail}".strip()
             yield Verdict("claim", step.outcome, step.subject, told, why, step.seq)
     yield from _cuts(part, steps)
     yield from _left_off(evidence, part)
