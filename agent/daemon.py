@@ -509,7 +509,9 @@ def build(
     )
     worker = Worker(run, files.vault, approvals, log.signer, ground.recorder, config.timezone, ground.changed)
     code = Build(version("ispagents"), code_sha256 or build_sha256())
-    previewer = planning.build(ground, log, run, lambda: _terms(live.current, code.sha256), lines.cut_off)
+    previewer = planning.build(
+        ground, log, run, approvals.standings, lambda: _terms(live.current, code.sha256), lines.cut_off
+    )
     cpes = cpe.build(
         CpeContext(
             ground,

@@ -317,12 +317,15 @@ class SourceReader:
             self.payments_problem = ""
             if self.accounts_of is None:
                 await self._set_of_payments(states.FRESH, now_s)
+            if new:
+                self._ground.changed.ring()
             return new
 
     async def look_up_payments(self, ids: Collection[str]) -> list[KeptPayment] | None:
         """Read payments by their ids into the ledger, beside other readings; return those that are new or changed.
 
-        Returns None where the source does not look up payments, or so many: `read_payments` finds them.
+        It does not ring `changed`: the caller does, once the payers' accounts were read too. Returns None where the
+        source does not look up payments, or not so many: `read_payments` finds them.
 
         Raises:
             SourceError: they cannot be read.
@@ -342,10 +345,7 @@ class SourceReader:
 
     async def _keep(self, payments: Sequence[Payment]) -> list[KeptPayment]:
         sealed = self._ground.seal({"what": "payments", "source": self.name, "read": len(payments)})
-        new = await self._ground.store.run(RecordPayments(self.name, payments, sealed))
-        if new:
-            self._ground.changed.ring()
-        return new
+        return await self._ground.store.run(RecordPayments(self.name, payments, sealed))
 
     def _since_s(self, now_s: float) -> tuple[float, bool]:
         """Return since when payments are read, and whether it is long before the last reading."""

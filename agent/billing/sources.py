@@ -271,7 +271,9 @@ class BillingSources:
                 nursery.start_soon(read_payments)
             elif any(not c.heard.accounts for c in asked):
                 reader.poke()  # it rang for everything
-        self.tell(new)  # not before: an account that is read just now would be asked for once more
+        if new:  # not before: an account that is read just now would be asked for once more
+            self.tell(new)
+            self.ground.changed.ring()
         return next(filter(None, problems), "")
 
     # --- at the last moment ---

@@ -150,7 +150,7 @@ class PaidRestores:
         found = {r["service"]: r for r in self.store.query(_CANDIDATES)}
         for gone in [name for name, payer in self._payers.items() if name not in found and not payer.busy]:
             del self._payers[gone]
-        if not found:
+        if all(name in self._payers and self._payers[name].busy for name in found):
             await trio.lowlevel.checkpoint()
             return
         in_force = self.standings.in_force(self.clock.wall_s())

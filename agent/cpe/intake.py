@@ -121,10 +121,7 @@ class CpeIntake:
             rings=rings,
             notes=_image_notes(images, chosen) if images is not None else "",
         )
-        plan_id = await self.previewer.propose(request, [item for item, _ in made], scope, pinned)
-        if scope.standing and self.standings is not None:
-            await self.standings.use(plan_id)
-        return plan_id
+        return await self.previewer.propose(request, [item for item, _ in made], scope, pinned)
 
     def _standing(self, pinned: Pinned, action: Action, risk: RiskClass) -> bool:
         if self.standings is None:

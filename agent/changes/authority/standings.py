@@ -10,6 +10,7 @@ ends by its date.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -20,7 +21,7 @@ import trio
 from agent.changes.journal import plans
 from agent.changes.journal.audit import Json, Recorder
 from agent.changes.journal.budget import HOUR_S, next_turn
-from agent.changes.journal.commands import PlanRow, SetGate, plan_row
+from agent.changes.journal.commands import PlanRow, SavePlan, SetGate, plan_row
 from agent.changes.journal.machine import Gate
 from agent.changes.journal.request import RequestError
 from agent.changes.journal.trust_state import NoteRefusal, Pinned, Query, TrustState, circumstances, freezes
@@ -110,6 +111,18 @@ class UseStanding:
             )
             tx.run("UPDATE plan SET gate = ?, gate_seq = ? WHERE plan_id = ?", (Gate.APPROVED.value, seq, self.plan_id))
         return judged
+
+
+@dataclass(frozen=True, slots=True)
+class SaveCovered:
+    """Save a plan and approve it by a standing authority that covers it, in one commit: nothing stands between."""
+
+    save: SavePlan
+    use: UseStanding
+
+    def run(self, tx: Tx) -> Judged | None:
+        """Return how the plan is judged; None: it is not saved, as `SavePlan` says."""
+        return self.use.run(tx) if self.save.run(tx) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +219,7 @@ class Standings:
                 continue
             result = verify.get_standing_result(
                 plan,
-                [(envelopes.decode_untrusted(bytes(kept["envelope"])), self._uses(query, standing_id, row, now_s))],
+                [(_envelope_in(bytes(kept["envelope"])), self._uses(query, standing_id, row, now_s))],
                 pinned.trust,
                 int(now_s),
                 requester=row.requester,
@@ -231,13 +244,25 @@ class Standings:
         services = [r["service"] for r in query(quiet, (row.plan_id,))]
         return len(services) == 1 and has_matched_payment(query, services[0], self._clock.wall_s(), self._billing)
 
+    async def save(self, plan: SavePlan) -> bool:
+        """Save a plan, approved if a standing authority covers it; return whether it is saved, as `SavePlan` says."""
+        judged = await self._store.run(SaveCovered(plan, self._using(plan.plan_id)))
+        if judged is not None:
+            await self._used(plan.plan_id, judged)
+        return judged is not None
+
     async def use(self, plan_id: bytes) -> bool:
         """Approve an open plan by a standing authority; False: it waits for a person, and says why."""
+        return await self._used(plan_id, await self._store.run(self._using(plan_id)))
 
+    def _using(self, plan_id: bytes) -> UseStanding:
         def record(digest: bytes) -> Sealed:
             return self._recorder.record(None, {"what": "standing-used", STATEMENT: digest.hex()})
 
-        judged = await self._store.run(UseStanding(plan_id, lambda query, row: self.judge(query, row), record))
+        return UseStanding(plan_id, self.judge, record)
+
+    async def _used(self, plan_id: bytes, judged: Judged | None) -> bool:
+        """Take note of how a plan was judged (None: it was not open); return whether it is approved by that."""
         self._uncovered.pop(plan_id, None)
         if judged is None or judged.standing_id is not None:
             self.waiting.pop(plan_id, None)
@@ -319,7 +344,7 @@ class Standings:
         return min(turns, default=now_s)
 
     async def go_on(self) -> None:
-        """Use standing authority where a crash came between a plan and its use: at a start, once."""
+        """Judge open plans again, once at a start: the queue of those that wait was in memory."""
         marks, sighted = ",".join("?" * len(BY_STANDING)), ",".join("?" * len(BY_SIGHT))
         found = self._store.reader.execute(
             f"SELECT plan_id FROM plan WHERE gate = ? AND risk IN ({marks})"  # noqa: S608  only question marks
@@ -343,12 +368,16 @@ class Standings:
         return self._trust.pinned
 
 
+_envelope_in = functools.lru_cache(maxsize=16)(envelopes.decode_untrusted)
+"""Returns a kept envelope, by its bytes: each look for payers asks for the same few."""
+
+
 def in_force(query: Query, trust: Trust, agent: str, now_s: float) -> list[InForce]:
     """Return the standing authorities that hold for an agent (id, hex) now."""
     frozen = freezes(query, now_s)
     found = []
     for row in query("SELECT envelope FROM standing WHERE not_after_s >= ? ORDER BY seq", (int(now_s),)):
-        envelope = envelopes.decode_untrusted(bytes(row["envelope"]))
+        envelope = _envelope_in(bytes(row["envelope"]))
         try:
             standing, signers = verify.verify_standing(envelope, trust, int(now_s))
             by_frozen = any(person.handle in frozen.people for person in signers)

@@ -18,10 +18,18 @@ from agent.services.network import NetworkReader
 from trust.policy import Action
 
 
-def build(ground: Ground, log: AuditLog, run: RunParts, terms: Callable[[], PlanTerms], cut_off: CutOff) -> Previewer:
+def build(
+    ground: Ground,
+    log: AuditLog,
+    run: RunParts,
+    standings: Standings,
+    terms: Callable[[], PlanTerms],
+    cut_off: CutOff,
+) -> Previewer:
     """Return the previewer. It reads by the sessions and access methods of the run, as apply does.
 
-    `terms` and `cut_off` are asked for at each plan.
+    `standings` approve by themselves where a standing authority covers a plan; `terms` and `cut_off` are asked for at
+    each plan.
     """
     return Previewer(
         store=ground.store,
@@ -34,6 +42,7 @@ def build(ground: Ground, log: AuditLog, run: RunParts, terms: Callable[[], Plan
         plan_key=ground.identity.plan_key,
         terms=terms,
         log_head=log.evidence.published,
+        standings=standings,
         cut_off=cut_off,
     )
 
@@ -55,7 +64,7 @@ def build_intake(
         access: the access methods that the configuration declares.
         billing: the facts on debts and payments.
         overdue: the operator's rules for suspending all overdue subscribers.
-        standings: approve by themselves where a standing authority covers a plan.
+        standings: know which standing authorities are in force.
         planners: of actions that are not on services.
     """
     g = ground

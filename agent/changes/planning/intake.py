@@ -63,7 +63,6 @@ FEW = 20
 """Services that are read by their refs; of more, all services are read."""
 LOOK_FROM = 11
 """A batch, by the risk classes."""
-_RESTORE = RiskClass.RESTORE.value
 _CLOSES = "rows of accounting are closed, none is deleted: each gets a stop time and the cause Stale-Session"
 _UNDO_CLOSING = "ispagent change revert opens the rows again; a session that a question ended stays ended"
 _MOVING = (ItemState.RUNNING, ItemState.UNKNOWN)
@@ -139,7 +138,7 @@ class Intake:
     overdue: OverdueRules = field(default_factory=OverdueRules)
     """The operator's rules for suspending all overdue subscribers."""
     standings: Standings | None = None
-    """Approves plans that a standing authority covers; None: everything waits for people."""
+    """Knows which standing authorities are in force; None: everything waits for people."""
     planners: Mapping[Action, Planner] = field(default_factory=dict)
     """Answer requests for other actions than those on services."""
 
@@ -215,10 +214,7 @@ class Intake:
                 source=" · ".join(filter(None, (scope.source, rest.said()))),
                 again_of=plans.find(self.store.reader, ask.change).plan_id,
             )
-        plan_id = await self.previewer.preview(request, chosen, scope, pinned)
-        if scope.standing and self.standings and plans.find(self.store.reader, plan_id.hex()).risk == _RESTORE:
-            await self.standings.use(plan_id)
-        return plan_id
+        return await self.previewer.preview(request, chosen, scope, pinned)
 
     def _services(self, ask: Ask) -> Mapping[str, Service]:
         """Return the services by which a request is answered.

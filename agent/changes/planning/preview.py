@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
+from agent.changes.authority.standings import Standings
 from agent.changes.engine.apply import place_of
 from agent.changes.engine.sessions import Sessions
 from agent.changes.engine.steps import guard_problem
@@ -194,6 +195,8 @@ class Previewer:
     """As they are now: a reload of the configuration changes them."""
     log_head: Callable[[], tuple[int, bytes]]
     """Size and root of the log as they may leave the agent (`Evidence.published`)."""
+    standings: Standings
+    """Approve a plan as it is saved, where one covers it."""
     cut_off: CutOff
     """Services with lines that are down, by the last reads of the devices."""
 
@@ -394,7 +397,7 @@ class Previewer:
         query, risk = self.store.query, policy.risk_class.value
         uses, ahead = budget.uses_of(query, risk, now_s), budget.waiting_of(query, risk, now_s)
         turn_s = budget.next_turn(uses, ahead, changing, policy.budget_per_hour, now_s)
-        by_standing = policy.risk_class in BY_STANDING and scope.standing and changing == 1
+        by_standing = _by_standing(policy, scope, changing)
         return turn_s if turn_s is None or not by_standing else max(turn_s, scope.standing_turn_s)
 
     async def _save(
@@ -415,6 +418,7 @@ class Previewer:
         rows = tuple([self._row(i, d) async for i, d in InSlices(zip(items, documents, strict=True))])
         effects = self._effect_kinds(items)
         boot = self.clock.boot_s() - now_s
+        covered = _by_standing(policy, scope, changing)
         for tries in itertools.count():  # the signed head names the short id: another id is another plan
             plan_id = chance.token_bytes(16)
             short = short_id(plan_id, SHORT_CHARS + tries // SHORT_TRIES)
@@ -443,36 +447,34 @@ class Previewer:
                 log_root=root.hex(),
             )
             envelope = statements.sign(plan, [self.plan_key])
-            saved = await self.store.run(
-                SavePlan(
-                    plan_id=plan_id,
-                    short=short,
-                    digest=envelopes.digest(envelope),
-                    envelope=envelopes.encode(envelope),
-                    intent_id=bytes.fromhex(request.intent.intent_id),
-                    intent_digest=request.digest,
-                    intent_envelope=request.envelope,
-                    action=request.ask.action.value,
-                    risk=policy.risk_class.value,
-                    reason=scope.reason or _reason(request.ask, items),
-                    requester=request.requester,
-                    made_s=int(now_s),
-                    start_by=Deadline(start_by * 60, start_by * 60 + boot, self.clock.boot_id),
-                    run_until=Deadline(run_until * 60, run_until * 60 + boot, self.clock.boot_id),
-                    reverts=scope.reverts,
-                    again_of=scope.again_of,
-                    head=head,
-                    hold=request.ask.hold,
-                    items=rows,
-                    intent_record=self.recorder.record(
-                        None, {"what": "intent", "requester": request.requester, "verb": request.ask.action.value}
-                    ),
-                    plan_record=self.recorder.record(
-                        None, {"what": "plan", "short": short, "items": len(items), "class": policy.risk_class.value}
-                    ),
-                )
+            save = SavePlan(
+                plan_id=plan_id,
+                short=short,
+                digest=envelopes.digest(envelope),
+                envelope=envelopes.encode(envelope),
+                intent_id=bytes.fromhex(request.intent.intent_id),
+                intent_digest=request.digest,
+                intent_envelope=request.envelope,
+                action=request.ask.action.value,
+                risk=policy.risk_class.value,
+                reason=scope.reason or _reason(request.ask, items),
+                requester=request.requester,
+                made_s=int(now_s),
+                start_by=Deadline(start_by * 60, start_by * 60 + boot, self.clock.boot_id),
+                run_until=Deadline(run_until * 60, run_until * 60 + boot, self.clock.boot_id),
+                reverts=scope.reverts,
+                again_of=scope.again_of,
+                head=head,
+                hold=request.ask.hold,
+                items=rows,
+                intent_record=self.recorder.record(
+                    None, {"what": "intent", "requester": request.requester, "verb": request.ask.action.value}
+                ),
+                plan_record=self.recorder.record(
+                    None, {"what": "plan", "short": short, "items": len(items), "class": policy.risk_class.value}
+                ),
             )
-            if saved:
+            if await (self.standings.save(save) if covered else self.store.run(save)):
                 break
         return plan_id
 
@@ -522,7 +524,7 @@ class Previewer:
         counts = Counter(i.listed.value for i in items)
         changing = counts[Listed.CHANGE.value]
         needs = _needs(policy, request, trust)
-        if policy.risk_class in BY_STANDING and scope.standing and changing == 1:
+        if _by_standing(policy, scope, changing):
             needs = f"the standing authority, or {needs}"
         waves = self._waves(changing, request.ask.canary, scope)
         display = {
@@ -570,6 +572,11 @@ class Previewer:
         if changing <= max(first, 1) * 2 or first < 1:
             return (Wave(1, changing, 0),)
         return (Wave(1, first, pacing.soak_s), Wave(first + 1, changing, 0))
+
+
+def _by_standing(policy: PolicyClass, scope: Scope, changing: int) -> bool:
+    """Tell whether a standing authority may approve a plan that changes so many items."""
+    return policy.risk_class in BY_STANDING and scope.standing and changing == 1
 
 
 def ring_waves(changing: int, percents: Sequence[int], soak_s: int) -> tuple[Wave, ...]:

@@ -46,6 +46,17 @@ async def test_who_pays_is_back_within_seconds(rig: PaidRig) -> None:
         assert restores(rig.office).queue() == []
 
 
+async def test_a_plan_is_approved_in_the_commit_that_saves_it(rig: PaidRig) -> None:
+    gates: list[str] = []
+    async with rig.life("C-1"):
+        rig.billing.pay("C-1")
+        rig.office.store.between = lambda _: gates.extend(plan.gate.value for plan in rig.plans())
+        await rig.ring("C-1", "e1")
+        await trio.sleep(5)
+        assert rig.reasons("C-1") == frozenset()
+    assert set(gates) == {"approved", "consumed"}
+
+
 async def test_a_payment_that_polling_finds_restores_too(rig: PaidRig) -> None:
     async with rig.life("C-1"):
         rig.billing.pay("C-1")
