@@ -14,7 +14,7 @@ import trio
 
 from agent.billing_model.hooks import Heard
 from agent.inventory.ledger import KeepHeard
-from lab.billing.server import serve_billing
+from lab.billing.server import BillingServer, serve_billing
 from lab.billing.uisp import LabClient, Uisp
 from lab.isp import Isp
 from lab.population import LabService
@@ -28,11 +28,20 @@ WITHIN_S = (20, 30)
 
 
 class Crm:
-    """The lab's UISP with a debtor for each of some services."""
+    """The lab's UISP with a debtor for each of some services. `takes_s`: each of its answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, takes_s: float = 0.0) -> None:
         self.books = Uisp(key=KEY)
+        self.takes_s = takes_s
         self.clients: dict[str, LabClient] = {}
+
+    @asynccontextmanager
+    async def served(self) -> AsyncIterator[BillingServer]:
+        """Run it on loopback."""
+        async with serve_billing(self.books) as server:
+            if self.takes_s:
+                server.play("slow", value=self.takes_s)
+            yield server
 
     def owes(self, service: LabService) -> None:
         now = datetime.now(UTC)
@@ -68,7 +77,7 @@ def paid_files(folder: Path, isp: Isp, url: str, *, rate: int = 60, hooks: bool 
 @asynccontextmanager
 async def paid_site(folder: Path, isp: Isp, crm: Crm, *, rate: int = 60, **options: Any) -> AsyncIterator[Site]:
     """Run an agent whose accounts are those of the CRM, under a standing authority for `rate` restores an hour."""
-    async with serve_billing(crm.books) as server:
+    async with crm.served() as server:
         files = paid_files(folder, isp, server.url, rate=rate, **options)
         async with open_site(files) as site:
             await site.hand_in(site.people.standing(rate_per_hour=rate))
