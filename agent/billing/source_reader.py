@@ -313,7 +313,7 @@ class SourceReader:
                 raise
             self._paid_s = now_s
             self._looked_back_s = now_s if late else self._looked_back_s
-            new = await self._keep(found)
+            new = await self._ground.store.run(self.record(found))
             self.payments_problem = ""
             if self.accounts_of is None:
                 await self._set_of_payments(states.FRESH, now_s)
@@ -321,11 +321,10 @@ class SourceReader:
                 self._ground.changed.ring()
             return new
 
-    async def look_up_payments(self, ids: Collection[str]) -> list[KeptPayment] | None:
-        """Read payments by their ids into the ledger, beside other readings; return those that are new or changed.
+    async def look_up_payments(self, ids: Collection[str]) -> Sequence[Payment] | None:
+        """Return payments by their ids, read beside other readings; nothing is stored (`record`).
 
-        It does not ring `changed`: the caller does, once the payers' accounts were read too. Returns None where the
-        source does not look up payments, or not so many: `read_payments` finds them.
+        Returns None where the source does not look up payments, or not so many: `read_payments` finds them.
 
         Raises:
             SourceError: they cannot be read.
@@ -335,17 +334,17 @@ class SourceReader:
         self._check_left_alone()
         try:
             with trio.fail_after(SOME_S):
-                found = await self._payments_by_id.some_payments(self.terms.target, ids)
+                return await self._payments_by_id.some_payments(self.terms.target, ids)
         except trio.TooSlowError:
             raise self._too_slow(SOME_S) from None
         except SourceError as err:
             self._leave_alone(err)
             raise
-        return await self._keep(found)
 
-    async def _keep(self, payments: Sequence[Payment]) -> list[KeptPayment]:
+    def record(self, payments: Sequence[Payment]) -> RecordPayments:
+        """Return the command that stores payments as they were read."""
         sealed = self._ground.seal({"what": "payments", "source": self.name, "read": len(payments)})
-        return await self._ground.store.run(RecordPayments(self.name, payments, sealed))
+        return RecordPayments(self.name, payments, sealed)
 
     def _since_s(self, now_s: float) -> tuple[float, bool]:
         """Return since when payments are read, and whether it is long before the last reading."""

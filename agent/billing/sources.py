@@ -24,6 +24,7 @@ from agent.billing.hooks_listener import HooksListener
 from agent.billing.matcher import PaymentMatcher
 from agent.billing.source_reader import SourceGround, SourceReader
 from agent.billing.states import ReadingSize, SourceJudgment
+from agent.billing_model.account import Payment
 from agent.billing_model.days import today
 from agent.billing_model.errors import BillingState, SourceError
 from agent.inventory import ledger
@@ -224,23 +225,36 @@ class BillingSources:
                 await self._done(reader, gone)
                 return
             some = state.turns.next(calls)
-            if await self._read_heard(reader, [c for c in some if not c.heard.test]):
+            problem, looked_up = await self._read_heard(reader, [c for c in some if not c.heard.test])
+            if problem:
+                if looked_up:
+                    self._tell_of(await self.ground.store.run(reader.record(looked_up)))
                 state.turns.failed(some)
                 pause_s = HEARD_PAUSES.pause_s(state.turns.failures, self.ground.dice())
                 state.again_s = self.ground.clock.boot_s() + pause_s
             else:
-                await self._done(reader, some)
+                await self._done(reader, some, looked_up)
         finally:
             state.busy = False
 
-    async def _done(self, reader: SourceReader, calls: Sequence[OpenHeard]) -> None:
-        await self.ground.store.run(HeardDone(reader.name, [c.heard.event_id for c in calls]))
+    async def _done(self, reader: SourceReader, calls: Sequence[OpenHeard], looked_up: Sequence[Payment] = ()) -> None:
+        paid = reader.record(looked_up) if looked_up else None
+        self._tell_of(await self.ground.store.run(HeardDone(reader.name, [c.heard.event_id for c in calls], paid)))
         self._calls[reader.name].turns.done(calls)
         self.heard.ring()  # others may have come meanwhile
 
-    async def _read_heard(self, reader: SourceReader, calls: Sequence[OpenHeard]) -> str:
+    def _tell_of(self, new: Sequence[KeptPayment]) -> None:
+        if new:
+            self.tell(new)
+            self.ground.changed.ring()
+
+    async def _read_heard(self, reader: SourceReader, calls: Sequence[OpenHeard]) -> tuple[str, list[Payment]]:
+        """Read the facts that webhooks rang for; return why not all were read ("": they were), and looked-up payments.
+
+        Those are stored by the caller, in one commit with the end of the calls; all else is stored here.
+        """
         if not calls:
-            return ""
+            return "", []
         told = [c.heard.payment for c in calls if c.heard.payment is not None]
         if told:  # the configuration lets this source count by its signed body
             sealed = self.ground.seal({"what": "payments", "source": reader.name, "heard": len(told)})
@@ -250,6 +264,7 @@ class BillingSources:
         named = {payment_id for c in asked for payment_id in c.heard.payment_ids}
         unnamed = any(not c.heard.accounts and not c.heard.payment_ids for c in asked)
         new: list[KeptPayment] = []
+        looked_up: list[Payment] = []
         problems: list[str] = []
 
         async def read_accounts() -> None:
@@ -259,8 +274,9 @@ class BillingSources:
             try:
                 found = None if unnamed else await reader.look_up_payments(named)
                 if found is None:
-                    found = await reader.read_payments(min(c.at_s for c in asked) - WAIT_S)
-                new.extend(found)
+                    new.extend(await reader.read_payments(min(c.at_s for c in asked) - WAIT_S))
+                else:
+                    looked_up.extend(found)
             except SourceError as err:
                 problems.append(str(err))
 
@@ -273,8 +289,7 @@ class BillingSources:
                 reader.poke()  # it rang for everything
         if new:  # not before: an account that is read just now would be asked for once more
             self.tell(new)
-            self.ground.changed.ring()
-        return next(filter(None, problems), "")
+        return next(filter(None, problems), ""), looked_up
 
     # --- at the last moment ---
 

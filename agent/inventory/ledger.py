@@ -361,20 +361,26 @@ class KeepHeard:
 
 @dataclass(frozen=True, slots=True)
 class HeardDone:
-    """Note that webhooks were dealt with: the facts that they rang for were read, and are durable."""
+    """Note that webhooks were dealt with: the facts that they rang for were read, and are durable.
+
+    `paid`: stores the payments that were looked up for them, in the same commit.
+    """
 
     source: str
     event_ids: Collection[str]
+    paid: RecordPayments | None = None
 
-    def run(self, tx: Tx) -> None:
-        """Note it, and forget those that were dealt with long ago. The content of a payment's body is forgotten at
-        once.
+    def run(self, tx: Tx) -> list[KeptPayment]:
+        """Note it, and forget those that were dealt with long ago; return the payments that are new or changed.
+
+        The content of a payment's body is forgotten at once.
         """
         tx.many(
             "UPDATE heard SET done_s = ?, payment = NULL WHERE source = ? AND event_id = ? AND done_s IS NULL",
             [(tx.now_s, self.source, event_id) for event_id in self.event_ids],
         )
         tx.run("DELETE FROM heard WHERE done_s < ?", (tx.now_s - HEARD_KEPT_S,))
+        return [] if self.paid is None else self.paid.run(tx)
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
