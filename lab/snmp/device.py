@@ -100,6 +100,8 @@ class Device:
         self.on_carrier: list[Callable[[Port, float], None]] = []
         self.dark_until = 0.0
         self._later: list[tuple[float, int, Callable[[], None]]] = []
+        self.on_later: Callable[[], None] = lambda: None
+        """Called when something is to be done later."""
         self._numbers = count()
         self._uptime = Uptime(clock() - self._recorded_ticks() / 100)
         self.links = Links(self.mib, self._uptime.ticks, self._link_changed)
@@ -265,15 +267,17 @@ class Device:
     def later(self, seconds: float, what: Callable[[], None]) -> None:
         """Do something in so many seconds of the lab's clock; whoever serves the device calls `run_due`."""
         heapq.heappush(self._later, (self.clock() + seconds, next(self._numbers), what))
+        self.on_later()
 
     def uptime_ticks(self) -> int:
         """Return sysUpTime now, in hundredths of a second."""
         return self._uptime.ticks(self.clock())
 
-    def run_due(self) -> None:
-        """Do everything that is due by now."""
+    def run_due(self) -> bool:
+        """Do everything that is due by now; return whether something is due later."""
         while self._later and self._later[0][0] <= self.clock():
             heapq.heappop(self._later)[2]()
+        return bool(self._later)
 
     def tell(self, notification: str, *told: tuple[str, Value]) -> None:
         """Send a notification to whoever listens, with values by OID; nothing leaves a device that is not reachable."""

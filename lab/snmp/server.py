@@ -192,11 +192,16 @@ async def _bind_all(places: list[Address]) -> list[trio.socket.SocketType]:
 
 
 async def _tick(devices: list[Device]) -> None:
-    """Do due work, for as long as the lab is open."""
+    """Do due work, for as long as the lab is open; nothing is looked at while nothing is to come."""
     while True:
+        woken = trio.Event()
         for device in devices:
-            device.run_due()
-        await trio.sleep(TICK_S)
+            device.on_later = woken.set
+        waiting = [device.run_due() for device in devices]
+        if any(waiting):
+            await trio.sleep(TICK_S)
+        else:
+            await woken.wait()
 
 
 class _Endpoint:
