@@ -25,12 +25,14 @@ MEMORY = next((folder for folder in ("/dev/shm",) if os.access(folder, os.W_OK))
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Faults and parts in place of those that a seed draws; None: the seed draws them."""
+    """Faults, parts and size in place of those that a seed draws; None: the seed draws them."""
 
     faults: tuple[WorldFault, ...] | None = None
     parts: tuple[type[Part], ...] | None = None
     without: frozenset[str] = frozenset()
     """Events that do not happen, by name."""
+    size: float | None = None
+    old_pace: bool = False
 
 
 def main() -> int:
@@ -44,16 +46,18 @@ def main() -> int:
     parser.add_argument("--faults", default="", help="these faults, by name, in place of the seed's own")
     parser.add_argument("--parts", default="", help="these parts, by name, in place of the seed's own")
     parser.add_argument("--without", default="", help="events that do not happen, by name, as a cut seed names them")
+    parser.add_argument("--size", type=float, help="how large worlds are, 0 to 1, in place of the seed's own size")
+    parser.add_argument("--old-pace", action="store_true", help="as worlds were when the older seeds were kept")
     asked = parser.parse_args()
     logging.getLogger().addHandler(logging.NullHandler())
     gc.freeze()  # what was imported stays: it need not be looked at after each world
-    chosen = Chosen()
+    chosen = Chosen(size=asked.size, old_pace=asked.old_pace)
     if asked.faults:
         by_name = {f.name: f for f in FAULTS}
-        chosen = Chosen(faults=tuple(by_name[name] for name in asked.faults.split(",") if name != "none"))
+        chosen = replace(chosen, faults=tuple(by_name[name] for name in asked.faults.split(",") if name != "none"))
     if asked.parts:
         kinds = {part.name: part for part in PARTS}
-        chosen = Chosen(chosen.faults, tuple(kinds[name] for name in asked.parts.split(",")))
+        chosen = replace(chosen, parts=tuple(kinds[name] for name in asked.parts.split(",")))
     chosen = replace(chosen, without=frozenset(filter(None, asked.without.split(","))))
     if asked.seed is not None:
         told = _one(asked.seed, chosen, trace=True)
@@ -73,6 +77,8 @@ def _one(seed: int, chosen: Chosen, *, trace: bool = False) -> Told:
             parts=chosen.parts,
             trace=print if trace else None,
             without=chosen.without,
+            size=chosen.size,
+            old_pace=chosen.old_pace,
         )
 
 
@@ -87,7 +93,9 @@ def _shrunk(told: Told, chosen: Chosen) -> Shrunk:
     kinds = tuple(part for part in PARTS if part.name in told.parts)
 
     def play(case: Case) -> Told:
-        return _one(case.seed, Chosen(case.faults, case.parts, case.without))
+        return _one(
+            case.seed, replace(chosen, faults=case.faults, parts=case.parts, without=case.without, size=told.size)
+        )
 
     return shrink(Case(told.seed, told.faults, kinds, chosen.without), told, play)
 

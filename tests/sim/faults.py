@@ -22,6 +22,10 @@ from tests.sim.world import World
 
 ALONE_PERCENT: Final = 15
 """How many seeds have one fault only."""
+SIZES: Final = (0.2, 0.2, 0.3, 0.3, 0.5, 1.0)
+"""Most worlds are small: what goes wrong mostly takes a fault or two and a few asks, and more asks only cost time. Each
+fault has its part and all its occurrences in a world of any size.
+"""
 
 
 async def _kill(world: World, dice: random.Random) -> None:
@@ -78,11 +82,17 @@ def drawn(seed: int, parts: Sequence[type[Part]] = PARTS) -> tuple[WorldFault, .
     return (first, second, *dice.sample(others, dice.choice((0, 0, 1, 2))))
 
 
-def parts_of(seed: int, faults: Sequence[WorldFault]) -> tuple[type[Part], ...]:
-    """Return the parts of a seed's world. RADIUS is in each."""
+def size_of(seed: int) -> float:
+    """Return the size of a seed's world: the share of people's work, devices and further parts that it has."""
+    return random.Random(f"size {seed}").choice(SIZES)
+
+
+def parts_of(seed: int, faults: Sequence[WorldFault], size: float = 1.0) -> tuple[type[Part], ...]:
+    """Return the parts of a seed's world. RADIUS is in each; those of a small world are all in the largest one too."""
 
     def by_chance(part: type[Part]) -> bool:
-        return random.Random(f"{part.name} {seed}").randrange(100) < part.percent
+        percent = part.percent if part.name == "sql" else part.percent * size
+        return random.Random(f"{part.name} {seed}").randrange(100) < percent
 
     needed = {"radius", *(fault.part for fault in faults)}
     alone = any(part.alone for part in PARTS if part.name in needed)

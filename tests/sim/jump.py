@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import math
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
@@ -26,11 +28,19 @@ class JumpingClock(trio.abc.Clock):
     `trio.testing.MockClock` asks the kernel in vain before each jump, adds up differences, and makes statistics of the
     whole run to learn the deadline. No kernel's socket and no thread may be waited for in the run. `on_still`: called
     once time has been asked for `STILL` times at one instant.
+
+    A packet on its way is no task: a task that slept until each arrival made a fifth of all steps of a world.
     """
 
     def __init__(self, on_still: Callable[[], None] = lambda: None) -> None:
         self.on_still = on_still
         self._now, self._asked = 0.0, 0
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
+
+    def at(self, when: float, act: Callable[[], None]) -> None:
+        """Let something happen at a moment to come, before any task goes on then. `act` does not wait."""
+        heapq.heappush(self._events, (when, next(self._numbers), act))
 
     def start_clock(self) -> None:
         """Begin at 0."""
@@ -43,11 +53,17 @@ class JumpingClock(trio.abc.Clock):
         return self._now
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
-        """Jump to a deadline, and return 0; trio asks only where no task can go on."""
-        if deadline == math.inf:
+        """Jump to a deadline, or to what happens before it, and return 0; trio asks only where no task can go on."""
+        events = self._events
+        when = min(deadline, events[0][0]) if events else deadline
+        if when == math.inf:
             return math.inf
-        if deadline > self._now and not GLOBAL_RUN_CONTEXT.runner.entry_queue.queue:
-            self._now, self._asked = deadline, 0
+        if GLOBAL_RUN_CONTEXT.runner.entry_queue.queue:
+            return 0.0
+        if when > self._now:
+            self._now, self._asked = when, 0
+        while events and events[0][0] <= self._now:
+            heapq.heappop(events)[2]()
         return 0.0
 
 

@@ -19,8 +19,10 @@ from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
 import trio
+from trio._core._run import GLOBAL_RUN_CONTEXT
 
 from tests.sim.datagrams import DatagramSocket
+from tests.sim.jump import JumpingClock
 from tests.sim.sockets import SimulatedSocket, SockT
 from tests.sim.streams import StreamSocket
 from tests.sim.weather import Air, Place
@@ -33,10 +35,12 @@ ANY: Final = ("0.0.0.0", "::")
 class Network(trio.abc.SocketFactory, trio.abc.HostnameResolver):
     """The network. `air` is its weather, to be changed at any time; `trace` is told each event on it.
 
-    `run` must be running where the weather delays anything, or where anything is lost.
+    Without a clock that lets things happen, `run` must be running where the weather delays anything, or where anything
+    is lost.
     """
 
-    def __init__(self, seed: int = 0, networks: Iterable[str] = LOOPBACK) -> None:
+    def __init__(self, seed: int = 0, networks: Iterable[str] = LOOPBACK, clock: JumpingClock | None = None) -> None:
+        self._clock = clock
         self.air = Air(seed)
         self.names: dict[str, str] = {"localhost": "127.0.0.1"}
         self.trace: Callable[[str], None] = lambda text: None
@@ -160,6 +164,9 @@ class Network(trio.abc.SocketFactory, trio.abc.HostnameResolver):
         if delay_s <= 0:
             act()
             return
+        if self._clock is not None:
+            self._clock.at(trio.current_time() + delay_s, act)
+            return
         self._number += 1
         heapq.heappush(self._events, (trio.current_time() + delay_s, self._number, act))
         if self._events[0][1] == self._number:
@@ -199,9 +206,15 @@ def _told(fates: tuple[float, ...]) -> str:
 
 
 @asynccontextmanager
-async def open_network(seed: int = 0, networks: Iterable[str] = LOOPBACK) -> AsyncIterator[Network]:
-    """Give every socket that trio makes to a network in memory, for the block."""
-    network = Network(seed, networks)
+async def open_network(
+    seed: int = 0, networks: Iterable[str] = LOOPBACK, *, by_clock: bool = True
+) -> AsyncIterator[Network]:
+    """Give every socket that trio makes to a network in memory, for the block.
+
+    `by_clock`: a clock that jumps carries what is delayed; else a task does, as with any other clock.
+    """
+    clock = GLOBAL_RUN_CONTEXT.runner.clock
+    network = Network(seed, networks, clock if by_clock and isinstance(clock, JumpingClock) else None)
     sockets, names = trio.socket.set_custom_socket_factory(network), trio.socket.set_custom_hostname_resolver(network)
     try:
         async with trio.open_nursery() as nursery:

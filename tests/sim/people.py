@@ -40,7 +40,7 @@ class Desk:
         async with trio.open_nursery() as nursery:
             for n in range(self._asks, self._asks + asks):
                 dice = random.Random(f"{self.world.options.seed} ask {n}")
-                if self.world.happens(f"ask {n}"):
+                if self.world.is_busy(f"ask {n}"):
                     nursery.start_soon(self._ask, dice, within_s)
             self._asks += asks
 

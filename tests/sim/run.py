@@ -8,7 +8,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from tests.sim.crashes import CrashReader, crashes_read
 from tests.sim.judge import Asked, Evidence, Verdict, judge
 from tests.sim.part import Part, WorldFault
 from tests.sim.people import Desk
-from tests.sim.quiet import quiet
+from tests.sim.quiet import at_rest, quiet, without_idle_looks
 from tests.sim.world import World, WorldOptions, open_world
 
 ASKS = 14
@@ -58,6 +58,8 @@ class Told:
     """What people asked for and what went wrong, as `World.happens` names it."""
     acted: frozenset[str] = frozenset()
     """The faults that had something to act on, by name."""
+    size: float = 1.0
+    """Of the world, as `tests.sim.faults.size_of` says."""
 
     @property
     def wrong(self) -> tuple[Verdict, ...]:
@@ -73,7 +75,7 @@ class Told:
         return (
             f"seed {self.seed}: {said}; {self.asked} changes, {self.writes} writes, {self.kills} kills, "
             f"{self.virtual_s:.0f} virtual s in {self.cpu_s:.1f} s of CPU; "
-            f"parts: {', '.join(self.parts)}; faults: {names}"
+            f"size {self.size:g}; parts: {', '.join(self.parts)}; faults: {names}"
         )
 
 
@@ -85,19 +87,32 @@ def run_seed(
     parts: Sequence[type[Part]] | None = None,
     trace: Callable[[str], None] | None = None,
     without: frozenset[str] = frozenset(),
+    size: float | None = None,
+    old_pace: bool = False,
 ) -> Told:
-    """Run a seed in a folder of its own. `faults`, `parts`: in place of those that the seed draws.
+    """Run a seed in a folder of its own. `faults`, `parts`, `size`: in place of those that the seed draws.
 
-    `without`: events that do not happen, by name.
+    Worlds whose parts are given are of full size, unless `size` says otherwise. `without`: events that do not happen,
+    by name. `old_pace`: as in `WorldOptions`.
     """
     began = time.process_time()
     scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # no public name
     scheduler._r.seed(seed)
     drawn = table.drawn(seed, parts or PARTS) if faults is None else tuple(faults)
-    kinds = table.parts_of(seed, drawn) if parts is None else tuple(parts)
-    options = WorldOptions(folder, seed, trace=trace or (lambda text: None), without=without)
+    if size is None:
+        size = table.size_of(seed) if parts is None else 1.0
+    kinds = table.parts_of(seed, drawn, size) if parts is None else tuple(parts)
+    told = trace or (lambda text: None)
+    options = WorldOptions(folder, seed, trace=told, without=without, size=size, old_pace=old_pace)
+
+    resting = nullcontext if old_pace else at_rest
 
     async def main() -> Told:
+        linked = any(kind.name == "cloud" for kind in kinds)
+        with nullcontext() if old_pace else without_idle_looks(linked=linked):
+            return await play()
+
+    async def play() -> Told:
         async with open_world(options, [kind() for kind in kinds]) as world:
             desk = Desk(world)
             async with trio.open_nursery() as nursery:
@@ -108,13 +123,15 @@ def run_seed(
             world.trace("people and faults are at rest")
             for part in world.parts:
                 await part.settle(world)
-            await trio.sleep(REST_S)
+            with resting():
+                await trio.sleep(REST_S)
             if random.Random(f"days {seed}").random() < DAYS_SHARE:
-                with quiet(world):
+                with quiet(world, reports=not old_pace):
                     await trio.sleep(DAYS_S)
                 world.trace("people ask again, days later")
                 await desk.work(LATER_ASKS, BUSY_S)
-                await trio.sleep(REST_S)
+                with resting():
+                    await trio.sleep(REST_S)
             if world.witness.failed is not None:
                 raise world.witness.failed
             evidence = await _gather(world, desk, crashes)
@@ -134,6 +151,7 @@ def run_seed(
                 _leaves_sha256(world),
                 tuple(world.events),
                 frozenset(world.acted),
+                size,
             )
 
     with crashes_read() as crashes, uncollected():

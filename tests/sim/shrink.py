@@ -44,7 +44,7 @@ class Shrunk:
             f"it takes: {', '.join(left) or 'nothing'} (found with {self.tried} worlds)\n"
             f"  first false: {self.told.wrong[0].text()}\n"
             f"  replay: python -m tests.sim {case.seed} --faults {faults} "
-            f"--parts {','.join(part.name for part in case.parts)}{without}"
+            f"--parts {','.join(part.name for part in case.parts)} --size {self.told.size:g}{without}"
         )
 
 

@@ -28,6 +28,29 @@ def test_time_is_each_deadline_exactly_and_at_once() -> None:
     assert seen == [1e-9, 0.1 + 0.2, 3600.0, 86400.1]
 
 
+def test_what_happens_at_a_moment_comes_before_tasks_go_on() -> None:
+    seen = list[tuple[str, float]]()
+
+    async def main() -> None:
+        woken = trio.Event()
+
+        def happens() -> None:
+            seen.append(("event", trio.current_time()))
+            woken.set()
+
+        clock.at(2.0, happens)
+        clock.at(1.0, happens)
+        clock.at(3.0, happens)
+        await woken.wait()
+        seen.append(("task", trio.current_time()))
+        await trio.sleep_until(2.0)
+        seen.append(("task", trio.current_time()))
+
+    clock = JumpingClock()
+    trio.run(main, clock=clock)
+    assert seen == [("event", 1.0), ("task", 1.0), ("event", 2.0), ("task", 2.0)]
+
+
 def test_what_another_task_of_trio_hands_over_comes_before_jump() -> None:
     seen = list[float]()
 

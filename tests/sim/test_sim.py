@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.sim.faults import FAULTS, PAIRS, drawn, pairs_of, parts_of
+from tests.sim.faults import FAULTS, PAIRS, SIZES, drawn, pairs_of, parts_of, size_of
 from tests.sim.judge import Asked, Evidence, judge
 from tests.sim.part import WorldFault
+from tests.sim.parts.radius import RadiusPart
 from tests.sim.run import Told, run_seed
 from tests.sim.witness import Deed, OpenStep, Seen
 
@@ -75,9 +76,23 @@ def test_consecutive_seeds_go_through_all_pairs() -> None:
     assert len({f.name for f in FAULTS}) == len(FAULTS)
 
 
-def test_a_fault_has_its_part_in_the_world() -> None:
+def test_a_fault_has_its_part_in_a_world_of_any_size() -> None:
     for seed in range(200):
         faults = drawn(seed)
-        kinds = {part.name for part in parts_of(seed, faults)}
-        assert {f.part for f in faults} - {""} <= kinds
-    assert "radius" in kinds
+        kinds = {part.name for part in parts_of(seed, faults, size_of(seed))}
+        assert {f.part for f in faults} - {""} | {"radius"} <= kinds
+        assert kinds <= {part.name for part in parts_of(seed, faults)}
+
+
+def test_a_small_world_has_the_work_of_the_largest_less_some(tmp_path: Path) -> None:
+    """So that a seed that is played at another size is not another seed: its dice are the same."""
+    assert {size_of(seed) for seed in range(100)} == set(SIZES)
+    asks = {f"ask {n}" for n in range(14)}
+    seen = {}
+    for size in (0.2, 1.0):
+        place = tmp_path / f"{size}"
+        place.mkdir()
+        seen[size] = set(run_seed(1005, place, faults=(), parts=[RadiusPart], size=size).events)
+    assert asks <= seen[1.0]
+    assert 0 < len(seen[0.2] & asks) < 7
+    assert seen[0.2] < seen[1.0]

@@ -75,6 +75,12 @@ class WorldOptions:
     trace: Callable[[str], None] = lambda text: None
     without: frozenset[str] = frozenset()
     """Events that do not happen, by name: see `World.happens`."""
+    size: float = 1.0
+    """The share of what people do and of the devices there can be, 0 to 1."""
+    old_pace: bool = False
+    """Whether a task carries packets, and the agent looks for everything as often as in production, at rest too: as it
+    was when the older seeds were kept, whose worlds would be others without it.
+    """
 
 
 @dataclass
@@ -159,6 +165,8 @@ class World:
         """Of each service by RADIUS."""
         self.services = sorted(self.logins)
         """Those that people ask about: by RADIUS, and what parts add while they open."""
+        self.on_life: Callable[[Life], None] = lambda life: None
+        """Told each life of an agent when it begins."""
         self.billing_s = BILLING_S
         """How often billing exports."""
         self.witness = Witness(options.folder / "site" / "state" / "agent.db", self.parts, self.trace)
@@ -184,6 +192,11 @@ class World:
         """Take note of an event that is to begin, which has dice of its own; tell whether it is to happen."""
         self.events.append(name)
         return name not in self.options.without
+
+    def is_busy(self, name: str) -> bool:
+        """Tell whether something that people do is to happen in a world of this size, as `happens` does."""
+        dice = random.Random(f"busy {self.options.seed} {name}")
+        return dice.random() < self.options.size and self.happens(name)
 
     def trace(self, text: str) -> None:
         """Tell what happens."""
@@ -230,6 +243,7 @@ class World:
                 code = code_sha256()
                 daemon = daemons.build(config, opened, machine.clock, patience=patience, code_sha256=code)
                 life = Life(process, daemon, opened.store)
+                self.on_life(life)
                 opened.store.on_death = life.died
                 await daemon.begin()
                 async with trio.open_nursery() as nursery:
@@ -338,7 +352,7 @@ async def open_world(options: WorldOptions, parts: Sequence[Part]) -> AsyncItera
         stack.enter_context(seeded(options.seed))
         stack.enter_context(inline_threads(pace))
         stack.enter_context(mock.patch.object(os, "fdatasync", return_value=None))  # no machine of the world is real
-        network = await stack.enter_async_context(open_network(options.seed))
+        network = await stack.enter_async_context(open_network(options.seed, by_clock=not options.old_pace))
         network.air.base = Weather(delay_s=(0.0002, 0.003))
         lab = LabOptions(
             options.folder,

@@ -99,7 +99,7 @@ class BillingPart(Part):
         async with trio.open_nursery() as nursery:
             for n in range(EVENTS):
                 dice = random.Random(f"{world.options.seed} billing {n}")
-                if world.happens(f"billing {n}"):
+                if world.is_busy(f"billing {n}"):
                     nursery.start_soon(self._event, dice, within_s)
 
     async def _event(self, dice: random.Random, within_s: float) -> None:

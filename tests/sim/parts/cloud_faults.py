@@ -264,6 +264,8 @@ def _dishonest(deed: Deed) -> Callable[[World, random.Random], Awaitable[None]]:
             if rows and left and dice.random() < 0.5:
                 left -= 1
                 deed(tx, part, dice, rows)
+                if part.host.life is not None:  # nothing else may come that would wake the agent's stream
+                    part.host.life.server._live.ring([queues.agent_queue(part.operator, part.agent)])
 
         def configure(store: object) -> None:
             store.before_reading = before_reading  # type: ignore[attr-defined]  # an InlineCloudStore

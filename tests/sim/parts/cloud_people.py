@@ -60,11 +60,11 @@ async def work(world: World, part: CloudPart, desk: Desk, within_s: float) -> No
     async with trio.open_nursery() as nursery:
         for n in range(ASKS):
             dice = random.Random(f"{world.options.seed} cloud ask {n}")
-            if world.happens(f"cloud ask {n}"):
+            if world.is_busy(f"cloud ask {n}"):
                 nursery.start_soon(_ask, world, part, desk, dice, within_s)
         for n in range(FREEZES):
             dice = random.Random(f"{world.options.seed} cloud freeze {n}")
-            if world.happens(f"cloud freeze {n}"):
+            if world.is_busy(f"cloud freeze {n}"):
                 nursery.start_soon(_freeze_a_while, world, part, dice, within_s)
 
 

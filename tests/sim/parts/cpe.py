@@ -28,6 +28,8 @@ from tests.sim.witness import OpenStep
 from tests.sim.world import World
 
 HOMES: Final = (6, 9)
+HOMES_MIN: Final = 3
+"""As many as somebody asks for at once."""
 ASKS: Final = 10
 CLERK_S: Final = 20.0
 WITHIN_S: Final = {"reboot": 60, "factory-reset": 90, "firmware": 120, "diagnose": 60}
@@ -105,7 +107,7 @@ class CpePart(Part):
         self.baseline = dice.random() < 0.4
         self.homes = {
             home.device.identity.serial: home
-            for n in range(dice.randint(*HOMES))
+            for n in range(max(HOMES_MIN, round(dice.randint(*HOMES) * world.options.size)))
             for home in [
                 self._make(f"LAB{n:04d}", f"127.1.0.{n + 1}", old=dice.random() < 0.4, quirks=dice.choice(ALWAYS))
             ]
@@ -177,7 +179,7 @@ class CpePart(Part):
             nursery.start_soon(self._clerk, desk, within_s)
             for n in range(ASKS):
                 dice = random.Random(f"{world.options.seed} cpe ask {n}")
-                if world.happens(f"cpe ask {n}"):
+                if world.is_busy(f"cpe ask {n}"):
                     nursery.start_soon(self._ask, desk, dice, within_s)
 
     async def settle(self, world: World) -> None:

@@ -129,7 +129,7 @@ class RouterPart(Part):
         async with trio.open_nursery() as nursery:
             for n in range(ASKS):
                 dice = random.Random(f"{world.options.seed} routers ask {n}")
-                if world.happens(f"routers ask {n}"):
+                if world.is_busy(f"routers ask {n}"):
                     nursery.start_soon(self._ask, desk, dice, within_s)
 
     async def _ask(self, desk: Desk, dice: random.Random, within_s: float) -> None:

@@ -230,7 +230,7 @@ class SnmpPart(Part):
         async with trio.open_nursery() as nursery:
             for n in range(ASKS):
                 dice = random.Random(f"{world.options.seed} snmp ask {n}")
-                if world.happens(f"snmp ask {n}"):
+                if world.is_busy(f"snmp ask {n}"):
                     nursery.start_soon(self._ask, desk, dice, within_s)
 
     async def _ask(self, desk: Desk, dice: random.Random, within_s: float) -> None:
@@ -281,7 +281,6 @@ class SnmpPart(Part):
         self.true_at_rest = {
             (name, port): past[-1] for name, switch in self.switches.items() for port, past in switch.states.items()
         }
-        self._stack.enter_context(mock.patch.object(lab_server, "TICK_S", SELDOM_S))
         self._stack.enter_context(mock.patch.object(SnmpConnector, "poll_every_s", return_value=SELDOM_S))
 
     # --- what is told -------------------------------------------------------------------------------------------------
