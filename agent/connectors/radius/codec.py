@@ -1,7 +1,8 @@
-"""CoA- and Disconnect-Requests to bytes by pyrad's codec, and their replies back by our own.
+"""CoA- and Disconnect-Requests to bytes, with values encoded by pyrad, and their replies back.
 
 pyrad decodes an attribute with a length past the packet's end, raises errors of many kinds for malformed values, and
 does not care which packet code answers which; and of a reply only its authenticators and its Error-Cause matter here.
+Its packet object encodes a request with a Message-Authenticator twice, in ten times as many calls.
 RFC 5176 section 3, RFC 2869 section 5.14.
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from pyrad import packet as pyrad_packet
+from pyrad import tools
 from pyrad.dictionary import Dictionary
 
 from agent.connectors.radius.dictionary import IDENTIFICATION
@@ -25,6 +26,10 @@ PACKET_BYTES_MAX: Final = 4096
 """RFC 5176 section 2.3: a packet is 20 to 4096 octets."""
 
 _MESSAGE_AUTHENTICATOR: Final = 80
+_ZEROS: Final = bytes(16)
+"""In place of an authenticator while it is made."""
+_SIGNATURE: Final = bytes((_MESSAGE_AUTHENTICATOR, 2 + len(_ZEROS)))
+"""Before the value of a Message-Authenticator."""
 _ERROR_CAUSE: Final = 101
 _VENDOR_SPECIFIC: Final = 26
 
@@ -84,32 +89,42 @@ def encode_request(
     if kind is PacketKind.DISCONNECT and (other := sorted(attributes.keys() - IDENTIFICATION)):
         raise UnencodableRequestError(f"Disconnect-Request: expected identification attributes only, got {other}")
     try:
-        request = pyrad_packet.CoAPacket(kind.value, identifier, secret, dict=dictionary)  # type: ignore[no-untyped-call]  # pyrad has no types
-        if message_authenticator:
-            request.add_message_authenticator()  # type: ignore[no-untyped-call]  # pyrad has no types
-        for name, value in attributes.items():
-            _add(request, name, value, dictionary)
+        parts = [_attribute(dictionary, name, value) for name, value in attributes.items()]
         if event_timestamp_s is not None:
-            request["Event-Timestamp"] = event_timestamp_s
-        data: bytes = request.RequestPacket()  # type: ignore[no-untyped-call]  # pyrad has no types
+            parts.append(_attribute(dictionary, "Event-Timestamp", event_timestamp_s))
     except Exception as err:  # the codec's border: pyrad raises what it likes
         # The message of pyrad's error may quote the value: only its class goes on.
         raise UnencodableRequestError(f"{kind.name} request: {type(err).__name__} in the codec") from err
-    if len(data) > PACKET_BYTES_MAX:
-        raise UnencodableRequestError(f"request: expected at most {PACKET_BYTES_MAX} octets, got {len(data)}")
-    return Encoded(kind, identifier, data, secret)
+    if message_authenticator:
+        parts.insert(0, _SIGNATURE + _ZEROS)
+    body = b"".join(parts)
+    length = HEADER_BYTES + len(body)
+    if length > PACKET_BYTES_MAX:
+        raise UnencodableRequestError(f"request: expected at most {PACKET_BYTES_MAX} octets, got {length}")
+    head = bytes((kind.value, identifier)) + length.to_bytes(2, "big")
+    if message_authenticator:  # made with zeros in its own place and in the Request Authenticator's
+        mac = hmac.digest(secret, head + _ZEROS + body, "md5")
+        body = _SIGNATURE + mac + body[len(_SIGNATURE + mac) :]
+    made = hashlib.md5(head + _ZEROS + body + secret, usedforsecurity=False).digest()
+    return Encoded(kind, identifier, head + made + body, secret)
 
 
-def _add(request: pyrad_packet.CoAPacket, name: str, value: str, dictionary: Dictionary) -> None:
+def _attribute(dictionary: Dictionary, name: str, value: str | int) -> bytes:
+    """Return an attribute's octets (RFC 2865 section 5, and 5.26 where it is a vendor's); any error: it has none."""
     attribute = dictionary.attributes[name]
-    match attribute.type:
-        case "octets":
-            # By code, as raw octets: pyrad reads "65" as the octet 0x41 and "0x..." as hexadecimal.
-            request[attribute.code] = [value.encode()]
-        case "integer" if value.isdecimal():
-            request[name] = int(value)
-        case _:
-            request[name] = value
+    data: bytes
+    if isinstance(value, str) and attribute.type == "octets":
+        data = value.encode()  # pyrad reads "65" as the octet 0x41 and "0x..." as hexadecimal
+    elif attribute.values.HasForward(value):
+        data = attribute.values.GetForward(value)
+    else:
+        number = attribute.type == "integer" and isinstance(value, str) and value.isdecimal()
+        data = tools.EncodeAttr(attribute.type, int(value) if number else value)  # type: ignore[no-untyped-call]  # pyrad has no types
+    octets = bytes((attribute.code, 2 + len(data))) + data
+    if not attribute.vendor:
+        return octets
+    vendor: int = dictionary.vendors.GetForward(attribute.vendor)  # type: ignore[no-untyped-call]  # pyrad has no types
+    return bytes((_VENDOR_SPECIFIC, 6 + len(octets))) + vendor.to_bytes(4, "big") + octets
 
 
 def decode_reply_untrusted(request: Encoded, data: bytes) -> Decoded:
