@@ -124,9 +124,8 @@ class SeriesStore:
             device.bucket_s, device.endable = bucket_s, None
         rated, device.mark = rates(device.mark, reading)
         for part in reading.parts:
-            self._add(reading.target, device, part.key, part.measures)
-            if (values := rated.get(part.key)) is not None:
-                self._add(reading.target, device, part.key, values)
+            values = rated.get(part.key)
+            self._add(reading.target, device, part.key, {**part.measures, **values} if values else part.measures)
         for sensor in reading.sensors:
             if sensor.value is not None:
                 self._add(reading.target, device, sensor.key, {SENSOR_VALUE: sensor.value})

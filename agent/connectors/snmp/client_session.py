@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import socket as stdlib_socket
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Final
 
 import trio
@@ -141,10 +141,7 @@ class SnmpClient:
             )
 
     async def _ask(self, question: SnmpQuestion) -> Pdu:
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._slots)
-            if self._shared is not None:
-                await stack.enter_async_context(self._shared)
+        async with self._slots, self._shared or nullcontext():
             sock = self._idle.pop() if self._idle else await self._open()
             try:
                 return await self._exchange(sock, question)

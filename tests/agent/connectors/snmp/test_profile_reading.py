@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.connectors.snmp import profile_choice, profile_files, profile_reading, values
-from agent.connectors.snmp.profile import SnmpProfile
+from agent.connectors.snmp.profile import Conversion, SnmpProfile
 from agent.connectors.snmp.recording import read_recording_untrusted
+from agent.connectors.snmp.values import OCTET_STRING
 from agent.line_model.reading import DeviceReading, LinkState, PartKind
 from tests.agent.connectors.snmp.recordings import NAMES, READ_S, read_by, reading_of
 
@@ -350,7 +351,15 @@ def test_a_row_is_found_by_a_text_of_another() -> None:
     ]
 
 
-def test_a_remembered_value_is_forgotten_in_time() -> None:
+def test_remembered_values_are_bounded() -> None:
+    how = Conversion(kind="text", drop=frozenset({"7"}))
+    found = [how.first((OCTET_STRING, b"%d" % number)) for number in range(9000)]
+    assert found == [None if number == 7 else str(number) for number in range(9000)]
+    assert 0 < len(how.known) <= 8192
+    assert [how.first((OCTET_STRING, b"%d" % number)) for number in (8999, 7)] == ["8999", None]
+
+
+def test_thousands_of_onus_are_read() -> None:
     answers = "\n".join(f"1.3.9.2.1.7.{row}|4|ZTEGC{row:07X}" for row in range(9000))
     reading = read(ONUS, answers)
     assert len(reading.parts) == 9000
