@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -14,8 +15,12 @@ from agent.connectors.snmp import messages, pdu, usm, v3_messages
 from agent.connectors.snmp.client_session import SnmpClient, open_client
 from agent.connectors.snmp.credential import AuthProtocol, PrivProtocol, SnmpCredential
 from agent.connectors.snmp.errors import AgentFaultError, RequestRefusedError, SilentError
+from agent.connectors.snmp.exchange import SnmpExchange
 from agent.connectors.snmp.limits import ALIVE_S, REPORTS_MAX, SnmpLimits
 from agent.connectors.snmp.pdu import Pdu, PduKind
+from agent.connectors.snmp.questions import GetQuestion
+from agent.connectors.snmp.security import AGAIN
+from agent.connectors.snmp.usm_client import UsmSecurity
 from agent.connectors.snmp.usm_keys import keys_at
 from agent.connectors.snmp.v3_messages import REPORTABLE_FLAG, V3Header, V3Message
 from agent.connectors.snmp.values import COUNTER32, OCTET_STRING, Oid, Value, oid, suffix
@@ -247,6 +252,19 @@ async def test_a_device_that_restarts(boots: int) -> None:
         engine.boots, engine.time_s = boots, 3
         assert await client.get([NAME]) == {NAME: VALUE}
         assert client.boots == boots
+
+
+def test_a_device_whose_clock_stands_still_is_read_all_day() -> None:
+    """Beyond the window it reports what it takes for the time, and the next message has that."""
+    engine, security = Engine(time_s=0), UsmSecurity(USER, random.Random(3).getrandbits)
+    for now in range(0, 86_400, 100):
+        exchange = SnmpExchange(GetQuestion([NAME]), security, random.Random(now).getrandbits)
+        while (answer := exchange.receive_untrusted(engine.answer(exchange.datagram(now))[0], now)) is AGAIN:
+            exchange.again()
+        assert answer is not None
+        assert answer.varbinds == [(NAME, VALUE)]
+    reported = len(engine.heard) - 86_400 // 100
+    assert 86_400 // 300 <= reported <= 86_400 // 150
 
 
 async def test_a_device_that_changes_its_engine() -> None:
