@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import TypeAlias, TypeVar, cast
+from typing import Final, TypeAlias, TypeVar, cast
 
 import outcome
 import trio
@@ -209,6 +209,10 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
             self._failure_seen.set()
 
 
+_MALFORMED: Final = "malformed"
+"""In SQLite's messages on a damaged page or schema."""
+
+
 async def check_storage(folder: Path) -> None:
     """Check the pages of both databases and that no event is missing, in a thread: the loop goes on.
 
@@ -223,15 +227,17 @@ async def check_storage(folder: Path) -> None:
 
 @contextmanager
 def damage_named(folder: Path) -> Iterator[None]:
-    """Check both databases where an error of SQLite's ends the block: a start reads before `check_storage`.
+    """Check both databases where SQLite's word of a damage ends the block: a start reads and writes before
+    `check_storage`.
 
     Raises:
         LogCorruptError: one is damaged, which explains the error.
     """
     try:
         yield
-    except* sqlite3.Error:
-        _refuse_damaged(folder)
+    except* (sqlite3.Error, StoreFailedError) as found:
+        if found.subgroup(lambda err: _MALFORMED in str(err)) is not None:
+            _refuse_damaged(folder)
         raise
 
 

@@ -196,7 +196,7 @@ async def _gather(world: World, desk: Desk, crashes: CrashReader) -> Evidence:
         trio.current_time(),
         world.lost,
         world.restored,
-        crashes.found,
+        [one for one in crashes.found if not any(since <= one.at <= until for since, until in world.damaged)],
     )
 
 

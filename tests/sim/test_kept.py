@@ -79,6 +79,24 @@ OLD = (
         "the judge's: a payment bounced, and the agent's own restore waited for people until it expired",
     ),
     Kept(
+        5200,
+        ("page-flipped",),
+        ("radius", "cpe", "disk"),
+        "the judge's: a step that was given up with its log stayed open beside a new one, and counted as acting",
+    ),
+    Kept(
+        5202,
+        ("page-flipped",),
+        ("radius", "billing", "disk"),
+        "the judge's: a task that read a damaged page crashed before the agent ended",
+    ),
+    Kept(
+        5203,
+        ("page-flipped",),
+        ("radius", "snmp", "disk"),
+        "a start wrote to a damaged page before the check, and was made again and again",
+    ),
+    Kept(
         30118,
         ("sql-failover",),
         ("radius", "sql"),

@@ -154,6 +154,8 @@ class World:
         self.kills: list[float] = []
         self.events: list[str] = []
         """What people asked for and what went wrong, by name: a failing seed is cut by leaving some out."""
+        self.damaged: list[tuple[float, float]] = []
+        """From when until when a database was damaged: tasks that read it may crash before the agent ends."""
         self.acted: set[str] = set()
         """The faults that had something to act on, by name."""
         self.lost: list[Lost] = []

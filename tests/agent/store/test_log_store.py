@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from agent.store import log_store
-from agent.store.db import Tx, check_storage
-from agent.store.errors import LogCorruptError
+from agent.store.db import Tx, check_storage, damage_named
+from agent.store.errors import LogCorruptError, StoreError, StoreFailedError
 from agent.store.log_store import Entry, Tail
 from tests.builders.store import Agent, Put, edit, open_store
 from trust import merkle
@@ -180,6 +180,35 @@ async def test_gap_between_events_is_found_by_check_of_storage(agent: Agent) -> 
     agent.store = open_store(agent.folder)  # counting them takes long: it is left to the thread
     with pytest.raises(LogCorruptError, match="expected events 1 to 7, got 6"):
         await check_storage(agent.folder)
+
+
+@pytest.mark.parametrize(
+    ("whole", "why", "told"),
+    [
+        (False, "the store cannot be written: database disk image is malformed", LogCorruptError),
+        (True, "the store cannot be written: database disk image is malformed", StoreFailedError),
+        (False, "the store cannot be written: database or disk is full", StoreFailedError),
+    ],
+    ids=["damaged", "whole", "full"],
+)
+async def test_a_store_that_failed_for_a_damage_says_so(
+    agent: Agent, whole: bool, why: str, told: type[Exception]
+) -> None:
+    """The simulation's seed 5203 with page-flipped: each start failed by it, and systemd made another one."""
+    (agent.folder / "keys.db").touch()
+    agent.store.close()
+    path = agent.folder / "agent.db"
+    data = path.read_bytes()
+    path.write_bytes(data if whole else data[:4096].ljust(len(data), b"\xff"))
+    found: list[type[BaseException]] = []
+    try:
+        with damage_named(agent.folder):
+            raise StoreFailedError(why)
+    except* StoreError as group:
+        found += map(type, group.exceptions)
+    assert found == [told]
+    path.write_bytes(data)
+    agent.store = open_store(agent.folder)
 
 
 async def test_missing_nodes_are_refused_at_start(agent: Agent) -> None:

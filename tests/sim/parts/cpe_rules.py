@@ -270,8 +270,8 @@ def _items(evidence: Evidence, steps: Sequence[CpeStep]) -> Iterable[Verdict]:
         last[step.plan, step.item][step.n, step.direction] = step
     for move in evidence.seen.moves:
         found = last.get((move.plan, move.item))
-        if not found:
-            continue
+        if not found or any(lost.since <= move.at <= lost.found_at for lost in evidence.lost):
+            continue  # the log that has its steps is another one since
         forward = [step for (_, way), step in found.items() if way == "forward" and step.about <= move.at]
         if move.state in ("applied", "accepted") and any(step.verdict != "applied" for step in forward):
             yield Verdict(

@@ -174,7 +174,9 @@ class DiskPart(Part):
         known = self.plans()
         raised = any(seq > copy.size and number in KNOWN_BY_MARKS for seq, number in self.leaves())
         self._world.witness.agent_log.unplug()
-        self._world.witness.agent_log.broken = False
+        if self._world.witness.agent_log.broken:
+            self._world.witness.agent_log.broken = False
+            self._world.damaged.append((self.flips[-1].at, trio.current_time()))
         mark = {path for path in (*copy.image, *now) if path.parent == self.mark_folder}
         if kind == "database":
             old = {path: data for path, data in copy.image.items() if path.name.startswith("agent.db")}

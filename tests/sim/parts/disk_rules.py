@@ -90,7 +90,7 @@ def _again(e: Evidence, part: DiskPart) -> Iterable[Verdict]:
     for back in (*part.put_back, *_noticed_losses(e, part)):
         for deed in e.acted:
             plans = {step.plan for step in deed.open}
-            if back.noticed and deed.at > back.at and plans & set(back.known):
+            if back.noticed and deed.at > back.at and plans and plans <= set(back.known):
                 said = f"{deed.what} by {deed.by} of a change from before {back.kind} was put back"
                 yield Verdict("again", deed.at, deed.subject, said)
             if back.asks_for_words and back.at < deed.at <= back.typed_at:

@@ -5,13 +5,14 @@
 | `claim` | of its port, what is said of a step was true between its announcement and its leaf |
 | `uplink` | no port is cut by which the agent reached its switch all the time since the step was announced |
 | `blind` | a value is written only where the one of the preview stood at some instant since the step was announced |
-| `left-off` | at the end every port feeds power that a cycle switched off |
+| `left-off` | at the end every port feeds power that a cycle switched off of which the log still knows |
 | `rate` | no rate is kept of a port that is far above its traffic, as where a counter wrapped or was cleared |
 | `told` | a state of a port that comes on record was true at some instant shortly before; at rest each is true |
 """
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -150,8 +151,9 @@ def _cuts(part: SnmpPart, steps: Sequence[PortStep]) -> Iterable[Verdict]:
 def _left_off(evidence: Evidence, part: SnmpPart) -> Iterable[Verdict]:
     for name, switch in part.switches.items():
         for port, past in switch.states.items():
-            if past[-1].power is False:
-                said = f"without power since {past[-1].at:.1f}, by a cycle"
+            off = list(itertools.takewhile(lambda state: state.power is False, reversed(past)))
+            if off and not any(lost.since <= off[-1].at <= lost.found_at for lost in evidence.lost):
+                said = f"without power since {off[-1].at:.1f}, by a cycle"
                 yield Verdict("left-off", evidence.ended_at, f"{name}/{port}", said)
 
 
