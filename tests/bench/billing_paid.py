@@ -31,8 +31,8 @@ from lab.radius_client import RadiusClient
 from lab.radius_codec import Code, attribute
 from tests.bench.result import Result, compared
 from tests.e2e.files import ordinary, ref_of, small_isp
+from tests.e2e.paid import KEY, Crm, paid_site, ring
 from tests.e2e.site import Site
-from tests.e2e.test_billing_paid import KEY, Crm, paid_site, ring
 
 MEDIAN_AIM_S, P95_AIM_S, RATIO_AIM = 1.0, 3.0, 3.0
 AT_ONCE = 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,9 +20,16 @@ from lab.cpe.quirks import Quirks
 from lab.cpe.state import Identity
 from lab.cpe.tr098 import tr098
 from lab.cpe.tr181 import tr181
+from tests.builders.people import plan_of
 from tests.e2e.files import Files, make_files
+from tests.e2e.router_site import billing_row, ref
 from tests.e2e.site import Json, MovableClock, Office, Site, check_log, open_site
-from tests.e2e.test_routers import billing_row, ref
+from trust import envelope as envelopes
+from trust import statements
+from trust.items import open_items_untrusted
+from trust.policy import Action
+from trust.render import render_preview
+from trust.statements import Plan, Standing, StandingEvidence
 
 SHARED = "shared-by-all-new-cpe"
 OUI = "02AC5F"
@@ -173,3 +181,54 @@ async def acs_site(
         yield CpeSite(site, acs, nursery)
         nursery.cancel_scope.cancel()
         await check_log(site)
+
+
+SSID = "Device.WiFi.SSID.1.SSID"
+
+
+async def at_home(at: CpeSite, serial: str = "LAB0001", **options: Any) -> Cpe:
+    """Return a CPE that serves a subscriber, accepted and read once."""
+    cpe = await at.plug_in(serial, **options)
+    await at.accept(serial, ref(WHO))
+    return cpe
+
+
+async def sent(at: CpeSite, cpe: Cpe, change: Json, *who: str) -> Json:
+    """Approve a change, have the CPE call in, and return the change at its end."""
+    await at.site.approve(change, *(who or ("joseph",)))
+    await at.site.wait_for(change, lambda c: c["items"][0]["state"] != "planned")
+    await cpe.call_in("2 PERIODIC")
+    return await at.site.wait_end(change)
+
+
+def standing(at: CpeSite, **fields: object) -> bytes:
+    """Return a standing authority for baselines, signed by two people."""
+    people = at.site.people
+    now = people.now_s // 60
+    made = Standing(
+        people.trust_id,
+        secrets.token_hex(16),
+        Action.CPE_SET,
+        "joseph",
+        ("all",),
+        StandingEvidence.BASELINE_DUE,
+        10,
+        now,
+        now + 60,
+    )
+    return envelopes.encode(statements.sign(made, [people.keys["joseph"], people.keys["lena"]]))
+
+
+async def changes(at: CpeSite) -> list[Json]:
+    """Return the changes but acceptances, the newest first."""
+    found: list[Json] = await at.site.call("GET", "/v1/changes")
+    return [change for change in found if change["action"] != "cpe-accept"]
+
+
+def preview_of(change: Json) -> str:
+    """Return what an approver reads of a change, unwrapped."""
+    plan = statements.decode_as_untrusted(Plan, plan_of(change))
+    documents = [d.encode() for d in change["documents"]]
+    return render_preview(
+        plan, open_items_untrusted(documents, bytes.fromhex(plan.items_root), plan.plan_id), "X", 9999
+    )

@@ -24,10 +24,10 @@ from agent.config import load
 from lab.database import Dsn, Engine
 from lab.files import lab_json, mapping_toml
 from lab.isp import Isp, LabOptions, open_lab
-from lab.population import LabService
+from lab.population import LabService, populate
 from lab.radius_client import Endpoint
 from tests.builders.people import People
-from tests.servers import FreeRadius, RadiusDatabase
+from tests.servers import FreeRadius, RadiusDatabase, free_port
 from trust import chain, statements
 from trust import envelope as envelopes
 from trust.document import Trust, TrustedAgent
@@ -352,3 +352,13 @@ def lab_files(
     """Write the files of a site on a lab. `within_s`: as in `lab_mapping`."""
     mapping = lab_mapping(isp, tables=tables, within_s=within_s)
     return make_files(folder, mapping, isp.services, lab_secrets(isp), **more)
+
+
+def some_services(n: int = 4) -> tuple[LabService, ...]:
+    return populate(n, 1, 7, datetime.now(UTC))
+
+
+def bare_files(folder: Path) -> Files:
+    """Return the files of a site whose database nobody runs: enough for all that never reads it."""
+    secrets = {"radius/main": "radpass-2f", "nas/bng-1": "a-shared-secret"}
+    return make_files(folder, dead_database_mapping(free_port()), some_services(), secrets)

@@ -374,3 +374,21 @@ async def check_log(site: Site) -> None:
     """Have the agent recompute its log: nothing of it may be missing."""
     size = (await site.call("GET", "/v1/status"))["log"]["size"]
     assert await site.verify_log() >= size > 0
+
+
+async def started(program: AgentProgram) -> AgentProgram:
+    await trio.to_thread.run_sync(program.wait_ready)
+    return program
+
+
+async def one_round(site: Site) -> Json:
+    await site.call("POST", "/v1/drift", {})
+    with trio.fail_after(END_S):
+        while (found := await site.call("GET", "/v1/drift"))["running"]:  # noqa: ASYNC110  asked as a person does
+            await trio.sleep(0.05)
+    answer: Json = found
+    return answer
+
+
+def by_subject(found: Json) -> dict[str, str]:
+    return {str(one["subject"]): str(one["code"]) for one in found["differences"]}

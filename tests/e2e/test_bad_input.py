@@ -20,20 +20,8 @@ import trio
 from agent.runtime.errors import ClientError
 from lab.errors import LabDatabaseError
 from lab.isp import Isp
-from lab.population import LabService, populate
-from tests.e2e.files import (
-    ISPAGENT,
-    PATIENT,
-    Files,
-    Typed,
-    dead_database_mapping,
-    dsn_of,
-    lab_files,
-    make_files,
-    ordinary,
-    ref_of,
-    small_isp,
-)
+from lab.population import populate
+from tests.e2e.files import ISPAGENT, PATIENT, Files, Typed, bare_files, dsn_of, lab_files, ordinary, ref_of, small_isp
 from tests.e2e.site import (
     AgentProgram,
     ApiRefusedError,
@@ -46,7 +34,7 @@ from tests.e2e.site import (
     program,
     state_of,
 )
-from tests.servers import PostgreSQL, free_port, missing
+from tests.servers import PostgreSQL, missing
 
 HOUR_S = 3600
 
@@ -58,16 +46,6 @@ def one_sentence(typed: Typed, code: int, *wanted: str) -> None:
     assert typed.sentence[:1].strip()
     for part in wanted:
         assert part in typed.sentence, typed.sentence
-
-
-def some_services(n: int = 4) -> tuple[LabService, ...]:
-    return populate(n, 1, 7, datetime.now(UTC))
-
-
-def bare_files(folder: Path) -> Files:
-    """Return the files of a site whose database nobody runs: enough for all that never reads it."""
-    secrets = {"radius/main": "radpass-2f", "nas/bng-1": "a-shared-secret"}
-    return make_files(folder, dead_database_mapping(free_port()), some_services(), secrets)
 
 
 # --- what people type -------------------------------------------------------------------------------------------------

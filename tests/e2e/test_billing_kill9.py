@@ -29,8 +29,8 @@ from lab.isp import Isp
 from lab.population import LabService
 from tests.e2e.files import ordinary, ref_of, small_isp
 from tests.e2e.forked_agents import ForkedAgents, forked_agents
+from tests.e2e.paid import Crm, paid_files, walled
 from tests.e2e.site import ApiRefusedError, Office
-from tests.e2e.test_billing_paid import Crm, paid_files, walled
 
 KILLS, PARTS = 200, 8
 GATE_PARTS = 3

@@ -40,10 +40,10 @@ from lab.radius_codec import Packet
 from tests.e2e.canaries import AGENT_OPTIONS, Canaries, plain, staff
 from tests.e2e.cloud_site import Company, company
 from tests.e2e.files import Files, ref_of
+from tests.e2e.paid import WITHIN_S, until, walled
 from tests.e2e.recording_cloud import RecordingCloud, recording_cloud
 from tests.e2e.site import Site, state_of
 from tests.e2e.sweep import Sweep
-from tests.e2e.test_billing_paid import WITHIN_S, until, walled
 
 SERVICES = 24
 KEYS = ("uisp", "splynx", "splynx hook", "stripe", "stripe hook")

@@ -6,14 +6,13 @@ The mark file came back with the rest, or its disk is gone.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from protos import message_pb2 as pb
-from tests.e2e.cloud_site import CloudProgram, Company, cloud_program, company, plan_sha256, wait_until
+from tests.e2e.cloud_site import CloudProgram, Company, company, plan_sha256, wait_until
 from tests.e2e.files import ordinary, ref_of
 from tests.e2e.site import Site, sent, state_of
 from trust import chain
@@ -22,12 +21,6 @@ from trust.statements import ReceiptResult
 
 NO_SOCKETS = shutil.ignore_patterns("*.sock")
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudProgram]:
-    with cloud_program(tmp_path_factory.mktemp("cloud")) as program:
-        yield program
 
 
 def without_joseph(here: Company) -> bytes:

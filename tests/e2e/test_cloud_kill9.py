@@ -11,7 +11,7 @@ import random
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,7 +32,6 @@ from tests.e2e.cloud_site import (
     Desk,
     Found,
     MortalAgent,
-    cloud_program,
     company,
     digest_of,
     open_proxy,
@@ -51,13 +50,6 @@ KILLS = 2
 """Of each program, at least: on a slow machine chance alone may not come to that in time."""
 WORKERS = 4
 SEED = secrets.randbelow(1 << 30)
-
-
-@pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[CloudProgram]:
-    (tmp_path / "control").mkdir()
-    with cloud_program(tmp_path / "control") as program:
-        yield program
 
 
 # --- people who do not give up ----------------------------------------------------------------------------------------
@@ -271,9 +263,9 @@ async def crowded(folder: Path, cloud: CloudProgram) -> AsyncIterator[Crowd]:
 
 
 @pytest.mark.slow
-async def test_killed_at_any_instant(tmp_path: Path, cloud: CloudProgram) -> None:
+async def test_killed_at_any_instant(tmp_path: Path, own_cloud: CloudProgram) -> None:
     print("seed", SEED)
-    async with crowded(tmp_path, cloud) as crowd:
+    async with crowded(tmp_path, own_cloud) as crowd:
         here, office, feed = crowd.here, Office(crowd.here.files), crowd.feed
         chaos = Chaos(here, MortalAgent(here.files), random.Random(SEED))
         try:

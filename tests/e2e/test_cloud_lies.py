@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from agent.store.vault import load_store_key
 from control_plane import queues
 from protos import message_pb2 as pb
 from tests.builders.people import People, plan_of, trusted
-from tests.e2e.cloud_site import CloudProgram, Company, Withhold, cloud_program, company, plan_sha256, wait_until
+from tests.e2e.cloud_site import CloudProgram, Company, Withhold, company, plan_sha256, wait_until
 from tests.e2e.files import Files, ordinary, ref_of
 from tests.e2e.site import Json, MovableClock, Site, b64, sent, state_of
 from trust import answer as answers
@@ -49,12 +49,6 @@ from trust.statements import (
 Make = Callable[["Stage"], Awaitable[bytes]]
 OTHER = SigningKey.generate()
 OTHER_AGENT = secrets.token_hex(16)
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudProgram]:
-    with cloud_program(tmp_path_factory.mktemp("cloud")) as program:
-        yield program
 
 
 def two_agents(trust: Trust, files: Files) -> Trust:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +15,7 @@ from lab.isp import Isp
 from lab.population import LabService
 from protos import channel
 from protos import message_pb2 as pb
-from tests.e2e.cloud_site import CloudProgram, Company, Desk, cloud_program, company, plan_sha256
+from tests.e2e.cloud_site import CloudProgram, Company, Desk, company, plan_sha256
 from tests.e2e.files import Files, ordinary, ref_of, stamp
 from tests.e2e.site import Json, Site, item_states, state_of
 from trust import chain
@@ -25,12 +24,6 @@ from trust.document import PersonKey, ServiceAccount, Trust
 from trust.errors import Reason
 from trust.keys import SigningKey
 from trust.statements import OutcomeState, ReceiptResult
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudProgram]:
-    with cloud_program(tmp_path_factory.mktemp("cloud")) as program:
-        yield program
 
 
 async def sealed(here: Company, site: Site) -> None:

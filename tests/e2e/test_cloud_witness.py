@@ -14,19 +14,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from protos import message_pb2 as pb
-from tests.e2e.cloud_site import (
-    PASSPHRASE,
-    CloudProgram,
-    Company,
-    EmptyBoard,
-    cloud_program,
-    company,
-    plan_sha256,
-    wait_until,
-)
+from tests.e2e.cloud_site import PASSPHRASE, CloudProgram, Company, EmptyBoard, company, plan_sha256, wait_until
 from tests.e2e.files import Billing, Files, ordinary, ref_of
 from tests.e2e.site import Json, Site, open_site, sent, state_of
 from trust import keys
@@ -39,12 +28,6 @@ from trust.statements import ReceiptResult
 KEY = SigningKey.generate()
 NAME = "desk-joseph"
 NO_SOCKETS = shutil.ignore_patterns("*.sock")
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudProgram]:
-    with cloud_program(tmp_path_factory.mktemp("cloud")) as program:
-        yield program
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +9,11 @@ import pytest
 import trio
 
 from agent.cli.outcome import outcome_text
-from lab.cpe.client import Cpe
 from lab.cpe.quirks import Quirks
 from tests.builders.people import plan_of
-from tests.e2e.cpe_site import WHO, CpeSite, acs_site, admit, name, until
-from tests.e2e.site import ApiRefusedError, Json, state_of
-from tests.e2e.test_routers import ref
-
-
-@pytest.fixture
-async def at(tmp_path: Path) -> AsyncIterator[CpeSite]:
-    async with acs_site(tmp_path) as site:
-        yield site
-
-
-SSID = "Device.WiFi.SSID.1.SSID"
+from tests.e2e.cpe_site import SSID, WHO, CpeSite, admit, at_home, name, sent, until
+from tests.e2e.router_site import ref
+from tests.e2e.site import ApiRefusedError, state_of
 
 
 async def test_a_new_cpe_is_quarantined_until_it_is_accepted(at: CpeSite) -> None:
@@ -62,21 +51,6 @@ async def test_a_parameter_is_set_when_it_calls_in_and_taken_back(at: CpeSite) -
     await cpe.call_in("2 PERIODIC")
     assert state_of(await at.site.wait_end(revert)) == ("applied", "read-back")
     assert cpe.device.tree.get(SSID) == before
-
-
-async def at_home(at: CpeSite, serial: str = "LAB0001", **options: Any) -> Cpe:
-    """Return a CPE that serves a subscriber, accepted and read once."""
-    cpe = await at.plug_in(serial, **options)
-    await at.accept(serial, ref(WHO))
-    return cpe
-
-
-async def sent(at: CpeSite, cpe: Cpe, change: Json, *who: str) -> Json:
-    """Approve a change, have the CPE call in, and return the change at its end."""
-    await at.site.approve(change, *(who or ("joseph",)))
-    await at.site.wait_for(change, lambda c: c["items"][0]["state"] != "planned")
-    await cpe.call_in("2 PERIODIC")
-    return await at.site.wait_end(change)
 
 
 async def test_d3_a_secret_is_accepted_and_never_shown(at: CpeSite, tmp_path: Path) -> None:

@@ -8,13 +8,24 @@ import pytest
 import trio
 
 from lab.cpe.client import Cpe
-from tests.e2e.cpe_site import ACS, SHARED, WHO, CpeSite, accept, acs_site, admit, name, until
+from tests.e2e.cpe_site import (
+    ACS,
+    SHARED,
+    SSID,
+    WHO,
+    CpeSite,
+    accept,
+    acs_site,
+    admit,
+    changes,
+    name,
+    preview_of,
+    standing,
+    until,
+)
 from tests.e2e.files import Files, make_files
+from tests.e2e.router_site import billing_row, ref
 from tests.e2e.site import ApiRefusedError, Json, state_of
-from tests.e2e.test_cpe import SSID
-from tests.e2e.test_cpe_baseline import changes, standing
-from tests.e2e.test_cpe_firmware import preview_of
-from tests.e2e.test_routers import billing_row, ref
 
 KEY = "Device.WiFi.AccessPoint.1.Security.KeyPassphrase"
 WIFI = "correct horse battery staple"

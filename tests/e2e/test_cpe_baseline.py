@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 
 import trio
 
 from lab.cpe.client import Cpe
-from tests.e2e.cpe_site import ACS, SHARED, WHO, CpeSite, accept, acs_site, name, until
+from tests.e2e.cpe_site import ACS, SHARED, SSID, WHO, CpeSite, accept, acs_site, changes, name, standing, until
 from tests.e2e.files import lab_mapping, lab_secrets, make_files, ordinary, ref_of, small_isp
-from tests.e2e.site import Json
-from tests.e2e.test_cpe import SSID
-from tests.e2e.test_routers import ref
-from trust import envelope as envelopes
-from trust import statements
-from trust.policy import Action
-from trust.statements import Standing, StandingEvidence
+from tests.e2e.router_site import ref
 
 BASELINE = """
 [baseline.gate]
@@ -26,30 +19,6 @@ product_class = "Lab"
 "inform.interval" = "900"
 "wan.ppp.username" = "{login}"
 """
-
-
-def standing(at: CpeSite, **fields: object) -> bytes:
-    """Return a standing authority for baselines, signed by two people."""
-    people = at.site.people
-    now = people.now_s // 60
-    made = Standing(
-        people.trust_id,
-        secrets.token_hex(16),
-        Action.CPE_SET,
-        "joseph",
-        ("all",),
-        StandingEvidence.BASELINE_DUE,
-        10,
-        now,
-        now + 60,
-    )
-    return envelopes.encode(statements.sign(made, [people.keys["joseph"], people.keys["lena"]]))
-
-
-async def changes(at: CpeSite) -> list[Json]:
-    """Return the changes but acceptances, the newest first."""
-    found: list[Json] = await at.site.call("GET", "/v1/changes")
-    return [change for change in found if change["action"] != "cpe-accept"]
 
 
 async def installed(at: CpeSite, serial: str, service: str) -> Cpe:

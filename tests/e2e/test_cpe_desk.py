@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,10 @@ import trio
 from agent.connectors.cwmp.connector import CwmpConnector
 from lab.cpe.client import Cpe
 from lab.isp import Isp
-from tests.e2e.cloud_site import CloudProgram, Company, cloud_program, company, plan_sha256
-from tests.e2e.cpe_site import ACS, SHARED, CpeSite, name
+from tests.e2e.cloud_site import CloudProgram, Company, company, plan_sha256
+from tests.e2e.cpe_site import ACS, SHARED, CpeSite, changes, name
 from tests.e2e.files import Files, ordinary, ref_of
 from tests.e2e.site import ApiRefusedError, Json, state_of
-from tests.e2e.test_cpe_baseline import changes
 from trust import envelope as envelopes
 from trust import statements
 from trust.policy import Action
@@ -30,12 +29,6 @@ SSID = "Device.WiFi.SSID.1.SSID"
 KEY = "Device.WiFi.AccessPoint.1.Security.KeyPassphrase"
 SERIAL = "LAB0001"
 SECRET = "nobody but the agent reads this"
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudProgram]:
-    with cloud_program(tmp_path_factory.mktemp("cloud")) as program:
-        yield program
 
 
 def with_acs(_isp: Isp, files: Files) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,22 +19,11 @@ from lab.cpe.quirks import Quirks
 from lab.cpe.transfers import firmware
 from tests.builders.people import plan_of
 from tests.e2e import files as e2e_files
-from tests.e2e.cpe_site import WHO, CpeSite, accept, acs_files, acs_site, device, free_port, name
-from tests.e2e.site import AgentProgram, ApiRefusedError, Json, Office, state_of
-from tests.e2e.test_cpe import SSID, at_home, sent
-from tests.e2e.test_cpe_kill9 import started
-from tests.e2e.test_routers import ref
+from tests.e2e.cpe_site import SSID, WHO, CpeSite, accept, acs_files, acs_site, at_home, device, free_port, name, sent
+from tests.e2e.router_site import ref
+from tests.e2e.site import AgentProgram, ApiRefusedError, Json, Office, started, state_of
 
 FLASH = {"file": "gate-2.0.bin", "version": "2.0.0"}
-
-
-@pytest.fixture
-async def at(tmp_path: Path) -> AsyncIterator[CpeSite]:
-    images = tmp_path / "images"
-    images.mkdir()
-    (images / "gate-2.0.bin").write_bytes(firmware("2.0.0"))
-    async with acs_site(tmp_path, f'files = "{images}"\n') as site:
-        yield site
 
 
 @pytest.fixture

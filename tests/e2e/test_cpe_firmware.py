@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,24 +13,13 @@ from agent.connectors.cwmp import limits
 from lab.cpe.quirks import Quirks
 from lab.cpe.transfers import firmware
 from tests.builders.people import plan_of
-from tests.e2e.cpe_site import WHO, CpeSite, acs_site, name, until
+from tests.e2e.cpe_site import WHO, CpeSite, acs_site, at_home, name, preview_of, sent, until
+from tests.e2e.router_site import ref
 from tests.e2e.site import ApiRefusedError, Json, MovableClock, state_of
-from tests.e2e.test_cpe import at_home, sent
-from tests.e2e.test_routers import ref
 from trust import statements
-from trust.items import EffectKind, open_items_untrusted
+from trust.items import EffectKind
 from trust.policy import RiskClass
-from trust.render import render_preview
 from trust.statements import Plan
-
-
-@pytest.fixture
-async def at(tmp_path: Path) -> AsyncIterator[CpeSite]:
-    images = tmp_path / "images"
-    images.mkdir()
-    (images / "gate-2.0.bin").write_bytes(firmware("2.0.0"))
-    async with acs_site(tmp_path, f'files = "{images}"\n') as site:
-        yield site
 
 
 async def flash(at: CpeSite, **fields: object) -> Json:
@@ -276,12 +264,3 @@ async def test_one_image_for_several_models_is_told(at: CpeSite) -> None:
     settings = {"file": "gate-2.0.bin", "version": "2.0.0"}
     change = await at.site.ask("cpe-firmware", name("LAB0001"), name("LAB0003", "OtherBox"), settings=settings)
     assert "ONE IMAGE FOR 2 MODELS: 02AC5F-LabGate, 02AC5F-OtherBox" in preview_of(change)
-
-
-def preview_of(change: Json) -> str:
-    """Return what an approver reads of a change, unwrapped."""
-    plan = statements.decode_as_untrusted(Plan, plan_of(change))
-    documents = [d.encode() for d in change["documents"]]
-    return render_preview(
-        plan, open_items_untrusted(documents, bytes.fromhex(plan.items_root), plan.plan_id), "X", 9999
-    )

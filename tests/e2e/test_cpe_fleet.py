@@ -12,10 +12,9 @@ from lab.cpe.client import Cpe
 from lab.cpe.fleet import Fleet, make_devices
 from lab.cpe.quirks import Quirks
 from lab.cpe.transfers import firmware
-from tests.e2e.cpe_site import SHARED, WHO, CpeSite, acs_site, device, free_port, name, until
+from tests.e2e.cpe_site import SHARED, WHO, CpeSite, acs_site, at_home, device, free_port, name, sent, until
+from tests.e2e.router_site import ref
 from tests.e2e.site import state_of
-from tests.e2e.test_cpe import at_home, sent
-from tests.e2e.test_routers import ref
 
 
 async def test_a_cpe_behind_nat_is_called_by_udp(tmp_path: Path) -> None:

@@ -11,16 +11,10 @@ import trio
 from lab.cpe.client import Cpe
 from lab.cpe.quirks import Quirks
 from lab.cpe.records import Executed
-from tests.e2e.cpe_site import WHO, accept, acs_files, device, free_port, name, until
-from tests.e2e.site import AgentProgram, Office, state_of
-from tests.e2e.test_cpe import SSID
-from tests.e2e.test_routers import ref
+from tests.e2e.cpe_site import SSID, WHO, accept, acs_files, device, free_port, name, until
+from tests.e2e.router_site import ref
+from tests.e2e.site import AgentProgram, Office, started, state_of
 from tests.marks import slow_unless
-
-
-async def started(program: AgentProgram) -> AgentProgram:
-    await trio.to_thread.run_sync(program.wait_ready)
-    return program
 
 
 async def accepted(office: Office, cpe: Cpe) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from agent.cpe import desk
 from tests.e2e.cpe_site import WHO, CpeSite, accept, acs_site, name
+from tests.e2e.router_site import ref
 from tests.e2e.site import ApiRefusedError, Json
-from tests.e2e.test_routers import ref
 
 
 async def listed(at: CpeSite, *where: str, after: str = "", limit: int = 200) -> list[str]:

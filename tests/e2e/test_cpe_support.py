@@ -6,9 +6,8 @@ from pathlib import Path
 
 import trio
 
-from tests.e2e.cpe_site import CpeSite, acs_site, name
+from tests.e2e.cpe_site import CpeSite, acs_site, at_home, name
 from tests.e2e.files import Typed
-from tests.e2e.test_cpe import at_home
 from trust.policy import Action
 from trust.statements import StandingEvidence
 

@@ -11,8 +11,8 @@ import trio
 
 from agent.config import load
 from tests.e2e.cpe_site import WHO, acs_files, acs_site
+from tests.e2e.router_site import ref
 from tests.e2e.site import MovableClock, state_of
-from tests.e2e.test_routers import ref
 from trust.policy import WEEK_MINUTES, Window
 
 DAY = 24 * 60

@@ -18,10 +18,10 @@ from agent.changes.engine.perform import Patience
 from agent.connectors.routeros import line
 from lab.router.device import Router
 from lab.tests.router.routers import logged_in
-from tests.agent.connectors.routeros.test_readiness import exported
-from tests.e2e.files import HURRIED, PATIENT, Files, Typed, Waits
+from tests.agent.connectors.routeros.readying import exported
+from tests.e2e.files import HURRIED, PATIENT, Files, Waits
+from tests.e2e.router_site import ELSEWHERE, LOGIN, ROUTERS, Ppp, ref, served, typed, until
 from tests.e2e.site import PATIENCE, ApiRefusedError, check_log, open_site, state_of
-from tests.e2e.test_routers import ELSEWHERE, LOGIN, ROUTERS, Network, ref, served, until
 
 READER = "reader-password-of-routers"
 RULES = "/ip/firewall/filter"
@@ -51,20 +51,16 @@ async def network(
     change: Callable[[Router], None] = lambda _: None,
     waits: Waits = PATIENT,
     patience: Patience = PATIENCE,
-) -> AsyncIterator[Network]:
+) -> AsyncIterator[Ppp]:
     """Two routers and the agent, which has a user of its own for reading; `change` befalls edge-1 before it starts."""
-    async with served(folder, 2, versions=("7.20.8", "7.24"), waits=waits) as (routers, files):
-        for router in routers.values():
+    async with served(folder, Ppp, 2, ("7.20.8", "7.24"), waits) as net:
+        for router in net.routers.values():
             users(router)
-        change(routers["edge-1"])
-        reading_apart(files)
-        async with open_site(files, patience=patience) as site:
-            yield Network(site, routers)
+        change(net.routers["edge-1"])
+        reading_apart(net.site.files)
+        async with open_site(net.site.files, patience=patience) as site:
+            yield replace(net, site=site)
             await check_log(site)
-
-
-async def typed(net: Network, *args: str) -> Typed:
-    return await trio.to_thread.run_sync(partial(net.site.files.cli, *args))
 
 
 async def test_what_is_known_of_routers_and_a_look_at_one(tmp_path: Path) -> None:
@@ -170,7 +166,7 @@ async def test_a_user_who_may_not_write_is_told_before_a_write(tmp_path: Path) -
         assert "lacks policy write" in shown.out
         done = await net.site.apply(asked)
         assert state_of(done) == ("not-applied", "missing-policy")
-        assert net.secret(LOGIN)["profile"] == "home20"
+        assert net.row(LOGIN)["profile"] == "home20"
         assert net.gets_out(LOGIN)
         assert net.routers["edge-1"].rows("/system/history") == []
 
@@ -188,7 +184,7 @@ async def test_a_busy_router_is_spared_until_its_cpu_falls(tmp_path: Path, monke
         with trio.fail_after(60):
             while len(seen) < 3:  # noqa: ASYNC110  the lab's router tells nobody
                 await trio.sleep(0.02)
-        assert net.secret(LOGIN)["profile"] == "home20"
+        assert net.row(LOGIN)["profile"] == "home20"
         assert net.gets_out(LOGIN)
         probed = await typed(net, "device", "probe", "edge-1")  # reads are not held
         assert "! CPU at 97 %: changes wait while it is 80 % or more [cpu]" in probed.out
@@ -434,8 +430,8 @@ async def test_what_needs_person_after_reboot_is_taken_back_by_revert(tmp_path: 
         router.down_s = 0
         await until(lambda: len(router.rows("/ppp/active")) > 0)
         await typed(net, "device", "probe", "edge-2")
-        stood = [login for login in logins if net.secret(login)["profile"] == "suspended"]
+        stood = [login for login in logins if net.row(login)["profile"] == "suspended"]
         back = await net.site.ask("revert", change=done["id"])
         assert len(back["items"]) == len(stood)
         assert (await net.site.apply(back, "joseph"))["exit"] == 0
-        assert {net.secret(login)["profile"] for login in logins} == {"home20"}
+        assert {net.row(login)["profile"] for login in logins} == {"home20"}

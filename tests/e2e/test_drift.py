@@ -17,30 +17,17 @@ from agent.reasons import DriftReason
 from lab.isp import Isp
 from lab.population import MARKER_GROUP, LabService
 from lab.staff import Staff, write_disabled_group
+from tests.e2e.accounting import add_ghost, dial_unknown, mark, unmark, until_known
 from tests.e2e.cpe_site import WHO, acs_site, name
 from tests.e2e.files import dsn_of, ordinary, real_radius, ref_of
-from tests.e2e.site import END_S, Json, Site, at_work, state_of
-from tests.e2e.test_routers import ref
-from tests.e2e.test_sessions import add_ghost, dial_unknown, mark, unmark, until_known
+from tests.e2e.router_site import ref
+from tests.e2e.site import END_S, Site, at_work, by_subject, one_round, state_of
 from tests.servers import Cluster, FreeRadius
 
 ISP = {"services": 60, "nas": 2}
 WAITS = {"within_s": (3, 5)}
 R = DriftReason
 Scene = Callable[[Isp, Site], Awaitable[None]]
-
-
-async def one_round(site: Site) -> Json:
-    await site.call("POST", "/v1/drift", {})
-    with trio.fail_after(END_S):
-        while (found := await site.call("GET", "/v1/drift"))["running"]:  # noqa: ASYNC110  asked as a person does
-            await trio.sleep(0.05)
-    answer: Json = found
-    return answer
-
-
-def by_subject(found: Json) -> dict[str, str]:
-    return {str(one["subject"]): str(one["code"]) for one in found["differences"]}
 
 
 async def redial(isp: Isp, service: LabService) -> None:

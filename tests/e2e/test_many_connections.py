@@ -10,11 +10,11 @@ import pytest
 from lab.router.device import Router
 from lab.router.table import Row
 from tests.e2e.files import Waits
+from tests.e2e.router_site import FILTER, LOGIN, OTHER, Ppp, ref, running
 from tests.e2e.site import state_of
-from tests.e2e.test_routers import LOGIN, OTHER, network, ref
 from tests.marks import slow_unless
 
-TABLE, FILTER = "/ip/firewall/connection", "/ip/firewall/filter"
+TABLE = "/ip/firewall/connection"
 ALONE = "user2@edge-1"
 MANY = 300_000
 
@@ -46,7 +46,7 @@ async def test_a_suspension_among_300_000_connections(tmp_path: Path) -> None:
     The bar is 5 s from the approval to the proof among 150,000, measured by hand; held here is what it costs the router
     and us. Of the second subscriber nothing is open any more, so that one walk is all.
     """
-    async with network(tmp_path, waits=Waits(60.0, 2, 3)) as net:
+    async with running(tmp_path, Ppp, waits=Waits(60.0, 2, 3)) as net:
         router = net.router(LOGIN)
         crowd(router, MANY)
         assert router.gets_out(LOGIN).fasttracked
@@ -77,7 +77,7 @@ async def test_what_is_cut_may_carry_on_as_another_connection(tmp_path: Path, ti
     The server at the other end goes on sending. The router tracks that as a new connection, opened from outside, and
     the subscriber's answers are established (`loose-tcp-tracking`, the default).
     """
-    async with network(tmp_path) as net:
+    async with running(tmp_path, Ppp) as net:
         router = net.router(LOGIN)
         for row in router.rows(FILTER):
             router.remove(FILTER, row[".id"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,21 +13,15 @@ from lab.isp import Isp
 from lab.snmp.links import IF_ADMIN
 from lab.snmp.network import CORE, build_network
 from lab.snmp.server import Layout, open_snmp_lab
-from tests.e2e.cloud_site import CloudProgram, Company, Found, cloud_program, company, plan_sha256
+from tests.e2e.cloud_site import CloudProgram, Company, Found, company, plan_sha256
 from tests.e2e.files import Files
+from tests.e2e.ports_site import CUSTOMERS, Ground, all_read, configuration, result, row_of, step_text
 from tests.e2e.site import Json, Site
-from tests.e2e.test_ports import CUSTOMERS, Ground, all_read, configuration, result, row_of, step_text
 from trust.policy import Action
 from trust.statements import EffectKind, OutcomeState, Plan, ReceiptResult
 
 SECRETS = {"snmp/read": "look", "snmp/write": "touch"}
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudProgram]:
-    with cloud_program(tmp_path_factory.mktemp("cloud")) as program:
-        yield program
 
 
 @dataclass

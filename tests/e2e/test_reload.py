@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.files import Files
+from tests.e2e.files import Files, bare_files
 from tests.e2e.site import AgentProgram, program
-from tests.e2e.test_bad_input import bare_files
 
 pytestmark = pytest.mark.slow
 

@@ -13,17 +13,11 @@ from lab.isp import Isp
 from lab.population import LabService
 from lab.router.device import Router
 from lab.routers import PAY_PAGE
-from tests.agent.connectors.routeros.test_readiness import exported
+from tests.agent.connectors.routeros.readying import exported
 from tests.e2e.files import ordinary, ref_of
+from tests.e2e.routed_site import ROUTERS, RULES, router_of
 from tests.e2e.site import ApiRefusedError, Json, at_work, items_of, state_of
 from tests.marks import slow_unless
-
-ROUTERS = {"routers": True}
-RULES = "/ip/firewall/filter"
-
-
-def router_of(isp: Isp, service: LabService) -> Router:
-    return isp.routers[isp.nas_of(service.login).options.name]
 
 
 def sessions_of(isp: Isp, service: LabService) -> list[str]:

@@ -19,6 +19,7 @@ from lab.isp import Isp
 from lab.population import LabService
 from lab.radius_codec import Code
 from lab.sessions import Session
+from tests.e2e.accounting import add_ghost, dial_unknown, mark, unmark, until_known
 from tests.e2e.files import dsn_of, ordinary, real_radius, ref_of
 from tests.e2e.site import END_S, ApiRefusedError, Json, Site, at_work, item_states, items_of, state_of
 from tests.marks import slow_unless
@@ -42,56 +43,10 @@ def only(isp: Isp, service: LabService) -> Session:
     return session
 
 
-async def known_open(isp: Isp, service: LabService) -> list[str]:
-    """Return the session ids that accounting has open of a service."""
-    sql = "SELECT acctsessionid FROM radacct WHERE username = ? AND acctstoptime IS NULL ORDER BY radacctid"
-    return [str(row[0]) for row in await isp.database.fetch(sql, (service.login,))]
-
-
-async def until_known(isp: Isp, service: LabService) -> None:
-    """Wait until accounting has what the BNG has."""
-    with trio.fail_after(END_S):
-        while await known_open(isp, service) != [s.session_id for s in isp.sessions(service.login)]:  # noqa: ASYNC110  another process writes
-            await trio.sleep(0.02)
-
-
-async def dial_unknown(isp: Isp, service: LabService) -> Session:
-    """Let the service's session begin anew, with its Accounting-Start lost."""
-    await isp.hang_up(service.login)
-    isp.set_fault("start-lost", service.login)
-    session = await isp.dial(service.login)
-    isp.clear_faults(service.login)
-    assert session is not None
-    assert await known_open(isp, service) == []
-    return session
-
-
 def asked(isp: Isp, service: LabService, since: int = 0) -> list[tuple[str, str]]:
     """Return session id and outcome of the Disconnect-Requests about a login, at all BNG."""
     found = [r for nas in isp.nas.values() for r in nas.received if r.login == service.login]
     return [(r.session_id, r.outcome) for r in found if r.code == Code.DISCONNECT_REQUEST][since:]
-
-
-async def add_ghost(isp: Isp, service: LabService, nas: str, *, sid: str = "ghost", age_s: int = 3 * 86400) -> None:
-    """Leave a row open of a session that is over, as a lost Accounting-Stop does."""
-    began = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() - age_s))
-    await isp.database.execute(
-        "INSERT INTO radacct (acctsessionid, acctuniqueid, username, nasipaddress, framedipaddress, acctstarttime,"
-        " acctupdatetime, callingstationid, calledstationid) VALUES (?, ?, ?, ?, '100.64.0.99', ?, ?, '', '')",
-        (sid, f"{sid}-{service.login}"[:32], service.login, nas, began, began),
-    )
-
-
-async def unmark(isp: Isp, service: LabService) -> None:
-    """Take the marker row away as staff do in daloRADIUS."""
-    sql = "DELETE FROM radusergroup WHERE username = ? AND groupname = 'suspended'"
-    await isp.database.execute(sql, (service.login,))
-
-
-async def mark(isp: Isp, service: LabService) -> None:
-    """Add the marker row by hand."""
-    sql = "INSERT INTO radusergroup (username, groupname, priority) VALUES (?, 'suspended', -1)"
-    await isp.database.execute(sql, (service.login,))
 
 
 def detail(change: Json) -> str:

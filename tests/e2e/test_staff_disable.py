@@ -16,8 +16,8 @@ from lab.population import LabService
 from lab.radius_codec import Code
 from tests.e2e.cpe_site import until
 from tests.e2e.files import ordinary, ref_of
+from tests.e2e.real_site import Login, Start, dump, real_site
 from tests.e2e.site import ApiRefusedError, Json, Site, item_states, items_of, state_of
-from tests.e2e.test_freeradius import Login, Start, dump, real_site
 from tests.servers import Cluster, RadiusDatabase
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]

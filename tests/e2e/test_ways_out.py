@@ -14,23 +14,30 @@ from agent.reasons import DriftReason
 from lab.router.device import Router
 from lab.tests.router.routers import logged_in
 from tests.e2e.files import ordinary, ref_of
-from tests.e2e.site import ApiRefusedError, Json, at_work, items_of, state_of
-from tests.e2e.test_devices import typed
-from tests.e2e.test_dhcp_leases import leases
-from tests.e2e.test_drift import by_subject, one_round
-from tests.e2e.test_hotspots import hotspots
-from tests.e2e.test_routed import ROUTERS as ISP
-from tests.e2e.test_routed import RULES, router_of
-from tests.e2e.test_routers import LOGIN, OTHER, ROUTERS, network, ref
-from tests.e2e.test_static import network as static_network
-from tests.e2e.test_static import v4, who
-
-FILTER, SECRETS = "/ip/firewall/filter", "/ppp/secret"
+from tests.e2e.routed_site import ROUTERS as ISP
+from tests.e2e.routed_site import RULES, router_of
+from tests.e2e.router_site import (
+    ELSEWHERE,
+    FILTER,
+    LOGIN,
+    OTHER,
+    ROUTERS,
+    Hotspots,
+    Leases,
+    Network,
+    Ppp,
+    Static,
+    ref,
+    running,
+    typed,
+    v4,
+)
+from tests.e2e.site import ApiRefusedError, Json, at_work, by_subject, items_of, one_round, state_of
 
 
 async def test_a_rule_removed_or_overtaken_later_is_listed_by_drift(tmp_path: Path) -> None:
     """E13, and A4 of the issue: what was enforced is judged again by the rules of today."""
-    async with network(tmp_path) as net:
+    async with running(tmp_path, Ppp) as net:
         router = net.router(LOGIN)
         for login in (LOGIN, OTHER):
             assert state_of(await net.site.do("suspend", ref(login))) == ("applied", "seen")
@@ -59,7 +66,7 @@ async def test_e12_a_change_waits_for_a_colleagues_safe_mode(tmp_path: Path, mon
     """Written meanwhile, it would be undone when he leaves."""
     monkeypatch.setattr(item, "SPARE_S", 0.1)
     monkeypatch.setattr(line, "SPARED_S", 0.0)
-    async with network(tmp_path) as net:
+    async with running(tmp_path, Ppp) as net:
         router = net.router(LOGIN)
         joe = logged_in(router)
         joe.ask("/safe-mode/take")
@@ -72,7 +79,7 @@ async def test_e12_a_change_waits_for_a_colleagues_safe_mode(tmp_path: Path, mon
         with trio.fail_after(60):
             while len(seen) < 4:  # noqa: ASYNC110  the lab's router tells nobody
                 await trio.sleep(0.02)
-        assert net.secret(LOGIN)["profile"] == "home20"
+        assert net.row(LOGIN)["profile"] == "home20"
         joe.session.close()  # undone, and with it nothing of ours
         assert state_of(await net.site.wait_end(asked)) == ("applied", "seen")
         assert not net.gets_out(LOGIN)
@@ -81,7 +88,7 @@ async def test_e12_a_change_waits_for_a_colleagues_safe_mode(tmp_path: Path, mon
 @pytest.mark.slow
 async def test_a_batch_names_them_once_and_reads_each_menu_once(tmp_path: Path) -> None:
     """E9 and E11."""
-    async with network(tmp_path, subscribers=8) as net:
+    async with running(tmp_path, Ppp, subscribers=8) as net:
         asked_for: list[object] = []
         for router in net.routers.values():
             router.set("/ip/socks", enabled="yes")
@@ -96,15 +103,15 @@ async def test_a_batch_names_them_once_and_reads_each_menu_once(tmp_path: Path) 
 @pytest.mark.assumed("routeros-offload-shown")
 @pytest.mark.slow
 async def test_e3_offload_refuses_a_suspension_also_if_it_comes_late(tmp_path: Path) -> None:
-    async with static_network(tmp_path) as net:
+    async with running(tmp_path, Static) as net:
         router = net.routers["edge-1"]
-        assert state_of(await net.site.do("suspend", who("edge-1", 0)))[0] == "applied"
-        assert net.is_out("edge-1", 0)
+        assert state_of(await net.site.do("suspend", ref(LOGIN)))[0] == "applied"
+        assert net.kept_in(LOGIN)
         router.add("/interface/ethernet/switch", name="switch1", l3_hw_offloading="yes")
-        assert router.gets_out(v4(0)).menu == "/interface/ethernet/switch"
-        assert by_subject(await one_round(net.site)) == {who("edge-1", 0): DriftReason.SUSPENSION_NOT_HELD}
+        assert router.gets_out(v4(LOGIN)).menu == "/interface/ethernet/switch"
+        assert by_subject(await one_round(net.site)) == {ref(LOGIN): DriftReason.SUSPENSION_NOT_HELD}
         with pytest.raises(ApiRefusedError, match=r"L3 hardware offload is on \(switch1\)"):
-            await net.site.ask("suspend", who("edge-1", 1))
+            await net.site.ask("suspend", ref(OTHER))
 
 
 def accept_established(router: Router, *families: str) -> None:
@@ -116,25 +123,15 @@ def accept_established(router: Router, *families: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["static", "dhcp", "hotspot"])
-async def test_e1_open_flows_are_cut_where_a_rule_lets_them_go_on(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", [Static, Leases, Hotspots])
+async def test_e1_open_flows_are_cut_where_a_rule_lets_them_go_on(tmp_path: Path, kind: type[Network]) -> None:
     """Refused until now: the router's rules keep in whoever opens a connection anew."""
-    if kind == "static":
-        async with static_network(tmp_path) as net:
-            accept_established(net.routers["edge-1"], "/ip", "/ipv6")
-            assert net.gets_out("edge-1", 0)
-            assert state_of(await net.site.do("suspend", who("edge-1", 0))) == ("applied", "seen")
-            assert net.is_out("edge-1", 0)
-            assert net.gets_out("edge-1", 1)
-        return
-    at = leases(tmp_path) if kind == "dhcp" else hotspots(tmp_path, "suspended")
-    async with at as found:
-        accept_established(found.router(LOGIN), "/ip")
-        assert found.gets_out(LOGIN)
-        assert state_of(await found.site.do("suspend", ref(LOGIN))) == ("applied", "seen")
-        assert not found.gets_out(LOGIN)
-        assert found.gets_out(OTHER)
-        assert by_subject(await one_round(found.site)) == {}
+    async with running(tmp_path, kind) as net:
+        accept_established(net.router(LOGIN), *(("/ip", "/ipv6") if kind is Static else ("/ip",)))
+        assert net.gets_out(LOGIN)
+        assert state_of(await net.site.do("suspend", ref(LOGIN))) == ("applied", "seen")
+        assert (net.kept_in(LOGIN), net.gets_out(OTHER)) == (True, True)
+        assert by_subject(await one_round(net.site)) == {}
 
 
 def reads(found: Json) -> str:
@@ -147,9 +144,9 @@ def reads(found: Json) -> str:
 @pytest.mark.slow
 async def test_e13_a_queue_that_lets_more_through_is_listed_by_drift(tmp_path: Path) -> None:
     """A burst limit, and FastTrack past the queues: as the preview of a suspension would refuse them."""
-    async with static_network(tmp_path) as net:
+    async with running(tmp_path, Static) as net:
         router, queues = net.routers["edge-2"], "/queue/simple"
-        assert state_of(await net.site.do("suspend", who("edge-2", 0)))[0] == "applied"
+        assert state_of(await net.site.do("suspend", ref(ELSEWHERE)))[0] == "applied"
         assert by_subject(await one_round(net.site)) == {}
         (queue,) = [row for row in router.rows(queues) if row["name"] == "home0"]
         router.set(queues, queue[".id"], burst_limit="1M/5M", burst_threshold="1M/4M", burst_time="8s/8s")
@@ -159,7 +156,7 @@ async def test_e13_a_queue_that_lets_more_through_is_listed_by_drift(tmp_path: P
         assert by_subject(await one_round(net.site)) == {}
         router.add(FILTER, chain="forward", action="fasttrack-connection", connection_state="established,related")
         assert "may take its connections past the queues" in reads(await one_round(net.site))
-        shown = await typed(net, "subscriber", "show", who("edge-2", 0))
+        shown = await typed(net, "subscriber", "show", ref(ELSEWHERE))
         assert "may take its connections past the queues" in (told := " ".join(shown.out.split()))
         assert "now fixed address, no session to see: queue home0 at 64k/64k" in told
         assert "offline" not in told
@@ -169,7 +166,7 @@ async def test_e13_a_queue_that_lets_more_through_is_listed_by_drift(tmp_path: P
 
 @pytest.mark.slow
 async def test_e13_an_ip_binding_that_comes_later_is_listed_by_drift(tmp_path: Path) -> None:
-    async with hotspots(tmp_path, "suspended") as net:
+    async with running(tmp_path, Hotspots) as net:
         assert state_of(await net.site.do("suspend", ref(LOGIN)))[0] == "applied"
         assert by_subject(await one_round(net.site)) == {}
         net.router(LOGIN).add("/ip/hotspot/ip-binding", mac_address=net.host(LOGIN).mac, type="bypassed")

@@ -18,13 +18,6 @@ LEFT = {
     "tests/sim/cloud/test_cloud_wire.py": "runs tests of the control plane over its own wire",
 }
 """Files that may import a test file, and why."""
-LEFT_FOLDERS = (
-    "tests/agent/connectors/routeros/",
-    "tests/bench/billing_paid.py",
-    "tests/e2e/",
-    "tests/torture/",
-)
-"""Where it is still done; to become empty."""
 
 STATEMENTS = 2
 """A body of fewer is no copy: `return Book()` says the same twice by chance."""
@@ -67,13 +60,12 @@ def copies(parsed: Mapping[str, ast.Module]) -> list[str]:
 def test_nobody_imports_a_test_file() -> None:
     found = {name: imported for name, module in modules().items() if (imported := of_test_files(module))}
     assert set(LEFT) <= set(found), "it does not any more: take it off the list"
-    bad = {name: imported for name, imported in found.items() if name not in LEFT and not name.startswith(LEFT_FOLDERS)}
+    bad = {name: imported for name, imported in found.items() if name not in LEFT}
     assert bad == {}, "put what is shared into tests/builders, or into a support file beside the tests"
 
 
 def test_no_helper_is_defined_twice() -> None:
-    ours = {name: module for name, module in modules().items() if not name.startswith(LEFT_FOLDERS)}
-    assert copies(ours) == [], "put it into tests/builders, a conftest or a support file, and import it"
+    assert copies(modules()) == [], "put it into tests/builders, a conftest or a support file, and import it"
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,9 @@ import trio
 
 from lab.cpe.client import Cpe
 from lab.cpe.quirks import Quirks
-from tests.e2e.cpe_site import accept, acs_files, device, free_port, name
+from tests.e2e.cpe_site import SSID, accept, acs_files, device, free_port, name
+from tests.e2e.router_site import billing_row, ref
 from tests.e2e.site import ApiRefusedError
-from tests.e2e.test_cpe import SSID
-from tests.e2e.test_routers import billing_row, ref
 from tests.torture.rounds import Lives, Round, Servers
 from tests.torture.ways import CuttingProxy, cuts
 

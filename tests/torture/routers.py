@@ -20,8 +20,8 @@ from lab.router.ppp import ACTIVE, SECRETS
 from lab.router.server import Endpoint, serve
 from lab.router.table import Row
 from tests.e2e.files import Waits, make_files
+from tests.e2e.router_site import PASSWORD, ROUTERS, Ppp, billing_row, ref, router_text
 from tests.e2e.site import Json
-from tests.e2e.test_routers import PASSWORD, ROUTERS, billing_row, make_router, mapping, ref
 from tests.torture.agent_file import Announced
 from tests.torture.announced import Announcements
 from tests.torture.rounds import Lives, Round, Servers
@@ -199,7 +199,7 @@ async def router_site(about: Round) -> AsyncIterator[RouterSite]:
     """Run two routers with everybody online, and an agent for them."""
     logins = {name: [f"user{n}@{name}" for n in range(SUBSCRIBERS)] for name in ROUTERS}
     routers = {
-        name: make_router(name, logins[name], version)
+        name: Ppp.make_router(name, logins[name], version)
         for name, version in zip(ROUTERS, ("7.20.8", "7.15.3"), strict=True)
     }
     async with trio.open_nursery() as nursery:
@@ -212,7 +212,8 @@ async def router_site(about: Round) -> AsyncIterator[RouterSite]:
             ways.append(way)
             endpoints[name] = replace(endpoint, port=way.port)
         secrets = {f"routeros/{name}": PASSWORD for name in ROUTERS}
-        files = make_files(about.folder, mapping(endpoints, WAITS), [], secrets, policy={"pace": PACE})
+        text = router_text(endpoints, WAITS) + "".join(Ppp.method(name, WAITS) for name in ROUTERS)
+        files = make_files(about.folder, text, [], secrets, policy={"pace": PACE})
         everybody = [login for name in ROUTERS for login in logins[name]]
         files.billing.rows.update({ref(login): billing_row(login) for login in everybody})
         files.billing.write()

@@ -6,15 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from agent.connectors.base import (
-    AccessMethod,
-    AccessPlan,
-    CannotEnforce,
-    Enforced,
-    Judgment,
-    LiveSession,
-    NetworkState,
-)
+from agent.connectors.base import AccessMethod, AccessPlan, Enforced, Judgment, LiveSession, NetworkState
 from agent.connectors.radius.addresses import sessions_of
 from agent.connectors.radius.routed_access import RoutedAccess
 from agent.connectors.radius.schema import Method
@@ -139,13 +131,3 @@ def seen_of(
         values[f"{base}/ip/members/suspended"] = dict.fromkeys(listed, "dynamic") or ABSENT
         values[f"{base}/queue/order/all"] = rows_value((str(n), queue) for n, queue in enumerate(queues))
     return {Address(a): Seen(v, 1_700_000_000) for a, v in values.items()}
-
-
-def refused(found: AccessPlan | CannotEnforce) -> tuple[str, str]:
-    assert isinstance(found, CannotEnforce), found
-    return found.reason, found.detail
-
-
-def plan_of(found: AccessPlan | CannotEnforce) -> AccessPlan:
-    assert isinstance(found, AccessPlan), found
-    return found

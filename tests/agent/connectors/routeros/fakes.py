@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -83,6 +83,7 @@ class Peer:
         await self.says("!done")
 
 
+Row = Mapping[str, str]
 Script = Callable[[Peer], Awaitable[None]]
 
 
@@ -163,3 +164,16 @@ def certificate(name: str = "router") -> Pair:
         )
         context.load_cert_chain(pem)
     return Pair(context, made.public_bytes(serialization.Encoding.DER))
+
+
+class Menus:
+    """The menus of a router."""
+
+    def __init__(self, menus: Mapping[str, list[Row]]) -> None:
+        self._menus = menus
+
+    async def rows(self, path: str, proplist: object, *query: str) -> list[Row]:
+        return self._menus.get(path, [])
+
+    async def count(self, path: str, *query: str) -> int:
+        return len(self._menus.get(path, []))

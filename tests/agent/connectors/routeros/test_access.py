@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
-from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced, NetworkState
+from agent.connectors.base import AccessMethod, Enforced, NetworkState
 from agent.connectors.routeros.access import PppAccess
 from agent.connectors.routeros.addresses import rows_value
 from agent.connectors.routeros.matching import Ruleset
@@ -23,84 +23,28 @@ from agent.model import (
     Replay,
     SecretRef,
     Seen,
-    Service,
     ServiceState,
     Value,
 )
-
-NOW_S = 1_700_600_000
-METHOD = PppMethod(
-    "ppp", "routeros/edge-1", "suspended", {"Home 20M": "home20", "Home 50M": "home50"}, disconnect_within_s=20
+from tests.agent.connectors.answers import plan_of, refused
+from tests.agent.connectors.routeros.ppp_recipe import (
+    METHOD,
+    NOW_S,
+    ONLINE,
+    PROFILES,
+    RESTORE,
+    RULES,
+    SECRET,
+    SERVICE,
+    SESSION,
+    SUSPEND,
+    SUSPENDED,
+    UPGRADE,
+    at,
+    members,
+    planned,
+    seen_of,
 )
-SERVICE = Service("C-10482/home", "C-10482", "Amina Hassan", "home", "amina.h", "ppp", "Home 20M")
-SUSPEND = ServiceState(Access.SUSPENDED, "Home 20M")
-RESTORE = ServiceState(Access.ACTIVE, "Home 20M")
-UPGRADE = ServiceState(Access.ACTIVE, "Home 50M")
-SECRET: Mapping[str, str | SecretRef] = {
-    "name": "amina.h",
-    "profile": "home20",
-    "disabled": "false",
-    "password": SecretRef("ab" * 32),
-}
-SUSPENDED = {**SECRET, "profile": "suspended", "comment": "isp:suspended"}
-PROFILES: Mapping[str, Value] = {
-    "home20": {"name": "home20", "rate-limit": "20M/20M"},
-    "home50": {"name": "home50", "rate-limit": "50M/50M"},
-    "suspended": {"name": "suspended", "address-list": "suspended"},
-}
-RULES = [("1", {"chain": "forward", "action": "drop", "src-address-list": "suspended"})]
-SESSION = {"login": "amina.h", "address": "100.64.12.9", "caller-id": "AA:BB"}
-ONLINE = [("0x81", SESSION)]
-
-
-def at(resource: str, key: str) -> Address:
-    return Address(f"routeros/edge-1/{resource}/{key}")
-
-
-def members(lists: Collection[str], addresses: Collection[str]) -> dict[Address, Value]:
-    """Every list that the tests' profiles name, with the addresses in those of `lists`."""
-    return {
-        at("ip/members", name): (dict.fromkeys(addresses, "dynamic") if name in lists else {}) or ABSENT
-        for name in ("suspended", "other", "shaped", "blocked")
-    }
-
-
-def seen_of(
-    secret: Value = SECRET,
-    sessions: list[tuple[str, dict[str, str]]] | None = None,
-    profiles: Mapping[str, Value] = PROFILES,
-    rules: list[tuple[str, dict[str, str]]] | None = None,
-    lists: tuple[str, ...] = (),
-) -> dict[Address, Seen]:
-    online = sessions or []
-    values: dict[Address, Value] = {
-        at("ppp/secret", "amina.h"): secret,
-        at("ppp/active", "amina.h"): rows_value(online),
-        at("ppp/began", "amina.h"): {sid: str(NOW_S - 6 * 86_400) for sid, _ in online} or ABSENT,
-        at("ppp/flows", "amina.h"): ABSENT,
-        at("ip/filter", "all"): rows_value(RULES if rules is None else rules),
-        **members(lists, [row["address"] for _, row in online]),
-        **{at("ppp/profile", name): value for name, value in profiles.items()},
-    }
-    return {where: Seen(value, NOW_S) for where, value in values.items()}
-
-
-def planned(
-    wanted: ServiceState = SUSPEND, method: PppMethod = METHOD, service: Service = SERVICE, **seen: object
-) -> AccessPlan | CannotEnforce:
-    return PppAccess(method).plan(wanted, service, seen_of(**seen))  # type: ignore[arg-type]  # as seen_of takes them
-
-
-def plan_of(found: AccessPlan | CannotEnforce) -> AccessPlan:
-    assert isinstance(found, AccessPlan), found
-    return found
-
-
-def refused(found: AccessPlan | CannotEnforce, reason: str, *words: str) -> None:
-    assert isinstance(found, CannotEnforce), found
-    assert found.reason == reason
-    for word in words:
-        assert word in found.detail
 
 
 def test_it_is_an_access_recipe() -> None:

@@ -15,7 +15,7 @@ from agent.connectors.routeros.comment_marker import marked
 from agent.model import Absent, Access, Effect, Value
 from lab.router.device import Router
 from tests.agent.connectors.conformance import Lab, plan_for, ticket
-from tests.agent.connectors.test_conformance import LEASES, RouterLab, dhcp_lab, hotspot_lab
+from tests.agent.connectors.router_labs import LEASES, RouterLab, dhcp_lab, hotspot_lab
 
 VERSIONS = ["7.15.3", "7.20.8", "7.24"]
 Row = Mapping[str, str]

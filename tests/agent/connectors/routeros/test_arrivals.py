@@ -11,7 +11,7 @@ from agent.connectors.routeros.arrivals import arriving, interface_to
 from agent.connectors.routeros.firewall import KeptIn, LetOut, keeps_in
 from agent.connectors.routeros.interfaces import ROUTES_MAX, routes, ways_out
 from agent.connectors.routeros.matching import PPP, Confined, Ruleset
-from tests.agent.connectors.routeros.test_firewall_escapes import Menus
+from tests.agent.connectors.routeros.fakes import Menus
 
 Row = Mapping[str, str]
 LISTED = frozenset({"suspended"})

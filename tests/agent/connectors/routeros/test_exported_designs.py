@@ -13,15 +13,7 @@ from textwrap import dedent
 import pytest
 import trio
 
-from agent.connectors.base import (
-    AccessPlan,
-    CannotEnforce,
-    Enforced,
-    Judgment,
-    OnDevices,
-    Preparation,
-    PrepareTerms,
-)
+from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Judgment, OnDevices, Preparation, PrepareTerms
 from agent.connectors.routeros.access_methods import access_method_of
 from agent.connectors.routeros.schema import DhcpMethod, PppMethod, RouterMethod, StaticMethod
 from agent.model import Access, Address, Seen, Service, ServiceState
@@ -30,8 +22,8 @@ from lab.router.device import Router
 from lab.router.export import load_export
 from tests.agent.connectors.routeros.designs import Label
 from tests.agent.connectors.routeros.exported_designs import EXPORTED, SITE, Exported, Kind
-from tests.agent.connectors.routeros.test_prepare import apply, prepared, send
-from tests.agent.connectors.routeros.test_static_router import site
+from tests.agent.connectors.routeros.preparing import apply, prepared, send
+from tests.agent.connectors.routeros.static_site import site
 
 TARGET = "routeros/edge-1"
 HOST, MAC = "192.0.2.7", "02:00:00:00:77:01"

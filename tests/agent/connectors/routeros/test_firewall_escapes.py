@@ -10,8 +10,8 @@ from agent.connectors.routeros.firewall import KeptIn, LetOut, keeps_in
 from agent.connectors.routeros.interfaces import lists
 from agent.connectors.routeros.matching import HELD, PPP, Confined, Ruleset, session_of
 from agent.connectors.routeros.rulesets import ruleset_of, ruleset_value
+from tests.agent.connectors.routeros.fakes import Menus, Row
 
-Row = Mapping[str, str]
 LISTED = Confined(frozenset(("suspended",)), ("10.255.0.0/22",), PPP)
 WAYS = frozenset(("ether1",))
 
@@ -141,19 +141,6 @@ def test_a_list_that_another_table_fills_is_not_known() -> None:
         filled = Ruleset(rules, members=members, filled=frozenset((name,)))
         assert isinstance(keeps_in(filled, LISTED), LetOut)
         assert ruleset_of(ruleset_value(filled)).filled == {name}
-
-
-class Menus:
-    """The menus of a router."""
-
-    def __init__(self, menus: Mapping[str, list[Row]]) -> None:
-        self._menus = menus
-
-    async def rows(self, path: str, proplist: object, *query: str) -> list[Row]:
-        return self._menus.get(path, [])
-
-    async def count(self, path: str, *query: str) -> int:
-        return len(self._menus.get(path, []))
 
 
 async def test_members_of_a_list_stay_where_another_list_is_excluded() -> None:

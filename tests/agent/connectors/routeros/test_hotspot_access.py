@@ -7,90 +7,42 @@ from dataclasses import replace
 
 import pytest
 
-from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, NetworkState
+from agent.connectors.base import AccessPlan, Enforced, NetworkState
 from agent.connectors.routeros.access_methods import access_method_of
-from agent.connectors.routeros.addresses import rows_value
 from agent.connectors.routeros.hotspot_access import HotspotAccess
 from agent.connectors.routeros.schema import HotspotMethod
-from agent.model import ABSENT, Access, Address, Effect, Enforcement, SecretRef, Seen, ServiceState, Transition, Value
-from tests.agent.connectors.routeros.test_access import (
+from agent.model import ABSENT, Access, Address, Effect, Enforcement, Seen, ServiceState, Value
+from tests.agent.connectors.answers import plan_of, refused, write_of
+from tests.agent.connectors.routeros.hotspot_recipe import (
+    BYPASS,
+    COOKIE,
+    DISABLE,
+    FLOW,
+    GARDEN,
+    IN_GARDEN,
+    MAC,
+    OFF,
+    OLD_KEY,
+    ONLINE,
+    OTHER_MAC,
+    SESSION,
+    SLOW,
+    USER,
+    Rows,
+    planned,
+    seen_of,
+)
+from tests.agent.connectors.routeros.ppp_recipe import (
     NOW_S,
     PROFILES,
     RESTORE,
-    RULES,
     SERVICE,
     SUSPEND,
     UPGRADE,
     at,
-    members,
-    plan_of,
-    refused,
 )
-from tests.agent.connectors.routeros.ways import closed_ways
 
-GARDEN = HotspotMethod("hotspot", "routeros/edge-1", {"Home 20M": "home20", "Home 50M": "home50"}, "suspended")
-DISABLE = replace(GARDEN, suspended_profile="")
-USER: Mapping[str, str | SecretRef] = {
-    "name": "amina.h",
-    "profile": "home20",
-    "disabled": "false",
-    "default": "false",
-    "mac-address": "00:00:00:00:00:00",
-    "password": SecretRef("ab" * 32),
-    "comment": "roof of block 4",
-}
-MARK = {"comment": "roof of block 4 isp:suspended"}
-IN_GARDEN = {**USER, "profile": "suspended", **MARK}
-OFF = {**USER, "disabled": "true", **MARK}
-MAC, OTHER_MAC = "02:00:00:00:00:07", "02:00:00:00:00:08"
-SESSION = {"login": "amina.h", "address": "10.5.50.7", "mac-address": MAC, "login-by": "http-chap"}
-OLD_KEY = f"amina.h 10.5.50.7@{NOW_S - 6 * 86_400}"
-ONLINE = [(OLD_KEY, SESSION)]
-FLOW = [("tcp 10.5.50.7:50000 203.0.113.80:443", {"fasttrack": "true"})]
-SLOW = [("tcp 10.5.50.7:50000 203.0.113.80:443", {"fasttrack": "false"})]
 PAY = [("tcp 10.5.50.7:50001 198.51.100.1:443", {"fasttrack": "true"})]
-COOKIE = [(f"amina.h {MAC}", {"login": "amina.h", "mac-address": MAC})]
-LOGINS = {"hsprof1": "cookie,http-chap"}
-
-Rows = list[tuple[str, dict[str, str]]]
-
-
-def seen_of(
-    user: Value = USER,
-    sessions: Rows | None = None,
-    cookies: Rows | None = None,
-    bindings: Rows | None = None,
-    profiles: Mapping[str, Value] = PROFILES,
-    rules: Rows | None = None,
-    lists: Collection[str] = (),
-    logins: Value = LOGINS,
-    flows: Rows | None = None,
-) -> dict[Address, Seen]:
-    online = sessions or []
-    values: dict[Address, Value] = {
-        at("hotspot/user", "amina.h"): user,
-        at("hotspot/active", "amina.h"): rows_value(online),
-        at("hotspot/began", "amina.h"): {key: key.rpartition("@")[2] for key, _ in online} or ABSENT,
-        at("hotspot/cookies", "amina.h"): rows_value(cookies or []),
-        at("hotspot/binding", "all"): rows_value(bindings or []),
-        at("hotspot/logins", "all"): logins,
-        at("hotspot/flows", MAC): rows_value(flows or []),
-        at("ip/filter", "all"): rows_value(RULES if rules is None else rules),
-        **members(lists, [row["address"] for _, row in online]),
-        **{at("hotspot/profile", name): value for name, value in profiles.items()},
-    }
-    return {where: Seen(value, NOW_S) for where, value in values.items()} | closed_ways(NOW_S)
-
-
-def planned(
-    wanted: ServiceState = SUSPEND, method: HotspotMethod = GARDEN, **seen: object
-) -> AccessPlan | CannotEnforce:
-    return HotspotAccess(method).plan(wanted, SERVICE, seen_of(**seen))  # type: ignore[arg-type]  # as seen_of takes them
-
-
-def write_of(plan: AccessPlan) -> Transition:
-    ((only,),) = [step.do for step in plan.steps if isinstance(step.do, tuple)]
-    return only
 
 
 def verbs_of(plan: AccessPlan) -> list[str]:
@@ -275,9 +227,6 @@ def test_refusals_of_a_profile_that_keeps_nobody_in() -> None:
     refused(planned(user={**USER, "routes": "192.0.2.0/29 10.5.50.7 1"}), "routes-not-held", "routes")
     # Nothing of that matters to a user that cannot log in
     assert plan_of(planned(SUSPEND, DISABLE, rules=[], user={**USER, "routes": "192.0.2.0/29 10.5.50.7 1"})).steps
-
-
-BYPASS = {"mac-address": MAC, "type": "bypassed", "disabled": "false"}
 
 
 @pytest.mark.parametrize("method", [GARDEN, DISABLE], ids=["profile", "disabled"])

@@ -11,7 +11,8 @@ from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, NetworkSt
 from agent.connectors.routeros import multi_router
 from agent.connectors.routeros.access_methods import access_method_of
 from agent.model import ABSENT, Access, Address, Effect, Enforcement, Seen, ServiceState, Value
-from tests.agent.connectors.routeros.test_access import (
+from tests.agent.connectors.answers import plan_of
+from tests.agent.connectors.routeros.ppp_recipe import (
     METHOD,
     NOW_S,
     ONLINE,
@@ -39,11 +40,6 @@ def on_both(first: Mapping[str, object] = HERE, second: Mapping[str, object] = H
 
 def plan(wanted: ServiceState, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
     return access_method_of(BOTH).plan(wanted, SERVICE, seen)
-
-
-def plan_of(found: AccessPlan | CannotEnforce) -> AccessPlan:
-    assert isinstance(found, AccessPlan), found
-    return found
 
 
 def test_reads_of_both() -> None:

@@ -27,36 +27,31 @@ from agent.connectors.routeros.access_methods import access_method_of
 from agent.connectors.routeros.addresses import RouterResource, address
 from agent.connectors.routeros.placed_rules import OURS
 from agent.connectors.routeros.reasons import RouterReason
-from agent.connectors.routeros.schema import DhcpMethod, HotspotMethod, PppMethod, RouterMethod, StaticMethod
-from agent.model import (
-    ABSENT,
-    Access,
-    Address,
-    Direction,
-    Effect,
-    Seen,
-    Service,
-    ServiceState,
-    Step,
-    Ticket,
-    Transition,
-)
+from agent.connectors.routeros.schema import HotspotMethod
+from agent.model import ABSENT, Access, Effect, Seen, ServiceState, Step, Transition
 from agent.reasons import MethodReason
 from lab.router.device import Router
 from lab.router.export import load_export
 from tests.agent.connectors.routeros import recorded
-from tests.agent.connectors.routeros.test_readiness import exported, readiness
-from tests.agent.connectors.routeros.test_static_router import site
+from tests.agent.connectors.routeros.preparing import (
+    BOTH,
+    ELSEWHERE,
+    HOST,
+    METHODS,
+    NEIGHBOR,
+    PAY_PAGE,
+    PPP,
+    RESOLVER,
+    SIX,
+    STATIC,
+    TARGET,
+    apply,
+    prepared,
+    send,
+)
+from tests.agent.connectors.routeros.readying import exported, readiness
+from tests.agent.connectors.routeros.static_site import site
 
-TARGET = "routeros/edge-1"
-HOST, NEIGHBOR, SIX = "198.18.7.7", "198.18.7.8", "2001:db8:77::7"
-RESOLVER, PAY_PAGE, ELSEWHERE = "198.51.100.53", "198.51.100.80", "203.0.113.99"
-TERMS = PrepareTerms("suspended", (PAY_PAGE,), (RESOLVER,))
-PPP = PppMethod("ppp", TARGET, "held-back", {"Home 20M": "home20"})
-STATIC = StaticMethod("static", TARGET, {"Home 20M": ""}, suspended_list="suspended")
-DHCP = DhcpMethod("dhcp", TARGET, {"Home 20M": ""}, suspended_list="suspended")
-METHODS: tuple[RouterMethod, ...] = (PPP, STATIC, DHCP)
-BOTH = Service("C-7/home", "C-7", "Amina", "home", f"{HOST},{SIX}", "static", "Home 20M")
 BOTH4 = replace(BOTH, login=HOST)
 FILTER = "/ip/firewall/filter"
 DEFAULT = (
@@ -89,36 +84,6 @@ def by_default(version: str = "7.20.8") -> Router:
     for rule in DEFAULT:
         router.add(FILTER, **rule)
     return at_home(router)
-
-
-def needs_of(methods: tuple[RouterMethod, ...], services: tuple[Service, ...] = (BOTH,)) -> list[prepare.DeviceNeeds]:
-    made = [access_method_of(method) for method in methods]
-    return [one.on_devices()[TARGET].needs(services) for one in made if isinstance(one, OnDevices)]
-
-
-async def prepared(
-    session: Session, methods: tuple[RouterMethod, ...] = METHODS, terms: PrepareTerms = TERMS
-) -> Preparation | CannotEnforce:
-    seen, needs = dict[Address, Seen](), needs_of(methods)
-    while missing := prepare.reads(TARGET, needs, terms, seen):
-        seen |= await session.read(missing)
-    return prepare.preparation(TARGET, needs, terms, seen)
-
-
-async def send(session: Session, do: tuple[Transition, ...] | Effect) -> None:
-    bound: Mapping[Address, Seen] = await session.bind(do) if isinstance(do, Effect) else {}
-    ticket = Ticket("0" * 32, 1, 1, Direction.FORWARD, 1, TARGET, do, bound, float("inf"))
-    reply = await session.send(ticket)
-    assert reply.accepted, reply
-
-
-async def apply(session: Session, steps: tuple[Step, ...]) -> None:
-    """Send the steps, and read each write back."""
-    for step in steps:
-        await send(session, step.do)
-        if not isinstance(step.do, Effect):
-            for write in step.do:
-                assert (await session.read([write.address]))[write.address].value == write.after
 
 
 async def assert_ready(session: Session) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import trio
@@ -33,14 +31,8 @@ from agent.model import (
 )
 from agent.runtime.clock import SystemClock
 from lab.router.device import Router
-from lab.router.server import Endpoint, serve
 from lab.router.table import Row
-
-PASSWORD = b"api-password"
-
-
-def commit(label: str, value: str) -> str:
-    return f"{abs(hash((label, value))):064x}"[:64]
+from tests.agent.connectors.routeros.sessions import PASSWORD, commit, opened
 
 
 def make_router(version: str = "7.20.8") -> Router:
@@ -50,21 +42,6 @@ def make_router(version: str = "7.20.8") -> Router:
     router.add("/ppp/secret", name="amina.h", password="wonder", profile="home20", comment="roof, left mast")
     router.add("/user", name="ispagents", password=PASSWORD.decode(), group="full")
     return router
-
-
-@asynccontextmanager
-async def opened(
-    router: Router, change: Callable[[RouterTarget], RouterTarget] = lambda target: target, *, tls: bool = True
-) -> AsyncIterator[Session]:
-    async with trio.open_nursery() as nursery:
-        endpoint: Endpoint = await nursery.start(partial(serve, router, tls=tls))
-        fingerprint = bytes.fromhex(endpoint.fingerprint)
-        target = RouterTarget("edge-1", endpoint.host, endpoint.port, "ispagents", "api", fingerprint, not tls)
-        target = change(replace(target, timeout_s=20.0))
-        made = RouterosConnector(RouterosConfig((target,)), {"api": PASSWORD}.__getitem__, commit, clock=SystemClock())
-        async with made.dial(made.targets[0]) as session:
-            yield session
-        nursery.cancel_scope.cancel()
 
 
 def at(resource: str, key: str) -> Address:

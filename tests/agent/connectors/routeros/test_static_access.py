@@ -12,160 +12,31 @@ from agent.connectors.routeros.access_methods import access_method_of
 from agent.connectors.routeros.addresses import rows_value
 from agent.connectors.routeros.schema import StaticMethod
 from agent.connectors.routeros.static_access import StaticAccess
-from agent.model import (
-    ABSENT,
-    Access,
-    Address,
-    Effect,
-    ProofKind,
-    Seen,
-    Service,
-    ServiceState,
-    Step,
-    Transition,
-    Value,
+from agent.model import ABSENT, Access, Address, Effect, ProofKind, Seen, Service, ServiceState, Step, Value
+from tests.agent.connectors.answers import effects_of, plan_of, refused
+from tests.agent.connectors.routeros.static_recipe import (
+    DROP,
+    ENTRY,
+    ENTRY6,
+    FAST,
+    FLOW,
+    LISTED,
+    NOW_S,
+    OURS,
+    QUEUE,
+    RESTORE,
+    SERVICE,
+    SLOW,
+    SLOWED,
+    SUSPEND,
+    UPGRADE,
+    V4,
+    V6,
+    World,
+    at,
+    entry,
+    writes,
 )
-from tests.agent.connectors.routeros.ways import closed_ways
-
-NOW_S = 1_700_600_000
-TARIFFS = {"Home 20M": "5M/20M", "Home 50M": "10M/50M", "Radio": ""}
-LISTED = StaticMethod("static", "routeros/edge-1", TARIFFS, suspended_list="suspended")
-SLOWED = StaticMethod("static", "routeros/edge-1", TARIFFS, suspended_limit="64k/64k")
-V4, V6 = "192.0.2.7", "2001:db8:7::/56"
-SERVICE = Service("C-10482/home", "C-10482", "Amina Hassan", "home", f"{V4},{V6}", "static", "Home 20M")
-SUSPEND = ServiceState(Access.SUSPENDED, "Home 20M")
-RESTORE = ServiceState(Access.ACTIVE, "Home 20M")
-UPGRADE = ServiceState(Access.ACTIVE, "Home 50M")
-
-DROP = {"chain": "forward", "action": "drop", "src-address-list": "suspended"}
-FAST = {"chain": "forward", "action": "fasttrack-connection", "connection-state": "established,related"}
-QUEUE = {"name": "home", "target": "192.0.2.7/32,2001:db8:7::/56", "max-limit": "5000000/20000000", "disabled": "false"}
-SLOW = {**QUEUE, "max-limit": "64000/64000", "comment": "isp:suspended"}
-FLOW = "tcp 192.0.2.7:50000 203.0.113.80:443"
-
-
-def at(resource: str, key: str) -> Address:
-    return Address(f"routeros/edge-1/{resource}/{key}")
-
-
-ENTRY, ENTRY6 = at("ip/list", f"{V4} suspended"), at("ipv6/list", f"{V6} suspended")
-
-
-def entry(address: str, comment: str = "isp:suspended", **more: str) -> dict[str, str]:
-    row = {"address": address, "list": "suspended", "disabled": "false", "dynamic": "false"} | more
-    return row | ({"comment": comment} if comment else {})
-
-
-OURS: Mapping[Address, Value] = {ENTRY: entry(V4), ENTRY6: entry(V6)}
-
-
-class World:
-    """What a router's resources read; `flows`: of the IPv4 address, key -> fasttrack."""
-
-    def __init__(self) -> None:
-        self.rules: list[dict[str, str]] = [DROP]
-        self.rules6: list[dict[str, str]] = [DROP]
-        self.queues: list[dict[str, str]] = [QUEUE]
-        self.entries: dict[Address, Value] = {}
-        self.other: dict[str, dict[str, str]] = {}
-        self.flows: dict[str, str] = {}
-        self.more: dict[Address, Value] = {}
-
-    def value(self, where: Address) -> Value:
-        resource, _, key = where.split("/", 2)[2].partition("/")
-        word, _, key = key.partition("/")
-        if where in self.more:
-            return self.more[where]
-        match f"{resource}/{word}":
-            case "ip/filter":
-                return rows_value((str(n), row) for n, row in enumerate(self.rules))
-            case "ipv6/filter":
-                return rows_value((str(n), row) for n, row in enumerate(self.rules6))
-            case "queue/order":
-                return rows_value((str(n), row) for n, row in enumerate(self.queues))
-            case "queue/simple":
-                rows = [row for row in self.queues if row["name"] == key]
-                return dict(rows[0]) if rows else ABSENT
-            case "ip/list" | "ipv6/list":
-                return self.entries.get(where, ABSENT)
-            case "ip/listed" | "ipv6/listed":
-                return self._listed(resource, key)
-            case "ip/members" | "ipv6/members":
-                return self._members("/".join(where.split("/", 2)[:2]), resource, key)
-            case "ip/flows" if key == V4:
-                return rows_value((key, {"fasttrack": fast} if fast else {}) for key, fast in self.flows.items())
-            case "ip/flows" | "ipv6/flows" | "ip/pools" | "ip/held" | "ipv6/pools" | "ipv6/held":
-                return ABSENT
-        target = "/".join(where.split("/", 2)[:2])
-        return closed_ways(NOW_S, target)[where].value
-
-    def _listed(self, family: str, key: str) -> Value:
-        rows = [row for where, row in self.entries.items() if f"/{family}/list/{key} " in where]
-        names = {str(r["list"]): "static" for r in rows if isinstance(r, Mapping) and r.get("disabled") == "false"}
-        return names or ABSENT
-
-    def _members(self, target: str, family: str, name: str) -> Value:
-        own = {
-            str(row["address"]): "dynamic" if row["dynamic"] == "true" else "static"
-            for where, row in self.entries.items()
-            if where.startswith(f"{target}/{family}/list") and isinstance(row, Mapping) and "address" in row
-            if row["disabled"] == "false" and row["list"] == name
-        }
-        return own | self.other.get(f"{family} {name}", {}) or ABSENT
-
-    def seen(self, recipe: StaticAccess, service: Service) -> dict[Address, Seen]:
-        seen: dict[Address, Seen] = {}
-        while missing := recipe.reads(service, seen):
-            assert len(missing) == len(set(missing))
-            seen |= {where: Seen(self.value(where), NOW_S) for where in missing}
-        return seen
-
-    def plan(
-        self, wanted: ServiceState, method: StaticMethod = LISTED, service: Service = SERVICE
-    ) -> AccessPlan | CannotEnforce:
-        recipe = StaticAccess(method)
-        return recipe.plan(wanted, service, self.seen(recipe, service))
-
-    def write(self, plan: AccessPlan) -> None:
-        """Let the plan's writes take effect."""
-        for change in writes(plan):
-            if change.address.split("/")[2:4] == ["queue", "simple"]:
-                assert isinstance(change.after, Mapping)
-                new = {k: str(v) for k, v in change.after.items()}
-                self.queues = [new if queue["name"] == new["name"] else queue for queue in self.queues]
-            elif change.after is ABSENT:
-                del self.entries[change.address]
-            else:
-                self.entries[change.address] = change.after
-
-    def judged(self, plan: AccessPlan, *ended: str, method: StaticMethod = LISTED) -> tuple[Enforced, str, str]:
-        recipe, enforce = StaticAccess(method), plan.enforce
-        assert enforce is not None
-        seen: dict[Address, Seen] = {enforce.address: Seen(self.value(enforce.address), NOW_S)}
-        while missing := recipe.enforcement_reads(enforce, seen):
-            seen |= {where: Seen(self.value(where), NOW_S) for where in missing}
-        found = recipe.judge(enforce, seen, [at("ip/flow", key) for key in ended])
-        return found.enforced, found.how, found.detail
-
-
-def plan_of(found: AccessPlan | CannotEnforce) -> AccessPlan:
-    assert isinstance(found, AccessPlan), found
-    return found
-
-
-def writes(plan: AccessPlan) -> list[Transition]:
-    return [change for step in plan.steps if not isinstance(step.do, Effect) for change in step.do]
-
-
-def cuts(plan: AccessPlan) -> list[Effect]:
-    return [step.do for step in plan.steps if isinstance(step.do, Effect)]
-
-
-def refused(found: AccessPlan | CannotEnforce, reason: str, *words: str) -> None:
-    assert isinstance(found, CannotEnforce), found
-    assert found.reason == reason, found
-    for word in words:
-        assert word in found.detail
 
 
 def test_it_is_an_access_recipe() -> None:
@@ -187,11 +58,11 @@ def test_suspend_enters_every_address_and_cuts_what_is_open() -> None:
         (ENTRY6, ABSENT, entry(V6)),
     ]
     assert [(s.n, s.after) for s in plan.steps] == [(1, ()), (2, (1,)), (3, (2,)), (4, (2,))]
-    assert [(e.address, e.verb, e.proof) for e in cuts(plan)] == [
+    assert [(e.address, e.verb, e.proof) for e in effects_of(plan)] == [
         (at("ip/flows", V4), "cut", ProofKind.GONE),
         (at("ipv6/flows", V6), "cut", ProofKind.GONE),
     ]
-    assert len({e.key for e in cuts(plan)}) == 2
+    assert len({e.key for e in effects_of(plan)}) == 2
     assert plan.display["now"] == (
         f"{V4} not in list suspended · {V6} not in list suspended · queue home at 5M/20M · on edge-1"
     )
@@ -251,7 +122,7 @@ def test_a_restore_cuts_redirected_flows_and_does_not_hang() -> None:
     world = World()
     world.entries = dict(OURS)
     plan = plan_of(world.plan(RESTORE))
-    assert [e.within_s for e in cuts(plan)] == [3, 3]
+    assert [e.within_s for e in effects_of(plan)] == [3, 3]
     world.write(plan)
     world.flows = {FLOW: "true"}
     assert world.judged(plan, FLOW)[:2] == (Enforced.YES, "seen")
@@ -263,7 +134,7 @@ def test_what_is_at_large_is_cut_though_the_entries_are_there() -> None:
     for fast, many in (("false", 0), ("true", 2), ("", 2)):
         world.flows = {FLOW: fast}
         plan = plan_of(world.plan(SUSPEND))
-        assert (len(cuts(plan)), writes(plan)) == (many, [])
+        assert (len(effects_of(plan)), writes(plan)) == (many, [])
         assert (plan.enforce is not None) == bool(many)
         assert plan.rests_on, "no write would tell that somebody restored it meanwhile"
 
@@ -287,7 +158,7 @@ def test_e1_what_carries_on_above_the_drop_is_cut_to_the_last(above: dict[str, s
     plan = plan_of(world.plan(SUSPEND))
     assert "open connections are cut: rule 0" in plan.display["after"]
     assert "not checked: connections from outside, opened later" in plan.display["after"]
-    assert [e.address for e in cuts(plan)] == [at("ip/flows", V4), at("ipv6/flows", V6)]
+    assert [e.address for e in effects_of(plan)] == [at("ip/flows", V4), at("ipv6/flows", V6)]
     world.write(plan)
     assert world.judged(plan, FLOW)[:2] == (Enforced.YES, "seen")
     for other in ("tcp 192.0.2.7:50000 198.51.100.80:443", "udp 192.0.2.7:50000 9.9.9.9:53"):
@@ -297,7 +168,10 @@ def test_e1_what_carries_on_above_the_drop_is_cut_to_the_last(above: dict[str, s
         world.flows = {left: "false"}
         found = world.judged(plan, FLOW)
         assert found == (Enforced.NO, "still-online", "1 connection(s) carry on as before")
-        assert [e.address for e in cuts(plan_of(world.plan(SUSPEND)))] == [at("ip/flows", V4), at("ipv6/flows", V6)]
+        assert [e.address for e in effects_of(plan_of(world.plan(SUSPEND)))] == [
+            at("ip/flows", V4),
+            at("ipv6/flows", V6),
+        ]
     world.rules = [pay, DROP]
     assert world.judged(plan, FLOW)[:2] == (Enforced.YES, "seen")  # each packet of it meets the drop
 
@@ -444,7 +318,7 @@ def test_suspend_is_a_limit_and_the_subscriber_stays_online() -> None:
     before = list(world.queues)
     plan = plan_of(world.plan(SUSPEND, SLOWED))
     assert [w.after for w in writes(plan)] == [SLOW]
-    assert cuts(plan) == []
+    assert effects_of(plan) == []
     assert plan.display["after"] == "stays ONLINE at 64k/64k (queue home)"
     assert plan.display["now"] == "queue home at 5M/20M · on edge-1"
     assert world.judged(plan, method=SLOWED)[:2] == (Enforced.NO, "not-in-effect")
@@ -465,7 +339,7 @@ def test_a_change_of_tariff_is_the_queues_limit() -> None:
     assert plan.display["after"] == "in no entry of list suspended · queue home at 10M/50M"
     assert plan.display["proof"].startswith("the queue at its limit, and no other queue or FastTrack takes the traffic")
     assert "list suspended" not in plan.display["proof"]
-    assert cuts(plan) == []
+    assert effects_of(plan) == []
     world.write(plan)
     assert world.judged(plan)[:2] == (Enforced.YES, "seen")
     assert plan_of(world.plan(UPGRADE)).steps == ()
@@ -558,10 +432,10 @@ def test_what_fasttrack_took_before_it_spared_address_is_cut() -> None:
     world.other = {"ip shaped": {V4: "static"}}
     for wanted, method in ((UPGRADE, LISTED), (SUSPEND, SLOWED)):
         world.flows = {}
-        assert cuts(plan_of(world.plan(wanted, method))) == []
+        assert effects_of(plan_of(world.plan(wanted, method))) == []
         world.flows = {FLOW: "true"}
         plan = plan_of(world.plan(wanted, method))
-        assert [e.address for e in cuts(plan)] == [at("ip/flows", V4), at("ipv6/flows", V6)]
+        assert [e.address for e in effects_of(plan)] == [at("ip/flows", V4), at("ipv6/flows", V6)]
         assert plan.steps[1].after == (1,)
         assert plan.enforce is not None
         assert plan.enforce.expect["list"] == ""
@@ -571,7 +445,7 @@ def test_what_fasttrack_took_before_it_spared_address_is_cut() -> None:
         assert world.judged(plan, FLOW, method=method)[:2] == (Enforced.YES, "seen")
         world.queues = queues
     world.queues, world.flows = [SLOW], {FLOW: "true"}
-    assert cuts(plan_of(world.plan(RESTORE, SLOWED))) == []
+    assert effects_of(plan_of(world.plan(RESTORE, SLOWED))) == []
 
 
 def test_a_restore_of_a_limit_is_refused_for_less() -> None:

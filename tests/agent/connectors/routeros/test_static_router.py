@@ -6,32 +6,20 @@ opposite gives back every row to the letter.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from functools import partial
-
 import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Session
-from agent.connectors.routeros.connector import RouterosConnector
-from agent.connectors.routeros.schema import RouterosConfig, RouterTarget, StaticMethod
-from agent.connectors.routeros.static_access import StaticAccess
-from agent.model import Access, Address, Direction, Effect, Seen, Service, ServiceState, Step, Ticket
-from agent.runtime.clock import SystemClock
+from agent.connectors.base import AccessPlan, CannotEnforce, Enforced
+from agent.connectors.routeros.schema import StaticMethod
+from agent.model import Access, Service
 from lab.router.device import Router
-from lab.router.server import Endpoint, serve
+from tests.agent.connectors.routeros.static_site import LISTED, TARIFFS, V4, V6, site
 
 VERSIONS = ["7.15.3", "7.20.8", "7.24"]
-V4, V6 = "192.0.2.7", "2001:db8:7::/56"
 HOST6 = "2001:db8:7::9"
-TARIFFS = {"Home 20M": "5M/20M", "Home 50M": "10M/50M"}
-LISTED = StaticMethod("static", "routeros/edge-1", TARIFFS, suspended_list="suspended")
 SLOWED = StaticMethod("static", "routeros/edge-1", TARIFFS, suspended_limit="64k/64k")
-SERVICE = Service("C-10482/home", "C-10482", "Amina Hassan", "home", f"{V4},{V6}", "static", "Home 20M")
 NEXT = Service("C-10483/home", "C-10483", "Bob", "home", "192.0.2.8", "static", "Home 20M")
 SUSPENDED, ACTIVE = Access.SUSPENDED, Access.ACTIVE
 LIST, LIST6 = "/ip/firewall/address-list", "/ipv6/firewall/address-list"
@@ -60,67 +48,6 @@ def kept(router: Router) -> dict[str, list[dict[str, str]]]:
     """Return every row that a recipe may write; its `.id` and age go with it when it is made again."""
     leave = (".id", "creation-time")
     return {path: [{k: v for k, v in row.items() if k not in leave} for row in router.rows(path)] for path in KEPT}
-
-
-@dataclass
-class Site:
-    router: Router
-    session: Session
-
-    async def plan(
-        self, access: Access, method: StaticMethod = LISTED, service: Service = SERVICE, tariff: str = "Home 20M"
-    ) -> AccessPlan | CannotEnforce:
-        recipe, seen = StaticAccess(method), dict[Address, Seen]()
-        while missing := recipe.reads(service, seen):
-            seen |= await self.session.read(missing)
-        return recipe.plan(ServiceState(access, tariff), service, seen)
-
-    async def do(
-        self, access: Access, method: StaticMethod = LISTED, service: Service = SERVICE, tariff: str = "Home 20M"
-    ) -> Enforced | None:
-        """Plan, send every step, read back each write, and judge; None: there was nothing to do."""
-        plan = await self.plan(access, method, service, tariff)
-        assert isinstance(plan, AccessPlan), plan
-        ended = [where for step in plan.steps for where in await self._send(step)]
-        recipe, enforce = StaticAccess(method), plan.enforce
-        if enforce is None:
-            assert plan.steps == ()
-            return None
-        seen = dict(await self.session.read([enforce.address]))
-        while missing := recipe.enforcement_reads(enforce, seen):
-            seen |= await self.session.read(missing)
-        again = await self.plan(access, method, service, tariff)
-        assert isinstance(again, AccessPlan)
-        assert again.steps == (), "a plan of what is already so"
-        return recipe.judge(enforce, seen, ended).enforced
-
-    async def _send(self, step: Step) -> list[Address]:
-        bound: Mapping[Address, Seen] = {}
-        if isinstance(step.do, Effect):
-            bound = await self.session.bind(step.do)
-        ticket = Ticket("0" * 32, 1, step.n, Direction.FORWARD, 1, step.target, step.do, bound, float("inf"))
-        assert (await self.session.send(ticket)).accepted
-        if not isinstance(step.do, Effect):
-            for change in step.do:
-                there = (await self.session.read([change.address]))[change.address].value
-                assert there == change.after
-        return list(bound)
-
-
-@asynccontextmanager
-async def site(router: Router) -> AsyncIterator[Site]:
-    async with trio.open_nursery() as nursery:
-        endpoint: Endpoint = await nursery.start(partial(serve, router, tls=False))
-        target = RouterTarget("edge-1", endpoint.host, endpoint.port, "ispagents", "api", insecure=True)
-        made = RouterosConnector(
-            RouterosConfig((target,)),
-            {"api": b"api-password"}.__getitem__,
-            lambda label, _: f"{len(label):064x}",
-            clock=SystemClock(),
-        )
-        async with made.dial(made.targets[0]) as session:
-            yield Site(router, session)
-        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -28,7 +28,8 @@ from agent.connectors.routeros.ways_out import (
     ways_out,
 )
 from agent.model import ABSENT, Access, Address, Seen, Value
-from tests.agent.connectors.routeros.test_access import (
+from tests.agent.connectors.answers import refused
+from tests.agent.connectors.routeros.ppp_recipe import (
     METHOD,
     NOW_S,
     ONLINE,
@@ -38,7 +39,6 @@ from tests.agent.connectors.routeros.test_access import (
     SUSPEND,
     SUSPENDED,
     planned,
-    refused,
     seen_of,
 )
 from tests.agent.connectors.routeros.ways import SAFE, Rows, closed_ways, way_value

@@ -15,7 +15,7 @@ from agent.connectors.routeros.ways_out import MENUS, Way, way_at
 from agent.model import Access, Address, Effect, Seen, Service, ServiceState
 from lab.router.device import Router
 from lab.tests.router.routers import logged_in
-from tests.agent.connectors.routeros.test_session import PASSWORD, opened
+from tests.agent.connectors.routeros.sessions import PASSWORD, opened
 
 ROUTER, TARIFF, MAC = "routeros/edge-1", "Home 20M", "02:00:00:00:00:01"
 SUSPEND = ServiceState(Access.SUSPENDED, TARIFF)
