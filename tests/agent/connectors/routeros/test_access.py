@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
 
@@ -80,38 +79,6 @@ def test_suspension_writes_the_profile_and_ends_the_sessions() -> None:
     assert plan.enforce.expect["lists"] == "suspended"
 
 
-def test_restore_writes_the_tariffs_profile_back() -> None:
-    plan = plan_of(planned(RESTORE, secret=SUSPENDED, sessions=ONLINE))
-    assert isinstance(plan.steps[0].do, tuple)
-    assert plan.steps[0].do[0].after == SECRET
-    assert plan.display["after"] == "profile home20: rate-limit 20M/20M"
-
-
-def test_comment_says_of_suspended_secret_that_it_is_so_by_us() -> None:
-    """It is appended, and taken off again to the letter; without it a comment stays as it is."""
-    secret = {**SECRET, "comment": "Av. 12 isp:other "}
-    write, *_ = plan_of(planned(secret=secret)).steps
-    assert isinstance(write.do, tuple)
-    suspended = write.do[0].after
-    assert suspended == {**secret, "profile": "suspended", "comment": "Av. 12 isp:other  isp:suspended"}
-    (back, _) = plan_of(planned(RESTORE, secret=suspended)).steps
-    assert isinstance(back.do, tuple)
-    assert back.do[0].after == secret
-    doubled = {**SUSPENDED, "comment": "Av. 12 isp:suspended isp:other isp:suspended"}
-    (once, _) = plan_of(planned(RESTORE, secret=doubled)).steps
-    assert isinstance(once.do, tuple)
-    assert once.do[0].after == {**SECRET, "comment": "Av. 12 isp:other"}
-    (left, *_) = plan_of(planned(secret={**SECRET, "comment": "Av. 12 isp:suspended"})).steps  # restored by hand
-    assert isinstance(left.do, tuple)
-    assert left.do[0].after["comment"] == "Av. 12 isp:suspended"
-    (unmarked, _) = plan_of(planned(RESTORE, secret={**SUSPENDED, "comment": "by hand"})).steps
-    assert isinstance(unmarked.do, tuple)
-    assert unmarked.do[0].after == {**SECRET, "comment": "by hand"}
-    (upgrade, _) = plan_of(planned(UPGRADE, secret=secret)).steps
-    assert isinstance(upgrade.do, tuple)
-    assert upgrade.do[0].after == {**secret, "profile": "home50"}
-
-
 POOLED = {**PROFILES, "suspended": {"name": "suspended", "remote-address": "garden"}}
 BY_POOL = [("1", {"chain": "forward", "action": "drop", "src-address": "10.9.0.0/24"})]
 
@@ -137,86 +104,6 @@ def test_a_session_without_a_list_is_judged_by_its_address(place: str, verdict: 
     now = seen_of(SUSPENDED, [("0x82", {**SESSION, "address": place})], POOLED, BY_POOL)
     now[at("ppp/began", "amina.h")] = Seen({"0x82": str(NOW_S + 5)}, NOW_S)
     assert PppAccess(METHOD).judge(plan.enforce, now, []).enforced is verdict
-
-
-def test_restore_needs_no_rules() -> None:
-    assert plan_of(planned(RESTORE, secret=SUSPENDED, rules=[])).steps
-
-
-def test_a_change_of_tariff() -> None:
-    plan = plan_of(planned(UPGRADE))
-    assert isinstance(plan.steps[0].do, tuple)
-    assert plan.steps[0].do[0].after == {**SECRET, "profile": "home50"}
-    suspended = plan_of(planned(ServiceState(Access.SUSPENDED, "Home 50M"), secret=SUSPENDED))
-    assert suspended.steps == ()
-
-
-@pytest.mark.parametrize(("wanted", "secret", "lists"), [(SUSPEND, SUSPENDED, ("suspended",)), (RESTORE, SECRET, ())])
-def test_what_is_so_already_is_left(wanted: ServiceState, secret: Value, lists: tuple[str, ...]) -> None:
-    plan = plan_of(planned(wanted, secret=secret, sessions=ONLINE, lists=lists))
-    assert (plan.steps, plan.enforce) == ((), None)
-    assert plan_of(planned(wanted, secret=secret)).steps == ()
-
-
-@pytest.mark.parametrize(("wanted", "secret", "lists"), [(SUSPEND, SUSPENDED, ()), (RESTORE, SECRET, ("suspended",))])
-def test_a_session_that_is_not_seen_to_be_so_is_ended(
-    wanted: ServiceState, secret: Value, lists: tuple[str, ...]
-) -> None:
-    """Somebody changed the profile by hand, and the session carries on as before."""
-    plan = plan_of(planned(wanted, secret=secret, sessions=ONLINE, lists=lists))
-    assert next(s.do.verb for s in plan.steps if isinstance(s.do, Effect)) == "disconnect"
-    assert all(isinstance(s.do, Effect) for s in plan.steps)
-    assert plan.enforce is not None
-
-
-def test_new_tariff_that_secret_has_already_still_ends_session() -> None:
-    plan = plan_of(planned(UPGRADE, secret={**SECRET, "profile": "home50"}, sessions=ONLINE))
-    assert [isinstance(s.do, Effect) for s in plan.steps] == [True]
-    assert plan_of(planned(UPGRADE, secret={**SECRET, "profile": "home50"})).steps == ()
-
-
-def test_refusals_of_the_secret() -> None:
-    """E19: a login that stands there twice among them."""
-    refused(planned(secret=ABSENT), "no-such-login", "routeros/edge-1", "amina.h")
-    refused(planned(secret={"copies": "2"}), "ambiguous-login", "2 PPP secrets")
-    refused(planned(secret={**SECRET, "profile": "vip"}), "other-profile", "vip", "home20")
-    refused(planned(secret={**SECRET, "profile": "home50"}), "other-profile", "home50", "home20")
-    refused(planned(UPGRADE, secret={**SECRET, "disabled": "true"}), "disabled")
-    refused(planned(service=replace(SERVICE, tariff="Gold")), "unmapped-tariff", "Gold")
-    refused(planned(ServiceState(Access.ACTIVE, "Gold")), "unmapped-tariff", "Gold")
-
-
-def test_refusals_of_a_profile_that_keeps_nobody_in() -> None:
-    """E16: a pool of IPv6 prefixes among them."""
-
-    def suspended(**row: str) -> Mapping[str, Value]:
-        return {**PROFILES, "suspended": {"name": "suspended", **row}}
-
-    refused(planned(profiles={**PROFILES, "suspended": ABSENT}), "no-such-profile", "suspended")
-    refused(planned(RESTORE, secret=SUSPENDED, profiles={**PROFILES, "home20": ABSENT}), "no-such-profile", "home20")
-    refused(planned(rules=[]), "list-without-rule", "no rule")
-    refused(planned(profiles=suspended(**{"address-list": "nobody,others"})), "list-without-rule", "nobody")
-    for row in ({}, {"rate-limit": "64k/64k"}, {"remote-address": "garden"}):
-        refused(planned(profiles=suspended(**row)), "no-list", "no address-list")
-    outside = suspended(**{"remote-address": "10.9.0.1"})
-    refused(planned(profiles=outside), "no-list", "no address-list", "no rule")
-    pool = {"address-list": "suspended", "dhcpv6-pd-pool": "v6"}
-    refused(planned(profiles=suspended(**pool)), "ipv6-not-held", "dhcpv6-pd-pool")
-
-
-@pytest.mark.parametrize("name", ["routes", "ipv6-routes", "remote-ipv6-prefix"])
-def test_addresses_beside_the_sessions_own_are_held_by_no_list(name: str) -> None:
-    """E16."""
-    refused(planned(secret={**SECRET, name: "203.0.113.0/29"}), "routes-not-held", name)
-    assert plan_of(planned(RESTORE, secret={**SUSPENDED, name: "203.0.113.0/29"})).steps
-
-
-def test_a_kick_ends_what_is_open_and_changes_nothing() -> None:
-    recipe = PppAccess(METHOD)
-    kick = plan_of(recipe.disconnect(SERVICE, seen_of(sessions=ONLINE)))
-    assert [isinstance(s.do, Effect) for s in kick.steps] == [True]
-    assert plan_of(recipe.disconnect(SERVICE, seen_of())).steps == ()
-    refused(recipe.disconnect(SERVICE, seen_of(secret={"copies": "2"})), "ambiguous-login")
 
 
 # --- judging ---
@@ -318,19 +205,6 @@ def test_a_session_without_an_address_or_by_radius_is_no_proof() -> None:
 OWN: Mapping[str, str | SecretRef] = {**SECRET, "remote-address": "100.64.12.9"}
 FLOWS = at("ip/flows", "100.64.12.9")
 FLOW = "tcp 100.64.12.9:50000 203.0.113.80:443"
-
-
-def test_connections_of_own_address_are_cut_once_session_ended() -> None:
-    plan = plan_of(planned(secret=OWN, sessions=ONLINE))
-    ends = [(s.do.verb, s.do.address, s.after) for s in plan.steps if isinstance(s.do, Effect)]
-    assert ends == [("disconnect", at("ppp/active", "amina.h"), (1,)), ("cut", FLOWS, (1,))]
-    pool = plan_of(planned(secret={**SECRET, "remote-address": "homes"}, sessions=ONLINE))
-    (_, cut) = (s.do for s in pool.steps if isinstance(s.do, Effect))
-    assert cut.address == at(
-        "ppp/flows", "amina.h"
-    )  # whatever address it has then: today's is somebody else's tomorrow
-    restored = plan_of(planned(RESTORE, secret={**OWN, "profile": "suspended"}, sessions=ONLINE))
-    assert [s.do.verb for s in restored.steps if isinstance(s.do, Effect)] == ["disconnect"]  # nobody is to be kept in
 
 
 @pytest.mark.parametrize(
@@ -485,14 +359,6 @@ def test_our_profile_comes_and_goes_on_a_disabled_secret() -> None:
         assert (moved.enforced, moved.how) == (Enforced.NO, "not-in-effect")
         enabled = recipe.judge(plan.enforce, seen_of(secret={**after, "disabled": "false"}), [])
         assert (enabled.enforced, enabled.how) == (Enforced.PENDING, "offline")
-
-
-def test_a_disabled_one_without_ours_loses_the_reason_only() -> None:
-    plan = plan_of(planned(RESTORE, secret={**SECRET, "disabled": "true"}))
-    assert (plan.steps, plan.rests_on) == ((), (at("ppp/secret", "amina.h"),))
-    assert plan.enforce is not None
-    assert PppAccess(METHOD).judge(plan.enforce, seen_of({**SECRET, "disabled": "true"}), []).how == "stays-rejected"
-    assert "stays rejected" in plan.display["after"]
 
 
 def test_open_flows_count_where_the_profiles_list_is_dropped() -> None:

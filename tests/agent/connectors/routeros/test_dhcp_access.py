@@ -72,183 +72,6 @@ def test_connections_are_read_only_for_a_doubtful_suspension(method: DhcpMethod)
         assert list(recipe.reads(SERVICE, seen)) == []
 
 
-# --- what is written ---
-
-
-@pytest.mark.parametrize(("method", "suspended"), [(LISTED, IN_LIST), (BLOCKED, IN_BLOCK)], ids=["list", "block"])
-def test_suspension_and_restore_undo_each_other_to_the_letter(method: DhcpMethod, suspended: Value) -> None:
-    there = plan_of(planned(SUSPEND, method))
-    assert (write_of(there).before.value, write_of(there).after) == (LEASE, suspended)
-    assert [step.after for step in there.steps] == [(), (1,)]
-    assert cuts_of(there) == [at("ip/flows", PLACE)]
-    back = plan_of(planned(RESTORE, method, lease=suspended))
-    assert write_of(back).after == LEASE
-    assert cuts_of(back) == []  # nothing of a restored subscriber is cut
-
-
-def test_a_lease_without_other_lists_and_without_a_comment() -> None:
-    bare = {k: v for k, v in LEASE.items() if k != "comment"} | {"address-lists": ""}
-    held = write_of(plan_of(planned(lease=bare))).after
-    assert held == {**bare, "address-lists": "suspended", "comment": "isp:suspended"}
-    assert write_of(plan_of(planned(RESTORE, lease=held))).after == bare
-
-
-def test_a_list_whose_name_holds_the_others() -> None:
-    lease = {**LEASE, "address-lists": "not-suspended,suspended-2"}
-    assert write_of(plan_of(planned(lease=lease))).after == {
-        **IN_LIST,
-        "address-lists": "not-suspended,suspended,suspended-2",
-    }
-
-
-def test_a_change_of_tariff() -> None:
-    assert write_of(plan_of(planned(UPGRADE))).after == {**LEASE, "rate-limit": "50000000/50000000"}
-    assert write_of(plan_of(planned(UNLIMITED))).after == {**LEASE, "rate-limit": ""}
-    # Of one who is suspended: the speed changes, the list stays
-    plan = plan_of(planned(ServiceState(Access.SUSPENDED, "50M"), lease=IN_LIST, listed=HELD))
-    assert write_of(plan).after == {**IN_LIST, "rate-limit": "50000000/50000000"}
-    assert cuts_of(plan) == []
-
-
-@pytest.mark.parametrize(
-    ("method", "wanted", "seen"),
-    [
-        (LISTED, SUSPEND, {"lease": IN_LIST, "listed": HELD}),
-        (LISTED, SUSPEND, {"lease": IN_LIST, "listed": HELD, "flows": SLOW}),
-        (LISTED, SUSPEND, {"lease": IN_LIST, "client": OFFLINE}),
-        (LISTED, RESTORE, {}),
-        (BLOCKED, SUSPEND, {"lease": IN_BLOCK, "client": OFFLINE}),
-        (BLOCKED, RESTORE, {}),
-    ],
-)
-def test_what_is_so_already_is_left(method: DhcpMethod, wanted: ServiceState, seen: dict[str, object]) -> None:
-    plan = plan_of(planned(wanted, method, **seen))
-    assert (plan.steps, plan.enforce) == ((), None)
-
-
-@pytest.mark.parametrize(
-    ("method", "seen"),
-    [
-        (LISTED, {"lease": IN_LIST}),
-        (LISTED, {"lease": IN_LIST, "listed": HELD, "flows": FAST}),
-        (LISTED, {"lease": IN_LIST, "client": OFFLINE, "flows": FAST}),
-        (BLOCKED, {"lease": IN_BLOCK}),
-        (BLOCKED, {"lease": IN_BLOCK, "client": OFFLINE, "flows": SLOW}),
-    ],
-)
-def test_who_is_suspended_and_yet_at_large_is_cut(method: DhcpMethod, seen: dict[str, object]) -> None:
-    plan = plan_of(planned(SUSPEND, method, **seen))
-    assert cuts_of(plan) == [at("ip/flows", PLACE)]
-    assert len(plan.steps) == 1
-    assert plan.enforce is not None
-    assert plan.rests_on == (at("dhcp/lease", MAC),), "no write would tell that somebody restored it meanwhile"
-
-
-def test_who_is_restored_and_yet_kept_in_is_not_said_to_be_out() -> None:
-    refused(planned(RESTORE, listed=HELD), "not-in-effect", PLACE, "runs out in 9m")
-    refused(planned(RESTORE, listed={"10.1.0.0/24": "static"}), "not-in-effect", "not its lease's")
-    assert plan_of(planned(RESTORE, listed=HELD, client=OFFLINE)).steps == ()
-
-
-def test_what_people_are_told() -> None:
-    """E16: IPv6 beside a lease is said not to be held."""
-    told = plan_of(planned()).display
-    assert told["now"] == "lease 10.1.0.50 on edge-1, runs out in 9m"
-    assert told["after"].startswith("pay page only: rule 0")
-    assert "renews" in told["after"]
-    assert "IPv4 only" in told["after"]
-    block = plan_of(planned(SUSPEND, BLOCKED)).display["after"]
-    assert "keeps what it has until then" in block
-    assert "IPv4 only" in block
-    now = "no address now, last seen 20m ago (lease of 10.1.0.50 on edge-1)"
-    assert plan_of(planned(client=OFFLINE)).display["now"] == now
-    unseen = "not seen since its lease of 10.1.0.50 was made: an address from before may be in use on edge-1"
-    assert plan_of(planned(client=UNSEEN)).display["now"] == unseen
-
-
-# --- what is refused ---
-
-
-def test_refusals_of_the_lease() -> None:
-    refused(planned(lease=ABSENT), "no-such-login", MAC)
-    refused(planned(lease={"copies": "2"}), "ambiguous-login", "2 DHCP leases")
-    for wanted in (SUSPEND, RESTORE):
-        refused(planned(wanted, lease={**LEASE, "dynamic": "true"}), "dynamic-lease", "make it static")
-        refused(planned(wanted, lease={**LEASE, "radius": "true"}), "by-radius", "RADIUS")
-        other = wanted if wanted is SUSPEND else UPGRADE
-        refused(planned(other, lease={**LEASE, "disabled": "true"}), "disabled", "another one")
-        refused(planned(wanted, lease={**LEASE, "rate-limit": "7M/7M"}), "other-limit", "7M/7M", "20000000/20000000")
-        refused(planned(wanted, lease={**LEASE, "rate-limit": ""}), "other-limit", "none")
-        refused(planned(replace(wanted, tariff="Gold")), "unmapped-tariff", "Gold")
-    refused(planned(service=replace(SERVICE, tariff="Gold")), "unmapped-tariff", "Gold")
-
-
-@pytest.mark.parametrize("place", ["", "0.0.0.0", "lan"])
-def test_an_address_that_may_be_anothers_tomorrow(place: str) -> None:
-    lease = {**LEASE, "address": place}
-    refused(planned(lease=lease), "no-fixed-address", "pool")
-    assert plan_of(planned(RESTORE, lease={**IN_LIST, "address": place})).steps
-    refused(DhcpAccess(LISTED).disconnect(SERVICE, seen_of(lease)), "no-fixed-address")
-
-
-def test_networks_behind_a_client_are_held_by_no_list() -> None:
-    routes = {"routes": "203.0.113.0/29 10.1.0.50 1"}
-    refused(planned(lease={**LEASE, **routes}), "routes-not-held", "203.0.113.0/29")
-    # Who has no lease has no routes by it either
-    assert plan_of(planned(SUSPEND, BLOCKED, lease={**LEASE, **routes})).steps
-    assert plan_of(planned(RESTORE, lease={**IN_LIST, **routes})).steps
-
-
-def test_list_keeps_in_only_with_rule_and_restore_needs_none() -> None:
-    refused(planned(rules=[]), "list-without-rule", "no rule")
-    assert plan_of(planned(SUSPEND, BLOCKED, rules=[])).steps
-    assert plan_of(planned(RESTORE, lease=IN_LIST, rules=[])).steps
-
-
-@pytest.mark.parametrize(
-    ("off", "says"),
-    [({"block-access": "true"}, "its lease has block-access"), ({"disabled": "true"}, "its lease is disabled")],
-)
-def test_our_list_is_taken_back_from_a_lease_that_staff_blocked(off: dict[str, str], says: str) -> None:
-    """It is not said to be restored: the client gets no address."""
-    plan = plan_of(planned(RESTORE, lease={**IN_LIST, **off}))
-    assert write_of(plan).after == {**LEASE, **off}
-    assert plan.display["after"].startswith(f"the login stays rejected: {says} · once that ends: ")
-    assert plan.enforce is not None
-    judged = DhcpAccess(LISTED).judge(plan.enforce, seen_of({**LEASE, **off}, client=OFFLINE), [])
-    assert (judged.enforced, judged.how) == (Enforced.YES, "stays-rejected")
-    assert says in judged.detail
-    enabled = DhcpAccess(LISTED).judge(plan.enforce, seen_of(LEASE, client=OFFLINE), [])
-    assert (enabled.enforced, enabled.how) == (Enforced.PENDING, "offline")
-    nothing = plan_of(planned(RESTORE, lease={**LEASE, **off}))
-    assert (nothing.steps, nothing.rests_on) == ((), (at("dhcp/lease", MAC),))
-    assert nothing.enforce is not None
-    judged = DhcpAccess(LISTED).judge(nothing.enforce, seen_of({**LEASE, **off}, client=OFFLINE), [])
-    assert judged.how == "stays-rejected"
-
-
-def test_a_lease_that_staff_blocked_is_not_unblocked() -> None:
-    """It has no mark of ours: where blocking is the suspension too, neither a restore nor a tariff lets it in."""
-    staff = {**LEASE, "block-access": "true"}
-    assert plan_of(planned(SUSPEND, lease=staff)).steps
-    refused(planned(UPGRADE, lease=staff), "blocked", "block-access")
-    assert plan_of(planned(RESTORE, BLOCKED, lease=staff, client=OFFLINE)).steps == ()
-    upgrade = plan_of(planned(UPGRADE, BLOCKED, lease=staff))
-    assert write_of(upgrade).after == {**staff, "rate-limit": "50000000/50000000"}
-    assert upgrade.enforce is not None
-    judged = DhcpAccess(BLOCKED).judge(upgrade.enforce, seen_of(write_of(upgrade).after, client=OFFLINE), [])
-    assert (judged.enforced, judged.how) == (Enforced.YES, "stays-rejected")
-    assert write_of(plan_of(planned(RESTORE, BLOCKED, lease=IN_BLOCK))).after == LEASE
-
-
-def test_a_kick_begins_connections_anew_and_changes_nothing() -> None:
-    recipe = DhcpAccess(LISTED)
-    assert cuts_of(plan_of(recipe.disconnect(SERVICE, seen_of()))) == [at("ip/flows", PLACE)]
-    assert plan_of(recipe.disconnect(SERVICE, seen_of(client=OFFLINE))).steps == ()
-    refused(recipe.disconnect(SERVICE, seen_of(ABSENT)), "no-such-login")
-    refused(recipe.disconnect(SERVICE, seen_of({"copies": "2"})), "ambiguous-login")
-
-
 # --- judging ---
 
 
@@ -273,6 +96,14 @@ def judged(
         seen |= {where: values[where] for where in missing}
     found = recipe.judge(enforce, seen, [at("ip/flow", KEY)])
     return found.enforced, found.how
+
+
+@pytest.mark.parametrize("off", ["block-access", "disabled"])
+def test_a_lease_that_staff_let_in_again_is_waited_for(off: str) -> None:
+    plan = plan_of(planned(RESTORE, lease={**IN_LIST, off: "true"}))
+    assert plan.enforce is not None
+    enabled = DhcpAccess(LISTED).judge(plan.enforce, seen_of(LEASE, client=OFFLINE), [])
+    assert (enabled.enforced, enabled.how) == (Enforced.PENDING, "offline")
 
 
 def test_a_list_is_judged_for_the_address_that_the_client_has() -> None:

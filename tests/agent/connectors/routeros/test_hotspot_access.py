@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 
 import pytest
@@ -12,7 +12,7 @@ from agent.connectors.routeros.access_methods import access_method_of
 from agent.connectors.routeros.hotspot_access import HotspotAccess
 from agent.connectors.routeros.schema import HotspotMethod
 from agent.model import ABSENT, Access, Address, Effect, Enforcement, Seen, ServiceState, Value
-from tests.agent.connectors.answers import plan_of, refused, write_of
+from tests.agent.connectors.answers import effects_of, plan_of, refused
 from tests.agent.connectors.routeros.hotspot_recipe import (
     BYPASS,
     COOKIE,
@@ -24,7 +24,6 @@ from tests.agent.connectors.routeros.hotspot_recipe import (
     OFF,
     OLD_KEY,
     ONLINE,
-    OTHER_MAC,
     SESSION,
     SLOW,
     USER,
@@ -34,7 +33,6 @@ from tests.agent.connectors.routeros.hotspot_recipe import (
 )
 from tests.agent.connectors.routeros.ppp_recipe import (
     NOW_S,
-    PROFILES,
     RESTORE,
     SERVICE,
     SUSPEND,
@@ -46,7 +44,7 @@ PAY = [("tcp 10.5.50.7:50001 198.51.100.1:443", {"fasttrack": "true"})]
 
 
 def verbs_of(plan: AccessPlan) -> list[str]:
-    return [step.do.verb for step in plan.steps if isinstance(step.do, Effect)]
+    return [effect.verb for effect in effects_of(plan)]
 
 
 @pytest.mark.parametrize(
@@ -72,15 +70,6 @@ def test_reads_in_rounds(method: HotspotMethod, rounds: list[list[Address]]) -> 
 # --- what is written ---
 
 
-@pytest.mark.parametrize(("method", "suspended"), [(GARDEN, IN_GARDEN), (DISABLE, OFF)], ids=["profile", "disabled"])
-def test_suspension_and_restore_undo_each_other_to_the_letter(method: HotspotMethod, suspended: Value) -> None:
-    there = plan_of(planned(SUSPEND, method, sessions=ONLINE, cookies=COOKIE))
-    assert write_of(there).after == suspended
-    back = plan_of(planned(RESTORE, method, user=suspended, sessions=ONLINE, cookies=COOKIE))
-    assert write_of(back).after == USER
-    assert verbs_of(back) == ["disconnect"]
-
-
 def test_restoring_a_disabled_user_ends_only_older_sessions() -> None:
     """The simulation's seed 3003: the power failed between the two steps, and a good session was ended afterwards."""
     ends = [step.do for step in plan_of(planned(RESTORE, DISABLE, user=OFF)).steps if isinstance(step.do, Effect)]
@@ -95,187 +84,9 @@ def test_cookies_are_forgotten_before_the_session_ends(method: HotspotMethod) ->
     assert verbs_of(plan) == ["forget", "disconnect", "cut"]
     assert [step.after for step in plan.steps] == [(), (1,), (1,), (1,)]
     assert [[end.verb for end in step.on_revert] for step in plan.steps] == [[], [], ["disconnect"], []]
-    keys = [step.do.key for step in plan.steps if isinstance(step.do, Effect)]
+    keys = [effect.key for effect in effects_of(plan)]
     assert len(set(keys)) == 3
-    assert "1 cookie" in plan.display["now"]
-
-
-@pytest.mark.parametrize("method", [GARDEN, DISABLE], ids=["profile", "disabled"])
-def test_connections_are_cut_after_the_session_ends(method: HotspotMethod) -> None:
-    """So that no new one comes before the last of them is gone."""
-    plan = plan_of(planned(SUSPEND, method, sessions=ONLINE, flows=FLOW))
-    last = plan.steps[-1].do
-    assert isinstance(last, Effect)
-    assert (last.verb, last.address, last.args["now"]) == (
-        "cut",
-        at("hotspot/flows", MAC),
-        f"connections of {MAC} on edge-1",
-    )
-    assert verbs_of(plan)[-2:] == ["disconnect", "cut"]
-    restored: Value = IN_GARDEN if method is GARDEN else OFF
-    assert verbs_of(plan_of(planned(RESTORE, method, user=restored, sessions=ONLINE, flows=FLOW))) == ["disconnect"]
-
-
-def test_a_cookie_after_the_preview_goes_with_a_disabled_user() -> None:
-    """E18."""
-    assert verbs_of(plan_of(planned(SUSPEND, DISABLE))) == ["forget", "disconnect"]
-    assert verbs_of(plan_of(planned(SUSPEND, GARDEN))) == ["disconnect"]
-
-
-def test_a_change_of_tariff() -> None:
-    assert write_of(plan_of(planned(UPGRADE))).after == {**USER, "profile": "home50"}
-    assert write_of(plan_of(planned(UPGRADE, DISABLE))).after == {**USER, "profile": "home50"}
-    # Of one who is suspended: the profile that a disabled user has is that of its tariff
-    later = replace(SUSPEND, tariff="Home 50M")
-    assert plan_of(planned(later, user=IN_GARDEN)).steps == ()
-    assert write_of(plan_of(planned(later, DISABLE, user=OFF))).after == {**OFF, "profile": "home50"}
-
-
-def test_who_is_seen_in_the_list_is_left() -> None:
-    garden = {"user": IN_GARDEN, "sessions": ONLINE, "lists": ("suspended",), "flows": SLOW}
-    assert plan_of(planned(**garden)).steps == ()
-
-
-@pytest.mark.parametrize(
-    ("method", "wanted", "user"),
-    [(GARDEN, SUSPEND, IN_GARDEN), (GARDEN, RESTORE, USER), (DISABLE, SUSPEND, OFF), (DISABLE, RESTORE, USER)],
-)
-def test_what_is_so_already_is_left(method: HotspotMethod, wanted: ServiceState, user: Value) -> None:
-    plan = plan_of(planned(wanted, method, user=user))
-    assert (plan.steps, plan.enforce) == ((), None)
-
-
-@pytest.mark.parametrize(
-    ("method", "seen"),
-    [
-        (GARDEN, {"user": IN_GARDEN, "sessions": ONLINE}),
-        (GARDEN, {"user": IN_GARDEN, "sessions": ONLINE, "lists": ("suspended",), "flows": FLOW}),
-        (DISABLE, {"user": OFF, "sessions": ONLINE}),
-        (DISABLE, {"user": OFF, "cookies": COOKIE}),
-    ],
-)
-def test_who_is_suspended_and_yet_at_large_is_ended(method: HotspotMethod, seen: dict[str, object]) -> None:
-    plan = plan_of(planned(SUSPEND, method, **seen))
-    assert "disconnect" in verbs_of(plan)
-    assert len(verbs_of(plan)) == len(plan.steps)
-    assert plan.enforce is not None
-    assert plan.rests_on == (at("hotspot/user", "amina.h"),), "no write would tell that somebody restored it meanwhile"
-
-
-def test_what_people_are_told() -> None:
-    """E16: IPv6 is said not to be held. E18: so is a trial."""
-    garden = plan_of(planned(sessions=ONLINE)).display
-    assert garden["now"].startswith("online 6d on edge-1 · 10.5.50.7")
-    assert garden["after"].startswith("pay page only: profile suspended, rule 0")
-    off = plan_of(planned(SUSPEND, DISABLE)).display
-    assert off["after"].startswith("login page only")
-    for told in (garden["after"], off["after"]):
-        assert "IPv4 only" in told
-        assert "trial" not in told
-    trial = plan_of(planned(logins={"hsprof1": "http-chap,trial", "hsprof2": "http-pap"})).display["after"]
-    assert "a trial is open to anybody (hotspot profile hsprof1)" in trial
-
-
-# --- what is refused ---
-
-
-def test_refusals_of_the_user() -> None:
-    refused(planned(user=ABSENT), "no-such-login", "hotspot user amina.h")
-    refused(planned(user={"copies": "2"}), "ambiguous-login", "2 hotspot users")
-    refused(planned(user={**USER, "profile": "vip"}), "other-profile", "vip")
-    refused(planned(user={**USER, "profile": "vip"}, method=DISABLE), "other-profile", "vip")
-    refused(planned(user={**USER, "default": "true"}), "not-a-subscriber", "router's own")
-    refused(planned(user={**USER, "dynamic": "true"}), "not-a-subscriber", "router's own")
-    radius = [(OLD_KEY, SESSION | {"radius": "true"})]
-    refused(planned(sessions=radius), "by-radius", "RADIUS")
-    refused(planned(RESTORE, user=IN_GARDEN, sessions=radius), "by-radius", "RADIUS")
-
-
-def test_a_disabled_user_is_restored_only_if_suspended_so() -> None:
-    staff = {**USER, "disabled": "true"}
-    restore = plan_of(planned(RESTORE, user={**IN_GARDEN, "disabled": "true"}))
-    assert write_of(restore).after == staff
-    assert "the login stays rejected: its hotspot user is disabled" in restore.display["after"]
-    assert restore.enforce is not None
-    judged = HotspotAccess(GARDEN).judge(restore.enforce, seen_of(staff), [])
-    assert (judged.enforced, judged.how) == (Enforced.YES, "stays-rejected")
-    assert write_of(plan_of(planned(RESTORE, DISABLE, user=OFF))).after == USER
-
-
-def test_a_user_that_staff_disabled_is_never_enabled() -> None:
-    """It has no mark of ours. To suspend it changes nothing, and so there is nothing to take back."""
-    staff = {**USER, "disabled": "true"}
-    suspend, restore = plan_of(planned(SUSPEND, DISABLE, user=staff)), plan_of(planned(RESTORE, DISABLE, user=staff))
-    assert (suspend.steps, restore.steps) == ((), ())
-    assert suspend.rests_on == restore.rests_on == (at("hotspot/user", "amina.h"),)
-    assert "the login stays rejected: its hotspot user is disabled" in restore.display["after"]
-    assert plan_of(planned(SUSPEND, DISABLE, user=staff, sessions=ONLINE)).steps, "what is open is ended"
-    refused(planned(UPGRADE, DISABLE, user=staff), "disabled", "cannot log in")
-
-
-def test_refusals_of_a_profile_that_keeps_nobody_in() -> None:
-    """E18: a transparent proxy among them."""
-
-    def suspended(**row: str) -> Mapping[str, Value]:
-        return {**PROFILES, "suspended": {"name": "suspended", **row}}
-
-    refused(planned(rules=[]), "list-without-rule", "no rule")
-    refused(planned(profiles=suspended()), "no-list", "no address-list")
-    proxied = suspended(**{"address-list": "suspended", "transparent-proxy": "yes"})
-    refused(planned(profiles=proxied), "proxy-not-held", "transparent-proxy")
-    refused(planned(profiles={**PROFILES, "suspended": ABSENT}), "no-such-profile", "hotspot user profile suspended")
-    refused(planned(user={**USER, "routes": "192.0.2.0/29 10.5.50.7 1"}), "routes-not-held", "routes")
-    # Nothing of that matters to a user that cannot log in
-    assert plan_of(planned(SUSPEND, DISABLE, rules=[], user={**USER, "routes": "192.0.2.0/29 10.5.50.7 1"})).steps
-
-
-@pytest.mark.parametrize("method", [GARDEN, DISABLE], ids=["profile", "disabled"])
-@pytest.mark.parametrize(
-    "seen",
-    [
-        {"sessions": ONLINE},
-        {"cookies": COOKIE},
-        {"user": {**USER, "mac-address": MAC}},
-        {"sessions": ONLINE, "bindings": [("0", {"address": "10.5.50.0/24", "type": "bypassed"})]},
-    ],
-    ids=["session", "cookie", "pinned", "by-address"],
-)
-def test_a_client_that_the_hotspot_never_asks(method: HotspotMethod, seen: dict[str, object]) -> None:
-    """E18."""
-    bound = {"bindings": [("0", BYPASS)]} | seen
-    refused(planned(SUSPEND, method, **bound), "bypassed", "ip-binding")
-    assert plan_of(planned(RESTORE, method, **{**bound, "user": USER})).steps == ()
-
-
-@pytest.mark.parametrize(
-    "binding",
-    [
-        BYPASS | {"disabled": "true"},
-        BYPASS | {"mac-address": OTHER_MAC},
-        BYPASS | {"type": "regular"},
-        {"address": "10.5.51.0/24", "type": "bypassed"},
-    ],
-)
-def test_bindings_of_others_and_those_that_do_nothing(binding: dict[str, str]) -> None:
-    assert plan_of(planned(sessions=ONLINE, bindings=[("0", binding)])).steps
-
-
-def test_who_is_blocked_is_not_said_to_be_restored() -> None:
-    blocked = [("0", BYPASS | {"type": "blocked"})]
-    user = {**IN_GARDEN, "mac-address": MAC}
-    restore = plan_of(planned(RESTORE, user=user, bindings=blocked))
-    assert f"the login stays rejected: an ip-binding blocks {MAC}" in restore.display["after"]
-    assert restore.enforce is not None
-    after = write_of(restore).after
-    judged = HotspotAccess(GARDEN).judge(restore.enforce, seen_of(after, bindings=blocked), [])
-    assert (judged.enforced, judged.how) == (Enforced.YES, "stays-rejected")
-    refused(planned(UPGRADE, user={**USER, "mac-address": MAC}, bindings=blocked), "blocked", MAC)
-    assert plan_of(planned(SUSPEND, user={**USER, "mac-address": MAC}, bindings=blocked)).steps
-
-
-def test_a_kick_ends_what_is_open_and_keeps_the_cookies() -> None:
-    kick = plan_of(HotspotAccess(GARDEN).disconnect(SERVICE, seen_of(sessions=ONLINE, cookies=COOKIE)))
-    assert verbs_of(kick) == ["disconnect"]
+    assert effects_of(plan)[-1].args["now"] == f"connections of {MAC} on edge-1"
 
 
 # --- judging ---
