@@ -4,6 +4,8 @@
 * A 32-bit counter that fell has wrapped once. Where it could have wrapped twice, there is no rate.
 * A 64-bit counter that fell was reset: there is no rate.
 * After a gap of several readings there is no rate: one number for hours would look like a steady load.
+* Where the device counts far more time than we do, there is no rate: our machine slept in the middle of a reading, and
+  nothing tells whether the counters are from before. Where it does so twice in a row, its clock is what is wrong.
 * A rate far over the port's speed is a counter that jumped, and is dropped. Where it comes twice in a row, the speed is
   what is wrong (tunnels and VLANs tell any number), and it counts.
 """
@@ -52,7 +54,7 @@ class Mark:
     """The counters from which the rates of the next reading are counted.
 
     `parts`: the counters by key of the part. `over`: keys of parts whose rates were over their speed, and were dropped
-    for it.
+    for it. `fast`: the device counted far more time than we did, and nothing was rated for it.
     """
 
     read_s: int
@@ -60,6 +62,7 @@ class Mark:
     boots: int | None
     parts: Mapping[str, Mapping[str, int]]
     over: frozenset[str] = frozenset()
+    fast: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,8 @@ def rates(before: Mark | None, reading: DeviceReading) -> tuple[Mapping[str, Map
         before: of the reading before this one; None: there was none.
         reading: the newest reading.
     """
-    seconds = None if before is None else _elapsed_s(before, reading)
+    fast = before is not None and _is_fast(before, reading)
+    seconds = None if before is None or (fast and not before.fast) else _elapsed_s(before, reading)
     found: dict[str, Mapping[str, float]] = {}
     counted = {part.key: part.counters for part in reading.parts if part.counters}
     over: set[str] = set()
@@ -96,7 +100,19 @@ def rates(before: Mark | None, reading: DeviceReading) -> tuple[Mapping[str, Map
                 over.add(part.key)
             if not is_over or part.key in before.over:
                 found[part.key] = rated
-    return found, Mark(reading.read_s, reading.uptime_s, reading.boots, counted, frozenset(over))
+    return found, Mark(reading.read_s, reading.uptime_s, reading.boots, counted, frozenset(over), fast)
+
+
+def _is_fast(before: Mark, reading: DeviceReading) -> bool:
+    """Return whether the device counted far more time between two readings than we did."""
+    if before.uptime_s is None or reading.uptime_s is None:
+        return False
+    ours = reading.read_s - before.read_s
+    return reading.uptime_s - before.uptime_s > ours + _slack_s(ours)
+
+
+def _slack_s(ours_s: float) -> float:
+    return max(RESTART_SLACK_S, RESTART_SLACK * ours_s)
 
 
 def _elapsed_s(before: Mark, reading: DeviceReading) -> float | None:
@@ -108,9 +124,8 @@ def _elapsed_s(before: Mark, reading: DeviceReading) -> float | None:
         return None
     if before.uptime_s is None or reading.uptime_s is None:
         return ours
-    slack = max(RESTART_SLACK_S, RESTART_SLACK * ours)
     theirs = reading.uptime_s - before.uptime_s
-    if theirs < 0 or theirs < ours - slack:
+    if theirs < 0 or theirs < ours - _slack_s(ours):
         return None
     # The device's own clock counts hundredths, ours whole seconds.
     return theirs if theirs > 0 and abs(theirs - ours) <= max(2.0, RESTART_SLACK * ours) else ours

@@ -102,6 +102,12 @@ OLD = (
         ("radius", "sql"),
         "a failover forgot a suspension, and a restore said of the garden session that it is active",
     ),
+    Kept(
+        830048,
+        ("machine-suspended", "snmp-lossy"),
+        ("radius", "sql", "cpe", "disk", "clock", "snmp"),
+        "the machine slept in the middle of a reading, and the next one had ten times the rate",
+    ),
 )
 """Found at the old pace of worlds (`tests.sim.world.WorldOptions.old_pace`): at another one they are other worlds."""
 KEPT: tuple[Kept, ...] = ()

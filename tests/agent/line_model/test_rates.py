@@ -51,8 +51,25 @@ def test_two_readings_make_a_rate() -> None:
 def test_the_devices_own_clock_is_finer() -> None:
     found = between(reading(1000, 0, uptime_s=5.0), reading(1300, 3_000_000, uptime_s=304.5))
     assert found["in_bps"] == pytest.approx(3_000_000 * 8 / 299.5)
-    found = between(reading(1000, 0, uptime_s=5.0), reading(1300, 3_000_000, uptime_s=500.0))
-    assert found == {"in_bps": 80_000}, "its clock runs wild"
+
+
+def test_a_clock_that_runs_fast_counts_for_nothing() -> None:
+    _, mark = rates(None, reading(1000, 0, uptime_s=5.0))
+    found, mark = rates(mark, reading(1300, 3_000_000, uptime_s=500.0))
+    assert found == {}, "it may be our machine that slept"
+    found, mark = rates(mark, reading(1600, 6_000_000, uptime_s=1000.0))
+    assert found["port/1"] == {"in_bps": 80_000}
+
+
+def test_a_machine_that_slept_in_a_reading_makes_no_rate() -> None:
+    """Seed 830048: uptime and counters came before the sleep, the end of the reading 1,900 s later."""
+    _, mark = rates(None, reading(1000, 0, uptime_s=100.0))
+    found, mark = rates(mark, reading(3260, 3_000_000, uptime_s=400.0))
+    assert found == {}
+    found, mark = rates(mark, reading(3500, 25_000_000, uptime_s=2600.0))
+    assert found == {}, "25 million octets in 240 s are far more than there were"
+    found, _ = rates(mark, reading(3800, 28_000_000, uptime_s=2900.0))
+    assert found["port/1"] == {"in_bps": 80_000}
 
 
 @pytest.mark.parametrize(
