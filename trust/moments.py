@@ -11,11 +11,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 LATEST_S: Final = 253_402_300_799
 """The end of the year 9999, unix seconds; a later moment is shown as its number."""
+_RFC3339: Final = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})", re.ASCII
+)
+"""Date, time without its fraction, offset: an offset is mandatory there."""
 
 
 def local(unix_s: float, zone: tzinfo | None = None) -> datetime:
@@ -65,3 +70,21 @@ def zone_name(at: datetime) -> str:
 def rfc3339(unix_s: float) -> str:
     """Return a moment for programs, to the second: `2026-11-26T11:05:00Z` (RFC 3339 section 5.6)."""
     return f"{local(int(unix_s), UTC):%Y-%m-%dT%H:%M:%S}Z"
+
+
+def unix_of_rfc3339_untrusted(text: str) -> int:
+    """Return the moment that RFC 3339 (section 5.6) names, in whole unix seconds, rounded down.
+
+    Args:
+        text: with an offset or `Z`, such as `2026-11-26T14:05:00+03:00`.
+
+    Raises:
+        ValueError: it is none, of a day that does not exist, or before 1970.
+    """
+    found = _RFC3339.fullmatch(text)
+    if found is None:
+        raise ValueError(f"expected RFC 3339, such as 2026-11-26T11:05:00Z, got {text[:40]!a}")
+    unix_s = int(datetime.fromisoformat(f"{found[1]}T{found[2]}{found[3].upper()}").timestamp())
+    if unix_s < 0:
+        raise ValueError(f"expected a moment after 1969, got {text[:40]!a}")
+    return unix_s

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.api.call import ApiCall, CallerRole, optional_number
+from agent.api.call import ApiCall, CallerRole, asked_moment
 from agent.changes.auditlog import history
 from agent.changes.auditlog.history import ListedChange, Period
 from agent.inventory import finding
@@ -12,9 +12,9 @@ from trust.policy import Action
 
 
 def asked_period(call: ApiCall) -> Period:
-    """Return the period that `since` and `until` (unix seconds) name."""
+    """Return the period that `since` and `until` name."""
     q = call.request.query
-    return Period(optional_number(q, "since"), optional_number(q, "until"))
+    return Period(asked_moment(q, "since"), asked_moment(q, "until"))
 
 
 def asked_person(call: ApiCall) -> str:

@@ -43,6 +43,7 @@ from agent.store.last_backup import BackupAge
 from agent.store.secrets import SecretStore
 from agent.store.vault import Vault
 from trust.document import Person
+from trust.moments import unix_of_rfc3339_untrusted
 from trust.strict_json import Reader, read_object_untrusted
 
 BODY_BYTES: Final = 4 * 1024 * 1024
@@ -232,13 +233,24 @@ def number(text: str, name: str) -> int:
     return int(text)
 
 
-def optional_number(query: Mapping[str, str], name: str) -> int | None:
-    """Return a whole number from a query, None where it is not given.
+def asked_moment(query: Mapping[str, str], name: str) -> int | None:
+    """Return a moment from a query, unix seconds; None where it is not given.
+
+    RFC 3339 is the documented form. Unix seconds stay: programs, and `ispagent` of other versions, send them.
 
     Raises:
-        HttpError: not decimal digits, at most 15.
+        HttpError: it is neither.
     """
-    return number(query[name], name) if name in query else None
+    text = query.get(name)
+    if text is None:
+        return None
+    if text.isascii() and text.isdecimal():
+        return number(text, name)
+    try:
+        return unix_of_rfc3339_untrusted(text)
+    except ValueError as err:
+        expected = "expected RFC 3339 (2026-11-26T11:05:00Z) or unix seconds"
+        raise HttpError(400, HttpReason.BAD_REQUEST, f"{name}: {expected}, got {text[:40]!r}") from err
 
 
 def b64(data: bytes) -> str:

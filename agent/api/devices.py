@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Final
 
-from agent.api.call import ApiCall, CallerRole, Route, number
+from agent.api.call import ApiCall, CallerRole, Route, asked_moment
 from agent.api.lines import device_lines
 from agent.connectors.base import DeviceReport, Question
 from agent.inventory import book
@@ -45,10 +45,11 @@ async def _series(call: ApiCall) -> Response:
     if name not in known:
         wanted = f"expected one of {', '.join(known)}" if known else f"there is no series of {of[:100]!r}"
         raise HttpError(404, HttpReason.UNKNOWN_DEVICE, f"{target}: {wanted}, got {name[:40]!r}")
-    until_s = number(query.get("until", str(int(call.parts.clock.wall_s()) + 1)), "until")
-    since_s = number(query.get("since", str(max(until_s - DAY_S, 0))), "since")
+    since, until = (asked_moment(query, name) for name in ("since", "until"))
+    until_s = int(call.parts.clock.wall_s()) + 1 if until is None else until
+    since_s = max(until_s - DAY_S, 0) if since is None else since
     if since_s >= until_s:
-        raise HttpError(400, HttpReason.BAD_REQUEST, "expected since before until, unix seconds")
+        raise HttpError(400, HttpReason.BAD_REQUEST, "since: expected a moment before until, got one at or after it")
     step_s, points = await series.read(target, of, name, since_s, until_s)
     unit = next((sensor.unit for sensor in call.parts.poller.newest(target)[0] if sensor.key == of), "")
     return Response(200, {"step_s": step_s, "unit": unit, "points": [asdict(point) for point in points]})

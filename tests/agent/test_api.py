@@ -34,6 +34,7 @@ from trust import chain, merkle, statements
 from trust import envelope as envelopes
 from trust.keys import SigningKey
 from trust.leaf import LeafKind
+from trust.moments import rfc3339
 from trust.policy import Role
 from trust.statements import (
     Decision,
@@ -86,6 +87,15 @@ async def test_trust_document_decides_who_sees_subscribers_here_too(agent: Agent
             assert "trust version 3 has no maria" in str(await refused(agent.call("GET", "/v1/changes")))
         assert "documents" not in await agent.ask("suspend", "C-2/home")
     assert await agent.call("GET", "/v1/subscribers", uid=os.getuid()), "root and the agent's own user see all"
+
+
+async def test_a_period_is_asked_for_in_either_form(agent: Agent) -> None:
+    change = await agent.ask("suspend", "C-1")
+    for since, until in ((change["made"], change["made"] + 1), (change["made"] + 1, change["made"] + 2)):
+        numbers = await agent.call("GET", f"/v1/changes?since={since}&until={until}")
+        moments = await agent.call("GET", f"/v1/changes?since={rfc3339(since)}&until={rfc3339(until)}")
+        assert moments == numbers
+        assert [one["id"] for one in moments] == ([change["id"]] if since == change["made"] else [])
 
 
 async def test_who_pauses_and_who_lets_a_change_go_on(agent: Agent) -> None:

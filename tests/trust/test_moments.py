@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trust.moments import LATEST_S, moment_text, rfc3339
+from trust.moments import LATEST_S, moment_text, rfc3339, unix_of_rfc3339_untrusted
 
 NOW_S = datetime(2026, 11, 25, 20, 30, tzinfo=UTC).timestamp()
 HOUR = 3600
@@ -64,3 +66,44 @@ def test_programs_get_rfc_3339() -> None:
     assert rfc3339(NOW_S + 0.7) == "2026-11-25T20:30:00Z"
     with pytest.raises(ValueError, match="expected a moment of the years 1 to 9999"):
         rfc3339(10**18)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-25T20:30:00Z",
+        "2026-11-25t20:30:00z",
+        "2026-11-25 20:30:00Z",
+        "2026-11-25T23:30:00+03:00",
+        "2026-11-25T20:30:00.999999999999Z",
+    ],
+)
+def test_a_moment_is_read_as_rfc_3339_writes_it(text: str) -> None:
+    assert unix_of_rfc3339_untrusted(text) == NOW_S
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("2026-11-25T20:30:00", "expected RFC 3339, such as 2026-11-26T11:05:00Z, got '2026-11-25T20:30:00'"),
+        ("2026-11-25", "expected RFC 3339"),
+        ("yesterday", "expected RFC 3339"),
+        ("2026-02-30T00:00:00Z", "day"),
+        ("2026-11-25T20:30:00+99:00", "offset"),
+        ("1969-12-31T23:59:59Z", "expected a moment after 1969, got '1969-12-31T23:59:59Z'"),
+    ],
+)
+def test_a_text_that_is_no_moment_is_refused(text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(says)):
+        unix_of_rfc3339_untrusted(text)
+
+
+@given(st.text())
+def test_any_text_is_a_moment_or_refused(text: str) -> None:
+    with contextlib.suppress(ValueError):
+        assert unix_of_rfc3339_untrusted(text) >= 0
+
+
+@given(st.integers(0, LATEST_S))
+def test_a_written_moment_is_read_as_the_same(unix_s: int) -> None:
+    assert unix_of_rfc3339_untrusted(rfc3339(unix_s)) == unix_s
