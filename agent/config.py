@@ -647,7 +647,8 @@ def _people(reader: ConfigReader) -> dict[int, str]:
                 reader.problem(f"people.{name}", f"expected each uid once, {int(name)} stands twice")
             people[int(name)] = handle
         else:
-            reader.problem(f"people.{safe_name(name)}", f"expected a uid, 0 to {_MAX_UID}, as the key")
+            expected = f"expected a uid, 0 to {_MAX_UID}, as the key (id -u NAME prints it)"
+            reader.problem(f"people.{safe_name(name)}", expected)
     return people
 
 

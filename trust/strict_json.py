@@ -53,8 +53,13 @@ def read_object_untrusted(data: bytes, max_bytes: int, what: str) -> Reader:
         # JSONDecodeError, UnicodeEncodeError and our own hooks. Never the text itself in the message: it may be secret
         raise MalformedStatementError(f"{what}: not strict JSON: {_short(err)}") from err
     if not isinstance(value, dict):
-        raise MalformedStatementError(f"{what}: expected a JSON object, got {type(value).__name__}")
+        raise MalformedStatementError(f"{what}: expected a JSON object, got {_kind(value)}")
     return Reader(value, what)
+
+
+def _kind(value: object) -> str:
+    """Return the type of a JSON value in JSON's words."""
+    return "null" if value is None else _KINDS[type(value)]
 
 
 def _short(err: ValueError) -> str:
@@ -103,6 +108,7 @@ def _no_constant(name: str) -> NoReturn:
 _DECODER: Final = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_integer, parse_float=_no_float, parse_constant=_no_constant
 )
+_KINDS: Final = {dict: "an object", list: "a list", str: "a text", bool: "true or false", int: "an integer"}
 _CHARACTER_BYTES: Final = 4
 """UTF-8 bytes of a character at most: a text of few enough characters need not be encoded to be measured."""
 
@@ -145,7 +151,7 @@ class Reader:
     def object(self, name: str) -> Reader:
         value = self._get(name)
         if not isinstance(value, dict):
-            raise self.error(name, f"should be an object, is {type(value).__name__}")
+            raise self.error(name, f"should be an object, is {_kind(value)}")
         return Reader(value, f"{self._what}.{name[:40]}")
 
     def object_or_none(self, name: str) -> Reader | None:
@@ -171,7 +177,7 @@ class Reader:
     def _list(self, name: str) -> list[_Json]:
         value = self._get(name)
         if not isinstance(value, list):
-            raise self.error(name, f"should be a list, is {type(value).__name__}")
+            raise self.error(name, f"should be a list, is {_kind(value)}")
         return value
 
     def objects(self, name: str) -> list[Reader]:
@@ -179,13 +185,13 @@ class Reader:
         readers = []
         for index, value in enumerate(self._list(name)):
             if not isinstance(value, dict):
-                raise self.error(name, f"should hold objects, holds {type(value).__name__}")
+                raise self.error(name, f"should hold objects, holds {_kind(value)}")
             readers.append(Reader(value, f"{self._what}.{name[:40]}[{index}]"))
         return readers
 
     def _text(self, name: str, value: _Json, max_bytes: int = limits.TEXT_BYTES) -> str:
         if not isinstance(value, str):
-            raise self.error(name, f"should be text, is {type(value).__name__}")
+            raise self.error(name, f"should be text, is {_kind(value)}")
         if _CHARACTER_BYTES * len(value) > max_bytes and (len(value) > max_bytes or len(value.encode()) > max_bytes):
             raise self.error(name, f"is longer than {max_bytes} bytes")
         return value
@@ -224,7 +230,7 @@ class Reader:
     def _integer(self, name: str, value: _Json, lo: int, hi: int) -> int:
         # bool is an int in Python: `true` as a threshold is T6 of the attack list
         if not isinstance(value, int) or isinstance(value, bool):
-            raise self.error(name, f"should be an integer, is {type(value).__name__}")
+            raise self.error(name, f"should be an integer, is {_kind(value)}")
         if not lo <= value <= hi:
             raise self.error(name, f"should be {lo} to {hi}, is {value}")
         return value
@@ -244,7 +250,7 @@ class Reader:
     def boolean(self, name: str) -> bool:
         value = self._get(name)
         if not isinstance(value, bool):
-            raise self.error(name, f"should be true or false, is {type(value).__name__}")
+            raise self.error(name, f"should be true or false, is {_kind(value)}")
         return value
 
     def _hex(self, name: str, value: str, nbytes: int) -> str:
@@ -270,7 +276,8 @@ class Reader:
         try:
             return kind(value)
         except ValueError:
-            raise self.error(name, f"is none of the values of {kind.__name__}") from None
+            known = ", ".join(str(member.value) for member in kind)
+            raise self.error(name, f"should be one of {known}, is {value[:40]!a}") from None
 
     def enum(self, name: str, kind: type[_E]) -> _E:
         """Return the member of `kind` that has the field's text as its value."""

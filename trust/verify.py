@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC
 from typing import Final, TypeVar
 
 from trust import chain, seal, statements
@@ -30,6 +31,7 @@ from trust.errors import (
     RefusedError,
 )
 from trust.limits import VIEW_SECONDS_MAX
+from trust.moments import moment_text
 from trust.policy import (
     BY_SIGHT,
     Channel,
@@ -675,8 +677,12 @@ def _check_counts(judge: _Judge, approval: Approval, index: int, count: _Count) 
         raise RefusedError(Reason.WRONG_CHANNEL, "this class takes approvals by the local socket only")
     if judge.now_s < approval.not_before * 60:
         raise RefusedError(Reason.NOT_YET_VALID, f"the approval of {approval.person} is not valid yet")
-    if judge.now_s > min(approval.not_after * 60, plan.made * 60 + policy.max_ttl_s):
-        raise RefusedError(Reason.EXPIRED, f"the approval of {approval.person} is past its date")
+    until_s = min(approval.not_after * 60, plan.made * 60 + policy.max_ttl_s)
+    if judge.now_s > until_s:
+        until = moment_text(until_s, UTC)
+        raise RefusedError(
+            Reason.EXPIRED, f"the approval of {approval.person} was good until {until}: ask them for another"
+        )
     if approval.person in count.people:
         raise RefusedError(Reason.DUPLICATE_PERSON, f"{approval.person} is counted already")
 

@@ -47,10 +47,9 @@ async def _verify(call: ApiCall) -> Response:
 
 async def _proof(call: ApiCall) -> Response:
     seq = number(call.values[0], "event")
-    if not 1 <= seq <= call.parts.evidence.head()[0]:
-        raise HttpError(
-            404, HttpReason.UNKNOWN_EVENT, f"there is no event {seq}: the log has {call.parts.evidence.head()[0]}"
-        )
+    size = call.parts.evidence.head()[0]
+    if not 1 <= seq <= size:
+        raise HttpError(404, HttpReason.UNKNOWN_EVENT, f"there is no event {seq}: the log has events 1 to {size}")
     opened = call.request.query.get("open") == "1"
     if opened:
         await call.parts.evidence.note_opened(seq, call.who)

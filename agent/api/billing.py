@@ -301,8 +301,9 @@ def known_person(call: ApiCall) -> str:
 
 def _check_source(call: ApiCall, source: str) -> None:
     if source not in call.parts.billing.names:
-        names = ", ".join(call.parts.billing.names) or "none is configured"
-        raise HttpError(404, HttpReason.UNKNOWN_SOURCE, f"source: one of {names} expected, got {source[:40]!a}")
+        names = call.parts.billing.names
+        expected = f"expected one of {', '.join(names)}" if names else "the configuration names no billing source"
+        raise HttpError(404, HttpReason.UNKNOWN_SOURCE, f"source: {expected}, got {source[:40]!a}")
 
 
 def _reader(call: ApiCall, source: str) -> SourceReader:

@@ -172,7 +172,8 @@ class ApiCall:
         Raises:
             MalformedError: it is not strict JSON.
         """
-        return read_object_untrusted(self.request.body or b"{}", BODY_BYTES, "request")
+        what = f"body of {self.request.method} {self.request.path[:80]}"
+        return read_object_untrusted(self.request.body or b"{}", BODY_BYTES, what)
 
 
 Handler = Callable[[ApiCall], Awaitable[Response | StreamResponse]]
@@ -207,7 +208,7 @@ def role_problem(role: CallerRole, uid: int, parts: ApiParts) -> str:
     if role is CallerRole.ANYONE or is_admin(uid):
         return ""
     if role is CallerRole.ADMIN:
-        return "only root or the agent's own user may do this"
+        return f"only root or the agent's own user may do this, not uid {uid}"
     handle = parts.people.get(uid)
     if handle is None:
         return f"uid {uid} is mapped to no person in the configuration ([people]){_LOOKS}"
@@ -267,4 +268,5 @@ def unb64(text: str, name: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as err:
-        raise HttpError(400, HttpReason.BAD_REQUEST, f"{name}: expected base64") from err
+        told = f"{name}: expected base64, got {len(text)} characters that are none"
+        raise HttpError(400, HttpReason.BAD_REQUEST, told) from err

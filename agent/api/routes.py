@@ -64,19 +64,20 @@ class Api:
     async def __call__(self, request_: HttpRequest) -> Response | StreamResponse:
         """Answer one request; every refusal is an HttpError with a code for programs."""
         segments = request_.segments
-        allowed = False
+        allowed: list[str] = []
         for route in ROUTES:
             values = _match(route.path, segments)
             if values is None:
                 continue
-            allowed = True
+            allowed.append(route.method)
             if route.method == request_.method:
                 call = ApiCall(self.parts, request_, values, self._strangers)
                 call.require(route.role)
                 return await _answer(route, call)
         if allowed:
-            raise HttpError(405, HttpReason.METHOD, f"{request_.method} is not offered on {request_.path}")
-        raise HttpError(404, HttpReason.NO_ROUTE, f"there is no {request_.path}")
+            expected = f"{request_.path}: expected {' or '.join(allowed)}"
+            raise HttpError(405, HttpReason.METHOD, f"{expected}, got {request_.method}")
+        raise HttpError(404, HttpReason.NO_ROUTE, f"there is no {request_.path[:80]}: docs/api.md lists the routes")
 
 
 async def _answer(route: Route, call: ApiCall) -> Response | StreamResponse:

@@ -38,6 +38,6 @@ class RunningAgent:
                     elif "error" in found:
                         fail(found["error"]["message"], client.FAILED, found["error"]["code"])
         except NotRunningError as err:
-            fail(f"the agent is not running: {err}", client.FAILED)
+            client.not_running(err)
         except ClientError as err:
             fail(str(err), client.FAILED)

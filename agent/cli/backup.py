@@ -89,9 +89,10 @@ def backup(
     elif terms.to is not None and terms.keys_to is not None:
         paths = backup_folder.dated(settings.name, terms.to, terms.keys_to, now_s)
     else:
-        fail("expected --to FILE, or a folder in [backup] to", client.USAGE)
+        fail("expected --to FILE, or a folder in [backup] to; got neither", client.USAGE)
     if not (recipients or terms.recipients):
-        fail("expected --recipient age1…, or [backup] recipients: age-keygen makes a pair of keys", client.USAGE)
+        told = "expected --recipient age1…, or [backup] recipients; got neither: age-keygen makes a pair of keys"
+        fail(told, client.USAGE)
     source = BackupSource(
         settings.state_dir, settings.key_file, settings.path, settings.name, settings.origin, terms.series
     )

@@ -443,7 +443,7 @@ def follow(id_: str, *, events: bool = False, as_json: bool = False) -> int:
                 elif "end" not in event:
                     _tell(event, progress)
     except NotRunningError as err:
-        fail(f"the agent is not running: {err}", client.FAILED)
+        client.not_running(err)
     except ClientError as err:
         fail(f"{err}: the change goes on; ispagent change show {id_}", client.MIXED)
     if end is None:

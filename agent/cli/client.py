@@ -132,7 +132,7 @@ def call(method: str, path: str, body: object = None, timeout_s: float = 30.0) -
     try:
         answer = http_client.request(socket_path(), method, path, body, timeout_s=timeout_s)
     except NotRunningError as err:
-        fail(f"the agent is not running: {err}", FAILED)
+        not_running(err)
     except MayNotConnectError as err:
         fail(str(err), REFUSED)
     except ClientError as err:
@@ -140,6 +140,11 @@ def call(method: str, path: str, body: object = None, timeout_s: float = 30.0) -
     if answer.status >= 400:
         refuse(answer.status, answer.json)
     return answer.json
+
+
+def not_running(err: NotRunningError) -> NoReturn:
+    """End the program: nobody listens on the agent's socket."""
+    fail(f"the agent is not running: {err}: ispagent doctor says why", FAILED)
 
 
 def refuse(status: int, body: object) -> NoReturn:

@@ -227,7 +227,7 @@ def trace(
                 last = cast("Json", line)
                 print(json_text(last) if as_json else _traced(last), flush=True)
     except NotRunningError as err:
-        fail(f"the agent is not running: {err}", client.FAILED)
+        client.not_running(err)
     except ClientError as err:
         fail(str(err), client.FAILED)
     if last["sessions_left"] or last.get("cut"):

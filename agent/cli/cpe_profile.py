@@ -52,11 +52,13 @@ def _entry(file: Path) -> ProfileEntry:
     """Return the profile of a file, which may extend others of its folder."""
     if file.suffix != ".toml":
         fail(f"{file}: expected a file FILE.toml", client.USAGE)
+    if not file.is_file():
+        fail(f"{file}: there is no such file", client.USAGE)
     entries, problems = read_folder(file.absolute().parent)
     found = next((entry for entry in entries if entry.profile.name == file.stem), None)
     if found is None:
         its_own = [problem for problem in problems if problem.startswith(f"profile {file.name}")]
-        fail("\n".join(its_own or problems) or f"{file}: there is no such file", client.USAGE)
+        fail("\n".join(its_own or problems), client.USAGE)
     return found
 
 

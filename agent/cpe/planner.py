@@ -15,7 +15,7 @@ from agent.cpe.intake import CpeIntake
 from agent.cpe.revert import CpeReverts
 from trust.policy import Action
 
-NO_ACS: Final = "this agent has no ACS: section [cwmp] of its configuration"
+NO_ACS: Final = "this agent has no ACS: expected a section [cwmp] in its configuration, got none"
 
 
 @dataclass(frozen=True, slots=True)

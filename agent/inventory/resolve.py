@@ -120,7 +120,8 @@ def select(
     def find(ref: str, what: str) -> tuple[Service, ...]:
         match index.resolve(ref):
             case Unknown(suggestions):
-                hint = f" (did you mean {', '.join(suggestions)}?)" if suggestions else ""
+                near = f" (did you mean {', '.join(suggestions)}?)"
+                hint = near if suggestions else f": ispagent subscriber find {ref[:40]}"
                 problems.append(f"{what}{ref}: no such service{hint}")
             case Ambiguous(found):
                 own = all(s.subscriber.casefold() == ref.strip().casefold() for s in found)

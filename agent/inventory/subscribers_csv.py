@@ -268,7 +268,8 @@ def _login(cell: Mapping[str, str]) -> str:
 def _feeds(cell: Mapping[str, str]) -> int:
     value = cell["feeds"] or "0"
     if not _FEEDS.fullmatch(value):
-        raise _BadLineError(f"feeds: how many subscribers hang on it expected (0 to 999999), got {_shown(value)}")
+        expected = "a number of subscribers that hang on it expected (0 to 999999)"
+        raise _BadLineError(f"feeds: {expected}, got {_shown(value)}")
     return int(value)
 
 

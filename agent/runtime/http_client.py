@@ -140,7 +140,7 @@ class _Exchange:
         except OSError as err:
             self._sock.close()
             reason = err.strerror or str(err)
-            raise NotRunningError(f"no agent listens on {socket_path} ({reason}); is it running?") from err
+            raise NotRunningError(f"no agent listens on {socket_path} ({reason})") from err
 
     def __enter__(self) -> Self:
         return self

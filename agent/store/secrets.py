@@ -77,9 +77,9 @@ class SecretStore:
                 RefusalReason.BAD_SECRET, f"expected a secret of 1 to {SECRET_MAX} bytes, got {len(secret)}"
             )
         if name not in self.wanted:
+            known = ", ".join(sorted(self.wanted)) or "none"
             raise RefusedCommandError(
-                RefusalReason.UNWANTED_SECRET,
-                f"expected a secret that the configuration names ({', '.join(sorted(self.wanted))}), got {name}",
+                RefusalReason.UNWANTED_SECRET, f"expected a secret that the configuration names ({known}), got {name}"
             )
         self._learn(secret)
         await self._store.run(PutSecret(name, self._vault.seal(secret), self._record(name, who)))

@@ -8,6 +8,7 @@ from typing import Final
 from control_plane.desk import files
 from control_plane.errors import InputError
 from trust import keys, limits
+from trust.errors import MalformedKeyError
 from trust.keys import SigningKey
 
 PASSPHRASE_CHARS_MIN: Final = 8
@@ -58,7 +59,10 @@ def read_public(path: Path) -> bytes:
         InputError: the file cannot be read.
         MalformedKeyError: it is no key file.
     """
-    return keys.sealed_public_untrusted(_read(path))
+    try:
+        return keys.sealed_public_untrusted(_read(path))
+    except MalformedKeyError as err:
+        raise MalformedKeyError(f"{path}: {err}") from err
 
 
 def open_key(path: Path, passphrase: bytes) -> SigningKey:

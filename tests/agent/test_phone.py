@@ -315,13 +315,14 @@ async def test_all_services_of_a_subscriber(tmp_path: Path, world: World, monkey
         assert (said.code, said.out) == (2, "")
         assert said.err.splitlines() == [
             "C-2: 2 services: name one of C-2/home, C-2/shop, or take all with --all-services",
-            "C-99: no such service",
+            "C-99: no such service: ispagent subscriber find C-99",
             "u0: 2 services: name one of C-1/home, T-7/home",
         ]
         every = await at.type("change", "suspend", "--reason", "abuse", "--file", str(file), "--all-services")
-        assert every.err.splitlines() == ["C-99: no such service", "u0: 2 services: name one of C-1/home, T-7/home"], (
-            "a login that several claim does not say whose they are"
-        )
+        assert every.err.splitlines() == [
+            "C-99: no such service: ispagent subscriber find C-99",
+            "u0: 2 services: name one of C-1/home, T-7/home",
+        ], "a login that several claim does not say whose they are"
         file.write_text("C-2\nC-4\n")
         taken = await at.type("change", "suspend", "--reason", "abuse", "--file", str(file), "--all-services", "--json")
         assert [i["service"] for i in json.loads(taken.out)["items"]] == ["C-2/home", "C-2/shop", "C-4/home"]

@@ -75,7 +75,8 @@ async def test_unknown_and_misspelt_services(tmp_path: Path) -> None:
         one_sentence(await site.files.type("change", "suspend", "C-1/home"), 2, "C-1/home: no such service")
         one_sentence(await site.files.type("change", "suspend", near), 2, near, f"did you mean {ref_of(service)}")
         several = await site.files.type("change", "suspend", "C-1", ref_of(service), "C-2")
-        assert (several.code, several.sentence.splitlines()) == (2, ["C-1: no such service", "C-2: no such service"])
+        told = [f"{ref}: no such service: ispagent subscriber find {ref}" for ref in ("C-1", "C-2")]
+        assert (several.code, several.sentence.splitlines()) == (2, told)
         one_sentence(await site.files.type("change", "suspend"), 2, "expected at least one service")
         one_sentence(await site.files.type("change", "suspend", ref_of(service), "--reason", "spite"), 2, "debt, abuse")
         one_sentence(await site.files.type("change", "show", "ZZZZZ"), 2, "there is no change ZZZZZ")

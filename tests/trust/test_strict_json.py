@@ -150,7 +150,7 @@ def test_an_object_of_values_of_several_kinds():
     inside = values.pop("c")
     assert values == {"a": "x", "b": ("y", "z")}
     assert inside.only_texts("secret") == ("00",)
-    with pytest.raises(MalformedStatementError, match="should be an object, is int"):
+    with pytest.raises(MalformedStatementError, match="should be an object, is an integer"):
         read(b'{"v":{"a":1}}').values_or_none("v")
     with pytest.raises(MalformedStatementError, match="unknown field 'b'"):
         read(b'{"a":"x","b":"y"}').only_texts("a")

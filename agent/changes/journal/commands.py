@@ -239,7 +239,8 @@ class AddApproval:
         """Return where the plan stands now."""
         row = plan_row(tx, self.plan_id)
         if row.gate not in (Gate.OPEN, Gate.APPROVED):
-            raise RefusedCommandError(RefusalReason.CLOSED, f"{row.short} is {row.gate.value}: it takes no approvals")
+            over = "started" if row.gate is Gate.CONSUMED else row.gate.value
+            raise RefusedCommandError(RefusalReason.CLOSED, f"{row.short} is {over} already: it takes no approvals")
         mine = Kept(self.envelope, self.from_cloud and not self._came_by_hand(tx))
         gate = self.judge(tx, kept_approvals(tx, self.plan_id, self.person), mine)
         kind = LeafKind.APPROVAL if self.decision == "approve" else LeafKind.REJECTION

@@ -115,7 +115,7 @@ def reason_of(action: Action, text: str) -> SuspensionReason:
     try:
         return SuspensionReason(text)
     except ValueError as err:
-        raise RequestError(f"expected a reason out of {', '.join(SuspensionReason)}, got {text!r}") from err
+        raise RequestError(f"reason: expected one of {', '.join(SuspensionReason)}, got {text!r}") from err
 
 
 def check_ask(ask: Ask) -> None:

@@ -228,7 +228,7 @@ def _sqlite(err: sqlite3.Error, target: SqlTarget) -> SqlMeaning | str:
     if found := _SQLITE_MISSING.search(text):
         return _no_table(found[2]) if found[1] == "table" else _no_column(found[2])
     if "unable to open" in text:
-        return f"{target.path} cannot be opened"
+        return f"{target.path} cannot be opened: is it there, and may the agent's user read and write it?"
     return f"{target.path} is locked by another program" if "locked" in text else ""
 
 
@@ -252,4 +252,6 @@ def _no_host(target: SqlTarget) -> str:
 
 
 def _refused(target: SqlTarget) -> str:
-    return f"nothing listens on {place(target)} (connection refused)"
+    return (
+        f"nothing listens on {place(target)} (connection refused): is the database up, and is this its host and port?"
+    )

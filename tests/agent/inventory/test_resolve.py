@@ -113,5 +113,5 @@ def test_select_names_every_problem() -> None:
         "amin.h: no such service (did you mean C-10482/home?)",
         "C-10482: 2 services: name one of C-10482/home, C-10482/office, or take all with --all-services",
         "tariff Home 20: no service is on it (known: Business 100M, Home 20M)",
-        "exclude nobody-at-all: no such service",
+        "exclude nobody-at-all: no such service: ispagent subscriber find nobody-at-all",
     )
