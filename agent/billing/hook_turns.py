@@ -1,6 +1,6 @@
 """The order in which one source's webhooks are dealt with. Pure.
 
-Many calls cost one reading, and one call that cannot be read fails it for all of them: a UISP that answers with an
+Many calls cost one reading, and one call that cannot be read fails it for all of them: a system that answers with an
 error for one event is enough. So the calls of a failed reading go behind the others, and the next reading has half as
 many. A call that failed again and again for a day is given up: the regular readings find its facts.
 """

@@ -1,6 +1,6 @@
 """Days of billing systems and of the operator: the day on which something is due, and today.
 
-* A due day is a day in the zone of the billing system. UISP writes the 27th as `2026-11-27T00:00:00+0200`, which in UTC
+* A due day is a day in the zone of the billing system. One writes the 27th as `2026-11-27T00:00:00+0200`, which in UTC
   is a moment of the 26th: a day is never taken from a moment in UTC.
 * "Today" is the operator's day. A day ends with the local midnight, whether it had 23, 24 or 25 hours.
 * In doubt between two days the later one counts: nobody is cut off a day early.

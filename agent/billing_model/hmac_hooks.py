@@ -28,7 +28,7 @@ _DEPTH: Final = 32
 
 
 class HookHash(enum.Enum):
-    """The hash of an HMAC. SHA-1 is still sound in it, and Splynx uses it."""
+    """The hash of an HMAC. SHA-1 is still sound in it, and one billing system uses it."""
 
     SHA1 = "sha1"
     SHA256 = "sha256"

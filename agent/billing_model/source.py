@@ -1,6 +1,6 @@
 """The roles of a billing source: a connector that plays one or both, and only reads.
 
-A target of such a connector is one source, `uisp-crm/main`; facts of it have the address `billing/main/SUBSCRIBER`.
+A target of such a connector is one source, `KIND/NAME`; facts of it have the address `billing/main/SUBSCRIBER`.
 Names of sources are unique over all connectors.
 """
 

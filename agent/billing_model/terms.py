@@ -63,7 +63,7 @@ class HookTerms:
 class SourceTerms:
     """The configuration values that all billing sources have.
 
-    `target`: its target's id, `uisp-crm/main`. `every_s`: seconds between full readings; 0: it tells no accounts.
+    `target`: its target's id, `KIND/NAME`. `every_s`: seconds between full readings; 0: it tells no accounts.
     `payments_every_s`: seconds between readings of payments; 0: it tells none. `max_age_s`: older accounts are stale.
     `zone`: of its days; None: the operator's. `secret`: the name of its credential in the vault, "": it has none.
     `hook`: None: its system does not call.
@@ -102,7 +102,7 @@ def source_keys(
     """Return the keys of one connector's sources.
 
     Args:
-        section: `uisp-crm.NAME`.
+        section: `KIND.NAME`.
         secret: the kind of the credential, for people, such as "API key".
         open_too: whether there are such systems that want no credential.
         accounts: whether it tells accounts.

@@ -193,14 +193,14 @@ class DeviceReading:
         object_id: sysObjectID in dots, or "".
         hardware: model; version: of its software; serial: its own.
         uptime_s: since its management started; None: it does not say. Never wraps: see `boots`.
-        boots: a number that changes when it restarted (snmpEngineBoots), or None.
+        boots: a number that changes when it restarted, or None.
         parts: ports, radios, clients, PON ports and ONUs, each key once.
         sensors: each key once.
         neighbors: heard devices.
         macs: MAC addresses.
         not_read: what it was asked and did not answer, one sentence each: silence means read.
         every_s: seconds until its next reading is due, by its profile; a reading that is older than twice that is old.
-        source: the system that read it, for people, such as `LibreNMS main`; "": the agent did.
+        source: the system that read it, for people: its kind and name; "": the agent did.
         places: where its management answers, as ADDRESS:PORT.
     """
 
@@ -286,7 +286,7 @@ class LineEvent:
         index: the device's number of the part (ifIndex); None: of the device itself.
         part: key of the part where the notification itself names one; "": look for `index`.
         told: one line for people: the notification's name and its values.
-        authenticated: whether a secret of the device proves who sent it (SNMPv3 with authentication).
+        authenticated: whether a secret of the device proves who sent it: by a digest, not in clear.
     """
 
     target: str

@@ -21,7 +21,7 @@ EVENTS_MAX: Final = 200
 """Notifications of one device; the newest are kept. Chosen arbitrarily."""
 SAME_EVENT_S: Final = 300
 """The same notification within this time is a retry. Later it is another one: agents without a clock repeat theirs to
-the octet. Twice the time window of SNMPv3, so that a replay is out of time before it counts as another one."""
+the octet. Twice the time within which an authentic one counts, so that a replay is too old to be another one."""
 NUMBER_MOST: Final = (1 << 63) - 1
 """The largest integer of SQLite. A larger one of a device numbers nothing."""
 TEXT_CHARS: Final = 200

@@ -7,7 +7,10 @@ import re
 from tests.repo import tree
 from tests.repo.ratchet import Figure, Figures, Ratchet
 
-NAME = re.compile(r"cwmp|tr069|routeros|mikrotik|radius", re.IGNORECASE)
+NAME = re.compile(
+    r"cwmp|tr069|routeros|mikrotik|radius|snmp|librenms|uisp|splynx|accounts.sql|drop.folder|stripe|paystack|daraja",
+    re.IGNORECASE,
+)
 _INSIDE = re.compile(r"agent/(connectors|cpe[^/]*)/")
 EXCEPTIONS = {
     "agent/runtime/redacting_log.py": "the logger of librouteros prints passwords, and it is found by its name",

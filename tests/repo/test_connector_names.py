@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.repo.connector_names import EXCEPTIONS, NAMED, found, lines
+from agent.connectors.registry import DEFAULT
+from tests.repo.connector_names import EXCEPTIONS, NAME, NAMED, found, lines
 
 
 def test_nothing_above_the_connectors_names_one() -> None:
@@ -13,6 +14,10 @@ def test_nothing_above_the_connectors_names_one() -> None:
 
 def test_an_exception_that_is_not_needed_is_taken_off() -> None:
     assert set(EXCEPTIONS) <= set(found())
+
+
+def test_each_connector_has_a_name_that_is_looked_for() -> None:
+    assert [package for package in DEFAULT if not NAME.search(package)] == []
 
 
 @pytest.mark.parametrize(
