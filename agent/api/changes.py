@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Mapping
@@ -45,6 +46,11 @@ _SPARED_SHOWN: Final = 4
 """Targets that are spared now and that are named of one change; chosen arbitrarily."""
 WATCH_S: Final = 2.0
 """Longest wait of a watcher between two looks: deadlines pass without an event."""
+OUTCOME_S: Final = 5.0
+"""Longest wait of a watcher for the outcome of a change that was rejected, cancelled, expired or void.
+
+The worker writes it at its next look. It never comes where that failed: then the watch ends by the state alone.
+"""
 _VOIDED: Final[Mapping[int, str]] = {
     LeafKind.UNWITNESSED_START.value: "the agent started, and its witnesses did not confirm its log: ask for it anew",
     LeafKind.RESTORED_DATABASE.value: "the agent's database was restored from a backup: ask for it anew",
@@ -151,21 +157,23 @@ async def _watch(call: ApiCall) -> StreamResponse:
 
 async def _events(call: ApiCall, row: PlanRow, after: int) -> AsyncGenerator[object, None]:
     """Yield the change's events after a sequence number, then its end."""
-    p = call.parts
+    p, give_up = call.parts, math.inf
     while True:
         # The state before the events, and the end only after a read without any: the writer commits between two reads,
         # and while a line is taken, and one read returns only so many events.
         now = plans.find(p.store.reader, row.short)
-        state = plans.state_now(p.store.reader, now)
+        state, over = plans.state_now(p.store.reader, now), plans.is_over(p.store.reader, now)
         told = after
         for event in p.evidence.events(row, after):
             after = event.seq
             yield asdict(event)
         if after != told:
             continue
-        if now.finished_seq is not None or now.gate not in (Gate.OPEN, Gate.APPROVED, Gate.CONSUMED):
+        if over or trio.current_time() >= give_up:
             yield {"end": True, "state": state.value, "exit": EXIT_CODES[state]}
             return
+        if now.gate not in (Gate.OPEN, Gate.APPROVED, Gate.CONSUMED):
+            give_up = min(give_up, trio.current_time() + OUTCOME_S)
         with trio.move_on_after(WATCH_S):  # deadlines pass without a bell
             await p.bell.wait()
 

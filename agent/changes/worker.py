@@ -269,6 +269,7 @@ class Worker:
         envelope = self._signer().outcome(row.digest, 1, state, states, self._parts.clock.wall_s())
         record = self._recorder.ending({"what": "concluded", "gate": row.gate.value}, envelope)
         await self._parts.store.run(commands.Conclude(row.plan_id, row.gate, envelope, record))
+        self._bell.ring()
 
     def _turn_text(self, row: PlanRow, plan: Plan) -> str:
         """Return when a plan's turn comes in the rolling budget of its class."""

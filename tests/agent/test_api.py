@@ -20,6 +20,7 @@ from agent.api.call import STRANGERS_PER_MIN, CallerRole
 from agent.api.routes import ROUTES
 from agent.changes.auditlog import recovery
 from agent.changes.auditlog.evidence import Evidence
+from agent.changes.worker import Worker
 from agent.cli.outcome import outcome_text
 from agent.runtime.http import HttpRequest
 from agent.store import mail
@@ -321,9 +322,22 @@ async def test_watch_tells_what_ends_change_while_line_is_taken(
                 told.append(line)
                 if len(told) == 1:  # it has read the events, and not yet whether they were the last
                     await agent.approve(change, "joseph", decision=Decision.REJECT)
-        # The end of a change that was rejected is written a moment later: it may come before the line's end, or after
-        assert [line["kind"] for line in told[:-1]][:2] == ["plan", "rejection"]
+        assert [line["kind"] for line in told[:-1]] == ["plan", "rejection", "change-finished"]
         assert told[-1] == {"end": True, "state": "rejected", "exit": 3}
+
+
+async def test_a_watch_ends_without_an_outcome_that_never_comes(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("agent.api.changes.OUTCOME_S", 0.0)
+    monkeypatch.setattr(Worker, "_conclude_one", fails)
+    change = await agent.ask("suspend", "C-1")
+    await agent.approve(change, "joseph", decision=Decision.REJECT)
+    with trio.fail_after(60):
+        told = [line async for line in agent.watch(change)]
+    assert [line.get("kind") for line in told] == ["plan", "rejection", None]
+    assert told[-1] == {"end": True, "state": "rejected", "exit": 3}
 
 
 async def test_a_watch_tells_more_events_than_one_read_returns(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -390,6 +390,14 @@ def decisions(reader: sqlite3.Connection, row: PlanRow) -> list[KeptDecision]:
     return [KeptDecision(r["person"], r["decision"]) for r in found.fetchall()]
 
 
+def is_over(reader: sqlite3.Connection, row: PlanRow) -> bool:
+    """Return whether the end of a change is in the log. A run that was opened again keeps its earlier outcome."""
+    if row.gate is Gate.CONSUMED or row.finished_seq is not None:
+        return row.finished_seq is not None
+    (found,) = reader.execute("SELECT outcome IS NOT NULL FROM plan WHERE plan_id = ?", (row.plan_id,)).fetchone()
+    return bool(found)
+
+
 def finished_s(reader: sqlite3.Connection, row: PlanRow) -> int | None:
     """Return when a plan's run ended, unix seconds; None while it has not."""
     found = reader.execute("SELECT at_s FROM event WHERE seq = ?", (row.finished_seq,)).fetchone()
