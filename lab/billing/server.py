@@ -65,8 +65,9 @@ class WebFault:
     """A bad day. `where`: a part of the paths that it befalls; `times`: how often, -1 for ever; `value`: of its kind.
 
     Kinds: `status` (value: 401, 403, 429, 500...; `retry_after`), `cut`, `slow` (value: seconds), `type`, `encoding`,
-    `endless`, `empty`, `page-lost` and `page-doubled` (value: the offset from which on), `changing` (`act` runs before
-    each answer), `clock` (value: seconds by which its Date is wrong).
+    `endless`, `empty` (`json`: the answer without rows; None: an empty list), `page-lost` and `page-doubled` (value:
+    the offset from which on), `changing` (nothing else), `clock` (value: seconds by which its Date is wrong). With each
+    of them `act` runs before the answer.
     """
 
     kind: str
@@ -75,6 +76,7 @@ class WebFault:
     value: float = 0
     retry_after: str = ""
     act: Callable[[int], None] | None = None
+    json: Any = None
     hits: int = 0
 
 
@@ -89,6 +91,8 @@ class BillingServer:
     faults: list[WebFault] = field(default_factory=list)
     requests: list[WebRequest] = field(default_factory=list)
     sent: int = 0
+    folder: Path = Path()
+    context: ssl.SSLContext | None = None
 
     @property
     def url(self) -> str:
@@ -99,6 +103,10 @@ class BillingServer:
         """Play one fault from now on, and no other."""
         self.faults = [WebFault(kind, **given)]
         return self.faults[0]
+
+    def renew(self) -> None:
+        """Take a new self-signed certificate for connections from now on; `pin` is its fingerprint."""
+        self.context, self.pin, self.ca_file = _certificate(self.folder)
 
     async def serve(self, stream: trio.abc.Stream) -> None:
         """Answer the requests of one connection."""
@@ -176,8 +184,8 @@ class BillingServer:
                 await self._endless(stream)
                 return False
             case "empty":
-                listed = isinstance(reply.json, list)
-                await self._send(stream, connection, WebReply(reply.status, [] if listed else reply.json))
+                nothing = [] if isinstance(reply.json, list) else fault.json or reply.json
+                await self._send(stream, connection, WebReply(reply.status, nothing))
             case "clock":
                 await self._send(stream, connection, reply, skew_s=fault.value)
             case _:
@@ -230,11 +238,12 @@ async def serve_billing(system: System, *, port: int = 0, tls: bool = False) -> 
     """Run a system on 127.0.0.1. `tls`: with a new self-signed certificate, `pin` is its fingerprint."""
     server = BillingServer(system)
     with tempfile.TemporaryDirectory(prefix="lab-billing-") as folder:
-        context = None
         if tls:
-            context, server.pin, server.ca_file = _certificate(Path(folder))
+            server.folder = Path(folder)
+            server.renew()
 
         async def handle(stream: trio.SocketStream) -> None:
+            context = server.context
             await server.serve(trio.SSLStream(stream, context, server_side=True) if context else stream)
 
         async with trio.open_nursery() as nursery:

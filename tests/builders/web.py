@@ -1,8 +1,8 @@
-"""A source under test beside its lab: every fault of a bad day, and the state that it has to end in."""
+"""A source under test beside its lab: the connector that a section makes, and a clock without waiting."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -11,7 +11,6 @@ from typing import Any
 
 import trio
 
-from agent.billing_model.errors import BillingState
 from agent.config import all_keys
 from agent.config_reader import ConfigReader
 from agent.connectors.base import KeptAnswer
@@ -90,43 +89,3 @@ def problems(spec: ConnectorSpec[Any], table: Mapping[str, Any], *, name: str = 
 async def behind(system: System, **given: Any) -> AsyncIterator[BillingServer]:
     async with serve_billing(system, **given) as server:
         yield server
-
-
-@dataclass(frozen=True)
-class BadDay:
-    """A fault, by the arguments of `BillingServer.play`, and how a full reading ends: None: whole and right."""
-
-    name: str
-    fault: Mapping[str, Any]
-    state: BillingState | None
-    says: str = ""
-
-
-U, R, P = BillingState.UNREACHABLE, BillingState.REFUSED, BillingState.PARTIAL
-
-
-def bad_days(list_path: str, page: int) -> Sequence[BadDay]:
-    """Return every fault. `list_path`: a part of the path of the list that pages are lost of."""
-    return (
-        BadDay("401", {"kind": "status", "value": 401}, R, "credentials are refused .*: see secret in"),
-        BadDay("403", {"kind": "status", "value": 403, "where": list_path}, R, "right is missing"),
-        BadDay("429", {"kind": "status", "value": 429, "retry_after": "4000"}, U, "status 429"),
-        BadDay("429-once", {"kind": "status", "value": 429, "retry_after": "7", "times": 1}, None),
-        BadDay("500", {"kind": "status", "value": 500}, U, "status 500"),
-        BadDay("500-once", {"kind": "status", "value": 500, "times": 1, "where": list_path}, None),
-        BadDay(
-            "404", {"kind": "status", "value": 404, "where": list_path}, U, "expected status 200, got 404: see url in"
-        ),
-        BadDay("cut", {"kind": "cut", "where": list_path}, U, "middle of the answer"),
-        BadDay("cut-once", {"kind": "cut", "where": list_path, "times": 1}, None),
-        BadDay("type", {"kind": "type", "where": list_path}, U, "expected JSON"),
-        BadDay("encoding", {"kind": "encoding", "where": list_path}, U, "strict JSON in UTF-8"),
-        BadDay("endless", {"kind": "endless", "where": list_path}, U, "bytes expected, got more"),
-        BadDay("page-lost", {"kind": "page-lost", "where": list_path, "value": page}, P, "did not fit"),
-        BadDay("page-lost-once", {"kind": "page-lost", "where": list_path, "value": page - 1, "times": 2}, None),
-        BadDay("page-doubled", {"kind": "page-doubled", "where": list_path, "value": 2 * page - 2}, P, "did not fit"),
-        BadDay("clock", {"kind": "clock", "value": 86_400 * 400}, None),
-    )
-
-
-Check = Callable[[], None]

@@ -13,11 +13,11 @@ from datetime import datetime, tzinfo
 from typing import Final
 
 from agent.billing_model.account import Payment
-from agent.billing_model.errors import BillingState, MalformedRecordError, SourceError
+from agent.billing_model.errors import MalformedRecordError
 from agent.billing_model.records import Record, record_untrusted
 from agent.connectors.daraja.configuration import DarajaSource
 from agent.connectors.daraja.transactions import EAST_AFRICA, name_untrusted, payment_untrusted, rows_untrusted
-from agent.connectors.web_source_session import client_of, told_by
+from agent.connectors.web_source_session import client_of, told_by, whole_list
 from agent.runtime.clock import Clock
 from agent.runtime.errors import WebRefusedError
 from agent.runtime.web_session import WebPost, WebReading
@@ -28,7 +28,8 @@ BACK_S: Final = 3600.0
 """Read again each time: a transaction may show up in the list late."""
 _EARLY_S: Final = 60.0
 """So long before its end a token is no longer used."""
-_PAGES_MOST: Final = 500
+_PAGE_MOST: Final = 1_000_000
+"""Rows of a page. Its server alone decides how many it gives."""
 
 
 class DarajaReader:
@@ -90,18 +91,15 @@ class DarajaReader:
         )
 
     async def _rows(self, begin_s: float, end_s: float) -> Sequence[Record]:
-        found: dict[str, Record] = {}
-        offset = 0
         async with self._client.reading() as reading:
-            for _ in range(_PAGES_MOST):
+
+            async def fetch(offset: int, _most: int) -> Sequence[Record]:
                 rows = await self._page(reading, begin_s, end_s, offset)
-                fresh = {name: row for row in rows if (name := name_untrusted(row)) not in found}
-                if not fresh:
-                    return list(found.values())
-                found |= fresh
-                offset += len(rows)
-        text = f"{self.source.terms.target}: at most {_PAGES_MOST} pages expected, got more"
-        raise SourceError(text, state=BillingState.PARTIAL)
+                return [Record(row.kind, {**row.fields, "id": name_untrusted(row)}) for row in rows]
+
+            what = f"{self.source.terms.target}: transactions"
+            found = await whole_list(what, fetch, _PAGE_MOST, lambda row: row)
+        return list(found.values())
 
     async def _page(self, reading: WebReading, begin_s: float, end_s: float, offset: int) -> Sequence[Record]:
         asked = {

@@ -1,8 +1,8 @@
 """Readings of one Paystack integration: transactions, and refunds and disputes of older ones.
 
 Lists are paged by number, newest first: a row that comes meanwhile moves others to a later page, so none is lost, and
-one that comes twice is the same. Lists go by when something was made, not by when it changed: so each reading begins
-some days before the moment since which payments are wanted.
+one that comes twice is the same. Fewer rows than the first page counts are no whole list. Lists go by when something
+was made, not by when it changed: so each reading begins some days before the moment since which payments are wanted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Final
 
 from agent.billing_model.account import Payment
-from agent.billing_model.errors import MalformedRecordError
+from agent.billing_model.errors import BillingState, MalformedRecordError, SourceError
 from agent.billing_model.records import Record, record_untrusted
 from agent.connectors.paystack.configuration import PaystackSource
 from agent.connectors.paystack.transactions import (
@@ -106,15 +106,21 @@ class PaystackReader:
     ) -> Sequence[Record]:
         """Return the rows of a list, all pages of it, each once."""
         found: dict[str, Record] = {}
-        limit, page = min(self.source.web.page, _PAGE_MOST), 1
+        limit, page, expected = min(self.source.web.page, _PAGE_MOST), 1, 0
         while True:
             answer = await reading.get(path, {**query, per_page: str(limit), "page": str(page)})
             told = record_untrusted(answer.json, f"list of {kind}s")
             rows = told.records("data", kind)
             found.update((row.id("id"), row) for row in rows)
-            pages = record_untrusted(told.fields.get("meta"), f"list of {kind}s: meta").number("pageCount")
+            meta = record_untrusted(told.fields.get("meta"), f"list of {kind}s: meta")
+            pages = meta.number("pageCount")
             if pages is None:
                 raise MalformedRecordError(f"list of {kind}s: expected pageCount in meta, got none")
+            if page == 1:
+                expected = meta.number("total") or 0  # rows that come later are in no total that counts
+            if page >= pages and len(found) < expected:  # a page was lost, or came in place of another one
+                text = f"{self.source.terms.target}: list of {kind}s: {expected} rows expected, got {len(found)}"
+                raise SourceError(text, state=BillingState.PARTIAL)
             if page >= pages:
                 return list(found.values())
             page += 1

@@ -1,17 +1,16 @@
-"""A payment system's API of one test: each request goes to a function of the test."""
+"""A payment system's API of one test: each request goes to a function of the test, behind the lab's server."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, unquote, urlsplit
-
-import trio
+from urllib.parse import unquote
 
 from agent.billing_model.errors import SourceError
+from lab.billing.server import WebReply, WebRequest, serve_billing
+from tests.builders.web import QuickClock
 
 T = TypeVar("T")
 
@@ -32,46 +31,24 @@ Answer = tuple[int, Any]
 
 
 @dataclass
-class PayServer:
-    """The server; `asked` are the requests that came."""
+class PaySystem:
+    """The lab's `System` that hands each request to a function; `asked` are the requests that came."""
 
-    answer: Callable[[Asked], Answer]
-    port: int = 0
+    answer_of: Callable[[Asked], Answer]
     asked: list[Asked] = field(default_factory=list)
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    async def _serve(self, stream: trio.SocketStream) -> None:
-        try:
-            while (one := await _request(stream)) is not None:
-                self.asked.append(one)
-                status, value = self.answer(one)
-                body = json.dumps(value).encode()
-                head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-                await stream.send_all(head.encode() + body)
-        except trio.BrokenResourceError:
-            pass
-        finally:
-            await trio.aclose_forcefully(stream)
+    def answer(self, request: WebRequest) -> WebReply:
+        one = Asked(request.method, unquote(request.path), dict(request.query), request.headers, request.body)
+        self.asked.append(one)
+        return WebReply(*self.answer_of(one))
 
 
-async def _request(stream: trio.SocketStream) -> Asked | None:
-    data = b""
-    while b"\r\n\r\n" not in data:
-        piece = await stream.receive_some(65536)
-        if not piece:
-            return None
-        data += bytes(piece)
-    head, _, body = data.partition(b"\r\n\r\n")
-    first, *lines = head.decode().split("\r\n")
-    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-    while len(body) < int(headers.get("content-length", "0")):
-        body += bytes(await stream.receive_some(65536))
-    method, target, _ = first.split(" ")
-    parts = urlsplit(target)
-    return Asked(method, unquote(parts.path), dict(parse_qsl(parts.query)), headers, body)
+@dataclass(frozen=True)
+class PayServer:
+    """The running server; `asked` are the requests that came."""
+
+    url: str
+    asked: list[Asked]
 
 
 async def outcome(work: Awaitable[T]) -> T | SourceError:
@@ -91,31 +68,11 @@ def told(found: T | SourceError) -> T:
 
 @asynccontextmanager
 async def pay_server(answer: Callable[[Asked], Answer]) -> AsyncIterator[PayServer]:
-    server = PayServer(answer)
-    async with trio.open_nursery() as nursery:
-        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        server.port = listener.socket.getsockname()[1]
-        nursery.start_soon(trio.serve_listeners, server._serve, [listener])
-        yield server
-        nursery.cancel_scope.cancel()
+    system = PaySystem(answer)
+    async with serve_billing(system) as server:
+        yield PayServer(server.url, system.asked)
 
 
-@dataclass
-class Naps:
-    """A clock on which every sleep is over at once."""
-
-    now_s: float = 1_795_000_000.0
-    boot_id: str = ""
-
-    def wall_s(self) -> float:
-        return self.now_s
-
-    def boot_s(self) -> float:
-        return self.now_s
-
-    async def sleep(self, seconds: float) -> None:
-        await trio.lowlevel.checkpoint()
-        self.now_s += seconds
-
-    async def sleep_until_boot(self, boot_s: float) -> None:
-        await self.sleep(max(0.0, boot_s - self.now_s))
+def naps() -> QuickClock:
+    """Return a clock on which every sleep is over at once, at the moment of the payments of these tests."""
+    return QuickClock(1_795_000_000.0)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,67 +19,21 @@ from agent.config_reader import ConfigReader
 from agent.connectors.daraja import SPEC
 from agent.connectors.daraja.connector import DarajaConnector
 from agent.connectors.daraja.transactions import payment_untrusted, rows_untrusted
-from tests.agent.connectors.pay_server import Answer, Asked, Naps, PayServer, outcome, pay_server, told
+from tests.agent.connectors.daraja.till import EAT, NOW, Till, row
+from tests.agent.connectors.pay_server import PayServer, naps, outcome, pay_server, told
 from tests.builders.connector import context
 from tests.builders.expect import present
+from tests.builders.web import QuickClock
 
-NOW = 1_795_000_000
 SECRETS = {"till/main": b"key:secret"}
-EAT = timedelta(hours=3)
-
-
-def row(name: str, hours_ago: float = 1.0, **fields: Any) -> dict[str, Any]:
-    at = datetime.fromtimestamp(NOW, UTC) + EAT - timedelta(hours=hours_ago)
-    return {
-        "transactionId": name,
-        "trxDate": at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "msisdn": 254722000000,
-        "sender": "MPESA",
-        "transactiontype": "c2b-pay-bill-debit",
-        "billreference": "C-17",
-        "amount": "168.00",
-        "organizationname": "An ISP",
-        **fields,
-    }
-
-
-@dataclass
-class Till:
-    """What this Daraja keeps, in pages of two. `refuses`: tokens that are no longer taken."""
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    tokens: int = 0
-    refuses: set[str] = field(default_factory=set)
-    expires_in: object = "3599"
-    code: str = "1000"
-
-    def answer(self, asked: Asked) -> Answer:
-        if asked.path == "/oauth/v1/generate":
-            assert asked.query == {"grant_type": "client_credentials"}
-            assert asked.headers["authorization"] == f"Basic {b64encode(b'key:secret').decode()}"
-            self.tokens += 1
-            return 200, {"access_token": f"t{self.tokens}", "expires_in": self.expires_in}
-        assert (asked.method, asked.path) == ("POST", "/pulltransactions/v1/query")
-        if asked.headers["authorization"].removeprefix("Bearer ") in self.refuses:
-            return 401, {"errorMessage": "Invalid Access Token"}
-        body = json.loads(asked.body)
-        assert (body["ShortCode"], set(body)) == ("600638", {"ShortCode", "StartDate", "EndDate", "OffSetValue"})
-        begin, end = (datetime.strptime(body[name], "%Y-%m-%d %H:%M:%S") for name in ("StartDate", "EndDate"))  # noqa: DTZ007  East African time, as the API has it
-        assert end - begin <= timedelta(hours=48)
-        found = [one for one in self.rows if begin <= datetime.strptime(one["trxDate"], "%Y-%m-%dT%H:%M:%SZ") <= end]  # noqa: DTZ007  the same
-        offset = int(body["OffSetValue"])
-        page = found[offset : offset + 2]
-        if not page:
-            return 200, {"ResponseRefID": "1", "ResponseCode": "1001", "ResponseMessage": "none"}
-        return 200, {"ResponseRefID": "1", "ResponseCode": self.code, "ResponseMessage": "x", "Response": [page]}
 
 
 @asynccontextmanager
-async def daraja(till: Till, **keys: Any) -> AsyncIterator[tuple[DarajaConnector, PayServer, Naps]]:
+async def daraja(till: Till, **keys: Any) -> AsyncIterator[tuple[DarajaConnector, PayServer, QuickClock]]:
     async with pay_server(till.answer) as server:
         table = {"url": server.url, "secret": "till/main", "short_code": "600638", **keys}
         reader = ConfigReader(Path("/a.toml"), {"daraja": {"main": table}}, SPEC.keys)
-        config, clock = SPEC.parse(reader), Naps()
+        config, clock = SPEC.parse(reader), naps()
         assert reader.problems == []
         yield DarajaConnector(config, context(SECRETS, clock=clock)), server, clock
 

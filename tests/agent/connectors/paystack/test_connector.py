@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,59 +19,12 @@ from agent.connectors.paystack import SPEC
 from agent.connectors.paystack.connector import PaystackConnector
 from agent.connectors.paystack.transactions import dispute_untrusted, refund_untrusted, transaction_untrusted
 from tests.agent.connectors.api_description import described
-from tests.agent.connectors.pay_server import Answer, Asked, Naps, PayServer, outcome, pay_server, told
+from tests.agent.connectors.pay_server import Answer, Asked, PayServer, naps, outcome, pay_server, told
+from tests.agent.connectors.paystack.books import NOW, Books, ago, transaction
 from tests.builders.connector import context
 from tests.builders.expect import present
 
-NOW = datetime.fromtimestamp(1_795_000_000, UTC)
 SECRETS = {"pay/main": b"sk_live_1", "pay/old": b"sk_live_0"}
-
-
-def ago(hours: float) -> str:
-    return (NOW - timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-
-
-def transaction(number: int, **fields: Any) -> dict[str, Any]:
-    return {
-        "id": number,
-        "status": "success",
-        "reference": f"ref-{number}",
-        "amount": 150_000,
-        "currency": "NGN",
-        "paid_at": ago(1),
-        "created_at": ago(1),
-        "metadata": None,
-        "customer": {"customer_code": "CUS_1", "email": "amina@example.org"},
-        **fields,
-    }
-
-
-@dataclass
-class Books:
-    """What this Paystack holds, the newest first."""
-
-    transactions: list[dict[str, Any]] = field(default_factory=list)
-    refunds: list[dict[str, Any]] = field(default_factory=list)
-    disputes: list[dict[str, Any]] = field(default_factory=list)
-    failing: int = 0
-
-    def answer(self, asked: Asked) -> Answer:
-        if self.failing:
-            return self.failing, {"status": False, "message": "no"}
-        if asked.path.startswith("/transaction/verify/"):
-            name = asked.path.rpartition("/")[2]
-            found = [row for row in self.transactions if row["reference"] == name]
-            # the description of this answer knows no null in its place
-            return (
-                (200, {"status": True, "data": {**found[0], "metadata": found[0]["metadata"] or ""}})
-                if found
-                else (404, {"status": False})
-            )
-        rows = {"/transaction": self.transactions, "/refund": self.refunds, "/dispute": self.disputes}[asked.path]
-        made = [row for row in rows if row.get("created_at", row.get("createdAt")) >= asked.query.get("from", "")]
-        each, page = int(asked.query.get("per_page") or asked.query["perPage"]), int(asked.query["page"])
-        pages = -(-len(made) // each)
-        return 200, {"status": True, "data": made[(page - 1) * each : page * each], "meta": {"pageCount": pages}}
 
 
 @asynccontextmanager
@@ -94,7 +46,7 @@ async def paystack(
         reader = ConfigReader(Path("/a.toml"), {"paystack": {"main": table}}, SPEC.keys)
         config = SPEC.parse(reader)
         assert reader.problems == []
-        yield PaystackConnector(config, context(SECRETS, clock=Naps())), server
+        yield PaystackConnector(config, context(SECRETS, clock=naps())), server
     api = described("paystack-openapi.yaml")
     for asked, (status, value) in answered:
         assert asked.method == "GET"

@@ -21,7 +21,7 @@ from agent.connectors.splynx import SPEC
 from agent.connectors.splynx.signing import Nonces, authorization
 from lab.billing.server import BillingServer
 from lab.billing.splynx import Splynx
-from tests.builders.web import NOW_S, BadDay, Book, QuickClock, bad_days, behind, made, problems
+from tests.builders.web import NOW_S, Book, QuickClock, behind, made, problems
 from tests.shared_data import shared_json
 
 TODAY, DUE = date(2026, 11, 27), date(2026, 11, 20)
@@ -223,21 +223,6 @@ async def test_many_pages(most: int) -> None:
         found = await accounts(one)
     assert len(found) == 57
     assert sum(a.overdue(TODAY) > 0 for a in found.values()) == 38
-
-
-@pytest.mark.parametrize("day", bad_days("/invoices", 10), ids=lambda d: d.name)
-async def test_a_bad_day(day: BadDay) -> None:
-    async with splynx(filled()) as (one, server):
-        server.play(**day.fault)
-        if day.state is None:
-            found = await accounts(one)
-            assert sum(a.overdue(TODAY) > 0 for a in found.values()) == 38
-            return
-        with pytest.raises(SourceError, match=day.says) as caught:
-            await one.accounts(TARGET)
-        assert caught.value.state is day.state
-        assert re.search("Name|example.com|lab-api-secret|c[0-9]", str(caught.value)) is None
-        assert server.sent < 100 << 20
 
 
 @pytest.mark.assumed("splynx-lists-by-id")

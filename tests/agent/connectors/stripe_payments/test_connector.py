@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import UTC
 from decimal import Decimal
 from pathlib import Path
@@ -20,62 +19,11 @@ from agent.config_reader import ConfigReader
 from agent.connectors.stripe_payments import SPEC
 from agent.connectors.stripe_payments.charges import charge_untrusted
 from agent.connectors.stripe_payments.connector import StripeConnector
-from tests.agent.connectors.pay_server import Answer, Asked, Naps, PayServer, outcome, pay_server, told
+from tests.agent.connectors.pay_server import PayServer, naps, outcome, pay_server, told
+from tests.agent.connectors.stripe_payments.books import NOW, Books, charge
 from tests.builders.connector import context
 from tests.builders.expect import present
 from tests.shared_data import shared_json
-
-NOW = 1_795_000_000
-SECRETS = {"stripe/main": b"rk_live_1", "stripe/hook": b"whsec_1"}
-
-
-def charge(name: str, **fields: Any) -> dict[str, Any]:
-    return {
-        "id": name,
-        "object": "charge",
-        "amount": 1099,
-        "amount_captured": 1099,
-        "amount_refunded": 0,
-        "captured": True,
-        "created": NOW - 60,
-        "currency": "usd",
-        "customer": None,
-        "description": None,
-        "disputed": False,
-        "metadata": {},
-        "payment_intent": None,
-        "refunded": False,
-        "status": "succeeded",
-        **fields,
-    }
-
-
-@dataclass
-class Books:
-    """What this Stripe holds, the newest first."""
-
-    charges: list[dict[str, Any]] = field(default_factory=list)
-    events: list[dict[str, Any]] = field(default_factory=list)
-    disputes: list[dict[str, Any]] = field(default_factory=list)
-    failing: int = 0
-    doubled: bool = False
-
-    def answer(self, asked: Asked) -> Answer:
-        if self.failing:
-            return self.failing, {"error": {"message": "no"}}
-        kind, _, name = asked.path.removeprefix("/v1/").partition("/")
-        rows: list[dict[str, Any]] = getattr(self, kind)
-        if name:
-            found = [row for row in rows if row["id"] == name]
-            return (200, found[0]) if found else (404, {})
-        since = int(asked.query.get("created[gte]", "0"))
-        rows = [row for row in rows if row.get("created", NOW) >= since]
-        rows = [row for row in rows if row.get("charge") == asked.query.get("charge", row.get("charge"))]
-        begin = 0
-        if after := asked.query.get("starting_after"):
-            begin = [row["id"] for row in rows].index(after) + (0 if self.doubled else 1)
-        end = begin + int(asked.query["limit"])
-        return 200, {"object": "list", "data": rows[begin:end], "has_more": end < len(rows)}
 
 
 @asynccontextmanager
@@ -85,7 +33,10 @@ async def stripe(books: Books, **keys: Any) -> AsyncIterator[tuple[StripeConnect
         reader = ConfigReader(Path("/a.toml"), {"stripe": {"main": table}}, SPEC.keys)
         config = SPEC.parse(reader)
         assert reader.problems == []
-        yield StripeConnector(config, context(SECRETS, clock=Naps())), server
+        yield StripeConnector(config, context(SECRETS, clock=naps())), server
+
+
+SECRETS = {"stripe/main": b"rk_live_1", "stripe/hook": b"whsec_1"}
 
 
 async def payments(books: Books, since_s: float = NOW - 3600, **keys: Any) -> dict[str, Payment]:
@@ -227,7 +178,7 @@ async def test_errors_are_states(status: int, state: BillingState) -> None:
 
 async def test_a_page_that_comes_twice_is_partial() -> None:
     with pytest.raises(SourceError) as caught:
-        await payments(Books([charge(f"ch_{n}") for n in range(25)], doubled=True))
+        await payments(Books([charge(f"ch_{n}") for n in range(25)], shift=-1))
     assert caught.value.state is BillingState.PARTIAL
 
 
@@ -236,7 +187,7 @@ async def test_another_answer_is_unreachable(value: object) -> None:
     async with pay_server(lambda _: (200, value)) as server:
         table = {"url": server.url, "secret": "stripe/main"}
         config = SPEC.parse(ConfigReader(Path("/a.toml"), {"stripe": {"main": table}}, SPEC.keys))
-        made = StripeConnector(config, context(SECRETS, clock=Naps()))
+        made = StripeConnector(config, context(SECRETS, clock=naps()))
         with pytest.raises(SourceError) as caught:
             await made.payments("stripe/main", NOW)
         assert caught.value.state is BillingState.UNREACHABLE
