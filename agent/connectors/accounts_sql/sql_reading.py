@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar
 import psycopg
 import pymysql
 import trio
+from pymysql.constants import CR
 
 from agent.billing_model.errors import BillingState, SourceError
 from agent.connectors.accounts_sql.query import Statement, limited
@@ -31,6 +32,8 @@ _WRITES: Final = re.compile(r"\b(ALL PRIVILEGES|INSERT|UPDATE|DELETE|DROP|ALTER|
 _REFUSED_LOGIN: Final = ("authentication failed", "pg_hba.conf", "does not exist", "not permitted to log in")
 _REFUSED_CODES: Final = frozenset({1044, 1045, 1049, 1130, 1142, 1143, 1698})
 """MariaDB: access denied, for the database, no such database, host, table, column; no password login."""
+_CERTIFICATE: Final = "certificate"
+"""A word of both drivers for a certificate that does not verify, before any query."""
 T = TypeVar("T")
 
 
@@ -197,20 +200,26 @@ class SqlReader:
     def _told(self, err: BaseException) -> SourceError:
         """Return the meaning of a driver's error: its class and code, never its text."""
         state, where = BillingState.UNREACHABLE, f"{self._source.host} ({self._source.database.value})"
+        untrusted = False
         match err:
             case psycopg.Error():
                 code = f"{type(err).__name__} {err.sqlstate or ''}".rstrip()
+                untrusted = err.sqlstate is None and _CERTIFICATE in str(err)
                 refused = err.sqlstate is None and any(text in str(err) for text in _REFUSED_LOGIN)
                 if refused or (err.sqlstate or "")[:2] in ("0A", "25", "28", "42"):
                     state = BillingState.REFUSED
             case pymysql.err.MySQLError():
                 number = err.args[0] if err.args and isinstance(err.args[0], int) else 0
                 code = f"{type(err).__name__} {number}"
+                untrusted = number == CR.CR_CONN_HOST_ERROR and _CERTIFICATE in str(err)
                 if number in _REFUSED_CODES or number in (1054, 1064, 1146, 1792):
                     state = BillingState.REFUSED
             case _:
                 code = type(err).__name__
-        return SourceError(f"{self._id}: {where}: {_MEANINGS[state]} ({code})", state=state)
+        meaning = _MEANINGS[state]
+        if untrusted:
+            meaning = f"its certificate is not trusted: see ca_file in [{self._id.replace('/', '.')}]"
+        return SourceError(f"{self._id}: {where}: {meaning} ({code})", state=state)
 
 
 _MEANINGS: Final = {
