@@ -47,12 +47,22 @@ class CutDisk:
             os.close(handle)
 
     def power_off(self) -> None:
-        """Unmount it, once the processes of a system that used it are gone."""
+        """Unmount it, once the processes of a system that used it are gone.
+
+        Another system that boots meanwhile has a copy of each mount of the machine for a moment. While one has this
+        disk's, the next mount would be the same one: without power, and not replayed.
+        """
         deadline = time.monotonic() + _UNMOUNT_S
         while subprocess.run(["umount", self.folder], capture_output=True, check=False).returncode != 0:
-            if time.monotonic() > deadline:
-                raise AssertionError(f"{self.folder} is still in use after {_UNMOUNT_S:.0f} s")
-            time.sleep(0.1)
+            self._wait(deadline)
+        looking = ["losetup", "--noheadings", "--associated", self.image]
+        while subprocess.run(looking, capture_output=True, check=True).stdout:
+            self._wait(deadline)
+
+    def _wait(self, deadline_s: float) -> None:
+        if time.monotonic() > deadline_s:
+            raise AssertionError(f"{self.folder} is still in use after {_UNMOUNT_S:.0f} s")
+        time.sleep(0.1)
 
 
 @contextmanager
