@@ -309,6 +309,9 @@ class SourceReader:
                 raise problem from None
             except SourceError as err:
                 self._leave_alone(err)
+                if err.payments:
+                    await self._ground.store.run(self.record(err.payments))
+                    self._ground.changed.ring()
                 await self._payments_failed(err, now_s)
                 raise
             self._paid_s = now_s

@@ -13,6 +13,11 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agent.billing_model.account import Payment
 
 
 class BillingError(Exception):
@@ -58,16 +63,20 @@ class BillingState(enum.Enum):
 
 
 class SourceError(BillingError):
-    """A source could not be read whole; the agent discards the partial reading.
+    """A source could not be read whole; the agent discards the partial reading, except for `payments`.
 
     `state`: PARTIAL, EMPTY, REFUSED or UNREACHABLE. The message names the source, the expected form and the actual one,
     and holds no data of any subscriber. `retry_after_s`: how long the source asked to be left alone; 0: it did not.
+    `payments`: some that the list does tell; they were made, whatever it lacks.
     """
 
-    def __init__(self, message: str, *, state: BillingState, retry_after_s: float = 0.0) -> None:
+    def __init__(
+        self, message: str, *, state: BillingState, retry_after_s: float = 0.0, payments: Sequence[Payment] = ()
+    ) -> None:
         super().__init__(message)
         self.state = state
         self.retry_after_s = retry_after_s
+        self.payments = payments
 
 
 class ForgedHookError(BillingError):

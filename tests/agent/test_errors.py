@@ -86,6 +86,11 @@ def typed(words: str) -> Mistake:
         (at.folder / "agent.toml").write_text(BASE.replace("[people]", 'state_dir = "state"\n[people]'))
         at.patch.setenv("ISPAGENT_SOCKET", str(at.folder / "none.sock"))
         at.patch.setenv("XDG_CONFIG_HOME", str(at.folder))
+        for where in ("durable.process", "control_plane.cli", "control_plane.desk.unlock"):
+            at.patch.setattr(
+                f"{where}.keep_memory_private", lambda: None
+            )  # this process is that of the other tests too
+        at.patch.setattr("durable.process.put_off_collections", lambda: None)
         at.patch.setattr(sys, "argv", argv := words.format(at=at.folder).split())
         at.patch.setattr(sys.modules["__main__"], "__package__", "")  # or the help calls the program `python -m pytest`
         with pytest.raises(SystemExit) as ended:
@@ -171,7 +176,7 @@ async def suspended_by_old_facts(at: Place) -> str:
 
 async def served_without_grpc(at: Place) -> str:
     at.patch.setitem(sys.modules, "grpc_health", None)
-    for name in [name for name in sys.modules if name.startswith("control_plane.server")]:
+    for name in [name for name in sys.modules if name.startswith(("control_plane.server", "grpc_health."))]:
         at.patch.delitem(sys.modules, name)
     return await typed("ispcloud serve --dir {at}/cloud")(at)
 

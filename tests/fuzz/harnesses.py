@@ -131,6 +131,7 @@ from trust import (
     keys,
     leaf,
     merkle,
+    moments,
     proof,
     seal,
     sealed_secret,
@@ -503,6 +504,7 @@ simple(
     "trust.checkpoint", lambda b: checkpoint.open_checkpoint_untrusted(b, checkpoint.parse_vkey_untrusted(VKEY)), NOTE
 )
 simple("trust.checkpoint-text", text(checkpoint.read_checkpoint_untrusted), NOTE.partition(b"\n\n")[0] + b"\n")
+simple("trust.moment", text(moments.unix_of_rfc3339_untrusted), "2026-11-26T14:05:00+03:00", errors=ValueError)
 simple("trust.vkey", text(checkpoint.parse_vkey_untrusted), VKEY)
 simple("trust.witness-vkey", text(checkpoint.parse_witness_vkey_untrusted), WITNESS_VKEY)
 simple(

@@ -56,9 +56,9 @@ def response(status: int = 0, index: int = 0) -> bytes:
 
 
 def rows(count: int) -> bytes:
-    """Return a response with so many whole rows, which are read by a pattern, and the varbinds behind them."""
+    """Return a response with so many whole rows, which are read by a pattern, and the end of the view behind them."""
     whole = [(Oid(c + bytes((n,))), v) for n in range(1, count + 1) for c, (_, v) in zip(COLUMNS, PLAIN, strict=True)]
-    return pdu.encode(Pdu(PduKind.RESPONSE, REQUEST_ID, 0, 0, (*whole, *VARBINDS)))
+    return pdu.encode(Pdu(PduKind.RESPONSE, REQUEST_ID, 0, 0, (*whole, VARBINDS[-1])))
 
 
 PLAIN = (*VARBINDS[:2], VARBINDS[4])

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import logging
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Final
 
 from agent.billing_model.account import Payment
-from agent.billing_model.errors import MalformedRecordError
+from agent.billing_model.errors import BillingState, MalformedRecordError, SourceError
 from agent.billing_model.records import Record, record_untrusted
 from agent.connectors.daraja.configuration import DarajaSource
 from agent.connectors.daraja.transactions import EAST_AFRICA, name_untrusted, payment_untrusted, rows_untrusted
@@ -62,7 +62,8 @@ class DarajaReader:
         """Return the payments since a moment, of the last 48 hours.
 
         Raises:
-            SourceError: not all could be asked for.
+            SourceError: not all could be asked for. Where pages do not fit, it has their payments: how Daraja pages is
+                assumed, and a wrong guess must not keep payers cut off.
         """
         now_s = self._clock.wall_s()
         if 0 < since_s < now_s - KEPT_S:
@@ -74,7 +75,10 @@ class DarajaReader:
             except WebRefusedError:  # the token ended early: another one is tried once
                 self._token = ""
                 rows = await self._rows(begin_s, now_s)
-            found = [payment_untrusted(row, self.source.currency) for row in rows]
+            return self._payments(rows)
+
+    def _payments(self, rows: Iterable[Record]) -> Sequence[Payment]:
+        found = [payment_untrusted(row, self.source.currency) for row in rows]
         return [payment for payment in found if payment is not None]
 
     async def rights(self) -> Sequence[str]:
@@ -91,14 +95,22 @@ class DarajaReader:
         )
 
     async def _rows(self, begin_s: float, end_s: float) -> Sequence[Record]:
+        seen: dict[str, Record] = {}
         async with self._client.reading() as reading:
 
             async def fetch(offset: int, _most: int) -> Sequence[Record]:
                 rows = await self._page(reading, begin_s, end_s, offset)
-                return [Record(row.kind, {**row.fields, "id": name_untrusted(row)}) for row in rows]
+                named = [Record(row.kind, {**row.fields, "id": name_untrusted(row)}) for row in rows]
+                seen.update((row.id("id"), row) for row in named)
+                return named
 
             what = f"{self.source.terms.target}: transactions"
-            found = await whole_list(what, fetch, _PAGE_MOST, lambda row: row)
+            try:
+                found = await whole_list(what, fetch, _PAGE_MOST, lambda row: row)
+            except SourceError as err:
+                if err.state is BillingState.PARTIAL:
+                    err.payments = self._payments(seen.values())
+                raise
         return list(found.values())
 
     async def _page(self, reading: WebReading, begin_s: float, end_s: float, offset: int) -> Sequence[Record]:

@@ -373,3 +373,15 @@ async def test_a_certificate_that_changed(source: Source, tmp_path: Path) -> Non
         day.server.renew()
         await day.reading.fails(U, f"the certificate changed: SHA-256 {configured} is .* {day.server.pin}")
         assert len(day.server.requests) == asked, "nothing is sent to it, no secret either"
+
+
+@pytest.mark.assumed("daraja-pull")
+async def test_payments_of_a_list_that_does_not_fit_count(tmp_path: Path) -> None:
+    """How Daraja pages is assumed. Were it otherwise, nobody who pays would ever be back."""
+    (source,) = (one for one in SOURCES if one.spec is DARAJA)
+    async with at_its_lab(source, tmp_path) as day:
+        getattr(day.books.system.answer_of, "__self__").whole = True  # noqa: B009  a bound method's own
+        day.books.pay()
+        judged = await day.reading.read()
+        assert (judged.state, "did not fit the pages before it" in judged.detail) == (P, True)
+        assert len(day.reading.payments) == in_books(day)

@@ -18,8 +18,8 @@ def take(row: Record) -> Payment:
     return Payment(row.id("id"), "7", "C-1", Decimal(1), "USD", PAID, PaymentState.SETTLED)
 
 
-async def not_there(_payment: str) -> bool:
-    return False
+async def not_there(_payment: str) -> None:
+    """Know no payment."""
 
 
 async def read(newest: NewPayments, *ids: int) -> dict[str, PaymentState]:

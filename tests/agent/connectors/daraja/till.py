@@ -33,7 +33,7 @@ def row(name: str, hours_ago: float = 1.0, **fields: Any) -> dict[str, Any]:
 class Till:
     """What this Daraja keeps, in pages of two. `refuses`: tokens that are no longer taken.
 
-    `shift`: rows by which pages behind the first are moved.
+    `shift`: rows by which pages behind the first are moved. `whole`: it gives all rows, whatever the offset.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -42,6 +42,7 @@ class Till:
     expires_in: object = "3599"
     code: str = "1000"
     shift: int = 0
+    whole: bool = False
 
     def answer(self, asked: Asked) -> Answer:
         if asked.path == "/oauth/v1/generate":
@@ -59,7 +60,7 @@ class Till:
         found = [one for one in self.rows if begin <= datetime.strptime(one["trxDate"], "%Y-%m-%dT%H:%M:%SZ") <= end]  # noqa: DTZ007  the same
         offset = int(body["OffSetValue"])
         offset = max(offset + self.shift, 0) if offset else 0
-        page = found[offset : offset + 2]
+        page = found if self.whole else found[offset : offset + 2]
         if not page:
             return 200, {"ResponseRefID": "1", "ResponseCode": "1001", "ResponseMessage": "none"}
         return 200, {"ResponseRefID": "1", "ResponseCode": self.code, "ResponseMessage": "x", "Response": [page]}
