@@ -125,6 +125,39 @@ async def test_what_is_attached_to_nothing_is_credit(credit_note: str, payment: 
     assert (account.credit, account.balance, account.overdue(TODAY)) == (10, 0, 0)
 
 
+@pytest.mark.assumed("uisp-prepaid-owes-nothing")
+async def test_prepaid_services_owe_nothing() -> None:
+    """One bought a period of its credit, one has credit left, one has run out: UISP itself ends a prepaid service."""
+    books = Uisp()
+    bought, left, _ = (books.add_client(name) for name in ("bought", "left", "out"))
+    top_up = books.pay(bought.id, "30.00", NOW)
+    books.add_invoice(bought.id, "25.00", DUE, NOW)
+    books.attach(top_up)
+    books.pay(left.id, "25.00", NOW)
+    async with crm(books) as (connector, server):
+        found = await accounts(connector)
+        assert [r.path for r in server.requests if "service" in r.path] == [], "it goes by documents alone"
+    assert {name: (a.balance, a.credit, a.invoices, a.exempt) for name, a in found.items()} == {
+        "bought": (Decimal(-5), Decimal(5), (), ""),
+        "left": (Decimal(-25), Decimal(25), (), ""),
+        "out": (Decimal(0), Decimal(0), (), ""),
+    }
+    assert {a.overdue(date(2030, 1, 1)) for a in found.values()} == {0}
+
+
+@pytest.mark.assumed("uisp-prepaid-owes-nothing")
+@pytest.mark.parametrize(("top_up", "overdue"), [("", "40"), ("15", "25"), ("40", "0"), ("60", "0")])
+async def test_credit_for_a_prepaid_service_counts_for_all(top_up: str, overdue: str) -> None:
+    """A client with a prepaid and an invoiced service is one account: credit of the one is taken off the other."""
+    books = Uisp()
+    client = books.add_client("C-1")
+    books.add_invoice(client.id, "40.00", DUE, NOW)
+    if top_up:
+        books.pay(client.id, top_up, NOW, attach=False)
+    async with crm(books) as (connector, _):
+        assert (await accounts(connector))["C-1"].overdue(TODAY) == Decimal(overdue)
+
+
 async def test_partly_paid() -> None:
     books = Uisp()
     client = books.add_client("C-1")
