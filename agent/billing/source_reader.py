@@ -23,7 +23,7 @@ from agent.billing.states import ReadingSize, SourceJudgment
 from agent.billing_model.account import Account, Payment
 from agent.billing_model.days import today
 from agent.billing_model.errors import BillingState, SourceError
-from agent.billing_model.source import LooksUpPayments, TellsAccounts, TellsPayments
+from agent.billing_model.source import LooksUpPayments, SomePaymentsError, TellsAccounts, TellsPayments
 from agent.billing_model.terms import SourceTerms
 from agent.inventory import ledger
 from agent.inventory.ledger import KeptPayment, RecordPayments, RecordReading, RecordSome, SetStatus, SourceStatus
@@ -309,7 +309,7 @@ class SourceReader:
                 raise problem from None
             except SourceError as err:
                 self._leave_alone(err)
-                if err.payments:
+                if isinstance(err, SomePaymentsError):
                     await self._ground.store.run(self.record(err.payments))
                     self._ground.changed.ring()
                 await self._payments_failed(err, now_s)

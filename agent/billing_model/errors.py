@@ -6,6 +6,7 @@
   x MalformedRecordError: a record of a source that lacks a field, or has it in another form (`records`)
   x MalformedTableError: a column or a cell of a table that is not as expected (`tables`)
   x SourceError: a source could not be read whole; `state` says what that means (`source`)
+    x SomePaymentsError: it tells some payments all the same, which count (`source`)
   x ForgedHookError: a webhook that its sender did not sign, or signed too long ago (`hooks`)
   x MalformedHookError: a webhook that its sender signed and that is not of the published form (`hooks`)
 """
@@ -13,11 +14,6 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from agent.billing_model.account import Payment
 
 
 class BillingError(Exception):
@@ -63,20 +59,16 @@ class BillingState(enum.Enum):
 
 
 class SourceError(BillingError):
-    """A source could not be read whole; the agent discards the partial reading, except for `payments`.
+    """A source could not be read whole; the agent discards the partial reading.
 
     `state`: PARTIAL, EMPTY, REFUSED or UNREACHABLE. The message names the source, the expected form and the actual one,
     and holds no data of any subscriber. `retry_after_s`: how long the source asked to be left alone; 0: it did not.
-    `payments`: some that the list does tell; they were made, whatever it lacks.
     """
 
-    def __init__(
-        self, message: str, *, state: BillingState, retry_after_s: float = 0.0, payments: Sequence[Payment] = ()
-    ) -> None:
+    def __init__(self, message: str, *, state: BillingState, retry_after_s: float = 0.0) -> None:
         super().__init__(message)
         self.state = state
         self.retry_after_s = retry_after_s
-        self.payments = payments
 
 
 class ForgedHookError(BillingError):

@@ -11,6 +11,7 @@ from datetime import tzinfo
 from typing import Protocol, runtime_checkable
 
 from agent.billing_model.account import Account, FullReading, Payment
+from agent.billing_model.errors import BillingState, SourceError
 from agent.billing_model.hooks import HookScheme
 
 
@@ -37,6 +38,14 @@ class TellsAccounts(Protocol):
             SourceError: not all could be asked for.
         """
         ...
+
+
+class SomePaymentsError(SourceError):
+    """A list of payments is partial. `payments`: those that it does tell; they were made, whatever it lacks."""
+
+    def __init__(self, message: str, payments: Sequence[Payment]) -> None:
+        super().__init__(message, state=BillingState.PARTIAL)
+        self.payments = payments
 
 
 @runtime_checkable

@@ -15,6 +15,7 @@ from typing import Final
 from agent.billing_model.account import Payment
 from agent.billing_model.errors import BillingState, MalformedRecordError, SourceError
 from agent.billing_model.records import Record, record_untrusted
+from agent.billing_model.source import SomePaymentsError
 from agent.connectors.daraja.configuration import DarajaSource
 from agent.connectors.daraja.transactions import EAST_AFRICA, name_untrusted, payment_untrusted, rows_untrusted
 from agent.connectors.web_source_session import client_of, told_by, whole_list
@@ -62,7 +63,7 @@ class DarajaReader:
         """Return the payments since a moment, of the last 48 hours.
 
         Raises:
-            SourceError: not all could be asked for. Where pages do not fit, it has their payments: how Daraja pages is
+            SourceError: not all could be asked for. SomePaymentsError where pages do not fit: how Daraja pages is
                 assumed, and a wrong guess must not keep payers cut off.
         """
         now_s = self._clock.wall_s()
@@ -109,7 +110,7 @@ class DarajaReader:
                 found = await whole_list(what, fetch, _PAGE_MOST, lambda row: row)
             except SourceError as err:
                 if err.state is BillingState.PARTIAL:
-                    err.payments = self._payments(seen.values())
+                    raise SomePaymentsError(str(err), self._payments(seen.values())) from err
                 raise
         return list(found.values())
 
