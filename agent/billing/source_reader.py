@@ -310,8 +310,9 @@ class SourceReader:
             except SourceError as err:
                 self._leave_alone(err)
                 if isinstance(err, SomePaymentsError):
-                    await self._ground.store.run(self.record(err.payments))
-                    self._ground.changed.ring()
+                    told = await self._ground.store.run(self.record(err.payments))
+                    if told:
+                        self._ground.changed.ring()
                 await self._payments_failed(err, now_s)
                 raise
             self._paid_s = now_s

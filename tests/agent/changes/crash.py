@@ -104,7 +104,7 @@ async def run_case(
         items = await make_items(case, world)
         meet(world, case)
         rig = world.rig(folder)
-        rig.without_fsync()  # the test drops the store and kills no process: the kernel keeps what was written
+        rig.without_fsync()  # the test kills no process, so the kernel keeps each write
         waves = [Wave(1, 1, 30), Wave(2, case.items, 0)] if case.canary else None
         plan_id = await rig.consumed(items, on_failure=case.on_failure, waves=waves)
         rig.store.seen, rig.store.die_at, rig.store.die_after = 0, die_at, die_after

@@ -125,7 +125,7 @@ async def test_restore_that_stays_frozen_is_judged_again(
 
 
 async def test_each_look_reads_plans_by_an_index(office: Office) -> None:
-    """Once a second: what was ever cancelled or expired, years of it, is not to be read each time."""
+    """The look comes once a second, and years of cancelled and expired plans must not slow it."""
     asked, reader = list[str](), office.store.reader
     reader.set_trace_callback(asked.append)
     async with trio.open_nursery() as nursery:

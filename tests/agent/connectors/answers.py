@@ -1,4 +1,4 @@
-"""What an access method answers: a plan, with its one write and its effects, or a refusal."""
+"""Answers of access methods: a plan, with its one write and its effects, or a refusal."""
 
 from __future__ import annotations
 

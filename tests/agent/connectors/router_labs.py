@@ -70,7 +70,7 @@ class BaseLab:
 
 @dataclass
 class BaseAccessLab(BaseLab):
-    """The write suspends who is offline, the effect ends the session of who is online."""
+    """The write suspends an offline user, the effect ends the session of an online one."""
 
     _: KW_ONLY
     online: Service
@@ -164,7 +164,7 @@ LEASES = {"amina.h": "02:00:00:00:AA:01", "bob": "02:00:00:00:AA:02"}
 
 
 def dhcp_router(version: str) -> Router:
-    """The same with static leases; what is written to one holds at once."""
+    """The same with static leases, where a write holds at once."""
     router = isp_router(version)
     router.add("/ip/pool", name="lan", ranges="10.1.0.10-10.1.0.19")
     router.add("/ip/dhcp-server", name="d1", interface="ether3", address_pool="lan", lease_time="10m", disabled="no")

@@ -31,7 +31,7 @@ def row(name: str, hours_ago: float = 1.0, **fields: Any) -> dict[str, Any]:
 
 @dataclass
 class Till:
-    """What this Daraja keeps, in pages of two. `refuses`: tokens that are no longer taken.
+    """The rows of this Daraja, in pages of two. `refuses`: tokens that have ended.
 
     `shift`: rows by which pages behind the first are moved. `whole`: it gives all rows, whatever the offset.
     """

@@ -32,7 +32,7 @@ def transaction(number: int, **fields: Any) -> dict[str, Any]:
 
 @dataclass
 class Books:
-    """What this Paystack holds, the newest first. `shift`: rows by which pages behind the first are moved."""
+    """The rows of this Paystack, the newest first. `shift`: pages behind the first begin so many rows later."""
 
     transactions: list[dict[str, Any]] = field(default_factory=list)
     refunds: list[dict[str, Any]] = field(default_factory=list)

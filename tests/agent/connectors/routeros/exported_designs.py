@@ -63,5 +63,5 @@ def _design(name: str, fields: dict[str, str], text: str) -> Exported:
 
 
 SITE: Final = next(text for name, _, text in _blocks() if name == "SITE")
-"""What all have: an uplink, a LAN, two pools, and a subscriber's PPP secret."""
+"""The common part: an uplink, a LAN, two pools, and a subscriber's PPP secret."""
 EXPORTED: Final = tuple(_design(*block) for block in _blocks() if block[1])
