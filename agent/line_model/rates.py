@@ -4,10 +4,12 @@
 * A 32-bit counter that fell has wrapped once. Where it could have wrapped twice, there is no rate.
 * A 64-bit counter that fell was reset: there is no rate.
 * After a gap of several readings there is no rate: one number for hours would look like a steady load.
-* Where the device counts far more time than we do, there is no rate: our machine slept in the middle of a reading, and
-  nothing tells whether the counters are from before. Where it does so twice in a row, its clock is what is wrong.
-* A rate far over the port's speed is a counter that jumped, and is dropped. Where it comes twice in a row, the speed is
-  what is wrong (tunnels and VLANs tell any number), and it counts.
+* Where the device counts less time between two readings than we do, it restarted, or the second reading took long.
+  There is no rate: nothing tells when within it the counters were read.
+* Where it counts more, the first one took long, as where our machine slept in the middle of it: there is no rate.
+  Where it counts more twice in a row, its clock is wrong.
+* A rate far over the port's speed is a counter that jumped, and is dropped. Where it comes twice in a row, the
+  speed is wrong (tunnels and VLANs tell any number), and it counts.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ RATES: Final[Mapping[str, tuple[str, float]]] = MappingProxyType(
         "retries": ("retries_per_s", 1.0),
     }
 )
-"""Counter -> name of its rate, and what one count stands for."""
+"""Counter -> name of its rate, and the worth of one count."""
 WRAP: Final = 1 << 32
 OVER_SPEED: Final = 1.25
 """A port carries no more than this part of its speed; above 1, since the two readings are not of one moment."""
@@ -44,9 +46,10 @@ PACKET_BITS: Final = 512.0
 """Bits of the shortest frame: more packets than speed / 512 no port carries."""
 GAP_READINGS: Final = 3.0
 """A gap of more than so many times the pace has no rate."""
-RESTART_SLACK: Final = 0.1
-"""A device's clock and ours may differ by this part of the time between readings."""
-RESTART_SLACK_S: Final = 30.0
+SLACK: Final = 0.1
+"""The time that a device counts between two readings and ours may differ by this part."""
+SLACK_S: Final = 2.0
+"""They may differ by so many seconds in any case: we count whole ones, and a lost packet costs one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Mark:
     """The counters from which the rates of the next reading are counted.
 
     `parts`: the counters by key of the part. `over`: keys of parts whose rates were over their speed, and were dropped
-    for it. `fast`: the device counted far more time than we did, and nothing was rated for it.
+    for it. `fast`: the device counted more time than we did, and nothing was rated for it.
     """
 
     read_s: int
@@ -104,7 +107,7 @@ def rates(before: Mark | None, reading: DeviceReading) -> tuple[Mapping[str, Map
 
 
 def _is_fast(before: Mark, reading: DeviceReading) -> bool:
-    """Return whether the device counted far more time between two readings than we did."""
+    """Return whether the device counted more time between two readings than we did, beyond the slack."""
     if before.uptime_s is None or reading.uptime_s is None:
         return False
     ours = reading.read_s - before.read_s
@@ -112,7 +115,7 @@ def _is_fast(before: Mark, reading: DeviceReading) -> bool:
 
 
 def _slack_s(ours_s: float) -> float:
-    return max(RESTART_SLACK_S, RESTART_SLACK * ours_s)
+    return max(SLACK_S, SLACK * ours_s)
 
 
 def _elapsed_s(before: Mark, reading: DeviceReading) -> float | None:
@@ -128,7 +131,7 @@ def _elapsed_s(before: Mark, reading: DeviceReading) -> float | None:
     if theirs < 0 or theirs < ours - _slack_s(ours):
         return None
     # The device's own clock counts hundredths, ours whole seconds.
-    return theirs if theirs > 0 and abs(theirs - ours) <= max(2.0, RESTART_SLACK * ours) else ours
+    return theirs if 0 < theirs <= ours + _slack_s(ours) else ours
 
 
 def _of_part(

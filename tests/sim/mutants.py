@@ -372,8 +372,8 @@ MUTANTS: Final = (
     Mutant(
         "counter-is-guessed",
         "agent/line_model/rates.py",
-        "            if most is not None and most * seconds > WRAP:\n",
-        "            if False:\n",
+        "    return most * seconds > WRAP\n",
+        "    return False\n",
         "a 32-bit counter that was cleared is taken for one that wrapped",
         "snmp-wraps",
     ),

@@ -110,7 +110,14 @@ OLD = (
     ),
 )
 """Found at the old pace of worlds (`tests.sim.world.WorldOptions.old_pace`): at another one they are other worlds."""
-KEPT: tuple[Kept, ...] = ()
+KEPT: tuple[Kept, ...] = (
+    Kept(
+        4000021,
+        ("snmp-lossy",),
+        ("radius", "sql", "routers", "cpe", "snmp"),
+        "a reading took 25 s, and the next one, 4 s after its end, had seven times the rate",
+    ),
+)
 
 
 @pytest.mark.parametrize("kept", [*OLD, *KEPT], ids=lambda kept: kept.seed)

@@ -72,6 +72,17 @@ def test_a_machine_that_slept_in_a_reading_makes_no_rate() -> None:
     assert found["port/1"] == {"in_bps": 80_000}
 
 
+def test_a_reading_that_took_long_makes_no_rate() -> None:
+    """Seed 4000021: the uptime came 25 s before the end of a reading, the counters 22 s, and another one followed."""
+    _, mark = rates(None, reading(1719, 1_195_088_834, uptime_s=6519.49))
+    found, mark = rates(mark, reading(1804, 1_799_175_112, uptime_s=6579.49))
+    assert found == {}, "604 million octets in 85 s are too few"
+    found, mark = rates(mark, reading(1808, 2_087_540_812, uptime_s=6608.72))
+    assert found == {}, "288 million octets in 4 s are seven times as many as there were"
+    found, mark = rates(mark, reading(1839, 2_395_107_061, uptime_s=6639.49))
+    assert found["port/1"]["in_bps"] == pytest.approx(80e6, rel=0.01)
+
+
 @pytest.mark.parametrize(
     ("speed", "before", "now", "rate"),
     [
