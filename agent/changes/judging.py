@@ -20,8 +20,9 @@ import trio
 
 from agent.changes.engine.reads import read_targets
 from agent.changes.engine.steps import RunParts
+from agent.changes.engine.tickets import now_of, with_clock
 from agent.changes.journal import commands
-from agent.changes.journal.commands import read_plan_row
+from agent.changes.journal.commands import Deadline, read_plan_row
 from agent.changes.journal.item_commands import MoveItem, MoveStanding, decode_bound, overtaken_by
 from agent.changes.journal.machine import Event, Gate, fold, settle_later
 from agent.changes.journal.signing import Signer, outcome_number
@@ -80,7 +81,7 @@ class _Watched:
 class _Later:
     """An item that is to be judged again, as the database has it.
 
-    `set_s`: when its last step was done, unix seconds.
+    `set_s`: when its last step was done, unix seconds. `enforce`: its enforcement check, as it is judged now.
     """
 
     plan_id: bytes
@@ -88,6 +89,7 @@ class _Later:
     state: ItemState
     seq: int
     set_s: int
+    enforce: Enforcement | None
     watched: _Watched
 
 
@@ -152,7 +154,21 @@ class JudgeAgain:
                 self._watched[key] = self._open(*key)
             watched = self._watched[key]
             if watched is not None and row["reason"] not in _LEFT:
-                yield _Later(*key, ItemState(row["state"]), row["state_seq"], row["set_s"], watched)
+                enforce = self._as_of_now(row, watched.enforce)
+                yield _Later(*key, ItemState(row["state"]), row["state_seq"], row["set_s"], enforce, watched)
+
+    def _as_of_now(self, row: sqlite3.Row, enforce: Enforcement | None) -> Enforcement | None:
+        """Return an enforcement check that says how late it is judged, and how far our clock was set.
+
+        A session that began since its step was done is not one from before the change: judging is late, not the
+        session. Nothing tells whether a clock that was set back was so before or after that: the longer time counts.
+        """
+        if enforce is None:
+            return None
+        clock, until = self._parts.clock, Deadline(row["run_until_s"], row["run_until_boot"], row["boot_id"])
+        set_back_s = max(-round(until.clock_set_s(now_of(clock))), 0)
+        late_s = max(int(clock.wall_s()) + set_back_s - row["set_s"], 0)
+        return with_clock(replace(enforce, within_s=enforce.within_s + late_s), until, clock)
 
     def _open(self, plan_id: bytes, n: int) -> _Watched | None:
         """Return the parts of an item that judging needs; None: its subscriber was erased, or it does not decode."""
@@ -205,19 +221,17 @@ class JudgeAgain:
         return seen, frozenset(unread)
 
     def _method(self, later: _Later) -> AccessMethod | None:
-        enforce = later.watched.enforce
+        enforce = later.enforce
         return None if enforce is None else self._parts.access_methods.get(enforce.expect.get("method", ""))
 
     def _judgment(self, later: _Later, seen: Mapping[Address, Seen], unread: frozenset[str]) -> Judgment | None:
         """Return the judgment of an item's enforcement now; None: a read that it needs failed."""
-        method, enforce = self._method(later), later.watched.enforce
+        method, enforce = self._method(later), later.enforce
         if method is None or enforce is None or any(_needed(method, later, seen)):
             return None
         if {target_of(enforce.address)} & unread:
             return None
-        # A session that began since then is not one from before the change: judging is late, not the session
-        late_s = max(int(self._parts.clock.wall_s()) - later.set_s, 0)
-        return method.judge(replace(enforce, within_s=enforce.within_s + late_s), seen, later.watched.ended)
+        return method.judge(enforce, seen, later.watched.ended)
 
     # --- what follows ---
 
@@ -260,7 +274,7 @@ class JudgeAgain:
 
 
 _WAITING: Final = """
-SELECT i.plan_id, i.n, i.state, i.state_seq, i.reason, (
+SELECT i.plan_id, i.n, i.state, i.state_seq, i.reason, p.run_until_s, p.run_until_boot, p.boot_id, (
     SELECT max(e.at_s) FROM step s JOIN event e ON e.seq = s.outcome_seq WHERE s.plan_id = i.plan_id AND s.item = i.n
 ) AS set_s
 FROM item i JOIN plan p USING (plan_id)
@@ -271,7 +285,7 @@ ORDER BY p.consumed_seq, i.n
 
 
 def _needed(method: AccessMethod, later: _Later, seen: Mapping[Address, Seen]) -> list[Address]:
-    enforce = later.watched.enforce
+    enforce = later.enforce
     if enforce is None:
         return []
     if enforce.address not in seen:

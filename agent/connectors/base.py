@@ -568,6 +568,12 @@ class Judgment:
     again: tuple[Address, ...] = ()
 
 
+CLOCK_SET: Final = "clock-set"
+"""In an enforcement's `expect` while it is judged: by how many seconds our clock was set since the preview. A beginning
+that is told as an age is that much later on our clock than it would have been then. Absent: by none that is known.
+"""
+
+
 class AccessMethod(Protocol):
     """How one access method makes a service state real. Pure: it takes values that were read."""
 

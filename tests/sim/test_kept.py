@@ -21,6 +21,8 @@ class Kept:
     faults: tuple[str, ...]
     parts: tuple[str, ...]
     why: str
+    size: float = 1.0
+    """Of the world."""
 
 
 OLD = (
@@ -117,6 +119,19 @@ KEPT: tuple[Kept, ...] = (
         ("radius", "sql", "routers", "cpe", "snmp"),
         "a reading took 25 s, and the next one, 4 s after its end, had seven times the rate",
     ),
+    Kept(
+        3000082,
+        ("page-flipped",),
+        ("radius", "routers", "disk"),
+        "the judge's: a copy was put back, and the record is older than a router's row since",
+        size=0.5,
+    ),
+    Kept(
+        800002,
+        ("router-redials", "cloud-drained"),
+        ("radius", "sql", "routers", "cloud", "cpe", "billing", "clock"),
+        "the judge's: after a write everything was frozen, so that nobody could ask for a session's end",
+    ),
 )
 
 
@@ -126,5 +141,5 @@ def test_nothing_false_is_seen_again(kept: Kept, tmp_path: Path, caplog: pytest.
     faults = {fault.name: fault for fault in FAULTS}
     parts = [part for part in PARTS if part.name in kept.parts]
     chosen = [faults[name] for name in kept.faults]
-    told = run_seed(kept.seed, tmp_path, faults=chosen, parts=parts, old_pace=kept in OLD)
+    told = run_seed(kept.seed, tmp_path, faults=chosen, parts=parts, size=kept.size, old_pace=kept in OLD)
     assert not told.verdicts, f"{kept.why}: {[v.text() for v in told.verdicts]}"

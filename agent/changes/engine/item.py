@@ -17,7 +17,7 @@ from agent.changes.engine.perform import OutcomeKind, absent, hung_up, kind_of, 
 from agent.changes.engine.reads import RecentReads
 from agent.changes.engine.sessions import ItemSessions, WindowSlot
 from agent.changes.engine.steps import Steps, guard_problem, subjects
-from agent.changes.engine.tickets import StepAction
+from agent.changes.engine.tickets import StepAction, with_clock
 from agent.changes.journal.machine import Event, settle
 from agent.connectors.base import Busy, Enforced, Judgment, KnowsAbsence, Session, UnreadableError
 from agent.model import ABSENT, Address, Direction, Effect, ItemState, Seen, Step, StepOutcome, Verdict, target_of
@@ -488,10 +488,10 @@ class ItemRun:
         Where nobody is online and there was no session to end (`redials` is False) nobody is waited for. `mends`:
         perform the effects again that the judgment names.
         """
-        enforce = self._item.enforce
-        if enforce is None:
+        expected = self._item.enforce
+        if expected is None:
             return Judgment(Enforced.NO, ProofReason.UNMAPPED_METHOD, "nothing says what must hold")
-        method = self._parts.access_methods.get(enforce.expect["method"])
+        method = self._parts.access_methods.get(expected.expect["method"])
         if method is None:
             return Judgment(Enforced.NO, ProofReason.UNMAPPED_METHOD, "its access method is no longer configured")
         until = self._clock.boot_s() + within_s
@@ -499,6 +499,7 @@ class ItemRun:
         while True:
             seen: dict[Address, Seen] = {}
             unread, ended = False, list(self._steps.ended)
+            enforce = with_clock(expected, self._tickets.plan.run_until, self._clock)
             try:
                 first = [a for a in method.enforcement_reads(enforce, seen, ended) if target_of(a) == enforce.target]
                 seen.update(await sessions.read([enforce.address, *first]))

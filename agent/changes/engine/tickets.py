@@ -13,16 +13,18 @@ from dataclasses import dataclass, replace
 
 from agent.changes.journal import item_commands
 from agent.changes.journal.audit import Json, Recorder, do_json, outcome_json, seen_json
-from agent.changes.journal.commands import Now, PlanRow
+from agent.changes.journal.commands import Deadline, Now, PlanRow
 from agent.changes.journal.item_commands import DesiredRecorder
 from agent.changes.journal.machine import FAILED, FINAL, UNSENT, Event
 from agent.changes.journal.moments import SendWindow
+from agent.connectors.base import CLOCK_SET
 from agent.inventory.book import AS_PREVIEWED, OF_SUBJECTS, Broken, inventory_address
 from agent.model import (
     Address,
     DesiredChange,
     Direction,
     Effect,
+    Enforcement,
     Item,
     ItemState,
     Seen,
@@ -45,6 +47,12 @@ Unmet = Callable[[Tx, Item, bool], Broken | None]
 def now_of(clock: Clock) -> Now:
     """Return the moment by both clocks."""
     return Now(clock.wall_s(), clock.boot_s(), clock.boot_id)
+
+
+def with_clock(enforce: Enforcement, until: Deadline, clock: Clock) -> Enforcement:
+    """Return an enforcement with how far our clock was set since its plan was made. `until`: a deadline of the plan."""
+    set_s = round(until.clock_set_s(now_of(clock)))
+    return replace(enforce, expect={**enforce.expect, CLOCK_SET: str(set_s)}) if set_s else enforce
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,15 @@ class Deadline:
         """Return whether either clock says that it has passed."""
         return now.wall_s >= self.wall_s or (now.boot_id == self.boot_id and now.boot_s >= self.boot_s)
 
+    def clock_set_s(self, now: Now) -> float:
+        """Return by how many seconds the wall clock was set since the deadline was made; 0 in another boot.
+
+        There nothing tells it.
+        """
+        if not self.boot_id or now.boot_id != self.boot_id:
+            return 0.0
+        return (now.wall_s - now.boot_s) - (self.wall_s - self.boot_s)
+
 
 @dataclass(frozen=True, slots=True)
 class NewItem:

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import (
+    CLOCK_SET,
     WARNING,
     AccessPlan,
     CannotEnforce,
@@ -556,6 +557,7 @@ class RadiusAccess:
         sure = int(read_at) - CLOCKS_S if read_at.isdecimal() else 0
         if ended:
             return sure
+        now_s -= int(enforce.expect.get(CLOCK_SET, "0"))  # accounting has the clock of its own machine
         return max(sure, now_s - enforce.within_s - self._method.disconnect_within_s - CLOCKS_S)
 
     def _inferred(

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from agent.connectors.base import (
+    CLOCK_SET,
     OPEN,
     AccessMethod,
     AccessPlan,
@@ -128,10 +129,11 @@ class SeveralAccess:
         if enforce.target in self._parts and not any(" " in key for key in enforce.expect):
             return {enforce.target: enforce}
         own: dict[str, dict[str, str]] = {}
+        of_all = {key: value for key, value in enforce.expect.items() if key == CLOCK_SET}
         for key, value in enforce.expect.items():
             target, blank, name = key.partition(" ")
             if blank and target in self._parts:
-                own.setdefault(target, {})[name] = value
+                own.setdefault(target, dict(of_all))[name] = value
         return {
             target: replace(enforce, target=target, address=Address(expect.pop("address")), expect=expect)
             for target, expect in own.items()

@@ -21,14 +21,15 @@ from agent.changes.journal.machine import ChangeState
 from agent.changes.journal.signing import Signer
 from agent.changes.judging import DAY_S, JudgeAgain, JudgedItems, JudgeTempo
 from agent.changes.retry import ReopenRun
-from agent.model import Item, ItemState, Seen
+from agent.connectors.base import CLOCK_SET, Enforced, Judgment
+from agent.model import Enforcement, Item, ItemState, Seen
 from agent.reasons import ItemReason
 from agent.runtime.notifier import Notifier
 from agent.store.db import Command, Tx
 from tests.builders.clock import FakeClock, virtual_clock
 from tests.builders.job import KEY, CrashedError, Rig, item
 from tests.builders.store import AddService
-from tests.builders.world import World, steps_for
+from tests.builders.world import FakeMethod, World, steps_for
 from trust import envelope as envelopes
 from trust import statements
 from trust.items import ReasonChange, SuspensionReason
@@ -112,6 +113,27 @@ async def test_it_is_true_at_the_next_login(rig: Rig, world: World) -> None:
     assert (rig.states(plan_id), row(rig, plan_id).reason) == ([S.APPLIED], "seen")
     assert await one_round(rig) == JudgedItems(0, 0, 0)
     rig.evidence.verify()
+
+
+async def test_it_is_judged_by_how_far_our_clock_was_set(
+    rig: Rig, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seed 4000025. `within_s`: sessions that began since the step was done, by either clock, are none of before."""
+    await suspended(rig, "u0")
+    judged: list[Enforcement] = []
+
+    def judge(_: object, enforce: Enforcement, *__: object) -> Judgment:
+        judged.append(enforce)
+        return Judgment(Enforced.PENDING, "offline")
+
+    monkeypatch.setattr(FakeMethod, "judge", judge)
+    await trio.sleep(1000)
+    assert isinstance(rig.clock, FakeClock)
+    for set_s in (0, -400, 1000):
+        rig.clock.step_wall(set_s)
+        await one_round(rig)
+    assert [one.expect.get(CLOCK_SET) for one in judged] == [None, "-400", "600"]
+    assert [one.within_s for one in judged] == [1010, 1010, 1610]
 
 
 async def test_a_session_that_carried_on_and_ended_by_itself(rig: Rig, world: World) -> None:

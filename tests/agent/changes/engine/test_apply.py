@@ -17,7 +17,7 @@ from agent.changes.engine.tickets import addresses_of
 from agent.changes.journal import item_commands
 from agent.changes.journal.item_commands import Lock, MoveItem, move_item
 from agent.changes.journal.machine import ChangeState, Event
-from agent.connectors.base import NOTHING_EARLIER, Busy, Earlier, Enforced, Judgment, Reach, Session
+from agent.connectors.base import CLOCK_SET, NOTHING_EARLIER, Busy, Earlier, Enforced, Judgment, Reach, Session
 from agent.inventory.book import Broken
 from agent.model import Address, Direction, Effect, Enforcement, GuardKind, Item, Pace, Seen, Step, Ticket, Wave
 from agent.model import ItemState as S
@@ -74,6 +74,32 @@ async def test_what_takes_hold_a_while_later_is_waited_for(
     within_s = 10  # the fake's
     waited_s = trio.current_time() - started
     assert waited_s < within_s if state is S.APPLIED else within_s <= waited_s < within_s + 5
+
+
+@pytest.mark.parametrize(("set_s", "told"), [(-400, "-400"), (60, "60"), (0, None)])
+async def test_an_enforcement_is_judged_by_how_far_our_clock_was_set(
+    rig: Rig, world: World, monkeypatch: pytest.MonkeyPatch, set_s: float, told: str | None
+) -> None:
+    """What is read for a judgment rests on the same facts."""
+    clock, expected, read = rig.clock, [], []
+    assert isinstance(clock, FakeClock)
+    real = FakeMethod.enforcement_reads
+
+    def reads(self: FakeMethod, enforce: Enforcement, *more: Any) -> Collection[Address]:
+        read.append(enforce.expect.get(CLOCK_SET))
+        return real(self, enforce, *more)
+
+    def judge(_: object, enforce: Enforcement, *__: object) -> Judgment:
+        if not expected:
+            clock.step_wall(set_s)
+        expected.append(enforce.expect.get(CLOCK_SET))
+        return Judgment(Enforced.YES if len(expected) > 1 else Enforced.NO, "seen")
+
+    monkeypatch.setattr(FakeMethod, "judge", judge)
+    monkeypatch.setattr(FakeMethod, "enforcement_reads", reads)
+    assert await run_one(rig) is S.APPLIED
+    assert expected == [None, told]
+    assert set(read) == set(expected)
 
 
 async def test_no_redial_in_time_is_set_at_next_login(rig: Rig, world: World) -> None:

@@ -11,7 +11,7 @@ from itertools import product
 
 import pytest
 
-from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced, Judgment, NetworkState
+from agent.connectors.base import CLOCK_SET, AccessMethod, AccessPlan, CannotEnforce, Enforced, Judgment, NetworkState
 from agent.connectors.radius.access import RadiusAccess
 from agent.connectors.radius.evaluator import CannotTell, Rejected, effective_reply, may_reject
 from agent.connectors.radius.rowset import Table, UserRow, to_value
@@ -478,6 +478,17 @@ def test_if_nothing_was_ended_accounting_was_late(age_s: int, ended: list[Addres
     late = {"u7": ("nas=10.0.0.1", f"since={judged_s - age_s}")}
     seen = {a: replace(s, at_s=judged_s) for a, s in seen_of(SUSPENDED, late).items()}
     assert recipe().judge(enforcement(), seen, ended).how == how
+
+
+@pytest.mark.parametrize("clock_set", [-400, 86_400])
+def test_our_clock_set_meanwhile_makes_no_session_old(clock_set: int) -> None:
+    """Accounting tells a beginning by the clock of another machine."""
+    told = enforcement()
+    told = replace(told, expect={**told.expect, CLOCK_SET: str(clock_set)})
+    for since_s, how in ((NOW_S + 20, "inferred"), (NOW_S - 300, "old-session")):
+        late = {"u7": ("nas=10.0.0.1", f"since={since_s}")}
+        seen = {a: replace(s, at_s=NOW_S + 30 + clock_set) for a, s in seen_of(SUSPENDED, late).items()}
+        assert recipe().judge(told, seen, []).how == how
 
 
 # --- sessions that a restore spares -----------------------------------------------------------------------------------

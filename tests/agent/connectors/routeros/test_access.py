@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
-from agent.connectors.base import AccessMethod, Enforced, NetworkState
+from agent.connectors.base import CLOCK_SET, AccessMethod, Enforced, NetworkState
 from agent.connectors.routeros.access import PppAccess
 from agent.connectors.routeros.addresses import rows_value
 from agent.connectors.routeros.matching import Ruleset
@@ -126,10 +127,13 @@ def judged(
     began: Value | None = None,
     ended: tuple[str, ...] = ("0x81",),
     online: bool = True,
+    clock_set: int = 0,
     rules: list[tuple[str, dict[str, str]]] | None = None,
     **more: str,
 ) -> tuple[Enforced, str]:
-    enforce, recipe, now_s = enforce_of(wanted), PppAccess(METHOD), NOW_S + 30
+    enforce, recipe, now_s = enforce_of(wanted), PppAccess(METHOD), NOW_S + 30 + clock_set
+    if clock_set:
+        enforce = replace(enforce, expect={**enforce.expect, CLOCK_SET: str(clock_set)})
     sessions = rows_value([(sid, SESSION | {"address": address} | more)] if online else [])
     become = SUSPENDED if wanted.access is Access.SUSPENDED else SECRET
     values = {where: seen.value for where, seen in seen_of(rules=rules).items()}
@@ -170,6 +174,16 @@ def test_an_old_session_or_one_of_unknown_age_is_no_proof(ended: tuple[str, ...]
         assert judged(wanted, lists=lists, ended=ended, began=old) == (Enforced.NO, "old-session")
         assert judged(wanted, lists=lists, ended=ended, began=ABSENT) == (Enforced.NO, "old-session")
         assert judged(wanted, lists=lists, ended=ended) == (Enforced.YES, "seen")
+
+
+@pytest.mark.parametrize("clock_set", [-400, 86_400])
+def test_a_clock_that_was_set_makes_no_session_older_or_newer(clock_set: int) -> None:
+    """Seed 4000025: our clock was set back, and a session of after the change seemed to be from before it."""
+    since: Value = {"0x82": str(NOW_S + 20 + clock_set)}
+    before: Value = {"0x82": str(NOW_S - 60 + clock_set)}
+    for wanted, lists in ((SUSPEND, ("suspended",)), (RESTORE, ())):
+        assert judged(wanted, lists=lists, began=since, clock_set=clock_set) == (Enforced.YES, "seen")
+        assert judged(wanted, lists=lists, began=before, clock_set=clock_set) == (Enforced.NO, "old-session")
 
 
 def test_a_session_that_outlasted_a_suspension_is_good() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, NetworkState
+from agent.connectors.base import CLOCK_SET, AccessPlan, CannotEnforce, Enforced, NetworkState
 from agent.connectors.routeros import multi_router
 from agent.connectors.routeros.access_methods import access_method_of
 from agent.model import ABSENT, Access, Address, Effect, Enforcement, Seen, ServiceState, Value
@@ -105,14 +105,16 @@ def enforcement(wanted: ServiceState = SUSPEND) -> Enforcement:
 NEW: dict[Address, Value] = {}
 
 
-def judged(first: Mapping[str, object], second: Mapping[str, object]) -> tuple[Enforced, str, str]:
+def judged(first: Mapping[str, object], second: Mapping[str, object], clock_set: int = 0) -> tuple[Enforced, str, str]:
     seen = on_both(first, second)
     for router in ("edge-1", "edge-2"):  # sessions of after the preview
         began = Address(f"routeros/{router}/ppp/began/amina.h")
         value = seen[began].value
         if value is not ABSENT:
-            seen[began] = Seen(dict.fromkeys(value, str(NOW_S + 30)), NOW_S)
+            seen[began] = Seen(dict.fromkeys(value, str(NOW_S + 30 + clock_set)), NOW_S + clock_set)
     recipe, enforce = access_method_of(BOTH), enforcement()
+    if clock_set:
+        enforce = replace(enforce, expect={**enforce.expect, CLOCK_SET: str(clock_set)})
     assert not [a for a in recipe.enforcement_reads(enforce, seen) if a not in seen]
     found = recipe.judge(enforce, seen, ())
     return found.enforced, found.how, found.detail
@@ -139,6 +141,10 @@ def test_all_routers_must_hold(
     first: Mapping[str, object], second: Mapping[str, object], expected: tuple[Enforced, str]
 ) -> None:
     assert judged(first, second)[:2] == expected
+
+
+def test_each_router_is_told_that_our_clock_was_set() -> None:
+    assert judged(HELD, HELD, clock_set=-400)[:2] == (Enforced.YES, "seen")
 
 
 def test_every_judgment_of_a_router_has_its_place_of_several() -> None:

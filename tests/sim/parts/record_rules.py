@@ -1,0 +1,51 @@
+"""Judges the reasons that are on record, for lines of RADIUS and of routers alike. It imports nothing of the agent.
+
+| rule | what must hold |
+|---|---|
+| `forgotten` | the reasons on record are those in force, where nobody else wrote the rows since |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from lab.truth import LineState
+from tests.sim.judge import Evidence, Verdict
+from tests.sim.witness import Move
+from tests.year.claims import STAYS_REJECTED, Wanted
+
+REJECTED: Final = "the login stays rejected"
+
+
+def is_rejected(move: Move) -> bool:
+    """Tell whether an item says that staff reject the login.
+
+    A restore that only takes a reason off the record says so in words alone.
+    """
+    return move.reason == STAYS_REJECTED or move.detail.startswith(REJECTED)
+
+
+def forgotten(e: Evidence, now: Callable[[str, bool], Iterable[LineState] | None]) -> Iterable[Verdict]:
+    """Judge each service. `now`: its states at the end, by whether it is suspended; None: it is judged elsewhere."""
+    last = {move.service: move for move in e.seen.moves}
+    for service, suspended in e.recorded.items():
+        final, states = last.get(service), now(service, suspended)
+        if final is None or states is None or final.state not in ("applied", "set-at-next-login"):
+            continue
+        wrote = [w for w in e.seen.writes if w.subject == service]
+        foreign = [w.at for w in wrote if not w.by]
+        if is_rejected(final) or (foreign and foreign[-1] > final.before_at):
+            continue
+        if any(lost.since < w.at < lost.found_at for w in wrote for lost in e.lost):
+            continue  # the record is older than the rows; people compare both with `ispagent drift`
+        states = list(states)
+        if not any(Wanted(suspended).next_fits(state) for state in states):
+            reads = "suspended" if suspended else "active"
+            said = f"on record as {reads}, and its next login is not"
+            yield Verdict("forgotten", e.ended_at, service, said, text_of(states))
+
+
+def text_of(states: Iterable[LineState]) -> str:
+    """Return the states of a line for people, each once."""
+    return " | ".join(dict.fromkeys(state.text() for state in states)) or "nothing known"

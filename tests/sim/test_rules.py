@@ -1,0 +1,43 @@
+"""Rules of the judge that said too much, or were new: each with a case that it must tell, and its excuse."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from lab.truth import LineState, NextLogin
+from tests.sim.cloud.ledger import Ledger
+from tests.sim.judge import Evidence
+from tests.sim.parts import cloud_rules
+from tests.sim.parts.cloud_people import FreezeAsked
+from tests.sim.parts.record_rules import forgotten
+from tests.sim.witness import Deed, Lost, Move, Seen
+
+SERVICE = "C-1/home"
+WALLED = LineState((), NextLogin(True, walled=True))
+
+
+def move(state: str, reason: str = "", at: float = 50.0) -> Move:
+    return Move(at, "aa", 1, SERVICE, "", state, "running", 40.0, reason, "", False, 7)
+
+
+@pytest.mark.parametrize(
+    ("lost", "rules"),
+    [((), ["forgotten"]), ((Lost(30.0, 60.0, 9),), []), ((Lost(50.0, 60.0, 9),), ["forgotten"])],
+)
+def test_a_record_is_older_than_rows_after_a_loss(lost: tuple[Lost, ...], rules: list[str]) -> None:
+    """Seed 3000082: a copy was put back of before a router's row was written, and the rule of routers did not know."""
+    wrote = Deed(45.0, SERVICE, "agent", "changed", ())
+    evidence = Evidence(Seen([wrote], moves=[move("applied")]), {}, (), (), {SERVICE: False}, "", 100.0, lost)
+    assert [one.rule for one in forgotten(evidence, lambda *_: [WALLED])] == rules
+    assert not list(forgotten(evidence, lambda *_: None)), "it is judged elsewhere"
+
+
+@pytest.mark.parametrize(("came", "rules"), [([20.0], []), ([55.0], ["no-freeze"]), ([], ["no-freeze"])])
+def test_an_item_is_frozen_by_a_freeze(came: list[float], rules: list[str]) -> None:
+    ledger, freeze = Ledger(), FreezeAsked("bb", "joseph", 15.0, b"envelope")
+    ledger.delivered[freeze.envelope] = came
+    part = SimpleNamespace(freezes=[freeze], ledger=ledger)
+    evidence = Evidence(Seen(moves=[move("set-not-enforced", "frozen")]), {}, (), (), {}, "", 100.0)
+    assert [one.rule for one in cloud_rules.no_freeze(evidence, part)] == rules  # type: ignore[arg-type]  # as far as it asks
