@@ -198,7 +198,7 @@ class DeviceReading:
         sensors: each key once.
         neighbors: heard devices.
         macs: MAC addresses.
-        not_read: what it was asked and did not answer, one sentence each: silence means read.
+        not_read: questions that it did not answer, one sentence each: silence means read.
         every_s: seconds until its next reading is due, by its profile; a reading that is older than twice that is old.
         source: the system that read it, for people: its kind and name; "": the agent did.
         places: where its management answers, as ADDRESS:PORT.

@@ -57,7 +57,7 @@ def _number(value: float) -> str:
 
 
 def rows_of(reading: DeviceReading) -> list[AnswerRow]:
-    """Return a reading as rows: what the device is, its parts, sensors, neighbors, and what was not read."""
+    """Return a reading as rows: the device, its parts, sensors, neighbors, and the tables that were not read."""
     rows: list[AnswerRow] = [
         {
             "what": "device",

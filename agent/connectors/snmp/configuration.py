@@ -78,7 +78,7 @@ class SnmpDevice:
     """`[snmp.NAME]`: one device.
 
     `profile`: the name of the one to read it by; "": by what it says of itself. `every_s` 0: as its profile says.
-    `sys_name`: what it must call itself; "": anything. `notify`: how its notifications are secured; None: as polls are.
+    `sys_name`: its name, as it must say it; "": any. `notify`: how its notifications are secured; None: as polls are.
     `write`: how it is changed; None: it is not.
     """
 

@@ -243,7 +243,7 @@ class SnmpConnector:
         return [SharedCredential(one.name, one.secrets, targets.get(one.name, ())) for one in self._config.accesses]
 
     async def greet(self, target: str) -> None:
-        """Ask a device what it is.
+        """Ask a device for its description.
 
         Raises:
             UnreadableError: it is silent, or refuses.

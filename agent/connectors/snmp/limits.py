@@ -48,7 +48,7 @@ processor."""
 FAIR_S: Final = 10.0
 """So long it counts what a sender had of a common budget: 300 senders with one notification each fit into a tenth."""
 SENDERS_KEPT: Final = 8_192
-"""Senders whose budget is remembered."""
+"""Senders with a remembered budget."""
 GROW_AFTER: Final = 4
 """Whole answers in a row before more repetitions are tried again; chosen arbitrarily."""
 ALIVE_S: Final = 30.0

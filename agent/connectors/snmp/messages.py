@@ -50,7 +50,7 @@ def version_untrusted(data: bytes) -> tuple[SnmpVersion, int, int]:
 
 
 def message_untrusted(data: bytes, columns: tuple[Oid, ...] = ()) -> CommunityMessage:
-    """Return a message of version 1 or 2c. `columns`: those whose rows it may have.
+    """Return a message of version 1 or 2c. `columns`: it may have rows of these.
 
     Raises:
         MalformedSnmpError: it is none.

@@ -88,7 +88,7 @@ def _encode(kind: PduKind, request_id: int, status: int, index: int, varbinds: b
 
 
 def pdu_untrusted(data: bytes, at: int, end: int, columns: tuple[Oid, ...] = ()) -> Pdu | TrapV1:
-    """Return the PDU at `at`. `columns`: those whose rows it may have.
+    """Return the PDU at `at`. `columns`: it may have rows of these.
 
     Raises:
         MalformedSnmpError: there is none.

@@ -1,7 +1,7 @@
 """Makes a `DeviceReading` of a device's answers, by its profile.
 
 * Nothing here raises on data of a device: a value that does not fit is absent, a row that has no key is left out.
-* `profile_choice` says what is asked, `profile_columns` computes a table, `profile_tables` keeps what it makes.
+* `profile_choice` chooses the questions, `profile_columns` computes a table, `profile_tables` keeps its rows.
 """
 
 from __future__ import annotations
