@@ -525,6 +525,11 @@ V24 = """
 ALTER TABLE item ADD COLUMN part TEXT;
 """
 
+V25 = """
+-- The starts of plans (`LeafKind.CONSUMED`) by their times: budgets count those of the last hour.
+CREATE INDEX event_consumed ON event (at_s) WHERE kind = 14;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     V1,
     V2,
@@ -550,6 +555,7 @@ MIGRATIONS: tuple[str, ...] = (
     V22,
     V23,
     V24,
+    V25,
 )
 """Migration `i` takes version `i` to `i + 1`. A landed one is never edited."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Final
 
 from agent.changes.journal.machine import Gate
 from agent.changes.journal.trust_state import Query
@@ -15,6 +16,12 @@ from agent.changes.journal.trust_state import Query
 HOUR_S = 3600
 Uses = Sequence[tuple[float, int]]
 """Uses of a budget: the time (unix seconds) and the number of services of each."""
+# Plans are kept for ever, and few began within an hour: CROSS JOIN has SQLite begin with these (event_consumed)
+_USES: Final = (
+    "SELECT e.at_s AS at_s, count(*) AS n FROM event e CROSS JOIN plan p ON p.consumed_seq = e.seq"
+    " JOIN item i USING (plan_id) WHERE e.kind = 14 AND e.at_s > ?2 AND p.risk = ?1"  # LeafKind.CONSUMED
+    " AND i.state NOT IN ('blocked', 'excluded') GROUP BY p.plan_id"
+)
 
 
 def next_turn(uses: Uses, ahead: Sequence[int], mine: int, most: int, now_s: float) -> float | None:
@@ -42,11 +49,7 @@ def next_turn(uses: Uses, ahead: Sequence[int], mine: int, most: int, now_s: flo
 
 def uses_of(query: Query, risk: str, now_s: float) -> list[tuple[float, int]]:
     """Return the plans of a class that started within the last hour, and their sizes."""
-    rows = query(
-        "SELECT e.at_s AS at_s, count(*) AS n FROM plan p JOIN event e ON e.seq = p.consumed_seq JOIN item i USING"
-        " (plan_id) WHERE p.risk = ? AND e.at_s > ? AND i.state NOT IN ('blocked', 'excluded') GROUP BY p.plan_id",
-        (risk, int(now_s) - HOUR_S),
-    )
+    rows = query(_USES, (risk, int(now_s) - HOUR_S))
     return [(float(r["at_s"]), int(r["n"])) for r in rows]
 
 
