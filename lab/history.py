@@ -14,9 +14,10 @@ one in the billing system's zone. Amounts are exact.
 
 from __future__ import annotations
 
+import bisect
 import enum
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -167,6 +168,13 @@ class HeldPayment:
     covers: Sequence[PastCover]
     free: Decimal
 
+    @property
+    def by_invoice(self) -> Mapping[str, Decimal]:
+        """The amounts on invoices, by their numbers: a payment may cover parts of one invoice at several times."""
+        found: dict[str, Decimal] = {}
+        _put(found, self.covers)
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class HeldNote:
@@ -228,6 +236,38 @@ def books_at(life: PayerLife, at_s: float) -> Books:
         max((s.until_s for s in life.postponements if s.holds(at_s)), default=0.0),
         next((s.what for s in life.exemptions if s.holds(at_s)), ""),
     )
+
+
+def changes_of(life: PayerLife) -> Iterator[float]:
+    """Yield the moments at which the books of a life change, in no order; some come twice, some never (`NEVER`)."""
+    for i in life.invoices:
+        yield from (i.made_s, i.opened_s, i.void_s, i.uncollectible_s)
+    for p in life.payments:
+        yield from (p.entered_s, p.settled_s, p.taken_back_s, *(c.at_s for c in p.covers))
+    for n in life.credit_notes:
+        yield from (n.at_s, *(c.at_s for c in n.covers))
+    yield from (p.made_s for p in life.promises)
+    for span in (*life.postponements, *life.exemptions):
+        yield from (span.from_s, span.until_s)
+
+
+class ChangedLives:
+    """Finds the lives whose books changed, so that a system of many need not make all of its books anew."""
+
+    def __init__(self, lives: Sequence[PayerLife]) -> None:
+        """Begin before all moments: at the first one all lives are new."""
+        self._lives = lives
+        self._changes = sorted((at_s, n) for n, life in enumerate(lives) for at_s in {*changes_of(life)} - {NEVER})
+        self._place = -1
+        """How many changes lie before the last moment; -1: there was none."""
+
+    def go_to(self, at_s: float) -> list[PayerLife]:
+        """Return the lives whose books may differ from those of the last moment, which may be a later one."""
+        was, self._place = self._place, bisect.bisect_right(self._changes, (at_s, len(self._lives)))
+        if was < 0:
+            return list(self._lives)
+        between = self._changes[min(was, self._place) : max(was, self._place)]
+        return [self._lives[n] for n in sorted({n for _, n in between})]
 
 
 def _standing(covers: Sequence[PastCover], at_s: float, gone: set[str]) -> list[PastCover]:

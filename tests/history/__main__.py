@@ -7,6 +7,7 @@ import contextlib
 import functools
 import json
 import logging
+import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -43,7 +44,7 @@ def main(argv: list[str]) -> int:
         opens = through_sql(stack.enter_context(PostgreSQL())) if args.through == "sql" else THROUGH[args.through]
         run = functools.partial(campaign, opens, args.subscribers, args.every, args.seed, args.hot, say=say)
         seen = trio.run(run)
-    return _report(args, seen, begun_s)
+    return _report(args, seen, begun_s)  # after the database has ended, so that its CPU time counts
 
 
 def _whole_agents(args: argparse.Namespace, say: Callable[[str], None]) -> Replayed:
@@ -65,9 +66,17 @@ def _report(args: argparse.Namespace, seen: Replayed, begun_s: float) -> int:
         "seen": dict(sorted(seen.seen.items())),
         "differ": seen.differ[:50],
         "took_s": round(time.monotonic() - begun_s),
+        "cpu_s": round(
+            sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        ),
     }
     print(json.dumps(report, indent=1, ensure_ascii=False))
     return 1 if seen.differ else 0
+
+
+def _cpu_s(who: int) -> float:
+    used = resource.getrusage(who)
+    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":

@@ -51,5 +51,6 @@ async def campaign(
                 for now_s in sorted(played | set(hot_moments(lives, operator.zone, hot, seed + begin))):
                     await replay.at(now_s)
             whole.add(replay.replayed)
-        say(f"{name}: {count} subscribers, {whole.decisions} decisions so far, {len(whole.differ)} differ")
+            done = f"{name}: {begin + size} of {count} subscribers"
+            say(f"{done}, {whole.decisions} decisions so far, {len(whole.differ)} differ")
     return whole

@@ -10,14 +10,15 @@ from datetime import UTC
 import pytest
 import trio
 
-from lab.history import PayerLife
-from tests.history.campaign import campaign
+from lab.history import PayerLife, books_at
+from lab.payers import payers
+from tests.history.campaign import FIRST, MONTHS, campaign
 from tests.history.oracle import Back, Cut
 from tests.history.replay import OPERATORS, Operator
 from tests.history.through_csv import ThroughCsv, through_csv
 from tests.history.through_splynx import through_splynx
 from tests.history.through_sql import through_sql
-from tests.history.through_uisp import through_uisp
+from tests.history.through_uisp import UispOfLives, through_uisp
 from tests.servers import PostgreSQL
 
 
@@ -45,6 +46,18 @@ async def test_uisp_agrees_with_the_oracle() -> None:
 async def test_uisp_agrees_with_the_oracle_in_all_zones() -> None:
     seen = await campaign(through_uisp, 60, every=1000, hot=20, seed=2)
     assert not seen.differ, "\n".join(seen.differ[:20])
+
+
+def test_the_crm_has_the_sums_of_the_books() -> None:
+    zone = OPERATORS["-5"].billing_zone
+    lives = payers(1, 18, zone, FIRST, MONTHS, prefix="B1200")
+    assert any(len({c.number for c in p.covers}) < len(p.covers) for life in lives for p in life.payments)
+    system = UispOfLives(zone.key, lives)
+    for at_s in range(1_735_800_000, 1_799_000_000, 2_000_000):
+        system.go_to(at_s)
+        for life, client in zip(lives, system.crm.clients.values(), strict=True):
+            books = books_at(life, at_s)
+            assert system.crm.balance(client.id) == (books.balance + books.credit, books.credit), (life, at_s)
 
 
 async def test_splynx_agrees_with_the_oracle() -> None:

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from agent.connectors.splynx import SPEC
 from lab.billing.splynx import LabBill, LabReceipt, Splynx
-from lab.history import ASKING, HeldStatus, PayerLife, books_at
+from lab.history import ASKING, ChangedLives, HeldStatus, PayerLife, books_at
 from tests.builders.web import behind, made
 from tests.history.oracle import Told
 from tests.history.replay import Operator
@@ -25,10 +25,11 @@ class SplynxOfLives:
     def __init__(self, lives: Sequence[PayerLife]) -> None:
         """Add a customer for each life."""
         self.system = Splynx()
-        self._lives = [
-            (life, self.system.add_customer(life.subscriber, blocking_period=life.own_grace_days or 0))
+        self._lives = ChangedLives(lives)
+        self._customers = {
+            life.subscriber: self.system.add_customer(life.subscriber, blocking_period=life.own_grace_days or 0)
             for life in lives
-        ]
+        }
         invoices = sorted((i.made_s, i.number) for life in lives for i in life.invoices)
         self._bills = {number: 10_000_000 + n for n, (_, number) in enumerate(invoices)}
         payments = sorted((p.counts_from_s, p.id) for life in lives for p in life.payments)
@@ -36,10 +37,12 @@ class SplynxOfLives:
 
     def go_to(self, at_s: float) -> None:
         """Have the books of a moment."""
-        self.system.bills.clear()
-        self.system.receipts.clear()
-        for life, customer in self._lives:
-            books = books_at(life, at_s)
+        for life in self._lives.go_to(at_s):
+            customer, books = self._customers[life.subscriber], books_at(life, at_s)
+            for invoice in life.invoices:
+                self.system.bills.pop(self._bills[invoice.number], None)
+            for payment in life.payments:
+                self.system.receipts.pop(self._receipts[payment.id], None)
             customer.enabled = not books.exempt
             customer.deposit = -books.balance
             for held in books.invoices:
@@ -52,7 +55,7 @@ class SplynxOfLives:
                 if paid.state == "settled":
                     number = self._receipts[paid.past.id]
                     day = datetime.fromtimestamp(paid.past.paid_s, life.zone).date()
-                    covers = {self._bills[cover.number]: cover.amount for cover in paid.covers}
+                    covers = {self._bills[held_on]: amount for held_on, amount in paid.by_invoice.items()}
                     self.system.receipts[number] = LabReceipt(
                         number, customer.id, paid.past.worth, day, f"{day}-{number}", covers
                     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from agent.connectors.accounts_sql import SPEC
-from lab.history import PastPayment, PayerLife, books_at
+from lab.history import ChangedLives, PastPayment, PayerLife, books_at
 from tests.builders.web import made
 from tests.history.campaign import Opens
 from tests.history.oracle import Told
@@ -30,29 +30,55 @@ PAYMENTS = """SELECT id, amount, cur AS currency, paid_at, customer AS subscribe
     FROM payment WHERE changed > to_timestamp(:since_s)"""
 
 
+WRITES = {
+    "customer": ("DELETE FROM customer WHERE code = ANY(%s)", "INSERT INTO customer VALUES (%s, %s, %s, %s, %s, %s)"),
+    "invoice": ("DELETE FROM invoice WHERE no = ANY(%s)", "INSERT INTO invoice VALUES (%s, %s, %s, %s, %s)"),
+    "payment": ("DELETE FROM payment WHERE id = ANY(%s)", "INSERT INTO payment VALUES (%s, %s, %s, %s, %s, %s, %s)"),
+}
+Row = tuple[str, tuple[object, ...]]
+"""A table, and a row of it; the key is its first column."""
+
+
 class TablesOfLives:
     """Tables whose rows are the books of the lives at a moment. A deleted payment stays, as one that was taken back."""
 
     def __init__(self, database: RadiusDatabase, lives: Sequence[PayerLife]) -> None:
         """Make the tables."""
-        self._database, self._lives = database, lives
+        self._lives = ChangedLives(lives)
+        self._rows: dict[str, set[Row]] = {}
+        """By subscriber, as the tables have them."""
+        self._connection = database.connect()
         for statement in TABLES:
-            database.run(statement)
+            self._connection.execute(statement)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
 
     def go_to(self, at_s: float) -> None:
-        """Have the books of a moment."""
-        customers, invoices, payments = [], [], []
-        for life in self._lives:
-            books, name = books_at(life, at_s), life.subscriber
-            held = [datetime.fromtimestamp(books.hold_until_s, life.zone).date()] if books.hold_until_s else []
-            hold: date | None = max([*held, *filter(None, [books.promise_until])], default=None)
-            customers.append((name, life.currency, books.balance, books.credit, hold, books.exempt))
-            invoices += [(i.number, name, i.due, i.unpaid, i.status.value) for i in books.invoices]
-            payments += [_row(p, life, at_s) for p in life.payments if p.entered_s <= at_s]
-        self._database.run("TRUNCATE customer, invoice, payment")
-        self._database.run_many("INSERT INTO customer VALUES (%s, %s, %s, %s, %s, %s)", customers)
-        self._database.run_many("INSERT INTO invoice VALUES (%s, %s, %s, %s, %s)", invoices)
-        self._database.run_many("INSERT INTO payment VALUES (%s, %s, %s, %s, %s, %s, %s)", payments)
+        """Have the books of a moment: write the rows that differ, in one transaction."""
+        gone, new = set[Row](), set[Row]()
+        for life in self._lives.go_to(at_s):
+            was, now = self._rows.get(life.subscriber, set()), set(_rows(life, at_s))
+            gone |= was - now
+            new |= now - was
+            self._rows[life.subscriber] = now
+        with self._connection.transaction(), self._connection.cursor() as cursor:
+            for table, (delete, insert) in WRITES.items():
+                cursor.execute(delete, ([row[0] for name, row in gone if name == table],))
+                cursor.executemany(insert, [row for name, row in new if name == table])
+
+
+def _rows(life: PayerLife, at_s: float) -> Iterator[Row]:
+    books, name = books_at(life, at_s), life.subscriber
+    held = [datetime.fromtimestamp(books.hold_until_s, life.zone).date()] if books.hold_until_s else []
+    hold: date | None = max([*held, *filter(None, [books.promise_until])], default=None)
+    yield "customer", (name, life.currency, books.balance, books.credit, hold, books.exempt)
+    for i in books.invoices:
+        yield "invoice", (i.number, name, i.due, i.unpaid, i.status.value)
+    for p in life.payments:
+        if p.entered_s <= at_s:
+            yield "payment", _row(p, life, at_s)
 
 
 def _row(past: PastPayment, life: PayerLife, at_s: float) -> tuple[str, str, Decimal, str, str, str, datetime]:
@@ -70,7 +96,6 @@ def through_sql(server: PostgreSQL) -> Opens:
     @asynccontextmanager
     async def opened(operator: Operator, lives: Sequence[PayerLife]) -> AsyncIterator[ThroughSource]:
         database = server.fresh()
-        tables = TablesOfLives(database, lives)
         table = {
             "database": "postgresql",
             "port": database.port,
@@ -84,7 +109,8 @@ def through_sql(server: PostgreSQL) -> Opens:
         clock = VirtualClock()
         told = Told(own_grace=False, holds_by_day=True)
         async with ledger_folder() as folder:
-            connector = made(SPEC, table, {"a/db": PASSWORD.encode()}, clock=clock)
-            yield ThroughSource(operator, folder, clock, connector, "accounts-sql/main", tables.go_to, told)
+            with closing(TablesOfLives(database, lives)) as tables:
+                connector = made(SPEC, table, {"a/db": PASSWORD.encode()}, clock=clock)
+                yield ThroughSource(operator, folder, clock, connector, "accounts-sql/main", tables.go_to, told)
 
     return opened

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from agent.connectors.uisp_crm import SPEC
 from lab.billing.uisp import DRAFT, PAID, PARTLY, UNPAID, VOID, LabInvoice, LabPayment, Uisp
-from lab.history import HeldPayment, HeldStatus, PayerLife, books_at
+from lab.history import ChangedLives, HeldPayment, HeldStatus, PayerLife, books_at
 from tests.builders.web import behind, made
 from tests.history.oracle import Told
 from tests.history.replay import Operator
@@ -32,10 +32,12 @@ class UispOfLives:
     def __init__(self, zone: str, lives: Sequence[PayerLife]) -> None:
         """Add a client for each life."""
         self.crm = Uisp(zone)
-        self._lives = [
-            (life, self.crm.add_client(life.subscriber, currency=life.currency, stop_days=life.own_grace_days))
+        self._lives = ChangedLives(lives)
+        self._clients = {
+            life.subscriber: self.crm.add_client(life.subscriber, currency=life.currency, stop_days=life.own_grace_days)
             for life in lives
-        ]
+        }
+        self._postponed = sorted((span.from_s, life.subscriber) for life in lives for span in life.postponements)
         invoices = sorted((i.made_s, i.number) for life in lives for i in life.invoices)
         self._invoice_ids = {number: 10_000_000 + n for n, (_, number) in enumerate(invoices)}
         payments = sorted((p.counts_from_s, p.id) for life in lives for p in life.payments)
@@ -43,10 +45,12 @@ class UispOfLives:
 
     def go_to(self, at_s: float) -> None:
         """Have the books of a moment."""
-        self.crm.invoices.clear()
-        self.crm.payments.clear()
-        for life, client in self._lives:
-            books = books_at(life, at_s)
+        for life in self._lives.go_to(at_s):
+            client, books = self._clients[life.subscriber], books_at(life, at_s)
+            for invoice in life.invoices:
+                self.crm.invoices.pop(self._invoice_ids[invoice.number], None)
+            for payment in life.payments:
+                self.crm.payments.pop(self._payment_ids[payment.id], None)
             client.stop_due = False if books.exempt else None
             client.credit_notes = sum((note.free for note in books.credit_notes), Decimal(0))
             for held in books.invoices:
@@ -69,13 +73,13 @@ class UispOfLives:
                     self._pay(client.id, paid)
 
     def _pay(self, client: int, held: HeldPayment) -> None:
-        number = self._payment_ids[held.past.id]
-        self.crm.payments[number] = LabPayment(
-            number,
+        ident = self._payment_ids[held.past.id]
+        self.crm.payments[ident] = LabPayment(
+            ident,
             client,
             held.past.worth,
             datetime.fromtimestamp(held.past.paid_s, UTC),
-            {self._invoice_ids[cover.number]: cover.amount for cover in held.covers},
+            {self._invoice_ids[number]: amount for number, amount in held.by_invoice.items()},
             held.past.worth if held.state == "reversed" else Decimal(0),
             currency=held.past.currency,
         )
@@ -83,12 +87,12 @@ class UispOfLives:
     def postponed(self, from_s: float, to_s: float) -> list[tuple[float, str]]:
         """Return the postponements of a time, and the keys of their events."""
         found = []
-        for life, client in self._lives:
-            for span in life.postponements:
-                if from_s < span.from_s <= to_s:
-                    event = self.crm.event("postpone", "service", client.id + 1_000_000, "service.postpone")
-                    found.append((span.from_s, f"postponed/{event['uuid']}"))
-        return sorted(found)
+        for at_s, subscriber in self._postponed:
+            if from_s < at_s <= to_s:
+                service = self._clients[subscriber].id + 1_000_000
+                event = self.crm.event("postpone", "service", service, "service.postpone")
+                found.append((at_s, f"postponed/{event['uuid']}"))
+        return found
 
 
 @asynccontextmanager
@@ -108,8 +112,7 @@ async def through_uisp(operator: Operator, lives: Sequence[PayerLife]) -> AsyncI
         async def hear(until_s: float) -> None:
             nonlocal heard_s
             for at_s, key in system.postponed(heard_s, until_s):
-                clock.now_s = at_s
-                system.go_to(at_s)
+                clock.now_s = at_s  # the books may be older: only the event and whose service it is are kept
                 await connector.some_accounts(target, {key})
             heard_s = until_s
 

@@ -89,7 +89,6 @@ class Lives(Part):
         self._let_back: dict[str, float] = {}
         self._closed_s: dict[str, float] = {}
         self._signed_s = 0.0
-        self._books_s = 0.0
 
     # --- the part -----------------------------------------------------------------------------------------------------
 
@@ -100,9 +99,9 @@ class Lives(Part):
         found = payers(self._seed, self._count, self.operator.billing_zone, FIRST, MONTHS, self._prefix)
         lives = [replace(life, subscriber=s.subscriber) for life, s in zip(found, services, strict=True)]
         of = {life.subscriber: life for life in lives}
-        self.lives = {ref_of(s): of[s.subscriber] for s in world.isp.services if s.subscriber in of}
+        known = (s for s in world.isp.services if s.subscriber in of and s.mapped)  # others have no line to close
+        self.lives = {ref_of(s): of[s.subscriber] for s in known}
         self._system = UispOfLives(self.operator.billing_zone.key, lives)
-        self._changes = sorted({at_s for life in lives for at_s in _happens(life)})
         server: BillingServer = await nursery.start(self._serve)
         nursery.start_soon(self._keep_file)
         config = f'[uisp-crm.main]\nurl = "{server.url}/crm/api/v1.0"\nsecret = "billing/uisp"\n'
@@ -124,9 +123,7 @@ class Lives(Part):
     def answer(self, request: WebRequest) -> WebReply:
         """Return the CRM's answer, by its books of now."""
         now_s = self._now_s()
-        if bisect.bisect_right(self._changes, self._books_s) != bisect.bisect_right(self._changes, now_s):
-            self._system.go_to(now_s)
-        self._books_s = now_s
+        self._system.go_to(now_s)
         if request.path.endswith("/payments"):
             self._polls.append(now_s)
         return self._system.crm.answer(request)
@@ -301,18 +298,6 @@ class Lives(Part):
 
 def _words(said: set[Cut] | set[Back]) -> str:
     return ", ".join(sorted(one.value for one in said))
-
-
-def _happens(life: PayerLife) -> Iterator[float]:
-    """Yield the moments at which the books of a life change."""
-    for i in life.invoices:
-        yield from (i.made_s, i.opened_s, i.void_s, i.uncollectible_s)
-    for p in life.payments:
-        yield from (p.entered_s, p.settled_s, p.taken_back_s, *(c.at_s for c in p.covers))
-    for n in life.credit_notes:
-        yield from (n.at_s, *(c.at_s for c in n.covers))
-    for span in life.exemptions:
-        yield from (span.from_s, span.until_s)
 
 
 def _held_until(life: PayerLife, at_s: float) -> str:
