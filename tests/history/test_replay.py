@@ -10,7 +10,7 @@ from datetime import UTC
 import pytest
 import trio
 
-from lab.history import PayerLife, books_at
+from lab.history import PayerLife, Span, books_at
 from lab.payers import payers
 from tests.history.campaign import FIRST, MONTHS, campaign
 from tests.history.oracle import Back, Cut
@@ -58,6 +58,17 @@ def test_the_crm_has_the_sums_of_the_books() -> None:
         for life, client in zip(lives, system.crm.clients.values(), strict=True):
             books = books_at(life, at_s)
             assert system.crm.balance(client.id) == (books.balance + books.credit, books.credit), (life, at_s)
+
+
+async def test_the_crm_tells_a_postponement_in_time() -> None:
+    at_s, operator = 1_749_716_968.0, OPERATORS["+13"]
+    (life,) = payers(1, 1, operator.billing_zone, FIRST, MONTHS)
+    postponed = replace(life, postponements=(Span(at_s, at_s + 86_400),))
+    async with through_uisp(operator, [postponed]) as through:
+        await through.read(at_s, at_s - 2, at_s + 1)
+        kept = through.billing(postponed, at_s + 1).kept
+    assert kept is not None
+    assert kept.account.hold_until_s == at_s + 86_400
 
 
 async def test_splynx_agrees_with_the_oracle() -> None:

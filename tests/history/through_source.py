@@ -80,12 +80,12 @@ class ThroughSource:
         self._billing = BillingReader(operator.terms(self.source))
         self._books_s = 0.0
         self.before: Callable[[float], Any] | None = None
-        """Run before each reading: what the system would have told by itself until then."""
+        """Run before each reading of accounts: what the system would have told by itself until then."""
 
     async def read(self, books_s: float, polled_s: float, now_s: float) -> None:
         """Read the accounts of a moment and the payments of another one, in their order."""
         if self.before is not None:
-            await self.before(min(books_s, polled_s))
+            await self.before(books_s)
         if not self._books_s:
             await self._read_accounts(polled_s)
         for at_s, accounts in sorted(((books_s, True), (polled_s, False))):
