@@ -10,6 +10,7 @@
 | `again` | an intent makes one plan, however often it comes |
 | `expired` | an intent that holds no more makes no plan |
 | `frozen` | nothing is announced while a freeze is in force that reached the agent |
+| `no-freeze` | an item says that it is frozen while a freeze holds that reached the agent |
 | `lifted` | a freeze ends only by an envelope that two people signed for it |
 | `egress` | no name, login, reference or secret is in what the control plane is given, its file, log and metrics |
 | `broken` | no call and no task of the control plane ends by a fault of its own |
@@ -47,6 +48,8 @@ ANSWERS_S: Final = 300.0
 """How long before the end something may arrive and have no receipt."""
 KILLED_S: Final = 5.0
 """An agent that dies so soon after it read a message may not have kept it."""
+FROZEN: Final = "frozen"
+"""The reason of an item that waits for the end of a freeze."""
 EXPIRES_S: Final = 80_000.0
 """Approvals are forgotten after a day."""
 FROM_AGENT: Final = frozenset({pb.KIND_PLAN, pb.KIND_RECEIPT, pb.KIND_OUTCOME})
@@ -63,6 +66,7 @@ def judge(e: Evidence, part: CloudPart, world: World) -> Iterable[Verdict]:
         yield from _mail(e, part, world)
         yield from _intents(e, part, world)
         yield from _frozen(e, part, world)
+        yield from no_freeze(e, part)
         yield from _lifted(e, part, world)
     if world.options.seed % EGRESS_EVERY == 0:
         yield from _egress(e, part, world)
@@ -188,6 +192,23 @@ def _frozen(e: Evidence, part: CloudPart, world: World) -> Iterator[Verdict]:
                     said = f"{deed.what} of {step.plan[:6]}, announced while {frozen.who} had frozen everything"
                     yield Verdict("frozen", deed.at, deed.subject, said, f"in force since {since:.1f}")
                     break
+
+
+def no_freeze(e: Evidence, part: CloudPart) -> Iterator[Verdict]:
+    """Judge each item that says that it is frozen."""
+    held = [_held(frozen, part.ledger) for frozen in part.freezes]
+    for move in e.seen.moves:
+        if move.reason == FROZEN and not any(since <= move.at and until >= move.before_at for since, until in held):
+            said = f"{move.state} ({move.reason}: {move.detail}), and nothing was frozen since {move.before_at:.1f}"
+            yield Verdict("no-freeze", move.at, move.service, said, leaf=move.seq)
+
+
+def _held(frozen: FreezeAsked, ledger: Ledger) -> tuple[float, float]:
+    """Return from when until when a freeze may have held: it came to the agent, and the agent took an end of it."""
+    ends = [envelopes.digest(envelopes.decode_untrusted(one)).hex() for one in frozen.lifts]
+    took = [at for sha256 in ends for at, r in ledger.receipts.get(sha256, []) if r.result is ReceiptResult.ACCEPTED]
+    infinite = float("inf")
+    return min(ledger.delivered.get(frozen.envelope, []), default=infinite), min(took, default=infinite)
 
 
 def _lifted(e: Evidence, part: CloudPart, world: World) -> Iterator[Verdict]:

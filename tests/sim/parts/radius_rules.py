@@ -9,7 +9,7 @@
 | `blind` | rows are written only where they read as the step had announced, and then read as it announced |
 | `impatient` | no item ends, of which nothing was sent, because its database does not answer before its deadline |
 | `lost` | a batch whose rows a failover forgot while it was at work says so at its end |
-| `forgotten` | the reasons on record are those in force, where nobody else wrote the rows since |
+| `forgotten` | as in `tests.sim.parts.record_rules` |
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 from lab.truth import History, LineState
 from tests.sim.judge import Evidence, Verdict
+from tests.sim.parts.record_rules import forgotten, is_rejected, text_of
 from tests.sim.witness import Deed, Move
 from tests.year.claims import STAYS_REJECTED, ItemFact, Wanted, false_at_end, opened
 
@@ -27,7 +28,6 @@ FRESH_S = 180.0
 """How old the evidence of a claim may be: the agent reads again for a minute, and waits 40 s for a session."""
 LAST_S = 1.0
 """How much of the time before a claim counts as its last moment."""
-REJECTED = "the login stays rejected"
 CLAIMS = ("applied", "set-at-next-login", "set-not-enforced")
 
 
@@ -63,11 +63,12 @@ def judge(
     yield from _claims(evidence, history, logins)
     yield from _kicked(evidence, history, logins)
     yield from _without_effect(evidence, logins)
-    yield from _forgotten(evidence, history, logins)
 
+    def now(service: str, suspended: bool) -> list[LineState] | None:
+        at = evidence.ended_at
+        return list(history.during(logins[service], at, at)) if service in logins else None
 
-def _text(states: Iterable[LineState]) -> str:
-    return " | ".join(dict.fromkeys(state.text() for state in states)) or "nothing known"
+    yield from forgotten(evidence, now)
 
 
 def _reads_as(rows: Rows, announced: Any) -> bool:
@@ -155,18 +156,18 @@ def _claims(e: Evidence, history: History, logins: Mapping[str, str]) -> Iterabl
         since = max(move.before_at, move.at - FRESH_S)
         run = list(history.during(login, since, move.at))
         last = list(history.during(login, move.at - LAST_S, move.at))
-        # A restore that only takes a reason off the record says in words alone that staff reject the login
-        reason = STAYS_REJECTED if move.detail.startswith(REJECTED) else move.reason
+        reason = STAYS_REJECTED if is_rejected(move) else move.reason
         fact = ItemFact(move.state, reason, move.detail)
         if false := false_at_end(fact, Wanted(move.suspended), run, last):
             said = f"{false} ({move.reason}: {move.detail})"
-            yield Verdict("claim", move.at, move.service, said, _text(run), move.seq)
+            yield Verdict("claim", move.at, move.service, said, text_of(run), move.seq)
         if "was not asked" in move.detail and any(state.sessions for state in last) and not _asked_a_nas(e, move):
-            yield Verdict("unasked", move.at, move.service, "a session goes on of which no NAS was asked", _text(last))
+            said = "a session goes on of which no NAS was asked"
+            yield Verdict("unasked", move.at, move.service, said, text_of(last))
         before = list(history.during(login, since - 1e-9, since))
         if asked.action == "suspend" and last and before and opened(run, last[0]):
             said = "a suspension let somebody in who was rejected"
-            yield Verdict("claim", move.at, move.service, said, _text(run), move.seq)
+            yield Verdict("claim", move.at, move.service, said, text_of(run), move.seq)
 
 
 def _asked_a_nas(e: Evidence, move: Move) -> bool:
@@ -206,27 +207,3 @@ def _without_effect(e: Evidence, logins: Mapping[str, str]) -> Iterable[Verdict]
         acted = any(deed.by for deed in deeds)
         if announced and not acted:
             yield Verdict("without-effect", move.at, move.service, "applied, and nothing was ever done", leaf=move.seq)
-
-
-def _forgotten(e: Evidence, history: History, logins: Mapping[str, str]) -> Iterable[Verdict]:
-    last: dict[str, Move] = {}
-    for move in e.seen.moves:
-        last[move.service] = move
-    for service, suspended in e.recorded.items():
-        if service not in logins:
-            continue
-        login = logins[service]
-        final, wrote = last.get(service), [w for w in e.seen.writes if w.subject == service]
-        foreign = [w.at for w in wrote if not w.by]
-        if final is None or final.state not in ("applied", "set-at-next-login"):
-            continue
-        rejected = final.reason == STAYS_REJECTED or final.detail.startswith(REJECTED)
-        if rejected or (foreign and foreign[-1] > final.before_at):
-            continue
-        if any(lost.since < w.at < lost.found_at for w in wrote for lost in e.lost):
-            continue  # the record is older than the rows; people compare both with `ispagent drift`
-        now = list(history.during(login, e.ended_at, e.ended_at))
-        if not any(Wanted(suspended).next_fits(state) for state in now):
-            reads = "suspended" if suspended else "active"
-            said = f"on record as {reads}, and its next login is not"
-            yield Verdict("forgotten", e.ended_at, service, said, _text(now))

@@ -9,7 +9,7 @@
 | `kicked` | no session was ended that began a second or more after the change and already had what it wants |
 | `spared` | of a session that is said to carry on since before a write, the end was asked for |
 | `denied` | where nothing is said to have been changed, nothing stays changed |
-| `forgotten` | the reasons on record are those in force, where nobody else wrote the row since |
+| `forgotten` | as in `tests.sim.parts.record_rules` |
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lab.truth import LineState
 from tests.sim.judge import Asked, Evidence, Verdict
+from tests.sim.parts.record_rules import forgotten, is_rejected, text_of
 from tests.sim.parts.router_access import ACTIVE, LOGGED_IN, SECRETS, TARIFFS, bits
 from tests.sim.witness import Deed, Move
 from tests.year.claims import STAYS_REJECTED, ItemFact, Wanted, false_at_end, opened
@@ -40,11 +41,10 @@ READ_S: Final = 15.0
 """How long before a write its row may have been read: an answer may take its time."""
 RECORDED: Final = "recorded"
 """The reason that says: only the reason was recorded, and the network is as it was."""
-REJECTED: Final = "the login stays rejected"
 CLAIMS: Final = ("applied", "set-at-next-login", "set-not-enforced")
 DENIES: Final = ("not-applied", "stale", "skipped", "cancelled", "expired", "superseded", "reverted")
-HALTED = "clock-halt"
-"""The reason of an item that waits until somebody accepts the clock."""
+NOTHING_MAY_BE_SENT: Final = frozenset({"clock-halt", "frozen"})
+"""Reasons of an item whose later steps wait for people. Whether they held is judged by the parts of clock and cloud."""
 
 
 def judge(evidence: Evidence, part: RouterPart) -> Iterable[Verdict]:
@@ -54,11 +54,12 @@ def judge(evidence: Evidence, part: RouterPart) -> Iterable[Verdict]:
     yield from _kicked(evidence, part)
     yield from _spared(evidence, part)
     yield from _denied(evidence, part)
-    yield from _forgotten(evidence, part)
 
+    def now(service: str, suspended: bool) -> list[LineState] | None:
+        line, at = part.lines.get(service), evidence.ended_at
+        return None if line is None else list(line.during(at, at, suspended=suspended))
 
-def _text(states: Iterable[LineState]) -> str:
-    return " | ".join(dict.fromkeys(state.text() for state in states)) or "nothing known"
+    yield from forgotten(evidence, now)
 
 
 # --- claims -----------------------------------------------------------------------------------------------------------
@@ -90,15 +91,15 @@ def _claims(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
         if asked.action == "disconnect":
             yield from _disconnected(move, line, began.get((move.plan, move.item), since), last)
             continue
-        reason = STAYS_REJECTED if move.detail.startswith(REJECTED) else move.reason
+        reason = STAYS_REJECTED if is_rejected(move) else move.reason
         wanted = Wanted(move.suspended, _rates(e, part, line, asked))
         if false := false_at_end(ItemFact(move.state, reason, move.detail), wanted, run, last):
             said, known = f"{false} ({move.reason}: {move.detail})", _mistaken(move, run)
-            yield Verdict("claim", move.at, move.service, said, _text(run), move.seq, known)
+            yield Verdict("claim", move.at, move.service, said, text_of(run), move.seq, known)
         before = list(line.during(since - 1e-9, since, suspended=move.suspended))
         if asked.action == "suspend" and last and before and opened(run, last[0]):
             said = "a suspension let somebody in who was rejected"
-            yield Verdict("claim", move.at, move.service, said, _text(run), move.seq)
+            yield Verdict("claim", move.at, move.service, said, text_of(run), move.seq)
 
 
 def _mistaken(move: Move, run: Iterable[LineState]) -> str:
@@ -116,7 +117,7 @@ def _disconnected(move: Move, line: Line, began: float, last: list[LineState]) -
         return
     first = {s.session_id for state in line.during(began, began, suspended=True) for s in state.sessions}
     if first and all(first & {s.session_id for s in state.sessions} for state in last):
-        yield Verdict("claim", move.at, move.service, "disconnected: the session carries on", _text(last), move.seq)
+        yield Verdict("claim", move.at, move.service, "disconnected: the session carries on", text_of(last), move.seq)
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
@@ -211,7 +212,7 @@ def _spared(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
         line, asked = part.lines.get(move.service), e.asked.get(move.plan)
         if line is None or asked is None or move.state != "set-not-enforced" or not line.access.logs_in:
             continue
-        if move.reason == HALTED:  # it says that nothing may be sent
+        if move.reason in NOTHING_MAY_BE_SENT:
             continue
         wrote = [w.at for w in part.written if any((s.plan, s.item) == (move.plan, move.item) for s in w.open)]
         router, menu = part.routers[line.access.name], {SECRETS: ACTIVE}.get(line.access.own, LOGGED_IN)
@@ -243,20 +244,3 @@ def _denied(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
             if rows[0].change.before != rows[-1].change.after and move.at >= rows[-1].at:
                 said = f"{move.state} ({move.reason}: {move.detail}), and {rows[0].change.path} stays changed by it"
                 yield Verdict("denied", move.at, move.service, said, leaf=move.seq)
-
-
-def _forgotten(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
-    last = {move.service: move for move in e.seen.moves}
-    for service, suspended in e.recorded.items():
-        line, final = part.lines.get(service), last.get(service)
-        if line is None or final is None or final.state not in ("applied", "set-at-next-login"):
-            continue
-        foreign = [w.at for w in e.seen.writes if w.subject == service and not w.by]
-        rejected = final.reason == STAYS_REJECTED or final.detail.startswith(REJECTED)
-        if rejected or (foreign and foreign[-1] > final.before_at):
-            continue
-        now = list(line.during(e.ended_at, e.ended_at, suspended=suspended))
-        if not any(Wanted(suspended).next_fits(state) for state in now):
-            reads = "suspended" if suspended else "active"
-            said = f"on record as {reads}, and its next login is not"
-            yield Verdict("forgotten", e.ended_at, service, said, _text(now))
