@@ -135,8 +135,7 @@ class SqliteWriter(ABC, Generic[TxT, WaiterT]):
         Raises:
             Exception: the program's "store failed" error, as `_failure` makes it.
         """
-        if self.failed is not None or self._closed:
-            raise self._failure(self.failed or "the store is closed")
+        self._refuse_after_end()
         self._jobs.put(job)
 
     def close(self) -> None:
@@ -146,6 +145,10 @@ class SqliteWriter(ABC, Generic[TxT, WaiterT]):
         self._thread.join()
         self.reader.close()
         self._con.close()
+
+    def _refuse_after_end(self) -> None:
+        if self.failed is not None or self._closed:
+            raise self._failure(self.failed or "the store is closed")
 
     # --- what a program says ---
 

@@ -1,8 +1,9 @@
 """The agent's database: `durable.writer` on trio, with the audit log inside.
 
-A command is handed `Tx`, which can also append to the log. A caller cannot be cancelled while it waits: a written
-"about to" is never lost between the disk and the task that asked for it. The errors follow the policy of
-`durable.writer`; the log's right edge (`Tail`), which is in memory, is read again after a command that was undone.
+A command is handed `Tx`, which can also append to the log. Tasks that ask in one turn of trio's loop share a commit. A
+caller cannot be cancelled while it waits: a written "about to" is never lost between the disk and the task that asked
+for it. The errors follow the policy of `durable.writer`; the log's right edge (`Tail`), which is in memory, is read
+again after a command that was undone.
 """
 
 from __future__ import annotations
@@ -103,6 +104,8 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
         self._kept_trust = self.trust_version
         self._raise_mark = self._posted = False
         self._token: trio.lowlevel.TrioToken | None = None
+        self._asked: list[Job] = []
+        """Commands of this turn of trio's loop. Handed over one by one, the first had a commit of its own."""
         self._failure_seen = trio.Event()
 
     async def failure(self) -> str:
@@ -142,12 +145,16 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
             StoreError: the command refused.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._token = trio.lowlevel.current_trio_token()
-        self.submit(writer.Job(command, trio.lowlevel.current_task()))
+        self._refuse_after_end()
+        if not self._asked:
+            self._token = trio.lowlevel.current_trio_token()
+            self._token.run_sync_soon(self._hand_over)
+        self._asked.append(writer.Job(command, trio.lowlevel.current_task()))
         return cast("T", await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED))
 
     def close(self) -> None:
         """Stop the writer after the queued commands, close the connections, give the lock back."""
+        self._hand_over()
         super().close()
         os.close(self._lock)
 
@@ -195,6 +202,11 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
             pass
 
     # --- trio's thread ---
+
+    def _hand_over(self) -> None:
+        for job in self._asked:
+            self._jobs.put(job)
+        self._asked.clear()
 
     def _resume(self, jobs: list[Job], posted: bool) -> None:
         for job in jobs:

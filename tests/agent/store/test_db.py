@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -57,6 +58,39 @@ async def test_commands_that_wait_share_commits(tmp_path: Path) -> None:
     results = await together(store, *(Put(f"k{n:03}") for n in range(200)))
     assert sorted(r for r in results if isinstance(r, int)) == list(range(1, 201))
     assert store.commits < 100
+    store.close()
+
+
+async def test_commands_of_one_turn_of_the_loop_share_a_commit(tmp_path: Path) -> None:
+    """A writer that took the first at once made a commit for it, and one more for all others."""
+    store = open_store(tmp_path)
+    begun = threading.Event()
+    seen: list[bool] = []
+
+    async def ask(key: str) -> None:
+        seen.append(begun.wait(0.1 if seen else 0))
+        await store.run(Put(key, also=lambda tx: begun.set()))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask, "a")
+        nursery.start_soon(ask, "b")
+    assert seen == [False, False], "the writer began before all tasks of the turn had asked"
+    assert store.commits == 1
+    store.close()
+
+
+async def test_a_command_asked_in_the_turn_of_the_close_is_done(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    trio.lowlevel.current_trio_token().run_sync_soon(store.close)  # before the turn's commands are handed over
+    with trio.fail_after(20):
+        assert await store.run(Put("a")) == 1
+
+
+async def test_a_command_asked_in_the_turn_of_a_failure_fails(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    trio.lowlevel.current_trio_token().run_sync_soon(setattr, store, "failed", "no disk")
+    with trio.fail_after(20), pytest.raises(StoreFailedError, match="no disk"):
+        await store.run(Put("a"))
     store.close()
 
 
