@@ -29,6 +29,7 @@ from pathlib import Path
 import librouteros
 import trio
 
+from agent.changes.clock_watch import ClockWatch
 from agent.changes.engine.apply import Run
 from agent.changes.engine.sessions import Sessions
 from agent.changes.engine.steps import RunParts
@@ -174,7 +175,8 @@ class _RouterRig(ThreadedStoreRig):
         sessions = Sessions({"routeros": self.routers})
         async with super().parts() as parts, trio.open_nursery() as nursery:
             await sessions.host(nursery)
-            yield replace(parts, sessions=sessions)
+            clock_watch = ClockWatch(self.store, self.recorder, self.clock)  # as in the daemon
+            yield replace(parts, sessions=sessions, check_clock=clock_watch.check)
             nursery.cancel_scope.cancel()
 
 
