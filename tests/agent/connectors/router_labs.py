@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
@@ -127,9 +128,9 @@ class RouterLab(BaseAccessLab):
         self.router.faults.clear()
 
 
-def isp_router(version: str = "7.20.8") -> Router:
+def isp_router(version: str = "7.20.8", clock: Callable[[], float] = time.time) -> Router:
     """A router with two tariffs, a suspended profile whose list is dropped above FastTrack, and two secrets."""
-    router = Router(version)
+    router = Router(version, clock=clock)
     router.add("/ip/pool", name="cgnat", ranges="100.64.12.2-100.64.12.250")
     router.add("/ppp/profile", name="home20", rate_limit="20M/20M", local_address="100.64.12.1", remote_address="cgnat")
     suspended = {"address_list": "suspended", "local_address": "100.64.12.1", "remote_address": "cgnat"}
@@ -164,8 +165,12 @@ LEASES = {"amina.h": "02:00:00:00:AA:01", "bob": "02:00:00:00:AA:02"}
 
 
 def dhcp_router(version: str) -> Router:
-    """The same with static leases, where a write holds at once."""
-    router = isp_router(version)
+    """The same with static leases, where a write holds at once.
+
+    Its clock stands: a lease tells its age in seconds, and two readings of it are to be equal however slow they are.
+    """
+    now_s = time.time()
+    router = isp_router(version, lambda: now_s)
     router.add("/ip/pool", name="lan", ranges="10.1.0.10-10.1.0.19")
     router.add("/ip/dhcp-server", name="d1", interface="ether3", address_pool="lan", lease_time="10m", disabled="no")
     for n, mac in enumerate(LEASES.values(), start=50):
