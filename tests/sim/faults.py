@@ -95,10 +95,12 @@ def parts_of(seed: int, faults: Sequence[WorldFault], size: float = 1.0) -> tupl
         return random.Random(f"{part.name} {seed}").randrange(100) < percent
 
     needed = {"radius", *(fault.part for fault in faults)}
-    alone = any(part.alone for part in PARTS if part.name in needed)
-    return tuple(
-        part for part in PARTS if part.name in needed or (by_chance(part) and (part.name == "sql" or not alone))
-    )
+    limits = [part.beside for part in PARTS if part.name in needed and part.beside is not None]
+
+    def may_join(part: type[Part]) -> bool:
+        return all(part.name in limit for limit in limits)
+
+    return tuple(part for part in PARTS if part.name in needed or (by_chance(part) and may_join(part)))
 
 
 def pairs_of(faults: Iterable[str]) -> set[tuple[str, str]]:

@@ -76,8 +76,8 @@ class Part:
     name: ClassVar[str]
     faults: ClassVar[tuple[WorldFault, ...]] = ()
     percent: ClassVar[int] = 35
-    alone: ClassVar[bool] = False
-    """Whether no other part but the SQL server joins it by chance."""
+    beside: ClassVar[frozenset[str] | None] = None
+    """The parts that may join it by chance; None: all."""
 
     def database(self, options: LabOptions) -> Database | None:
         """Return the database that RADIUS has in this world; None: this part brings none."""

@@ -77,6 +77,9 @@ class Process:
 PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
 """Which program a task belongs to; None: the world."""
 
+CLIENT: ContextVar[Process | None] = ContextVar("client", default=None)
+"""Which program opened the connection that a task serves; None: the world, or it serves none."""
+
 
 class Line:
     """Tasks that wait for one thing of a socket, in their order."""

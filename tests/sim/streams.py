@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import trio
 
-from tests.sim.sockets import NOWHERE, SimulatedSocket, fault
+from tests.sim.sockets import CLIENT, NOWHERE, Process, SimulatedSocket, fault
 from tests.sim.weather import Place
 
 SYN_PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
@@ -123,6 +123,7 @@ class StreamSocket(SimulatedSocket):
         await self._connection()
         made = self.accept_now()
         await trio.lowlevel.cancel_shielded_checkpoint()
+        CLIENT.set(made[0].opened_by)  # the tasks that are started next have it too: those that serve the connection
         return made
 
     def accept_now(self) -> tuple[StreamSocket, Any]:
@@ -162,7 +163,7 @@ class StreamSocket(SimulatedSocket):
             return None
         made = self.network.join(StreamSocket(self.network, self.family, self.proto))
         made.place, made.other, made._peer = target, client.place, client
-        made._listener = self
+        made._listener, made.opened_by = self, client.owner
         made.owner = self.owner
         if self.owner is not None:
             self.owner.sockets[made] = None
@@ -171,6 +172,8 @@ class StreamSocket(SimulatedSocket):
         return made
 
     _listener: StreamSocket | None = None
+    opened_by: Process | None = None
+    """Of a connection that was accepted: the program at its other end."""
 
     # --- connecting ---------------------------------------------------------------------------------------------------
 

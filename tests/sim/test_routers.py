@@ -32,7 +32,7 @@ from tests.sim.parts.router_access import (
 from tests.sim.parts.router_record import AGENT, RecordedRouter, RowChange
 from tests.sim.parts.routers import Line, RouterPart, Written
 from tests.sim.run import Told, run_seed
-from tests.sim.witness import Deed, OpenStep, Seen
+from tests.sim.witness import ORIGINAL, Deed, OpenStep, Seen
 
 WORLD: tuple[type[Part], ...] = (RadiusPart, RouterPart)
 
@@ -61,7 +61,7 @@ def test_nothing_false_is_seen(seed: int, names: tuple[str, ...], tmp_path: Path
     lines: list[str] = []
     found = told(seed, tmp_path / "w", *names, trace=lines)
     assert not found.wrong, "\n".join([*(v.text() for v in found.wrong), *lines[-40:]])
-    assert any(" agent: changed /" in line for line in lines), "a world in which no router is written shows nothing"
+    assert any(" agent 1: changed /" in line for line in lines), "a world in which no router is written shows nothing"
 
 
 def test_a_seed_says_all_of_routers_too(tmp_path: Path) -> None:
@@ -142,10 +142,39 @@ def test_an_end_is_judged_by_what_an_uptime_tells(began: float, rules: list[str]
     online = Online("0x1", "100.64.0.2", began, shut=False, out=True, rate="20M/20M")
     line.times, line.samples = [began], [Sample((online,), NextLogin(True))]
     change = RowChange(SECRETS, Row("*1", {}), "changed", {}, {})
-    written = Written(100.0, line.service, "edge-1", change, 99.0, ())
+    written = Written(100.0, line.service, "edge-1", change, 99.0, (), ORIGINAL)
     step = OpenStep("aa", 1, 2, 1, 100.0, True, line.service, "", {})
     ended = Deed(102.0, line.service, "agent", f"removed {ACTIVE}", (step,), "0x1")
     asked = {"aa": Asked("aa", "restore", frozenset({line.service}), 0)}
     part = SimpleNamespace(lines={line.service: line}, written=[written], tariffs={}, routers={})
     evidence = Evidence(Seen(ended=[ended]), asked, (), (), {}, "", 200.0)
+    assert [verdict.rule for verdict in router_rules.judge(evidence, part)] == rules  # type: ignore[arg-type]  # as far as they ask
+
+
+@pytest.mark.parametrize(
+    ("changed", "rules"),
+    [
+        ((), ["overwrote"]),
+        (((99.5, ""),), []),
+        (((99.5, "copy-1"),), []),
+        (((99.5, ORIGINAL),), ["overwrote"]),
+        (((98.5, "copy-1"),), ["overwrote"]),
+    ],
+)
+def test_another_machine_may_come_between(changed: tuple[tuple[float, str], ...], rules: list[str]) -> None:
+    """A row was read as `home` at 99 and was `other` at its write: somebody else may have changed it since, not we."""
+    router, access, _ = furnished()
+    line = Line("C-1/home", access, "user0")
+    change = RowChange(
+        SECRETS, Row("*1", {}), "changed", {"name": "user0", "profile": "other"}, {"name": "user0", "profile": "shut"}
+    )
+    fields = {"before": {"value": {"profile": "home"}}, "after": {"profile": "shut"}}
+    do = ({"address": "routeros/edge-1/ppp/secret/user0", **fields},)
+    step = OpenStep("aa", 1, 1, 1, 98.0, False, line.service, "", do)
+    written = Written(100.0, line.service, "edge-1", change, 99.0, (step,), ORIGINAL)
+    rows = {("edge-1", SECRETS, "*1"): changed}
+    part = SimpleNamespace(
+        lines={line.service: line}, written=[written], tariffs={}, routers={"edge-1": router}, changed=rows
+    )
+    evidence = Evidence(Seen(), {}, (), (), {}, "", 200.0)
     assert [verdict.rule for verdict in router_rules.judge(evidence, part)] == rules  # type: ignore[arg-type]  # as far as they ask

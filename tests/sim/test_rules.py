@@ -8,18 +8,18 @@ import pytest
 
 from lab.truth import LineState, NextLogin
 from tests.sim.cloud.ledger import Ledger
-from tests.sim.judge import Evidence
+from tests.sim.judge import Asked, Evidence, judge
 from tests.sim.parts import cloud_rules
 from tests.sim.parts.cloud_people import FreezeAsked
 from tests.sim.parts.record_rules import forgotten
-from tests.sim.witness import Deed, Lost, Move, Seen
+from tests.sim.witness import ORIGINAL, Deed, Lost, Move, OpenStep, Seen
 
 SERVICE = "C-1/home"
 WALLED = LineState((), NextLogin(True, walled=True))
 
 
 def move(state: str, reason: str = "", at: float = 50.0) -> Move:
-    return Move(at, "aa", 1, SERVICE, "", state, "running", 40.0, reason, "", False, 7)
+    return Move(at, "aa", 1, SERVICE, "", state, "running", 40.0, reason, "", False, 7, ORIGINAL)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,15 @@ def test_a_record_is_older_than_rows_after_a_loss(lost: tuple[Lost, ...], rules:
     evidence = Evidence(Seen([wrote], moves=[move("applied")]), {}, (), (), {SERVICE: False}, "", 100.0, lost)
     assert [one.rule for one in forgotten(evidence, lambda *_: [WALLED])] == rules
     assert not list(forgotten(evidence, lambda *_: None)), "it is judged elsewhere"
+
+
+@pytest.mark.parametrize(("by", "rules"), [("agent 1", ["cancelled"]), ("copy-1 1", [])])
+def test_a_copy_took_no_cancel(by: str, rules: list[str]) -> None:
+    """Seed 61006 with machine-cloned: people cancelled at the original, and the copy went on."""
+    step = OpenStep("aa", 1, 1, 1, 60.0, False, SERVICE, "", {})
+    asked = Asked("aa", "suspend", frozenset({SERVICE}), 0, cancelled_at=55.0)
+    evidence = Evidence(Seen([Deed(61.0, SERVICE, by, "rows", (step,))]), {"aa": asked}, (), (), {}, "", 100.0)
+    assert [one.rule for one in judge(evidence, ())] == rules
 
 
 @pytest.mark.parametrize(("came", "rules"), [([20.0], []), ([55.0], ["no-freeze"]), ([], ["no-freeze"])])

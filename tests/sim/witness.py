@@ -20,6 +20,8 @@ import trio
 from tests.sim.part import Part
 from tests.sim.sockets import PROCESS
 
+ORIGINAL: Final = "agent"
+"""The machine of the agent that people talk to; copies of it have other names."""
 ABOUT_TO = 15
 """The number of that kind of leaf, by docs/spec."""
 
@@ -80,6 +82,13 @@ class Move:
     detail: str
     suspended: bool
     seq: int
+    machine: str
+    """Whose log says it."""
+
+
+def machine_of(by: str) -> str:
+    """Return on which machine a program runs, by its name; "": on none of them."""
+    return by.partition(" ")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +153,9 @@ class WriteAheadLog:
 class AgentLog:
     """The log of one agent, as it is on its disk: what is committed, and nothing else. `unplugged`: nobody reads it."""
 
-    def __init__(self, path: Path, trace: Callable[[str], None], moves: list[Move]) -> None:
-        """Begin to look at an `agent.db`; what its items come into is put into `moves`."""
-        self.path = path
+    def __init__(self, machine: str, path: Path, trace: Callable[[str], None], moves: list[Move]) -> None:
+        """Begin to look at a machine's `agent.db`; what its items come into is put into `moves`."""
+        self.machine, self.path = machine, path
         self.unplugged = False
         self.broken = False
         """Whether its file is damaged, so that nobody looks at it before another is in its place."""
@@ -247,7 +256,9 @@ class AgentLog:
                 continue
             self._items[plan, n] = (state, now, seq)
             suspended = bool(log.execute("SELECT 1 FROM reason WHERE service = ?", (service,)).fetchone())
-            move = Move(now, plan.hex(), n, service, part, state, before, at, reason, detail, suspended, seq)
+            move = Move(
+                now, plan.hex(), n, service, part, state, before, at, reason, detail, suspended, seq, self.machine
+            )
             self._moves.append(move)
             told = f"{service}{part} of {move.plan[:6]} {before or '-'} > {state} {reason} {detail}"
             self._trace(f"log {seq}: {told}")
@@ -265,8 +276,8 @@ class Witness(trio.abc.Instrument):
     def __init__(self, log: Path, parts: Sequence[Part], trace: Callable[[str], None]) -> None:
         """Begin to look at the agent's `agent.db`, and let the parts look."""
         self.seen = Seen()
-        self.agent_log = AgentLog(log, trace, self.seen.moves)
-        self.logs = {"agent": self.agent_log}
+        self.agent_log = AgentLog(ORIGINAL, log, trace, self.seen.moves)
+        self.logs = {ORIGINAL: self.agent_log}
         """Of each machine, by its name: where the agent has been cloned there are two."""
         self.failed: BaseException | None = None
         """Why it looks no more."""
@@ -281,12 +292,12 @@ class Witness(trio.abc.Instrument):
 
     def add_log(self, machine: str, path: Path) -> None:
         """Look at the log of another machine's agent, too: a copy, of which nothing was seen to happen."""
-        log = self.logs[machine] = AgentLog(path, self._trace, self.seen.moves)
+        log = self.logs[machine] = AgentLog(machine, path, self._trace, self.seen.moves)
         log.is_copy = True
 
     def open_steps(self, by: str = "") -> tuple[OpenStep, ...]:
         """Return what is announced by the log of the machine whose process did something; "": by any log."""
-        mine = self.logs.get(by.partition(" ")[0])
+        mine = self.logs.get(machine_of(by))
         logs = self.logs.values() if mine is None else (mine,)
         return tuple(step for log in logs for step in log.open_steps())
 

@@ -18,8 +18,17 @@ from tests.sim.machine import Machine, MachineClock
 from tests.sim.part import Declared, DidNothingError, Part, WorldFault
 from tests.sim.world import BACK_S, World
 
-BESIDE: Final = frozenset({"radius", "sql", "clone"})
+BESIDE: Final = frozenset({"radius", "sql", "routers", "clone"})
 """The parts whose devices tell of two machines which one did something. Beside others no copy is started."""
+MIDDLE_S: Final = 150.0
+"""How long a copy waits for the middle of a batch."""
+MANY: Final = 3
+"""Of a batch at work, so many items at least are not begun: a copy reads again what was, and goes on with these."""
+LEFT: Final = (
+    "SELECT count(*) FROM item JOIN plan USING (plan_id) WHERE state = 'planned'"
+    " AND consumed_seq IS NOT NULL AND finished_seq IS NULL"
+)
+"""How many items of changes at work are not begun yet."""
 
 
 async def _clone(world: World, dice: random.Random) -> None:
@@ -28,7 +37,7 @@ async def _clone(world: World, dice: random.Random) -> None:
     if not {one.name for one in world.parts} <= BESIDE:
         raise DidNothingError
     if dice.random() < 0.8:
-        await world.until_acting(within_s=60)
+        await _in_the_middle(world)
         await trio.sleep(dice.choice((0.0, dice.uniform(0, 0.01), dice.uniform(0, 3))))
     while world.life is None or world.life.process.dead:
         await world.machine.started.wait()
@@ -44,12 +53,22 @@ async def _clone(world: World, dice: random.Random) -> None:
     world.trace(f"{machine.name} is switched off")
 
 
+async def _in_the_middle(world: World) -> None:
+    """Return when the agent does something and has more to do of that change, or after some time."""
+    with trio.move_on_after(MIDDLE_S):
+        while True:
+            await world.until_acting(within_s=MIDDLE_S)
+            log = world.witness.agent_log.log()
+            if log is not None and log.execute(LEFT).fetchone()[0] >= MANY:
+                return
+
+
 class ClonePart(Part):
     """The copies. `copied`: when each was made."""
 
     name = "clone"
     percent: ClassVar[int] = 0
-    alone: ClassVar[bool] = True
+    beside: ClassVar[frozenset[str] | None] = BESIDE
     faults: ClassVar[tuple[WorldFault, ...]] = (WorldFault("machine-cloned", _clone, 1, "clone"),)
 
     async def open(self, world: World, nursery: trio.Nursery) -> Declared:

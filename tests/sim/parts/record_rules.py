@@ -2,7 +2,7 @@
 
 | rule | what must hold |
 |---|---|
-| `forgotten` | the reasons on record are those in force, where nobody else wrote the rows since |
+| `forgotten` | the reasons on record are those in force, where nobody else wrote the rows since, a copy neither |
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 from lab.truth import LineState
 from tests.sim.judge import Evidence, Verdict
-from tests.sim.witness import Move
+from tests.sim.witness import ORIGINAL, Move, machine_of
 from tests.year.claims import STAYS_REJECTED, Wanted
 
 REJECTED: Final = "the login stays rejected"
@@ -28,13 +28,13 @@ def is_rejected(move: Move) -> bool:
 
 def forgotten(e: Evidence, now: Callable[[str, bool], Iterable[LineState] | None]) -> Iterable[Verdict]:
     """Judge each service. `now`: its states at the end, by whether it is suspended; None: it is judged elsewhere."""
-    last = {move.service: move for move in e.seen.moves}
+    last = {move.service: move for move in e.seen.moves if move.machine == ORIGINAL}
     for service, suspended in e.recorded.items():
         final, states = last.get(service), now(service, suspended)
         if final is None or states is None or final.state not in ("applied", "set-at-next-login"):
             continue
         wrote = [w for w in e.seen.writes if w.subject == service]
-        foreign = [w.at for w in wrote if not w.by]
+        foreign = [w.at for w in wrote if machine_of(w.by) != ORIGINAL]
         if is_rejected(final) or (foreign and foreign[-1] > final.before_at):
             continue
         if any(lost.since < w.at < lost.found_at for w in wrote for lost in e.lost):

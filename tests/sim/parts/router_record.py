@@ -11,6 +11,7 @@ from lab.router.faults import Fault, Faults
 from lab.router.store import INTERFACES, Event
 from lab.router.table import Row
 from lab.router.verbs import Command, User
+from tests.sim.sockets import CLIENT, Process
 
 AGENT: Final = "ispagents"
 """The user by which the agent logs in."""
@@ -45,13 +46,13 @@ class _Arrivals(Faults[Router]):
 class RecordedRouter(Router):
     """A router with a record. `told`: called with changes and the user and text of their command; "", "": nobody's.
 
-    `printed`: when each menu was last read by a command, by `passed_s`. `dirty`: whether a row changed since somebody
-    set it back.
+    `printed`: when each menu was last read by a command of a program, by `passed_s`. `dirty`: whether a row changed
+    since somebody set it back.
     """
 
     def __init__(self, version: str, name: str, clock: Callable[[], float], passed_s: Callable[[], float]) -> None:
         self.told: Callable[[list[RowChange], str, str], None] = lambda changes, user, command: None
-        self.printed: dict[str, float] = {}
+        self.printed: dict[tuple[str, Process | None], float] = {}
         self.dirty = True
         self._passed_s = passed_s
         self._shadow: dict[tuple[str, str], dict[str, str]] = {}
@@ -102,5 +103,5 @@ class RecordedRouter(Router):
 
     def refresh(self, path: str) -> None:
         """Make a menu show what is so now, to a command that reads it."""
-        self.printed[path] = self._passed_s()
+        self.printed[path, CLIENT.get()] = self._passed_s()
         super().refresh(path)

@@ -78,18 +78,18 @@ def _rates(e: Evidence, part: RouterPart, line: Line, asked: Asked) -> frozenset
 
 
 def _claims(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
-    began: dict[tuple[str, int], float] = {}
+    began: dict[tuple[str, str, int], float] = {}
     for move in e.seen.moves:
         asked, line = e.asked.get(move.plan), part.lines.get(move.service)
         if move.state == "running":
-            began.setdefault((move.plan, move.item), move.at)
+            began.setdefault((move.machine, move.plan, move.item), move.at)
         if move.state not in CLAIMS or move.reason == RECORDED or asked is None or line is None:
             continue
         since = max(move.before_at, move.at - FRESH_S)
         run = list(line.during(since, move.at, suspended=move.suspended))
         last = list(line.during(move.at - LAST_S, move.at, suspended=move.suspended))
         if asked.action == "disconnect":
-            yield from _disconnected(move, line, began.get((move.plan, move.item), since), last)
+            yield from _disconnected(move, line, began.get((move.machine, move.plan, move.item), since), last)
             continue
         reason = STAYS_REJECTED if is_rejected(move) else move.reason
         wanted = Wanted(move.suspended, _rates(e, part, line, asked))
@@ -125,7 +125,7 @@ def _disconnected(move: Move, line: Line, began: float, last: list[LineState]) -
 
 def _writes(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
     for deed in e.acted:
-        if deed.by == "agent" and deed.subject not in part.lines:
+        if deed.subject.partition(" ")[0] in part.routers:
             yield Verdict("touched", deed.at, deed.subject, f"{deed.what}: a row that is no subscriber's of ours")
     for one in part.written:
         step = next((s for s in one.open if not s.effect), None)
@@ -159,7 +159,8 @@ def _as_meant(part: RouterPart, one: Written, write: Any) -> Iterable[Verdict]:
         if what == "after":
             yield Verdict("unmeant", one.at, one.service, told)
             continue
-        foreign = part.foreign.get((one.router, one.change.path, one.change.row.id), ())
+        changes = part.changed.get((one.router, one.change.path, one.change.row.id), ())
+        foreign = [at for at, machine in changes if machine != one.machine]
         raced = any(one.read_at <= at <= one.at for at in foreign) and one.at - one.read_at < READ_S
         if not raced:
             yield Verdict("overwrote", one.at, one.service, told, f"read last {one.at - one.read_at:.3f} s before")
@@ -206,6 +207,12 @@ def _of_session(deed: Deed) -> bool:
     return deed.what.endswith((f" {ACTIVE}", f" {LOGGED_IN}"))
 
 
+def _written_by(part: RouterPart, machine: str, plan: str, item: int) -> list[Written]:
+    """Return the rows that the agent of a machine changed by the writes of an item."""
+    mine = (w for w in part.written if w.machine == machine)
+    return [w for w in mine if any((s.plan, s.item) == (plan, item) and not s.effect for s in w.open)]
+
+
 def _spared(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
     """Nobody may say that a session carries on without having tried to end it."""
     for move in e.seen.moves:
@@ -214,7 +221,7 @@ def _spared(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
             continue
         if move.reason in NOTHING_MAY_BE_SENT:
             continue
-        wrote = [w.at for w in part.written if any((s.plan, s.item) == (move.plan, move.item) for s in w.open)]
+        wrote = [w.at for w in _written_by(part, move.machine, move.plan, move.item)]
         router, menu = part.routers[line.access.name], {SECRETS: ACTIVE}.get(line.access.own, LOGGED_IN)
         looked = bool(wrote) and router.came(f"{menu}/print", wrote[-1], move.at)
         if not looked or router.came(f"{menu}/remove", wrote[0], move.at):
@@ -229,14 +236,14 @@ def _spared(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
 
 
 def _denied(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
-    last: dict[tuple[str, int], Move] = {}
+    last: dict[tuple[str, str, int], Move] = {}
     for move in e.seen.moves:
         if move.service in part.lines:
-            last[move.plan, move.item] = move
-    for (plan, item), move in last.items():
+            last[move.machine, move.plan, move.item] = move
+    for (machine, plan, item), move in last.items():
         if move.state not in DENIES:
             continue
-        wrote = [w for w in part.written if any((s.plan, s.item) == (plan, item) and not s.effect for s in w.open)]
+        wrote = _written_by(part, machine, plan, item)
         by_row: dict[tuple[str, str], list[Written]] = {}
         for one in wrote:
             by_row.setdefault((one.change.path, one.change.row.id), []).append(one)

@@ -33,8 +33,8 @@ from tests.sim.parts.router_access import RUNNING, TARIFFS, Access, Sample, api_
 from tests.sim.parts.router_faults import FAULTS
 from tests.sim.parts.router_record import AGENT, RecordedRouter, RowChange
 from tests.sim.people import Desk
-from tests.sim.sockets import Process
-from tests.sim.witness import Deed, OpenStep
+from tests.sim.sockets import CLIENT, Process
+from tests.sim.witness import ORIGINAL, Deed, OpenStep, machine_of
 from tests.sim.world import World
 
 SUBSCRIBERS = 3
@@ -72,7 +72,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A row of a subscriber that a command of the agent changed. `read_at`: when its menu was last read before."""
+    """A row of a subscriber that a command of an agent changed.
+
+    `read_at`: when that agent last read its menu before. `machine`: on which it runs.
+    """
 
     at: float
     service: str
@@ -80,6 +83,7 @@ class Written:
     change: RowChange
     read_at: float
     open: tuple[OpenStep, ...]
+    machine: str
 
 
 class RouterPart(Part):
@@ -97,7 +101,8 @@ class RouterPart(Part):
         self.hosts: dict[str, str] = {}
         self.tariffs: dict[str, str] = {}
         self.written: list[Written] = []
-        self.foreign: dict[tuple[str, str, str], list[float]] = {}
+        self.changed: dict[tuple[str, str, str], list[tuple[float, str]]] = {}
+        """When each row was changed, by router, menu and id, and by which machine's agent; "": by others."""
         dice = random.Random(f"routers of {world.options.seed}")
         config, secrets, billing = "", {}, {}
         for n, kind in enumerate(drawn_kinds(world.options.seed), 1):
@@ -177,7 +182,8 @@ class RouterPart(Part):
 
     def _told(self, name: str, changes: list[RowChange], user: str, command: str) -> None:
         """Take note of rows that a command changed, or nobody's command did."""
-        by = "agent" if user == AGENT else ""
+        client = CLIENT.get()
+        by = "" if user != AGENT else ORIGINAL if client is None else client.name
         menu = command.rpartition("/")[0]
         for change in changes:
             if change.row.dynamic and change.path != menu:
@@ -186,21 +192,24 @@ class RouterPart(Part):
             who = self.access[name].owner(change.path, props)
             service = f"C-{name}-{who}/home" if who else ""
             if by:
-                self._by_agent(name, service, change)
+                self._by_agent(name, service, change, by)
             elif service and not change.row.dynamic:
                 self._note(name, self.world.witness.seen.writes, service, "", change)
-                self.foreign.setdefault((name, change.path, change.row.id), []).append(trio.current_time())
+            if not change.row.dynamic:
+                changed = self.changed.setdefault((name, change.path, change.row.id), [])
+                changed.append((trio.current_time(), machine_of(by)))
 
-    def _by_agent(self, name: str, service: str, change: RowChange) -> None:
+    def _by_agent(self, name: str, service: str, change: RowChange, by: str) -> None:
         seen = self.world.witness.seen
         subject = service or f"{name} {change.path} {change.row.id}"
         if change.path in RUNNING:
-            self._note(name, seen.sent, subject, "agent", change)
-            self._note(name, seen.ended, subject, "agent", change)
+            self._note(name, seen.sent, subject, by, change)
+            self._note(name, seen.ended, subject, by, change)
             return
-        self._note(name, seen.writes, subject, "agent", change)
-        read_at = self.routers[name].printed.get(change.path, float("-inf"))
-        self.written.append(Written(trio.current_time(), subject, name, change, read_at, seen.writes[-1].open))
+        self._note(name, seen.writes, subject, by, change)
+        read_at = self.routers[name].printed.get((change.path, CLIENT.get()), float("-inf"))
+        now, open_ = trio.current_time(), seen.writes[-1].open
+        self.written.append(Written(now, subject, name, change, read_at, open_, machine_of(by)))
 
     def _note(self, name: str, kept: list[Deed], subject: str, by: str, change: RowChange) -> None:
         props = change.after or change.before
