@@ -132,6 +132,13 @@ KEPT: tuple[Kept, ...] = (
         ("radius", "sql", "routers", "cloud", "cpe", "billing", "clock"),
         "the judge's: after a write everything was frozen, so that nobody could ask for a session's end",
     ),
+    Kept(
+        4000025,
+        ("clock-stepped",),
+        ("radius", "routers", "clock"),
+        "our clock was set back in the middle of a change, and a session of after it seemed to be from before",
+        size=0.3,
+    ),
 )
 
 

@@ -37,6 +37,15 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
     rig.close()
 
 
+def test_how_far_a_clock_was_set_is_known_within_a_boot() -> None:
+    until = commands.Deadline(5000.0, 1500.0, "boot-1")
+    assert until.clock_set_s(commands.Now(4000.0, 500.0, "boot-1")) == 0.0
+    assert until.clock_set_s(commands.Now(3600.0, 500.0, "boot-1")) == -400.0
+    assert until.clock_set_s(commands.Now(4000.0, 20.0, "boot-2")) == 0.0
+    unnamed = commands.Deadline(5000.0, 1500.0, "")
+    assert unnamed.clock_set_s(commands.Now(4000.0, 20.0, "")) == 0.0, "maybe another boot"
+
+
 async def approved(rig: Rig) -> bytes:
     plan_id = await rig.save_plan([item(1, "u0", rig.world)])
     record = rig.recorder.record(None, {"what": "x"})
