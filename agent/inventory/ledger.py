@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -61,8 +61,9 @@ class KeptPayment:
 
     `learned_s`: when the agent first heard of it. `settled_s`: when the agent first heard that it is settled; 0: never.
     Both are unix seconds. Of a payment from before the agent knew its source neither is later than the payment
-    itself: a first reading tells nothing new. `subscriber`: the payer, "" while it is not matched. `matched_by`:
-    `BY_SOURCE`, a rule of matching, or a person's handle; "" while it is not matched.
+    itself: a first reading tells nothing new. One that was heard of after a suspension for debt is settled no earlier
+    than the look at the account before that, whatever our clock was set to since. `subscriber`: the payer, "" while it
+    is not matched. `matched_by`: `BY_SOURCE`, a rule of matching, or a person's handle; "" while it is not matched.
     """
 
     source: str
@@ -322,8 +323,9 @@ class MatchPayment:
             return None
         _event(tx, self.sealed)
         tx.run(
-            "UPDATE payment SET subscriber = ?, matched_by = ? WHERE source = ? AND id = ?",
-            (self.subscriber, self.by, self.source, self.id),
+            "UPDATE payment SET subscriber = ?, matched_by = ?, settled_s = iif(settled_s > 0, max(settled_s, ?), 0)"
+            " WHERE source = ? AND id = ?",
+            (self.subscriber, self.by, _looks_ahead(tx).get(self.subscriber, 0.0), self.source, self.id),
         )
         return payment(tx.all, self.source, self.id)
 
@@ -401,12 +403,14 @@ def write_accounts(tx: Tx, found: Iterable[KeptAccount]) -> None:
 
 def write_payments(tx: Tx, source: str, told: Sequence[Payment], sealed: Sealed | None = None) -> list[KeptPayment]:
     """Keep payments; return those that are new or changed. Nothing is logged where nothing is."""
-    began_s = _began(tx, source)
+    began_s, ahead = _began(tx, source), _looks_ahead(tx)
     known = {p.id: payment(tx.all, source, p.id) for p in told}
     changed: dict[str, KeptPayment] = {}
     for one in told:
         before = known[one.id]
-        now = _heard_of(source, one, tx.now_s, began_s) if before is None else _again(before, one, tx.now_s)
+        payer = one.subscriber or ("" if before is None else before.subscriber)
+        settled_s = max(tx.now_s, ahead.get(payer, 0.0))
+        now = _heard_of(source, one, tx.now_s, settled_s, began_s) if before is None else _again(before, one, settled_s)
         if now != before:
             known[one.id] = changed[one.id] = now
     if changed:
@@ -439,18 +443,36 @@ def _began(tx: Tx, source: str) -> float:
     return float(tx.all("SELECT at_s FROM source_began WHERE source = ?", (source,))[0]["at_s"])
 
 
-def _heard_of(source: str, told: Payment, now_s: float, began_s: float) -> KeptPayment:
-    learned_s = told.paid.last_s if told.paid.last_s < began_s else now_s
-    settled_s = learned_s if told.state is PaymentState.SETTLED else 0.0
+def _looks_ahead(tx: Tx) -> Mapping[str, float]:
+    """Return the looks at accounts before a suspension for debt that our clock says are still to come, by subscriber.
+
+    It was set back since. A payment that is heard of now was not known then, and counts as heard of at that look.
+    """
+    rows = tx.all(
+        "SELECT s.subscriber, max(r.at_s) AS at_s FROM"
+        " (SELECT service, coalesce(looked_s, (SELECT at_s FROM event WHERE event.seq = reason.seq)) AS at_s"
+        "  FROM reason WHERE reason = 'debt') r JOIN service s ON s.ref = r.service"
+        " WHERE r.at_s > ? GROUP BY s.subscriber",
+        (tx.now_s,),
+    )
+    return {r["subscriber"]: float(r["at_s"]) for r in rows}
+
+
+def _heard_of(source: str, told: Payment, now_s: float, settled_s: float, began_s: float) -> KeptPayment:
+    """Return a payment that is new. `settled_s`: when it counts as settled, if it is and is news."""
+    is_news = told.paid.last_s >= began_s
+    learned_s = now_s if is_news else told.paid.last_s
+    known_s = settled_s if is_news else learned_s
+    settled_s = known_s if told.state is PaymentState.SETTLED else 0.0
     return KeptPayment(source, told, learned_s, settled_s, told.subscriber, BY_SOURCE if told.subscriber else "")
 
 
-def _again(before: KeptPayment, told: Payment, now_s: float) -> KeptPayment:
-    """Return a kept payment with its source's present facts on it."""
+def _again(before: KeptPayment, told: Payment, settled_s: float) -> KeptPayment:
+    """Return a kept payment with its source's present facts on it. `settled_s`: when it counts as settled, if anew."""
     was = before.payment.state
     back = was is PaymentState.REVERSED or (was is PaymentState.SETTLED and told.state is PaymentState.PENDING)
     state = was if back else told.state
-    settled_s = before.settled_s or (now_s if state is PaymentState.SETTLED else 0.0)
+    settled_s = before.settled_s or (settled_s if state is PaymentState.SETTLED else 0.0)
     now = replace(before, payment=replace(told, state=state), settled_s=settled_s)
     return replace(now, subscriber=told.subscriber, matched_by=BY_SOURCE) if told.subscriber else now
 

@@ -139,6 +139,13 @@ KEPT: tuple[Kept, ...] = (
         "our clock was set back in the middle of a change, and a session of after it seemed to be from before",
         size=0.3,
     ),
+    Kept(
+        4000062,
+        ("clock-stepped", "billing-cut"),
+        ("radius", "billing", "clock"),
+        "a payment that was heard of by a clock that was set back seemed to be known before the suspension",
+        size=0.3,
+    ),
 )
 
 

@@ -64,6 +64,22 @@ async def test_a_payment_that_polling_finds_restores_too(rig: PaidRig) -> None:
         assert rig.reasons("C-1") == frozenset()
 
 
+async def test_a_payer_heard_of_by_a_clock_that_was_set_back_is_back(rig: PaidRig) -> None:
+    """Seed 4000062."""
+    async with rig.life("C-1"):
+        con = rig.office.store._con
+        con.execute("UPDATE reason SET looked_s = ?", (rig.clock.wall_s(),))
+        con.commit()
+        await trio.sleep(10)
+        rig.billing.pay("C-1")  # billing's clock is right
+        rig.clock.step_wall(-400)
+        await trio.sleep(75)
+        rig.clock.step_wall(400)
+        await rig.office.daemon.job.clock_watch.accept("maria")
+        await trio.sleep(75)
+        assert rig.reasons("C-1") == frozenset()
+
+
 async def test_one_payment_told_twice_is_one_restore(rig: PaidRig) -> None:
     async with rig.life("C-1"):
         rig.billing.pay("C-1")

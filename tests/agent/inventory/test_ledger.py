@@ -189,6 +189,44 @@ async def test_a_payment_twice_in_one_answer_is_one(at: Book) -> None:
     assert [k.payment.state for k in found] == [PaymentState.SETTLED]
 
 
+def cut_at(at: Book, subscriber: str, looked_s: float | None) -> None:
+    """Record a service as cut off for a debt, by a look at its account at a moment; None: at leaf 1."""
+    con, ref = at.store._con, f"{subscriber}/home"
+    con.execute("INSERT INTO service VALUES (?, ?, '', 'home', 'u0', 'fake', '20M', '', 0, '{}')", (ref, subscriber))
+    con.execute("INSERT INTO reason (service, reason, seq, looked_s) VALUES (?, 'debt', 1, ?)", (ref, looked_s))
+    con.commit()
+
+
+@pytest.mark.parametrize("looked_s", [WALL_S, None])
+async def test_a_clock_set_back_makes_no_payment_older_than_the_cut(at: Book, looked_s: float | None) -> None:
+    """Seed 4000062: the suspension was taken to have known of a payment that was heard of after it."""
+    await at.store.run(RecordReading("main", (), fresh(), Sealed(bytes(16), b"x", bytes(32))))  # leaf 1
+    await at.pay(replace(PAID, id="before"), replace(PAID, id="waits", state=PaymentState.PENDING))
+    at.now_s += 10
+    cut_at(at, "C-1", None if looked_s is None else looked_s + 10)
+    least_s = WALL_S if looked_s is None else WALL_S + 10
+    at.now_s -= 400
+    await at.pay(PAID, replace(PAID, id="waits"), replace(PAID, id="other", subscriber="C-2"))
+    nobodys = replace(PAID, id="nobody's", subscriber="")
+    await at.pay(nobodys)
+    matched = present(await at.store.run(MatchPayment("main", "nobody's", "C-1", "a rule")))
+    found = {k.payment.id: k.settled_s for k in ledger.payments_of(at.store.query, "C-1")}
+    assert found == {"before": WALL_S, "waits": least_s, "p-1": least_s, "nobody's": least_s}
+    assert matched.settled_s == least_s
+    [other] = ledger.payments_of(at.store.query, "C-2")
+    assert other.settled_s == other.learned_s == WALL_S - 390, "nobody cut it off"
+
+
+async def test_a_match_after_the_cut_makes_no_payment_newer(at: Book) -> None:
+    await at.store.run(RecordReading("main", (), fresh(), Sealed(bytes(16), b"x", bytes(32))))  # leaf 1
+    await at.pay(replace(PAID, subscriber=""))
+    at.now_s += 10
+    cut_at(at, "C-1", at.now_s)
+    at.now_s += 10
+    matched = present(await at.store.run(MatchPayment("main", "p-1", "C-1", "maria")))
+    assert matched.settled_s == WALL_S
+
+
 async def test_a_match_stands_until_the_source_says_whose_it_is(at: Book) -> None:
     nobody = replace(PAID, subscriber="")
     await at.pay(nobody)
