@@ -554,10 +554,12 @@ class RadiusAccess:
         done right after the write, and a session that is much older was merely late in accounting.
         """
         read_at = enforce.expect.get(_READ_AT, "")
-        sure = int(read_at) - CLOCKS_S if read_at.isdecimal() else 0
+        # Accounting has another machine's clock. Nothing tells whether ours was right before it was set or after
+        clock_set_s = int(enforce.expect.get(CLOCK_SET, "0"))
+        sure = int(read_at) + min(clock_set_s, 0) - CLOCKS_S if read_at.isdecimal() else 0
         if ended:
             return sure
-        now_s -= int(enforce.expect.get(CLOCK_SET, "0"))  # accounting has the clock of its own machine
+        now_s -= max(clock_set_s, 0)
         return max(sure, now_s - enforce.within_s - self._method.disconnect_within_s - CLOCKS_S)
 
     def _inferred(

@@ -480,15 +480,19 @@ def test_if_nothing_was_ended_accounting_was_late(age_s: int, ended: list[Addres
     assert recipe().judge(enforcement(), seen, ended).how == how
 
 
-@pytest.mark.parametrize("clock_set", [-400, 86_400])
-def test_our_clock_set_meanwhile_makes_no_session_old(clock_set: int) -> None:
-    """Accounting tells a beginning by the clock of another machine."""
+@pytest.mark.parametrize("ended", [(), (at("session", "u1"),)])
+@pytest.mark.parametrize(("clock_set", "right_s"), [(-400, 0), (-400, -400), (86_400, 0)])
+def test_our_clock_set_meanwhile_makes_no_session_old(clock_set: int, right_s: int, ended: tuple[Address, ...]) -> None:
+    """Seed 5000090: ours was ahead at the preview. Accounting tells a beginning by the clock of another machine.
+
+    `right_s`: how far that one was from ours at the preview.
+    """
     told = enforcement()
     told = replace(told, expect={**told.expect, CLOCK_SET: str(clock_set)})
-    for since_s, how in ((NOW_S + 20, "inferred"), (NOW_S - 300, "old-session")):
+    for since_s, how in ((NOW_S + right_s + 20, "inferred"), (NOW_S - 600, "old-session")):
         late = {"u7": ("nas=10.0.0.1", f"since={since_s}")}
         seen = {a: replace(s, at_s=NOW_S + 30 + clock_set) for a, s in seen_of(SUSPENDED, late).items()}
-        assert recipe().judge(told, seen, []).how == how
+        assert recipe().judge(told, seen, ended).how == how
 
 
 # --- sessions that a restore spares -----------------------------------------------------------------------------------
