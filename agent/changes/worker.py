@@ -39,7 +39,7 @@ from trust.leaf import LeafKind
 from trust.moments import moment_text
 from trust.policy import RiskClass
 from trust.statements import Plan
-from trust.verify import BY_STANDING
+from trust.verify import BY_STANDING, CLOCK_SLACK_S
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -225,7 +225,7 @@ class Worker:
         await self._conclude()
 
     async def _look_at(self, row: PlanRow, now: Now, nursery: trio.Nursery) -> None:
-        if row.start_by.passed(now):
+        if row.start_by.passed(now) or await self._is_of_the_future(row):
             await self._expire(row)
         elif row.gate is Gate.APPROVED and not row.hold and row.plan_id not in self._running:
             self.waiting.pop(row.plan_id, None)
@@ -235,6 +235,16 @@ class Worker:
                 self.waiting[row.plan_id] = closed
             elif not self._stays_stopped(row, now) and await self._consume(row):
                 self._start(nursery, row)
+
+    async def _is_of_the_future(self, row: PlanRow) -> bool:
+        """Return whether a plan was made later than now, by a clock that ran ahead until a person accepted the present.
+
+        It could start at that time only, long after anybody expects it, and held a payer's place until then.
+        """
+        if row.made_s <= self._parts.clock.wall_s() + CLOCK_SLACK_S:
+            return False
+        await self._parts.check_clock()
+        return not self._parts.store.query("SELECT 1 FROM meta WHERE key = ?", (commands.HALT,))
 
     def _stays_stopped(self, row: PlanRow, now: Now) -> bool:
         """Return whether a plan was stopped and still is. It takes a read alone: many plans may wait for one lift."""

@@ -153,6 +153,13 @@ KEPT: tuple[Kept, ...] = (
         "our clock was ahead at the preview, and a session of after the change seemed to be from before it",
         size=0.3,
     ),
+    Kept(
+        5000038,
+        ("clock-stepped", "billing-cut"),
+        ("radius", "billing", "clock"),
+        "a restore was planned by a clock that ran ahead, and waited for that time once the clock was right",
+        size=0.3,
+    ),
 )
 
 

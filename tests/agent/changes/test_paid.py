@@ -80,6 +80,25 @@ async def test_a_payer_heard_of_by_a_clock_that_was_set_back_is_back(rig: PaidRi
         assert rig.reasons("C-1") == frozenset()
 
 
+async def test_a_payer_of_a_clock_that_ran_ahead_is_back(rig: PaidRig) -> None:
+    """Seed 5000038: its restore was planned for a day later, and waited for that."""
+    async with rig.life("C-1"):
+        watch = rig.office.daemon.job.clock_watch
+        await watch.check()
+        rig.billing.pay("C-1")
+        rig.clock.step_wall(86_400)
+        await trio.sleep(1000)  # until all accounts are read again: what is known of them is a day old
+        (ahead,) = rig.plans()
+        assert ahead.gate.value in ("open", "approved")
+        rig.clock.step_wall(-86_400)
+        await trio.sleep(75)
+        assert rig.plans()[0].gate is ahead.gate, "a clock that halts voids nothing"
+        await watch.accept("maria")
+        await trio.sleep(1000)
+        assert rig.reasons("C-1") == frozenset()
+        assert sorted(plan.gate.value for plan in rig.plans()) == ["consumed", "expired"]
+
+
 async def test_one_payment_told_twice_is_one_restore(rig: PaidRig) -> None:
     async with rig.life("C-1"):
         rig.billing.pay("C-1")
