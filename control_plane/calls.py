@@ -22,6 +22,7 @@ from control_plane.clock import SYSTEM, CloudClock
 from control_plane.metrics import Metrics
 from control_plane.refusals import refuse
 from protos import message_pb2 as pb
+from trust.moments import rfc3339
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
@@ -46,7 +47,7 @@ class LogEvent(enum.Enum):
 
 def write_event(event: LogEvent, **facts: str | int) -> None:
     """Write one line to standard error. `facts` are names out of our code, and numbers."""
-    line = json.dumps({"at": int(SYSTEM.wall_s()), "event": event.value, **facts}, separators=(",", ":"))
+    line = json.dumps({"at": rfc3339(SYSTEM.wall_s()), "event": event.value, **facts}, separators=(",", ":"))
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
 

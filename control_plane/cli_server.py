@@ -38,7 +38,7 @@ from durable.service_manager import ServiceManager
 from protos import member_files
 from protos.member_files import Invitation
 from trust import chance
-from trust.moments import moment_text, rfc3339
+from trust.moments import moment_json, moment_text
 from trust.terminal import Column, Output, check_counts, check_lines, table
 
 T = TypeVar("T")
@@ -279,10 +279,10 @@ def _seen(con: sqlite3.Connection, found: list[RegisteredOperator]) -> dict[tupl
 
 def _as_json(m: Member, seen: dict[tuple[str, bytes], int]) -> dict[str, object]:
     shown: dict[str, object] = {"operator": m.operator, "name": m.name, "standing": m.standing.value}
-    shown["until"] = rfc3339(m.until_s) if m.until_s else None
+    shown["until"] = moment_json(m.until_s)
     if m.kind is IdentityKind.AGENT:
         minute = seen.get((m.operator, m.agent))
-        shown |= {"agent": m.agent.hex() or None, "seen": None if minute is None else rfc3339(minute * 60)}
+        shown |= {"agent": m.agent.hex() or None, "seen": None if minute is None else moment_json(minute * 60)}
     return shown
 
 
@@ -329,7 +329,9 @@ def backup_verify(
     os.umask(0o077)
     proven = backups.verify(file, _identities(identity))
     if as_json:
-        print_json({"made_s": proven.made_s, "version": proven.version, "authority_sha256": proven.authority})
+        print_json(
+            {"made_at": moment_json(proven.made_s), "version": proven.version, "authority_sha256": proven.authority}
+        )
         return
     _echo_proven(file, proven)
 

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import Final
 
@@ -70,6 +71,25 @@ def zone_name(at: datetime) -> str:
 def rfc3339(unix_s: float) -> str:
     """Return a moment for programs, to the second: `2026-11-26T11:05:00Z` (RFC 3339 section 5.6)."""
     return f"{local(int(unix_s), UTC):%Y-%m-%dT%H:%M:%S}Z"
+
+
+def moment_json(unix_s: object) -> str | None:
+    """Return a moment for an answer, RFC 3339; None: there is none, or none of the years 1970 to 9999.
+
+    Args:
+        unix_s: unix seconds; None or 0: there is none.
+    """
+    return rfc3339(unix_s) if isinstance(unix_s, int | float) and 1 <= unix_s <= LATEST_S else None
+
+
+def moments_json(fields: Mapping[str, object], **names: str) -> dict[str, object]:
+    """Return the fields of an answer with some moments in RFC 3339.
+
+    Args:
+        fields: their moments are in unix seconds.
+        names: of each moment among them its name in the answer, since `_s` ends the names of seconds there.
+    """
+    return {names.get(name, name): moment_json(value) if name in names else value for name, value in fields.items()}
 
 
 def unix_of_rfc3339_untrusted(text: str) -> int:

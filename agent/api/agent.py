@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.api import billing, reviews
-from agent.api.call import ApiCall, CallerRole, Route
+from agent.api.call import ApiCall, ApiParts, CallerRole, Route
 from agent.api.overview import overview, source_json
 from agent.changes.auditlog.witnesses import NOT_WITNESSED
 from agent.changes.authority.standings import InForce
@@ -12,6 +12,7 @@ from agent.changes.journal import plans
 from agent.changes.journal.trust_state import freezes
 from agent.inventory import book
 from agent.runtime.http import Response
+from trust.moments import moment_json, moments_json
 
 
 async def _status(call: ApiCall) -> Response:
@@ -29,7 +30,7 @@ async def _status(call: ApiCall) -> Response:
             "sources": [source_json(source) for source in seen.sources],
             "disk": {"free": seen.disk_free, "size": seen.disk_size, "files": seen.files},
             "backup": {
-                "made_s": None if last is None else last.made_s,
+                "made_at": moment_json(last and last.made_s),
                 "log_size": 0 if last is None else last.log_size,
                 "problem": p.backups.problem() if p.backups.wanted else "",
             },
@@ -37,7 +38,7 @@ async def _status(call: ApiCall) -> Response:
             "agent_id": p.agent,
             "words": p.words,
             "trust_version": pinned.trust.version if pinned else None,
-            "trust_expires": pinned.trust.expires if pinned else None,
+            "trust_expires": moment_json(pinned and pinned.trust.expires),
             "trust_doubt": p.trust.doubt(),
             "trust_warning": p.trust.warning(p.clock.wall_s()),
             "log": {
@@ -51,7 +52,7 @@ async def _status(call: ApiCall) -> Response:
             "reviews": reviews.summary(call),
             "frozen": [dict(zip(("scope", "target", "person"), row, strict=True)) for row in frozen],
             "standings": [_standing(found) for found in p.approvals.standings.in_force(p.clock.wall_s())],
-            "cloud": p.cloud(),
+            "cloud": _cloud_json(p),
             "clock_halt": p.clock_watch.halted(),
             "billing_problem": p.importer.billing_problem(),
             "billing": billing.sources(p),
@@ -71,7 +72,7 @@ async def _status(call: ApiCall) -> Response:
 
 
 async def _cloud(call: ApiCall) -> Response:
-    return Response(200, call.parts.cloud())
+    return Response(200, _cloud_json(call.parts))
 
 
 async def _accept_clock(call: ApiCall) -> Response:
@@ -81,6 +82,13 @@ async def _accept_clock(call: ApiCall) -> Response:
     return Response(200, {"accepted": True})
 
 
+def _cloud_json(p: ApiParts) -> dict[str, object]:
+    """Return how the connection to the control plane stands."""
+    return moments_json(
+        p.cloud(), sent_s="sent_at", received_s="received_at", since_s="since", certificate_until_s="certificate_until"
+    )
+
+
 def _standing(found: InForce) -> dict[str, object]:
     standing = found.standing
     return {
@@ -88,7 +96,7 @@ def _standing(found: InForce) -> dict[str, object]:
         "verb": standing.verb.value,
         "evidence": standing.evidence.value,
         "rate_per_hour": standing.rate_per_hour,
-        "not_after": standing.not_after * 60,
+        "not_after": moment_json(standing.not_after * 60),
         "people": list(found.people),
     }
 

@@ -26,6 +26,7 @@ from agent.runtime.errors import HttpError
 from agent.runtime.http import Response
 from agent.runtime.slices import InSlices
 from agent.spelling import fold
+from trust.moments import moment_json
 from trust.policy import Role
 
 SHOWN: Final = 3
@@ -52,7 +53,7 @@ async def _billing(call: ApiCall) -> Response:
         doubled = ledger.doubled(p.store.query, p.billing.rules.authority)
         answer["doubled"] = {"count": len(doubled), "some": doubled[:SHOWN]}
         answer["restores"] = [
-            {"service": w.service, "since_s": w.since_s, "change": w.change, "why": w.why} for w in queue
+            {"service": w.service, "since": moment_json(w.since_s), "change": w.change, "why": w.why} for w in queue
         ]
         answer["doubtful"] = [{"service": d.service, "why": d.why} for d in doubtful]
     return Response(200, answer)
@@ -82,8 +83,8 @@ def sources(p: ApiParts) -> list[dict[str, object]]:
                 "authority": name == p.billing.rules.authority,
                 "state": judged.state.value,
                 "detail": judged.detail,
-                "since_s": status.since_s,
-                "read_s": status.read_s or None,
+                "since": moment_json(status.since_s),
+                "read_at": moment_json(status.read_s),
                 "age_s": int(now_s - status.read_s) if status.read_s else None,
                 "accounts": status.accounts,
                 "overdue": status.overdue,
@@ -107,7 +108,9 @@ async def _account(call: ApiCall) -> Response:
         "doubt": p.billing.doubt(subscriber),
         "billing": billing_json(p.paid.billing.of(query, subscriber, now_s)),
         "accounts": [
-            {"source": name, **account_json(k.account), "read_s": k.read_s} for name, k in kept.items() if k is not None
+            {"source": name, **account_json(k.account), "read_at": moment_json(k.read_s)}
+            for name, k in kept.items()
+            if k is not None
         ],
         "payments": [_payment(call, k) for k in payments],
     }
@@ -125,7 +128,7 @@ def account_json(account: Account) -> dict[str, object]:
         "credit": str(account.credit),
         "oldest_due": None if due is None else due.isoformat(),
         "promise_until": None if account.promise_until is None else account.promise_until.isoformat(),
-        "hold_until_s": account.hold_until_s or None,
+        "hold_until": moment_json(account.hold_until_s),
         "exempt": account.exempt,
         "invoices": [
             {"number": i.number, "due": None if i.due is None else i.due.isoformat(), "unpaid": str(i.unpaid)}
@@ -152,7 +155,7 @@ def _payment(call: ApiCall, kept: KeptPayment) -> dict[str, object]:
         "case": case.value,
         "references": list(told.references),
         "provider_reference": told.provider_reference,
-        "learned_s": kept.learned_s,
+        "learned_at": moment_json(kept.learned_s),
     }
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import trio
 
-from agent.api.asked import asked_period, asked_person, asked_services, item_results
+from agent.api.asked import asked_period, asked_person, asked_services, event_json, item_results
 from agent.api.call import BODY_BYTES, ApiCall, CallerRole, Route, b64, number, unb64
 from agent.changes.auditlog import history
 from agent.changes.auditlog.history import ChangeFilter, ListedChange
@@ -29,6 +29,7 @@ from agent.runtime.http import Response, StreamResponse
 from agent.store.vault import Vault
 from trust import envelope as envelopes
 from trust.leaf import LeafKind
+from trust.moments import moment_json
 from trust.policy import Action
 from trust.statements import OnFailure
 from trust.strict_json import Reader
@@ -166,7 +167,7 @@ async def _events(call: ApiCall, row: PlanRow, after: int) -> AsyncGenerator[obj
         told = after
         for event in p.evidence.events(row, after):
             after = event.seq
-            yield asdict(event)
+            yield event_json(event)
         if after != told:
             continue
         if over or trio.current_time() >= give_up:
@@ -234,7 +235,7 @@ async def _change(call: ApiCall, ref: str) -> Mapping[str, object]:
         **_summary(row, plans.counts(p.store.reader, row), again),
         "done_again": {str(n): one.change for n, one in again.items() if not one.reverted},
         "reverted_by": {str(n): one.change for n, one in again.items() if one.reverted},
-        "finished_at": plans.finished_s(p.store.reader, row),
+        "finished_at": moment_json(plans.finished_s(p.store.reader, row)),
         "finished_seq": row.finished_seq,
         "witnessed": _witnessed(call, row.finished_seq),
         "waits_because": _waits_because(call, row),
@@ -393,9 +394,9 @@ def _summary(row: PlanRow, counts: Counter[ItemState], again: Mapping[int, DoneA
         "exit": EXIT_CODES[state],
         "finished": state not in _UNFINISHED,
         "counts": {state.value: n for state, n in counts.items()},
-        "made": row.made_s,
-        "start_by": int(row.start_by.wall_s),
-        "run_until": int(row.run_until.wall_s),
+        "made": moment_json(row.made_s),
+        "start_by": moment_json(row.start_by.wall_s),
+        "run_until": moment_json(row.run_until.wall_s),
     }
 
 

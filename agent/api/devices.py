@@ -15,6 +15,7 @@ from agent.reasons import HttpReason, MethodReason
 from agent.runtime.errors import HttpError
 from agent.runtime.http import Response, StreamResponse
 from agent.services.readiness import Readiness, ReadinessReader
+from trust.moments import moment_json, moments_json
 
 WORD_BYTES: Final = 262_144
 """One word of a question by hand: a profile that is tried is one."""
@@ -38,8 +39,8 @@ async def _series(call: ApiCall) -> Response:
         newest, read_s = series.newest(target)
         last = {(one.key, one.name): one.value for one in newest}
         every = [(key, name) for key, names in series.names(target).items() for name in names]
-        told = [{"of": key, "name": name, "value": last.get((key, name))} for key, name in every]
-        return Response(200, {"read_s": read_s or None, "series": told})
+        shown = [{"of": key, "name": name, "value": last.get((key, name))} for key, name in every]
+        return Response(200, {"read_at": moment_json(read_s), "series": shown})
     name = query.get("name", SENSOR_VALUE)
     known = series.names(target).get(of, ())
     if name not in known:
@@ -52,7 +53,8 @@ async def _series(call: ApiCall) -> Response:
         raise HttpError(400, HttpReason.BAD_REQUEST, "since: expected a moment before until, got one at or after it")
     step_s, points = await series.read(target, of, name, since_s, until_s)
     unit = next((sensor.unit for sensor in call.parts.poller.newest(target)[0] if sensor.key == of), "")
-    return Response(200, {"step_s": step_s, "unit": unit, "points": [asdict(point) for point in points]})
+    told = [moments_json(asdict(point), at_s="at") for point in points]
+    return Response(200, {"step_s": step_s, "unit": unit, "points": told})
 
 
 async def _probe(call: ApiCall) -> Response:
@@ -123,7 +125,7 @@ def _named(call: ApiCall, name: str) -> DeviceReport:
 def _device(report: DeviceReport, now_s: float) -> dict[str, object]:
     return {
         "name": report.name,
-        **asdict(report),
+        **moments_json(asdict(report), tried_s="tried_at", read_s="read_at"),
         "state": report.state.value,
         "age_s": None if report.read_s is None else max(int(now_s) - report.read_s, 0),
     }

@@ -7,6 +7,7 @@ from agent.changes.drifting import counts_json
 from agent.inventory import book, drift_book
 from agent.inventory.drift_book import SeenDifference
 from agent.runtime.http import Response
+from trust.moments import moment_json
 
 
 async def _show(call: ApiCall) -> Response:
@@ -37,8 +38,8 @@ def _difference(seen: SeenDifference) -> dict[str, object]:
         "wanted": one.wanted,
         "reads": one.reads,
         "where": one.where,
-        "read_at": one.read_s,
-        "first_seen": seen.first_s,
+        "read_at": moment_json(one.read_s),
+        "first_seen": moment_json(seen.first_s),
         "known": one.known,
         "asks": [{"command": command, "meaning": meaning} for command, meaning in one.asks],
     }

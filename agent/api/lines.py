@@ -12,6 +12,7 @@ from agent.lines.known import KnownDevice, KnownPart, flaps
 from agent.lines.outage import Cause, light
 from agent.model import Service
 from agent.runtime.http import Response
+from trust.moments import moment_json, moments_json
 
 
 def line_of(call: ApiCall, service: Service) -> dict[str, object] | None:
@@ -43,7 +44,7 @@ def device_lines(call: ApiCall, target: str) -> dict[str, object] | None:
         "same": [_device(one, now_s) for one in call.parts.lines.same_device(target)],
         "parts": [_part(part, device, now_s) for part in parts],
         "links": [{**asdict(one), "device": one.device.partition("/")[2]} for one in call.parts.lines.links(target)],
-        "events": [{**asdict(one), "kind": one.kind.value} for one in events],
+        "events": [{**moments_json(asdict(one), heard_s="heard_at"), "kind": one.kind.value} for one in events],
     }
 
 
@@ -59,7 +60,7 @@ async def _outage(call: ApiCall) -> Response:
     return Response(
         200,
         {
-            "made_s": int(view.made_s),
+            "made_at": moment_json(view.made_s),
             "causes": [_cause(cause, view.devices, now_s) for cause in view.causes],
             "cut_off": len(view.cut),
             "services": view.services,
@@ -70,7 +71,7 @@ async def _outage(call: ApiCall) -> Response:
             "old": sorted(old),
             "rooted": view.rooted,
             "claims": len(view.claims),
-            "silent_credentials": [asdict(one) for one in view.silent_credentials],
+            "silent_credentials": [moments_json(asdict(one), since_s="since") for one in view.silent_credentials],
             "problems": list(view.problems),
         },
     )
@@ -97,17 +98,17 @@ def _device(device: KnownDevice, now_s: float) -> dict[str, object]:
         "profile": device.profile,
         "hardware": device.hardware,
         "version": device.version,
-        "read_s": device.read_s or None,
+        "read_at": moment_json(device.read_s),
         "age_s": max(int(now_s) - device.read_s, 0) if device.read_s else None,
         "old": device.old(now_s),
-        "unread_s": device.unread_s or None,
+        "unread_since": moment_json(device.unread_s),
         "answers": device.answers,
         "why": device.why,
         "source": device.source,
         "hidden_by": device.hidden_by.partition("/")[2],
-        "booted_s": device.booted_s or None,
-        "restarts": list(device.restarts),
-        "replaced_s": device.replaced_s or None,
+        "booted_at": moment_json(device.booted_s),
+        "restarts": [moment_json(at_s) for at_s in device.restarts],
+        "replaced_at": moment_json(device.replaced_s),
         "replaced": device.replaced,
         "not_read": list(device.not_read),
     }
@@ -123,18 +124,20 @@ def _part(part: KnownPart, device: KnownDevice, now_s: float) -> dict[str, objec
         "serial": part.serial,
         "state": part.state.value,
         "told": part.told,
-        "since_s": part.since_s,
-        "since": part.since_how.value,
+        "since": moment_json(part.since_s),
+        "since_how": part.since_how.value,
         "state_by": part.how.value,
         "gone": part.gone,
-        "read_s": read_s,
+        "read_at": moment_json(read_s),
         "age_s": max(int(now_s) - read_s, 0),
         "measures": dict(part.measures),
         "usual": dict(part.usual),
         "fading": part.fading(),
         "lost": light(part),
-        "before_s": part.before_s or None,
-        "errors": {name: asdict(growth) for name, growth in part.errors.items()},
+        "before_at": moment_json(part.before_s),
+        "errors": {
+            name: moments_json(asdict(growth), at_s="at", since_s="since") for name, growth in part.errors.items()
+        },
         "changes": flaps(part.changes, now_s),
         "parent": part.parent,
         "facts": dict(part.facts),
@@ -151,7 +154,7 @@ def _cause(cause: Cause, devices: Mapping[str, KnownDevice], now_s: float) -> di
         "part_kind": None if cause.part is None else cause.part.kind.value,
         "name": "" if cause.part is None else cause.part.name,
         "alias": "" if cause.part is None else cause.part.alias,
-        "since_s": cause.since_s,
+        "since": moment_json(cause.since_s),
         "detail": cause.detail,
         "upstream": cause.upstream.partition("/")[2],
         "upstream_port": cause.upstream_port,

@@ -11,6 +11,7 @@ from agent.api.call import ApiCall
 from agent.connectors.base import LiveSession, NetworkState, UnreadableError
 from agent.model import Service
 from agent.spelling import mac_digits
+from trust.moments import moment_json
 
 READ_S: Final = 15.0
 """How long somebody on the phone waits for the network before the rest is shown without it."""
@@ -73,7 +74,7 @@ def _session(session: LiveSession) -> dict[str, object]:
     return {
         "place": session.place,
         "source": session.source,
-        "since_s": session.since_s,
+        "since": moment_json(session.since_s),
         "address": session.address,
         "facts": dict(session.facts),
         "carries": None if session.carries is None else session.carries.value,

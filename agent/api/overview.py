@@ -14,6 +14,7 @@ from agent.changes.journal.trust_state import freezes
 from agent.inventory.drift_book import DriftRound
 from agent.lines.desk import OutageView
 from agent.runtime.outages import SourceReport, SourceState
+from trust.moments import moment_json
 from trust.terminal import neutralize
 
 CLOUD_S: Final = 60.0
@@ -137,8 +138,8 @@ def source_json(source: SourceReport) -> dict[str, object]:
     return {
         "name": source.name,
         "state": source.state.value,
-        "since_s": source.since_s,
-        "ok_s": source.ok_s,
+        "since": moment_json(source.since_s),
+        "ok_at": moment_json(source.ok_s),
         "error": source.error,
-        "error_s": source.error_s,
+        "error_at": moment_json(source.error_s),
     }

@@ -7,6 +7,7 @@ from agent.changes.authority import reviews
 from agent.changes.authority.reviews import Review
 from agent.changes.journal import plans
 from agent.runtime.http import Response
+from trust.moments import moment_json
 
 
 async def _list_reviews(call: ApiCall) -> Response:
@@ -24,8 +25,8 @@ def _review(call: ApiCall, review: Review) -> dict[str, object]:
         "person": row.requester,
         "state": plans.state_now(call.parts.store.reader, row).value,
         "counts": {state.value: n for state, n in counts.items()},
-        "opened_s": review.opened_s,
-        "closed_s": review.closed_s,
+        "opened_at": moment_json(review.opened_s),
+        "closed_at": moment_json(review.closed_s),
         "closed_by": review.person,
         "verdict": review.verdict,
         "envelope": b64(review.envelope),
@@ -35,7 +36,7 @@ def _review(call: ApiCall, review: Review) -> dict[str, object]:
 def summary(call: ApiCall) -> dict[str, object]:
     """Return how many reviews are open, and since when the oldest is, for the status."""
     found = reviews.reviews(call.parts.store.reader)
-    return {"open": len(found), "oldest_s": found[0].opened_s if found else None}
+    return {"open": len(found), "oldest_at": moment_json(found[0].opened_s) if found else None}
 
 
 ROUTES: tuple[Route, ...] = (Route("GET", "/v1/reviews", CallerRole.OPERATOR, "", "reviews", _list_reviews),)

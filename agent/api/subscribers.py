@@ -23,6 +23,7 @@ from agent.inventory.billing import billing_json
 from agent.model import Service
 from agent.runtime.http import Response
 from trust.errors import TrustError
+from trust.moments import moment_json, moments_json
 from trust.policy import Action
 
 EDITS_SHOWN: Final = 50
@@ -125,7 +126,9 @@ async def _show(call: ApiCall) -> Response:
             "gone": [ref for ref in refs if ref not in {s.ref for s in services}],
             "billing": billing_json(known[people.pop()]) if len(people) == 1 else None,
             "cpes": [cpe for s in services for cpe in cpes.of_service(call, s.ref)],
-            "reasons": [asdict(reason) for reason in history.reasons(p.store.reader, refs)],
+            "reasons": [
+                moments_json(asdict(reason), since_s="since") for reason in history.reasons(p.store.reader, refs)
+            ],
             "changes": [_past(call, change) for change in past],
         },
     )
@@ -136,7 +139,7 @@ def _past(call: ApiCall, listed: ListedChange) -> dict[str, object]:
     reader, row = call.parts.store.reader, listed.row
     return {
         "id": row.short,
-        "made": row.made_s,
+        "made": moment_json(row.made_s),
         "action": row.action,
         "reason": row.reason,
         "requester": row.requester,

@@ -6,6 +6,7 @@ from agent.api.call import BODY_BYTES, ApiCall, CallerRole, Route, b64, unb64
 from agent.runtime.http import Response
 from trust import chain
 from trust import envelope as envelopes
+from trust.moments import moment_json
 
 
 async def _show(call: ApiCall) -> Response:
@@ -19,7 +20,7 @@ async def _show(call: ApiCall) -> Response:
             "version": pinned.trust.version,
             "sha256": pinned.sha256.hex(),
             "words": chain.head_words(envelopes.decode_untrusted(envelope)),
-            "expires": pinned.trust.expires,
+            "expires": moment_json(pinned.trust.expires),
             "people": [
                 {"handle": p.handle, "roles": [r.value for r in p.roles], "sees_subscribers": p.sees_subscribers}
                 for p in pinned.trust.people

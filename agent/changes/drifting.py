@@ -30,6 +30,7 @@ from agent.services import drift
 from agent.services.drift import ServiceReading
 from agent.services.network import NetworkReader
 from agent.store.db import Store
+from trust.moments import moment_json
 
 _log = logging.getLogger("agent.drift")
 SLICE: Final = 200
@@ -310,8 +311,8 @@ def counts_json(done: DriftRound | None, *, running: bool) -> Mapping[str, objec
         return None
     return {
         "id": done.id,
-        "began_at": done.began_s,
-        "ended_at": done.ended_s,
+        "began_at": moment_json(done.began_s),
+        "ended_at": moment_json(done.ended_s),
         "services": done.services,
         "checked": done.checked,
         "differ": done.differ,

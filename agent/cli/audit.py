@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 from urllib.parse import quote
 
 import typer
@@ -58,14 +58,14 @@ _COLUMNS = (
 
 def _row(event: Json) -> tuple[str, ...]:
     """Return the cells of an event in a list."""
-    at, text = when_text(cast("float", event["at_s"])).strip(), event_text(event).partition("  ")[2]
+    at, text = when_text(event["at"]).strip(), event_text(event).partition("  ")[2]
     return str(event["seq"]), str(event["short"] or ""), at, text, str(event["kind"]), str(event["item"] or "")
 
 
 def _line(event: Json) -> str:
     """Return an event as one line of a list."""
     text = event_text(event).partition("  ")[2]
-    return f"{event['seq']:>7} {event['short'] or '-':<6} {when_text(cast('float', event['at_s']))}  {text}"
+    return f"{event['seq']:>7} {event['short'] or '-':<6} {when_text(event['at'])}  {text}"
 
 
 @app.command()

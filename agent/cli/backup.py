@@ -14,7 +14,7 @@ from agent.cli.client import fail, print_json, read_file, say
 from agent.cli.when import unix_now
 from agent.runtime import http_client
 from agent.runtime.errors import ClientError
-from trust.moments import moment_text
+from trust.moments import moment_json, moment_text, moments_json
 
 if TYPE_CHECKING:
     from pyrage import x25519
@@ -129,7 +129,7 @@ def _say_made(last: LastBackup, gone: list[str], noted: str, *, as_json: bool) -
     if as_json:
         from dataclasses import asdict
 
-        print_json({**asdict(last), "deleted": gone, "recorded": not noted})
+        print_json({**moments_json(asdict(last), made_s="made_at"), "deleted": gone, "recorded": not noted})
         return
     print(f"data      {last.data}: {last.data_bytes // 2**20} MiB, {last.log_size} leaves of the log")
     print(f"keys      {last.keys}: at another place, for 30 days at most; nothing opens without them")
@@ -234,9 +234,9 @@ def _say_proven(proven: ProvenBackup, *, as_json: bool) -> None:
                 "agent": proven.agent,
                 "words": proven.words,
                 "version": proven.version,
-                "made_s": proven.made_s,
-                "keys_made_s": proven.keys_made_s,
-                "since_s": proven.since_s,
+                "made_at": moment_json(proven.made_s),
+                "keys_made_at": moment_json(proven.keys_made_s),
+                "since": moment_json(proven.since_s),
                 "subjects": proven.subjects,
                 "log": {"size": proof.size, "root": proof.root.hex(), "signed": proof.signed},
                 "files": list(proven.names),

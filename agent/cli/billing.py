@@ -124,8 +124,8 @@ def account_lines(account: Json) -> list[str]:
         lines.append(f"  invoice {number}: {invoice['unpaid']} unpaid, due {invoice['due'] or 'at once'}")
     if account["promise_until"]:
         lines.append(f"  promised to pay until {account['promise_until']}")
-    if account["hold_until_s"]:
-        lines.append(f"  postponed until {said(account['hold_until_s'])}")
+    if account["hold_until"]:
+        lines.append(f"  postponed until {said(account['hold_until'])}")
     if account["exempt"]:
         lines.append(f"  exempt: {account['exempt']}")
     return lines

@@ -86,10 +86,10 @@ def show(as_json: AsJson = False) -> None:
         return
     state = "connected" if found["connected"] else f"NOT CONNECTED ({found['problem'] or 'dialing'})"
     print(f"server       {found['server']}, as {found['name']} of operator {found['operator']}")
-    print(f"connection   {state} since {said(found['since_s'])}")
-    print(f"certificate  until {said(found['certificate_until_s'])}, renewed before that")
-    print(f"to send      {found['outbox']}, last sent {said(found['sent_s'])}, refused for good {found['dropped']}")
-    print(f"to handle    {found['inbox']}, last came {said(found['received_s'])}, passed over {found['passed_over']}")
+    print(f"connection   {state} since {said(found['since'])}")
+    print(f"certificate  until {said(found['certificate_until'])}, renewed before that")
+    print(f"to send      {found['outbox']}, last sent {said(found['sent_at'])}, refused for good {found['dropped']}")
+    print(f"to handle    {found['inbox']}, last came {said(found['received_at'])}, passed over {found['passed_over']}")
 
 
 @app.command()

@@ -14,7 +14,7 @@ from agent.age import age_text
 from agent.cli import change, client
 from agent.cli.client import Json, ListOutput, call_list, call_object, fail, print_json, print_list
 from agent.cli.plot import plot
-from agent.cli.when import when_text
+from agent.cli.when import said, unix_of, when_text
 from agent.runtime import http_client
 from agent.runtime.errors import ClientError, NotRunningError
 from trust.cpe_settings import BASELINE, FOR_SERVICE, RINGS, ROTATE, read_images, read_settings
@@ -259,7 +259,7 @@ def history(
         fail(f"nothing of {what} is kept: optical power, DSL margin, clients and uptime are, once read", client.FAILED)
     if not of:
         for value in found:
-            at = when_text(cast("int", value["at_s"]))
+            at = when_text(value["at"])
             print(
                 neutralize(
                     f"{value['name'] or value['path']:<28} {value['shown']}  ({value['count']} values, last {at})"
@@ -268,7 +268,7 @@ def history(
         return
     last = found[-1]
     print(neutralize(f"{last['name'] or last['path']} of {cpe} · now {last['shown']} · {len(found)} values"))
-    for line in plot([(cast("int", v["at_s"]), _plain_number(v)) for v in found]):
+    for line in plot([(unix_of(v["at"]), _plain_number(v)) for v in found]):
         print(line)
 
 
@@ -290,7 +290,7 @@ def matrix(as_json: AsJson = False) -> None:
             model = here
             print(neutralize(f"{row['oui']} {row['product_class']} · firmware {row['software'] or 'unknown'}"))
         detail = f" · {row['detail']}" if row["detail"] else ""
-        last = f" · {row['last']}" if row["last"] else ""
+        last = f" · {said(row['last'])}" if row["last"] else ""
         print(neutralize(f"  {row['workflow']:<20} {row['state']}{last}{detail}"))
     if not found:
         print("no CPE has called in yet")
@@ -394,7 +394,7 @@ def _counted(c: Json, what: str) -> str:
 
 
 def _known_since(c: Json) -> str:
-    return day_text(local(cast("int", c["first_s"])))
+    return day_text(local(unix_of(c["first_at"])))
 
 
 # --- whose it is, and whether it is acted on --------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from agent.cli.change import ask
 from agent.cli.client import Json, ListOutput, call, call_list, call_object, print_json, print_list
 from agent.cli.lines import device_rows
 from agent.cli.plot import plot, short
-from agent.cli.when import Since, Until, period, query, said
+from agent.cli.when import Since, Until, period, query, said, unix_of
 from agent.spelling import handle_of
 from trust.terminal import Column, neutralize
 
@@ -155,8 +155,8 @@ def _print_series(name: str, found: Json) -> None:
 
 def _plot(title: str, found: Json, fields: Mapping[str, str], file: Path | None) -> None:
     points = [
-        (int(p["at_s"]), float(p["low"]), float(p["mean"]), float(p["high"]))
-        for p in cast("list[dict[str, float]]", found["points"])
+        (unix_of(p["at"]), cast("float", p["low"]), cast("float", p["mean"]), cast("float", p["high"]))
+        for p in cast("list[Json]", found["points"])
     ]
     if not points:
         print("nothing was read in this time")
@@ -259,7 +259,7 @@ def _print_trials(one: Json) -> None:
 def _print_device(d: Json) -> None:
     print(neutralize(f"{d['name']} · {d['address']} · {_STATES[str(d['state'])]} · read {_age(d)}"))
     if d["problem"]:
-        at = f"{said(d['tried_s'], seconds=True)} " if d["tried_s"] else ""
+        at = f"{said(d['tried_at'], seconds=True)} " if d["tried_at"] else ""
         print(neutralize(f"{at}{d['problem']}"))
     if d["age_s"] is None:
         print(f"nothing was read of it since the agent started: ispagent device probe {d['name']}")

@@ -11,7 +11,7 @@ import typer
 
 from agent.age import age_text
 from agent.cli.client import FAILED, MIXED, Json, call_object, fail, print_json
-from agent.cli.when import unix_now
+from agent.cli.when import unix_now, unix_of
 from trust.terminal import neutralize
 
 app = typer.Typer()
@@ -77,7 +77,7 @@ def drift_text(found: Json, now_s: float, *, everything: bool = False) -> str:
     counts = cast("Json", found["round"])
     differences = cast("list[Json]", found["differences"])
     unread = cast("list[Json]", found["not_checked"])
-    age = age_text(int(now_s - cast("int", counts["ended_at"])))
+    age = age_text(int(now_s - unix_of(counts["ended_at"])))
     head = f"{counts['checked']} checked {age} ago: {counts['differ']} differ, {counts['not_checked']} not checked"
     busy = f", {counts['busy']} with a change running" if counts["busy"] else ""
     lines = [head + busy]
@@ -98,8 +98,8 @@ def drift_text(found: Json, now_s: float, *, everything: bool = False) -> str:
 
 
 def _lines(one: Json, now_s: float) -> list[str]:
-    since = age_text(int(now_s - cast("int", one["first_seen"])))
-    read = age_text(int(now_s - cast("int", one["read_at"])))
+    since = age_text(int(now_s - unix_of(one["first_seen"])))
+    read = age_text(int(now_s - unix_of(one["read_at"])))
     return [
         neutralize(f"{one['subject']}: {one['code']}, seen first {since} ago"),
         neutralize(f"  wanted  {one['wanted']}"),

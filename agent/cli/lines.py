@@ -11,7 +11,7 @@ import typer
 
 from agent.age import age_text
 from agent.cli.client import MIXED, Json, call_object, print_json
-from agent.cli.when import local_now, said
+from agent.cli.when import local_now, said, unix_of
 from trust.terminal import neutralize
 
 app = typer.Typer()
@@ -61,7 +61,7 @@ def outage_lines(found: Json, now: datetime | None = None) -> list[str]:
     silent = f", {found['silent']} silent" if found["silent"] else ""
     lines.append(f"{head} · {found['devices']} devices{silent} · {known}")
     for one in cast("list[Json]", found["silent_credentials"]):
-        since = said(one["since_s"], now)
+        since = said(one["since"], now)
         lines.append(
             f"all {one['devices']} devices with credential {one['name']} are silent since {since}: was it changed?"
         )
@@ -86,7 +86,7 @@ def outage_lines(found: Json, now: datetime | None = None) -> list[str]:
 
 def cause_text(cause: Json, now: datetime | None = None) -> str:
     """Return a cause in one line."""
-    since = said(cause["since_s"], now)
+    since = said(cause["since"], now)
     kind, told = str(cause["kind"]), _plain(str(cause["detail"]))
     detail = f" ({told})" if told else ""
     thing = f"{cause['device']}"
@@ -182,8 +182,8 @@ def state_text(part: Json, device: Json, now: datetime) -> str:
     """Return the state of a part; of a silent device its last known one, as such."""
     known = _known(part, now)
     read = _read(device, cast("int", part["age_s"]))
-    if device["unread_s"]:
-        return f"{_unread(device)} since {_at(device['unread_s'], now)}; last known: {known}, {read}"
+    if device["unread_since"]:
+        return f"{_unread(device)} since {said(device['unread_since'], now)}; last known: {known}, {read}"
     old = f" · {_OLD}" if device["old"] else ""
     return f"{known}, {read}{old}"
 
@@ -202,15 +202,15 @@ def _unread(device: Json) -> str:
 
 
 def _known(part: Json, now: datetime) -> str:
-    least = "at least " if part["since"] == "first" else ""
+    least = "at least " if part["since_how"] == "first" else ""
     told = [_plain(str(part["told"]))] if part["state"] != "up" and _plain(str(part["told"])) else []
     if part["state"] == "down" and part["lost"]:
-        told.insert(0, f"{part['lost']} at {_at(part['before_s'], now)}")
+        told.insert(0, f"{part['lost']} at {said(part['before_at'], now)}")
     if part["state_by"] == "unproven":
         other = {"up": "down", "down": "up"}.get(str(part["state"]), "another state")
         told.append(f"a notification that proves nothing tells {other}: told, not read")
     why = f" ({'; '.join(told)})" if told else ""
-    texts = [f"{_STATES[str(part['state'])]} {least}since {_at(part['since_s'], now)}{why}"]
+    texts = [f"{_STATES[str(part['state'])]} {least}since {said(part['since'], now)}{why}"]
     if part["changes"]:
         texts.append(f"FLAPPING: {part['changes']} changes in 30 min")
     measures, usual = cast("Mapping[str, float]", part["measures"]), cast("Mapping[str, float]", part["usual"])
@@ -218,11 +218,11 @@ def _known(part: Json, now: datetime) -> str:
         texts += [_measure(name, measures[name]) for name in _SHOWN if name in measures]
     if fading := str(part["fading"]):
         texts.append(f"FADING: usually {usual[fading]:.1f} {UNITS[fading.rpartition('_')[2]]}")
-    for name, growth in cast("Mapping[str, Mapping[str, int]]", part["errors"]).items():
+    for name, growth in cast("Mapping[str, Json]", part["errors"]).items():
         if growth["grew"]:
             texts.append(
-                f"{growth['grew']} {name.replace('_', ' ')} in {age_text(growth['within_s'])} at"
-                f" {_at(growth['at_s'], now)}"
+                f"{growth['grew']} {name.replace('_', ' ')} in {age_text(cast('int', growth['within_s']))} at"
+                f" {said(growth['at'], now)}"
             )
     return " · ".join(texts)
 
@@ -243,25 +243,21 @@ def _measure(name: str, value: float) -> str:
     return f"{label.replace('_', ' ')} {shown} {UNITS[unit]}"
 
 
-def _at(unix_s: object, now: datetime) -> str:
-    return said(unix_s, now)
-
-
 # --- a device's parts -------------------------------------------------------------------------------------------------
 
 
 def device_rows(found: Json, now: datetime | None = None) -> Iterator[str]:
     """Yield the lines of a device's page about its parts: those first that are not simply up."""
     now = now or local_now()
-    if found["unread_s"]:
-        yield f"{_unread(found)} since {_at(found['unread_s'], now)}; what follows is the last known"
+    if found["unread_since"]:
+        yield f"{_unread(found)} since {said(found['unread_since'], now)}; what follows is the last known"
     elif found["old"]:
         yield _OLD
     if found["source"] and found["age_s"] is not None:
         yield f"what follows is what {found['source']} tells: {_read(found, cast('int', found['age_s']))}"
     yield from (_same_text(found, one, now) for one in cast("list[Json]", found["same"]))
-    if found["replaced_s"]:
-        yield f"another device is behind its address since {_at(found['replaced_s'], now)}: {found['replaced']}"
+    if found["replaced_at"]:
+        yield f"another device is behind its address since {said(found['replaced_at'], now)}: {found['replaced']}"
     parts = cast("list[Json]", found["parts"])
     idle = sorted(str(part["name"]) for part in parts if _is_idle(part, now)) if len(parts) > _IDLE_FEW else []
     parts = [part for part in parts if not idle or not _is_idle(part, now)]
@@ -285,7 +281,7 @@ def device_rows(found: Json, now: datetime | None = None) -> Iterator[str]:
         yield f"link{_spaced(link['port'])} to {link['device']}{_spaced(link['other_port'])} ({told})"
     for event in cast("list[Json]", found["events"]):
         proven = "" if event["authenticated"] else " (anybody could have sent it)"
-        yield f"{_at(event['heard_s'], now)} heard {event['told'] or event['kind']}{proven}"
+        yield f"{said(event['heard_at'], now)} heard {event['told'] or event['kind']}{proven}"
     for text in cast("list[str]", found["not_read"]):
         yield f"not read: {text}"
 
@@ -296,8 +292,8 @@ def _spaced(text: object) -> str:
 
 def _same_text(found: Json, one: Json, now: datetime) -> str:
     """Return one line about another target that is the same device."""
-    if one["unread_s"]:
-        state = f"{_unread(one)} since {_at(one['unread_s'], now)}"
+    if one["unread_since"]:
+        state = f"{_unread(one)} since {said(one['unread_since'], now)}"
     else:
         state = "never read" if one["age_s"] is None else _read(one, cast("int", one["age_s"]))
     counts = "; it counts in outages and for lines, what follows does not" if found["hidden_by"] == one["name"] else ""
@@ -307,7 +303,7 @@ def _same_text(found: Json, one: Json, now: datetime) -> str:
 def _is_idle(part: Json, now: datetime) -> bool:
     """Tell whether a part is a port that nobody seems to use."""
     quiet = part["kind"] == "port" and part["state"] == "down" and not (part["alias"] or part["changes"])
-    return quiet and now.timestamp() - cast("float", part["since_s"]) > _IDLE_S
+    return quiet and now.timestamp() - unix_of(part["since"]) > _IDLE_S
 
 
 def _in_order(part: Json) -> tuple[str, list[tuple[int, str]]]:

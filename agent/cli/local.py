@@ -16,7 +16,7 @@ from agent.cli.billing import source_lines
 from agent.cli.change import submit
 from agent.cli.client import Json, call_object, fail, print_json, say, write_file
 from agent.cli.drift import came_since
-from agent.cli.when import said, unix_now
+from agent.cli.when import said, unix_now, unix_of
 from trust.terminal import neutralize
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def _print_status(found: Json) -> None:
     if found["trust_version"] is None:
         say("trust    NONE INSTALLED: ispagent trust install FILE")
     else:
-        say(f"trust    version {found['trust_version']}, expires {_since(found['trust_expires'])}")
+        say(f"trust    version {found['trust_version']}, expires {said(found['trust_expires'])}")
     if found["trust_warning"]:
         say(f"RENEW IT {found['trust_warning']}")
     say(f"log      {log['size']} leaves, {log['witnessed_text']}")
@@ -243,21 +243,15 @@ def _sources(every: list[Json]) -> list[str]:
             lines.append(f"{_OWN[str(source['name'])]:<8} {neutralize(str(source['error']))}")
     for source in sources:
         if source["state"] == "down":
-            lines.append(
-                f"DOWN     {source['name']} since {_since(source['since_s'])}: {neutralize(str(source['error']))}"
-            )
-        elif source["error"] and _recent(source["error_s"]):
-            text = f"{source['name']} up since {_since(source['since_s'])}, before: {neutralize(str(source['error']))}"
+            lines.append(f"DOWN     {source['name']} since {said(source['since'])}: {neutralize(str(source['error']))}")
+        elif source["error"] and _recent(source["error_at"]):
+            text = f"{source['name']} up since {said(source['since'])}, before: {neutralize(str(source['error']))}"
             lines.append(f"was away {text}")
     return lines
 
 
-def _since(at_s: object) -> str:
-    return said(at_s)
-
-
-def _recent(at_s: object) -> bool:
-    return unix_now() - cast("float", at_s) < DAY_S
+def _recent(moment: object) -> bool:
+    return unix_now() - unix_of(moment) < DAY_S
 
 
 def _size(size_bytes: int) -> str:
@@ -271,9 +265,9 @@ def _backup(backup: Json) -> str:
     """Return one line on the newest backup, "" where none was made and none is wanted."""
     if problem := backup.get("problem"):
         return f"BACKUP   {problem}: ispagent doctor"
-    if (made_s := backup.get("made_s")) is None:
+    if (made_at := backup.get("made_at")) is None:
         return ""
-    return f"backup   {_since(made_s)}, {backup['log_size']} leaves"
+    return f"backup   {said(made_at)}, {backup['log_size']} leaves"
 
 
 def _drift(counts: Json | None, services: object) -> str:
@@ -283,7 +277,7 @@ def _drift(counts: Json | None, services: object) -> str:
     told = f"{counts['differ']} of {counts['checked']} differ, {counts['not_checked']} not checked"
     if new := came_since(counts, services):
         told += f", {new} came since"
-    told += f", {age_text(int(unix_now() - cast('int', counts['ended_at'])))} ago: ispagent drift"
+    told += f", {age_text(int(unix_now() - unix_of(counts['ended_at'])))} ago: ispagent drift"
     return f"DRIFT    ALARM: {told}" if counts["alarm"] else f"drift    {told}"
 
 
@@ -291,7 +285,7 @@ def _reviews(found: Json) -> str:
     """Return one line on reviews that wait for a second person, "" where none does."""
     if not found["open"]:
         return ""
-    oldest = said(found["oldest_s"])
+    oldest = said(found["oldest_at"])
     return f"REVIEW   {found['open']} done by one person alone, the oldest {oldest}: ispagent review list"
 
 
@@ -327,7 +321,7 @@ def _standing_and_cloud(found: Json) -> list[str]:
     """Return the standing authorities, and the state of the way to the control plane."""
     lines = []
     for s in cast("list[Json]", found["standings"]):
-        until = _since(s["not_after"])
+        until = said(s["not_after"])
         people = ", ".join(cast("list[str]", s["people"]))
         rate = f"at most {s['rate_per_hour']} an hour"
         lines.append(f"standing {s['verb']} after a {s['evidence']}, {rate}, until {until}, by {people}")

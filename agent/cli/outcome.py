@@ -300,7 +300,7 @@ def list_state(change: Json) -> str:
 
 def event_text(event: Json) -> str:
     """Return one event of a change as a line, or "" for those that only repeat another."""
-    at = clock_text(cast("float", event["at_s"]))
+    at = clock_text(event["at"])
     record = cast("Json", event["record"] or {})
     item = f"item {event['item']} " if event["item"] else ""
     match event["kind"]:
@@ -362,7 +362,7 @@ def list_text(changes: Sequence[Json], *, all_of_them: bool = True) -> str:
         told = ", ".join(f"{n} {state}" for state, n in counts.items())
         why = f"{c['action']} {str(c['reason'])[1:]}".rstrip() if c["action"] in ("suspend", "restore") else c["action"]
         rows.append(
-            f"{c['id']:<6} {when_text(cast('int', c['made']))} {why:<15} {c['class']:<8} "
+            f"{c['id']:<6} {when_text(c['made'])} {why:<15} {c['class']:<8} "
             f"{c['requester']:<12} {list_state(c)} · {told}"
         )
         rows += [f"       {item_line(item)}" for item in cast("list[Json]", c.get("items", []))]
@@ -387,7 +387,7 @@ def list_row(c: Json) -> tuple[str, ...]:
     counts = cast("dict[str, int]", c["counts"])
     return (
         str(c["id"]),
-        when_text(cast("int", c["made"])).strip(),
+        when_text(c["made"]).strip(),
         str(c["action"]),
         str(c["class"]),
         str(c["requester"]),

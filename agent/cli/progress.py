@@ -7,6 +7,7 @@ from typing import cast
 
 from agent.cli.client import Json
 from agent.cli.outcome import is_open, state_text
+from agent.cli.when import unix_of
 
 _RUNNING = frozenset({"planned", "running", "waiting", "unknown"})
 _SHORT_S = 3.0
@@ -24,7 +25,7 @@ class Progress:
         self._id = str(change["id"])
         # The events begin with the change, whatever its items are now
         self._states = {i["n"]: "planned" for i in items if i["state"] not in ("excluded", "blocked")}
-        self._began_s: float | None = None
+        self._began_s = 0
 
     def event(self, event: Json) -> bool:
         """Take an event; return whether a person should see it as a line of its own."""
@@ -34,7 +35,7 @@ class Progress:
         if event["kind"] == "step-outcome" or not state or n not in self._states:
             return False  # an "about to" says a state where it begins its item
         self._states[n] = state
-        self._began_s = self._began_s or cast("float", event["at_s"])
+        self._began_s = self._began_s or unix_of(event["at"])
         return is_open(state)
 
     def line(self, now_s: float) -> str:
@@ -45,7 +46,7 @@ class Progress:
         return " · ".join(filter(None, (f"{self._id}  {over} of {total}", told, self._pace(over, total, now_s))))
 
     def _pace(self, over: int, total: int, now_s: float) -> str:
-        if self._began_s is None or not over or over == total or now_s - self._began_s < _SHORT_S:
+        if not self._began_s or not over or over == total or now_s - self._began_s < _SHORT_S:
             return ""
         rate = over / (now_s - self._began_s)
         left_s = (total - over) / rate

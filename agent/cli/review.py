@@ -35,14 +35,14 @@ def list_(
 
 def _line(review: Json) -> str:
     counts = ", ".join(f"{n} {state}" for state, n in cast("dict[str, int]", review["counts"]).items())
-    opened = when_text(cast("int", review["opened_s"]))
+    opened = when_text(review["opened_at"])
     why = f"{review['action']} {str(review['reason'])[1:]}".rstrip()
     head = (
         f"{review['id']:<6} {opened} {why:<15} by {neutralize(str(review['person'])):<10} {review['state']} · {counts}"
     )
     if not review["verdict"]:
         return head
-    at = said(review["closed_s"])
+    at = said(review["closed_at"])
     return f"{head}\n       {_VERDICTS[str(review['verdict'])]}, says {neutralize(str(review['closed_by']))} {at}"
 
 

@@ -15,7 +15,7 @@ from agent.cli.client import Json
 from agent.cli.cpe import support_lines
 from agent.cli.lines import line_rows
 from agent.cli.outcome import item_line
-from agent.cli.when import local_now, said, when_text
+from agent.cli.when import local_now, said, unix_of, when_text
 
 _WIDTH: Final = 100
 _LABEL: Final = 12
@@ -90,8 +90,8 @@ def _network(network: Json, now: datetime) -> Iterator[str]:
 
 
 def _session(session: Json, now: datetime) -> str:
-    since_s = cast("int | None", session["since_s"])
-    since = "" if since_s is None else f" since {said(since_s, now)} ({age_text(int(now.timestamp()) - since_s)})"
+    began = session["since"]
+    since = "" if began is None else f" since {said(began, now)} ({age_text(int(now.timestamp()) - unix_of(began))})"
     every = cast("Mapping[str, str]", session["facts"])
     facts = [f"{name} {value}" for name, value in every.items() if value and name not in _TOLD]
     carries = (
@@ -126,7 +126,7 @@ def _recorded(reasons: list[Json], now: datetime) -> Iterator[str]:
         by = f" by change {reason['change']}, asked by {reason['asked_by']}" if reason["change"] else ""
         people = ", ".join(cast("list[str]", reason["approved_by"]))
         approved = f", approved by {people}" if people else ""
-        since = said(reason["since_s"], now)
+        since = said(reason["since"], now)
         yield from _row("recorded", f"suspended for {reason['reason']} since {since}{by}{approved}")
 
 
@@ -146,7 +146,7 @@ def _change(c: Json, now: datetime) -> Iterator[str]:
     why = f"{c['action']} {str(c['reason'])[1:]}".rstrip() if c["action"] in ("suspend", "restore") else c["action"]
     decisions = cast("list[Json]", c["decisions"])
     people = "".join(f", {_DECIDED[str(d['decision'])]} by {d['person']}" for d in decisions)
-    at = when_text(cast("int", c["made"]), now)
+    at = when_text(c["made"], now)
     yield f"  {c['id']:<6} {at} {why} · asked by {c['requester']}{people} · {c['state']}"
     for item in cast("list[Json]", c["items"]):
         yield from (f"         {line}" for line in textwrap.wrap(item_line(item), _WIDTH - 9, break_long_words=False))

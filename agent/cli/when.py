@@ -9,14 +9,14 @@ import re
 import time as machine
 from collections.abc import Mapping
 from datetime import datetime, time, timedelta
-from typing import Annotated, Final, cast
+from typing import Annotated, Final
 from urllib.parse import urlencode
 
 import typer
 
 from agent.cli import client
 from agent.cli.client import fail
-from trust.moments import day_text, local, moment_text
+from trust.moments import day_text, local, moment_text, unix_of_rfc3339_untrusted
 
 FORMS: Final = "2026-11-27, 2026-11-27T14:30, 14:30, today, yesterday, or 45m, 6h, 3d, 2w ago"
 Since = Annotated[str, typer.Option("--since", help=f"From then on: {FORMS}", metavar="WHEN")]
@@ -82,22 +82,32 @@ def query(fields: Mapping[str, str]) -> str:
     return f"?{text}" if text else ""
 
 
-def said(unix_s: object, now: datetime | None = None, *, seconds: bool = False) -> str:
-    """Return a moment for a sentence, in the reader's own time zone, as `trust.moments` writes it. 0 or None: never."""
-    if not unix_s:
+def unix_of(at: object) -> int:
+    """Return a moment of an answer in unix seconds; 0: there is none."""
+    return 0 if at is None else unix_of_rfc3339_untrusted(str(at))
+
+
+def said(at: object, now: datetime | None = None, *, seconds: bool = False) -> str:
+    """Return a moment of an answer for a sentence, in the reader's own time zone, as `trust.moments` writes it.
+
+    None: never.
+    """
+    if at is None:
         return "never"
-    return moment_text(cast("float", unix_s), None, (now or local_now()).timestamp(), seconds=seconds)
+    return moment_text(unix_of(at), None, (now or local_now()).timestamp(), seconds=seconds)
 
 
-def clock_text(unix_s: float, now: datetime | None = None) -> str:
-    """Return a moment to the second for a column of events: as `when_text`, without its zone."""
-    return moment_text(unix_s, None, (now or local_now()).timestamp(), seconds=True).rpartition(" ")[0]
+def clock_text(at: object, now: datetime | None = None) -> str:
+    """Return a moment of an answer to the second for a column of events: as `when_text`, without its zone."""
+    return said(at, now, seconds=True).rpartition(" ")[0]
 
 
-def when_text(unix_s: float, now: datetime | None = None) -> str:
-    """Return a moment in eleven columns, in the reader's own time zone: of today its time, else its day and time."""
-    at = local(unix_s)
+def when_text(at: object, now: datetime | None = None) -> str:
+    """Return a moment of an answer in eleven columns, in the reader's own time zone: of today its time, else its day
+    and time.
+    """
+    shown = local(unix_of(at))
     today = (now or local_now()).date()
-    if at.date() == today:
-        return f"{at:      %H:%M}"
-    return f"{at:%m-%d %H:%M}" if at.year == today.year else f"{day_text(at)} "
+    if shown.date() == today:
+        return f"{shown:      %H:%M}"
+    return f"{shown:%m-%d %H:%M}" if shown.year == today.year else f"{day_text(shown)} "

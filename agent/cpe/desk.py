@@ -32,6 +32,7 @@ from agent.reasons import RefusalReason, TargetReason
 from agent.runtime.clock import Clock
 from agent.store.db import Store
 from agent.store.errors import RefusedCommandError
+from trust.moments import moment_json
 
 REFRESH_S: Final = 170.0
 """How long a look waits for a CPE: it is asked to call in, and may be training its line."""
@@ -158,7 +159,7 @@ class CpeDesk:
             "woken": self.manager.last_request(cpe.name),
             "trouble": self.manager.last_trouble(cpe.name),
             "events": list(cpe.events),
-            "first_s": cpe.first_s,
+            "first_at": moment_json(cpe.first_s),
             "boots": cpe.boots,
             "resets": cpe.resets,
             "profile": None if profile is None else profile.name,
@@ -204,7 +205,7 @@ class CpeDesk:
                 {
                     "path": path,
                     "name": None if mapped is None else mapped.name,
-                    "at_s": at_s,
+                    "at": moment_json(at_s),
                     "value": value,
                     "shown": value if mapped is None else mapped.shown(value),
                     "count": len(every),

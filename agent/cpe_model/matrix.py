@@ -11,7 +11,7 @@ import enum
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from trust.moments import LATEST_S, moment_text
+from trust.moments import moment_json
 from trust.terminal import neutralize
 
 
@@ -98,14 +98,14 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class MatrixRow:
-    """A cell as people see it: texts that are safe on a terminal. `last`: when, in UTC, empty where never."""
+    """A cell as people see it: texts that are safe on a terminal. `last`: RFC 3339, None where never."""
 
     oui: str
     product_class: str
     software: str
     workflow: str
     state: str
-    last: str
+    last: str | None
     detail: str
 
 
@@ -159,7 +159,7 @@ def _rows(matrix: Matrix, tried_only: bool) -> Iterator[MatrixRow]:
                 software=neutralize(model.software),
                 workflow=cell.workflow.value,
                 state=_state(cell),
-                last=moment_text(cell.last.at_s) if cell.last is not None and 0 <= cell.last.at_s <= LATEST_S else "",
+                last=None if cell.last is None else moment_json(cell.last.at_s),
                 detail="" if cell.last is None else neutralize(cell.last.detail),
             )
 

@@ -11,6 +11,7 @@ from agent.billing_model.errors import BillingState
 from agent.inventory import ledger
 from agent.inventory.facts import PENDING_S, Billing, BillingTerms, NotOwing, age_s, debt, describe, last_paid
 from agent.inventory.ledger import BY_HAND, FILE, KeptAccount, Query
+from trust.moments import moment_json
 
 MANY: Final = 20
 """From so many subscribers on all accounts are read at once."""
@@ -103,7 +104,7 @@ def billing_json(billing: Billing) -> dict[str, object] | None:
             for i in account.invoices
         ],
         "paid_at": "" if paid is None else paid.day.isoformat(),
-        "as_of_s": account.as_of_s,
+        "as_of": moment_json(account.as_of_s),
         "age_s": int(age_s(billing)),
         "owes": isinstance(owed, Decimal),
         "not_owing": owed.why if isinstance(owed, NotOwing) else "",

@@ -11,7 +11,7 @@ from control_plane.desk import cloud_client, cloud_identity, files
 from control_plane.desk.cli_shared import AsJson, CloudFile, home, now_s, print_json
 from control_plane.errors import InputError
 from protos import member_files
-from trust.moments import moment_text
+from trust.moments import moment_json, moment_text
 
 app = typer.Typer()
 
@@ -47,7 +47,7 @@ def show(cloud: CloudFile = None, as_json: AsJson = False) -> None:
                 "operator": identity.operator,
                 "kind": identity.kind,
                 "name": identity.name,
-                "certificate_until_s": ends_s,
+                "certificate_until": moment_json(ends_s),
             }
         )
         return

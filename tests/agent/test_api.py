@@ -28,6 +28,7 @@ from agent.store.db import Tx
 from agent.store.log_store import Entry
 from agent.store.mail import JoinCloud
 from tests.builders.agent import MARIA, NOBODY, OTHER, Agent, agent_in, refused
+from tests.builders.answers import unix_of
 from tests.builders.people import any_time, plan_of, trusted
 from tests.builders.subscribers import bring
 from tests.builders.world import World
@@ -92,11 +93,12 @@ async def test_trust_document_decides_who_sees_subscribers_here_too(agent: Agent
 
 async def test_a_period_is_asked_for_in_either_form(agent: Agent) -> None:
     change = await agent.ask("suspend", "C-1")
-    for since, until in ((change["made"], change["made"] + 1), (change["made"] + 1, change["made"] + 2)):
+    made_s = unix_of(change["made"])
+    for since, until in ((made_s, made_s + 1), (made_s + 1, made_s + 2)):
         numbers = await agent.call("GET", f"/v1/changes?since={since}&until={until}")
         moments = await agent.call("GET", f"/v1/changes?since={rfc3339(since)}&until={rfc3339(until)}")
         assert moments == numbers
-        assert [one["id"] for one in moments] == ([change["id"]] if since == change["made"] else [])
+        assert [one["id"] for one in moments] == ([change["id"]] if since == made_s else [])
 
 
 async def test_who_pauses_and_who_lets_a_change_go_on(agent: Agent) -> None:
@@ -168,7 +170,7 @@ async def test_receipts_are_signed_by_the_agent(tmp_path: Path, world: World) ->
 async def test_an_enrolled_agent_posts_plan_and_outcome(agent: Agent) -> None:
     store = agent.daemon.files.store
     assert await agent.call("GET", "/v1/cloud", uid=NOBODY) == {
-        "enrolled": False, "connected": False, "outbox": 0, "inbox": 0, "sent_s": None, "received_s": None,
+        "enrolled": False, "connected": False, "outbox": 0, "inbox": 0, "sent_at": None, "received_at": None,
     }  # fmt: skip
     await store.run(JoinCloud(b"n" * 32))
     change = await agent.ask("suspend", "C-1")

@@ -18,6 +18,7 @@ from agent.billing_model.errors import BillingState
 from agent.cli.billing import account_lines, check_lines, doubled_lines, payment_lines, source_lines, stranger_lines
 from agent.runtime.errors import HttpError
 from agent.runtime.http import HttpRequest, Response
+from tests.builders.answers import checked
 from tests.builders.billing import refused
 from tests.builders.expect import expect
 from tests.builders.office import MARIA_UID
@@ -37,7 +38,7 @@ class Asked:
         pairs = dict(p.split("=", 1) for p in query.split("&") if p)
         data = b"" if body is None else json.dumps(body).encode()
         answer = expect(Response, await self.rig.office.daemon.api(HttpRequest(method, path, pairs, {}, data, uid, 1)))
-        return answer.json
+        return checked(answer.json)
 
     async def refusal(self, path: str, body: object, uid: int = MARIA_UID) -> tuple[int, str, str]:
         with pytest.raises(HttpError) as refused_:
@@ -67,7 +68,7 @@ async def test_sources_and_those_who_wait(rig: PaidRig) -> None:
         )
         assert source_lines(source)[0].startswith("main           fresh, read 1m ago · 2 accounts, 2 overdue")
         assert found["doubtful"] == [{"service": "C-2/home", "why": "it paid a part: 1 is overdue still"}]
-        assert found["restores"] == [{"service": "C-2/home", "since_s": found["restores"][0]["since_s"], **WAITS}]
+        assert found["restores"] == [{"service": "C-2/home", "since": found["restores"][0]["since"], **WAITS}]
         status = await ask("GET", "/v1/status")
         assert status["billing"] == found["sources"]
         rig.billing.fails = [refused(state=BillingState.REFUSED) for _ in range(9)]

@@ -17,6 +17,7 @@ from agent.reasons import DriftReason
 from tests.builders.agent import NOBODY, Agent, agent_in, refused
 from tests.builders.terminal import Terminal
 from tests.builders.world import World
+from trust.moments import rfc3339
 
 CUT = {"plan": "20M", "suspended": "yes"}
 
@@ -169,13 +170,13 @@ async def test_entry_that_changed_since_preview_is_not_overwritten(agent: Agent,
 
 def answer(**more: Any) -> Any:
     counts = {
-        "id": 3, "began_at": 900, "ended_at": 940, "services": 5, "checked": 4, "differ": 1, "not_checked": 1,
-        "busy": 0, "alarm": False, "notes": ["the NAS were not asked for sessions"], "running": False,
+        "id": 3, "began_at": rfc3339(900), "ended_at": rfc3339(940), "services": 5, "checked": 4, "differ": 1,
+        "not_checked": 1, "busy": 0, "alarm": False, "notes": ["the NAS were not asked for sessions"], "running": False,
         "ways_out": ["DNS to any server (rule 0)"], **more,
     }  # fmt: skip
     one = {
         "subject": "C-1/home", "code": "suspension-gone", "wanted": "suspended for debt", "reads": "full service",
-        "where": "radius/main", "read_at": 940, "first_seen": 0, "known": "network differs\x1b[2J",
+        "where": "radius/main", "read_at": rfc3339(940), "first_seen": rfc3339(0), "known": "network differs\x1b[2J",
         "asks": [{"command": "ispagent change adopt C-1/home", "meaning": "record that it is active"}],
     }  # fmt: skip
     unread = [{"subject": "C-2/home", "why": "bng-2 is away"}, {"subject": "C-3/home", "why": "bng-2 is away"}]

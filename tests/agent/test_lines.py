@@ -18,9 +18,11 @@ from agent.connectors.base import DeviceReport, DeviceState, SharedCredential
 from agent.line_model.reading import DeviceReading, EventKind, LineEvent, LinkState, Neighbor, Part, PartKind
 from agent.lines.states import RecordDeviceReading, RecordEvent, RecordUnread
 from tests.builders.agent import OTHER, Agent, agent_in, chain_time, config_for
+from tests.builders.answers import unix_of
 from tests.builders.subscribers import bring_csv
 from tests.builders.terminal import Terminal
 from tests.builders.world import World
+from trust.moments import rfc3339
 
 LIST = """subscriber,name,service,login,method,tariff,protected,feeds,balance,due,paid_at,as_of,ont
 C-1,Amina,home,u0,fake,20M,,0,34.00,2025-10-03,,{now},HWTC1A2B3C4D
@@ -178,13 +180,13 @@ async def test_a_devices_page_has_its_readings(tmp_path: Path, world: World, mon
 
         page = json.loads((await at.type("device", "show", "olt-1", "--json")).out)["lines"]
         parts = {one["key"]: one for one in page["parts"]}
-        assert {key: (one["state"], one["since_s"] - began_s, one["gone"]) for key, one in parts.items()} == {
+        assert {key: (one["state"], unix_of(one["since"]) - began_s, one["gone"]) for key, one in parts.items()} == {
             "onu/HWTC1A2B3C4D": ("up", 0, False), "onu/HWTC00000009": ("down", 600, True),
             "port/1": ("down", 900, False),
         }  # fmt: skip
         assert (parts["port/1"]["state_by"], parts["port/1"]["age_s"] >= 60) == ("unproven", True)
         assert parts["port/1"]["errors"]["in_errors"] == {
-            "total": 900, "grew": 900, "at_s": began_s + 600, "within_s": 300, "since_s": began_s + 300,
+            "total": 900, "grew": 900, "at": rfc3339(began_s + 600), "within_s": 300, "since": rfc3339(began_s + 300),
         }  # fmt: skip
         assert parts["onu/HWTC1A2B3C4D"]["fading"] == "rx_power_dbm"
         assert page["not_read"] == ["the ARP table: no answer"]

@@ -38,7 +38,7 @@ STATUS: dict[str, object] = {
     "series_crowded": [],
     "silent_credentials": [],
     "cpes": None,
-    "reviews": {"open": 0, "oldest_s": None},
+    "reviews": {"open": 0, "oldest_at": None},
     "frozen": [],
     "clock_halt": None,
     "trust_doubt": "",

@@ -25,6 +25,7 @@ from agent.runtime.errors import HttpError
 from agent.runtime.http import HttpRequest, Response, StreamResponse
 from agent.store.identity import create_identity
 from agent.store.vault import create_store_key, load_store_key
+from tests.builders.answers import checked
 from tests.builders.expect import expect, present
 from tests.builders.people import People, any_time, plan_of, trusted
 from tests.builders.world import FakeConnector, World
@@ -62,7 +63,7 @@ class Agent:
         pairs = dict(p.split("=", 1) for p in query.split("&") if p)
         data = b"" if body is None else json.dumps(body).encode()
         answer = expect(Response, await self.daemon.api(HttpRequest(method, path, pairs, {}, data, uid, 1)))
-        return answer.json
+        return checked(answer.json)
 
     async def ask(self, action: str, *refs: str, uid: int = MARIA, **more: object) -> Any:
         body = {
@@ -92,7 +93,7 @@ class Agent:
         request = HttpRequest("GET", f"/v1/changes/{change['id']}/watch", {}, {}, b"", MARIA, 1)
         answer = expect(StreamResponse, await self.daemon.api(request))
         async for line in answer.lines:
-            yield line
+            yield checked(line)
 
     async def end(self, change: Any) -> Any:
         async for _ in self.watch(change):

@@ -16,6 +16,7 @@ from agent.runtime import http_client
 from agent.runtime.errors import HttpError
 from agent.runtime.http import HttpRequest, Response
 from tests.builders.agent import MARIA, Agent
+from tests.builders.answers import checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,4 +59,4 @@ class Terminal:
         except HttpError as err:
             return http_client.HttpAnswer(err.status, {"error": {"code": err.code, "message": str(err)}})
         assert isinstance(answer, Response)
-        return http_client.HttpAnswer(answer.status, answer.json)
+        return http_client.HttpAnswer(answer.status, checked(answer.json))

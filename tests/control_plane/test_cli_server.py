@@ -27,6 +27,7 @@ from protos.desk_pb2_grpc import DeskCloudStub
 from protos.enrolment_pb2 import EnrollReply, EnrollRequest
 from protos.enrolment_pb2_grpc import EnrolmentStub
 from tests.builders.age_files import Owner
+from tests.builders.answers import checked, unix_of
 from tests.control_plane.enrolling import AgentKeys, csr, key_pem, new_key, pem
 from tests.servers import missing
 from tests.systemd.freezing import frozen, thread_named
@@ -127,7 +128,7 @@ def test_an_invitation(folder: Path, tmp_path: Path, noun: str, kind: str) -> No
         "ca": config.open_dir(folder).authority.pem.decode(),
     }
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
-    (listed,) = json.loads(done(noun, "list", "--json", "--operator", "acme", folder=folder))
+    (listed,) = checked(json.loads(done(noun, "list", "--json", "--operator", "acme", folder=folder)))
     assert (listed["operator"], listed["name"], listed["standing"]) == ("acme", "pop-1", "invited")
     assert "pop-1" in done(noun, "list", folder=folder)
     for other in {"agents", "people", "services"} - {noun}:
@@ -207,7 +208,8 @@ def test_backup_and_restore_say_what_they_mean(folder: Path, tmp_path: Path) -> 
     key = OWNER.key_file(tmp_path)
     done("backup", "--to", tmp_path / "backup", "--recipient", OWNER.public, folder=folder)
     assert stat.S_IMODE((tmp_path / "backup").stat().st_mode) == 0o600
-    proven = json.loads(done("backup", "verify", tmp_path / "backup", "--identity", key, "--json"))
+    proven = checked(json.loads(done("backup", "verify", tmp_path / "backup", "--identity", key, "--json")))
+    assert unix_of(proven["made_at"]) <= time.time()
     assert done("backup", "verify", tmp_path / "backup", "--identity", key).count(proven["authority_sha256"]) == 1
     said = done("restore", "--from", tmp_path / "backup", "--identity", key, "--dir", tmp_path / "again")
     assert proven["authority_sha256"] in said
@@ -311,7 +313,7 @@ def test_an_agent_from_invitation_to_revocation(folder: Path) -> None:
             with pytest.raises(grpc.RpcError) as caught:
                 stub.Renew(pb.RenewRequest(csr=b"rubbish"), timeout=WAIT_S)
             assert refusal(caught.value) == (grpc.StatusCode.INVALID_ARGUMENT, pb.REFUSAL_BAD_CSR)
-            (listed,) = json.loads(done("agents", "list", "--json", folder=folder))
+            (listed,) = checked(json.loads(done("agents", "list", "--json", folder=folder)))
             assert (listed["agent"], listed["standing"]) == (keys.agent.hex(), "enrolled")
 
             done("agents", "revoke", "pop-1", "--operator", "acme", folder=folder)

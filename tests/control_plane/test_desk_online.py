@@ -20,6 +20,7 @@ from control_plane.desk.cli_shared import load_own
 from control_plane.errors import LocalFailureError
 from protos import desk_pb2, member_files
 from protos import message_pb2 as pb
+from tests.builders.answers import checked, unix_of
 from tests.builders.expect import present
 from tests.control_plane.cloud import Cloud, Member, running
 from tests.control_plane.conftest import AGENT, ORIGIN, PASSPHRASE, Desk, key, sign_trust, trust_document
@@ -74,8 +75,9 @@ def test_an_invitation_is_used_once(online: Connected) -> None:
     identity = cloud_identity.load(path)
     assert (identity.kind, identity.name) == ("person", "joseph")
     assert "BEGIN" not in repr(identity.key) or identity.key not in repr(identity)
-    shown = json.loads(ok(online.run("desk", "show", "--json")).stdout)
+    shown = checked(json.loads(ok(online.run("desk", "show", "--json")).stdout))
     assert (shown["name"], shown["server"]) == ("joseph", online.cloud.address)
+    assert unix_of(shown["certificate_until"]) == cloud_identity.life(identity).ends_s
     assert "person joseph" in ok(online.run("desk", "show")).stdout
     invite = online.desk.path / "invite.json"
     refused(online.run("desk", "enroll", "--invite", invite), 2, "enrolled already")

@@ -25,6 +25,7 @@ from protos.agent_pb2 import AddCheckpointReply, AddCheckpointRequest
 from protos.desk_pb2 import AgentsRequest, ListRequest, ViewRequest
 from protos.enrolment_pb2 import EnrollRequest
 from protos.enrolment_pb2_grpc import EnrolmentStub
+from tests.builders.answers import unix_of
 from tests.builders.expect import expect, present
 from tests.control_plane.cloud import (
     ROOT,
@@ -563,7 +564,8 @@ def test_R4_logs_and_metrics_name_nobody(site: Site) -> None:
         assert word not in site.cloud.log()
     for line in site.cloud.log().splitlines():
         entry = json.loads(line)
-        assert entry.keys() <= {"at", "event", "method", "status", "refusal", "streams", "messages", "logger", "level"}
+        assert unix_of(entry.pop("at")) > 0
+        assert entry.keys() <= {"event", "method", "status", "refusal", "streams", "messages", "logger", "level"}
         assert all(isinstance(v, int) or v.replace("-", "").replace("_", "").isalpha() for v in entry.values())
 
 

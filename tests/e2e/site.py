@@ -29,6 +29,7 @@ from agent.runtime import http_client
 from agent.runtime.clock import SystemClock
 from agent.runtime.errors import ClientError
 from lab.isp import Isp
+from tests.builders.answers import checked
 from tests.builders.people import People, plan_of
 from tests.e2e.files import ISPAGENT, Billing, Files, lab_files, small_isp
 from trust.items import Item, decode_item_untrusted
@@ -115,7 +116,7 @@ class Office:
             assert isinstance(answer.json, dict)
             error = answer.json["error"]
             raise ApiRefusedError(answer.status, error["code"], error["message"])
-        return answer.json
+        return checked(answer.json)
 
     async def install(self) -> None:
         """Install the trust document, set the secrets, import the subscribers."""
@@ -177,7 +178,7 @@ class Office:
             path = f"/v1/changes/{change['id']}/watch"
             with http_client.stream(self.files.socket, "GET", path) as (status, lines):
                 assert status == 200
-                return list(lines)  # type: ignore[arg-type]  # each line is an object
+                return checked(list(lines))  # type: ignore[arg-type]  # each line is an object
 
         with trio.fail_after(within_s):
             return await trio.to_thread.run_sync(read, abandon_on_cancel=True)

@@ -14,6 +14,7 @@ import trio
 from agent.store.db import Tx
 from lab.isp import Isp
 from lab.population import LabService
+from tests.builders.answers import unix_of
 from tests.e2e.files import dsn_of, ref_of, stamp
 from tests.e2e.site import ApiRefusedError, Json, Site, at_work, item_states
 from tests.servers import MariaDB, PostgreSQL
@@ -183,7 +184,7 @@ async def test_what_is_over_hourly_limit_starts_by_itself_in_its_turn(tmp_path: 
         assert (await site.do("suspend", one, two))["state"] == "done"
         next_, last = await site.ask("suspend", three), await site.ask("suspend", four)
         for change in (next_, last):
-            assert change["start_by"] >= change["made"] + 3500, "signed so that its turn comes before"
+            assert unix_of(change["start_by"]) >= unix_of(change["made"]) + 3500, "signed so that its turn comes before"
             await site.approve(change, "joseph")
         held = await site.wait_for(next_, lambda c: "it waits its turn" in c["waits_because"])
         assert "class low may change 2 services an hour: 2 were, this adds 1; it starts from" in held["waits_because"]

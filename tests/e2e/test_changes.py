@@ -11,6 +11,7 @@ import trio
 from lab.faults import FaultKind
 from lab.isp import Isp
 from lab.population import LabService
+from tests.builders.answers import unix_of
 from tests.e2e.files import Billing, ordinary, ref_of
 from tests.e2e.site import ApiRefusedError, Json, Site, at_work, item_states, items_of, state_of
 
@@ -110,7 +111,7 @@ async def test_a_restore_follows_a_running_suspension(tmp_path: Path) -> None:
         restore = await site.ask("restore", ref_of(service))
         suspended = await site.show(suspend)
         assert state_of(suspended)[0] == "applied"
-        assert restore["made"] >= suspended["made"]
+        assert unix_of(restore["made"]) >= unix_of(suspended["made"])
         restored = await site.apply(restore)
         assert state_of(restored)[0] == "applied"
         assert await rows(isp, service.login) == before

@@ -265,12 +265,12 @@ async def test_a_device_polled_twice_is_one_and_ours_counts(tmp_path: Path) -> N
                 assert found["lines"]["hidden_by"] == "core-1"
                 assert [one["name"] for one in found["lines"]["same"]] == ["core-1"]
                 path = f"/v1/devices/{quote(f'main/{CORE}', safe='')}/series"
-                drawn_s = (await site.call("GET", path))["read_s"]
+                drawn_at = (await site.call("GET", path))["read_at"]
                 made.passes(60)
                 await made.read("core-1")
                 system.poll()
                 await made.read()
-                assert (await site.call("GET", path))["read_s"] == drawn_s
+                assert (await site.call("GET", path))["read_at"] == drawn_at
                 assert (await site.call("GET", "/v1/devices/core-1/series"))["series"]
                 await site.set_secret(core.access.community, "wrong")
                 for _ in range(2):

@@ -48,8 +48,8 @@ itself (`init`, `serve`, `operators`, `agents`, `people`, `services`, `backup`, 
 - The id of a change (`K7QF2`) is the same at the site and at each desk; its first four letters will do where no other
   change begins with them.
 - A sentence gives a time with its zone: `14:05 EAT` of today, `2026-11-26 14:05 EAT` of another day. Rows of lists and
-  events are on the clock of the machine where the command is typed, without a zone. JSON has unix seconds (`…_s`), the
-  agent's log lines have RFC 3339 in UTC.
+  events are on the clock of the machine where the command is typed, without a zone. JSON and log
+  lines have RFC 3339 in UTC; signed documents in JSON are as they were signed.
 - On a terminal, words by which somebody has to look (`CANNOT ENFORCE`, `NOT APPLIED`, `SET, NOT ENFORCED`…) are red.
   `NO_COLOR=1` turns that off. In a pipe there are no colors, and no line of a preview is wrapped.
 - Lists that show `--output` below take `-o name` (the names alone, one a line), `-o wide` (all columns) and `-o json`

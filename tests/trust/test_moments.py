@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trust.moments import LATEST_S, moment_text, rfc3339, unix_of_rfc3339_untrusted
+from trust.moments import LATEST_S, moment_json, moment_text, moments_json, rfc3339, unix_of_rfc3339_untrusted
 
 NOW_S = datetime(2026, 11, 25, 20, 30, tzinfo=UTC).timestamp()
 HOUR = 3600
@@ -107,3 +107,16 @@ def test_any_text_is_a_moment_or_refused(text: str) -> None:
 @given(st.integers(0, LATEST_S))
 def test_a_written_moment_is_read_as_the_same(unix_s: int) -> None:
     assert unix_of_rfc3339_untrusted(rfc3339(unix_s)) == unix_s
+
+
+@pytest.mark.parametrize("unix_s", [None, 0, -1, 0.5, LATEST_S + 1, float("nan"), float("inf")])
+def test_an_answer_has_null_where_no_moment_is_known(unix_s: float | None) -> None:
+    assert moment_json(unix_s) is None
+
+
+def test_an_answer_has_its_moments_in_rfc_3339() -> None:
+    assert (moment_json(1), moment_json(LATEST_S)) == ("1970-01-01T00:00:01Z", "9999-12-31T23:59:59Z")
+    fields = {"read_s": NOW_S + 0.7, "age_s": 3, "tried_s": None}
+    assert moments_json(fields, read_s="read_at", tried_s="tried_at", since_s="since") == {
+        "read_at": "2026-11-25T20:30:00Z", "age_s": 3, "tried_at": None,
+    }  # fmt: skip

@@ -23,6 +23,7 @@ from agent.connectors.snmp.values import Oid
 from agent.line_model.reading import DeviceReading
 from agent.reasons import TargetReason
 from agent.runtime.clock import Clock
+from trust.moments import moment_json
 
 Tell = Callable[[AnswerRow], Awaitable[None]]
 VERBS: Final = frozenset({"get", "walk", "poll", "list", "discover", "test", "heard"})
@@ -177,7 +178,7 @@ def _listed(line: SnmpDeviceLine) -> AnswerRow:
         "profile": device.profile or ("" if last is None else last.profile),
         "every_s": line.every_s,
         "sys_name": "" if last is None else last.identity,
-        "read_s": None if last is None else last.read_s,
+        "read_at": moment_json(last and last.read_s),
     }
 
 

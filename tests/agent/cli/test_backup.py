@@ -16,6 +16,7 @@ from agent.store.last_backup import LastBackup, write_last
 from tests.agent.store.backup_site import Site
 from tests.builders.age_files import Owner
 from tests.builders.agent import agent_in
+from tests.builders.answers import checked, unix_of
 from tests.builders.terminal import Terminal
 from tests.builders.world import World
 
@@ -71,12 +72,13 @@ async def test_back_up_verify_restore(site: Site, tmp_path: Path) -> None:
 async def test_as_json(site: Site, tmp_path: Path) -> None:
     await site.work(2)
     key, to = site.owner.key_file(tmp_path), tmp_path / "b.age"
-    made = json.loads(
-        Typed("backup", "--to", to, "--keys-to", tmp_path / "k", "--recipient", site.owner.public, "--json").out
-    )
+    typed = Typed("backup", "--to", to, "--keys-to", tmp_path / "k", "--recipient", site.owner.public, "--json")
+    made = checked(json.loads(typed.out))
     assert (made["data"], made["keys"], made["log_size"], made["recorded"]) == (str(to), str(tmp_path / "k"), 2, False)
     more = ("--keys", tmp_path / "k", "--identity", key, "--json")
-    proven = json.loads(Typed("backup", "verify", to, *more).out)
+    proven = checked(json.loads(Typed("backup", "verify", to, *more).out))
+    assert proven["made_at"] == proven["keys_made_at"] == made["made_at"]
+    assert unix_of(proven["since"]) <= unix_of(proven["made_at"])
     assert (proven["log"]["size"], proven["name"]) == (2, "noc-1")
     (tmp_path / "new").mkdir()
     again = json.loads(Typed("restore", "--from", to, "--into", tmp_path / "new", *more).out)

@@ -170,7 +170,7 @@ def test_a_reason_that_begins_with_the_state_is_not_said_twice() -> None:
     change = {
         "id": "ABCDE", "gate": "consumed", "state": "accepted, not provable", "items": [item], "steps": [],
         "approvals": [], "standing": "", "done_again": {}, "reverted_by": {}, "waits_because": "", "action": "cpe-set",
-        "finished_at": 1_767_225_600.0, "finished_seq": 41, "witnessed": "not witnessed",
+        "finished_at": "2026-01-01T00:00:00Z", "finished_seq": 41, "witnessed": "not witnessed",
     }  # fmt: skip
     assert outcome_text(change).splitlines()[1] == detail
     two = outcome_text({**change, "items": [item, {**item, "n": 2, "cpe": "B"}]})

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from agent.cli.lines import SILENT, cause_text, device_rows, line_rows, outage_lines, part_text
+from trust.moments import rfc3339
 
 NOW = datetime(2027, 1, 15, 20, 20, tzinfo=UTC).astimezone()
 NOW_S = int(NOW.timestamp())
+MINUTE_AGO = rfc3339(NOW_S - 60)
 UNPROVEN = "a notification that proves nothing tells up: told, not read"
 BEHIND = "behind core 1 · 61 subscribers"
 
@@ -21,8 +23,8 @@ def at(seconds_ago: int) -> str:
 
 def device(**fields: Any) -> dict[str, Any]:
     return {
-        "name": "olt-1", "unread_s": None, "answers": True, "why": "", "source": "", "hidden_by": "", "same": [],
-        "old": False, "replaced_s": None, "replaced": "", "not_read": [],
+        "name": "olt-1", "unread_since": None, "answers": True, "why": "", "source": "", "hidden_by": "", "same": [],
+        "old": False, "replaced_at": None, "replaced": "", "not_read": [],
         **fields,
     }  # fmt: skip
 
@@ -30,9 +32,10 @@ def device(**fields: Any) -> dict[str, Any]:
 def part(**fields: Any) -> dict[str, Any]:
     return {
         "key": "onu/HWTC1A2B3C4D", "kind": "onu", "name": "gpon 0/1/3", "alias": "", "serial": "HWTC1A2B3C4D",
-        "state": "up", "told": "", "since_s": NOW_S - 360, "since": "seen", "state_by": "read", "gone": False,
-        "age_s": 40, "measures": {}, "usual": {}, "fading": "", "lost": "", "before_s": None, "errors": {},
-        "changes": 0, "parent": "", "facts": {}, "device": device(), "how": ["serial number"], "cause": None,
+        "state": "up", "told": "", "since": rfc3339(NOW_S - 360), "since_how": "seen", "state_by": "read",
+        "gone": False, "age_s": 40, "measures": {}, "usual": {}, "fading": "", "lost": "", "before_at": None,
+        "errors": {}, "changes": 0, "parent": "", "facts": {}, "device": device(),
+        "how": ["serial number"], "cause": None,
         **fields,
     }  # fmt: skip
 
@@ -40,7 +43,7 @@ def part(**fields: Any) -> dict[str, Any]:
 def cause(**fields: Any) -> dict[str, Any]:
     return {
         "kind": "down", "device": "olt-1", "part": "onu/A", "part_kind": "onu", "name": "A", "alias": "",
-        "since_s": NOW_S - 360,
+        "since": rfc3339(NOW_S - 360),
         "detail": "", "upstream": "", "upstream_port": "", "claims": [], "source": "",
         "age_s": 40, "behind": [], "parts": 0, "of": 0, "subscribers": 1,
         **fields,
@@ -48,7 +51,7 @@ def cause(**fields: Any) -> dict[str, Any]:
 
 
 def test_a_line_that_lost_its_light() -> None:
-    dark = part(state="down", lost="losing light: -31.2 dBm", before_s=NOW_S - 660, told="los")
+    dark = part(state="down", lost="losing light: -31.2 dBm", before_at=rfc3339(NOW_S - 660), told="los")
     assert part_text(dark, NOW) == (
         f"onu HWTC1A2B3C4D on olt-1 gpon 0/1/3: DOWN since {at(360)} (losing light: -31.2 dBm at {at(660)}; los),"
         " read 40s ago"
@@ -58,14 +61,14 @@ def test_a_line_that_lost_its_light() -> None:
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"since": "first"}, f"up at least since {at(360)}, read 40s ago"),
+        ({"since_how": "first"}, f"up at least since {at(360)}, read 40s ago"),
         (
             {"measures": {"signal_dbm": -81.04, "tx_rate_bps": 86_700_000.0}, "usual": {"signal_dbm": -62.0},
              "fading": "signal_dbm"},
             f"up since {at(360)} · signal -81.0 dBm · tx rate 86.7 Mbit/s · FADING: usually -62.0 dBm, read 40s ago",
         ),
         (
-            {"errors": {"in_errors": {"total": 9, "grew": 4, "at_s": NOW_S - 60, "within_s": 300}}},
+            {"errors": {"in_errors": {"total": 9, "grew": 4, "at": MINUTE_AGO, "within_s": 300}}},
             f"up since {at(360)} · 4 in errors in 5m at {at(60)}, read 40s ago",
         ),
         ({"state": "down", "told": "down(2)"}, f"DOWN since {at(360)}, read 40s ago"),
@@ -76,7 +79,7 @@ def test_a_line_that_lost_its_light() -> None:
             f"DOWN since {at(360)} (linkDown; {UNPROVEN}), read 40s ago",
         ),
         (
-            {"device": device(unread_s=NOW_S - 420, answers=False), "age_s": 720},
+            {"device": device(unread_since=rfc3339(NOW_S - 420), answers=False), "age_s": 720},
             f"unreachable, or wrong secret since {at(420)}; last known: up since {at(360)}, read 12m ago",
         ),
         (
@@ -85,13 +88,13 @@ def test_a_line_that_lost_its_light() -> None:
         ),
         ({"device": device(source="NMS main")}, f"up since {at(360)}, NMS main polled it 40s ago"),
         (
-            {"device": device(source="NMS main", unread_s=NOW_S - 60, answers=False, why="no answer to ping")},
+            {"device": device(source="NMS main", unread_since=MINUTE_AGO, answers=False, why="no answer to ping")},
             (f"DOWN according to NMS main (no answer to ping) since {at(60)}; last known: up since {at(360)}, "
             "NMS main polled it 40s ago"),
         ),
         (
-            {"device": device(source="NMS main", unread_s=NOW_S - 60, why="NMS main: it answers ping, and not SNMP")},
-            (f"NOT READ (NMS main: it answers ping, and not SNMP) since {at(60)}; last known: up since {at(360)}, "
+            {"device": device(source="NMS main", unread_since=MINUTE_AGO, why="NMS main: it answers ping, not SNMP")},
+            (f"NOT READ (NMS main: it answers ping, not SNMP) since {at(60)}; last known: up since {at(360)}, "
             "NMS main polled it 40s ago"),
         ),
     ],
@@ -183,15 +186,15 @@ def test_an_outage_says_what_it_does_not_know() -> None:
 def test_a_devices_parts_begin_with_what_is_wrong() -> None:
     parts = [part(), part(state="down", alias="C-1"), part(changes=6), part(state="disabled", gone=True)]
     heard = [
-        {"heard_s": NOW_S - 60, "told": "linkDown", "kind": "part-down", "authenticated": False},
-        {"heard_s": NOW_S - 70, "told": "", "kind": "restarted", "authenticated": True},
+        {"heard_at": MINUTE_AGO, "told": "linkDown", "kind": "part-down", "authenticated": False},
+        {"heard_at": rfc3339(NOW_S - 70), "told": "", "kind": "restarted", "authenticated": True},
     ]
     links = [
         {"port": "24", "device": "core", "other_port": "0/1", "told": "both ends"},
         {"port": "7", "device": "core", "other_port": "", "told": "one end"},
     ]
     whole = device(
-        unread_s=NOW_S - 60, answers=False, replaced_s=NOW_S - 90,
+        unread_since=MINUTE_AGO, answers=False, replaced_at=rfc3339(NOW_S - 90),
         replaced="serial number was A, is B", not_read=["ONU table"],
         parts=parts * 16, events=heard, links=links,
     )  # fmt: skip
@@ -211,7 +214,7 @@ def test_a_devices_parts_begin_with_what_is_wrong() -> None:
 
 def test_a_device_says_who_read_it_and_which_other_target_it_is() -> None:
     empty = {"parts": [], "events": [], "links": []}
-    own = device(name="sw-3", age_s=700, unread_s=NOW_S - 60, answers=False)
+    own = device(name="sw-3", age_s=700, unread_since=MINUTE_AGO, answers=False)
     told = device(source="NMS main", age_s=120, same=[own], **empty)
     assert list(device_rows(told, NOW)) == [
         "what follows is what NMS main tells: NMS main polled it 2m ago",
@@ -230,7 +233,7 @@ def test_a_device_says_who_read_it_and_which_other_target_it_is() -> None:
 
 def test_unused_ports_are_one_line_and_names_sort_naturally() -> None:
     idle = [
-        part(kind="port", serial="", name=f"0/{n}", alias="", state="down", since_s=NOW_S - 90_000)
+        part(kind="port", serial="", name=f"0/{n}", alias="", state="down", since=rfc3339(NOW_S - 90_000))
         for n in (10, 9, 2, 11)
     ]
     used = [part(kind="port", serial="", name=f"0/{n}", alias="x") for n in (12, 3, 1)]

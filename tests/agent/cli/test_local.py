@@ -10,7 +10,8 @@ import typer
 from agent.cli import local
 from agent.cli.when import said
 
-AT = said(1_767_225_600).strip()
+NEW_YEAR, IN_2096 = "2026-01-01T00:00:00Z", "2096-10-02T07:06:40Z"
+AT = said(NEW_YEAR)
 FOUND = {
     "condition": "fine",
     "problems": [],
@@ -30,7 +31,7 @@ FOUND = {
     "series_crowded": [],
     "devices": {"configured": 0, "not-asked": 0, "reachable": 0, "unreachable": 0, "refused": 0, "findings": 0},
     "cpes": None,
-    "reviews": {"open": 0, "oldest_s": None},
+    "reviews": {"open": 0, "oldest_at": None},
     "frozen": [],
     "billing_problem": "",
     "clock_halt": None,
@@ -43,12 +44,12 @@ STANDING = {
     "verb": "restore",
     "evidence": "payment-matched",
     "rate_per_hour": 60,
-    "not_after": 1_767_225_600,
+    "not_after": NEW_YEAR,
     "people": ["lena", "joseph"],
 }
 EXPIRED = {
     "trust_version": 3,
-    "trust_expires": 1_767_225_600,
+    "trust_expires": NEW_YEAR,
     "trust_warning": "trust version 3 has expired: nothing is",
 }
 CLOUD = {"enrolled": True, "connected": False, "problem": "unavailable", "outbox": 3, "inbox": 0}
@@ -74,7 +75,7 @@ def routers(**counts: int) -> dict[str, object]:
         ({"cpes": CPES}, "CPE      9 accepted, 2 on the line\n"),
         ({"cpes": {**CPES, "quarantined": 3}}, " · 3 IN QUARANTINE (ispagent cpe list --quarantined)\n"),
         ({"cpes": {**CPES, "turned_away": 7}}, " · 7 told to come again\n"),
-        ({"reviews": {"open": 2, "oldest_s": 1_767_225_600}}, "REVIEW   2 done by one person alone, the oldest "),
+        ({"reviews": {"open": 2, "oldest_at": NEW_YEAR}}, "REVIEW   2 done by one person alone, the oldest "),
         ({"standings": [STANDING]}, f"60 an hour, until {AT}, by lena, joseph"),
         (EXPIRED, "RENEW IT trust version 3 has expired: nothing is"),
         ({"cloud": CLOUD}, "cloud    NOT CONNECTED (unavailable), 3 to send, 0 to handle"),
@@ -92,9 +93,9 @@ def test_it_says_what_acts_without_being_asked_and_what_is_away(
     assert line in capsys.readouterr().out
 
 
-UP = {"name": "radius/main", "state": "up", "since_s": 1.0, "ok_s": 2.0, "error": "", "error_s": None}
+UP = {"name": "radius/main", "state": "up", "since": NEW_YEAR, "ok_at": NEW_YEAR, "error": "", "error_at": None}
 DISK_UP, CONFIG_UP = {**UP, "name": "disk"}, {**UP, "name": "configuration"}
-DOWN = {**UP, "name": "nas/bng-2", "state": "down", "since_s": 1_767_225_600.0, "error": "no reply", "error_s": 3.0}
+DOWN = {**UP, "name": "nas/bng-2", "state": "down", "error": "no reply", "error_at": NEW_YEAR}
 
 
 @pytest.mark.parametrize(
@@ -106,8 +107,12 @@ DOWN = {**UP, "name": "nas/bng-2", "state": "down", "since_s": 1_767_225_600.0, 
             5,
             f"nas/bng-2 since {AT}: no reply",
         ),
-        ({"sources": [{**UP, "error": "nothing listens", "error_s": 4e9}]}, 0, "before: nothing listens"),
-        ({"sources": [{**UP, "error": "nothing listens", "error_s": 1.0}]}, 0, "sources  1 up\n"),
+        (
+            {"sources": [{**UP, "error": "nothing listens", "error_at": IN_2096}]},
+            0,
+            "before: nothing listens",
+        ),
+        ({"sources": [{**UP, "error": "nothing listens", "error_at": NEW_YEAR}]}, 0, "sources  1 up\n"),
         ({"sources": [DISK_UP, CONFIG_UP, UP]}, 0, "sources  1 up\n"),
         ({"sources": [{**DISK_UP, "state": "down", "error": "full"}]}, 0, "DISK     full\n"),
         ({"sources": [{**CONFIG_UP, "state": "down", "error": "line 3"}]}, 0, "CONFIG   line 3\n"),

@@ -16,6 +16,7 @@ from agent.cli import main as agent_main
 from agent.cli.client import Json
 from agent.cli.progress import Progress
 from control_plane.cli import main as cloud_main
+from trust.moments import rfc3339
 
 MAINS: dict[str, Callable[[], None]] = {"ispagent": agent_main, "ispcloud": cloud_main}
 
@@ -137,7 +138,7 @@ def change(total: int) -> Json:
 
 
 def event(n: int, state: str, at_s: float = 1000.0) -> Json:
-    return {"kind": "item-state", "item": n, "what": state, "at_s": at_s}
+    return {"kind": "item-state", "item": n, "what": state, "at": rfc3339(at_s)}
 
 
 def test_progress_counts_what_is_over_and_the_time_it_takes() -> None:
@@ -157,9 +158,9 @@ def test_an_item_may_move_again_and_a_step_is_no_line() -> None:
     progress.event(event(1, "set-not-enforced"))
     progress.event(event(1, "running"))
     assert progress.line(1000.0) == "K7QF2  0 of 2"
-    assert not progress.event({"kind": "about-to", "item": 1, "what": "", "at_s": 1000.0})
-    assert not progress.event({"kind": "about-to", "item": 1, "what": "running", "at_s": 1000.0})
-    assert progress.event({"kind": "approval", "item": None, "what": "approval", "at_s": 1000.0})
+    assert not progress.event({"kind": "about-to", "item": 1, "what": "", "at": rfc3339(1000)})
+    assert not progress.event({"kind": "about-to", "item": 1, "what": "running", "at": rfc3339(1000)})
+    assert progress.event({"kind": "approval", "item": None, "what": "approval", "at": rfc3339(1000)})
     assert not progress.event(event(3, "excluded")), "nothing was to be done with it"
     progress.event(event(1, "applied"))
     progress.event(event(2, "applied"))

@@ -20,7 +20,7 @@ def change(*items: Json, state: str = "done") -> Json:
     return {
         "id": "K7QF", "gate": "consumed", "state": state, "approvals": [{"person": "joseph", "decision": "approve"}],
         "items": list(items), "steps": [], "done_again": {}, "reverted_by": {},
-        "finished_at": 1_767_225_600.0, "finished_seq": 41, "waits_because": "",
+        "finished_at": "2026-01-01T00:00:00Z", "finished_seq": 41, "waits_because": "",
         "action": "suspend",
         "witnessed": "not witnessed", "standing": "",
     }  # fmt: skip

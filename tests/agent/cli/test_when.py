@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 import typer
 
-from agent.cli.when import moment, period, query, when_text
+from agent.cli.when import clock_text, moment, period, query, said, unix_of, when_text
+from trust.moments import rfc3339
 
 EAT = timezone(timedelta(hours=3))
 NOW = datetime(2026, 11, 27, 14, 45, 12, tzinfo=EAT)
@@ -59,7 +60,13 @@ def test_a_query_has_what_is_said() -> None:
 
 def test_a_moment_is_eleven_columns_wide() -> None:
     now = datetime(2026, 11, 27, 12, tzinfo=UTC).astimezone()
-    shown = [when_text((now - timedelta(days=d)).timestamp(), now) for d in (0, 20, 400)]
+    shown = [when_text(rfc3339((now - timedelta(days=d)).timestamp()), now) for d in (0, 20, 400)]
     assert {len(text) for text in shown} == {11}
     assert shown[0].startswith("      ")
     assert shown[2] == "2025-10-23 "
+
+
+def test_no_moment_is_never_and_zero() -> None:
+    assert (said(None), unix_of(None)) == ("never", 0)
+    assert unix_of("2026-11-27T14:45:12+03:00") == NOW.timestamp()
+    assert clock_text(rfc3339(NOW.timestamp()), NOW) == f"{NOW.astimezone():%H:%M:%S}"

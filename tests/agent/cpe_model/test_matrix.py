@@ -19,7 +19,7 @@ from agent.cpe_model.matrix import (
     render,
 )
 from tests.builders.expect import present
-from trust.moments import moment_text
+from trust.moments import rfc3339
 
 HG = Model("00259E", "HG8245H", "V3R017C10S115")
 HG_OLD = Model("00259E", "HG8245H", "V3R016C00S100")
@@ -62,11 +62,11 @@ def test_the_states_of_a_cell() -> None:
     ]  # fmt: skip
     assert render(matrix, tried_only=True) == (
         MatrixRow(
-            "00259E", "HG8245H", HG.software, "reboot", "mixed: 2 proven, 1 failed, last failed", moment_text(NOON),
+            "00259E", "HG8245H", HG.software, "reboot", "mixed: 2 proven, 1 failed, last failed", rfc3339(NOON),
             "no boot within 600 s"),
-        MatrixRow("00259E", "HG8245H", HG.software, "firmware", "failed (1)", moment_text(NOON),
+        MatrixRow("00259E", "HG8245H", HG.software, "firmware", "failed (1)", rfc3339(NOON),
             "SoftwareVersion is as before"),
-        MatrixRow("00259E", "HG8245H", HG.software, "ping", "proven (2)", moment_text(NOON), "4 of 4"),
+        MatrixRow("00259E", "HG8245H", HG.software, "ping", "proven (2)", rfc3339(NOON), "4 of 4"),
     )  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def test_every_model_has_every_workflow() -> None:
     assert [row.software for row in rows] == [HG_OLD.software] * 15 + [HG.software] * 15
     assert [row.workflow for row in rows[:15]] == [workflow.value for workflow in Workflow]
     assert {row.state for row in rows} == {"proven (1)", "never tried"}
-    assert {(row.last, row.detail) for row in rows if row.state == "never tried"} == {("", "")}
+    assert {(row.last, row.detail) for row in rows if row.state == "never tried"} == {(None, "")}
 
 
 def test_of_two_at_the_same_moment_the_later_told_is_the_last() -> None:
@@ -99,11 +99,11 @@ def test_texts_of_a_cpe_are_made_harmless_bad_times_left_out() -> None:
         Matrix.of([WorkflowEvidence(model, Workflow.READ, WorkflowResult.FAILED, float("inf"), "a\u202eb")]),
         tried_only=True,
     )
-    assert (row.product_class, row.software, row.last, row.detail) == ("HG\\u001b[2J", "V1\\u000a", "", "a\\u202eb")
+    assert (row.product_class, row.software, row.last, row.detail) == ("HG\\u001b[2J", "V1\\u000a", None, "a\\u202eb")
     (row,) = render(
         Matrix.of([WorkflowEvidence(HG, Workflow.READ, WorkflowResult.FAILED, float("nan"))]), tried_only=True
     )
-    assert row.last == ""
+    assert row.last is None
 
 
 @given(evidence=st.lists(EVIDENCE, unique_by=lambda one: one.at_s), seed=st.integers())

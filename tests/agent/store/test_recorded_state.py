@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -22,12 +23,16 @@ from tests.e2e.files import stamp
 from tests.e2e.site import ApiRefusedError, Json, check_log, state_of
 from trust import answer as answers
 from trust import envelope, items, proof, seal, statements
+from trust.moments import moment_json
 from trust.seal import SealingKey
 from trust.statements import View
 
 SUSPENDED = {"plan": "20M", "suspended": "yes"}
 LIVE = {"waits_because", "witnessed"}
 """What the agent says of a change from memory, or from the moment at which it is asked."""
+
+MOMENTS = {"made", "start_by", "run_until", "finished_at", "not_after"}
+"""Fields that the recorded version told in unix seconds."""
 
 
 @pytest.fixture
@@ -76,6 +81,7 @@ async def test_nothing_is_lost(tmp_path: Path, name: str) -> None:
         for change, then in recorded.told["shown"].items():
             now = await agent.call("GET", f"/v1/changes/{change}", uid=uid())
             lasting = then.keys() - LIVE
+            then = in_rfc3339(then)
             if then["state"] in ("waiting for approval", "approved"):  # that version called them finished
                 then = {**then, "finished": False}
             if now["reverted_by"] and then["state"] == "done":  # that version did not look at its revert
@@ -84,7 +90,7 @@ async def test_nothing_is_lost(tmp_path: Path, name: str) -> None:
         assert await agent.call("GET", "/v1/subscribers", uid=uid()) == recorded.told["subscribers"]
         assert await agent.call("GET", "/v1/secrets", uid=uid()) == recorded.told["secrets"]
         status = await agent.call("GET", "/v1/status", uid=uid())
-        assert {k: status[k] for k in recorded.told["status"]} == recorded.told["status"]
+        assert {k: status[k] for k in recorded.told["status"]} == in_rfc3339(recorded.told["status"])
         assert {k: status["log"][k] for k in recorded.told["log"]} == recorded.told["log"]
         assert (await agent.call("GET", "/v1/audit/verify", uid=uid()))["leaves"] >= recorded.told["log"]["size"]
 
@@ -237,6 +243,13 @@ def as_told(now: object, then: object) -> object:
     if isinstance(now, list) and isinstance(then, list) and len(now) == len(then):
         return [as_told(a, b) for a, b in zip(now, then, strict=True)]
     return now
+
+
+def in_rfc3339(then: Any) -> Any:
+    """Return what the recorded version told, with its moments in the form of now."""
+    if isinstance(then, dict):
+        return {name: moment_json(one) if name in MOMENTS else in_rfc3339(one) for name, one in then.items()}
+    return [in_rfc3339(one) for one in then] if isinstance(then, list) else then
 
 
 def kept(values: list[Json]) -> list[Json]:

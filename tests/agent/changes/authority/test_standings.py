@@ -16,6 +16,7 @@ from agent.changes.journal import commands, plans
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
 from tests.builders.agent import Agent, agent_in, done, given, standing
+from tests.builders.answers import unix_of
 from tests.builders.office import Office
 from tests.builders.people import any_time
 from tests.builders.subscribers import billing_says
@@ -147,7 +148,7 @@ async def test_waiting_for_a_turn_has_a_start_deadline_that_fits(agent: Agent) -
     await agent.end(used)
     waits = await agent.ask("restore", "C-2/home")
     hour, half = 3600, 1800
-    assert hour + half - 120 <= waits["start_by"] - used["made"] <= hour + half + 120
+    assert hour + half - 120 <= unix_of(waits["start_by"]) - unix_of(used["made"]) <= hour + half + 120
     assert "turn" in json.loads(waits["documents"][0])["display"]
     assert leaves(agent, LeafKind.REFUSED) == 0
     await trio.sleep(2.5)  # looks at it again and again leave no leaf each
