@@ -203,7 +203,7 @@ class WebReading:
             path: below the address of the API, such as `/clients/{}`. Messages show it as it stands here.
             query: parameters.
             ids: take the places of `{}`; they are encoded here.
-            expected: statuses that are answers; only 2xx of them have a body that is read as JSON.
+            expected: statuses that are answers, in JSON as the API writes them; only of 2xx the body is read.
 
         Raises:
             LocalWebError: it was not sent.
@@ -295,7 +295,7 @@ class WebReading:
             try:
                 found = {name.lower(): value for name, value in answer.headers.items()}
                 self._judge(request, answer.status_code, found)
-                wanted = HTTPStatus.OK <= answer.status_code < HTTPStatus.MULTIPLE_CHOICES
+                wanted = _is_ok(answer.status_code)
                 body = await self._body(request, answer, found) if wanted else b""
             finally:
                 await answer.aclose()
@@ -305,8 +305,11 @@ class WebReading:
         return WebAnswer(answer.status_code, found, value, began_s)
 
     def _judge(self, request: _Request, status: int, headers: Headers) -> None:
-        """Raise unless a status is one of the expected ones."""
+        """Raise unless a status is one of the expected ones, and the API's own."""
         if status in request.expected:
+            if not _is_ok(status) and not _JSON.fullmatch(headers.get("content-type", "")):
+                # a proxy in front of an API that is being updated says that nothing is there
+                raise WebUnreachableError(f"{request.told}: status {status} of the API expected, got one without JSON")
             return
         if status in _REFUSING:
             why = "the credentials are refused" if status == HTTPStatus.UNAUTHORIZED else "their right is missing"
@@ -355,6 +358,10 @@ class _Request:
     def told(self) -> str:
         """The request as a message may name it."""
         return f"{self.method} {self.path}"
+
+
+def _is_ok(status: int) -> bool:
+    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
 
 
 def _told(statuses: Collection[int]) -> str:

@@ -145,6 +145,17 @@ async def test_an_expected_status_has_no_value() -> None:
     assert (answer.status, answer.json) == (404, None)
 
 
+async def test_an_expected_404_of_a_proxy_is_none_of_the_api() -> None:
+    """While an API is updated, whoever stands in front of it says that nothing is there: it is asked again."""
+    proxy = reply(404, b"<html>404 Not Found", kind="text/html")
+    async with asked(proxy, ok(b'{"id": 7}'), limits={"attempts": 2}) as (reading, _):
+        answer = await reading.get("/clients/{}", ids=("7",), expected=(200, 404))
+    assert answer.json == {"id": 7}
+    async with asked(proxy) as (reading, _):
+        with pytest.raises(WebUnreachableError, match="status 404 of the API expected, got one without JSON"):
+            await reading.get("/clients/{}", ids=("7",), expected=(200, 404))
+
+
 @pytest.mark.parametrize(
     ("raw", "says"),
     [
