@@ -20,7 +20,7 @@ _REFUSED_WORDS: Final = ("mpesa", "m-pesa", "safaricom", "exe", "exec", "cmd", "
 """Safaricom registers no URL with one of these in it."""
 
 KEYS: Final = (
-    *web_keys(_SECTION, "https://api.safaricom.co.ke", page=1000),
+    *web_keys(_SECTION, "https://api.safaricom.co.ke", page=0),
     *source_keys(
         _SECTION,
         secret="consumer key and secret, as `KEY:SECRET`,",

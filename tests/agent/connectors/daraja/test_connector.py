@@ -155,6 +155,7 @@ async def test_rights_and_calls() -> None:
         ("main", {"hook": True}, "main.hook_from: missing; expected Safaricom's addresses"),
         ("mpesa", {"hook": True, "hook_from": ["196.201.214.0/24"]}, "mpesa: expected a NAME without 'mpesa'"),
         ("main", {"short_code": "12"}, "main.short_code: expected a short code"),
+        ("main", {"page": 1000}, "main.page: unknown;"),
     ],
 )
 def test_mistakes_in_the_configuration(name: str, keys: dict[str, Any], problem: str) -> None:
