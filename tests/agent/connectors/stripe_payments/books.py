@@ -33,13 +33,17 @@ def charge(name: str, **fields: Any) -> dict[str, Any]:
 
 @dataclass
 class Books:
-    """What this Stripe holds, the newest first. `shift`: rows by which pages behind the first are moved."""
+    """What this Stripe holds, the newest first.
+
+    `shift`: rows by which pages behind the first are moved. `hidden`: charges that its lists lack.
+    """
 
     charges: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
     disputes: list[dict[str, Any]] = field(default_factory=list)
     failing: int = 0
     shift: int = 0
+    hidden: set[str] = field(default_factory=set)
 
     def answer(self, asked: Asked) -> Answer:
         if self.failing:
@@ -50,10 +54,10 @@ class Books:
             found = [row for row in rows if row["id"] == name]
             return (200, found[0]) if found else (404, {})
         since = int(asked.query.get("created[gte]", "0"))
-        rows = [row for row in rows if row.get("created", NOW) >= since]
+        rows = [row for row in rows if row.get("created", NOW) >= since and row["id"] not in self.hidden]
         rows = [row for row in rows if row.get("charge") == asked.query.get("charge", row.get("charge"))]
         begin = 0
         if after := asked.query.get("starting_after"):
-            begin = [row["id"] for row in rows].index(after) + 1 + self.shift
+            begin = max([row["id"] for row in rows].index(after) + 1 + self.shift, 0)
         end = begin + int(asked.query["limit"])
         return 200, {"object": "list", "data": rows[begin:end], "has_more": end < len(rows)}
