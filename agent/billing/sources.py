@@ -279,6 +279,9 @@ class BillingSources:
                     looked_up.extend(found)
             except SourceError as err:
                 problems.append(str(err))
+            payers = self._payers(reader, named, looked_up) - keys
+            if payers and reader.accounts_of is not None:
+                problems.append(await reader.recheck(payers))
 
         async with trio.open_nursery() as nursery:  # both at once: somebody waits
             if keys and reader.accounts_of is not None:
@@ -290,6 +293,11 @@ class BillingSources:
         if new:  # not before: an account that is read just now would be asked for once more
             self.tell(new)
         return next(filter(None, problems), ""), looked_up
+
+    def _payers(self, reader: SourceReader, named: Collection[str], looked_up: Sequence[Payment]) -> set[str]:
+        """Return the source's ids of the accounts of payments that webhooks named."""
+        kept = (ledger.payment(self.ground.store.query, reader.name, name) for name in named)
+        return {p.account for p in (*looked_up, *(k.payment for k in kept if k is not None)) if p.account}
 
     # --- at the last moment ---
 

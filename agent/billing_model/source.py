@@ -68,7 +68,8 @@ class LooksUpPayments(Protocol):
     """Can be asked for single payments: a webhook that names one then costs one call, however many others came."""
 
     async def some_payments(self, target: str, ids: Collection[str]) -> Sequence[Payment]:
-        """Return payments by their ids, read now. One that is not there is left out, unless it is known as deleted.
+        """Return payments by their ids, read now. One that is not there is as it was told before, or left out: that it
+        was deleted is proven by `payments` alone, as a proxy may answer so during an update.
 
         Raises:
             SourceError: not all could be asked for.

@@ -8,12 +8,13 @@ A list comes in pages, by offset, while rows come and go. It is whole when:
   limits of their own.
 * a second look at the first page shows only rows that were read, in their order.
 
-Otherwise it is read again, and after `TRIES` it is partial.
+Otherwise it is read again, and after `TRIES` it is partial. Of a list that has its newest rows first, the beginning may
+be read alone: the first rule holds, and rows that come meanwhile are found by the next reading.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, Generic, TypeVar
 
@@ -95,11 +96,53 @@ async def whole_list(
         SourceError: PARTIAL, naming the page, when the list was never whole.
         MalformedRecordError: a row has no id.
     """
+
+    async def whole(reading: _ListReading[T]) -> dict[str, T]:
+        return await reading.all(short)
+
+    return await _tried(what, fetch, most, read, whole)
+
+
+async def newest_rows(
+    what: str, fetch: Fetch, most: int, read: Callable[[Record], T], enough: Callable[[Mapping[str, T]], bool]
+) -> dict[str, T]:
+    """Return the first rows of a list by their ids, in order; that list has its newest rows first.
+
+    Args:
+        what: the list, for messages: `uisp-crm/main: payments`.
+        fetch: asks for a page.
+        most: rows of a page, 2 or more.
+        read: takes the fields that matter out of a row.
+        enough: (rows that the last page brought) -> whether no older ones are needed.
+
+    Raises:
+        SourceError: PARTIAL, naming the page, when pages never fitted each other.
+        MalformedRecordError: a row has no id.
+    """
+
+    async def beginning(reading: _ListReading[T]) -> dict[str, T]:
+        return await reading.until(enough)
+
+    return await _tried(what, fetch, most, read, beginning)
+
+
+async def _tried(
+    what: str,
+    fetch: Fetch,
+    most: int,
+    read: Callable[[Record], T],
+    attempt: Callable[[_ListReading[T]], Awaitable[dict[str, T]]],
+) -> dict[str, T]:
+    """Return the rows of the first attempt in which pages fitted each other.
+
+    Raises:
+        SourceError: PARTIAL, there was none.
+    """
     page = 0
     for _ in range(TRIES):
-        reading = _ListReading(fetch, most, read, short)
+        reading = _ListReading(fetch, most, read)
         try:
-            return await reading.all()
+            return await attempt(reading)
         except _ChangedError:
             page = reading.page
     raise SourceError(
@@ -111,8 +154,8 @@ async def whole_list(
 class _ListReading(Generic[T]):
     """One attempt at a list."""
 
-    def __init__(self, fetch: Fetch, most: int, read: Callable[[Record], T], short: int) -> None:
-        self._fetch, self._most, self._read, self._short = fetch, most, read, short
+    def __init__(self, fetch: Fetch, most: int, read: Callable[[Record], T]) -> None:
+        self._fetch, self._most, self._read = fetch, most, read
         self._rows: dict[str, T] = {}
         self._last = ""
         """Id of the last row that was read, and the offset at which it was seen."""
@@ -121,24 +164,39 @@ class _ListReading(Generic[T]):
         """Rows of the longest page: servers have limits of their own."""
         self.page = 0
 
-    async def all(self) -> dict[str, T]:
-        """Return all rows.
+    async def all(self, short: int) -> dict[str, T]:
+        """Return all rows (`short`: see `whole_list`).
 
         Raises:
             _ChangedError: the list changed while it was read, or a page was lost or came twice.
         """
         while await self._next():
-            if self.page == 1 and self._longest < self._short:
+            if self.page == 1 and self._longest < short:
                 return self._rows
-        if not self._last and self._short:
+        if not self._last and short:
             return self._rows
-        if self._last and await self._fetch_from(self._at + 1):
-            raise _ChangedError  # there are more rows, and they did not come where they had to
+        await self._check_end()
         await self._look_again()
         return self._rows
 
-    async def _next(self) -> bool:
-        """Read the page that begins with the last row; return whether it brought another one."""
+    async def until(self, enough: Callable[[Mapping[str, T]], bool]) -> dict[str, T]:
+        """Return the rows up to the page that is enough, or all.
+
+        Raises:
+            _ChangedError: a page was lost or came twice.
+        """
+        while new := await self._next():
+            if enough(new):
+                return self._rows
+        await self._check_end()
+        return self._rows
+
+    async def _check_end(self) -> None:
+        if self._last and await self._fetch_from(self._at + 1):
+            raise _ChangedError  # there are more rows, and they did not come where they had to
+
+    async def _next(self) -> Mapping[str, T]:
+        """Read the page that begins with the last row; return the rows that it brought."""
         self.page += 1
         offset = self._at
         page = await self._fetch_from(offset)
@@ -148,13 +206,14 @@ class _ListReading(Generic[T]):
             page = await self._fetch_from(offset)
             ids = [row.id("id") for row in page]
         first, rows, read = self._known(ids) + 1, self._rows, self._read
+        new: dict[str, T] = {}
         for key, record in zip(ids[first:], page[first:], strict=True):
             if key in rows:
                 raise _ChangedError
-            rows[key] = read(record)
-        if len(ids) > first:
+            rows[key] = new[key] = read(record)
+        if new:
             self._last, self._at = ids[-1], offset + len(ids) - 1
-        return len(ids) > first
+        return new
 
     def _known(self, ids: Sequence[str]) -> int:
         """Return the place of the last row that was read before; -1 on the first page."""

@@ -50,7 +50,7 @@ class SplynxReader:
         self._clock = clock
         self._book = book
         self._nonces: Nonces | None = None
-        self._paid = NewPayments()
+        self._paid = NewPayments(f"{self.name}: payments")
         self._subscribers: dict[str, str] = {}
         self._client = client_of(source.web, clock, self._authorize, one_at_a_time=True)
 
@@ -186,7 +186,7 @@ class SplynxReader:
             return await self._paid.read(newest, self._payment, self._look_up(reading), since_s)
 
     async def some_payments(self, ids: Collection[str]) -> Sequence[Payment]:
-        """Return payments by their ids; one that was read before and is deleted is reversed.
+        """Return payments by their ids; one that is not there is as it was read before, or left out.
 
         Raises:
             SourceError: not all could be asked for.

@@ -54,7 +54,7 @@ class CrmConnector:
         return await self._readers[target].payments(since_s)
 
     async def some_payments(self, target: str, ids: Collection[str]) -> Sequence[Payment]:
-        """Return payments by their ids, read now; one that was read before and is deleted is reversed.
+        """Return payments by their ids, read now; one that is not there is as it was read before, or left out.
 
         Raises:
             SourceError: not all could be asked for.

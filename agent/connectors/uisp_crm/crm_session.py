@@ -69,7 +69,7 @@ class CrmReader:
         self._book = book
         self._zone = zone
         self._known = _Known()
-        self._paid = NewPayments()
+        self._paid = NewPayments(f"{self.name}: payments")
         self._client = client_of(source.web, clock, self._authorize)
 
     @property
@@ -263,10 +263,7 @@ class CrmReader:
         if entity == "client" or entity not in _PATHS:
             return entity_id if entity == "client" else ""
         answer = await reading.get(_PATHS[entity], ids=(entity_id,), expected=(200, 404))
-        if answer.json is not None:
-            return record_untrusted(answer.json, entity).id_or_none("clientId")
-        known = self._paid.recent.get(entity_id) if entity == "payment" else None
-        return "" if known is None else known.account
+        return "" if answer.json is None else record_untrusted(answer.json, entity).id_or_none("clientId")
 
     async def _postpone(self, client: str) -> None:
         now_s = int(self._clock.wall_s())
@@ -297,7 +294,7 @@ class CrmReader:
             return await self._paid.read(fetch, self._payment, self._look_up(reading), since_s)
 
     async def some_payments(self, ids: Collection[str]) -> Sequence[Payment]:
-        """Return payments by their ids; one that was read before and is deleted is reversed.
+        """Return payments by their ids; one that is not there is as it was read before, or left out.
 
         Raises:
             SourceError: not all could be asked for.

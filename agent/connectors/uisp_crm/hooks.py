@@ -2,7 +2,8 @@
 
 A call names an event. Its key, `event/UUID` or `postponed/UUID`, is asked for like an account's: the connector looks
 the event up (`GET /webhook-events/{uuid}`) and reads the account that it is about. A forged call names an event that is
-not there, and costs one call. UISP's own plugins check in the same way.
+not there, and costs one call. UISP's own plugins check in the same way. A call that names a payment has the payment
+read, and then its account: whatever the call says of it, only these readings count.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class CrmScheme:
         return Heard(
             uuid,
             kind if _WORD.fullmatch(kind) else "call",
-            accounts=((POSTPONED if postponed else EVENT) + uuid,),
+            accounts=() if is_id else ((POSTPONED if postponed else EVENT) + uuid,),
             payment_ids=(str(payment),) if is_id else (),
             test=kind == "test",
         )

@@ -395,6 +395,25 @@ async def test_a_payment_that_a_webhook_names_is_looked_up(rig: SourcesRig) -> N
         assert [len(ledger.payments_of(rig.store.query, name)) for name in ("C-1", "C-2")] == [1, 1]
 
 
+async def test_account_of_a_named_payment_is_read_before_the_end(rig: SourcesRig) -> None:
+    """A webhook may name the payment alone: its account is read after it, though nothing of the payment is new."""
+    rig.add("C-1")
+    async with rig.running():
+        await trio.sleep(100)
+        paid = rig.billing.pay("C-1")
+        rig.billing.fails = [refused()]
+        await ring(rig, "e1", payment_ids=(paid.id,))
+        await trio.sleep(0.1)
+        assert len(ledger.heard_open(rig.store.query)) == 1, "its account was not read"
+        await trio.sleep(10)
+        assert (ledger.heard_open(rig.store.query), rig.overdue("C-1")) == ([], 0)
+        rig.billing.owe("C-1")
+        rig.billing.somes.clear()
+        await ring(rig, "e2", payment_ids=(paid.id,))
+        await trio.sleep(0.1)
+        assert (rig.billing.somes, rig.overdue("C-1")) == ([("k-C-1",)], 34)
+
+
 async def test_payments_that_cannot_be_looked_up_keep_the_webhook(rig: SourcesRig) -> None:
     rig.add("C-1")
     async with rig.running():

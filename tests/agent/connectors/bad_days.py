@@ -69,13 +69,15 @@ class BadReading:
         """The accounts of the ledger."""
         return {key: kept.account for key, kept in ledger.accounts(self.store.query, self.reader.name).items()}
 
-    async def fails(self, state: BillingState, says: str) -> None:
-        """Read: it ends in `state`, says so, and the ledger holds what it held before."""
+    async def fails(self, state: BillingState, says: str, *, more: bool = False) -> None:
+        """Read: it ends in `state`, says so, and the ledger holds what it held before, and with `more` new payments."""
         before = self.payments, self.accounts
         judged = await self.read()
         assert judged.state is state
         assert re.search(says, judged.detail), judged.detail
-        assert (self.payments, self.accounts) == before
+        known = {key: payment for key, payment in self.payments.items() if key in before[0] or not more}
+        assert (known, self.accounts) == before
+        assert len(self.payments) > len(known) or not more
 
 
 @contextmanager

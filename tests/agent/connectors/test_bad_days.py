@@ -30,7 +30,7 @@ from lab.billing.uisp import Uisp
 from tests.agent.connectors.bad_days import LATER_S, BadReading, bad_reading
 from tests.agent.connectors.daraja.till import NOW as PAY_NOW_S
 from tests.agent.connectors.daraja.till import Till, row
-from tests.agent.connectors.pay_server import PaySystem
+from tests.agent.connectors.pay_server import PaySystem, outcome, told
 from tests.agent.connectors.paystack import books as paystack_books
 from tests.agent.connectors.stripe_payments import books as stripe_books
 from tests.builders.web import NOW_S, QuickClock, made
@@ -85,11 +85,15 @@ class Source:
 
 @dataclass(frozen=True)
 class End:
-    """How a reading on a bad day ends. `lacks`: rows may be missing until the next one. `why`: of another end."""
+    """How a reading on a bad day ends. `lacks`: rows may be missing until the next one. `why`: of another end.
+
+    `more`: payments that a partial list tells count.
+    """
 
     state: BillingState
     says: str = ""
     lacks: bool = False
+    more: bool = False
     why: str = ""
 
 
@@ -168,7 +172,13 @@ LAB = {"secret": "billing/key", "reading_mib": 1}
 SPLYNX_TABLE = {**LAB, "key": "labkey0123456789", "currency": "USD"}
 NO_DEBT = {"empty": End(BillingState.SHRUNK, "overdue accounts: 25 before, 0 now: less than half")}
 PAYMENTS_ONLY = {"no-account": "it has no list of accounts", "page-lost-once": "its lists are not read again at once"}
+NO_LIST = {"no-account": "its list of accounts is another source of this table"}
 LOST = End(FRESH, lacks=True, why=HEALS)
+MISSED = End(P, "one that was read before and is still there is missing")
+COUNTS = "payments of a partial list were made, whatever it lacks"
+UNFIT = End(P, "payments: page [0-9]+ did not fit the pages before it", more=True, why=COUNTS)
+NO_FIT = End(P, "list of charges: a page does not begin with the last row of the page before", more=True, why=COUNTS)
+NEWEST_FIRST = {"page-lost": UNFIT, "page-doubled": UNFIT, "empty": MISSED}
 SOURCES = (
     Source(
         "uisp", UISP, uisp, "/crm/api/v1.0", "/invoices", {**LAB, "page": 10}, "accounts", now_s=NOW_S,
@@ -176,7 +186,7 @@ SOURCES = (
     ),
     Source(
         "uisp-payments", UISP, many(uisp), "/crm/api/v1.0", "/payments", LAB, page=100, now_s=NOW_S,
-        spared=PAYMENTS_ONLY, but={"page-lost": LOST, "page-doubled": LOST, "empty": LOST},
+        spared=NO_LIST, but=NEWEST_FIRST,
     ),
     Source(
         "splynx", SPLYNX, splynx, "/api/2.0", "/invoices", {**SPLYNX_TABLE, "page": 10}, "accounts", now_s=NOW_S,
@@ -184,15 +194,15 @@ SOURCES = (
     ),
     Source(
         "splynx-payments", SPLYNX, many(splynx), "/api/2.0", "/payments", SPLYNX_TABLE, page=100, now_s=NOW_S,
-        spared=PAYMENTS_ONLY, but={"page-lost": LOST, "page-doubled": LOST, "empty": LOST},
+        spared=NO_LIST, but=NEWEST_FIRST,
     ),
     Source(
         "stripe", STRIPE, stripe, "/v1", "/charges", {**LAB, "page": 10},
         nothing={"object": "list", "data": [], "has_more": False},
         spared=PAYMENTS_ONLY, but={
-            "page-lost": End(FRESH, lacks=True, why="a page begins behind an id: no count shows that rows are missing"),
-            "page-doubled": End(P, "list of charges: one came on two pages"),
-            "empty": LOST,
+            "page-lost": NO_FIT,
+            "page-doubled": NO_FIT,
+            "empty": End(U, "charge: expected an id in id", why="one that is missed is asked for, in vain here too"),
         },
     ),
     Source(
@@ -344,7 +354,7 @@ async def test_a_bad_day(source: Source, fault: Fault, tmp_path: Path, mock_cloc
         day.play(fault, mock_clock)
         sent = day.server.sent
         if end.state is not FRESH:
-            await day.reading.fails(end.state, end.says)
+            await day.reading.fails(end.state, end.says, more=end.more)
         else:
             assert (await day.reading.read()).state is FRESH
             assert before.items() <= day.reading.payments.items()
@@ -373,6 +383,24 @@ async def test_a_certificate_that_changed(source: Source, tmp_path: Path) -> Non
         day.server.renew()
         await day.reading.fails(U, f"the certificate changed: SHA-256 {configured} is .* {day.server.pin}")
         assert len(day.server.requests) == asked, "nothing is sent to it, no secret either"
+
+
+@pytest.mark.parametrize("name", ["uisp-payments", "splynx-payments"])
+async def test_a_404_of_a_proxy_takes_no_payment_away(name: str, tmp_path: Path) -> None:
+    """A webhook names a known payment, and whoever stands in front of an API that is updated has nothing there."""
+    (source,) = (one for one in SOURCES if one.name == name)
+    async with at_its_lab(source, tmp_path) as day:
+        assert (await day.reading.read()).state is FRESH
+        before = day.reading.payments
+        key = sorted(before, key=int)[10]
+        day.server.play("status", value=404, where=f"/payments/{key}")
+        looked_up = await outcome(day.reading.reader.look_up_payments([key]))
+        assert [p.state for p in told(looked_up) or ()] == [PaymentState.SETTLED]
+        day.server.play("status", value=404, where="/payments")
+        await day.reading.fails(U, "expected status 200, got 404")
+        day.end()
+        assert (await day.reading.read()).state is FRESH
+        assert day.reading.payments == before
 
 
 @pytest.mark.assumed("daraja-pull")

@@ -17,6 +17,7 @@ import trio
 from agent.billing_model.account import Account, PaymentState
 from agent.billing_model.errors import BillingState, MalformedHookError, SourceError
 from agent.billing_model.hooks import HookCall
+from agent.billing_model.source import SomePaymentsError
 from agent.connectors.uisp_crm import SPEC
 from lab.billing.server import BillingServer, WebReply, WebRequest
 from lab.billing.uisp import DRAFT, PROCESSED, VOID, Uisp
@@ -371,6 +372,7 @@ async def test_payments_that_were_dated_back_and_deleted() -> None:
         assert len(await connector.payments(TARGET, NOW_S - 3600)) >= 30
         late = books.pay(client.id, "3.00", old)
         gone = books.pay(client.id, "4.00", NOW)
+        books.pay(client.id, "5.00", NOW)
         found = {p.id: p for p in await connector.payments(TARGET, NOW_S - 3600)}
         assert {str(late.id), str(gone.id)} <= set(found)
         calls = len(server.requests)
@@ -390,7 +392,8 @@ async def test_payment_that_only_slipped_from_list_is_not_deleted() -> None:
     async with crm(books) as (connector, server):
         await connector.payments(TARGET, NOW_S - 3600)
         server.play("page-lost", where="/payments", value=0, times=1)
-        await connector.payments(TARGET, NOW_S - 3600)
+        with pytest.raises(SomePaymentsError):
+            await connector.payments(TARGET, NOW_S - 3600)
         found = await connector.payments(TARGET, NOW_S - 3600)
     assert {p.state for p in found} == {PaymentState.SETTLED}
 
@@ -408,8 +411,10 @@ async def test_payments_by_their_ids() -> None:
         listed = {p.id: p for p in await connector.payments(TARGET, NOW_S - 3600)}
         assert found == {key: listed[key] for key in ids}
         books.delete_payment(paid[150].id)
-        (gone,) = await connector.some_payments(TARGET, [ids[1]])
-        assert (gone.id, gone.state) == (ids[1], PaymentState.REVERSED)
+        (doubted,) = await connector.some_payments(TARGET, [ids[1]])
+        assert (doubted.id, doubted.state) == (ids[1], PaymentState.SETTLED)
+        listed = {p.id: p for p in await connector.payments(TARGET, NOW_S - 3600)}
+        assert listed[ids[1]].state is PaymentState.REVERSED
         server.play("status", value=500, where="/payments/", times=-1)
         with pytest.raises(SourceError):
             await connector.some_payments(TARGET, ids)
@@ -433,7 +438,9 @@ def call(body: Mapping[str, Any] | bytes) -> HookCall:
 async def rung(connector: Any, body: Mapping[str, Any]) -> list[Account]:
     heard = connector.hook(TARGET).hear_untrusted(call(body), NOW_S)
     assert heard.event_id == body["uuid"]
-    return list(await connector.some_accounts(TARGET, heard.accounts))
+    named = await connector.some_payments(TARGET, heard.payment_ids) if heard.payment_ids else ()
+    keys = {*heard.accounts, *(p.account for p in named if p.account)}
+    return list(await connector.some_accounts(TARGET, keys)) if keys else []
 
 
 @pytest.mark.assumed("uisp-event-entities")
@@ -467,15 +474,21 @@ async def test_a_forged_bell_reads_nothing() -> None:
         assert [r.path for r in server.requests if "clients" in r.path] == []
 
 
-async def test_a_deleted_payment_rings_for_its_payer() -> None:
+async def test_a_bell_for_a_payment_has_it_read_once_and_its_payer() -> None:
     books = filled(1)
     client = next(iter(books.clients.values()))
     payment = books.pay(client.id, "30.00", NOW)
-    async with crm(books) as (connector, _):
+    books.pay(None, "1.00", NOW)
+    async with crm(books) as (connector, server):
         await connector.payments(TARGET, NOW_S - 3600)
-        books.delete_payment(payment.id)
-        found = await rung(connector, books.event("delete", "payment", payment.id, "payment.delete"))
-    assert [a.overdue(TODAY) for a in found] == [30]
+        for change, overdue in (("insert", 0), ("delete", 30)):
+            server.requests.clear()
+            found = await rung(connector, books.event(change, "payment", payment.id, f"payment.{change}"))
+            assert [a.overdue(TODAY) for a in found] == [overdue]
+            paths = sorted(r.path.rpartition("v1.0/")[2] for r in server.requests)
+            assert paths == [f"clients/{client.id}", "invoices", f"payments/{payment.id}"]
+            if change == "insert":
+                books.delete_payment(payment.id)
 
 
 @pytest.mark.assumed("uisp-postponement-event")
