@@ -6,8 +6,7 @@ lab ISP (SQLite, two BNG) and the same lab UISP, one after the other, at the sam
 
 In the first pair of rows the lab's UISP and BNG answer in no time, and a call names the account. In the second, as in
 the field, UISP takes 50 ms for each request and a BNG 5 ms, on both sides, and a call is UISP's own: it names an event
-and a payment. The agent looks up the event, as nothing signs such a call; the script believes it, and looks up the
-payment.
+and a payment. Both look up the payment, and then the account; the agent asks for the client and its invoices at once.
 """
 
 from __future__ import annotations
