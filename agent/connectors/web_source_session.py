@@ -175,7 +175,8 @@ class _ListReading(Generic[T]):
                 return self._rows
         if not self._last and short:
             return self._rows
-        await self._check_end()
+        if self._last and await self._fetch_from(self._at + 1):
+            raise _ChangedError  # there are more rows, and they did not come where they had to
         await self._look_again()
         return self._rows
 
@@ -188,12 +189,10 @@ class _ListReading(Generic[T]):
         while new := await self._next():
             if enough(new):
                 return self._rows
-        await self._check_end()
+        behind = await self._fetch_from(self._at + 1) if self._last else ()
+        if any(row.id("id") not in self._rows for row in behind):  # known ones were moved there by new ones
+            raise _ChangedError
         return self._rows
-
-    async def _check_end(self) -> None:
-        if self._last and await self._fetch_from(self._at + 1):
-            raise _ChangedError  # there are more rows, and they did not come where they had to
 
     async def _next(self) -> Mapping[str, T]:
         """Read the page that begins with the last row; return the rows that it brought."""

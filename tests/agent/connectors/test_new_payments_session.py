@@ -191,6 +191,21 @@ async def test_payments_deleted_while_pages_are_read_lose_none() -> None:
     assert {int(p.id) for p in found} >= books.ids
 
 
+async def test_payments_that_come_while_pages_are_read_lose_none() -> None:
+    """Every row moves by one meanwhile, the last one behind the place where the list ended."""
+    books = Books({1, 2, 3})
+    read = books.page
+
+    async def page(offset: int, limit: int) -> Sequence[Record]:
+        found = await read(offset, limit)
+        books.ids.add(max(books.ids) + 1)
+        return found
+
+    found = await books.newest.read(page, books.take, books.look_up, SINCE_S)
+    assert {"1", "2", "3"} <= {p.id for p in found}
+    assert books.pages <= 5
+
+
 async def test_an_edit_that_was_looked_up_is_what_is_known() -> None:
     books = Books({1, 2, 3})
     await books.read()
