@@ -211,18 +211,28 @@ class PaidLife(RuleBasedStateMachine):
     @rule(
         name=WHO,
         books=st.sampled_from(["pay", "pay", "pay", "part", "settle", "reverse", ""]),
+        alone=st.booleans(),
         seconds=st.sampled_from([0.05, 2.0, 20.0]),
         dies=DIES,
         meanwhile=MEANWHILE,
     )
     def webhook(
-        self, name: str, books: str, seconds: float, dies: tuple[int, bool] | None, meanwhile: tuple[int, str] | None
+        self,
+        name: str,
+        books: str,
+        alone: bool,
+        seconds: float,
+        dies: tuple[int, bool] | None,
+        meanwhile: tuple[int, str] | None,
     ) -> None:
-        """The billing system calls, of something that it booked just now, or of nothing new."""
+        """The billing system calls, of something that it booked just now, or of nothing new.
+
+        `alone`: it names the payment, if there is one, and no account.
+        """
         self.happens(name, books)
         self.events += 1
-        event = f"e{self.events}"
-        heard = Heard(event, "paid", accounts=(f"k-{name}",), payment_ids=self.billing.last_of(name))
+        event, paid = f"e{self.events}", self.billing.last_of(name)
+        heard = Heard(event, "paid", accounts=() if alone and paid else (f"k-{name}",), payment_ids=paid)
 
         async def scene() -> None:
             await self.office.store.run(KeepHeard("main", event, heard))
