@@ -266,11 +266,8 @@ class Approvals:
         rows = [row for digest in approval.plans if (row := self._plan_by_digest(bytes.fromhex(digest))) is not None]
         if not rows:
             await self._refusal(None, bytes(32), Reason.OTHER_PLAN, approval.person)
-            raise RequestError(
-                "this approval is for no plan of this agent: it was signed for another agent, or for a"
-                " plan that is gone",
-                refused=True,
-            )
+            told = "this approval is for no plan of this agent: it was signed for another agent, or its plan is gone"
+            raise RequestError(told, refused=True) from RefusedError(Reason.OTHER_PLAN, told)  # for its receipt
         return [
             await self._review(row, envelope, data)
             if reviews.is_open(self._store.reader, row)

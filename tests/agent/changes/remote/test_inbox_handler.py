@@ -24,6 +24,7 @@ from agent.changes.remote.inbox_handler import REFUSED_PER_HOUR, STRANGER, reaso
 from agent.store import mail
 from agent.store.errors import RefusedCommandError
 from agent.store.mail import JoinCloud, NewEpoch
+from tests.builders.expect import present
 from tests.builders.job import CrashedError
 from tests.builders.office import Desk, Office, approval, next_trust, office_in
 from trust import envelope as envelopes
@@ -154,27 +155,41 @@ async def test_a1_a_program_and_who_runs_it_are_one(tmp_path: Path, run_by: str)
         assert office.gate() == "approved"
 
 
-async def test_links_come_before_what_they_carry(tmp_path: Path) -> None:
+def newcomer(office: Office) -> tuple[SigningKey, bytes]:
+    """Return the key of rina, who may do as maria does, and the next trust document, the first that knows her."""
+    pinned, key = office.pinned, SigningKey.generate()
+    maria = pinned.trust.people[0]
+    rina = replace(maria, handle="rina", keys=(replace(maria.keys[0], pub=key.public.hex()),))
+    trust = replace(
+        pinned.trust,
+        version=2,
+        prev=pinned.sha256.hex(),
+        issued=pinned.trust.issued + 1,
+        people=(*pinned.trust.people, rina),
+    )
+    return key, office.people.sign_trust(trust)[0]
+
+
+async def test_links_come_before_what_they_carry(office: Office) -> None:
     """A person whom only the next version knows signs an intent, which carries that version."""
-    desk = Desk()
-    async with office_in(tmp_path, desk) as office:
-        pinned = office.pinned
-        newcomer = SigningKey.generate()
-        maria = pinned.trust.people[0]
-        rina = replace(maria, handle="rina", keys=(replace(maria.keys[0], pub=newcomer.public.hex()),))
-        trust = replace(
-            pinned.trust,
-            version=2,
-            prev=pinned.sha256.hex(),
-            issued=pinned.trust.issued + 1,
-            people=(*pinned.trust.people, rina),
-        )
-        link = office.people.sign_trust(trust)[0]
-        body = office.sealed(office.intent("C-1", who="rina", key=newcomer))
-        await office.receive("intent", body)
-        await office.deliver("intent", body, links=(link, b"not one"))
-        await office.handle()
-        assert [reason for _, _, reason in office.results()] == ["unknown-signer", ""]
+    key, link = newcomer(office)
+    body = office.sealed(office.intent("C-1", who="rina", key=key))
+    await office.receive("intent", body)
+    await office.deliver("intent", body, links=(link, b"not one"))
+    await office.handle()
+    assert [reason for _, _, reason in office.results()] == ["unknown-signer", ""]
+
+
+async def test_links_come_before_a_view_that_carries_them(office: Office) -> None:
+    await office.plan()
+    await office.all_sent()
+    key, link = newcomer(office)
+    view = office.people.view(office.plan_envelope(), "rina", SealingKey.generate(), signer=key)
+    await office.receive("view", view)
+    assert [o.kind for o in office.out()] == ["receipt"]
+    await office.deliver("view", view, links=(link,))
+    await office.handle()
+    assert [o.kind for o in office.out()] == ["receipt", "view-page"]
 
 
 async def test_a_witness_answer_goes_to_the_witnesses(tmp_path: Path) -> None:
@@ -413,6 +428,15 @@ async def test_somebody_elses_name_under_ones_own_key(office: Office) -> None:
     await office.receive("intent", office.sealed(office.intent("C-1", key=office.people.keys["joseph"])))
     assert office.results() == [("intent", "refused", "signer-is-another")]
     assert office.number("SELECT count(*) FROM cloud_refusal WHERE requester = 'joseph'") == 1
+
+
+async def test_an_approval_of_another_agents_plan_is_told_so(office: Office) -> None:
+    await office.plan()
+    await office.all_sent()
+    plan = office.plan_envelope()
+    await office.receive("approval", office.people.approve(replace(plan, payload=plan.payload + b" "), "joseph"))
+    assert office.results() == [("approval", "refused", "other-plan")]
+    assert (office.gate(), office.leaves(LeafKind.REFUSED)) == ("open", 1)
 
 
 async def test_bytes_that_are_nothing(office: Office) -> None:
@@ -679,6 +703,18 @@ async def test_who_is_refused_too_often_is_not_looked_at(office: Office) -> None
     assert office.results()[-1] == ("intent", ACCEPTED, "")
 
 
+async def test_views_that_are_refused_too_often_are_not_looked_at(office: Office) -> None:
+    await office.plan()
+    for _ in range(REFUSED_PER_HOUR):
+        late = office.people.view(office.plan_envelope(), "joseph", SealingKey.generate(), minutes=-9)
+        await office.receive("view", late)
+    await office.all_sent()
+    await office.deliver("view", office.people.view(office.plan_envelope(), "joseph", SealingKey.generate()))
+    await office.handle_one(present(mail.next_in(office.store.reader)))
+    assert (office.results(), office.out("view-page")) == ([("view", "refused", "rate-limited")], [])
+    assert mail.next_in(office.store.reader) is None, "it was answered: it does not come again after a restart"
+
+
 async def test_strangers_fill_neither_log_nor_outbox(office: Office) -> None:
     await office.plan()
     await office.all_sent()
@@ -731,6 +767,27 @@ async def test_a_stop_does_not_wait_for_a_preview(tmp_path: Path) -> None:
         release.set()
         await until(lambda: len(office.results()) == 2)
         assert office.number("SELECT count(*) FROM inbox WHERE done_s IS NULL") == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_statement_waits_for_the_one_before_it(tmp_path: Path) -> None:
+    """They act in their order: a freeze, then what lifts it."""
+    release, begun = trio.Event(), list[bytes]()
+
+    class Slow:
+        async def take(self, witness_key_id: bytes, body: bytes) -> None:
+            begun.append(body)
+            await release.wait()
+
+    async with office_in(tmp_path, Desk()) as office, trio.open_nursery() as nursery:
+        for body in (b"first", b"second"):
+            await office.deliver("cosignature", body, witness=b"wkey")
+        nursery.start_soon(office.with_parts(witnesses=Slow()).run)
+        await until(lambda: bool(begun))
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert begun == [b"first"]
+        release.set()
+        await until(lambda: begun == [b"first", b"second"])
         nursery.cancel_scope.cancel()
 
 
