@@ -166,7 +166,6 @@ class ItemRun:
         try:
             waits = self._unsent() or self._parts.sessions.arrives(target)
             if waits:  # one that was begun at a target that we dial is read to its end
-                waiting.deadline = trio.current_time() + max(self._run_until_s - self._clock.wall_s(), 0)
                 self._stopping.waiting.add(waiting)
             with waiting:
                 if waits and self._stopping.left:
@@ -183,8 +182,7 @@ class ItemRun:
                     await self._stopping.window.wait()
                 kept_out = ""
                 async with self._parts.sessions.for_item(target) as sessions:
-                    waiting.deadline = float("inf")  # from here on each step has its own deadline
-                    self._stopping.waiting.discard(waiting)
+                    self._stopping.waiting.discard(waiting)  # from here on each step has its own deadline
                     hung = await self._run_with(sessions)
         except UnreadableError as err:
             stopped = Stopped(Event.FAIL, err.reason, str(err))
@@ -193,7 +191,7 @@ class ItemRun:
         finally:
             self._stopping.waiting.discard(waiting)
         if waiting.cancelled_caught:
-            stopped = self._stopping.left or EXPIRED
+            stopped = self._stopping.left
             if stopped is EXPIRED:
                 stopped = KEPT_OUT.get(kept_out, EXPIRED)
         if stopped is not None and stopped.then is Then.TRY_AGAIN:

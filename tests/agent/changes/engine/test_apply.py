@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +18,7 @@ from agent.changes.engine.tickets import addresses_of
 from agent.changes.journal import item_commands
 from agent.changes.journal.item_commands import Lock, MoveItem, move_item
 from agent.changes.journal.machine import ChangeState, Event
-from agent.connectors.base import CLOCK_SET, NOTHING_EARLIER, Busy, Earlier, Enforced, Judgment, Reach, Session
+from agent.connectors.base import CLOCK_SET, NOTHING_EARLIER, Busy, Earlier, Enforced, Judgment, Reach, Reply, Session
 from agent.inventory.book import Broken
 from agent.model import Address, Direction, Effect, Enforcement, GuardKind, Item, Pace, Seen, Step, Ticket, Wave
 from agent.model import ItemState as S
@@ -315,9 +316,9 @@ async def test_what_is_not_proven_is_no_failure_that_stops_a_batch(tmp_path: Pat
     rig.close()
 
 
-async def test_a_second_attempt_is_told_what_the_first_was_bound_to(
-    rig: Rig, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[frozenset[Address]]:
+    """Return the sessions that earlier attempts were bound to, as each attempt is told."""
     told: list[frozenset[Address]] = []
     bind = FakeSession.bind
 
@@ -326,9 +327,24 @@ async def test_a_second_attempt_is_told_what_the_first_was_bound_to(
         return await bind(session, effect, earlier)
 
     monkeypatch.setattr(FakeSession, "bind", telling)
+    return told
+
+
+async def test_a_second_attempt_is_told_what_the_first_was_bound_to(
+    rig: Rig, world: World, told: list[frozenset[Address]]
+) -> None:
     world.faults["u0"] = ["", "command-lost"]
     assert await run_one(rig) is S.APPLIED
     assert told == [frozenset(), frozenset({Address("fake/d/session/u0#1")})]
+
+
+async def test_a_second_attempt_to_take_back_is_told_so_too(
+    rig: Rig, world: World, told: list[frozenset[Address]]
+) -> None:
+    world.faults.update(u0=["", "", "", "command-lost"], u1=["refused"])
+    plan_id = await rig.applied([item(n + 1, f"u{n}", world) for n in range(2)], on_failure=OnFailure.REVERT)
+    assert rig.states(plan_id) == [S.REVERTED, S.NOT_APPLIED]
+    assert told[-2:] == [frozenset(), frozenset({Address("fake/d/session/u0#2")})]
 
 
 async def test_on_failure_revert_takes_back_what_stands(rig: Rig, world: World) -> None:
@@ -416,6 +432,55 @@ async def test_on_failure_revert_takes_back_half_an_item(rig: Rig, world: World)
     assert [world.values[world.user(u)] for u in ("u0", "u1")] == [{"plan": "20M"}] * 2
     assert [login for login, _ in world.writes] == ["u0", "u0"]  # there and back; nothing of the other
     assert rig.store.reader.execute("SELECT count(*) FROM reason").fetchone()[0] == 0
+
+
+async def test_what_was_taken_back_before_a_freeze_is_not_again(rig: Rig, world: World) -> None:
+    world.faults["u2"] = ["refused"]
+    items = [two_writes(world), replace(item(2, "u2", world), enforce=None)]
+    plan_id = await rig.consumed(items, on_failure=OnFailure.REVERT)
+    freeze = Freeze("1" * 32, "5" * 32, FreezeScope.ALL, "", "joseph", 0)
+
+    def frozen_half_way(ticket: Ticket) -> None:
+        if ticket.direction is Direction.REVERT:
+            world.on_send = lambda ticket: None
+            rig.store.now(stops.RecordFreeze(freeze, bytes(32), b"e", rig.recorder.record(None, {})))
+
+    world.on_send = frozen_half_way
+
+    async def lift() -> None:
+        await trio.sleep(200)
+        assert [login for login, _ in world.writes] == ["u0", "u1", "u1"]
+        unfreeze = Unfreeze("1" * 32, bytes(32).hex(), "joseph", 0)
+        await rig.store.run(stops.RecordUnfreeze(unfreeze, b"e", rig.recorder.record(None, {})))
+
+    await rig.apply(plan_id, lift)
+    assert rig.states(plan_id) == [S.REVERTED, S.NOT_APPLIED]
+    assert [login for login, _ in world.writes] == ["u0", "u1", "u1", "u0"]
+    assert len(rig.store.query("SELECT 1 FROM step WHERE direction = 'revert'")) == 2
+
+
+async def test_each_way_no_more_steps_are_in_flight_than_allowed(
+    rig: Rig, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.connector.traits = replace(rig.connector.traits, window=2)
+    flying, most = Counter[Direction](), Counter[Direction]()
+    send = FakeSession.send
+
+    async def counted(session: FakeSession, ticket: Ticket) -> Reply:
+        way = ticket.direction
+        flying[way] += 1
+        most[way] = max(most[way], flying[way])
+        await trio.sleep(1)
+        try:
+            return await send(session, ticket)
+        finally:
+            flying[way] -= 1
+
+    monkeypatch.setattr(FakeSession, "send", counted)
+    world.faults["u5"] = ["refused"]
+    plan_id = await rig.applied([item(n + 1, f"u{n}", world) for n in range(6)], on_failure=OnFailure.REVERT)
+    assert rig.states(plan_id) == [*[S.REVERTED] * 5, S.NOT_APPLIED]
+    assert most == {Direction.FORWARD: 2, Direction.REVERT: 2}
 
 
 async def about_to_be_half(folder: Path, world: World) -> tuple[Rig, bytes]:
@@ -556,6 +621,36 @@ async def test_device_that_never_calls_in_expires(tmp_path: Path, world: World) 
     rig.close()
 
 
+@pytest.mark.parametrize("end", ["cancelled", "deadline"])
+async def test_what_was_begun_is_judged_past_a_stop(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    rig = Rig(tmp_path, world, FakeClock(), Reach.ARRIVE)
+    one = item(1, "u0", world)
+    assert one.enforce is not None
+    plan_id = await rig.consumed([replace(one, enforce=replace(one.enforce, within_s=30))], run_for_s=60)
+    row = rig.loaded(plan_id).row
+    cancel = Cancel("1" * 32, "4" * 32, (row.digest.hex(),), "joseph", 0)
+    until_s = trio.current_time() + row.run_until.wall_s - rig.clock.wall_s()
+    monkeypatch.setattr(
+        FakeMethod,
+        "judge",
+        lambda *_: Judgment(Enforced.YES if trio.current_time() > until_s + 10 else Enforced.NO, "seen"),
+    )
+
+    async def call_in() -> None:
+        await trio.sleep_until(until_s - 5)
+        rig.connector.calls_in.set()
+        await trio.sleep(2)
+        if end == "cancelled":
+            await rig.store.run(stops.RecordCancel(cancel, b"e", rig.recorder.record(None, {})))
+
+    await rig.apply(plan_id, call_in)
+    assert rig.states(plan_id) == [S.APPLIED]
+    assert trio.current_time() > until_s + 10
+    rig.close()
+
+
 async def test_a_device_held_by_another_change_is_waited_for(tmp_path: Path, world: World) -> None:
     rig = Rig(tmp_path, world, FakeClock(), Reach.ARRIVE)
     other = await rig.consumed([item(1, "u0", world)], run_for_s=36_000)
@@ -666,6 +761,26 @@ async def test_a_step_whose_fate_cannot_be_found_is_called_unknown(rig: Rig, wor
     await rig.apply(plan_id)
     assert rig.states(plan_id) == [S.NEEDS_A_PERSON]
     assert [r["verdict"] for r in rig.store.query("SELECT verdict FROM step")] == ["unknown"]
+    assert rig.store.query("SELECT 1 FROM address_lock") == []
+
+
+async def test_a_step_whose_look_crashes_too_is_called_unknown(
+    rig: Rig, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan_id = await rig.consumed([item(1, "u0", world)])
+
+    async def no_look(session: FakeSession, addresses: Collection[Address]) -> Mapping[Address, Seen]:
+        raise RuntimeError("a fault of ours, when it looks")
+
+    def crash(ticket: Ticket) -> None:
+        monkeypatch.setattr(FakeSession, "read", no_look)
+        raise RuntimeError("a fault of ours, after the device took it")
+
+    world.on_took = crash
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.NEEDS_A_PERSON]
+    (step,) = rig.store.query("SELECT verdict, reason, detail FROM step")
+    assert tuple(step) == ("unknown", "given-up", "a fault of the agent's own, also when it looked what became of it")
     assert rig.store.query("SELECT 1 FROM address_lock") == []
 
 

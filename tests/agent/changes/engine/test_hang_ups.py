@@ -1,0 +1,94 @@
+"""A device that calls in and hangs up before anything was sent is waited for again; nothing is held meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trio
+
+from agent.connectors.base import Busy, NotSentError, Reach, Reply, Session, UnreadableError
+from agent.model import Address, ItemState, Seen, Target, Ticket
+from agent.reasons import TargetReason
+from agent.services.network import as_read
+from tests.builders.clock import FakeClock
+from tests.builders.job import Rig, item
+from tests.builders.world import FakeSession, World
+
+pytestmark = pytest.mark.virtual_time
+
+S = ItemState
+READ_S = 600.0
+"""How long a read waits for a device that is not on the line."""
+
+
+class ShortCall(FakeSession):
+    """A session that its device ends at the first call of `until`: `busy`, `read` or `send`."""
+
+    def __init__(self, world: World, target: Target, until: str) -> None:
+        super().__init__(world, target)
+        self._until, self._over = until, False
+
+    def _ends(self, call: str) -> bool:
+        self._over = self._over or call == self._until
+        return self._over
+
+    async def busy(self) -> Busy | None:
+        over = self._ends("busy")
+        return Busy(TargetReason.NOT_ON_THE_LINE, "it is not on the line") if over else await super().busy()
+
+    async def read(self, addresses: Collection[Address]) -> Mapping[Address, Seen]:
+        if self._over:
+            await trio.sleep(READ_S)
+        if self._ends("read"):
+            raise UnreadableError("it ended its session", reason=TargetReason.SESSION_ENDED)
+        return await super().read(addresses)
+
+    async def send(self, ticket: Ticket) -> Reply:
+        if self._ends("send"):
+            raise NotSentError("it ended its session", reason=TargetReason.SESSION_ENDED)
+        return await super().send(ticket)
+
+
+def calls_in(rig: Rig, until: str) -> None:
+    """Let the device call in each minute; its first session ends at `until`."""
+
+    async def serve(arrived: Callable[[Session], Awaitable[None]]) -> None:
+        target = rig.connector.targets[0]
+        await trio.sleep(60)
+        await arrived(ShortCall(rig.world, target, until))
+        while True:
+            await trio.sleep(60)
+            await arrived(FakeSession(rig.world, target))
+
+    rig.connector.serve = serve  # type: ignore[method-assign]  # a stand-in of the test
+
+
+@pytest.mark.parametrize(
+    ("until", "rests"), [("busy", False), ("busy", True), ("read", True), ("send", False), ("send", True)]
+)
+async def test_hung_up_before_the_first_byte_is_waited_for(
+    tmp_path: Path, world: World, until: str, rests: bool
+) -> None:
+    rig = Rig(tmp_path, world, FakeClock(), Reach.ARRIVE)
+    one = item(1, "u0", world)
+    if rests:
+        other = world.user("u1")
+        one = replace(one, requires=(as_read(other, world.values[other]),))
+    calls_in(rig, until)
+    plan_id = await rig.consumed([one])
+    seen: list[object] = []
+
+    async def look() -> None:
+        await trio.sleep(90)
+        held = rig.store.query("SELECT 1 FROM address_lock")
+        seen.extend((len(held), len(world.writes)))
+
+    began = trio.current_time()
+    assert await rig.apply(plan_id, look) == ""
+    assert (rig.states(plan_id), len(world.writes), world.kicks) == ([S.APPLIED], 1, ["u0"])
+    assert seen == [0, 0]
+    assert trio.current_time() - began < READ_S, "nobody waited for a line that was dead"
+    rig.close()
