@@ -186,6 +186,14 @@ async def test_a_credit_note_is_for_a_person(rig: PaidRig) -> None:
         assert doubt.why.startswith("nothing is overdue, and no new payment says why: a credit note")
 
 
+async def test_a_payer_who_cannot_be_restored_is_told_why(rig: PaidRig) -> None:
+    async with rig.life("C-1"):
+        rig.office.store._con.execute("UPDATE service SET method = 'gone'")
+        rig.billing.pay("C-1")
+        await trio.sleep(75)
+        assert (rig.plans(), rig.why("C-1")) == ([], "C-1/home: no access mapping for method gone")
+
+
 async def test_account_that_is_gone_or_has_another_name_is_for_person(rig: PaidRig) -> None:
     async with rig.life("C-1", "C-2"):
         await trio.sleep(75)
@@ -223,6 +231,7 @@ async def test_a_source_in_doubt_asks_for_nothing_until_it_is_fresh(rig: PaidRig
         rig.billing.pay("C-1")
         await trio.sleep(100)
         assert rig.plans() == []
+        assert rig.why("C-1") == "it is in doubt: a person looks"
         rig.billing.fails.clear()
         await trio.sleep(1000)
         assert rig.reasons("C-1") == frozenset()

@@ -503,3 +503,45 @@ async def test_a_retry_goes_on_after_a_crash(rig: Rig, world: World) -> None:
     await die_when(rig, plan_id, "SELECT count(*) FROM step WHERE item = 1 AND n = 2 AND attempt = 2")
     assert await rig.apply(plan_id) == ""
     assert rig.states(plan_id)[0] is S.SET_AT_NEXT_LOGIN
+
+
+async def unenforced(rig: Rig, count: int, pace: Pace) -> bytes:
+    """Return a finished batch of which no item is enforced: no session could be ended."""
+    for n in range(count):
+        await rig.store.run(AddService(f"C-u{n}/home"))
+        rig.world.faults[f"u{n}"] = ["", "nak"]
+    items = [item(n + 1, f"u{n}", rig.world) for n in range(count)]
+    plan_id = await rig.applied(items, pace=pace, on_failure=OnFailure.CONTINUE)
+    assert rig.states(plan_id) == [S.SET_NOT_ENFORCED] * count
+    await rig.store.run(commands.Finish(plan_id, b"outcome", lambda _: rig.recorder.record(None, {})))
+    return plan_id
+
+
+async def test_a_retry_keeps_the_pace_and_ends_with_its_last_item(rig: Rig, world: World) -> None:
+    plan_id = await unenforced(rig, 5, Pace(2, 100, 0))
+    await reopen(rig, plan_id)
+    kicked: list[float] = []
+    world.on_send = lambda ticket: kicked.append(trio.current_time())
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.APPLIED] * 5
+    assert kicked[-1] - kicked[0] >= 2
+    assert trio.current_time() - kicked[-1] < 10, "it watches for nothing once all is done"
+
+
+async def test_a_cancel_ends_a_retry_that_waits_for_a_device(tmp_path: Path, world: World) -> None:
+    rig = Rig(tmp_path, world, FakeClock())
+    plan_id = await unenforced(rig, 1, Pace(0, 100, 0))
+    await reopen(rig, plan_id)
+    rig.close()
+    rig = Rig(tmp_path, world, FakeClock(), Reach.ARRIVE)
+    cancel = Cancel("1" * 32, "4" * 32, (rig.loaded(plan_id).row.digest.hex(),), "joseph", 0)
+    began = trio.current_time()
+
+    async def change_of_mind() -> None:
+        await trio.sleep(60)
+        await rig.store.run(stops.RecordCancel(cancel, b"e", rig.recorder.record(None, {})))
+
+    await rig.apply(plan_id, change_of_mind)
+    assert 60 <= trio.current_time() - began < 90
+    assert (rig.states(plan_id), world.kicks) == ([S.SET_NOT_ENFORCED], [])
+    rig.close()

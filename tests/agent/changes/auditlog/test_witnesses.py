@@ -19,6 +19,7 @@ from agent.changes.journal.machine import Gate
 from agent.changes.journal.trust_state import TrustState
 from agent.changes.retry import ReopenRun
 from agent.runtime.notifier import Notifier
+from agent.store import mail
 from agent.store.errors import RefusedCommandError
 from tests.builders.witnesses import AGENT, Site, Witness, desk_and_cloud, life, site_in, snapshot
 from trust.checkpoint import cosign
@@ -75,6 +76,13 @@ async def test_a_request_that_was_not_sent_is_replaced(site: Site) -> None:
     assert len(site.waiting()) == 2
     await site.deliver()
     assert site.asking.witnessed_text(site.rig.evidence.published()[0]).startswith("witnessed by")
+
+
+async def test_a_request_is_not_sent_after_two_cadences(site: Site) -> None:
+    await site.asking.publish()
+    reader, now_s = site.rig.store.reader, site.clock.wall_s()
+    left = [sum(o.kind == "checkpoint" for o in mail.next_out(reader, now_s + s, 100)) for s in (110, 130)]
+    assert left == [2, 0]
 
 
 async def test_requests_go_out_on_a_fixed_cadence_whatever_happened(tmp_path: Path, autojump_clock: MockClock) -> None:
