@@ -188,7 +188,7 @@ class Run:
         closed = False
         while self.tickets.window().closed and not self.tickets.cancelled() and not self._stopping.why:
             left = (i for i in self._items(wave) if self.tickets.unsent(i) and self.tickets.wanted(i))
-            if self._clock.wall_s() >= self._loaded.row.run_until.wall_s or next(left, None) is None:
+            if self.tickets.left_s() <= 0 or next(left, None) is None:
                 return
             closed = True
             await self._clock.sleep(CANCEL_S)
@@ -241,7 +241,7 @@ class Run:
         until = self._clock.boot_s() + pause_s
         while self._away and not self._stopping.why:
             left = [i for i in self._loaded.items.items if i.n in self._away]
-            late = self._clock.wall_s() >= self._loaded.row.run_until.wall_s
+            late = self.tickets.left_s() <= 0
             for item in left:
                 if late:
                     end = _too_late(self._away[item.n])
@@ -302,7 +302,7 @@ class Run:
             if self._stopping.why:
                 self._stopping.leave(Stopped(Event.CANCEL, ItemReason.STOPPED, self._stopping.why))
                 return
-            if self._clock.wall_s() >= self._loaded.row.run_until.wall_s:
+            if self.tickets.left_s() <= 0:
                 self._stopping.leave(EXPIRED)
                 return
             if not self.tickets.window().closed:
@@ -371,7 +371,7 @@ class Run:
                 await self._end_unsent(item, Event.CANCEL, ItemReason.STOPPED, self._stopping.why)
 
     def _item_run(self, item: Item) -> ItemRun:
-        return ItemRun(self._steps[item.n], self._loaded.row.run_until.wall_s, self._stopping, self._recent)
+        return ItemRun(self._steps[item.n], self._stopping, self._recent)
 
     async def _run_one(self, item: Item) -> None:
         run = self._item_run(item)

@@ -129,13 +129,13 @@ class Stopping:
 class ItemRun:
     """The run of one item, in a task of its own."""
 
-    def __init__(self, steps: Steps, run_until_s: float, stopping: Stopping, recent: RecentReads) -> None:
-        """Take the item's steps, the plan's deadline (wall clock, unix seconds), and the run's stop and readings."""
+    def __init__(self, steps: Steps, stopping: Stopping, recent: RecentReads) -> None:
+        """Take the item's steps, and the run's stop and readings."""
         self._steps, self._item = steps, steps.item
         self._again: dict[int, int] = {}
         """How often a step was performed again because of a judgment, by its number."""
         self._parts, self._tickets, self._clock = steps.parts, steps.tickets, steps.parts.clock
-        self._run_until_s, self._stopping, self._recent = run_until_s, stopping, recent
+        self._stopping, self._recent = stopping, recent
         self.away: Stopped | None = None
         """Why the item is to be tried again later: its target does not answer, or the plan may not send now."""
 
@@ -251,14 +251,14 @@ class ItemRun:
                 return None
             if self._stopping.left is not None and self._stopping.left.event is Event.CANCEL:
                 return self._stopping.left
-            in_time = self._clock.wall_s() < self._run_until_s
+            in_time = self._tickets.left_s() > 0
             if not (in_time and (arrives or self._follows())):
                 return stopped
             await self._clock.sleep(PAUSE_S)
 
     def _follows(self) -> bool:
         """Tell whether the item waits for a change that holds one of its addresses."""
-        return self._tickets.plan.action in _FOLLOW and self._clock.wall_s() < self._run_until_s
+        return self._tickets.plan.action in _FOLLOW and self._tickets.left_s() > 0
 
     async def _run_in_window(self, sessions: ItemSessions) -> Stopped | None:
         """Perform the item's steps; while it is frozen, halted or kept out it gives its place to others."""
@@ -320,7 +320,7 @@ class ItemRun:
                 return None
             if self._unsent() and self._stopping.why:
                 return Stopped(Event.CANCEL, ItemReason.STOPPED, self._stopping.why)
-            left_s = self._run_until_s - self._clock.wall_s()
+            left_s = self._tickets.left_s()
             if left_s <= 0:
                 return Stopped(Event.EXPIRE, busy.reason, busy.detail)
             await self._clock.sleep(min(pause_s, left_s))

@@ -195,14 +195,18 @@ class Tickets:
         )
         return ItemState(row.fetchone()["state"]) not in FINAL
 
-    def ticket(self, item: Item, action: StepAction, attempt: int) -> Ticket:
-        """Return the ticket of an "about to" that is durable."""
+    def left_s(self) -> float:
+        """Return how long the plan may run still, by the clock that says less: one that is set back adds no time."""
         until = self.plan.run_until
         left_s = until.wall_s - self._clock.wall_s()
-        deadline_s = self._clock.boot_s() + left_s
         # After a restart of the machine its boot-time clock began anew: only the wall clock is left
         if until.boot_id == self._clock.boot_id:
-            deadline_s = min(deadline_s, until.boot_s)
+            left_s = min(left_s, until.boot_s - self._clock.boot_s())
+        return left_s
+
+    def ticket(self, item: Item, action: StepAction, attempt: int) -> Ticket:
+        """Return the ticket of an "about to" that is durable."""
+        deadline_s = self._clock.boot_s() + self.left_s()
         return Ticket(
             plan_id=self.plan.plan_id.hex(),
             item=item.n,

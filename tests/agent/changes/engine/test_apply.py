@@ -434,6 +434,23 @@ async def test_on_failure_revert_takes_back_half_an_item(rig: Rig, world: World)
     assert rig.store.reader.execute("SELECT count(*) FROM reason").fetchone()[0] == 0
 
 
+async def test_what_another_change_holds_is_taken_back_after_it(rig: Rig, world: World) -> None:
+    world.faults["u1"] = ["refused"]
+    items = [item(n + 1, f"u{n}", world) for n in range(2)]
+    plan_id = await rig.consumed(items, on_failure=OnFailure.REVERT, waves=[Wave(1, 1, 60), Wave(2, 2, 0)])
+    other = await rig.consumed([item(1, "u0", world)])
+
+    async def hold() -> None:
+        await trio.sleep(30)
+        await rig.store.run(Lock(other, 1, (world.user("u0"),)))
+        await trio.sleep(200)
+        assert rig.states(plan_id) == [S.APPLIED, S.NOT_APPLIED]
+        await rig.store.run(item_commands.Unlock(other, 1, (world.user("u0"),)))
+
+    await rig.apply(plan_id, hold)
+    assert rig.states(plan_id) == [S.REVERTED, S.NOT_APPLIED]
+
+
 async def test_what_was_taken_back_before_a_freeze_is_not_again(rig: Rig, world: World) -> None:
     world.faults["u2"] = ["refused"]
     items = [two_writes(world), replace(item(2, "u2", world), enforce=None)]
@@ -618,6 +635,21 @@ async def test_device_that_never_calls_in_expires(tmp_path: Path, world: World) 
     plan_id = await rig.applied([item(1, "u0", world)])
     assert rig.states(plan_id) == [S.EXPIRED]
     assert world.writes == []
+    rig.close()
+
+
+@pytest.mark.parametrize("reach", list(Reach))
+async def test_a_clock_that_is_set_back_puts_off_no_deadline(tmp_path: Path, world: World, reach: Reach) -> None:
+    clock = FakeClock()
+    rig = Rig(tmp_path, world, clock, reach)
+    world.dead.add("fake/d")
+    plan_id = await rig.consumed([item(1, "u0", world)], run_for_s=60)
+    left_s = rig.loaded(plan_id).row.run_until.wall_s - clock.wall_s()
+    clock.step_wall(-250)
+    began = trio.current_time()
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.EXPIRED]
+    assert left_s <= trio.current_time() - began < left_s + 5
     rig.close()
 
 
