@@ -231,3 +231,10 @@ def test_what_is_not_cosigned():
 def test_any_cosignature_line_is_refused_or_ours(line):
     with pytest.raises(MalformedNoteError):
         checkpoint.verify_cosignature_untrusted(line, CP.text(), WITNESS)
+
+
+def test_a_note_has_so_many_signatures_at_most() -> None:
+    lines = [f"\u2014 name{n} AAAA" for n in range(limits.SIGNATURES_MAX + 1)]
+    assert checkpoint.split_note_untrusted("\n".join(["text", "", *lines[1:], ""]).encode()) == ("text\n", lines[1:])
+    with pytest.raises(MalformedNoteError, match="at most 100 signatures, got 101"):
+        checkpoint.split_note_untrusted("\n".join(["text", "", *lines, ""]).encode())

@@ -41,7 +41,7 @@ def step(rig: Rig, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("jump_s", [3600, -3600, 301, -301])
-async def test_P14_a_jump_halts_and_accept_clears(rig: Rig, jump_s: float) -> None:
+async def test_P14_a_jump_halts_and_accept_clears(rig: Rig, jump_s: float, caplog: pytest.LogCaptureFixture) -> None:
     watched = watch(rig)
     await watched.check()
     assert watched.halted() is None
@@ -50,6 +50,7 @@ async def test_P14_a_jump_halts_and_accept_clears(rig: Rig, jump_s: float) -> No
     assert watched.halted() == pytest.approx(jump_s, abs=1)
     await watched.check()
     assert kinds(rig) == ["clock-halt"]  # said once
+    assert [r.message for r in caplog.records if r.levelname == "ERROR"] == ["the clock jumped, nothing is sent"]
     await watched.accept("maria")
     assert watched.halted() is None
     await watched.check()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from agent.changes.engine.tickets import now_of
 from agent.changes.journal import budget, commands
+from agent.changes.journal.budget import HOUR_S, Uses, next_turn
 from agent.changes.journal.machine import Gate
 from tests.builders.clock import FakeClock
 from tests.builders.job import Rig, item
@@ -54,3 +55,30 @@ async def test_a_budget_is_read_by_indexes(rig: Rig) -> None:
     found = [str(r["detail"]) for sql in asked for r in reader.execute(f"EXPLAIN QUERY PLAN {sql}")]
     assert found
     assert not [step for step in found if step.startswith("SCAN")]
+
+
+NOW_S = 100_000.0
+
+
+@pytest.mark.parametrize(
+    ("uses", "ahead", "mine", "later_s"),
+    [
+        ([], [], 3, 0),
+        ([], [], 4, None),  # it never fits
+        ([(NOW_S - HOUR_S, 3)], [], 3, 0),  # an hour ago
+        ([(NOW_S - 60, 1)], [], 2, 0),
+        ([(NOW_S - 60, 2)], [], 2, HOUR_S - 60),
+        ([(NOW_S - 60, 1), (NOW_S - 600, 2)], [], 1, HOUR_S - 600),  # the older one makes room
+        ([(NOW_S - 60, 1), (NOW_S - 600, 2)], [], 3, HOUR_S - 60),
+        ([], [2], 1, 0),
+        ([], [2], 2, HOUR_S),
+        ([], [1, 1, 1], 1, HOUR_S),
+        ([], [1, 1, 1, 3], 1, 2 * HOUR_S),
+        ([], [4], 3, 0),  # what never fits is waited for by nobody
+        ([(NOW_S - 600, 3)], [3], 1, 2 * HOUR_S - 600),
+    ],
+)
+def test_a_plan_waits_for_room_after_those_ahead(
+    uses: Uses, ahead: Sequence[int], mine: int, later_s: float | None
+) -> None:
+    assert next_turn(uses, ahead, mine, 3, NOW_S) == (None if later_s is None else NOW_S + later_s)

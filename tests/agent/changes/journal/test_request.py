@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pytest
 
 from agent.changes.journal import request
-from agent.changes.journal.request import SETTINGS_MAX, RequestError
+from agent.changes.journal.request import SETTINGS_MAX, Ask, RequestError
 from tests.builders.people import AGENT, ID, PEOPLE, TRUST
 from trust import statements
 from trust.envelope import Envelope
@@ -99,3 +99,17 @@ def test_why_nobody_knows_the_requester() -> None:
     assert (unmapped.requester, unmapped.unknown_why) == ("unknown", "[people] has no uid 9")
     untrusted = request.local(disconnect({}), 2, people, TRUST, AGENT, time.time())
     assert untrusted.unknown_why == f"[people] says that uid 2 is ghost, and trust version {TRUST.version} has no ghost"
+
+
+@pytest.mark.parametrize(
+    ("ask", "subjects"),
+    [
+        (Ask(Action.SUSPEND, ("C-1", "C-2/home")), [("service", "C-1"), ("service", "C-2/home")]),
+        (Ask(Action.SUSPEND, ("C-1",), all_services=True), [("subscriber", "C-1")]),
+        (Ask(Action.SET_PLAN, on_tariff="20M"), [("tariff", "20M")]),
+        (Ask(Action.REVERT, change="K7QF"), [("change", "K7QF")]),
+    ],
+)
+def test_an_ask_at_the_site_is_an_intent_on_what_it_names(ask: Ask, subjects: list[tuple[str, str]]) -> None:
+    made = request.intent_of(ask, "maria", TRUST, AGENT, time.time())
+    assert [(subject.by, subject.value) for subject in made.subjects] == subjects

@@ -180,6 +180,15 @@ async def test_links_come_before_what_they_carry(office: Office) -> None:
     assert [reason for _, _, reason in office.results()] == ["unknown-signer", ""]
 
 
+async def test_links_come_before_a_stop_that_carries_them(office: Office) -> None:
+    office.people.keys["rina"], link = newcomer(office)
+    freeze = office.people.freeze("rina")
+    await office.receive("freeze", freeze)
+    await office.deliver("freeze", freeze, links=(link,))
+    await office.handle()
+    assert office.results() == [("freeze", "refused", "unknown-signer"), ("freeze", ACCEPTED, "")]
+
+
 async def test_links_come_before_a_view_that_carries_them(office: Office) -> None:
     await office.plan()
     await office.all_sent()
