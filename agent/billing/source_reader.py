@@ -88,6 +88,10 @@ class _Batch:
     done: trio.Event = field(default_factory=trio.Event)
 
 
+def _tell_nobody(_new: Sequence[KeptPayment]) -> None:
+    """Tell of payments before anybody runs the reader."""
+
+
 class SourceReader:
     """Reads one source."""
 
@@ -101,6 +105,8 @@ class SourceReader:
         self.payments_problem = ""
         """Why its payments cannot be read; "": they can."""
         self._ground = ground
+        self._told: Callable[[Sequence[KeptPayment]], object] = _tell_nobody
+        """Is handed payments that are new or changed."""
         self._alone_until = float("-inf")
         """Boot-time clock."""
         self._alone_why = ""
@@ -124,12 +130,13 @@ class SourceReader:
 
     async def run(self, told: Callable[[Sequence[KeptPayment]], object]) -> None:
         """Read until cancelled. `told`: is handed payments that are new or changed."""
+        self._told = told
         async with trio.open_nursery() as nursery:
             if self.accounts_of is not None:
                 nursery.start_soon(self._read_accounts_again)
                 nursery.start_soon(self._answer)
             if self.payments_of is not None:
-                nursery.start_soon(self._read_payments_again, told)
+                nursery.start_soon(self._read_payments_again)
 
     async def _read_accounts_again(self) -> None:
         failures = 0
@@ -139,14 +146,14 @@ class SourceReader:
             failures = 0 if problem is None else failures + 1
             await sleep_or(self._ground.clock, self._pause_s(failures, self.terms.every_s), self._poked)
 
-    async def _read_payments_again(self, told: Callable[[Sequence[KeptPayment]], object]) -> None:
+    async def _read_payments_again(self) -> None:
         failures = 0
         while True:
             try:
                 new = await self.read_payments()
                 failures = 0
                 if new:
-                    told(new)
+                    self._told(new)
             except SourceError:
                 failures += 1
             await self._ground.clock.sleep(self._pause_s(failures, self.terms.payments_every_s))
@@ -285,7 +292,7 @@ class SourceReader:
     # --- payments ---
 
     async def read_payments(self, at_least_since_s: float | None = None) -> list[KeptPayment]:
-        """Read payments into the ledger; return those that are new or changed.
+        """Read payments into the ledger; return those that are new or changed. Those of a partial list are told of.
 
         Args:
             at_least_since_s: read those since that moment too, unix seconds; None: those since the last reading.
@@ -310,8 +317,9 @@ class SourceReader:
             except SourceError as err:
                 self._leave_alone(err)
                 if isinstance(err, SomePaymentsError):
-                    told = await self._ground.store.run(self.record(err.payments))
-                    if told:
+                    new = await self._ground.store.run(self.record(err.payments))
+                    if new:
+                        self._told(new)
                         self._ground.changed.ring()
                 await self._payments_failed(err, now_s)
                 raise

@@ -27,6 +27,7 @@ from agent.billing.states import ReadingSize, SourceJudgment
 from agent.billing_model.account import Payment
 from agent.billing_model.days import today
 from agent.billing_model.errors import BillingState, SourceError
+from agent.billing_model.source import SomePaymentsError
 from agent.inventory import ledger
 from agent.inventory.importing import Importer
 from agent.inventory.ledger import HeardDone, KeptPayment, OpenHeard, RecordPayments
@@ -278,7 +279,9 @@ class BillingSources:
                 else:
                     looked_up.extend(found)
             except SourceError as err:
-                problems.append(str(err))
+                listed = {p.id for p in err.payments} if isinstance(err, SomePaymentsError) else set()
+                if unnamed or not named <= listed:  # else the list lost rows, and none that the calls are about
+                    problems.append(str(err))
             payers = self._payers(reader, named, looked_up) - keys
             if payers and reader.accounts_of is not None:
                 problems.append(await reader.recheck(payers))

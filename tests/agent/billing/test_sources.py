@@ -17,6 +17,7 @@ from agent.billing.sources import HUNG_S, WAIT_S, BillingSources, SourceRules
 from agent.billing_model.account import PaymentState
 from agent.billing_model.errors import BillingState, SourceError
 from agent.billing_model.hooks import Heard
+from agent.billing_model.source import SomePaymentsError
 from agent.inventory import ledger
 from agent.inventory.importing import Importer
 from agent.inventory.ledger import KeepHeard
@@ -309,6 +310,17 @@ async def test_a_payment_has_its_account_read_at_once(rig: SourcesRig) -> None:
         assert (kept.matched_by, kept.settled_s > 0) == ("source", True)
 
 
+async def test_a_payment_of_a_partial_list_has_its_account_read(rig: SourcesRig) -> None:
+    rig.add("C-1")
+    async with rig.running():
+        await trio.sleep(100)
+        paid = rig.billing.pay("C-1")
+        rig.billing.payment_fails = [SomePaymentsError("main: page 2 did not fit", [paid])]
+        await trio.sleep(70)
+        assert rig.overdue("C-1") == 0
+        assert len(ledger.payments_of(rig.store.query, "C-1")) == 1
+
+
 async def test_an_authority_that_learns_late_is_asked_again(rig: SourcesRig) -> None:
     rig.add("C-1")
     async with rig.running():
@@ -448,6 +460,23 @@ async def test_many_payments_or_unnamed_ones_are_read_as_a_list(rig: SourcesRig,
         await trio.sleep(0.1)
         assert (rig.billing.looked_up, len(rig.billing.polls) - polls) == ([], lists)
         assert rig.overdue("C-1") == 0
+
+
+async def test_a_partial_list_with_the_named_payments_is_enough(rig: SourcesRig) -> None:
+    """Else a list that never fits would put off every payer by the growing pauses of failed readings."""
+    rig.add("C-1")
+    async with rig.running():
+        await trio.sleep(100)
+        paid = [rig.billing.pay("C-1") for _ in range(11)]
+        names = tuple(p.id for p in paid)
+        lists = [paid[1:], *[paid] * 50]
+        rig.billing.payment_fails = [SomePaymentsError("main: page 2 did not fit", told) for told in lists]
+        await ring(rig, payment_ids=names)
+        await trio.sleep(0.1)
+        assert len(ledger.heard_open(rig.store.query)) == 1, "one is missing"
+        await trio.sleep(10)
+        assert (ledger.heard_open(rig.store.query), rig.overdue("C-1")) == ([], 0)
+        assert rig.billing.payment_fails, "no list ever was whole"
 
 
 async def test_a_webhook_stays_until_it_is_read_even_over_a_restart(rig: SourcesRig) -> None:
