@@ -168,6 +168,7 @@ SECRET: Final = Kind(
     "the name of a secret in the vault (a-z, 0-9, . _ / -), such as nas/bng-1", text(_SECRET_NAME), shown=False
 )
 SECRET_OR_EMPTY: Final = Kind(SECRET.expected, or_empty(SECRET.read), shown=False)
+SECRET_OR_NONE: Final = Kind(f'{SECRET.expected}, or "" where none is asked for', SECRET_OR_EMPTY.read, shown=False)
 USER: Final = Kind("1 to 64 printable characters", text(re.compile(r".{1,64}")))
 USER_OR_EMPTY: Final = Kind(f"{USER.expected}, or empty", or_empty(USER.read))
 

@@ -16,6 +16,7 @@ from agent.config_schema import (
     REQUIRED,
     SECRET,
     SECRET_OR_EMPTY,
+    SECRET_OR_NONE,
     TIME_ZONE,
     YES_NO,
     Key,
@@ -110,9 +111,10 @@ def source_keys(
         hook: how its calls are known to be its own, a sentence for people; "": its system never calls.
         hook_secret: the kind of the secret that signs its calls, for people; "": none of their own.
     """
-    doc = f"The name of the {secret} in the vault (`ispagent secret set`){'; empty: none' if open_too else ''}."
+    none = '; `""`: none is asked for' if open_too else ""
+    doc = f"The name of the {secret} in the vault (`ispagent secret set`){none}."
     keys = [
-        Key(section, "secret", SECRET_OR_EMPTY, "", doc) if open_too else Key(section, "secret", SECRET, REQUIRED, doc),
+        Key(section, "secret", SECRET_OR_NONE if open_too else SECRET, REQUIRED, doc),
         Key(section, "timezone", Kind(f"{TIME_ZONE.expected}, or empty", or_empty(TIME_ZONE.read)), "", _ZONE_DOC),
     ]
     if accounts:

@@ -157,12 +157,33 @@ def test_all_mistakes_at_once() -> None:
         ("[people]", "[policy]\n[people]\n\"a\\u001b\" = 1", "people.'a\\x1b': expected a handle"),
         ('accounting = "10.9.0.11"', "accounting = 168362251", "nas.bng-1.accounting: expected an IP address"),
         ("[method.pppoe.tariffs]", "[method.pppoe.tarifs]", "method.pppoe.tarifs: unknown; did you mean tariffs?"),
+        ('secret = "radius/main"', "", "radius.main.secret: missing; expected the name of a secret in"),
+        ('database = "postgresql"\nsecret = "radius/main"', 'database = "mariadb"', "radius.main.secret: missing;"),
+        ("Mikrotik-Address-List", "Mikrotik-Adress-List", "Mikrotik-Adress-List: unknown; did you mean Mikrotik-Addr"),
+        ("Mikrotik-Address-List", "Mikrotik_Address_List", "unknown; did you mean Mikrotik-Address-List?"),
+        ("[method.pppoe.tariffs]", '[method.pppoe.active_reply]\nFramed-Pol = "cgnat"\n[method.pppoe.tariffs]',
+         "method.pppoe.active_reply.Framed-Pol: unknown; did you mean Framed-Pool?"),
+        ("garden4 =", 'coa = ["Mikrotik-RateLimit"]\ngarden4 =', "coa: Mikrotik-RateLimit: unknown; did you mean Mik"),
+        ("[method.pppoe.tariffs]", 'Session-Timeout = "5 minutes"\n[method.pppoe.tariffs]',
+         "suspended_reply.Session-Timeout: expected a value of type integer, got '5 minutes'"),
+        ("[method.pppoe.tariffs]", 'Fall-Through = "Yes"\n[method.pppoe.tariffs]',
+         "Fall-Through: expected an attribute that a router gets, got one that FreeRADIUS keeps to itself"),
     ],
 )  # fmt: skip
 def test_one_mistake(before: str, after: str, says: str) -> None:
     assert before in GOOD
     (found,) = problems(GOOD.replace(before, after, 1))
     assert says in found
+
+
+def test_a_database_that_asks_for_no_password() -> None:
+    config = read(GOOD.replace('secret = "radius/main"', 'secret = ""'))
+    assert config.of(radius.SPEC).targets[0].secret == ""
+
+
+@pytest.mark.parametrize("name", ["mikrotik-address-list", "Cisco-AVPair", "Login-IPv6-Host", "Tunnel-Private-Group-Id:1"])
+def test_attributes_in_any_case_and_of_other_vendors(name: str) -> None:
+    assert read(GOOD.replace("Mikrotik-Address-List", f'"{name}"'))
 
 
 FINGERPRINT = "94" * 32

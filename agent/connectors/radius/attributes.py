@@ -7,6 +7,7 @@ through a reply, its text unread.
 
 from __future__ import annotations
 
+import difflib
 import enum
 import functools
 import ipaddress
@@ -112,6 +113,18 @@ _BY_NAME: Final[Mapping[str, Attribute]] = {
     )
 }
 
+_NEAR: Final = 0.85
+"""How alike two names must be (difflib's ratio) for one to be the other misspelled: two letters in a name of twenty."""
+_NO_MISTAKES: Final = frozenset(
+    """apc-service-type acct-alt-session-id acct-session-time alc-ipv6-address aruba-framed-ipv6-address bw-service-type
+    bw-user-name cw-acct-type cw-service-type cw-session-id called-station-mac called-station-ssid coa-acct-session-id
+    erx-med-ip-address framed-address framed-netmask huawei-delegated-ipv6-prefix-pool ip-port-limit
+    lcs-redirection-url login-host login-ipv6-host login-lat-port mikrotik-dhcp-option-paramstr2 mikrotik-wireless-mpkey
+    mikrotik-wireless-vlanid-type mikrotik-wireless-vlanidtype sg-auth-type sg-ip-address sn-service-type
+    sn1-service-type wimax-termination-action""".split()
+)
+"""Attributes of FreeRADIUS 3.2's dictionaries that are not in our table and look like one that is."""
+
 # Tunnel-Type:1: RFC 2868 tags, written behind the name.
 _TAG: Final = re.compile(r":([0-9]{1,2}|\*)$")
 
@@ -120,6 +133,20 @@ _TAG: Final = re.compile(r":([0-9]{1,2}|\*)$")
 def find(name: str) -> Attribute | None:
     """Return the entry of an attribute; names are taken in any case, as FreeRADIUS takes them."""
     return _BY_NAME.get(name.lower())
+
+
+@functools.lru_cache(maxsize=1024)
+def misspelled(name: str) -> str:
+    """Return the attribute that was probably meant by a name that is not in our table; "": none is near.
+
+    FreeRADIUS rejects the login when a row of its tables names an attribute that its dictionary lacks. Our table holds
+    few of the thousands of names in it, so a name that resembles none of ours counts as one of those.
+    """
+    folded = untagged(name)
+    if folded in _BY_NAME or folded in _NO_MISTAKES:
+        return ""
+    near = difflib.get_close_matches(folded.replace("_", "-"), _BY_NAME, 1, _NEAR)
+    return _BY_NAME[near[0]].name if near else ""
 
 
 @functools.lru_cache(maxsize=1024)

@@ -8,14 +8,14 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Final
 
-from agent.config_reader import ConfigReader, shown
+from agent.config_reader import ConfigReader, safe_name, shown
 from agent.config_schema import (
     HANDLE,
     HOST,
     PATH_OR_EMPTY,
     REQUIRED,
     SECRET,
-    SECRET_OR_EMPTY,
+    SECRET_OR_NONE,
     YES_NO,
     Key,
     Kind,
@@ -29,6 +29,7 @@ from agent.config_schema import (
     whole,
 )
 from agent.connectors.base import GARDEN_MOST
+from agent.connectors.radius.attributes import canonical, find, misspelled
 from agent.connectors.radius.schema import Database, Method, Nas, RadiusConfig, SessionKind, SqlTarget, TableSet
 from agent.connectors.spec import AccessMap
 
@@ -72,9 +73,10 @@ KEYS: Final[tuple[Key, ...]] = (
     Key(
         "radius.NAME",
         "secret",
-        SECRET_OR_EMPTY,
+        SECRET_OR_NONE,
         "",
-        "The name of the password in the vault (`ispagent secret set`); empty: none.",
+        'The name of the password in the vault (`ispagent secret set`); `""`: none is asked for.',
+        "required, but for `sqlite`",
     ),
     Key("radius.NAME", "path", PATH_OR_EMPTY, "", "The file, for `sqlite`."),
     Key("radius.NAME", "tables", choice(TableSet), "stock", "Whose tables: `daloradius` tells who is disabled there."),
@@ -227,6 +229,9 @@ def access(config: RadiusConfig) -> tuple[AccessMap, ...]:
 def _target(reader: ConfigReader, name: str, table: Mapping[str, Any]) -> SqlTarget | None:
     where, before = f"radius.{name}", len(reader.problems)
     values = reader.section("radius.NAME", where, table)
+    if values.get("database") in (Database.POSTGRESQL, Database.MARIADB) and "secret" not in table:
+        # Forgotten, it would be no password: nothing would say so until the login is refused, while changes wait
+        reader.problem(f"{where}.secret", f"missing; expected {SECRET_OR_NONE.expected}")
     if values.get("database") is Database.SQLITE:
         if not values.get("path", "missing"):
             reader.problem(f"{where}.path", "missing; expected the file of the sqlite database")
@@ -255,7 +260,24 @@ def _method(reader: ConfigReader, name: str, table: Mapping[str, Any]) -> Method
         values[sub] = reader.free(f"method.NAME.{sub}", inner, reader.table(table, sub, inner))
     if not table.get("suspended_reply"):
         reader.problem(f"{where}.suspended_reply", "missing; expected at least one attribute, else nobody is suspended")
+    for sub in ("suspended_reply", "active_reply"):
+        for attribute, value in values[sub].items():
+            _check_reply(reader, f"{where}.{sub}.{safe_name(attribute)}", attribute, value)
+    for attribute in values.get("coa", ()):
+        if meant := misspelled(attribute):
+            reader.problem(f"{where}.coa", f"{attribute}: unknown; did you mean {meant}?")
     return None if len(reader.problems) > before else Method(name=name, **values)
+
+
+def _check_reply(reader: ConfigReader, where: str, name: str, value: str) -> None:
+    """Add a problem for an attribute by which FreeRADIUS would reject the login, or that no router ever gets."""
+    known = find(name)
+    if meant := misspelled(name):
+        reader.problem(where, f"unknown; did you mean {meant}?")
+    elif known and known.internal:
+        reader.problem(where, "expected an attribute that a router gets, got one that FreeRADIUS keeps to itself")
+    elif known and canonical(known, value) is None:
+        reader.problem(where, f"expected a value of type {known.kind.value}, got {shown(value)}")
 
 
 def _check_methods(reader: ConfigReader, targets: list[SqlTarget], methods: list[Method]) -> None:

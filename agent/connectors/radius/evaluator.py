@@ -263,6 +263,11 @@ def _pair(row: UserRow, source: str) -> _Pair:
         raise _UndecidedError(f"{source}: the operator {op!r} of {row.name} is not one that can be evaluated here")
     if _UNNAMED.match(row.name):
         raise _UndecidedError(f"{source}: {row.name} is given by number")
+    if meant := attributes.misspelled(row.name):
+        raise _UndecidedError(
+            f"{source}: FreeRADIUS rejects a login with an attribute that its dictionary lacks, and {row.name} looks "
+            f"like {meant} misspelled"
+        )
     known = attributes.find(row.name)
     value = "" if op in ("=*", "!*") else _text(row, source)
     if known and op not in ("=*", "!*"):

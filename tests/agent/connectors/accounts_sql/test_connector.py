@@ -245,7 +245,7 @@ async def test_an_empty_table_is_no_account(database: RadiusDatabase) -> None:
 
 # --- the configuration ------------------------------------------------------------------------------------------------
 
-PLAIN = {"database": "mariadb", "dbname": "b", "user": "u", "accounts_query": "SELECT 1"}
+PLAIN = {"database": "mariadb", "dbname": "b", "user": "u", "secret": "", "accounts_query": "SELECT 1"}
 
 
 def parse(**keys: Any) -> list[str]:
@@ -260,6 +260,11 @@ def test_mistakes_in_the_configuration() -> None:
     (problem,) = parse(accounts_query="DROP TABLE secret")
     assert problem.startswith("accounts_query: expected one statement that begins with SELECT or WITH")
     assert "DROP" not in problem
+    unnamed = {name: value for name, value in PLAIN.items() if name != "secret"}
+    reader = ConfigReader(Path("/a.toml"), {"accounts-sql": {"main": unnamed}}, SPEC.keys)
+    SPEC.parse(reader)
+    (problem,) = reader.problems
+    assert problem.startswith("/a.toml accounts-sql.main.secret: missing; expected the name of a secret in the vault")
     assert parse(database="sqlite") == ["database: expected one of postgresql, mariadb, got 'sqlite'"]
 
 

@@ -366,6 +366,8 @@ def test_a_login_that_is_not_there_is_rejected() -> None:
         {"reply:Framed-Pool": ("= a\\tb",)},
         {"reply:Framed-Pool": (f"= {'x' * 248}",)},
         {"reply:Attr-26.14988.8": ("= a",)},
+        {"reply:Mikrotik-Adress-List": ("= suspended",)},
+        {"check:Simultaneus-Use": (":= 1",)},
         {"reply:Session-Timeout": ("= one hour",)},
         {"reply:Session-Timeout": ("= 4294967296",)},
         {"reply:Framed-IP-Address": ("= 10.1",)},
@@ -405,6 +407,14 @@ def test_cannot_tell(user: Mapping[str, Field]) -> None:
     }
     outcome = expect(CannotTell, ask(user, groups, **{"Framed-IPv6-Prefix": "2001:db8::/64"}))
     assert outcome.reason
+
+
+def test_a_misspelled_attribute_is_named_with_the_nearest() -> None:
+    outcome = expect(CannotTell, ask({"group:g": "1"}, {"g": {"reply:mikrotik-adress-list": (":= suspended",)}}))
+    assert outcome.reason == (
+        "group g: FreeRADIUS rejects a login with an attribute that its dictionary lacks, and mikrotik-adress-list "
+        "looks like Mikrotik-Address-List misspelled"
+    )
 
 
 def test_a_value_that_is_no_row_set() -> None:

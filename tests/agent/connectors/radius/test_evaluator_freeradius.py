@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from ipaddress import IPv4Address, IPv6Network
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 from pyrad import packet as pyrad_packet
 
+from agent.connectors.radius.attributes import misspelled
 from agent.connectors.radius.dictionary import load
 from agent.connectors.radius.evaluator import Accepted, CannotTell, Outcome, Rejected, effective_reply
 from agent.connectors.radius.rowset import Table, UserRow, to_value
@@ -419,3 +421,28 @@ def _radclient(server: FreeRadius, cases: Sequence[Case]) -> list[tuple[Case, Re
         opinions.append((case, reply.attributes))
     assert len(opinions) == 8
     return opinions
+
+
+async def test_freeradius_rejects_an_attribute_it_does_not_know(cluster: Cluster) -> None:
+    rows: list[Triple] = [("Mikrotik-Adress-List", ":=", "suspended"), ("Mikrotik-Rate-Limit", ":=", "64k/64k")]
+    case = Case("m1", [("Cleartext-Password", ":=", PASSWORD)], [], [("m", -1, [], rows)], {"User-Name": "m1"}, False)
+    database, answers = cluster.fresh(), Answers()
+    store(database, [case])
+    try:
+        server = FreeRadius(database, timezone="PKT-5")
+    except ServerMissingError as err:
+        missing(str(err))
+    with server:
+        await answers.ask(server, [case])
+    assert answers.by_login["m1"][1] is None
+    assert isinstance(evaluate(case, datetime.now(ZONE)), CannotTell)
+
+
+def test_no_attribute_of_freeradius_counts_as_misspelled() -> None:
+    folder = Path("/usr/share/freeradius")
+    if not folder.is_dir():
+        missing(f"FreeRADIUS' dictionaries in {folder}")
+    lines = [line.split() for path in folder.glob("dictionary*") for line in path.read_text("utf-8").splitlines()]
+    names = {words[1] for words in lines if words[:1] == ["ATTRIBUTE"]}
+    assert len(names) > 5000
+    assert [name for name in sorted(names) if misspelled(name)] == []
