@@ -46,18 +46,26 @@ UNREADABLE_SCHEMA: Final = "malformed database schema"
 
 
 def damage(path: Path) -> str:
-    """Return the first finding of `PRAGMA integrity_check` in a database that is in use; "": it is in order.
+    """Return the first damage in a database that is in use; "": it is in order. For threads, as `first_damage`."""
+    try:
+        with closing(connect(path, readonly=True)) as con:
+            return first_damage(con)
+    except sqlite3.Error as err:
+        return " ".join(str(err).split())
+    except UnicodeDecodeError:
+        return UNREADABLE_SCHEMA
+
+
+def first_damage(con: sqlite3.Connection) -> str:
+    """Return the first finding of `PRAGMA integrity_check`; "": the database is in order.
 
     It reads the whole file, so it is for a thread. `quick_check` takes a third of the time and compares no index with
     its table: text that changed in a page of a long row went unnoticed.
+
+    Raises:
+        sqlite3.Error: it cannot be read. UnicodeDecodeError: its schema is damaged.
     """
-    try:
-        with closing(connect(path, readonly=True)) as con:
-            found = str(con.execute("PRAGMA integrity_check(1)").fetchone()[0])
-    except sqlite3.Error as err:
-        found = str(err)
-    except UnicodeDecodeError:
-        found = UNREADABLE_SCHEMA
+    found = str(con.execute("PRAGMA integrity_check(1)").fetchone()[0])
     return "" if found == "ok" else " ".join(found.split())
 
 

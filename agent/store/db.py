@@ -261,6 +261,17 @@ def _refuse_damaged(folder: Path) -> None:
             )
 
 
+def refuse_damage(reader: sqlite3.Connection) -> None:
+    """Check the pages and the indexes of the database of a snapshot, as at the start. For threads.
+
+    Raises:
+        LogCorruptError: it is damaged.
+        sqlite3.Error: it cannot be read.
+    """
+    if found := files.first_damage(reader):
+        raise LogCorruptError(f"{DATABASE} is damaged: {found}")
+
+
 def _refuse_gaps(path: Path) -> None:
     with closing(files.connect(path, readonly=True)) as con:
         log_store.refuse_gaps(con)

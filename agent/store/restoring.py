@@ -28,6 +28,7 @@ from agent.store.vault import Vault, load_store_key
 from backups.archive import Unpacked, unpack_untrusted
 from backups.errors import BackupStorageError, DamagedBackupError, WrongKeyError
 from backups.sealing import opened_untrusted, parse_identities_untrusted
+from durable import files
 from durable.folders import sync_folder
 from trust.checkpoint import encode_vkey, parse_vkey_untrusted
 from trust.errors import TrustError
@@ -145,9 +146,8 @@ def _prove_database(folder: Path, data: Unpacked, identity: Identity) -> LogProo
         # Immutable: nobody writes it, and no file of a journal is made beside it
         uri = f"{(folder / backup.DATABASE).absolute().as_uri()}?mode=ro&immutable=1"
         with closing(sqlite3.connect(uri, uri=True)) as con:
-            found = str(con.execute("PRAGMA integrity_check(1)").fetchone()[0])
-            if found != "ok":
-                raise DamagedBackupError(f"{data.name}: its database is damaged: {' '.join(found.split())}")
+            if found := files.first_damage(con):
+                raise DamagedBackupError(f"{data.name}: its database is damaged: {found}")
             proof = log_proof.prove(con, vkey)
     except (sqlite3.Error, LogCorruptError, TrustError) as err:
         raise DamagedBackupError(f"{data.name}: its log does not hold: {err}") from err

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from typing import Final
 
 from agent.changes.journal import plans
 from agent.changes.journal.commands import PlanRow, read_plan_row
+from agent.store.db import refuse_damage
 from agent.store.errors import LogCorruptError, MissingKeyError
 from agent.store.vault import Vault
 from trust import envelope as envelopes
@@ -21,8 +21,6 @@ from trust.errors import TrustError
 from trust.items import open_items_untrusted
 from trust.leaf import ITEM_STATE_CODES, VERDICT_CODES, LeafKind
 from trust.statements import Approval
-
-_SQLITE_OK: Final = "ok"
 
 
 def check_stored(reader: sqlite3.Connection, vault: Vault) -> None:
@@ -34,9 +32,7 @@ def check_stored(reader: sqlite3.Connection, vault: Vault) -> None:
         LogCorruptError: something does not add up; the message names it.
     """
     try:
-        found = [str(row[0]) for row in reader.execute("PRAGMA quick_check(1)")]
-        if found != [_SQLITE_OK]:
-            raise LogCorruptError(f"agent.db is damaged: {'; '.join(found)}")
+        refuse_damage(reader)
         for row in map(_plan_row, reader.execute("SELECT * FROM plan")):
             _check_plan(reader, vault, row)
             _check_approvals(reader, row)

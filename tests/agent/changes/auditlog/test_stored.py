@@ -32,6 +32,12 @@ FLIP = "CAST(substr({0}, 1, 40) || x'21' || substr({0}, 42) AS BLOB)"
             "item 1 is said to be applied, and its leaf",
         ),
         ((), "UPDATE step SET verdict = 'not-applied'", "step 1.1 is said to be not-applied"),
+        (
+            (),
+            "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = replace(sql, 'requester, made_s', 'short')"
+            " WHERE name = 'plan_requester'; PRAGMA schema_version = 9999; PRAGMA writable_schema = OFF",
+            "agent.db is damaged: .*index plan_requester",
+        ),
     ],
 )
 async def test_J6_J7_what_was_changed_beside_the_log_is_found(
