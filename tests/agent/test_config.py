@@ -181,7 +181,9 @@ def test_a_database_that_asks_for_no_password() -> None:
     assert config.of(radius.SPEC).targets[0].secret == ""
 
 
-@pytest.mark.parametrize("name", ["mikrotik-address-list", "Cisco-AVPair", "Login-IPv6-Host", "Tunnel-Private-Group-Id:1"])
+@pytest.mark.parametrize(
+    "name", ["mikrotik-address-list", "Cisco-AVPair", "Login-IPv6-Host", "Tunnel-Private-Group-Id:1"]
+)
 def test_attributes_in_any_case_and_of_other_vendors(name: str) -> None:
     assert read(GOOD.replace("Mikrotik-Address-List", f'"{name}"'))
 

@@ -769,19 +769,19 @@ ERRORS: Final = (
         "nothing listens: PostgreSQL",
         asked_no_database,
         "radius/main: cannot be read: nothing listens on 127.0.0.1:{port} (connection refused): is the "
-        "database up, and is this its host and port? (OperationalError)",
+        "database up, and is this its host and port?",
     ),
     Told(
         "nothing listens: MariaDB",
         asked_no_mariadb,
         "radius/main: cannot be read: nothing listens on 127.0.0.1:{port} (connection refused): is the "
-        "database up, and is this its host and port? (ConnectionRefusedError)",
+        "database up, and is this its host and port?",
     ),
     Told(
         "database file is missing",
         asked_no_file,
         "radius/main: cannot be read: {at}/radius.db cannot be opened: is it there, and may the agent's user "
-        "read and write it? (OperationalError)",
+        "read and write it? (SQLITE_CANTOPEN)",
     ),
 )
 

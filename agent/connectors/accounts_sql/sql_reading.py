@@ -144,6 +144,14 @@ class SqlReader:
             sslrootcert=None if source.ca_file is None else str(source.ca_file),
         )
         line.hold(connection.fileno())
+        if connection.info.encoding == "ascii":
+            # psycopg gives bytes then: each text of the reading would be wrong, and none would say why
+            connection.close()
+            raise SourceError(
+                f"{self._id}: expected texts in an encoding such as UTF8, got SQL_ASCII: PostgreSQL gives bytes"
+                f" that may mean anything: if they are UTF-8, ALTER ROLE {source.user} SET client_encoding = 'UTF8'",
+                state=BillingState.REFUSED,
+            )
         connection.read_only = True
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         return connection
@@ -198,28 +206,28 @@ class SqlReader:
             return any(_WRITES.search(str(row[0]).partition(" ON ")[0]) for row in cursor.fetchall())
 
     def _told(self, err: BaseException) -> SourceError:
-        """Return the meaning of a driver's error: its class and code, never its text."""
+        """Return the meaning of a driver's error: the database's own number of it, never its text."""
         state, where = BillingState.UNREACHABLE, f"{self._source.host} ({self._source.database.value})"
-        untrusted = False
+        untrusted, code = False, ""
         match err:
             case psycopg.Error():
-                code = f"{type(err).__name__} {err.sqlstate or ''}".rstrip()
+                code = f"SQLSTATE {err.sqlstate}" if err.sqlstate else ""
                 untrusted = err.sqlstate is None and _CERTIFICATE in str(err)
                 refused = err.sqlstate is None and any(text in str(err) for text in _REFUSED_LOGIN)
                 if refused or (err.sqlstate or "")[:2] in ("0A", "25", "28", "42"):
                     state = BillingState.REFUSED
             case pymysql.err.MySQLError():
                 number = err.args[0] if err.args and isinstance(err.args[0], int) else 0
-                code = f"{type(err).__name__} {number}"
+                code = f"MariaDB error {number}" if number else ""
                 untrusted = number == CR.CR_CONN_HOST_ERROR and _CERTIFICATE in str(err)
                 if number in _REFUSED_CODES or number in (1054, 1064, 1146, 1792):
                     state = BillingState.REFUSED
-            case _:
-                code = type(err).__name__
+            case OSError():
+                code = err.strerror or ""
         meaning = _MEANINGS[state]
         if untrusted:
             meaning = f"its certificate is not trusted: see ca_file in [{self._id.replace('/', '.')}]"
-        return SourceError(f"{self._id}: {where}: {meaning} ({code})", state=state)
+        return SourceError(f"{self._id}: {where}: {meaning}{f' ({code})' if code else ''}", state=state)
 
 
 _MEANINGS: Final = {

@@ -115,14 +115,13 @@ _BY_NAME: Final[Mapping[str, Attribute]] = {
 
 _NEAR: Final = 0.85
 """How alike two names must be (difflib's ratio) for one to be the other misspelled: two letters in a name of twenty."""
-_NO_MISTAKES: Final = frozenset(
-    """apc-service-type acct-alt-session-id acct-session-time alc-ipv6-address aruba-framed-ipv6-address bw-service-type
-    bw-user-name cw-acct-type cw-service-type cw-session-id called-station-mac called-station-ssid coa-acct-session-id
-    erx-med-ip-address framed-address framed-netmask huawei-delegated-ipv6-prefix-pool ip-port-limit
+_OTHERS: Final = """apc-service-type acct-alt-session-id acct-session-time alc-ipv6-address aruba-framed-ipv6-address
+    bw-service-type bw-user-name cw-acct-type cw-service-type cw-session-id called-station-mac called-station-ssid
+    coa-acct-session-id erx-med-ip-address framed-address framed-netmask huawei-delegated-ipv6-prefix-pool ip-port-limit
     lcs-redirection-url login-host login-ipv6-host login-lat-port mikrotik-dhcp-option-paramstr2 mikrotik-wireless-mpkey
     mikrotik-wireless-vlanid-type mikrotik-wireless-vlanidtype sg-auth-type sg-ip-address sn-service-type
-    sn1-service-type wimax-termination-action""".split()
-)
+    sn1-service-type wimax-termination-action"""
+_NO_MISTAKES: Final = frozenset(_OTHERS.split())
 """Attributes of FreeRADIUS 3.2's dictionaries that are not in our table and look like one that is."""
 
 # Tunnel-Type:1: RFC 2868 tags, written behind the name.

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from agent.connectors.base import Check, CheckResult, UnreadableError
-from agent.connectors.radius.rowset import Table
+from agent.connectors.radius.attributes import misspelled
+from agent.connectors.radius.rowset import Table, UserRow
+from agent.connectors.radius.sql import GROUP_TABLES
 from agent.connectors.radius.sql_check import examine
 from agent.connectors.radius.sql_connection import DRIVER_ERRORS
-from agent.connectors.radius.sql_errors import code, meaning, place
+from agent.connectors.radius.sql_errors import meaning, place
 from agent.reasons import TargetReason
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ class TargetChecks:
             return [Check(where, "login", FAIL, str(err).removeprefix(f"{where}: "), mend)]
         except DRIVER_ERRORS as err:
             why = meaning(err, self.target)
-            return [Check(where, "login", FAIL, why.text or code(err), why.mend)]
+            return [Check(where, "login", FAIL, why.text, why.mend)]
         found = [Check(where, "login", OK, f"user {self.target.user} at {place(self.target)}")]
         if not whole:
             return found
@@ -124,8 +126,14 @@ class TargetChecks:
             if not wrong:
                 found.append(Check(self.target.id, about, OK, "gives every reply of suspended_reply"))
             for name, value in wrong.items():
-                detail = f"{name} is {has[name]}, {value} expected" if name in has else f"{name} is missing"
+                detail = f"{name}: expected {value}, got {has[name]}" if name in has else f"{name} is missing"
                 found.append(Check(self.target.id, about, FAIL, detail, _reply_sql(marker, name, value, set(has))))
+        found += [
+            self._misspelled(group, row, meant)
+            for group in rows
+            for row in rows[group]
+            if (meant := misspelled(row.name))
+        ]
         empty = [group for group in tariffs if not rows[group]]
         if empty:
             text = f"no rows for {', '.join(empty)}: nobody can be put on their tariffs"
@@ -133,6 +141,13 @@ class TargetChecks:
         elif tariffs:
             found.append(Check(self.target.id, "tariffs' groups", OK, f"{len(tariffs)} of {len(tariffs)} have rows"))
         return found
+
+    def _misspelled(self, group: str, row: UserRow, meant: str) -> Check:
+        table = GROUP_TABLES[row.table][0]
+        text = f"{table}: expected {meant}, got {row.name}: FreeRADIUS rejects a login with a name that it lacks"
+        words = ("UPDATE", table, "SET attribute =", _quoted(meant))
+        mend = (*words, "WHERE groupname =", _quoted(group), "AND attribute =", _quoted(row.name))
+        return Check(self.target.id, f"group {group}", FAIL, text, " ".join(mend))
 
     async def _nas(self, nas: Nas, ask: AskNas, answers: dict[str, Check]) -> None:
         about = f"nas/{nas.name}"
@@ -161,8 +176,12 @@ class TargetChecks:
             answers[nas.name] = Check(about, "disconnect", OK, text)
 
 
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
 def _reply_sql(group: str, name: str, value: str, has: Collection[str]) -> str:
-    group, name_, value = ("'" + part.replace("'", "''") + "'" for part in (group, name, value))
+    group, name_, value = map(_quoted, (group, name, value))
     if name in has:
         words = (
             "UPDATE radgroupreply SET op = ':=', value =",

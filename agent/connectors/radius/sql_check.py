@@ -23,7 +23,7 @@ from agent.connectors.radius.sql import (
     close_sql,
 )
 from agent.connectors.radius.sql_connection import DRIVER_ERRORS, Connection, SqlFault, fault
-from agent.connectors.radius.sql_errors import SqlMeaning, code, grant_text, meaning
+from agent.connectors.radius.sql_errors import SqlMeaning, grant_text, meaning
 
 if TYPE_CHECKING:
     from agent.connectors.radius.schema import SqlTarget
@@ -110,8 +110,7 @@ def _refusals(connection: Connection, target: SqlTarget, statements: Iterable[_S
             if fault(err) is not SqlFault.REFUSED:
                 raise
             found = meaning(err, target, verb)
-            mend = _for_account(connection, target, found.mend)
-            yield replace(found, text=found.text or f"{verb} is refused: {code(err)}", mend=mend)
+            yield replace(found, mend=_for_account(connection, target, found.mend))
 
 
 def _for_account(connection: Connection, target: SqlTarget, mend: str) -> str:

@@ -1,8 +1,7 @@
 """The meaning of a database driver's error as a sentence for people: the fault, the place and the remedy.
 
 The drivers' own messages may quote SQL and values, so none of them goes on. Recognized parts are taken out of them by
-pattern: names of tables and columns of the stock schema, which are no secret. An unknown error is told by its class and
-    code.
+pattern: names of tables and columns of the stock schema, which are no secret. An unknown error is told by its number.
 """
 
 from __future__ import annotations
@@ -38,14 +37,16 @@ _TOO_MANY, _TLS_WANTED, _LOCK_TIMEOUT, _STATEMENT_TIMEOUT, _READ_ONLY = 1040, 31
 
 
 def code(err: BaseException) -> str:
-    """Return the class and code of a driver's error, never its text: these may always be told."""
+    """Return the database's own number of an error, which manuals list and which is no secret; "": it has none."""
     match err:
         case psycopg.Error() if err.sqlstate:
-            return f"{type(err).__name__} {err.sqlstate}"
-        case pymysql.err.MySQLError() if err.args and isinstance(err.args[0], int):
-            return f"{type(err).__name__} {err.args[0]}"
+            return f"SQLSTATE {err.sqlstate}"
+        case pymysql.err.MySQLError() if err.args and isinstance(err.args[0], int) and err.args[0]:
+            return f"MariaDB error {err.args[0]}"
+        case sqlite3.Error():
+            return str(getattr(err, "sqlite_errorname", ""))  # errors of Python's own module have none
         case _:
-            return type(err).__name__
+            return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +58,14 @@ class SqlMeaning:
 
 
 def explained(err: BaseException, target: SqlTarget, verb: str = "SELECT") -> str:
-    """Return the meaning of a driver's error, its remedy and its code as one line; arguments as of `meaning`."""
-    found = meaning(err, target, verb)
+    """Return the meaning of a driver's error, its remedy and its number as one line; arguments as of `meaning`."""
+    found, number = meaning(err, target, verb), code(err)
     known = f"{found.text}: {found.mend}" if found.mend else found.text
-    return f"{known} ({code(err)})" if known else code(err)
+    return known if number in known else f"{known} ({number})"
 
 
 def meaning(err: BaseException, target: SqlTarget, verb: str = "SELECT") -> SqlMeaning:
-    """Return the meaning of a driver's error; without a text where it is not known.
+    """Return the meaning of a driver's error.
 
     Args:
         err: one of `sql_connection.DRIVER_ERRORS`.
@@ -80,7 +81,10 @@ def meaning(err: BaseException, target: SqlTarget, verb: str = "SELECT") -> SqlM
             found = _sqlite(err, target)
         case _:
             found = _network(err, target)
-    return found if isinstance(found, SqlMeaning) else SqlMeaning(found)
+    if isinstance(found, SqlMeaning):
+        return found
+    unknown = f"{place(target)} refuses the {verb or 'statement'} with {code(err) or 'an unknown error'}"
+    return SqlMeaning(found or f"{unknown}: the database's own log says why")
 
 
 def grant_text(target: SqlTarget, privilege: str, name: str) -> str:

@@ -9,6 +9,11 @@ from tests.builders.agent import Agent, done
 
 FLIP = "CAST(substr({0}, 1, 40) || x'21' || substr({0}, 42) AS BLOB)"
 """One byte of a column is another one."""
+LOST_INDEX = (
+    "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = replace(sql, 'requester, made_s', 'short')"
+    " WHERE name = 'plan_requester'; PRAGMA schema_version = 9999; PRAGMA writable_schema = OFF"
+)
+"""An index holds other values than its table."""
 
 
 @pytest.mark.parametrize(
@@ -34,8 +39,7 @@ FLIP = "CAST(substr({0}, 1, 40) || x'21' || substr({0}, 42) AS BLOB)"
         ((), "UPDATE step SET verdict = 'not-applied'", "step 1.1 is said to be not-applied"),
         (
             (),
-            "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = replace(sql, 'requester, made_s', 'short')"
-            " WHERE name = 'plan_requester'; PRAGMA schema_version = 9999; PRAGMA writable_schema = OFF",
+            LOST_INDEX,
             "agent.db is damaged: .*index plan_requester",
         ),
     ],

@@ -225,6 +225,24 @@ async def test_who_is_refused(database: RadiusDatabase) -> None:
     assert (await failed(connector(database, port=1))).state is BillingState.UNREACHABLE
 
 
+async def test_a_login_in_sql_ascii_is_refused_by_name(postgresql: PostgreSQL) -> None:
+    database = postgresql.fresh()
+    for statement in SCHEMA:
+        database.run(statement)
+    database.run(f"ALTER DATABASE {database.dbname} SET client_encoding = 'SQL_ASCII'")
+    error = await failed(connector(database))
+    assert error.state is BillingState.REFUSED
+    assert "expected texts in an encoding such as UTF8, got SQL_ASCII" in str(error)
+    database.run(str(error).rpartition("UTF-8, ")[2].replace("ROLE radius", f"DATABASE {database.dbname}"))
+    assert len((await connector(database).accounts("accounts-sql/main")).accounts) == 4
+
+
+async def test_a_driver_error_is_told_by_its_number(server: PostgreSQL | MariaDB, database: RadiusDatabase) -> None:
+    number = "SQLSTATE 42P01" if isinstance(server, PostgreSQL) else "MariaDB error 1146"
+    assert number in str(await failed(connector(database, accounts_query="SELECT code AS subscriber FROM nowhere")))
+    assert "Error" not in str(await failed(connector(database, port=1)))
+
+
 async def test_what_is_old_by_its_own_word_is_stale(database: RadiusDatabase) -> None:
     query = "SELECT code AS subscriber, balance, CAST('2025-12-31 22:59:00' AS {}) AS as_of FROM customer WHERE id = 1"
     kind = "timestamp" if database.kind is Database.POSTGRESQL else "datetime"

@@ -166,8 +166,15 @@ async def test_groups_columns_and_sessions_of_unknown_nas(server: Server) -> Non
         full.run(found[0].mend)
         full.run("UPDATE radgroupreply SET value = 'other' WHERE attribute = 'Mikrotik-Address-List'")
         (wrong, *_) = failing(list(await opened.check()))
-        assert wrong.detail == "Mikrotik-Address-List is other, suspended expected"
+        assert wrong.detail == "Mikrotik-Address-List: expected suspended, got other"
         full.run(wrong.mend)
+        assert [c.what for c in failing(list(await opened.check()))] == ["tariffs' groups", "sessions"]
+        full.run("UPDATE radgroupreply SET attribute = 'Mikrotik-RateLimit' WHERE attribute = 'Mikrotik-Rate-Limit'")
+        (missing, misspelled, *_) = failing(list(await opened.check()))
+        assert missing.detail == "Mikrotik-Rate-Limit is missing"
+        assert misspelled.what == "group suspended"
+        assert misspelled.detail.startswith("radgroupreply: expected Mikrotik-Rate-Limit, got Mikrotik-RateLimit: Free")
+        full.run(misspelled.mend)
         assert [c.what for c in failing(list(await opened.check()))] == ["tariffs' groups", "sessions"]
         as_superuser(server, full, "ALTER TABLE radacct DROP COLUMN delegatedipv6prefix")
         assert any("the column delegatedipv6prefix is missing" in c.detail for c in await opened.check())

@@ -6,8 +6,10 @@ import contextlib
 import os
 import shutil
 import socket
+import sqlite3
 from dataclasses import replace
 
+import psycopg
 import pymysql
 import pytest
 
@@ -33,13 +35,23 @@ TARGET = SqlTarget("main", Database.MARIADB, host="db.example", secret="radius/m
         (pymysql.err.OperationalError(1130, "Host 'x' is not allowed"), "lets in no user radius from this machine"),
         (pymysql.err.OperationalError(1290, "--read-only"), "db.example:3306 is read-only: is it a replica?"),
         (pymysql.err.OperationalError(2013, "Lost connection"), "the connection to db.example:3306 broke"),
-        (pymysql.err.ProgrammingError(1064, "near 'alice'"), "ProgrammingError 1064"),
+        (
+            pymysql.err.ProgrammingError(1064, "near 'alice'"),
+            "refuses the SELECT with MariaDB error 1064: the",
+        ),
+        (
+            psycopg.errors.IndeterminateDatatype("near 'alice'"),
+            "refuses the SELECT with SQLSTATE 42P18: the",
+        ),
+        (pymysql.err.OperationalError(0, ""), "the connection to db.example:3306 broke"),
+        (sqlite3.ProgrammingError("near 'alice'"), "refuses the SELECT with an unknown error"),
     ],
 )
 def test_a_sentence_for(err: BaseException, says: str) -> None:
     said = explained(err, TARGET)
     assert says in said
     assert "alice" not in said
+    assert type(err).__name__ not in said
 
 
 async def reads(database: RadiusDatabase, password: str = "", **changed: object) -> str:
