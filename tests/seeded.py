@@ -18,7 +18,7 @@ import trio
 import trio._core._run as trio_run
 from trio.testing import MockClock
 
-from agent.store.db import Job, Store
+from agent.store.db import Store
 from durable.writer import BATCH_MAX
 from trust import chance
 
@@ -64,24 +64,15 @@ def deterministic(seed: int) -> Iterator[None]:
 
 
 class InlineStore(Store):
-    """Commits in trio's thread all commands together that wait when its turn comes."""
+    """Commits in trio's thread all commands that were asked for in one turn of its loop."""
 
     def __init__(self, *args: Any, **named: Any) -> None:
-        self._waiting: list[Job] = []
         self._context = copy_context()
         super().__init__(*args, **named)
 
-    def submit(self, job: Job) -> None:
-        if self.failed is not None or self._closed:
-            raise self._failure(self.failed or "the store is closed")
-        self._waiting.append(job)
-        if len(self._waiting) == 1:
-            trio.lowlevel.current_trio_token().run_sync_soon(self._write)
-
-    def _write(self) -> None:
-        jobs, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
-        if self._waiting:
-            trio.lowlevel.current_trio_token().run_sync_soon(self._write)
-        self._context.run(self._commit, jobs)
-        posted, self._posted = self._posted and self.failed is None, False
-        self._resume(jobs, posted)
+    def _hand_over(self) -> None:
+        while self._asked:
+            jobs, self._asked = self._asked[:BATCH_MAX], self._asked[BATCH_MAX:]
+            self._context.run(self._commit, jobs)
+            posted, self._posted = self._posted and self.failed is None, False
+            self._resume(jobs, posted)
