@@ -378,17 +378,11 @@ def value_json(value: Value) -> dict[str, FieldJson] | None:
     """Return the JSON of `encode_value` before it is bytes: a value that becomes a part of a larger document."""
     if isinstance(value, Absent):
         return None
-    return {k: _field_json(f) for k, f in value.items()}
+    return {k: f if isinstance(f, str) else _field_json(f) for k, f in value.items()}
 
 
-def _field_json(f: Field) -> FieldJson:
-    match f:
-        case SecretRef(commit):
-            return {"secret": commit}
-        case str():
-            return f
-        case _:
-            return list(f)
+def _field_json(f: SecretRef | tuple[str, ...]) -> FieldJson:
+    return {"secret": f.commit} if isinstance(f, SecretRef) else list(f)
 
 
 def _effect_json(e: Effect) -> object:
