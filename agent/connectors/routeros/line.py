@@ -417,7 +417,6 @@ class RouterLine:
         self._may_not_write = {use: self._why_not(use) for use in self._wires}
         if reads:
             self._printed = printed
-            self._cpu = (trio.current_time(), health.cpu_load(printed))
         return _Reached(api, version, found)
 
     async def _print(self, api: RouterApi, menus: Sequence[str]) -> Printed:
