@@ -169,13 +169,14 @@ class PaidRestores:
                     payer.alone, payer.again_at = False, float("-inf")
             if payer.plan is not None or payer.again_at > self.clock.boot_s():
                 continue
-            if not turn or payer.judge_at <= self.clock.boot_s():
+            room = not turn and self._asking < AT_ONCE
+            if room or payer.judge_at <= self.clock.boot_s():
                 payer.in_doubt, payer.judge_at = not self._may_come(service), self.clock.boot_s() + JUDGE_S
             if payer.in_doubt:
                 payer.why = "it is in doubt: a person looks"
             elif turn:
                 payer.why = turn
-            elif self._asking < AT_ONCE:
+            elif room:
                 payer.busy, payer.alone = True, not covered
                 self._asking += 1
                 nursery.start_soon(self._asked, service, payer, pinned)

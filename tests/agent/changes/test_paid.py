@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import trio.testing
 
 from agent.billing import matcher, source_reader
 from agent.billing_model.account import PaymentState
+from agent.changes import paid
 from agent.changes.journal import plans
 from agent.inventory import importing
 from agent.model import ItemState
@@ -382,6 +384,23 @@ async def test_over_the_rate_the_first_to_pay_comes_first(rig: PaidRig) -> None:
         await trio.sleep(3600)
         assert [rig.desk.is_cut(n) for n in ("C-1", "C-2", "C-3")] == [False, False, False]
         assert len(rig.plans()) == 3
+
+
+async def test_who_waits_for_room_is_judged_once_more(rig: PaidRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged, may_come = Counter[str](), paid.PaidRestores._may_come
+
+    def counted(self: paid.PaidRestores, service: str) -> bool:
+        judged[service] += 1
+        return may_come(self, service)
+
+    monkeypatch.setattr(paid.PaidRestores, "_may_come", counted)
+    names = [f"C-{n}" for n in range(4 * paid.AT_ONCE)]
+    async with rig.life(*names, rate=1000):
+        for name in names:
+            rig.billing.pay(name)
+        await trio.sleep(120)
+        assert not any(rig.desk.is_cut(name) for name in names)
+    assert max(judged.values()) <= 2
 
 
 @pytest.mark.slow
