@@ -141,6 +141,7 @@ class Replay:
         self._random = random.Random(f"replay/{seed}")
         self._oracle = Oracle(operator.zone, through.told, operator.grace_days, operator.minimum)
         self._polls: list[float] = []
+        self._books_s = 0.0
         self._cut: dict[str, float] = {}
         self.replayed = Replayed()
 
@@ -148,7 +149,8 @@ class Replay:
         """Read and decide at a moment. One reading in four is overtaken by payments that are asked for after it."""
         polled_s = now_s - 3.0
         race = not self._through.told.together and self._random.random() < 0.25
-        books_s = float(int(polled_s - self._random.uniform(60, 900))) if race else polled_s + 2
+        overtaken_s = float(int(polled_s - self._random.uniform(60, 900))) if race else polled_s + 2
+        books_s = self._books_s = max(overtaken_s, self._books_s)  # the agent keeps the later of two readings
         await self._through.read(books_s, books_s if self._through.told.together else polled_s, now_s)
         self._polls.append(books_s if self._through.told.together else polled_s)
         for life in self._lives:

@@ -13,13 +13,36 @@ import trio
 from lab.history import PayerLife, Span, books_at
 from lab.payers import payers
 from tests.history.campaign import FIRST, MONTHS, campaign
-from tests.history.oracle import Back, Cut
-from tests.history.replay import OPERATORS, Operator
+from tests.history.oracle import Back, Cut, Told
+from tests.history.replay import OPERATORS, Operator, Replay
 from tests.history.through_csv import ThroughCsv, through_csv
 from tests.history.through_splynx import through_splynx
 from tests.history.through_sql import through_sql
 from tests.history.through_uisp import UispOfLives, through_uisp
 from tests.servers import PostgreSQL
+
+
+class Noted:
+    """A source of nobody. `books`: the moments whose accounts were read."""
+
+    told, source = Told(), "main"
+
+    def __init__(self) -> None:
+        self.books: list[float] = []
+
+    async def read(self, books_s: float, polled_s: float, now_s: float) -> None:
+        await trio.lowlevel.checkpoint()
+        assert max(books_s, polled_s) <= now_s
+        self.books.append(books_s)
+
+
+async def test_no_accounts_are_read_of_before_the_last_ones() -> None:
+    noted = Noted()
+    replay = Replay(OPERATORS["-5"], [], noted)  # type: ignore[arg-type]  # nobody is judged
+    for n in range(200):
+        await replay.at(1_756_661_876.0 + n * 62)
+    assert noted.books == sorted(noted.books)
+    assert len(set(noted.books)) > 100
 
 
 async def test_csv_agrees_with_the_oracle() -> None:
