@@ -530,6 +530,23 @@ async def test_a_half_being_taken_back_at_a_stop_is_read_back_later(tmp_path: Pa
     rig.close()
 
 
+async def test_a_half_whose_device_stays_away_is_left_to_a_person(tmp_path: Path, world: World) -> None:
+    rig, plan_id = await about_to_be_half(tmp_path, world)
+
+    async def calls_in_once() -> None:
+        await trio.sleep(5)
+        rig.connector.calls_in.set()
+
+    await rig.apply(plan_id, calls_in_once)
+    row = rig.loaded(plan_id).rows[1]
+    assert (row.state, row.detail) == (
+        S.NEEDS_A_PERSON,
+        "the device did not call in for 30 s to be given back what it was",
+    )
+    assert world.values[world.user("u0")] == {"plan": "20M", "suspended": "yes"}
+    rig.close()
+
+
 async def test_a_half_that_waits_to_be_taken_back_is_not_finished(tmp_path: Path, world: World) -> None:
     rig, plan_id = await about_to_be_half(tmp_path, world)
     async with rig.parts() as parts, trio.open_nursery() as nursery:

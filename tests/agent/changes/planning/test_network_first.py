@@ -34,6 +34,10 @@ async def outcome_of(agent: Agent, change: Any) -> tuple[str, str]:
 # --- a suspension that somebody took away by hand ---
 
 
+async def test_only_what_was_recorded_is_called_enforced_again(agent: Agent) -> None:
+    assert "again" not in item_of(await agent.ask("suspend", "C-1"))["display"].get("why", "")
+
+
 async def test_a_recorded_reason_is_enforced_again_when_asked_again(agent: Agent, world: World) -> None:
     await done(agent, "suspend", "C-1")
     by_hand(world, ACTIVE)

@@ -17,7 +17,7 @@ from agent.changes.journal.moments import windows_text
 from agent.changes.journal.request import RequestError
 from agent.changes.planning import preview
 from agent.changes.planning.preview import Scope, ring_waves
-from agent.connectors.base import AccessPlan
+from agent.connectors.base import WARNING, AccessPlan
 from agent.model import EffectKind, GuardKind, Item, Listed, ReasonChange, SuspensionReason
 from agent.store.errors import RefusedCommandError
 from tests.builders.office import Desk, Office, office_in
@@ -205,3 +205,27 @@ async def test_short_ids_of_a_small_alphabet_never_fail(tmp_path: Path, monkeypa
             shorts = [(await office.plan("C-1")).short for _ in range(40)]
     assert len(set(shorts)) == 40
     assert {len(short) for short in shorts} >= {5, 6}
+
+
+@pytest.mark.parametrize(
+    ("warned", "told"),
+    [
+        ((), []),
+        (("u0",), ["WARNING: fasttrack passes it by"]),
+        (("u0", "u1"), ["WARNING: fasttrack passes it by (2 services)"]),
+    ],
+)
+async def test_a_warning_is_told_once_for_all_its_services(
+    office: Office, monkeypatch: pytest.MonkeyPatch, warned: tuple[str, ...], told: list[str]
+) -> None:
+    plan = FakeMethod.plan
+
+    def warned_of(self: FakeMethod, wanted: Any, service: Any, seen: Any) -> AccessPlan:
+        found = plan(self, wanted, service, seen)
+        warning = {WARNING: "fasttrack passes it by"} if service.login in warned else {}
+        return replace(found, display={**found.display, **warning})
+
+    monkeypatch.setattr(FakeMethod, "plan", warned_of)
+    row = await office.plan("C-1", "C-2/home")
+    loaded = plans.load(office.store.reader, office.daemon.files.vault, row)
+    assert [note for note in loaded.items.head.display["notes"].split(" · ") if "WARNING" in note] == told

@@ -22,6 +22,7 @@ from agent.changes.journal.trust_state import TrustState
 from agent.changes.remote import inbox_handler
 from agent.changes.remote.inbox_handler import REFUSED_PER_HOUR, STRANGER, reason_of, signer_of
 from agent.store import mail
+from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
 from agent.store.mail import JoinCloud, NewEpoch
 from tests.builders.expect import present
@@ -598,6 +599,28 @@ async def test_a_replayed_intent_tries_no_standing_authority_again(office: Offic
     for _ in range(5):
         await office.receive("intent", body)
     assert (office.gate(), office.leaves(LeafKind.REFUSED)) == ("open", refusals)
+
+
+@dataclass(frozen=True)
+class Look:
+    """Who froze a change, as its next step would be told."""
+
+    plan_id: bytes
+
+    def run(self, tx: Tx) -> str | None:
+        return commands.frozen_by(tx, self.plan_id, "maria")
+
+
+@pytest.mark.parametrize("scope", [FreezeScope.PERSON, FreezeScope.KEY])
+async def test_a_running_change_stops_for_a_frozen_approver(office: Office, scope: FreezeScope) -> None:
+    keys = {name: key.public.hex() for name, key in office.people.keys.items()}
+    plan_id = (await office.plan()).plan_id
+    await office.receive("approval", approval(office, "joseph"))
+    assert await office.daemon.job.worker._consume(office.row())
+    for name, by in (("lena", None), ("joseph", "maria")):
+        target = name if scope is FreezeScope.PERSON else keys[name]
+        await office.receive("freeze", office.people.freeze("maria", scope, target))
+        assert await office.store.run(Look(plan_id)) == by
 
 
 async def test_a_frozen_person_or_key_does_not_help_to_lift_it(office: Office) -> None:
