@@ -19,6 +19,8 @@ import argparse
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from getpass import getpass
 from pathlib import Path
 
 import trio
@@ -26,7 +28,7 @@ import trio
 from lab.billing import command as billing_command
 from lab.control import open_control
 from lab.cpe import command as cpe_command
-from lab.database import parse_dsn
+from lab.database import Dsn, Engine, parse_dsn
 from lab.errors import LabError
 from lab.files import write_files
 from lab.isp import Isp, LabOptions, open_lab
@@ -45,7 +47,9 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     isp.add_argument("--nas", type=int, default=3, help="BNG, 1 to 16")
     isp.add_argument("--seed", type=int, default=1, help="same seed, same people")
     isp.add_argument(
-        "--database", default="sqlite", help="sqlite, or postgresql://... or mariadb://... with the tables"
+        "--database",
+        default="sqlite",
+        help="sqlite, or postgresql://... or mariadb://... with the tables; asks for the password that is not in it",
     )
     isp.add_argument("--redial", type=float, default=0.2, metavar="SECONDS", help="how fast a CPE comes back")
     isp.add_argument("--interim", type=int, default=0, metavar="SECONDS", help="0: as RADIUS says")
@@ -70,13 +74,23 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def _with_password(dsn: Dsn) -> Dsn:
+    """Return the address with the password that its user types, where it holds none and a terminal is there to ask.
+
+    One that stands in the command line is seen by everybody on the machine (`ps`) and kept by the shell.
+    """
+    if dsn.password or dsn.engine is Engine.SQLITE or not sys.stdin.isatty():
+        return dsn
+    return replace(dsn, password=getpass(f"password of {dsn.user} at {dsn.host}:{dsn.port}: "))
+
+
 def _options(args: argparse.Namespace) -> LabOptions:
     return LabOptions(
         directory=args.dir,
         services=args.subscribers,
         nas=args.nas,
         seed=args.seed,
-        dsn=None if args.database == "sqlite" else parse_dsn(args.database),
+        dsn=None if args.database == "sqlite" else _with_password(parse_dsn(args.database)),
         redial_delay_s=args.redial,
         interim_s=args.interim,
         latency_s=args.latency / 1000,

@@ -250,3 +250,20 @@ def test_a_start_that_fails_says_why_in_one_line(tmp_path):
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (1, "")
     assert err.count("\n") == 1
+
+
+def test_a_password_that_is_not_in_the_address_is_asked_for(tmp_path):
+    own, its = os.openpty()
+    command = [sys.executable, "-m", "lab", "isp", "--dir", str(tmp_path / "isp")]
+    with subprocess.Popen(
+        [*command, "--database", "postgresql://radius@127.0.0.1:1/radius"],
+        stdin=its, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    ) as lab:  # fmt: skip
+        os.close(its)
+        assert lab.stdout.read(len("password of radius at 127.0.0.1:1: ")) == "password of radius at 127.0.0.1:1: "
+        os.write(own, b"hunter2\n")
+        said = lab.stdout.read()
+    os.close(own)
+    assert "postgresql" in said
+    assert "hunter2" not in said
+    assert lab.returncode == 1
