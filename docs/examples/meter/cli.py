@@ -10,6 +10,6 @@ app = typer.Typer()
 
 
 @app.command()
-def onboard(name: Annotated[str, typer.Argument(help="What the meter is called in the configuration")]) -> None:
-    """Print what to write into the configuration."""
+def onboard(name: Annotated[str, typer.Argument(help="Name of the meter in the configuration")]) -> None:
+    """Print a section for the configuration."""
     print(f'[meter.{name}]\nfile = "…"')

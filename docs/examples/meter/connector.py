@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -13,6 +12,7 @@ from agent.connectors.meter.configuration import Meter, MeterConfig
 from agent.line_model.reading import DeviceReading, Sensor
 from agent.model import ABSENT, Address, Seen, Target
 from agent.reasons import TargetReason
+from agent.runtime.clock import Clock
 
 
 class MeterConnector:
@@ -20,10 +20,10 @@ class MeterConnector:
 
     window = 1
 
-    def __init__(self, config: MeterConfig, secrets: Callable[[str], bytes]) -> None:
+    def __init__(self, config: MeterConfig, secrets: Callable[[str], bytes], clock: Clock) -> None:
         """Take the configuration; nothing is opened."""
         self._meters = {f"meter/{meter.name}": meter for meter in config.meters}
-        self._secrets = secrets
+        self._secrets, self._clock = secrets, clock
         self._reports = {target: DeviceReport(target, str(m.file)) for target, m in self._meters.items()}
         self.targets: Sequence[Target] = tuple(Target(target, "meter") for target in self._meters)
 
@@ -32,6 +32,10 @@ class MeterConnector:
         """Lend a session; the file is opened at each read."""
         await trio.lowlevel.checkpoint()
         yield MeterSession(target, self)
+
+    def now_s(self) -> int:
+        """Return the time, unix seconds, by the clock that was handed down: a simulation has another one."""
+        return int(self._clock.wall_s())
 
     def poll_every_s(self, target: str) -> float:
         """Return how often a meter is to be read."""
@@ -46,7 +50,7 @@ class MeterConnector:
         values = await self.values_of(target.id)
         sensors = tuple(_sensor(name, text) for name, text in values.items())
         every_s = self.poll_every_s(target.id)
-        return DeviceReading(target.id, int(time.time()), "meter", sensors=sensors, every_s=every_s)
+        return DeviceReading(target.id, self.now_s(), "meter", sensors=sensors, every_s=every_s)
 
     def reports(self) -> Sequence[DeviceReport]:
         """Return how the last read of each meter went."""
@@ -72,7 +76,7 @@ class MeterConnector:
         Raises:
             UnreadableError: its file cannot be read, or its password is missing.
         """
-        meter, now_s = self._meters[target], int(time.time())
+        meter, now_s = self._meters[target], self.now_s()
         try:
             values = await self._read(meter)
         except UnreadableError as err:
@@ -112,12 +116,12 @@ class MeterSession:
         self._connector = connector
 
     async def read(self, addresses: Collection[Address]) -> Mapping[Address, Seen]:
-        """Return what each address `meter/NAME/value/KEY` reads now.
+        """Return the value of each address `meter/NAME/value/KEY`.
 
         Raises:
             UnreadableError: the meter cannot be read.
         """
-        values, at_s = await self._connector.values_of(self.target.id), int(time.time())
+        values, at_s = await self._connector.values_of(self.target.id), self._connector.now_s()
         found = {a: values.get(a.rpartition("/")[2]) for a in addresses}
         return {a: Seen(ABSENT if value is None else {"value": value}, at_s) for a, value in found.items()}
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def _make(config: MeterConfig, context: ConnectorContext) -> MeterConnector:
     from agent.connectors.meter.connector import MeterConnector
 
-    return MeterConnector(config, context.secrets)
+    return MeterConnector(config, context.secrets, context.clock)
 
 
 SPEC: Final = ConnectorSpec(
