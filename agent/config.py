@@ -513,11 +513,11 @@ def parse_untrusted(
         ConfigError: not TOML, or mistakes; all of them are named.
     """
     if len(data) > MAX_BYTES:
-        raise ConfigError((f"{path}: a file of at most {MAX_BYTES} bytes expected",))
+        raise ConfigError((f"{path}: expected a file of at most {MAX_BYTES} bytes",))
     try:
         document = tomllib.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as err:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
-        raise ConfigError((f"{path}: TOML in UTF-8 expected: {err}",)) from err
+        raise ConfigError((f"{path}: expected TOML in UTF-8: {err}",)) from err
     specs = registry.specs() if connectors is None else tuple(connectors)
     reader = ConfigReader(path, document, all_keys(specs))
     fleets = expanded(reader, read)

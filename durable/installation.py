@@ -184,7 +184,7 @@ def disk_checks(folder: Path) -> Iterator[InstallationCheck]:
     else:
         slow = took_s > SYNC_SLOW_S
         text = f"a write is durable in {took_s * 1000:.1f} ms" + (
-            f", {SYNC_SLOW_S * 1000:.0f} ms expected" if slow else ""
+            f", expected {SYNC_SLOW_S * 1000:.0f} ms" if slow else ""
         )
         yield InstallationCheck("disk", "fsync", WARN if slow else OK, text, "a faster disk" if slow else "")
 

@@ -186,15 +186,15 @@ async def _match(call: ApiCall) -> Response:
     _check_source(call, source)
     if not p.store.query("SELECT 1 FROM service WHERE subscriber = ?", (subscriber,)):
         raise HttpError(
-            404, HttpReason.UNKNOWN_SUBSCRIBER, f"subscriber: one of the inventory expected, got {subscriber[:40]!a}"
+            404, HttpReason.UNKNOWN_SUBSCRIBER, f"subscriber: expected one of the inventory, got {subscriber[:40]!a}"
         )
     before = ledger.payment(p.store.query, source, payment)
     if before is not None and before.matched_by == MatchedBy.SOURCE.value:
-        raise HttpError(409, HttpReason.REFUSED, "payment: one expected that its source does not name the payer of")
+        raise HttpError(409, HttpReason.REFUSED, "payment: expected one that its source does not name the payer of")
     fields = {"what": "payment-matched", "source": source, "payment": payment, "by": who}
     command = MatchPayment(source, payment, subscriber, who, p.recorder.record(subscriber, fields))
     if (kept := await p.store.run(command)) is None:
-        raise HttpError(404, HttpReason.UNKNOWN_PAYMENT, f"payment: one of {source} expected, got {payment[:40]!a}")
+        raise HttpError(404, HttpReason.UNKNOWN_PAYMENT, f"payment: expected one of {source}, got {payment[:40]!a}")
     p.billing.tell([kept])
     return Response(200, _payment(call, kept))
 

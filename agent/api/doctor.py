@@ -131,7 +131,7 @@ async def _sync(p: ApiParts) -> Check:
     text = f"a write is durable in {took_s * 1000:.1f} ms"
     if took_s <= SYNC_SLOW_S:
         return Check("agent", "fsync", OK, text)
-    return Check("agent", "fsync", WARN, f"{text}, {SYNC_SLOW_S * 1000:.0f} ms expected", "a faster disk for state_dir")
+    return Check("agent", "fsync", WARN, f"{text}, expected {SYNC_SLOW_S * 1000:.0f} ms", "a faster disk for state_dir")
 
 
 ROUTES: tuple[Route, ...] = (Route("GET", "/v1/doctor", CallerRole.OPERATOR, "", "checks", _doctor),)

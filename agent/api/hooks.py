@@ -27,7 +27,7 @@ async def _hook(call: ApiCall) -> Response:
     hooks, source = call.parts.billing.hooks, call.values[0]
     if hooks is None or not (url := hooks.url_of(source)):
         names = ", ".join(hooks.sources if hooks is not None else ()) or "none has `hook = true`"
-        why = f"source: one expected that is called ({names}), got {source[:40]!a}"
+        why = f"source: expected one that is called ({names}), got {source[:40]!a}"
         raise HttpError(404, HttpReason.UNKNOWN_SOURCE, why)
     return Response(200, {"source": source, "url": url})
 

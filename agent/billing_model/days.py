@@ -52,7 +52,7 @@ def when_untrusted(text: str, zone: tzinfo) -> When:
         at_s = moment.timestamp()
         return When(at_s, at_s, max(written.date(), datetime.fromtimestamp(at_s, zone).date()))
     except (ValueError, OverflowError, OSError) as err:
-        raise MalformedDayError(f"YYYY-MM-DD or RFC 3339 (2026-10-15T09:04:11Z) expected, got {text[:40]!a}") from err
+        raise MalformedDayError(f"expected YYYY-MM-DD or RFC 3339 (2026-10-15T09:04:11Z), got {text[:40]!a}") from err
 
 
 def today(now_s: float, zone: tzinfo) -> date:

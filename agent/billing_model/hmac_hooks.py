@@ -97,9 +97,9 @@ def object_untrusted(body: bytes) -> Mapping[str, object]:
         found = json.loads(body.decode("utf-8"), parse_float=Decimal, parse_constant=_no_constant)
         _refuse_odd(found, _DEPTH)
     except (ValueError, ArithmeticError, RecursionError) as err:
-        raise MalformedHookError("a JSON object in UTF-8 expected, got another body") from err
+        raise MalformedHookError("expected a JSON object in UTF-8, got another body") from err
     if not isinstance(found, dict):
-        raise MalformedHookError(f"a JSON object expected, got {type(found).__name__}")
+        raise MalformedHookError(f"expected a JSON object, got {type(found).__name__}")
     return found
 
 

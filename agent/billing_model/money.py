@@ -39,21 +39,21 @@ def amount_untrusted(value: object) -> Decimal:
     if type(value) is Decimal and value.same_quantum(_CENT) and -_WHOLE_MOST < value < _WHOLE_MOST:
         return value  # nearly always: it is written with two digits behind the point
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
-        raise MalformedAmountError(f"an amount such as 34.00 expected, got {_kind(value)}")
+        raise MalformedAmountError(f"expected an amount such as 34.00, got {_kind(value)}")
     if isinstance(value, int):
         if abs(value) >= _WHOLE_MOST:
-            raise MalformedAmountError("an amount of at most twelve digits expected, got a longer one")
+            raise MalformedAmountError("expected an amount of at most twelve digits, got a longer one")
         return Decimal(value)
     if isinstance(value, Decimal):
         if not value.is_finite() or abs(value.adjusted()) > _DIGITS_MAX:
-            raise MalformedAmountError("an amount such as 34.00 expected, got a number beyond twelve digits")
+            raise MalformedAmountError("expected an amount such as 34.00, got a number beyond twelve digits")
         if _AMOUNT.fullmatch(str(value)):
             return value
         text = format(value, "f")
     else:
         text = value.strip()
     if not _AMOUNT.fullmatch(text):
-        raise MalformedAmountError(f"an amount such as 34.00 expected, got {text[:40]!a}")
+        raise MalformedAmountError(f"expected an amount such as 34.00, got {text[:40]!a}")
     return Decimal(text)
 
 
@@ -69,7 +69,7 @@ def from_minor_untrusted(value: object, currency: str) -> Decimal:
         MalformedAmountError: it is no whole number, or over 10^15.
     """
     if isinstance(value, bool) or not isinstance(value, int) or abs(value) > _MINOR_MAX:
-        raise MalformedAmountError(f"a whole number of minor units expected, got {_kind(value)}")
+        raise MalformedAmountError(f"expected a whole number of minor units, got {_kind(value)}")
     return Decimal(value).scaleb(-minor_digits(currency))
 
 
@@ -81,7 +81,7 @@ def currency_untrusted(value: object) -> str:
     """
     text = value.strip().upper() if isinstance(value, str) else ""
     if not _CURRENCY.fullmatch(text):
-        raise MalformedAmountError(f"a currency code such as USD expected, got {_kind(value)}")
+        raise MalformedAmountError(f"expected a currency code such as USD, got {_kind(value)}")
     return text
 
 

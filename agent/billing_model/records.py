@@ -167,7 +167,7 @@ def record_untrusted(value: object, kind: str) -> Record:
         MalformedRecordError: it is no object.
     """
     if not isinstance(value, dict):
-        raise MalformedRecordError(f"{kind}: a JSON object expected, got {type(value).__name__}")
+        raise MalformedRecordError(f"{kind}: expected a JSON object, got {type(value).__name__}")
     return Record(kind, value)
 
 
@@ -178,5 +178,5 @@ def records_untrusted(value: object, kind: str) -> Sequence[Record]:
         MalformedRecordError: it is no list of objects.
     """
     if not isinstance(value, list):
-        raise MalformedRecordError(f"{kind}: a JSON list expected, got {type(value).__name__}")
+        raise MalformedRecordError(f"{kind}: expected a JSON list, got {type(value).__name__}")
     return [Record(kind, each) if type(each) is dict else record_untrusted(each, kind) for each in value]

@@ -233,6 +233,6 @@ class _ListReading(Generic[T]):
     async def _fetch_from(self, offset: int) -> Sequence[Record]:
         page = await self._fetch(offset, self._most)
         if len(page) > self._most:
-            raise MalformedRecordError(f"page {self.page}: at most {self._most} rows expected, got {len(page)}")
+            raise MalformedRecordError(f"page {self.page}: expected at most {self._most} rows, got {len(page)}")
         self._longest = max(self._longest, len(page))
         return page

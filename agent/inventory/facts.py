@@ -161,7 +161,7 @@ def _overdue(billing: Billing, kept: KeptAccount) -> Decimal | NotOwing:
     if sum_ <= 0:
         return NotOwing(SkipReason.IN_GRACE, f"within {grace} days of grace: {describe(billing)}")
     if sum_ < minimum:
-        return NotOwing(SkipReason.BELOW_MINIMUM, f"{sum_} overdue, at least {minimum} expected: {describe(billing)}")
+        return NotOwing(SkipReason.BELOW_MINIMUM, f"{sum_} overdue, expected at least {minimum}: {describe(billing)}")
     for payment in billing.payments:
         if _not_counted(payment, kept, billing.now_s):
             state = "is pending" if payment.payment.state is PaymentState.PENDING else "came"

@@ -125,14 +125,14 @@ class _Reading:
         """
         first = self.refs.setdefault(row.service.ref.casefold(), row.line)
         if first != row.line:
-            raise _BadLineError(f"each service once expected, {row.service.ref} stands on line {first} already")
+            raise _BadLineError(f"expected each service once, {row.service.ref} stands on line {first} already")
         if row.fact is not None:
             known = self.facts.setdefault(row.service.subscriber, row)
             # with the same promise they are equal
             if known.fact is not None and _later(known.fact, row.fact) != _later(row.fact, known.fact):
                 columns = ", ".join(BILLING)
                 raise _BadLineError(
-                    f"{columns}: one account a subscriber expected, {row.service.subscriber} reads otherwise on line "
+                    f"{columns}: expected one account a subscriber, {row.service.subscriber} reads otherwise on line "
                     f"{known.line} (leave them empty on all but one line)"
                 )
         self.rows.append(row)
@@ -147,13 +147,13 @@ def parse_untrusted(text: bytes, now_s: float | None = None, zone: tzinfo = UTC)
         zone: of the billing system, in which days, and times without an offset, are meant.
     """
     if len(text) > MAX_BYTES:
-        return Parsed((), (Problem(0, f"a file of at most {MAX_BYTES} bytes expected, got {len(text)}"),))
+        return Parsed((), (Problem(0, f"expected a file of at most {MAX_BYTES} bytes, got {len(text)}"),))
     if text[:2] in {b"\xff\xfe", b"\xfe\xff"}:
-        return Parsed((), (Problem(0, "UTF-8 expected, got UTF-16: save it as CSV UTF-8"),))
+        return Parsed((), (Problem(0, "expected UTF-8, got UTF-16: save it as CSV UTF-8"),))
     lines = text.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").split(b"\n")
     start = next((n for n, line in enumerate(lines) if line.strip()), None)
     if start is None:
-        return Parsed((), (Problem(0, f"a header line with {', '.join(COLUMNS)} expected, the file is empty"),))
+        return Parsed((), (Problem(0, f"expected a header line with {', '.join(COLUMNS)}, got an empty file"),))
     try:
         header, delimiter = _header(lines[start])
     except _BadLineError as err:
@@ -181,14 +181,14 @@ def _header(line: bytes) -> tuple[list[str], str]:
             names = [name.lower() for name in _cells(text, delimiter)]
             tried.append((len(set(names) & set(COLUMNS)), names, delimiter))
     if not tried:
-        raise _BadLineError(f"header: balanced quotes and {', '.join(COLUMNS)} expected")
+        raise _BadLineError(f"header: expected balanced quotes and {', '.join(COLUMNS)}")
     _, header, delimiter = max(tried, key=lambda found: found[0])
     missing = [name for name in COLUMNS if name not in header]
     if missing:
         raise _BadLineError(f"header: missing {', '.join(missing)}; got {_shown(', '.join(header), 200)}")
     twice = sorted({name or "(empty)" for name in header if header.count(name) > 1})
     if twice:
-        raise _BadLineError(f"header: each column once expected, {_shown(', '.join(twice), 200)} stands twice")
+        raise _BadLineError(f"header: expected each column once, {_shown(', '.join(twice), 200)} stands twice")
     return header, delimiter
 
 
@@ -196,10 +196,10 @@ def _decoded(line: bytes) -> str:
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as err:
-        raise _BadLineError(f"UTF-8 expected, got byte 0x{line[err.start]:02x} at position {err.start + 1}") from err
+        raise _BadLineError(f"expected UTF-8, got byte 0x{line[err.start]:02x} at position {err.start + 1}") from err
     for char in text:
         if (unicodedata.category(char) in {"Cc", "Zl", "Zp"} and char != "\t") or char in _BIDI:
-            raise _BadLineError(f"text without control characters expected, got U+{ord(char):04X}")
+            raise _BadLineError(f"expected text without control characters, got U+{ord(char):04X}")
     return text
 
 
@@ -207,15 +207,15 @@ def _cells(text: str, delimiter: str) -> list[str]:
     try:
         cells = [cell.strip() for cell in next(csv.reader([text], delimiter=delimiter, strict=True))]
     except csv.Error as err:
-        raise _BadLineError("balanced quotes expected (a field holds no line break)") from err
+        raise _BadLineError("expected balanced quotes (a field holds no line break)") from err
     if any("\t" in cell for cell in cells):
-        raise _BadLineError("text without control characters expected, got U+0009")
+        raise _BadLineError("expected text without control characters, got U+0009")
     return cells
 
 
 def _row(number: int, cells: list[str], header: list[str], now_s: float | None, zone: tzinfo) -> SubscriberRow:
     if len(cells) != len(header):
-        raise _BadLineError(f"{len(header)} fields expected as in the header, got {len(cells)}")
+        raise _BadLineError(f"expected {len(header)} fields as in the header, got {len(cells)}")
     cell = dict(zip(header, cells, strict=True))
     subscriber, name = _id(cell, "subscriber"), _id(cell, "service")
     service = Service(
@@ -235,27 +235,27 @@ def _row(number: int, cells: list[str], header: list[str], now_s: float | None, 
 
 def _text(cell: Mapping[str, str], column: str, chars: int = TEXT_CHARS) -> str:
     if len(cell[column]) > chars:
-        raise _BadLineError(f"{column}: at most {chars} characters expected, got {len(cell[column])}")
+        raise _BadLineError(f"{column}: expected at most {chars} characters, got {len(cell[column])}")
     return cell[column]
 
 
 def _id(cell: Mapping[str, str], column: str) -> str:
     value = _text(cell, column, ID_CHARS)
     if not value:
-        raise _BadLineError(f"{column}: a value expected, it is empty")
+        raise _BadLineError(f"{column}: expected a value, it is empty")
     if "/" in value or any(unicodedata.category(char) in {"Cf", "Zs", "Cn", "Co"} for char in value):
-        raise _BadLineError(f"{column}: no slash, space or invisible character expected, got {_shown(value)}")
+        raise _BadLineError(f"{column}: expected no slash, space or invisible character, got {_shown(value)}")
     return value
 
 
 def login_problem(value: str) -> str:
     """Return why a text cannot be a login; "": it can."""
     if not value:
-        return "login: a value expected, it is empty"
+        return "login: expected a value, it is empty"
     if len(value.encode()) > LOGIN_CHARS:
-        return f"login: at most {LOGIN_CHARS} bytes expected, got {len(value.encode())}"
+        return f"login: expected at most {LOGIN_CHARS} bytes, got {len(value.encode())}"
     if any(unicodedata.category(char) in {"Cf", "Cc", "Zl", "Zp"} or char in _BIDI for char in value):
-        return f"login: no invisible character expected, got {_shown(value)}"
+        return f"login: expected no invisible character, got {_shown(value)}"
     return ""
 
 
@@ -268,7 +268,7 @@ def _login(cell: Mapping[str, str]) -> str:
 def _feeds(cell: Mapping[str, str]) -> int:
     value = cell["feeds"] or "0"
     if not _FEEDS.fullmatch(value):
-        expected = "a number of subscribers that hang on it expected (0 to 999999)"
+        expected = "expected a number of subscribers that hang on it (0 to 999999)"
         raise _BadLineError(f"feeds: {expected}, got {_shown(value)}")
     return int(value)
 
@@ -277,11 +277,11 @@ def _fact(cell: Mapping[str, str], now_s: float | None, zone: tzinfo) -> ToldAcc
     if not any(cell[column] for column in BILLING):
         return None
     if not _BALANCE.fullmatch(cell["balance"]):
-        raise _BadLineError(f"balance: an amount such as 34.00 expected, got {_shown(cell['balance'])}")
+        raise _BadLineError(f"balance: expected an amount such as 34.00, got {_shown(cell['balance'])}")
     as_of = _when(cell, "as_of", zone)
     due = _when(cell, "due", zone) if cell["due"] else None
     if now_s is not None and as_of.first_s > now_s + CLOCK_SLACK_S:
-        raise _BadLineError(f"as_of lies in the future: the time of the export expected, got {_shown(cell['as_of'])}")
+        raise _BadLineError(f"as_of lies in the future: expected the time of the export, got {_shown(cell['as_of'])}")
     subscriber, balance = cell["subscriber"], Decimal(cell["balance"])
     invoices = (OpenInvoice("", None if due is None else due.day, balance),) if balance > 0 else ()
     promise, no_day = _promise(cell.get(PROMISE, ""))
@@ -321,7 +321,7 @@ def _when(cell: Mapping[str, str], column: str, zone: tzinfo) -> days.When:
         return days.when_untrusted(cell[column], zone)
     except MalformedDayError as err:
         example = "YYYY-MM-DD or RFC 3339 (2026-10-15T09:04:11Z)"
-        raise _BadLineError(f"{column}: {example} expected, got {_shown(cell[column])}") from err
+        raise _BadLineError(f"{column}: expected {example}, got {_shown(cell[column])}") from err
 
 
 def _shown(value: str, chars: int = 40) -> str:

@@ -102,6 +102,6 @@ class HostState:
         if not space.low:
             return ""
         return (
-            f"{space.free_bytes // 2**20} MiB are free in {self._state_dir}, {LOW_BYTES // 2**20} MiB expected: "
+            f"{space.free_bytes // 2**20} MiB are free in {self._state_dir}, expected {LOW_BYTES // 2**20} MiB: "
             f"make room, a full disk stops the agent"
         )

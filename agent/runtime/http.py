@@ -261,7 +261,7 @@ def _request_untrusted(head: RequestHead, body: bytes, peer: Peer) -> HttpReques
     target = head.target.decode("ascii")  # h11 lets only visible ASCII through
     path, _, query_text = target.partition("?")
     if not path.startswith("/"):
-        raise MalformedRequestError("a request target that starts with / expected")
+        raise MalformedRequestError("expected a request target that starts with /")
     try:
         unquote(path, errors="strict")
         pairs = parse_qsl(
@@ -275,6 +275,6 @@ def _request_untrusted(head: RequestHead, body: bytes, peer: Peer) -> HttpReques
         raise MalformedRequestError(f"malformed request target: {err}") from err
     query = dict(pairs)
     if len(query) != len(pairs):
-        raise MalformedRequestError("each query field once expected, one stands twice")
+        raise MalformedRequestError("expected each query field once, one stands twice")
     headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}
     return HttpRequest(head.method.decode("ascii"), path, query, headers, body, peer.uid, peer.pid)

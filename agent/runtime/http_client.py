@@ -67,7 +67,7 @@ def request(
         for chunk in exchange.body():
             body += chunk
             if len(body) > ANSWER_BYTES:
-                raise MalformedAnswerError(f"an answer of at most {ANSWER_BYTES} bytes expected")
+                raise MalformedAnswerError(f"expected an answer of at most {ANSWER_BYTES} bytes")
     return HttpAnswer(status, _json(bytes(body)))
 
 
@@ -92,7 +92,7 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[object]:
     for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")
         if len(rest) > LINE_BYTES:
-            raise MalformedAnswerError(f"lines of at most {LINE_BYTES} bytes expected")
+            raise MalformedAnswerError(f"expected lines of at most {LINE_BYTES} bytes")
         yield from (_json(line) for line in whole if line)
     if rest:
         yield _json(rest)
@@ -198,7 +198,7 @@ class _Exchange:
         except h11.RemoteProtocolError as err:
             if closed:
                 raise NoAnswerError("the agent closed the connection before it had answered; look it up") from err
-            raise MalformedAnswerError(f"an HTTP answer expected: {err}") from err
+            raise MalformedAnswerError(f"expected an HTTP answer: {err}") from err
         return None if isinstance(event, type) else event
 
     def _receive(self) -> bytes:

@@ -333,5 +333,5 @@ class Wire:
 
 def _too_large(most: int) -> MalformedRequestError:
     return MalformedRequestError(
-        f"request body of at most {most} bytes expected", status=413, code=HttpReason.TOO_LARGE
+        f"expected a request body of at most {most} bytes", status=413, code=HttpReason.TOO_LARGE
     )

@@ -53,9 +53,9 @@ def decode_untrusted(data: bytes) -> object:
         )
         _refuse_odd(value, MAX_DEPTH)
     except RecursionError as err:
-        raise MalformedJsonError(f"JSON nested at most {MAX_DEPTH} deep expected") from err
+        raise MalformedJsonError(f"expected JSON nested at most {MAX_DEPTH} deep") from err
     except ValueError as err:  # JSONDecodeError, UnicodeDecodeError, int() of too many digits, _RefusedError
-        raise MalformedJsonError(f"strict JSON expected: {err}") from err
+        raise MalformedJsonError(f"expected strict JSON: {err}") from err
     return value
 
 
@@ -75,9 +75,9 @@ def decode_exact_untrusted(data: bytes) -> object:
         if _SURROGATE.search(data):
             _refuse_odd(value, MAX_DEPTH)
     except RecursionError as err:
-        raise MalformedJsonError(f"JSON nested at most {MAX_DEPTH} deep expected") from err
+        raise MalformedJsonError(f"expected JSON nested at most {MAX_DEPTH} deep") from err
     except ValueError as err:
-        raise MalformedJsonError(f"strict JSON expected: {err}") from err
+        raise MalformedJsonError(f"expected strict JSON: {err}") from err
     return value
 
 
@@ -94,7 +94,7 @@ def _exact(text: str) -> Decimal:
     if len(text) > _SHORT:
         _finite(text)
         if len(text) > EXACT_DIGITS:
-            raise _RefusedError(f"a number of at most {EXACT_DIGITS} characters expected")
+            raise _RefusedError(f"expected a number of at most {EXACT_DIGITS} characters")
     elif "e" in text or "E" in text:
         _finite(text)
     try:

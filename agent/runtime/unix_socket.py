@@ -62,7 +62,7 @@ def bind_unix(path: Path, mode: int = 0o660, group: str | None = None) -> trio.S
         BindError: the path is too long, taken by something else, not ours to write; no such group.
     """
     if len(os.fsencode(path)) > PATH_BYTES:
-        raise BindError(f"socket path of at most {PATH_BYTES} bytes expected, got {len(os.fsencode(path))}: {path}")
+        raise BindError(f"expected a socket path of at most {PATH_BYTES} bytes, got {len(os.fsencode(path))}: {path}")
     gid = _gid_of(group)
     try:
         lock_fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

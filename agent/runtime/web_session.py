@@ -223,7 +223,7 @@ class WebReading:
                 if last or self._client.clock.boot_s() + pause_s >= self._left.until_boot_s:
                     raise
                 await self._client.clock.sleep(pause_s)
-        raise LocalWebError("at least one attempt expected, none is configured")
+        raise LocalWebError("expected at least one attempt, none is configured")
 
     async def post(
         self,
@@ -248,9 +248,9 @@ class WebReading:
     def _url(self, path: str, ids: Sequence[str], query: Query | None) -> str:
         most = self._client.limits.calls
         if self._left.calls == 0:
-            raise MalformedWebError(f"{path}: at most {most} calls expected in one reading, this is one more")
+            raise MalformedWebError(f"{path}: expected at most {most} calls in one reading, this is one more")
         if not {"", ".", ".."}.isdisjoint(ids):
-            raise LocalWebError(f"{path}: an id expected, got an empty one or dots")  # they would name another path
+            raise LocalWebError(f"{path}: expected an id, got an empty one or dots")  # they would name another path
         self._left.calls -= 1
         address = self._client.peer.address
         asked = f"?{urlencode(query, quote_via=quote)}" if query else ""
@@ -309,7 +309,7 @@ class WebReading:
         if status in request.expected:
             if not _is_ok(status) and not _JSON.fullmatch(headers.get("content-type", "")):
                 # a proxy in front of an API that is being updated says that nothing is there
-                raise WebUnreachableError(f"{request.told}: status {status} of the API expected, got one without JSON")
+                raise WebUnreachableError(f"{request.told}: expected status {status} of the API, got one without JSON")
             return
         if status in _REFUSING:
             why = "the credentials are refused" if status == HTTPStatus.UNAUTHORIZED else "their right is missing"
@@ -332,9 +332,9 @@ class WebReading:
             async for chunk in answer.aiter_raw():
                 self._left.bytes -= len(chunk)
                 if len(body) + len(chunk) > limits.answer_bytes:
-                    too_long = f"{request.told}: at most {limits.answer_bytes} bytes expected, got more"
+                    too_long = f"{request.told}: expected at most {limits.answer_bytes} bytes, got more"
                 elif self._left.bytes < 0:
-                    too_long = f"{request.told}: a reading of at most {limits.reading_bytes} bytes expected, got more"
+                    too_long = f"{request.told}: expected a reading of at most {limits.reading_bytes} bytes, got more"
                 else:
                     body += chunk
                     continue
@@ -387,7 +387,7 @@ def retry_after_untrusted(text: str, now_s: float) -> float:
 def _checked(headers: Headers) -> dict[str, str]:
     """Return headers that can be sent; h11 would quote a bad one, which is a secret, in its error."""
     if any(not _HEADER.fullmatch(value) for value in headers.values()):
-        raise LocalWebError("a credential of printable ASCII characters expected, without spaces around it")
+        raise LocalWebError("expected a credential of printable ASCII characters, without spaces around it")
     return dict(headers)
 
 

@@ -51,7 +51,7 @@ def tls_context(ca_file: Path | None, pin: str) -> ssl.SSLContext:
         else:
             _take_authorities_of_system(context)
     except (OSError, ssl.SSLError) as err:
-        raise LocalWebError(f"{ca_file or 'the system'}: a file of certificates in PEM expected") from err
+        raise LocalWebError(f"{ca_file or 'the system'}: expected a file of certificates in PEM") from err
     return context
 
 

@@ -92,4 +92,4 @@ class BackupAge:
             return f"the newest backup is dated {moment_text(last.made_s)}, after now: look at the clock"
         if age_s <= self._max_age_h * HOUR_S:
             return ""
-        return f"the newest backup is {int(age_s // HOUR_S)} h old, at most {self._max_age_h} h expected"
+        return f"the newest backup is {int(age_s // HOUR_S)} h old, expected at most {self._max_age_h} h"

@@ -94,7 +94,7 @@ def load_channel(path: Path = FILE) -> UpdateChannel:
     try:
         document = tomllib.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as err:
-        raise ChannelConfigError(f"{path}: TOML in UTF-8 expected: {err}") from err
+        raise ChannelConfigError(f"{path}: expected TOML in UTF-8: {err}") from err
     reader = ConfigReader(path.absolute(), document, KEYS)
     reader.unknown("", document, ("update",))
     values = reader.section("update", "update", reader.top("update"))

@@ -79,7 +79,7 @@ async def test_sources_and_those_who_wait(rig: PaidRig) -> None:
         (source,) = (await ask("GET", "/v1/billing"))["sources"]
         state, why, *_ = source_lines(source)
         assert "REFUSED" in state
-        assert "an answer expected, got none" in why
+        assert "expected an answer, got none" in why
 
 
 WAITS = {"change": "", "why": "it is in doubt: a person looks"}
@@ -162,7 +162,7 @@ async def test_a_check_shows_three_accounts_or_the_problem(rig: PaidRig) -> None
         assert check_lines(found)[0] == "fake-billing/main answers"
         rig.billing.fails = [refused(state=BillingState.REFUSED)]
         found = await ask("POST", "/v1/billing/check", {"source": "main"})
-        assert found["problems"] == ["refused: main: an answer expected, got none"]
+        assert found["problems"] == ["refused: main: expected an answer, got none"]
         assert check_lines(found)[0] == "fake-billing/main CANNOT BE READ"
         rig.billing.debts.clear()
         found = await ask("POST", "/v1/billing/check", {"source": "main"})
@@ -199,7 +199,7 @@ async def test_a_secret_is_tried_at_its_source(rig: PaidRig) -> None:
         assert await tried("billing%2Fmain") == [("ok", "it takes the secret")]
         assert await tried("billing%2Fother") == []
         rig.billing.payment_fails = [refused(state=BillingState.REFUSED)]
-        assert await tried("billing%2Fmain") == [("fails", "refused: main: an answer expected, got none")]
+        assert await tried("billing%2Fmain") == [("fails", "refused: main: expected an answer, got none")]
 
 
 async def test_accounts_that_the_inventory_lacks_are_counted(rig: PaidRig) -> None:

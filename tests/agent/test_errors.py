@@ -247,7 +247,7 @@ ERRORS: Final = (
     Told(
         "no TOML",
         configured("[agent\nname = 1"),
-        "{at}/agent.toml: TOML in UTF-8 expected: Expected ']' at the end of a table declaration (at line 1, column 7)",
+        "{at}/agent.toml: expected TOML in UTF-8: Expected ']' at the end of a table declaration (at line 1, column 7)",
     ),
     Told(
         "no name",
@@ -346,18 +346,18 @@ ERRORS: Final = (
     Told(
         "empty list",
         listed(""),
-        "a header line with subscriber, name, service, login, method, tariff, protected, feeds, balance, "
-        "due, paid_at, as_of expected, the file is empty",
+        "expected a header line with subscriber, name, service, login, method, tariff, protected, feeds, balance, "
+        "due, paid_at, as_of, got an empty file",
     ),
     Told(
         "list in UTF-16",
         listed(HEADER, "utf-16"),
-        "UTF-8 expected, got UTF-16: save it as CSV UTF-8",
+        "expected UTF-8, got UTF-16: save it as CSV UTF-8",
     ),
     Told(
         "list in Latin-1",
         listed(line(name="José"), "latin-1"),
-        "line 2: UTF-8 expected, got byte 0xe9 at position 8",
+        "line 2: expected UTF-8, got byte 0xe9 at position 8",
     ),
     Told(
         "column is missing",
@@ -368,63 +368,63 @@ ERRORS: Final = (
     Told(
         "column twice",
         listed(f"{HEADER},name"),
-        "line 1: header: each column once expected, 'name' stands twice",
+        "line 1: header: expected each column once, 'name' stands twice",
     ),
     Told(
         "field too few",
         listed(line().rpartition(",")[0]),
-        "line 2: 12 fields expected as in the header, got 11",
+        "line 2: expected 12 fields as in the header, got 11",
     ),
     Told(
         "forgotten quote",
         listed(line(name='"Amina')),
-        "line 2: balanced quotes expected (a field holds no line break)",
+        "line 2: expected balanced quotes (a field holds no line break)",
     ),
     Told(
         "no login",
         listed(line(login="")),
-        "line 2: login: a value expected, it is empty",
+        "line 2: login: expected a value, it is empty",
     ),
     Told(
         "slash in a subscriber",
         listed(line(subscriber="C/1")),
-        "line 2: subscriber: no slash, space or invisible character expected, got 'C/1'",
+        "line 2: subscriber: expected no slash, space or invisible character, got 'C/1'",
     ),
     Told(
         "bad amount",
         listed(line(balance="34 EUR")),
-        "line 2: balance: an amount such as 34.00 expected, got '34 EUR'",
+        "line 2: balance: expected an amount such as 34.00, got '34 EUR'",
     ),
     Told(
         "bad due day",
         listed(line(due="03.10.2026")),
-        "line 2: due: YYYY-MM-DD or RFC 3339 (2026-10-15T09:04:11Z) expected, got '03.10.2026'",
+        "line 2: due: expected YYYY-MM-DD or RFC 3339 (2026-10-15T09:04:11Z), got '03.10.2026'",
     ),
     Told(
         "no time of the export",
         listed(line(as_of="")),
-        "line 2: as_of: YYYY-MM-DD or RFC 3339 (2026-10-15T09:04:11Z) expected, got ''",
+        "line 2: as_of: expected YYYY-MM-DD or RFC 3339 (2026-10-15T09:04:11Z), got ''",
     ),
     Told(
         "export of tomorrow",
         listed(line(as_of="2026-12-01")),
-        "line 2: as_of lies in the future: the time of the export expected, got '2026-12-01'",
+        "line 2: as_of lies in the future: expected the time of the export, got '2026-12-01'",
     ),
     Told(
         "service twice",
         listed(after(line(), login="b")),
-        "line 3: each service once expected, C-1/home stands on line 2 already",
+        "line 3: expected each service once, C-1/home stands on line 2 already",
     ),
     Told(
         "two balances of one subscriber",
         listed(after(line(), service="shop", login="b", balance="1")),
-        "line 3: balance, due, paid_at, as_of: one account a subscriber expected, C-1 reads otherwise on "
+        "line 3: balance, due, paid_at, as_of: expected one account a subscriber, C-1 reads otherwise on "
         "line 2 (leave them empty on all but one line)",
     ),
     Told(
         "bad number of subscribers behind",
         listed(line(feeds="many")),
-        "line 2: feeds: a number of subscribers that hang on it expected (0 to 999999), got 'many'",
+        "line 2: feeds: expected a number of subscribers that hang on it (0 to 999999), got 'many'",
     ),
     Told(
         "agent does not run",

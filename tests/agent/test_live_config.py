@@ -58,7 +58,7 @@ def test_people_and_policy_take_effect_at_once(reloaded: Reloaded) -> None:
     [
         ("[policy]", "[polcy]", "polcy"),
         ("pace = 2", "pace = 0", "policy.pace"),
-        ("pace = 2", "pace = ", "TOML in UTF-8 expected"),
+        ("pace = 2", "pace = ", "expected TOML in UTF-8"),
         ('name = "noc-1"', 'name = "noc-2"', "agent.name, agent.origin changed, which needs a restart"),
         ('secret = "radius/main"', 'host = "10.0.0.9"\nsecret = "radius/main"', "a section of radius changed"),
         ("[people]", "[cloud]\ncheckpoint_s = 7\n[people]", "cloud changed, which needs a restart"),

@@ -521,7 +521,7 @@ async def test_a_login_that_is_nobodys_or_somebodys_is_refused(
         "u1": "the login u1 is that of C-2/home",
         "nobody": "fake/d has no such user",
         "u0": "its login is u0 already",
-        "u\u200b1": "no invisible character expected",
+        "u\u200b1": "expected no invisible character",
     }.items():
         said = await at.type("subscriber", "rename-login", "C-1", login)
         assert said.code != 0

@@ -20,7 +20,7 @@ LONG_AGO = date(2025, 12, 3)
 
 
 def refused(retry_after_s: float = 0.0, state: BillingState = BillingState.UNREACHABLE) -> SourceError:
-    return SourceError("main: an answer expected, got none", state=state, retry_after_s=retry_after_s)
+    return SourceError("main: expected an answer, got none", state=state, retry_after_s=retry_after_s)
 
 
 def terms(target: str = "fake-billing/main", every_s: int = 900, payments_every_s: int = 60) -> SourceTerms:

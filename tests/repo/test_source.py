@@ -33,6 +33,25 @@ TREES = {
 """Where the error tree of each package is drawn."""
 
 
+# --- the form of errors ---------------------------------------------------------------------------------------------
+
+
+def turned_texts(module: ast.Module) -> list[str]:
+    """Return the texts that say `X expected, got Y`: one form everywhere is `expected X, got Y`."""
+    texts = [node.value for node in ast.walk(module) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return [text for text in texts if " expected, got" in text]
+
+
+def test_what_was_expected_stands_first() -> None:
+    found = {tree.name(p): texts for p in tree.python_files(*tree.PACKAGES) if (texts := turned_texts(tree.parsed(p)))}
+    assert found == {}
+
+
+def test_turned_texts_are_seen() -> None:
+    assert turned_texts(ast.parse('f"{x}: a number expected, got {y}"')) == [": a number expected, got "]
+    assert turned_texts(ast.parse('f"{x}: expected a number, got {y}"')) == []
+
+
 # --- exceptions and asserts -----------------------------------------------------------------------------------------
 
 

@@ -32,5 +32,5 @@ class DarajaScheme:
         """
         name = text_at(object_untrusted(call.body), "TransID")
         if not TRANSACTION.fullmatch(name):
-            raise MalformedHookError("a C2B confirmation with a TransID expected, got another object")
+            raise MalformedHookError("expected a C2B confirmation with a TransID, got another object")
         return Heard(name, "c2b-confirmation", payment_ids=(name,), answer=_ACCEPTED)

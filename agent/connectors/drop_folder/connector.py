@@ -66,7 +66,7 @@ class DropFolderConnector:
         oldest_s = min((account.as_of_s for account in found), default=told_s)
         if oldest_s < now_s - source.terms.max_age_s:
             most, age_h = source.terms.max_age_s, (now_s - oldest_s) / 3600
-            text = f"{source.terms.target}: accounts of at most {most} s ago expected, got {age_h:.1f} hours ago"
+            text = f"{source.terms.target}: expected accounts of at most {most} s ago, got {age_h:.1f} hours ago"
             raise SourceError(text, state=BillingState.STALE)
         return FullReading(found, skipped)
 

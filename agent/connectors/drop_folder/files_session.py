@@ -128,7 +128,7 @@ class FolderFiles:
         except OSError as err:
             raise self._unreadable("a file", err) from err
         if len(data) > most:
-            text = f"{self._id}: a file of at most {most} bytes expected, got a larger one"
+            text = f"{self._id}: expected a file of at most {most} bytes, got a larger one"
             raise SourceError(text, state=BillingState.UNREACHABLE)
         if (info.st_mtime_ns, info.st_size) != (after.st_mtime_ns, after.st_size) or len(data) != info.st_size:
             raise self._not_whole("a file changed while it was read: expected it to be renamed when it is whole")
@@ -157,10 +157,10 @@ class FolderFiles:
             lines = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
             rows = [tuple(row) for row in lines if row]
         except (UnicodeDecodeError, csv.Error) as err:
-            text = f"{self._id}: {_told(name)}: CSV in UTF-8 expected, got something else"
+            text = f"{self._id}: {_told(name)}: expected CSV in UTF-8, got something else"
             raise SourceError(text, state=BillingState.UNREACHABLE) from err
         if not rows:
-            text = f"{self._id}: {_told(name)}: a line of column names expected, got nothing"
+            text = f"{self._id}: {_told(name)}: expected a line of column names, got nothing"
             raise SourceError(text, state=BillingState.UNREACHABLE)
         return rows[0], rows[1:]
 

@@ -40,6 +40,6 @@ class PaystackScheme:
         event = object_untrusted(call.body)
         kind = text_at(event, "event")
         if not kind:
-            raise MalformedHookError("a Paystack event with its kind expected, got another object")
+            raise MalformedHookError("expected a Paystack event with its kind, got another object")
         found = [reference for place in _PLACES if _REFERENCE.fullmatch(reference := text_at(event, *place))]
         return Heard(event_of(call.body), kind[:64], payment_ids=tuple(found[:1]))

@@ -119,7 +119,7 @@ class PaystackReader:
             if page == 1:
                 expected = meta.number("total") or 0  # rows that come later are in no total that counts
             if page >= pages and len(found) < expected:  # a page was lost, or came in place of another one
-                text = f"{self.source.terms.target}: list of {kind}s: {expected} rows expected, got {len(found)}"
+                text = f"{self.source.terms.target}: list of {kind}s: expected {expected} rows, got {len(found)}"
                 raise SourceError(text, state=BillingState.PARTIAL)
             if page >= pages:
                 return list(found.values())

@@ -40,7 +40,7 @@ class SplynxScheme:
         if kind == "ping":
             return Heard(event_of(call.body), "ping", test=True)
         if kind != "event":
-            raise MalformedHookError("a ping or an event of Splynx expected, got another object")
+            raise MalformedHookError("expected a ping or an event of Splynx, got another object")
         # a model may come with its namespace
         model = text_at(body, "data", "model").rpartition("\\")[2]
         customer, own = _id_at(body, "customer_id"), _id_at(body, "id")

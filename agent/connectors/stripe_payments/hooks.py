@@ -53,7 +53,7 @@ class StripeScheme:
         event = object_untrusted(call.body)
         name, kind = text_at(event, "id"), text_at(event, "type")
         if not _ID.fullmatch(name) or not kind:
-            raise MalformedHookError("a Stripe event with id and type expected, got another object")
+            raise MalformedHookError("expected a Stripe event with id and type, got another object")
         charge = _charge(event)
         return Heard(name, kind[:64], payment_ids=(charge,) if charge else ())
 

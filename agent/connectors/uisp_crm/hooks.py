@@ -38,7 +38,7 @@ class CrmScheme:
         body = object_untrusted(call.body)
         uuid = text_at(body, "uuid").lower()
         if not _UUID.fullmatch(uuid):
-            raise MalformedHookError("the uuid of a webhook event expected, got none")
+            raise MalformedHookError("expected the uuid of a webhook event, got none")
         kind = text_at(body, "eventName") or text_at(body, "changeType")
         postponed = kind == POSTPONE or text_at(body, "changeType") == "postpone"
         payment = body.get("entityId") if text_at(body, "entity") == "payment" else None

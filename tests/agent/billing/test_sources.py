@@ -110,8 +110,8 @@ async def test_what_fails_is_doubt_at_once_and_tried_again_soon(rig: SourcesRig)
         rig.billing.fails = [refused(), refused()]
         await trio.sleep(905)
         assert rig.state() is BillingState.UNREACHABLE
-        assert rig.sources.doubt("C-1") == "main is unreachable: main: an answer expected, got none"
-        assert rig.noted["fake-billing/main"] == "unreachable: main: an answer expected, got none"
+        assert rig.sources.doubt("C-1") == "main is unreachable: main: expected an answer, got none"
+        assert rig.noted["fake-billing/main"] == "unreachable: main: expected an answer, got none"
         assert rig.overdue("C-1") == 34  # what was read before stays
         await trio.sleep(60)
         assert rig.state() is BillingState.FRESH
@@ -138,7 +138,7 @@ async def test_a_source_is_left_alone_as_long_as_it_asks(rig: SourcesRig) -> Non
         await rig.sources.refresh(["C-1"])
         assert (len(rig.billing.fulls), len(rig.billing.somes)) == (full, some)
         assert len(rig.billing.polls) <= polls + 1
-        assert rig.sources.doubt("C-1") == "main is unreachable: main: an answer expected, got none"
+        assert rig.sources.doubt("C-1") == "main is unreachable: main: expected an answer, got none"
         await trio.sleep(400)
         assert rig.state() is BillingState.FRESH
 
@@ -250,7 +250,7 @@ async def test_an_account_that_cannot_be_asked_for_is_in_doubt(rig: SourcesRig) 
         await trio.sleep(100)
         rig.billing.fails = [refused()]
         await rig.sources.refresh(["C-1"])
-        assert rig.sources.doubt("C-1") == "its account could not be read again: main: an answer expected, got none"
+        assert rig.sources.doubt("C-1") == "its account could not be read again: main: expected an answer, got none"
         assert rig.sources.doubt("C-2") == ""
         await rig.sources.refresh(["C-1"])
         assert rig.sources.doubt("C-1") == ""
@@ -366,7 +366,7 @@ async def test_payments_that_cannot_be_read_leave_accounts_fresh(rig: SourcesRig
     async with rig.running():
         rig.billing.payment_fails = [refused(), refused()]
         await trio.sleep(63)
-        assert rig.reader.payments_problem == "main: an answer expected, got none"
+        assert rig.reader.payments_problem == "main: expected an answer, got none"
         assert rig.state() is BillingState.FRESH
         await trio.sleep(60)
         assert rig.reader.payments_problem == ""

@@ -96,9 +96,9 @@ class Described:
             schema = parameter.get("schema", parameter)
             kind = schema.get("format") if schema.get("format") in _FORMS else schema.get("type")
             if kind in _FORMS and not re.fullmatch(_FORMS[kind], value):
-                yield f"{name}: a {kind} expected, got {value}"
+                yield f"{name}: expected a {kind}, got {value}"
             elif "enum" in schema and value not in schema["enum"]:
-                yield f"{name}: one of {schema['enum']} expected, got {value}"
+                yield f"{name}: expected one of {schema['enum']}, got {value}"
         names = {(place, name.lower()) for place, name, _ in given} | {("header", name) for name in headers}
         for place, name in parameters:
             wanted = parameters[place, name].get("required") or place == "header"
@@ -106,7 +106,7 @@ class Described:
                 yield f"{place} parameter {name} is missing for {template}"
         bearer = any("bearerAuth" in each for each in operation.get("security", self._document.get("security", ())))
         if bearer and not re.fullmatch(r"Bearer \S+", headers.get("authorization", "")):
-            yield f"header authorization: Bearer expected for {template}"
+            yield f"header authorization: expected Bearer for {template}"
 
     # --- answers ---
 
@@ -137,9 +137,9 @@ class Described:
             return
         kind = schema.get("type")
         if kind is not None and not _is(kind, value):
-            yield f"{at}: a {kind} expected, got {type(value).__name__}"
+            yield f"{at}: expected a {kind}, got {type(value).__name__}"
         elif "enum" in schema and value not in schema["enum"]:
-            yield f"{at}: one of {schema['enum']} expected, got {value!r}"
+            yield f"{at}: expected one of {schema['enum']}, got {value!r}"
         elif kind == "array":
             for one in value:
                 yield from self._unlike(schema["items"], one, f"{at}[]")

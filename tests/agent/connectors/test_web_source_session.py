@@ -106,7 +106,7 @@ async def test_a_page_that_is_longer_than_asked_for() -> None:
         await trio.lowlevel.checkpoint()
         return [Record("row", {"id": n}) for n in range(10)]
 
-    with pytest.raises(MalformedRecordError, match="at most 4 rows expected, got 10"):
+    with pytest.raises(MalformedRecordError, match="expected at most 4 rows, got 10"):
         await whole_list("a list", all_at_once, 4, lambda r: r.id("id"))
 
 

@@ -378,8 +378,8 @@ async def answering(path: Path, data: bytes, *, hold: bool = False) -> AsyncIter
     [
         (b"", NoAnswerError, "closed the connection before"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{", NoAnswerError, "closed the connection"),
-        (b"SSH-2.0-OpenSSH\r\n\r\n", MalformedAnswerError, "an HTTP answer expected"),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{,", MalformedAnswerError, "strict JSON expected"),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", MalformedAnswerError, "expected an HTTP answer"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{,", MalformedAnswerError, "expected strict JSON"),
     ],
 )
 async def test_answers_that_are_none(path: Path, data: bytes, error: type[Exception], says: str) -> None:

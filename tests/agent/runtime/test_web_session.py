@@ -152,7 +152,7 @@ async def test_an_expected_404_of_a_proxy_is_none_of_the_api() -> None:
         answer = await reading.get("/clients/{}", ids=("7",), expected=(200, 404))
     assert answer.json == {"id": 7}
     async with asked(proxy) as (reading, _):
-        with pytest.raises(WebUnreachableError, match="status 404 of the API expected, got one without JSON"):
+        with pytest.raises(WebUnreachableError, match="expected status 404 of the API, got one without JSON"):
             await reading.get("/clients/{}", ids=("7",), expected=(200, 404))
 
 
@@ -364,7 +364,7 @@ async def test_a_credential_that_cannot_be_sent_is_not_shown(bad: str) -> None:
 @pytest.mark.parametrize("bad", ["", ".", ".."])
 async def test_an_id_that_would_name_another_path(bad: str) -> None:
     async with asked(ok()) as (reading, server):
-        with pytest.raises(LocalWebError, match=r"/clients/\{\}: an id expected"):
+        with pytest.raises(LocalWebError, match=r"/clients/\{\}: expected an id"):
             await reading.get("/clients/{}", ids=(bad,))
         assert server.heads == []
 
@@ -428,7 +428,7 @@ async def test_a_file_of_authorities_that_is_none(tmp_path: Path) -> None:
         if content is not None:
             file.write_bytes(content)
         broken = client(Scripted((), 9), ca_file=file)
-        with pytest.raises(LocalWebError, match=r"ca\.pem: a file of certificates in PEM expected"):
+        with pytest.raises(LocalWebError, match=r"ca\.pem: expected a file of certificates in PEM"):
             async with broken.reading():
                 pass
 

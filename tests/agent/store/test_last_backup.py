@@ -37,7 +37,7 @@ def test_when_its_age_is_a_problem(tmp_path: Path) -> None:
     write_last(tmp_path, LAST)
     assert age(tmp_path).problem() == ""
     assert age(tmp_path, NOW + HOUR_S).problem() == ""
-    assert age(tmp_path, NOW + 2 * HOUR_S).problem() == "the newest backup is 49 h old, at most 48 h expected"
+    assert age(tmp_path, NOW + 2 * HOUR_S).problem() == "the newest backup is 49 h old, expected at most 48 h"
     assert age(tmp_path, NOW + 999 * HOUR_S, 0).problem() == ""
     assert age(tmp_path, LAST.made_s - 60).problem() == ""
     assert "after now: look at the clock" in age(tmp_path, LAST.made_s - HOUR_S).problem()

@@ -42,7 +42,7 @@ def test_defaults(tmp_path: Path) -> None:
         (GOOD + "chanel = 1\n", r"update\.chanel: unknown; did you mean channel\?"),
         (GOOD + "[other]\n", r"other: unknown; expected update"),
         ("update = 7\n", r"update: expected a section \[update\], got 7"),
-        ("[update\n", r"TOML in UTF-8 expected"),
+        ("[update\n", r"expected TOML in UTF-8"),
         ("#" * BYTES_MOST + "\n", rf"expected at most {BYTES_MOST} bytes, got more"),
     ],
 )

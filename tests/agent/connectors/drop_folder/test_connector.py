@@ -163,9 +163,9 @@ async def test_an_old_file_is_stale(tmp_path: Path) -> None:
         ("subscriber,balance\nC-1,Amina\n", "row 1, column balance: expected an exact amount"),
         ("subscriber,balance\nC-1\n", "row 1: expected 2 cells, got 1"),
         ("subscriber\nC-1\n", "expected a column balance"),
-        ("", "a line of column names expected"),
-        (b"subscriber,balance\n\xff\n", "CSV in UTF-8 expected"),
-        ('subscriber,balance\n"C-1,1\n', "CSV in UTF-8 expected"),
+        ("", "expected a line of column names"),
+        (b"subscriber,balance\n\xff\n", "expected CSV in UTF-8"),
+        ('subscriber,balance\n"C-1,1\n', "expected CSV in UTF-8"),
     ],
 )
 async def test_broken_files_are_told_without_their_data(drop: Drop, content: str | bytes, message: str) -> None:

@@ -261,7 +261,7 @@ async def test_no_community_of_a_device_is_kept_or_told(nms: Behind) -> None:
         ({"kind": "cut"}, TargetReason.UNREACHABLE, "GET /devices: the connection ended in the middle"),
         ({"kind": "type"}, TargetReason.MALFORMED, "expected JSON (content-type application/json)"),
         ({"kind": "encoding"}, TargetReason.MALFORMED, "expected strict JSON in UTF-8"),
-        ({"kind": "endless"}, TargetReason.MALFORMED, "at most 1048576 bytes expected, got more"),
+        ({"kind": "endless"}, TargetReason.MALFORMED, "expected at most 1048576 bytes, got more"),
     ],
 )
 async def test_a_bad_day_is_named_and_says_nothing_of_devices(
