@@ -410,6 +410,7 @@ class AcsSession:
         if pending is None:
             return self._break(EndReason.UNEXPECTED)
         echoed = soap.same_id(identity, pending.id)
+        # An ID of ours that is another request's: a late answer, which must not count for the request of now
         of_another = not echoed and identity is not None and identity.strip().startswith(f"{self._name}-")
         if of_another or not isinstance(message, ANSWERS_OF_CPE[type(pending.request)] | Fault):
             return self._break(EndReason.UNEXPECTED)

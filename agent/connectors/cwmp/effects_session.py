@@ -118,7 +118,7 @@ async def _download(line: CpeLine, call: CwmpSession, effect: Effect) -> Reply:
         command_key=effect.key,
         file_type=effect.args["type"],
         url=image.url,
-        username="",
+        username="",  # the token in the URL admits the fetch: no password stays in the CPE
         password="",
         file_size=image.size_bytes,
         target_file_name="",
@@ -136,6 +136,7 @@ async def _diagnose(line: CpeLine, call: CwmpSession, effect: Effect) -> Reply:
     path = effect.args["object"]
     given = {name: text for name, text in effect.args.items() if name not in ("object", "workflow")}
     values = [line.typed(path + name, text) for name, text in given.items()]
+    # In one request: to write another parameter of the object ends the run (TR-181, DiagnosticsState)
     reply = await line.set_values(call, [*values, line.typed(path + STATE, "Requested")], effect.key)
     if reply.accepted:
         call.release()  # some begin only then (TR-069 annex A.4.1, "8 DIAGNOSTICS COMPLETE")

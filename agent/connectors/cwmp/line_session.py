@@ -65,6 +65,7 @@ class CpeLine:
     def attach(self, call: CwmpSession) -> None:
         """A session of the CPE is open, and the floor is ours."""
         if self.call is not None:
+            # A CPE has one session (TR-069 section 3.7): what is open on the older connection is dead
             self.call.hang_up()
         self.call = call
         self.told()
@@ -213,6 +214,7 @@ class CpeLine:
             found.update(await self._some(call, every[at : at + batch]))
         if found:
             await self._keep(found)
+        # Else a parameter that is gone would be shown for ever as it was last read
         for path in set(every) - set(found):
             await self._book.forget(self.name, path)
         return found
@@ -227,6 +229,7 @@ class CpeLine:
             if code == _NOT_THERE:
                 return {}
             raise UnreadableError(f"{paths[0]}: {_said(answer)}", reason=TargetReason.REFUSED)
+        # Any of the three may mean one name too many, or one that it lacks: the halves find out
         if code not in (_NOT_THERE, CpeFault.RESOURCES_EXCEEDED, CpeFault.INTERNAL_ERROR):
             raise UnreadableError(f"{len(paths)} parameters: {_said(answer)}", reason=TargetReason.REFUSED)
         half = len(paths) // 2

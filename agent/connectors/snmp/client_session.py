@@ -155,6 +155,7 @@ class SnmpClient:
         wait_s = self._limits.timeout_s
         while True:
             await self._send(sock, exchange.datagram(trio.current_time()))
+            # A tenth is left to chance: devices that fell silent together are not all asked again at one instant
             with trio.move_on_after(wait_s * (0.9 + self._dice(16) / 327_680)) as waiting:
                 while True:
                     try:
@@ -174,6 +175,7 @@ class SnmpClient:
                         break
             if not waiting.cancelled_caught:
                 continue
+            # A SET is not sent twice: a copy that arrives late would undo what somebody set meanwhile
             left = 0 if question.once and exchange.asked else left - 1
             # A device that answers otherwise may be too small for this request; a dead one costs no further patience
             smaller = trio.current_time() - self._answered_at < ALIVE_S and exchange.shrink()
@@ -196,7 +198,10 @@ class SnmpClient:
         return f"{self._name}: no answer to {exchange.sent} requests in {waited_s:.1f} s: " + "; ".join(notes)
 
     async def _other_sources(self, exchange: SnmpExchange) -> list[str]:
-        """Ask once more from a socket that hears everybody; return a note for each other address that answered."""
+        """Ask once more from a socket that hears everybody; return a note for each other address that answered.
+
+        A device with several addresses may answer from one that was not asked, which a connected socket drops.
+        """
         family, address = self._address
         found: list[str] = []
         with trio.socket.socket(family, stdlib_socket.SOCK_DGRAM) as sock, trio.move_on_after(self._limits.timeout_s):

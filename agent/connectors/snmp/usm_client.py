@@ -41,6 +41,7 @@ class UsmSecurity:
         self._credential = credential
         self._level = usm.level(credential)
         self._user, self._context = credential.user.encode(), credential.context.encode()
+        # A salt must not come twice under one key, and a restart forgets the last (RFC 3414 section 8.1.1.1, RFC 3826)
         self._counter = dice(64)
         self._keys = UserKeys(b"", b"")
         self._time = EngineTime(0, 0, 0.0)

@@ -47,6 +47,7 @@ class Sizes:
     def note(self, asked: int, came: int) -> None:
         """Take note of an answer with so many whole rows."""
         if came < asked:
+            # It cut the answer to what fits: a larger request would be cut again, or lost in fragments
             self._whole, self._repetitions = 0, max(1, came)
             return
         self._whole += 1
@@ -97,6 +98,7 @@ class _Column:
                 if not name.startswith(root) or value[0] in _ENDS:
                     return False
                 tail = name[cut:]
+                # Without a tail it is the root, which no answer to GETNEXT of the root may be (RFC 3416 section 4.2.2)
                 if tail in rows or not tail:
                     raise self._loops(name)
                 rows[tail] = value
