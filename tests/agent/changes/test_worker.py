@@ -21,8 +21,10 @@ from agent.runtime.clock import SystemClock
 from agent.store.errors import MissingKeyError
 from tests.builders.job import STORE_KEY
 from tests.builders.office import MARIA_UID, Desk, Office, approved, finished, office_in, work
+from trust import envelope as envelopes
+from trust import statements
 from trust.policy import Action
-from trust.statements import FreezeScope
+from trust.statements import FreezeScope, Outcome
 
 
 async def restore(office: Office, ref: str) -> PlanRow:
@@ -66,6 +68,23 @@ async def test_key_that_goes_missing_while_it_runs_is_one_named_item(office: Off
         ("C-1/home", "not-applied", "erased"),
         ("C-2/home", "applied", found[1]["reason"]),
     ]
+
+
+async def test_a_plan_that_cannot_be_run_ends_and_others_go_on(office: Office) -> None:
+    bad = await approved(office, await office.plan("C-1"))
+    await approved(office, await office.plan("C-2/home"))
+    office.store._con.execute("UPDATE item SET doc = zeroblob(64) WHERE plan_id = ?", (bad.plan_id,))
+    await work(office, lambda: finished(office) == 2)
+    found = office.store.reader.execute("SELECT service, state, reason, detail FROM item ORDER BY service").fetchall()
+    assert [tuple(row)[:3] for row in found] == [
+        ("C-1/home", "cancelled", "given-up"),
+        ("C-2/home", "applied", found[1]["reason"]),
+    ]
+    assert found[0]["detail"].startswith("the agent cannot go on with it: ")
+    assert office.desk.world.kicks == ["u1"]
+    signed = [envelopes.decode_untrusted(o.body) for o in office.out("outcome")]
+    outcomes = [statements.decode_as_untrusted(Outcome, envelope) for envelope in signed]
+    assert [o.state.value for o in outcomes if o.plan_sha256 == bad.digest.hex()] == ["cancelled"]
 
 
 async def test_plan_that_cannot_be_judged_is_left_and_others_go_on(
