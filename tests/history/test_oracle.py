@@ -21,6 +21,7 @@ from lab.history import (
     books_at,
 )
 from tests.history.oracle import Back, Cut, Looks, Oracle, Told, day_ends
+from tests.history.whole_agent import TOLD
 
 ZONES = {name: ZoneInfo(name) for name in ("Pacific/Pitcairn", "America/Lima", "Asia/Beirut", "Pacific/Tongatapu")}
 LIMA = ZONES["America/Lima"]
@@ -181,3 +182,11 @@ def test_the_oracle_s_sums_are_those_of_the_books() -> None:
     ):
         assert Oracle(LIMA).overdue(both, looks(now)) == overdue
         assert books_at(both, at(now)).balance == Decimal(balance)
+
+
+def test_a_crm_with_an_agent_tells_when_payments_were_made() -> None:
+    partly = paid("2026-03-20T08:00:00", "10.00", day_only=True)
+    now_s = at("2026-03-20T20:00:00")
+    looks = Looks(now_s, now_s, now_s, [at("2026-03-01T00:00:00"), now_s - 3600])
+    assert Oracle(LIMA, TOLD).cut(life(invoice(), partly), looks) is Cut.MAY
+    assert Oracle(LIMA, Told()).cut(life(invoice(), partly), looks) is Cut.MONEY_ON_ITS_WAY

@@ -26,6 +26,10 @@ _STATUS = {
 }
 
 
+TOLD = Told(pending=False, times=True)
+"""The times of all payments; a CRM knows no payments that are pending."""
+
+
 class UispOfLives:
     """A CRM whose books are those of the lives at a moment. Promises are none of its documents."""
 
@@ -101,12 +105,11 @@ async def through_uisp(operator: Operator, lives: Sequence[PayerLife]) -> AsyncI
     zone = operator.billing_zone.key
     system = UispOfLives(zone, lives)
     clock = VirtualClock()
-    told = Told(pending=False, times=True)
     async with behind(system.crm) as server, ledger_folder() as folder:
         table = {"url": f"{server.url}/crm/api/v1.0", "secret": "billing/uisp", "hook": True}
         connector = made(SPEC, table, {"billing/uisp": b"lab-app-key"}, clock=clock)
         target = "uisp-crm/main"
-        through = ThroughSource(operator, folder, clock, connector, target, system.go_to, told)
+        through = ThroughSource(operator, folder, clock, connector, target, system.go_to, TOLD)
         heard_s = 0.0
 
         async def hear(until_s: float) -> None:

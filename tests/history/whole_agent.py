@@ -33,7 +33,8 @@ from lab.payers import payers
 from lab.population import MARKER_GROUP
 from tests.e2e.files import ordinary, ref_of
 from tests.e2e.site import ApiRefusedError, Json
-from tests.history.oracle import Back, Cut, Looks, Oracle, Told, day_ends
+from tests.history import through_uisp
+from tests.history.oracle import Back, Cut, Looks, Oracle, day_ends
 from tests.history.replay import Operator, Replayed, hot_moments, moments
 from tests.history.through_uisp import UispOfLives
 from tests.sim import jump
@@ -47,7 +48,7 @@ from tests.year.year import renew_trust
 FIRST = date(2026, 1, 1)
 DAYS = 731
 MONTHS = 24
-TOLD = Told(pending=False, holds_by_day=True)
+TOLD = replace(through_uisp.TOLD, holds_by_day=True)
 """Promises, and the days of postponements, stand in the subscriber file: the CRM has no such documents."""
 KNOWN_S = 240.0
 """How old the agent's word on an account may be when it closes or opens a line: `recheck_s`, and the file's."""
