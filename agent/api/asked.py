@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from agent.api.call import ApiCall, CallerRole, asked_moment
 from agent.changes.auditlog import history
-from agent.changes.auditlog.evidence import LoggedEvent
 from agent.changes.auditlog.history import ListedChange, Period
 from agent.inventory import finding
 from agent.reasons import HttpReason
 from agent.runtime.errors import HttpError
-from trust.moments import moments_json
 from trust.policy import Action
 
 
@@ -53,11 +49,6 @@ def item_results(listed: ListedChange) -> list[dict[str, object]]:
         {"service": i.service, "state": i.state.value, "reason": i.reason, "detail": i.detail, "on_cpe": on_cpe}
         for i in listed.items
     ]
-
-
-def event_json(event: LoggedEvent) -> dict[str, object]:
-    """Return an event of the log. Its record is given as it was logged, moments included: the log signed it so."""
-    return moments_json(asdict(event), at_s="at")
 
 
 async def unknown(call: ApiCall, ref: str) -> HttpError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from agent.api.asked import asked_period, asked_person, asked_services, event_json
+from agent.api.asked import asked_period, asked_person, asked_services
 from agent.api.call import ApiCall, CallerRole, Route, number
 from agent.changes.auditlog import history
 from agent.changes.auditlog.history import EventFilter
@@ -26,7 +26,7 @@ async def _list_events(call: ApiCall) -> Response:
         limit=min(number(q.get("limit", "1000"), "limit"), history.LIMIT_MAX),
     )
     found = await history.events(call.parts.evidence, call.parts.vault, wanted)
-    return Response(200, [event_json(e) for e in found])
+    return Response(200, [e.as_json() for e in found])
 
 
 async def _verify(call: ApiCall) -> Response:

@@ -11,7 +11,7 @@ from typing import Final
 
 import trio
 
-from agent.api.asked import asked_period, asked_person, asked_services, event_json, item_results
+from agent.api.asked import asked_period, asked_person, asked_services, item_results
 from agent.api.call import BODY_BYTES, ApiCall, CallerRole, Route, b64, number, unb64
 from agent.changes.auditlog import history
 from agent.changes.auditlog.history import ChangeFilter, ListedChange
@@ -167,7 +167,7 @@ async def _events(call: ApiCall, row: PlanRow, after: int) -> AsyncGenerator[obj
         told = after
         for event in p.evidence.events(row, after):
             after = event.seq
-            yield event_json(event)
+            yield event.as_json()
         if after != told:
             continue
         if over or trio.current_time() >= give_up:

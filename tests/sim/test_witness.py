@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from tests.sim.jump import run
-from tests.sim.witness import AgentLog, Move
+from tests.sim.witness import ORIGINAL, AgentLog, Move
 
 TABLES = """
 CREATE TABLE event (seq INTEGER PRIMARY KEY, leaf BLOB NOT NULL);
@@ -37,7 +37,7 @@ def test_it_sees_each_move_once_and_at_each_commit(tmp_path: Path) -> None:
     seen = list[Move]()
 
     async def main() -> None:
-        log = AgentLog(tmp_path / "agent.db", lambda text: None, seen)
+        log = AgentLog(ORIGINAL, tmp_path / "agent.db", lambda text: None, seen)
         log.look()
         con = opened(tmp_path)
         con.executescript(TABLES)
@@ -67,7 +67,7 @@ def test_after_the_power_was_cut_it_looks_at_what_is_there_then(tmp_path: Path) 
     async def main() -> None:
         state, kept = tmp_path / "state", tmp_path / "kept"
         state.mkdir()
-        log = AgentLog(state / "agent.db", lambda text: None, seen)
+        log = AgentLog(ORIGINAL, state / "agent.db", lambda text: None, seen)
         con = opened(state)
         con.executescript(TABLES)
         moves(con, 1, 1)

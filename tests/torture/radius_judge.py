@@ -25,7 +25,8 @@ import trio
 
 from lab.population import MARKER_GROUP
 from lab.truth import LineState, NextLogin
-from tests.sim.parts.radius_rules import CLAIMS, LAST_S, REJECTED
+from tests.sim.parts.radius_rules import CLAIMS, LAST_S
+from tests.sim.parts.record_rules import REJECTED
 from tests.torture.agent_file import Announced, Claimed
 from tests.torture.announced import SLACK_S, Announcements
 from tests.torture.audit import RowChange

@@ -6,7 +6,7 @@ import functools
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from agent.changes.auditlog.stored import check_stored
 from agent.changes.journal.audit import Json, Recorder
@@ -29,6 +29,7 @@ from trust.checkpoint import (
 from trust.errors import TrustError
 from trust.keys import SigningKey
 from trust.leaf import Leaf, LeafKind
+from trust.moments import moments_json
 
 NO_END = 1 << 62
 """Above every sequence number."""
@@ -161,6 +162,10 @@ class LoggedEvent:
     step: int
     what: str
     record: object | None
+
+    def as_json(self) -> dict[str, object]:
+        """Return it for a program. Its record is given as it was logged, moments included: the log signed it so."""
+        return moments_json(asdict(self), at_s="at")
 
 
 class Evidence:
