@@ -73,7 +73,7 @@ class BadReading:
         """Read: it ends in `state`, says so, and the ledger holds what it held before, and with `more` new payments."""
         before = self.payments, self.accounts
         judged = await self.read()
-        assert judged.state is state
+        assert judged.state is state, (judged.state, judged.detail)
         assert re.search(says, judged.detail), judged.detail
         known = {key: payment for key, payment in self.payments.items() if key in before[0] or not more}
         assert (known, self.accounts) == before
