@@ -26,6 +26,7 @@ from agent.connectors.radius.sql import SqlAuthority
 from agent.inventory import subscribers_csv
 from control_plane.cli import main as cloud_main
 from tests.builders.agent import MARIA, NOBODY, OTHER, Agent, agent_in, refused
+from tests.builders.own_process import spare_this_process
 from tests.builders.people import plan_of
 from tests.builders.terminal import Terminal
 from tests.builders.world import World
@@ -86,11 +87,7 @@ def typed(words: str) -> Mistake:
         (at.folder / "agent.toml").write_text(BASE.replace("[people]", 'state_dir = "state"\n[people]'))
         at.patch.setenv("ISPAGENT_SOCKET", str(at.folder / "none.sock"))
         at.patch.setenv("XDG_CONFIG_HOME", str(at.folder))
-        for where in ("durable.process", "control_plane.cli", "control_plane.desk.unlock"):
-            at.patch.setattr(
-                f"{where}.keep_memory_private", lambda: None
-            )  # this process is that of the other tests too
-        at.patch.setattr("durable.process.put_off_collections", lambda: None)
+        spare_this_process(at.patch)
         at.patch.setattr(sys, "argv", argv := words.format(at=at.folder).split())
         at.patch.setattr(sys.modules["__main__"], "__package__", "")  # or the help calls the program `python -m pytest`
         with pytest.raises(SystemExit) as ended:

@@ -17,6 +17,7 @@ from tests.agent.store.backup_site import Site
 from tests.builders.age_files import Owner
 from tests.builders.agent import agent_in
 from tests.builders.answers import checked, unix_of
+from tests.builders.own_process import spare_this_process
 from tests.builders.terminal import Terminal
 from tests.builders.world import World
 
@@ -26,9 +27,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     made = Site(tmp_path)
     write_config(made)
     monkeypatch.setenv("ISPAGENT_CONFIG", str(tmp_path / "agent.toml"))
-    monkeypatch.setattr(os, "nice", lambda _: 0)  # it would be for all tests that follow
-    monkeypatch.setattr(os, "umask", lambda _: 0o022)
-    monkeypatch.setattr("durable.process.keep_memory_private", lambda: None)
+    spare_this_process(monkeypatch)
     yield made
     made.close()
 

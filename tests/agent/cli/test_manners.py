@@ -16,6 +16,7 @@ from agent.cli import main as agent_main
 from agent.cli.client import Json
 from agent.cli.progress import Progress
 from control_plane.cli import main as cloud_main
+from tests.builders.own_process import spare_this_process
 from trust.moments import rfc3339
 
 MAINS: dict[str, Callable[[], None]] = {"ispagent": agent_main, "ispcloud": cloud_main}
@@ -38,6 +39,7 @@ def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     """Type a command in this process; no agent runs."""
     monkeypatch.setenv("ISPAGENT_SOCKET", str(tmp_path / "none.sock"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    spare_this_process(monkeypatch)
 
     def typed(program: str, *args: str) -> Said:
         monkeypatch.setattr(sys, "argv", [program, *args])
