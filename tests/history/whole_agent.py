@@ -7,7 +7,7 @@ wakes some minutes before the next one. The oracle is asked of what lines became
 the end of each moment:
 
 * No line is closed whose subscriber might not be cut off at any time shortly before, and is not barred either.
-* No line is opened that is barred, or whose subscriber is not back by itself, unless a person let it back.
+* No line is opened that people have barred, or whose subscriber is not back by itself, unless a person let it back.
 * Everybody who might be cut off when people asked is; everybody who is back by itself is; who waits is named.
 """
 
@@ -64,11 +64,12 @@ BACK = frozenset({Back.BY_ITSELF, Back.BARRED})
 
 @dataclass(frozen=True, slots=True)
 class Turned:
-    """A line that was closed or opened at a time, unix seconds."""
+    """A line that was closed or opened at a time, unix seconds. `barred`: people had barred it, for no debt."""
 
     at_s: float
     service: str
     closed: bool
+    barred: bool
 
 
 class Lives(Part):
@@ -88,6 +89,8 @@ class Lives(Part):
         self._turned: list[Turned] = []
         self._written = 0
         self._let_back: dict[str, float] = {}
+        self._barred: set[tuple[str, str]] = set()
+        """Services and reasons, other than debts, that people recorded."""
         self._closed_s: dict[str, float] = {}
         self._signed_s = 0.0
 
@@ -148,7 +151,8 @@ class Lives(Part):
         for one in written[self._written :]:
             was, now = (any(MARKER_GROUP in row for row in rows) for rows in (one.before[-1], one.after))
             if was is not now:
-                self._turned.append(Turned(self._now_s(), one.deed.subject, now))
+                barred = any(service == one.deed.subject for service, _ in self._barred)
+                self._turned.append(Turned(self._now_s(), one.deed.subject, now, barred))
         self._written = len(written)
 
     def _now_s(self) -> float:
@@ -163,6 +167,7 @@ class Lives(Part):
             self._world.clock.pass_s(asleep_s)
         woke_s = self._now_s()
         await self._sign()
+        await self._bar()
         await trio.sleep(max(0.0, at_s - self._now_s()))
         await self._bar()
         await self._suspend()
@@ -208,8 +213,10 @@ class Lives(Part):
             bars = {span.what for span in life.barred if span.holds(self._now_s())}
             for reason in sorted(bars - recorded.get(service, set())):
                 await self._do("suspend", service, reason=reason)
+                self._barred.add((service, reason))
             for reason in sorted(recorded.get(service, set()) - bars - {"debt"}):
                 self._let_back[service] = self._now_s()
+                self._barred.discard((service, reason))
                 await self._do("restore", service, reason=reason)
 
     # --- what is judged -----------------------------------------------------------------------------------------------
@@ -244,19 +251,19 @@ class Lives(Part):
             if life is None:
                 self._differ(one.service, one.at_s, "has no account", "closed" if one.closed else "opened")
                 continue
-            barred = [any(span.holds(s) for span in life.barred) for s in times]
             if one.closed:
                 self._closed_s[one.service] = one.at_s
                 said = {self._oracle.cut(life, self._looks(s)) for s in times}
                 self.replayed.seen["line: closed"] += 1
-                if Cut.MAY not in said and not any(barred):
+                barred = one.barred or any(span.holds(s) for span in life.barred for s in times)
+                if Cut.MAY not in said and not barred:
                     self._differ(one.service, one.at_s, f"cut {_words(said)}", "closed")
                 continue
             by_people = self._let_back.get(one.service, 0.0) > one.at_s - AFTER_S
             self.replayed.seen[f"line: opened by {'people' if by_people else 'itself'}"] += 1
             cut_s = self._closed_s[one.service] - KNOWN_S
             said_back = {self._oracle.back(life, self._looks(s), cut_s) for s in times}
-            if all(barred):
+            if one.barred:
                 self._differ(one.service, one.at_s, "barred", "opened")
             elif not by_people and not said_back & BACK:
                 self._differ(one.service, one.at_s, f"back {_words(said_back)}", "opened")
