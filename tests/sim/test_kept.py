@@ -127,6 +127,13 @@ KEPT: tuple[Kept, ...] = (
         size=0.5,
     ),
     Kept(
+        6000014,
+        ("page-flipped",),
+        ("radius", "sql", "routers", "disk"),
+        "the judge's: a write of the agent came to its router after the agent's end, when its log could not be read",
+        size=0.3,
+    ),
+    Kept(
         800002,
         ("router-redials", "cloud-drained"),
         ("radius", "sql", "routers", "cloud", "cpe", "billing", "clock"),

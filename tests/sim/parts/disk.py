@@ -53,6 +53,7 @@ class WhileStopped:
     """Something that is done to the machine while no agent runs on it."""
 
     work: Callable[[], None]
+    after_s: float
     done: trio.Event = field(default_factory=trio.Event)
 
 
@@ -158,9 +159,9 @@ class DiskPart(Part):
         """Return a copy of everything, as a snapshot of the disk has it."""
         return Copy(trio.current_time(), self.disk.image(), len(self.leaves()))
 
-    async def while_stopped(self, work: Callable[[], None]) -> None:
-        """Stop the agent, do this to its files, and let it be started again."""
-        job = WhileStopped(work)
+    async def while_stopped(self, work: Callable[[], None], after_s: float = 0.0) -> None:
+        """Stop the agent, do this to its files after so many seconds, and let it be started again."""
+        job = WhileStopped(work, after_s)
         self._jobs.append(job)
         while not job.done.is_set():
             self._world.kill()
@@ -251,6 +252,8 @@ class DiskPart(Part):
         jobs, self._jobs = self._jobs, []
         copies = len(self.put_back)
         for job in jobs:
+            if job.after_s:
+                await trio.sleep(job.after_s)
             job.work()
             job.done.set()
         if machine.stays_down and self.backup is not None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from tests.sim.parts.disk import DiskPart
     from tests.sim.world import World
 
+ARRIVES_S: Final = 1.5
+"""Within how long after a program's end all arrives that it sent."""
 KINDS: Final = ("database", "directory", "machine", "mark-lost")
 """What is put back: agent.db alone; the state directory; with the mark file, as a snapshot of the machine is, and
 people say so (`ispagent init --restored`); the state directory on a machine without the mark file, where people type
@@ -87,7 +89,8 @@ async def _flip(world: World, dice: random.Random) -> None:
     if dice.random() < 0.7:
         await world.until_acting(within_s=60)
     await part.running()
-    await part.while_stopped(lambda: part.flip(dice))
+    # What the agent sent before its end is announced in the log, which is read here when it arrives
+    await part.while_stopped(lambda: part.flip(dice), after_s=ARRIVES_S)
 
 
 FAULTS: Final[tuple[WorldFault, ...]] = (
