@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -32,6 +33,16 @@ def test_a_record_is_older_than_rows_after_a_loss(lost: tuple[Lost, ...], rules:
     evidence = Evidence(Seen([wrote], moves=[move("applied")]), {}, (), (), {SERVICE: False}, "", 100.0, lost)
     assert [one.rule for one in forgotten(evidence, lambda *_: [WALLED])] == rules
     assert not list(forgotten(evidence, lambda *_: None)), "it is judged elsewhere"
+
+
+@pytest.mark.parametrize(("by", "rules"), [("", []), ("agent 1", ["forgotten"])])
+def test_a_disconnect_reads_no_row(by: str, rules: list[str]) -> None:
+    """Seed 7000073: staff changed a row after a suspension, and people asked for a disconnect since."""
+    wrote = Deed(55.0, SERVICE, by, "changed", ())
+    moves = [move("applied"), replace(move("applied", at=70.0), plan="bb", before_at=60.0)]
+    asked = {"bb": Asked("bb", "disconnect", frozenset({SERVICE}), 0)}
+    evidence = Evidence(Seen([wrote], moves=moves), asked, (), (), {SERVICE: False}, "", 100.0)
+    assert [one.rule for one in forgotten(evidence, lambda *_: [WALLED])] == rules
 
 
 @pytest.mark.parametrize(("by", "rules"), [("agent 1", ["cancelled"]), ("copy-1 1", [])])
