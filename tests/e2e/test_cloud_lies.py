@@ -150,7 +150,7 @@ LIES: dict[str, tuple[Make, pb.Kind, str]] = {
     "forged": (forged, pb.KIND_APPROVAL, "unknown-signer"),
     "altered": (altered, pb.KIND_APPROVAL, "unknown-signer"),
     "requester": (requesters_own, pb.KIND_APPROVAL, "requester-approves"),
-    "other agent": (of_another_agent, pb.KIND_APPROVAL, "not-taken"),
+    "other agent": (of_another_agent, pb.KIND_APPROVAL, "other-plan"),
     "used": (used_again, pb.KIND_APPROVAL, "consumed"),
     "site only": (for_the_site_only, pb.KIND_APPROVAL, "wrong-channel"),
     "cancel": (invented_cancel, pb.KIND_CANCEL, "unknown-signer"),

@@ -15,6 +15,8 @@ from agent.config_reader import ConfigReader
 from agent.connectors.spec import ConnectorSpec
 
 AGENT = '[agent]\nname = "hill"\n'
+OPEN = 'secret = ""\n'
+"""A system that asks for no credential says so."""
 
 
 def spec(section: str) -> ConnectorSpec[tuple[SourceTerms, ...]]:
@@ -70,11 +72,11 @@ def test_what_is_read() -> None:
 
 
 def test_defaults() -> None:
-    assert read("[bank.main]\n") == (SourceTerms("bank/main", 900, 60, 7200, None, "", None),)
+    assert read('[bank.main]\nsecret = ""\n') == (SourceTerms("bank/main", 900, 60, 7200, None, "", None),)
 
 
 def test_a_source_that_is_not_called_uses_no_secret_for_it() -> None:
-    (one,) = read('[bank.main]\nhook_secret = "b"\n')
+    (one,) = read('[bank.main]\nsecret = ""\nhook_secret = "b"\n')
     assert one.hook is None
     assert one.secrets == frozenset()
 
@@ -82,12 +84,19 @@ def test_a_source_that_is_not_called_uses_no_secret_for_it() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("[bank.file]\n", "/a.toml bank.file: expected another NAME, `file` is the source of [billing] file"),
-        ("[bank.import]\n", "/a.toml bank.import: expected another NAME, `import` is the source of what was imported"),
-        ("[bank.a]\n[till.a]\n", "/a.toml till.a: expected each NAME of a billing source once, there is a [bank.a]"),
-        ('[bank.a]\nhook_from = ["10.0.0.1/8"]\n', "/a.toml bank.a.hook_from: expected a list of IP prefixes"),
-        ("[bank.a]\nhook = true\n", "/a.toml bank.a.hook: expected [hooks] listen, where its system calls"),
-        ('[bank.a]\ntimezone = "Mars"\n', "/a.toml bank.a.timezone: expected an IANA time zone"),
+        ("[bank.a]\n", "/a.toml bank.a.secret: missing; expected the name of a secret in the vault"),
+        (f"[bank.file]\n{OPEN}", "/a.toml bank.file: expected another NAME, `file` is the source of [billing] file"),
+        (
+            f"[bank.import]\n{OPEN}",
+            "/a.toml bank.import: expected another NAME, `import` is the source of what was imported",
+        ),
+        (
+            f"[bank.a]\n{OPEN}[till.a]\n{OPEN}",
+            "/a.toml till.a: expected each NAME of a billing source once, there is a [bank.a]",
+        ),
+        (f'[bank.a]\n{OPEN}hook_from = ["10.0.0.1/8"]\n', "/a.toml bank.a.hook_from: expected a list of IP prefixes"),
+        (f"[bank.a]\n{OPEN}hook = true\n", "/a.toml bank.a.hook: expected [hooks] listen, where its system calls"),
+        (f'[bank.a]\n{OPEN}timezone = "Mars"\n', "/a.toml bank.a.timezone: expected an IANA time zone"),
     ],
 )
 def test_mistakes(text: str, problem: str) -> None:
