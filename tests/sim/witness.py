@@ -83,7 +83,7 @@ class Move:
     suspended: bool
     seq: int
     machine: str
-    """Whose log says it."""
+    """The machine whose log says it."""
 
 
 def machine_of(by: str) -> str:

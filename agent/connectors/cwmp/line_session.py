@@ -65,7 +65,7 @@ class CpeLine:
     def attach(self, call: CwmpSession) -> None:
         """A session of the CPE is open, and the floor is ours."""
         if self.call is not None:
-            # A CPE has one session (TR-069 section 3.7): what is open on the older connection is dead
+            # A CPE has one session (TR-069 section 3.7): the one on the older connection is dead
             self.call.hang_up()
         self.call = call
         self.told()

@@ -28,7 +28,7 @@ def is_rejected(move: Move) -> bool:
 
 def forgotten(e: Evidence, now: Callable[[str, bool], Iterable[LineState] | None]) -> Iterable[Verdict]:
     """Judge each service. `now`: its states at the end, by whether it is suspended; None: it is judged elsewhere."""
-    # A disconnect reads no row: it says nothing of what staff wrote before it
+    # A disconnect reads no row: it cannot vouch for rows that staff wrote before it
     hang_ups = {plan for plan, asked in e.asked.items() if asked.action == "disconnect"}
     last = {m.service: m for m in e.seen.moves if m.machine == ORIGINAL and m.plan not in hang_ups}
     for service, suspended in e.recorded.items():

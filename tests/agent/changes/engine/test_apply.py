@@ -81,7 +81,7 @@ async def test_what_takes_hold_a_while_later_is_waited_for(
 async def test_an_enforcement_is_judged_by_how_far_our_clock_was_set(
     rig: Rig, world: World, monkeypatch: pytest.MonkeyPatch, set_s: float, told: str | None
 ) -> None:
-    """What is read for a judgment rests on the same facts."""
+    """The reads of a judgment rest on the same facts."""
     clock, expected, read = rig.clock, [], []
     assert isinstance(clock, FakeClock)
     real = FakeMethod.enforcement_reads

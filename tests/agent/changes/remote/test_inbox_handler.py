@@ -603,7 +603,7 @@ async def test_a_replayed_intent_tries_no_standing_authority_again(office: Offic
 
 @dataclass(frozen=True)
 class Look:
-    """Who froze a change, as its next step would be told."""
+    """Return the people that froze a change, as its next step would be told."""
 
     plan_id: bytes
 

@@ -33,7 +33,7 @@ def charge(name: str, **fields: Any) -> dict[str, Any]:
 
 @dataclass
 class Books:
-    """What this Stripe holds, the newest first.
+    """The charges of this Stripe, the newest first.
 
     `shift`: rows by which pages behind the first are moved. `hidden`: charges that its lists lack.
     """
