@@ -89,7 +89,7 @@ async def test_a_payer_of_a_clock_that_ran_ahead_is_back(rig: PaidRig) -> None:
         await watch.check()
         rig.billing.pay("C-1")
         rig.clock.step_wall(86_400)
-        await trio.sleep(1000)  # until all accounts are read again: what is known of them is a day old
+        await trio.sleep(1000)  # until all accounts are read again: the known ones are a day old
         (ahead,) = rig.plans()
         assert ahead.gate.value in ("open", "approved")
         rig.clock.step_wall(-86_400)

@@ -23,7 +23,7 @@ BESIDE: Final = frozenset({"radius", "sql", "routers", "clone"})
 MIDDLE_S: Final = 150.0
 """How long a copy waits for the middle of a batch."""
 MANY: Final = 3
-"""Of a batch at work, so many items at least are not begun: a copy reads again what was, and goes on with these."""
+"""At least so many items of a batch at work are not begun when it is copied: the copy goes on with these."""
 LEFT: Final = (
     "SELECT count(*) FROM item JOIN plan USING (plan_id) WHERE state = 'planned'"
     " AND consumed_seq IS NOT NULL AND finished_seq IS NULL"
