@@ -75,6 +75,26 @@ async def test_periodic_informs_by_the_clock(autojump_clock):
     assert server.informs[-1].codes == ["2 PERIODIC"]
 
 
+async def test_a_wait_too_short_for_the_clock_ends(autojump_clock):
+    server = Acs()
+    autojump_clock.jump(2.0**20)
+    async with running(server, device(interval_s=60, clock=lambda: 0.0)) as cpe:
+        await cpe.wait_sessions(1)
+        due, began, looks = cpe._caller.due(), trio.current_time(), 0
+
+        def clock() -> float:
+            nonlocal looks
+            looks += 1
+            assert looks < 10_000, "it goes round in a circle"
+            return due - 2.0**-40 + (trio.current_time() - began)
+
+        assert began + 2.0**-40 == began
+        assert due - 2.0**-40 < due
+        cpe.device.clock = clock
+        cpe._news()
+        await cpe.wait_sessions(2)
+
+
 async def test_calling_in(autojump_clock):
     server = Acs()
     async with running(server) as cpe:
