@@ -174,6 +174,19 @@ KEPT: tuple[Kept, ...] = (
         "a restore was planned by a clock that ran ahead, and waited for that time once the clock was right",
         size=0.3,
     ),
+    Kept(
+        6000098,
+        ("page-flipped", "snmp-reboots"),
+        ("radius", "sql", "routers", "cpe", "disk", "clock", "snmp"),
+        "the world's: a copy was put back, and nobody reset the CPE whose passwords were younger",
+    ),
+    Kept(
+        8000020,
+        ("coa-lost", "cloud-rolled-back", "cpe-clock-1970", "cloud-killed"),
+        ("radius", "cloud", "cpe"),
+        "the lab's: a CPE in 1970 waited for less time than the world's clock can tell, again and again",
+        size=0.3,
+    ),
 )
 
 

@@ -90,6 +90,8 @@ class WatchedDevice(Device):
         self.on_done: Callable[[Done], None] = lambda done: None
         self.tell: Callable[[str], None] = lambda text: None
         """Told what happens, for the trace."""
+        self.is_shut_out = False
+        """Whether the ACS did not take its password when it called last."""
         self.informs_to_lose = 0
         """How many answers to Informs it is still to lose."""
         self._key = ""
@@ -167,6 +169,7 @@ class WatchedDevice(Device):
                 self.tell(f"calls with {', '.join(codes)}{f', try {retries}' if retries else ''}")
             case SessionOver(informed=informed, reason=reason, executed=executed):
                 self.tell(f"session over after {executed} requests{f': {reason}' if reason else ''}")
+                self.is_shut_out = not informed and reason.endswith("got 401")
                 if informed:
                     self.informed.append(now)
             case Woken(status=status):

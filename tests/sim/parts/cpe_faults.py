@@ -94,11 +94,16 @@ async def _owner_edits(world: World, dice: random.Random) -> None:
     home.device.put(name, value)
 
 
-async def _owner_resets(world: World, dice: random.Random) -> None:
-    (home,) = _some(world, dice, 1)
+def reset(home: Home) -> None:
+    """Let an owner push the button that resets a CPE."""
     home.device.reset_later()
     if not home.device.in_session:
         home.device.reboot_when_idle()
+
+
+async def _owner_resets(world: World, dice: random.Random) -> None:
+    (home,) = _some(world, dice, 1)
+    reset(home)
 
 
 async def _off(world: World, dice: random.Random) -> None:
