@@ -16,6 +16,7 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
+from agent.config_fleet import MalformedFleetError, parse_fleet_untrusted
 from agent.config_schema import HANDLE
 from agent.connectors.base import AnswerRow, Question
 from agent.connectors.snmp import profile_choice, profile_files, profile_reading
@@ -33,6 +34,7 @@ app.add_typer(profile_app, name="profile")
 
 FAILED: Final = 1
 USAGE: Final = 2
+DEFAULT_PORT: Final = 161
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line")]
 Device = Annotated[str, typer.Argument(help="The NAME of a [snmp.NAME]")]
 _LISTED: Final = ("name", "address", "credential", "version", "profile", "sys_name")
@@ -100,7 +102,7 @@ def discover(
         list[str] | None, typer.Option("--credential", help="A NAME of [snmp-credential.NAME]; without it, all")
     ] = None,
     neighbors: Annotated[bool, typer.Option("--neighbors", help="Ask the neighbors of configured devices too")] = False,
-    port: Annotated[int, typer.Option("--port", min=1, max=65_535, help="Their port")] = 161,
+    port: Annotated[int, typer.Option("--port", min=1, max=65_535, help="Their port")] = DEFAULT_PORT,
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print lines of a fleet's file: name,address,credential")
     ] = False,
@@ -173,7 +175,7 @@ def add(
     address: Annotated[str, typer.Argument(help="Where it answers")],
     credential: Annotated[str, typer.Option("--credential", help="The NAME of a [snmp-credential.NAME]")],
     sys_name: Annotated[str, typer.Option("--sys-name", help="The name that it must give itself")] = "",
-    port: Annotated[int, typer.Option("--port", min=1, max=65_535, help="Its port")] = 161,
+    port: Annotated[int, typer.Option("--port", min=1, max=65_535, help="Its port")] = DEFAULT_PORT,
     fleet: Annotated[Path | None, typer.Option("--fleet", help="Append a line to this fleet's file instead")] = None,
 ) -> None:
     """Print what goes into the configuration for a device, or append it to a fleet's file."""
@@ -185,7 +187,7 @@ def add(
         _append(fleet, values)
         return
     print(f'[snmp.{name}]\naddress = {json.dumps(address)}\ncredential = "{credential}"')
-    if port != 161:
+    if port != DEFAULT_PORT:
         print(f"port = {port}")
     if sys_name:
         print(f"sys_name = {json.dumps(sys_name, ensure_ascii=False)}")
@@ -194,18 +196,24 @@ def add(
 def _append(fleet: Path, values: Mapping[str, str]) -> None:
     """Append a line to a fleet's file, in the order of its columns."""
     try:
-        lines = fleet.read_text(encoding="utf-8").splitlines()
-        columns = next(csv.reader(lines[:1]), [])
-        rows = [dict(zip(columns, cells, strict=False)) for cells in csv.reader(lines[1:])]
-        if not {"name", "address"} <= set(columns):
-            _fail(f"{fleet} line 1: expected columns with name and address, got {','.join(columns)[:80]}", USAGE)
-        for row in rows:
-            if row.get("name") == values["name"] or _same(row.get("address", "")) == _same(values["address"]):
-                _fail(f"{fleet}: {row.get('name')} at {row.get('address')} stands there already", FAILED)
+        data = fleet.read_bytes()
+        known = parse_fleet_untrusted(data, fleet)
+        if "address" not in known.columns:
+            _fail(f"{fleet} line 1: expected a column address, got {','.join(known.columns)[:80]}", USAGE)
+        for row in known.rows:
+            if row["name"] == values["name"] or _same(row["address"]) == _same(values["address"]):
+                _fail(f"{fleet}: {row['name']} at {row['address']} stands there already", FAILED)
         with fleet.open("a", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerow([values.get(column, "") for column in columns])
-    except (OSError, UnicodeDecodeError, csv.Error) as err:
+            if not data.endswith((b"\n", b"\r")):
+                file.write("\n")  # editors and spreadsheets leave the last line open: ours would go on with it
+            csv.writer(file, lineterminator="\n").writerow([values.get(column, "") for column in known.columns])
+    except MalformedFleetError as err:
+        _fail(str(err), USAGE)
+    except (OSError, csv.Error) as err:
         _fail(f"{fleet}: {err}", FAILED)
+    for column in sorted(values.keys() - set(known.columns)):
+        if values[column] not in ("", str(DEFAULT_PORT)):
+            print(f"{fleet} has no column {column}: the configuration says it for the whole fleet", file=sys.stderr)
     print(f"{fleet}: {values['name']} at {values['address']} was added; start the agent anew to poll it")
 
 

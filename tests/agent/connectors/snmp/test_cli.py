@@ -123,7 +123,14 @@ def test_a_device_is_added(tmp_path: Path) -> None:
     assert "was added" in invoked(*add, "--fleet", str(fleet))
     assert fleet.read_text().splitlines()[-1] == "sw-9,10.0.0.9,public"
     assert "stands there already" in invoked(*add, "--fleet", str(fleet), code=1)
+    fleet.write_bytes(b"\xef\xbb\xbfname, address\nsw-1,10.0.0.1")
+    assert "no column credential" in invoked(*add, "--fleet", str(fleet))
+    assert fleet.read_text("utf-8-sig").splitlines() == ["name, address", "sw-1,10.0.0.1", "sw-9,10.0.0.9"]
     assert "find them" in invoked("--help")
     assert "got 'SW 9'" in invoked("snmp", "add", "SW 9", "10.0.0.9", "--credential", "public", code=2)
     fleet.write_text("a,b\n")
-    assert "expected columns with name and address, got a,b" in invoked(*add, "--fleet", str(fleet), code=2)
+    assert "expected a header of different columns (a-z, _) with `name`, got 'a,b'" in invoked(
+        *add, "--fleet", str(fleet), code=2
+    )
+    fleet.write_text("name,host\n")
+    assert "expected a column address, got name,host" in invoked(*add, "--fleet", str(fleet), code=2)
