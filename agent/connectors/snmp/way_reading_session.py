@@ -140,12 +140,16 @@ async def _own_macs() -> list[str]:
     """Return the MAC addresses of this host's interfaces; none where the system does not show them."""
     found = []
     try:
-        for interface in sorted(await _INTERFACES.iterdir()):
+        interfaces = sorted(await _INTERFACES.iterdir())
+    except OSError:
+        return []
+    for interface in interfaces:
+        try:
             text = (await (interface / "address").read_text()).strip().lower()
-            if len(text) == 17 and text != "00:00:00:00:00:00":
-                found.append(text)
-    except (OSError, UnicodeDecodeError):
-        return found
+        except (OSError, UnicodeDecodeError):
+            continue  # the file `bonding_masters`, or an interface that just went: the others count
+        if len(text) == 17 and text != "00:00:00:00:00:00":
+            found.append(text)
     return found
 
 
@@ -190,6 +194,7 @@ async def _members(client: SnmpClient) -> tuple[Mapping[int, int], bool]:
         for tail, (_, lag) in attached.items()
         if isinstance(lag, int) and lag and (index := _first(tail)) != lag
     }
+    # ifStackTable has the layers of VLANs and tunnels too: only below an aggregation does a layer make a member
     stack = await _table(client, _STACK)
     if stack:
         lags = {_first(tail) for tail, (_, of) in (await _table(client, _IF_TYPE)).items() if of == _LAG_TYPE}
