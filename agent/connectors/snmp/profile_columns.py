@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import repeat
 from operator import itemgetter
@@ -134,18 +135,27 @@ class ColumnReader:
             if found and len(found) == len(rows):
                 break
             more = self._source(source, rows, env, raw)
-            if name in COUNTERS and more and self._is_narrow(source):
-                narrow.setdefault(name, set()).update(more.keys() - found.keys())
+            if name in COUNTERS and more and (tails := self._narrow(source, more)):
+                narrow.setdefault(name, set()).update(tails - found.keys())
             found = {**more, **found} if found else more
         return found
 
-    def _is_narrow(self, source: Source) -> bool:
-        """Return whether a source gives counters of 32 bits."""
-        column = self._columns.get(source.column, {}) if source.column is not None else {}
-        first = next(iter(column.values()), None)
+    def _narrow(self, source: Source, found: Results) -> AbstractSet[bytes]:
+        """Return the rows in which a source gives counters of 32 bits.
+
+        Each row is asked by itself: where a Counter64 is taken for one of 32 bits, its reset reads as a wrap, and gives
+        a rate that nothing had. Agents have both kinds in one column, of loopbacks and tunnels.
+        """
         if source.oid is not None:
-            first = self._scalars.get(source.oid)
-        return first is not None and first[0] == values.COUNTER32
+            scalar = self._scalars.get(source.oid)
+            return found.keys() if scalar is not None and scalar[0] == values.COUNTER32 else set()
+        column = self._columns.get(source.column, {}) if source.column is not None else {}
+        kinds = set(map(_TAG, column.values()))
+        if values.COUNTER32 not in kinds:
+            return set()
+        if len(kinds) == 1 or not source.of_rows:
+            return found.keys()
+        return {tail for tail in found if column[tail][0] == values.COUNTER32}
 
     def _source(
         self,

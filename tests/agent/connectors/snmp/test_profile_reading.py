@@ -71,6 +71,21 @@ def test_counters_of_64_bits_go_first_and_states_are_joined() -> None:
     assert reading.uptime_s == 6000
 
 
+def test_width_of_a_counter_is_that_of_its_row() -> None:
+    """Some agents have a loopback with Counter32 in a column of Counter64, or the other way around."""
+    base, wide = "1.3.6.1.2.1.2.2.1", "1.3.6.1.2.1.31.1.1.1"
+    reading = read(
+        INTERFACES,
+        f"{base}.2.1|4|lo\n{base}.2.2|4|eth0\n{base}.2.3|4|eth1\n{wide}.6.1|65|7\n{wide}.6.2|70|5000000000\n"
+        f"{wide}.6.3|70|8\n",
+    )
+    assert [(part.name, part.narrow) for part in reading.parts] == [
+        ("lo", {"in_octets"}),
+        ("eth0", frozenset()),
+        ("eth1", frozenset()),
+    ]
+
+
 @pytest.mark.parametrize(
     ("ticks", "engine", "uptime"),
     [(100, 1, 1), (100, 42_949_674, 42_949_674), (100, 500_000, 1), (100, 0, 1)],
