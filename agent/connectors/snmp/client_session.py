@@ -70,14 +70,18 @@ class SnmpClient:
             return None
         return self._security.engine_id, clock
 
-    async def get(self, oids: Sequence[Oid]) -> Mapping[Oid, Value]:
+    async def get(self, oids: Sequence[Oid], unread: dict[Oid, str] | None = None) -> Mapping[Oid, Value]:
         """Return the values of these names. One that the device has not is a value too: see `values.MISSING`.
+
+        Args:
+            oids: names of scalars, with their instances.
+            unread: gets each name that the device answers an error for, with that error; None: the error is raised.
 
         Raises:
             RemoteSnmpError: the device is silent, refuses, or contradicts the standard.
             UnsentRequestError: nothing could be sent.
         """
-        question = GetQuestion(oids)
+        question = GetQuestion(oids, unread)
         while not question.done:
             question.receive(await self._ask(question))
         return question.found
@@ -202,15 +206,21 @@ class SnmpClient:
 
         A device with several addresses may answer from one that was not asked, which a connected socket drops.
         """
+        try:
+            with trio.move_on_after(self._limits.timeout_s):
+                return [await self._other_source(exchange)]
+        except OSError:
+            pass  # our own host lost its network meanwhile, or has no more sockets: the silence is told all the same
+        return []
+
+    async def _other_source(self, exchange: SnmpExchange) -> str:
         family, address = self._address
-        found: list[str] = []
-        with trio.socket.socket(family, stdlib_socket.SOCK_DGRAM) as sock, trio.move_on_after(self._limits.timeout_s):
+        with trio.socket.socket(family, stdlib_socket.SOCK_DGRAM) as sock:
             await sock.sendto(exchange.datagram(trio.current_time()), address)
-            while not found:
+            while True:
                 data, source = await sock.recvfrom(DATAGRAM_BYTES_MAX)
                 if source[:2] != address[:2] and isinstance(exchange.receive_untrusted(data, trio.current_time()), Pdu):
-                    found.append(f"an answer came from {source[0]} port {source[1]}, which does not count: ask there")
-        return found
+                    return f"an answer came from {source[0]} port {source[1]}, which does not count: ask there"
 
     async def _send(self, sock: trio.socket.SocketType, data: bytes) -> None:
         for tries_left in reversed(range(_SEND_TRIES)):
@@ -224,7 +234,10 @@ class SnmpClient:
 
     async def _open(self) -> trio.socket.SocketType:
         family, address = self._address
-        sock = trio.socket.socket(family, stdlib_socket.SOCK_DGRAM)
+        try:
+            sock = trio.socket.socket(family, stdlib_socket.SOCK_DGRAM)
+        except OSError as err:
+            raise UnsentRequestError(f"{self._name}: our host gives no socket: {err.strerror}") from err
         try:
             await sock.connect(address)
         except OSError as err:

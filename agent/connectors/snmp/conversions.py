@@ -151,7 +151,10 @@ def serial(value: Value) -> str | None:
 
 
 def date(value: Value) -> int | None:
-    """Return unix seconds of a DateAndTime (RFC 2579): local time with or without its offset from UTC."""
+    """Return unix seconds of a DateAndTime (RFC 2579), 8 or 11 octets.
+
+    The 8 octets are local time without an offset, and no object tells the device's zone: they are taken for UTC.
+    """
     content = value[1]
     if isinstance(content, int) or len(content) not in (8, 11):
         return None

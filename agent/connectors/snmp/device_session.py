@@ -147,8 +147,8 @@ class SnmpDeviceLine:
         """
         client = await self._ready()
         try:
-            wanted = profile_choice.wanted(profile)
-            return await self._whole(client, profile, wanted, await client.get(wanted.scalars))
+            wanted, unread = profile_choice.wanted(profile), dict[Oid, str]()
+            return await self._whole(client, profile, wanted, await client.get(wanted.scalars, unread), unread)
         except SnmpError as err:
             raise unreadable(err) from err
         finally:
@@ -230,13 +230,17 @@ class SnmpDeviceLine:
         return client
 
     async def _read(self, client: SnmpClient) -> DeviceReading:
-        known = self._recognized
-        scalars = await client.get(HELLO if known is None else (*HELLO, *known.wanted.scalars))
+        known, unread = self._recognized, dict[Oid, str]()
+        scalars = await client.get(HELLO if known is None else (*HELLO, *known.wanted.scalars), unread)
+        if broken := [unread[name] for name in HELLO if name in unread]:
+            # Without these it is not known which device answers: nothing of it may stand under the name of this one
+            raise RequestRefusedError(f"{self.device.id}: {broken[0]}", "hello")
         hello = self._expected(scalars)
         if known is None or known.hello.kind != hello.kind:
             known = await self._recognize(client, hello)
-            scalars = await client.get(known.wanted.scalars)
-        return await self._whole(client, known.profile, known.wanted, scalars)
+            unread.clear()
+            scalars = await client.get(known.wanted.scalars, unread)
+        return await self._whole(client, known.profile, known.wanted, scalars, unread)
 
     def _expected(self, scalars: Mapping[Oid, Value]) -> Hello:
         """Return the device's answer to `HELLO`.
@@ -254,10 +258,15 @@ class SnmpDeviceLine:
         return hello
 
     async def _whole(
-        self, client: SnmpClient, profile: SnmpProfile, wanted: WantedValues, scalars: Mapping[Oid, Value]
+        self,
+        client: SnmpClient,
+        profile: SnmpProfile,
+        wanted: WantedValues,
+        scalars: Mapping[Oid, Value],
+        unread: Mapping[Oid, str],
     ) -> DeviceReading:
         columns: dict[Oid, Mapping[bytes, Value]] = {}
-        not_read: list[str] = []
+        not_read = [f"{values.dotted(name)}: {why}" for name, why in unread.items()]
         before = client.octets
         columns.update(await self._empty_tables(client, [one for one in wanted.columns if one in self._empty]))
         for group in wanted.columns:
@@ -366,7 +375,7 @@ async def recognize(client: SnmpClient, profiles: Sequence[SnmpProfile], hello: 
         RemoteSnmpError: it stopped answering.
     """
     asked = profile_choice.probes(profiles, hello.object_id, hello.description)
-    answers = await client.get(asked) if asked else {}
+    answers = await client.get(asked, {}) if asked else {}
     return profile_choice.choose(profiles, hello.object_id, hello.description, answers)
 
 

@@ -39,6 +39,7 @@ class SnmpExchange:
 
     def datagram(self, now: float) -> bytes:
         """Return the message of the next try."""
+        # Another one for each try (RFC 3412, section 6.2): a Report counts only where it repeats one of them
         message_id = self._dice(31)
         self._messages.append(message_id)
         self.sent += 1

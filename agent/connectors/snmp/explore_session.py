@@ -14,6 +14,7 @@ from agent.connectors.snmp import profile_choice, profile_files, values
 from agent.connectors.snmp.answer_text import row_of, rows_of
 from agent.connectors.snmp.client_session import SnmpClient, open_client
 from agent.connectors.snmp.configuration import SnmpAccess, SnmpConfig
+from agent.connectors.snmp.credential import SnmpCredential
 from agent.connectors.snmp.device_session import SnmpDeviceLine, credential_of, hello_of, recognize, unreadable
 from agent.connectors.snmp.discovery import hosts_of
 from agent.connectors.snmp.errors import NoOidError, RequestRefusedError, SnmpError
@@ -205,7 +206,7 @@ class _Search:
         Raises:
             UnreadableError: no address, an unknown credential or too many addresses.
         """
-        accesses = self._accesses(question.options.get("credentials", ""))
+        usable = self._usable(self._accesses(question.options.get("credentials", "")))
         configured = [line.device.address for line in self.lines.values()]
         words = list(question.words)
         if "neighbors" in question.options:
@@ -224,7 +225,7 @@ class _Search:
         async def work() -> None:
             nonlocal asked, found, told_boot_s
             for host in left:
-                row = await self._ask(host, int(port), accesses, profiles)
+                row = await self._ask(host, int(port), usable, profiles)
                 asked += 1
                 if row is not None:
                     found += 1
@@ -248,35 +249,51 @@ class _Search:
             raise _senseless("no [snmp-credential.NAME] is configured: a search needs one to ask by")
         return [known[name] for name in wanted]
 
+    def _usable(self, accesses: Sequence[SnmpAccess]) -> Mapping[str, SnmpCredential]:
+        """Return the credentials whose secrets are set, by name: one that is not must not end the search by others.
+
+        Raises:
+            UnreadableError: none is.
+        """
+        found: dict[str, SnmpCredential] = {}
+        missing: list[UnreadableError] = []
+        for access in accesses:
+            try:
+                found[access.name] = credential_of(access, self.secrets)
+            except UnreadableError as err:
+                missing.append(err)
+        if not found:
+            raise missing[0]
+        return found
+
     def _heard(self) -> list[str]:
         """Return the addresses of the neighbors of configured devices, as they were read last."""
         every = [one.address for line in self.lines.values() if line.last is not None for one in line.last.neighbors]
         return sorted({address for address in every if _is_address(address)})
 
     async def _ask(
-        self, host: str, port: int, accesses: Sequence[SnmpAccess], profiles: Sequence[SnmpProfile]
+        self, host: str, port: int, usable: Mapping[str, SnmpCredential], profiles: Sequence[SnmpProfile]
     ) -> AnswerRow | None:
         refused = ""
-        for access in accesses:
+        for name, credential in usable.items():
             try:
-                credential = credential_of(access, self.secrets)
                 async with open_client(host, port, credential, SEARCH) as client:
-                    return await self._found(client, host, access, profiles)
+                    return await self._found(client, host, name, profiles)
             except RequestRefusedError as err:
-                refused = refused or f"{access.name}: {err}"
+                refused = refused or f"{name}: {err}"
             except SnmpError:
                 continue
         return {"address": host, "credential": "", "problem": refused} if refused else None
 
     async def _found(
-        self, client: SnmpClient, host: str, access: SnmpAccess, profiles: Sequence[SnmpProfile]
+        self, client: SnmpClient, host: str, credential: str, profiles: Sequence[SnmpProfile]
     ) -> AnswerRow:
         hello = await hello_of(client)
         profile = await recognize(client, profiles, hello)
         same = [line.device.name for line in self.lines.values() if line.last and line.last.identity == hello.name]
         return {
             "address": host,
-            "credential": access.name,
+            "credential": credential,
             "sys_name": hello.name,
             "profile": profile.name,
             "known": "" if profile.name == profile_choice.STANDARD else profile.title,

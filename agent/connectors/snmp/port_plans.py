@@ -154,6 +154,7 @@ def _cycle(target: str, key: str, off_s: str, before: Seen, told: Mapping[str, s
         )
     if before.value != {POWER: "on"}:
         return CannotEnforce(SnmpReason.POWER_OFF, f"{told.get('name', key)}: its power over Ethernet is not on")
+    # One effect, not two steps: a cancel or a deadline between off and on would leave the port without power (ADR 36)
     effect = Effect(
         address(target, PORTS, key, CYCLE),
         POWER_VERB,

@@ -75,6 +75,7 @@ def _not_checked(index: int, types: Mapping[int, str], facts: WayFacts) -> list[
         found.append("whether it is a port with a cable: the device tells no ifType of it")
     if LAG in types.values() and not facts.members_read:
         found.append("whether it is a member of a link aggregation: the device does not tell which ports are")
+    # Where the device has its address on a port with a cable, that port was refused above, and no other carries the way
     own = facts.addresses.get(facts.asked)
     routed = own is not None and types.get(own, LAG) not in {"", LAG, *NO_CABLE}
     learned = frozenset().union(*facts.learned.values())

@@ -40,13 +40,17 @@ def refused(answer: Pdu, names: Sequence[Oid]) -> RequestRefusedError:
 
 
 class GetQuestion:
-    """The values of some names, in as many requests as the device needs."""
+    """The values of some names, in as many requests as the device needs.
+
+    `unread`: gets the names that the device answers an error for, each with that error; None: the error is raised.
+    """
 
     once = False
     columns: tuple[Oid, ...] = ()
 
-    def __init__(self, names: Sequence[Oid]) -> None:
+    def __init__(self, names: Sequence[Oid], unread: dict[Oid, str] | None = None) -> None:
         self._left = list(dict.fromkeys(names))
+        self._unread = unread
         self._width = GET_VARBINDS
         self._asked: list[Oid] = []
         self.found: dict[Oid, Value] = {}
@@ -85,7 +89,14 @@ class GetQuestion:
                 self.found[self._left.pop(0)] = (NO_SUCH_OBJECT, b"")
                 return
             if answer.status:
-                raise refused(answer, self._asked)
+                error = refused(answer, self._asked)
+                if self._unread is None:
+                    raise error
+                # An agent that cannot get one value answers genErr for the whole GET (RFC 3416, section 4.2.1). Halving
+                # found the one: error-index is not believed, since agents set it to 0 or 1 whichever value it is
+                self._unread[self._left.pop(0)] = str(error)
+                self._width = GET_VARBINDS
+                return
         # An agent that cuts the answer gives the first ones
         for asked, (name, value) in zip(self._asked, answer.varbinds, strict=False):
             if name != asked:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Self
 
 import pytest
 import trio
@@ -14,7 +16,7 @@ import trio
 from agent.connectors.snmp import messages, pdu, usm, v3_messages
 from agent.connectors.snmp.client_session import SnmpClient, open_client
 from agent.connectors.snmp.credential import AuthProtocol, PrivProtocol, SnmpCredential
-from agent.connectors.snmp.errors import AgentFaultError, RequestRefusedError, SilentError
+from agent.connectors.snmp.errors import AgentFaultError, RequestRefusedError, SilentError, UnsentRequestError
 from agent.connectors.snmp.exchange import SnmpExchange
 from agent.connectors.snmp.limits import ALIVE_S, REPORTS_MAX, SnmpLimits
 from agent.connectors.snmp.pdu import Pdu, PduKind
@@ -167,6 +169,47 @@ async def test_an_answer_from_another_address_is_named_where_asked() -> None:
                 with pytest.raises(SilentError, match=r"an answer came from 127\.0\.0\.2 port \d+, which does not"):
                     await client.get([NAME])
             nursery.cancel_scope.cancel()
+
+
+async def test_a_host_without_a_way_out_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network of the agent's host goes while a device is silent, or the host has no more sockets."""
+    limits = SnmpLimits(timeout_s=0.1, retries=0, other_source=True)
+    real = trio.socket.socket
+
+    class Unconnected:
+        """A socket by which nothing can be sent."""
+
+        def __init__(self, *of: int) -> None:
+            self._of = real(*of)
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._of.close()
+
+        async def sendto(self, *_: object) -> None:
+            await trio.lowlevel.checkpoint()
+            raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    def no_more(*_: int) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async with device(lambda data: [], V2C, limits) as client:
+
+        async def silent() -> str:
+            with pytest.raises(SilentError) as caught:
+                await client.get([NAME])
+            return str(caught.value)
+
+        await silent()  # its connected socket is there now
+        for broken in (Unconnected, no_more):
+            monkeypatch.setattr(trio.socket, "socket", broken)
+            assert "unreachable, or wrong secret" in await silent()
+        client.close()
+        with pytest.raises(UnsentRequestError, match="Too many open files"):
+            await client.get([NAME])
+        monkeypatch.undo()
 
 
 async def test_cancellation_leaves_a_client_that_works() -> None:

@@ -44,8 +44,11 @@ def device(name: str, lab: SnmpLab, access: str, **more: object) -> SnmpDevice:
     return SnmpDevice(name, lab.address, lab.port, ACCESSES[access], **given)  # type: ignore[arg-type]  # of the test
 
 
-def connector(*devices: SnmpDevice, own: Mapping[str, str] | None = None) -> SnmpConnector:
-    return SnmpConnector(SnmpConfig(devices, tuple(ACCESSES.values()), own or {}), secret, SystemClock())
+def connector(
+    *devices: SnmpDevice, own: Mapping[str, str] | None = None, extra: SnmpAccess | None = None
+) -> SnmpConnector:
+    accesses = (*ACCESSES.values(), *([extra] if extra is not None else []))
+    return SnmpConnector(SnmpConfig(devices, accesses, own or {}), secret, SystemClock())
 
 
 @pytest.fixture
@@ -130,6 +133,22 @@ async def test_renamed_replaced_and_doubled_devices_are_named() -> None:
         hill, valley = made.reports()
         assert {"duplicate-sysname", "renamed"} <= {str(f.code) for f in hill.findings}
         assert next(f.text for f in valley.findings if f.code == "duplicate-sysname") == "hill: called sw-2 too"
+
+
+async def test_one_broken_scalar_costs_the_reading_only_that(lab: SnmpLab) -> None:
+    contact = f"{SYS}.4.0"
+    lab["sw-1"].put(contact, lab_values.string("noc"))
+    text = f'title = "Mine"\nextends = ["standard"]\n[device]\nversion = {{ oid = "{contact}" }}\n'
+    made = connector(device("hill", lab, "one", profile="mine"), own={"mine": text})
+    assert (await made.poll(made.targets[0])).version
+    lab["sw-1"].faults.broken_below = contact
+    for _ in range(2):
+        reading = await made.poll(made.targets[0])
+        assert (reading.identity, reading.version, len(reading.parts)) == ("sw-1", "", 4)
+        assert list(reading.not_read) == [f"{contact}: the device answered genErr for {contact}"]
+    lab["sw-1"].faults.broken_below = f"{SYS}.5.0"
+    with pytest.raises(UnreadableError, match=r"the device answered genErr for 1\.3\.6\.1\.2\.1\.1\.5\.0"):
+        await made.poll(made.targets[0])
 
 
 HANGING = """
@@ -290,6 +309,11 @@ async def test_a_search_finds_devices_that_are_not_configured(monkeypatch: pytes
         ):
             with pytest.raises(UnreadableError, match=said):
                 await asked(made, "discover", "", prefix, **options)
+        made = connector(known, extra=SnmpAccess("gone", SnmpVersion.V2C, "nothing"))
+        rows = await asked(made, "discover", "", prefix, port=str(port), credentials="gone,one")
+        assert [row["credential"] for row in rows if row.get("sys_name") == "sw-2"] == ["one"]
+        with pytest.raises(UnreadableError, match="the secret nothing is not set"):
+            await asked(made, "discover", "", prefix, port=str(port), credentials="gone")
         assert (await asked(made, "discover", neighbors="yes"))[-1] == {"progress": 0, "of": 0, "found": 0}
 
 
