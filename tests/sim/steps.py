@@ -6,7 +6,9 @@ import json
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
+
+from tests.sim.witness import OpenStep
 
 StepT = TypeVar("StepT", bound="LoggedStep")
 
@@ -27,6 +29,13 @@ class LoggedStep:
     reason: str
     detail: str
     seq: int
+
+    @classmethod
+    def announced(cls, step: OpenStep) -> Self:
+        """Return a step as the log of some instant announced it, which may be another log at the end."""
+        return cls(
+            step.plan, step.item, step.n, step.direction, step.attempt, step.about_at, None, step.do, "", "", "", 0
+        )
 
     @property
     def is_effect(self) -> bool:
