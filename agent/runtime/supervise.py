@@ -2,21 +2,26 @@
 
 A crash is logged (its type and where, never its message: that may hold a subscriber's name) and the task starts again
 after a pause that grows and is jittered, so that many do not come back at once. `trio.Cancelled` always passes, as do
-the errors in `fatal` (a failed commit stops the daemon).
+the errors in `fatal` (a failed commit stops the daemon), and SQLite's that it cannot read a database: nobody knows what
+else is damaged, and a task that starts again reads the same page.
 """
 
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import trio
 
 from trust import chance
 
 T = TypeVar("T")
+
+_UNREADABLE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOTADB}
+"""What SQLite says of a page that is damaged, or that the disk does not give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +58,31 @@ async def contain(
     """Return the result of `fn`, or the `Crash`, logged, if it raises an Exception that is not `fatal`.
 
     Of a group (a nursery's) with something `fatal` in it, all is raised; else the crashes are logged and the rest
-    (Cancelled, KeyboardInterrupt) is raised.
+    (Cancelled, KeyboardInterrupt) is raised. A database that cannot be read is always fatal.
     """
+
+    def passes(err: BaseException) -> bool:
+        return isinstance(err, fatal) or _is_unreadable(err)
+
     try:
         return await fn()
     except BaseExceptionGroup as group:
         crashed, rest = group.split(Exception)
-        if crashed is None or (fatal and group.subgroup(fatal) is not None):
+        if crashed is None or group.subgroup(passes) is not None:
             raise
         _log_crash(name, crashed, log)
         if rest is not None:
             raise rest from None
         return Crash(crashed)
-    except fatal:
-        raise
-    except Exception as err:  # noqa: BLE001 - this is what the module is for
+    except Exception as err:
+        if passes(err):
+            raise
         _log_crash(name, err, log)
         return Crash(err)
+
+
+def _is_unreadable(err: BaseException) -> bool:
+    return isinstance(err, sqlite3.Error) and getattr(err, "sqlite_errorcode", 0) & 0xFF in _UNREADABLE
 
 
 def _log_crash(name: str, error: BaseException, log: logging.Logger) -> None:

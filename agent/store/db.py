@@ -223,6 +223,8 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
 
 _MALFORMED: Final = "malformed"
 """In SQLite's messages on a damaged page or schema."""
+_MISREAD: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""Errors of a program that reads a value which it never wrote: SQLite takes a page of another table for one of this."""
 
 
 async def check_storage(folder: Path) -> None:
@@ -239,18 +241,37 @@ async def check_storage(folder: Path) -> None:
 
 @contextmanager
 def damage_named(folder: Path) -> Iterator[None]:
-    """Check both databases where SQLite's word of a damage ends the block: a start reads and writes before
-    `check_storage`.
+    """Check both databases where an error ends the block that a damage explains, and say so in its place.
+
+    A start reads and writes before `check_storage`, and a page may be damaged while the agent runs.
 
     Raises:
         LogCorruptError: one is damaged, which explains the error.
+        StoreFailedError: SQLite could not read one, which is in order now.
     """
     try:
         yield
-    except* (sqlite3.Error, StoreFailedError) as found:
-        if found.subgroup(lambda err: _MALFORMED in str(err)) is not None:
+    except BaseException as err:
+        group = err if isinstance(err, BaseExceptionGroup) else BaseExceptionGroup("", [err])
+        if group.subgroup(_may_be_of_a_damage) is not None:
             _refuse_damaged(folder)
+        if unread := _leaves(group.subgroup(sqlite3.Error)):
+            raise StoreFailedError(f"a database cannot be read: {unread[0]}: look at the disk") from err
         raise
+
+
+def _may_be_of_a_damage(err: BaseException) -> bool:
+    if isinstance(err, StoreFailedError):
+        return _MALFORMED in str(err)
+    return isinstance(err, (sqlite3.Error, *_MISREAD))
+
+
+def _leaves(group: BaseExceptionGroup[BaseException] | None) -> list[BaseException]:
+    """Return the errors of which a group consists."""
+    if group is None:
+        return []
+    parts = [_leaves(one) if isinstance(one, BaseExceptionGroup) else [one] for one in group.exceptions]
+    return [err for part in parts for err in part]
 
 
 def _refuse_damaged(folder: Path) -> None:

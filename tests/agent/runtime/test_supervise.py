@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import logging
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 import trio
@@ -54,6 +57,35 @@ async def test_contain_lets_the_fatal_through_alone_or_in_a_group() -> None:
     with pytest.raises(ExceptionGroup) as caught:
         await contain("t", grouped, log=LOG, fatal=(FatalError,))
     assert caught.group_contains(FatalError)
+
+
+async def test_a_database_that_cannot_be_read_is_no_crash(tmp_path: Path) -> None:
+    """A task that starts again reads the same page: the agent ends, and its next start looks at all of them."""
+    path = tmp_path / "some.db"
+    with closing(sqlite3.connect(path)) as con:
+        con.executescript("CREATE TABLE t (x); INSERT INTO t VALUES (1)")
+    data = path.read_bytes()
+    path.write_bytes(data[:4096] + bytes(4096))
+
+    async def read() -> None:
+        with closing(sqlite3.connect(path)) as con:
+            con.execute("SELECT x FROM t").fetchall()
+
+    async def grouped() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+
+    with pytest.raises(sqlite3.DatabaseError, match="malformed"):
+        await contain("t", read, log=LOG)
+    with pytest.raises(ExceptionGroup) as caught:
+        await contain("t", grouped, log=LOG)
+    assert caught.group_contains(sqlite3.DatabaseError)
+
+    async def mistaken() -> None:
+        with closing(sqlite3.connect(":memory:")) as con:
+            con.execute("SELECT x FROM t")
+
+    assert isinstance(await contain("t", mistaken, log=LOG), Crash)
 
 
 async def test_a_group_of_crashes_is_one_crash(caplog: pytest.LogCaptureFixture) -> None:
