@@ -26,14 +26,14 @@ NOUNS: Final = (
     Noun("keys", "control_plane.desk.cli_keys:app", "Your own signing keys."),
     Noun("trust", "control_plane.desk.cli_trust:app", "Who may do what: the trust document."),
     Noun("changes", "control_plane.desk.cli_changes:app", "Look at a change and decide."),
-    Noun("standing", "control_plane.desk.cli_standing:app", "What two people allow beforehand."),
+    Noun("standing", "control_plane.desk.cli_standing:app", "Standing authority: two people allow changes beforehand."),
     Noun("desk", "control_plane.desk.cli_cloud:app", "This desk at the control plane."),
-    Noun("operators", "control_plane.cli_server:operators", "Operators: each is blind to the others."),
-    Noun("agents", "control_plane.cli_server:agents", "Agents."),
+    Noun("operators", "control_plane.cli_server:operators", "Operators (ISPs): none sees the others."),
+    Noun("agents", "control_plane.cli_server:agents", "Agents that may connect."),
     Noun(
         "people",
         "control_plane.cli_server:people",
-        "People: whose desks may connect. What they may decide, trust says.",
+        "People that may connect a desk. The trust document says what each may decide.",
     ),
     Noun("services", "control_plane.cli_server:services", "Services that ask for changes, such as billing."),
 )

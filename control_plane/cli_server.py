@@ -36,6 +36,7 @@ from durable import installation
 from durable.installation import InstallationCheck
 from durable.service_manager import ServiceManager
 from protos import member_files
+from protos.command_line import PlainGroup
 from protos.member_files import Invitation
 from trust import chance
 from trust.moments import moment_json, moment_text
@@ -54,7 +55,7 @@ Identity = Annotated[
 ]
 
 app = typer.Typer()
-backup = typer.Typer(invoke_without_command=True)
+backup = typer.Typer(cls=PlainGroup, invoke_without_command=True)
 app.add_typer(backup, name="backup")
 operators = typer.Typer()
 agents = typer.Typer()

@@ -7,15 +7,22 @@ commands. tests/repo/test_startup.py bounds the imports of a command.
 
 from __future__ import annotations
 
+import enum
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib import import_module
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, Final, Self, get_args, get_origin
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_group
+
+_SENTENCE_MAX: Final = 1_000
+"""Characters of a first sentence: longer than any, so that none is cut."""
+_LABELS: Final[Mapping[Any, str]] = {str: "TEXT", int: "N", float: "N", Path: "FILE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,19 @@ class Noun:
     nouns: tuple[Noun, ...] = ()
 
 
-class LazyGroup(TyperGroup):
+class PlainGroup(TyperGroup):
+    """A group with a help that tells the first sentence of each command whole, on as many lines as it takes."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of commands. typer's own cuts each sentence at the width of a line, often before its point."""
+        found = [(name, command) for name in self.list_commands(ctx) if (command := self.get_command(ctx, name))]
+        rows = [(name, command.get_short_help_str(_SENTENCE_MAX)) for name, command in found if not command.hidden]
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
+
+
+class LazyGroup(PlainGroup):
     """A group that imports a command when it is called."""
 
     at: str = ""
@@ -102,8 +121,18 @@ def _spare(command: Any, ctx: Any) -> None:
     for parameter in command.get_params(ctx):
         if not isinstance(parameter.get_runtime_param, partial):
             parameter.get_runtime_param = partial(_Sparing, parameter.get_runtime_param)
+            parameter.display_type = partial(_label, parameter, parameter.display_type)
     for inner in getattr(command, "commands", {}).values():
         _spare(inner, ctx)
+
+
+def _label(parameter: Any, typers: Callable[[Any], str], ctx: Any) -> str:
+    """Return the placeholder of a value in a help: TEXT, where typer writes `<list[str]>`. An argument has its name."""
+    kind = parameter.type_descriptor.annotation
+    label = _LABELS.get(get_args(kind)[0] if get_origin(kind) is list else kind)
+    if label is None:
+        return typers(ctx)
+    return "" if parameter.param_type_name == "argument" else label
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,4 +151,36 @@ class _Sparing:
             return value
         if kind == list[str] and many:
             return list(value)
+        if kind is int and isinstance(value, str):
+            return self._number(value, param, ctx)
+        if isinstance(kind, type) and issubclass(kind, enum.Enum) and isinstance(value, str):
+            return self._member(kind, value, param, ctx)
         return self.typers().coerce(value, param=param, ctx=ctx)
+
+    @staticmethod
+    def _number(text: str, param: Any, ctx: Any) -> int:
+        """Return a whole number.
+
+        Raises:
+            typer.BadParameter: it is none, or outside of the parameter's range.
+        """
+        low, high = param.min, param.max
+        number = int(text) if re.fullmatch(r"[-+]?[0-9]{1,18}", text, re.ASCII) else None
+        if number is None or (low is not None and number < low) or (high is not None and number > high):
+            among = "" if low is None and high is None else f" from {low} to {high}"
+            among = f" of {low} or more" if low is not None and high is None else among
+            among = f" of {high} or less" if low is None and high is not None else among
+            raise typer.BadParameter(f"expected a whole number{among}, got {text[:40]!r}", ctx=ctx, param=param)
+        return number
+
+    @staticmethod
+    def _member(kind: type[enum.Enum], text: str, param: Any, ctx: Any) -> enum.Enum:
+        """Return the member of an enumeration that has a value.
+
+        Raises:
+            typer.BadParameter: none has.
+        """
+        known = {str(member.value): member for member in kind}
+        if text not in known:
+            raise typer.BadParameter(f"expected one of {', '.join(known)}, got {text[:40]!r}", ctx=ctx, param=param)
+        return known[text]

@@ -28,7 +28,7 @@ NOUNS: Final = (
     Noun("change", "agent.cli.change:app", "Change services: suspend, restore, set-plan, disconnect, adopt."),
     Noun("subscriber", "agent.cli.subscriber:app", "Subscribers and their services."),
     Noun("billing", "agent.cli.billing:app", "Billing sources, accounts and payments."),
-    Noun("trust", "agent.cli.trust:app", "Who this agent trusts."),
+    Noun("trust", "agent.cli.trust:app", "The trust document: people, roles and the policy of approvals."),
     Noun("secret", "agent.cli.secret:app", "Passwords and shared secrets, sealed at rest."),
     Noun("review", "agent.cli.review:app", "Reviews of changes that one person made alone."),
     Noun("audit", "agent.cli.audit:app", "The audit log."),
@@ -38,19 +38,19 @@ NOUNS: Final = (
     Noun(
         "cpe",
         "agent.cli.cpe:app",
-        "CPE (TR-069): what is known of them, and changes on them.",
+        "CPE (TR-069): their last known parameters, and changes on them.",
         (
             Noun(
                 "profile",
                 "agent.cli.cpe_profile:app",
-                "Profiles of CPE: which names stand where, and how a model is spoken to.",
+                "Profiles of CPE: where a model keeps each parameter, and its faults.",
             ),
         ),
     ),
     Noun("backup", "agent.cli.backup:app"),
     Noun("restore", "agent.cli.backup:app"),
     Noun("config", "agent.cli.config:app", "The configuration file."),
-    Noun("session", "agent.cli.session:app", "Sessions that accounting keeps open though they are over."),
+    Noun("session", "agent.cli.session:app", "Accounting rows of sessions that are over and still look open."),
     Noun("clock", "agent.cli.local:clock", "The agent's clock."),
     Noun("update", "agent.cli.update:app", "Updates of the program, from the channel that update.toml names."),
 )

@@ -14,6 +14,7 @@ from agent.cli.client import fail, print_json, read_file, say
 from agent.cli.when import unix_now
 from agent.runtime import http_client
 from agent.runtime.errors import ClientError
+from protos.command_line import PlainGroup
 from trust.moments import moment_json, moment_text, moments_json
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from backups.errors import BackupError
 
 app = typer.Typer()
-group = typer.Typer(invoke_without_command=True)
+group = typer.Typer(cls=PlainGroup, invoke_without_command=True)
 app.add_typer(group, name="backup")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]

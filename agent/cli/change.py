@@ -68,7 +68,7 @@ Reason = Annotated[str, typer.Option("--reason", help="debt, abuse or request")]
 
 Overdue = Annotated[
     bool,
-    typer.Option("--overdue", help="All with something overdue, by the rules of [billing]; says why"),
+    typer.Option("--overdue", help="All services with an overdue debt, by the rules of [billing]; says why"),
 ]
 
 _CLEAR = "\r\x1b[K"

@@ -70,7 +70,7 @@ def list_(
     quarantined: Annotated[bool, typer.Option("--quarantined", help="Only those that wait to be accepted")] = False,
     where: Where = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=_ALL - 1, help="How many to show")] = PAGE,
-    after: Annotated[str, typer.Option("--after", help="Begin behind this name")] = "",
+    after: Annotated[str, typer.Option("--after", help="Start after this name")] = "",
     output: ListOutput = None,
     as_json: AsJson = False,
 ) -> None:
@@ -83,7 +83,7 @@ def list_(
 def find(
     text: Annotated[str, typer.Argument(help="A part of a name, serial number, login, service, MAC, model, tag…")],
     limit: Annotated[int, typer.Option("--limit", min=1, max=_ALL - 1, help="How many to show")] = PAGE,
-    after: Annotated[str, typer.Option("--after", help="Begin behind this name")] = "",
+    after: Annotated[str, typer.Option("--after", help="Start after this name")] = "",
     output: ListOutput = None,
     as_json: AsJson = False,
 ) -> None:
@@ -130,7 +130,7 @@ def _row(c: Json) -> tuple[str, ...]:
 def tag(
     cpe: Ref,
     tags: Annotated[
-        list[str] | None, typer.Argument(help="+TAG gives it a tag, -TAG takes one away", metavar="[+TAG|-TAG]…")
+        list[str] | None, typer.Argument(help="+TAG gives it a tag, -TAG takes one away", metavar="+TAG|-TAG")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -187,7 +187,7 @@ def ready(
     output: ListOutput = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell whether a suspension would be kept, by each access method on each router. Nothing is written.
+    """Tell whether a suspension would be enforced, by each access method on each router. Nothing is written.
 
     A few subscribers are planned as a preview would, and one that does not exist. Exit code: 0 ready, 3 one would be
     refused, 1 something could not be read.

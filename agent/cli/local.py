@@ -52,7 +52,7 @@ def init(
         ),
     ] = False,
 ) -> None:
-    """Make this agent's keys and print the words that are typed where it is added to the trust document."""
+    """Make this agent's keys, and print the words that an owner types to add it to the trust document."""
     from agent.store.errors import DamagedStateError, StoreError
     from agent.store.identity import create_identity, load_identity, renew_log_key
     from agent.store.state_folder import refuse_half_written

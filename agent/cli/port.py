@@ -13,7 +13,7 @@ OFF_S: Final = 5
 
 Device = Annotated[str, typer.Argument(help="The NAME of the device in the configuration")]
 Port = Annotated[str, typer.Argument(help="The port, as the device calls it: ge-0/0/7 (ifName or ifDescr)")]
-Ports = Annotated[list[str], typer.Argument(metavar="PORT...", help="Ports, as the device calls them")]
+Ports = Annotated[list[str], typer.Argument(metavar="PORT", help="Ports, as the device calls them")]
 Hold = Annotated[bool, typer.Option("--hold", help="Do not start by itself once approved; wait for `change apply`")]
 OnFailure = Annotated[str, typer.Option("--on-failure", help="stop, continue or revert when ports fail")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]

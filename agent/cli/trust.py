@@ -32,7 +32,7 @@ def install(
 
 @app.command()
 def accept(words: Annotated[str, typer.Option("--words", help="Its head's words [asked for]")] = "") -> None:
-    """Go by the version that is pinned, after a restored backup, where a newer one may have been."""
+    """After a restored backup: accept the pinned version, though a newer one may have been in force."""
     found = call_object("GET", "/v1/trust")
     if not found["doubt"]:
         fail("trust: it is not in doubt: there is nothing to accept", client.REFUSED)

@@ -53,7 +53,7 @@ from trust.terminal import Column, Output, neutralize, table
 
 app = typer.Typer()
 
-Id = Annotated[str, typer.Argument(metavar="[ID]", help="A change on the shared feed; not with --file")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="A change on the shared feed; not with --file")]
 Export = Annotated[
     Path | None, typer.Option("--file", help="The folder that `ispagent change show ID --export` wrote: no cloud")
 ]

@@ -21,7 +21,7 @@ from trust.statements import OnFailure
 
 Cpes = Annotated[
     list[str] | None,
-    typer.Argument(metavar="REF...", help="CPE: by name, serial number or service"),
+    typer.Argument(metavar="REF", help="CPE: by name, serial number or service"),
 ]
 Exclude = Annotated[list[str] | None, typer.Option("--exclude", help="A CPE to leave out; may be given again")]
 Failure = Annotated[OnFailure, typer.Option("--on-failure", help="When an item fails: stop, continue or revert")]

@@ -70,7 +70,7 @@ def freeze(
     cloud: CloudFile = None,
     wait: Wait = 60,
 ) -> None:
-    """Stop everything, an agent, a person or a key. Anybody may; it is not asked twice."""
+    """Freeze everything, an agent, a person or a key: nothing that it covers is sent. Anybody may; nothing is asked."""
     if target and agent:
         raise InputError("expected --target or --agent, got both")
     if agent and scope is not FreezeScope.AGENT:
@@ -94,7 +94,7 @@ def freeze(
 
 def unfreeze(
     key: KeyFile,
-    freeze_files: Annotated[list[Path], typer.Option("--freeze", help="The freeze to lift; may be given often")],
+    freeze_files: Annotated[list[Path], typer.Option("--freeze", help="The freeze to lift; may be given again")],
     out: Annotated[Path | None, typer.Option("--out", help="Where it goes [--add-to's file]")] = None,
     add_to: Annotated[Path | None, typer.Option("--add-to", help="The file that a first person signed")] = None,
     trust: TrustFile = None,

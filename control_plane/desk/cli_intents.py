@@ -42,7 +42,7 @@ from trust.statements import LOGIN, SERVICE, SUBSCRIBER, Intent, IntentSubject, 
 INTENT_S = 3600
 _FILE_BYTES = 1 << 20
 
-Refs = Annotated[list[str] | None, typer.Argument(metavar="REF...", help="Services or subscribers: C-10482/home")]
+Refs = Annotated[list[str] | None, typer.Argument(metavar="REF", help="Services or subscribers: C-10482/home")]
 RefsFile = Annotated[Path | None, typer.Option("--refs-file", help="A file with one REF a line")]
 Agent = Annotated[str, typer.Option("--agent", help="The agent's handle")]
 OutFile = Annotated[
@@ -50,7 +50,7 @@ OutFile = Annotated[
 ]
 AllServices = Annotated[bool, typer.Option("--all-services", help="A subscriber's number means all of its services")]
 Reason = Annotated[str, typer.Option("--reason", help="debt, abuse or request")]
-Overdue = Annotated[bool, typer.Option("--overdue", help="All with something overdue, by the agent's own rules")]
+Overdue = Annotated[bool, typer.Option("--overdue", help="All services with an overdue debt, by the agent's own rules")]
 ChangeId = Annotated[str, typer.Argument(metavar="ID", help="The change, as `ispcloud changes list` names it")]
 Tariff = Annotated[str, typer.Option("--tariff", help="The tariff to set")]
 
@@ -196,7 +196,7 @@ def prepare_device(
 
 
 Device = Annotated[str, typer.Argument(metavar="DEVICE", help="The NAME of the device in the agent's configuration")]
-Ports = Annotated[list[str], typer.Argument(metavar="PORT...", help="Ports, as the device calls them: ge-0/0/7")]
+Ports = Annotated[list[str], typer.Argument(metavar="PORT", help="Ports, as the device calls them: ge-0/0/7")]
 
 
 def port_down(

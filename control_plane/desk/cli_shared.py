@@ -42,7 +42,7 @@ StateFile = Annotated[
     typer.Option(
         "--state",
         envvar="ISPCLOUD_STATE",
-        help="The file of the heads that you have seen [~/.config/ispcloud/heads.json]",
+        help="The file of the checkpoints and trust documents that you have seen [~/.config/ispcloud/heads.json]",
     ),
 ]
 CloudFile = Annotated[

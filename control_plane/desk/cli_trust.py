@@ -34,6 +34,7 @@ from control_plane.desk.online import Desk, connect
 from control_plane.desk.trust_sign import Previous
 from control_plane.desk.trust_text import render_trust, signatures_text, warning
 from control_plane.errors import InputError
+from protos.command_line import PlainGroup
 from protos.message_pb2 import Kind
 from trust import chain, chance, limits, statements, verify
 from trust import envelope as envelopes
@@ -43,7 +44,7 @@ from trust.errors import MalformedEnvelopeError, MalformedError, MalformedStatem
 from trust.policy import Role
 
 app = typer.Typer()
-add = typer.Typer(help="Add to a draft.", no_args_is_help=True, rich_markup_mode=None)
+add = typer.Typer(cls=PlainGroup, help="Add to a draft.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(add, name="add")
 
 _DRAFT = Path("trust.draft.json")

@@ -21,6 +21,17 @@ class Kind(enum.Enum):
 
 inner = typer.Typer()
 deep = typer.Typer()
+ranges = typer.Typer()
+
+
+@ranges.command("range")
+def range_(
+    share: Annotated[int, typer.Option("--share", min=0, max=100)] = 3,
+    most: Annotated[int, typer.Option("--most", max=4)] = 3,
+    any_: Annotated[int, typer.Option("--any")] = 3,
+) -> None:
+    """Take numbers in several ranges, and do nothing else with them than print each, a line a number."""
+    print(share, most, any_, sep="\n")
 
 
 @inner.command()
@@ -58,6 +69,7 @@ def two() -> None:
 
 NOUNS = (
     Noun("take", f"{__name__}:inner"),
+    Noun("range", f"{__name__}:ranges"),
     Noun("group", f"{__name__}:inner", "A group.", (Noun("deep", f"{__name__}:deep", "Below it."),)),
     Noun("gone", "tests.protos.no_such_module:app", "Whose module is not there."),
 )
@@ -89,13 +101,9 @@ def eager() -> typer.Typer:
         "--text",
         "--more a --more b c",
         "--number 5",
-        "--number 0",
-        "--number x",
         "--file f --folder g",
         "--kind a",
-        "--kind c",
         "--yes",
-        "--help",
         "-- --text",
         "--nothing",
     ],
@@ -105,6 +113,43 @@ def test_every_value_is_what_typer_makes_of_it(words: str, group: list[str]) -> 
     arguments = [*group, "take", *words.split()]
     ours, typers = (CliRunner().invoke(app, arguments, prog_name="p") for app in (lazy(), eager()))
     assert (ours.exit_code, ours.output) == (typers.exit_code, typers.output)
+
+
+NUMBER = "Invalid value for '--number' (env var: 'TAKE_NUMBER'): expected a whole number of 1 or more, got"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--number 0", f"{NUMBER} '0'"),
+        ("--number x", f"{NUMBER} 'x'"),
+        ("--number 1e3", f"{NUMBER} '1e3'"),
+        ("--share 101", "Invalid value for '--share': expected a whole number from 0 to 100, got '101'"),
+        ("--share -1", "Invalid value for '--share': expected a whole number from 0 to 100, got '-1'"),
+        ("--most 5", "Invalid value for '--most': expected a whole number of 4 or less, got '5'"),
+        ("--any ½", "Invalid value for '--any': expected a whole number, got '½'"),
+        ("--kind c", "Invalid value for '--kind': expected one of a, b, got 'c'"),
+    ],
+)
+def test_a_mistake_is_told_in_our_words(words: str, said: str) -> None:
+    """And not in those of the library that typer converts with: "Input should be a valid integer"."""
+    for command in ("take", "range"):
+        found = CliRunner().invoke(lazy(), [command, *words.split()])
+        if "No such option" not in found.output:
+            assert (found.exit_code, found.output.splitlines()[-1]) == (2, f"Error: {said}")
+
+
+def test_a_help_has_no_types_of_python_and_whole_sentences() -> None:
+    said = CliRunner().invoke(lazy(), ["take", "--help"]).output
+    shown = [line.split("  ")[1] for line in said.splitlines() if line.startswith("  --")]
+    assert shown == ["--text TEXT", "--maybe TEXT", "--more TEXT", "--number N", "--file FILE", "--folder FILE"] + [
+        "--kind <a|b>",
+        "--yes",
+        "--help",
+    ]
+    assert "<" not in said.replace("<a|b>", "").replace("1<=", "").replace("x>=1", "")
+    group = " ".join(CliRunner().invoke(lazy(), ["--help"]).output.split())
+    assert "Take numbers in several ranges, and do nothing else with them than print each, a line a number." in group
 
 
 def test_a_value_of_the_environment_is_converted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,7 +160,8 @@ def _row(p: Parameter) -> str:
     needed = f"required, or `{p.env}`" if p.env else "required"
     default = needed if p.required else f"`{p.default}`" if p.default else f"`{p.env}`" if p.env else ""
     more = "; may be given again" if p.option and p.repeats and "again" not in p.help else ""
-    return f"| {', '.join(f'`{n}`' for n in p.names)} | {default} | {_cell(p.help)}{more} |"
+    names = ", ".join(f"`{name}`" for name in p.names).replace("|", "\\|")
+    return f"| {names} | {default} | {_cell(p.help)}{more} |"
 
 
 def common_options(told: Iterable[Command]) -> list[Parameter]:

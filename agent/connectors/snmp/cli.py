@@ -26,10 +26,13 @@ from agent.connectors.snmp.errors import MalformedRecordingError
 from agent.connectors.snmp.profile import SnmpProfile
 from agent.connectors.snmp.recording import read_recording_untrusted, scalars_and_columns
 from agent.connectors.spec import AsksAgent
+from protos.command_line import PlainGroup
 from trust.terminal import Column, neutralize, table
 
 app = typer.Typer(rich_markup_mode=None)
-profile_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Profiles: how families are read.")
+profile_app = typer.Typer(
+    cls=PlainGroup, rich_markup_mode=None, no_args_is_help=True, help="Profiles: how families of devices are read."
+)
 app.add_typer(profile_app, name="profile")
 
 FAILED: Final = 1
