@@ -96,6 +96,8 @@ class UnreadableError(ConnectorError):
 Earlier = Mapping[Address, Seen]
 """The sessions that earlier attempts at a step were bound to, as read before the first of them."""
 NOTHING_EARLIER: Earlier = MappingProxyType({})
+ReadAddresses = Callable[[Collection[Address]], Awaitable[Mapping[Address, Seen]]]
+"""`ReadSession.read`, by whoever shares it."""
 
 
 class Reach(enum.Enum):
@@ -305,6 +307,15 @@ class FinishesEffects(Protocol):
         Raises:
             UnreadableError: the target cannot be asked now, or does not show yet that it took it: ask again.
         """
+        ...
+
+
+@runtime_checkable
+class ReadsToBind(Protocol):
+    """Role of a session: it reads its own addresses to bind an effect."""
+
+    def read_through(self, read: ReadAddresses) -> None:
+        """Read by `read` from now on, which shares reads with others: many effects bind at once."""
         ...
 
 

@@ -29,6 +29,7 @@ from agent.connectors.base import (
     LostError,
     NotSentError,
     Reach,
+    ReadsToBind,
     Reply,
     Session,
     TellsByItself,
@@ -65,6 +66,8 @@ class CoalescedSession:
         self._trouble = trouble or Notifier()
         self._reading = False
         self._next = _SharedRead()
+        if isinstance(session, ReadsToBind):
+            session.read_through(self.read)
 
     async def read(self, addresses: Collection[Address]) -> Mapping[Address, Seen]:
         """Return the value of each address, from a bulk read that began after this call."""

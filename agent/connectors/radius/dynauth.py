@@ -125,14 +125,16 @@ class _Identifiers:
         self._choose = choose
         self._free = list(range(_IDENTIFIERS))
         self._resting: dict[int, float] = {}
+        """Until when, the one that is free first in front: all rest equally long."""
 
     def take(self, now: float) -> int | None:
-        for identifier in [i for i, until in self._resting.items() if until <= now]:
-            del self._resting[identifier]
-            self._free.append(identifier)
+        while self._resting and self._resting[first := next(iter(self._resting))] <= now:
+            del self._resting[first]
+            self._free.append(first)
         return self._free.pop(self._choose(len(self._free))) if self._free else None
 
     def rest(self, identifier: int, now: float) -> None:
+        self._resting.pop(identifier, None)
         self._resting[identifier] = now + QUARANTINE_S
 
 

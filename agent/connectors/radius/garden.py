@@ -92,18 +92,19 @@ def addresses_text(session: Mapping[str, str]) -> str:
 def _placed(session: Mapping[str, str], gardens: Mapping[str, str]) -> Iterator[tuple[str, _Network, bool]]:
     """Return field, network and whether it is in the garden, of each address of a family with a garden."""
     for name in _PINNED_BY:
-        if text := session.get(name):
-            found = _place(text, gardens.get("garden4", ""), gardens.get("garden6", ""))
+        text = session.get(name)
+        # The family first: each subscriber has addresses of its own, and most families have no garden to compare with
+        if text and (garden := gardens.get("garden6" if ":" in text else "garden4")):
+            found = _place(text, garden)
             if found is not None:
                 yield name, *found
 
 
 @functools.lru_cache(maxsize=4096)
-def _place(text: str, garden4: str, garden6: str) -> tuple[_Network, bool] | None:
-    """Return an address' network and whether it is in the garden of its family; None: there is none."""
+def _place(text: str, garden: str) -> tuple[_Network, bool] | None:
+    """Return an address' network and whether it is in the garden of its family; None: it is no address."""
     net = _network(text)
-    found = () if net is None else _networks(garden4 if net.version == 4 else garden6)
-    return (net, any(_within(net, garden) for garden in found)) if net is not None and found else None
+    return None if net is None else (net, any(_within(net, other) for other in _networks(garden)))
 
 
 @functools.lru_cache(maxsize=256)

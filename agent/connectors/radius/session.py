@@ -76,7 +76,7 @@ from agent.model import ABSENT, Seen
 from agent.reasons import TargetReason
 
 if TYPE_CHECKING:
-    from agent.connectors.base import Check, KeptAnswer
+    from agent.connectors.base import Check, KeptAnswer, ReadAddresses
     from agent.connectors.radius.checks_session import TargetChecks
     from agent.connectors.radius.dynauth_session import DynAuths
     from agent.connectors.radius.rowset import Commit
@@ -155,6 +155,14 @@ class RadiusSession:
         self._keep = keep
         self._clock = clock
         self._settled_at = float("-inf")
+        self._shared: ReadAddresses | None = None
+
+    def read_through(self, read: ReadAddresses) -> None:
+        """Read by `read`, which shares reads, before an effect is bound."""
+        self._shared = read
+
+    async def _read_one(self, where: Address) -> Seen:
+        return (await (self._shared or self.read)([where]))[where]
 
     async def read(self, addresses: Collection[Address]) -> Mapping[Address, Seen]:
         """Return the present value of each address, in few queries however many there are.
@@ -251,8 +259,8 @@ class RadiusSession:
         """
         resource, login = self._parse(effect.address)
         if effect.verb == DISCONNECT and resource is RadiusResource.SESSION:
-            read = await self.read([effect.address])
-            return {one: seen for one, seen in read.items() if seen.value is not ABSENT}
+            session = await self._read_one(effect.address)
+            return {} if session.value is ABSENT else {effect.address: session}
         if effect.verb not in _KINDS or resource is not RadiusResource.SESSIONS:
             raise UnreadableError(
                 f"{self.target.id}: no effect {effect.verb!r} on that address", reason=TargetReason.REFUSED
@@ -276,7 +284,7 @@ class RadiusSession:
 
     async def _known(self, effect: Effect, login: str) -> Mapping[Address, Seen]:
         """Return the open sessions of accounting that an effect is for, each at its own address."""
-        seen = (await self.read([effect.address]))[effect.address]
+        seen = await self._read_one(effect.address)
         return {
             address(self.target.id, RadiusResource.SESSION, unique_id): Seen(dict(fields), seen.at_s)
             for unique_id, fields in live_sessions(seen.value).items()
@@ -414,7 +422,7 @@ class RadiusSession:
         silent = await self._presence.missing()
         if not silent:
             return None
-        seen, (_, login) = (await self.read([effect.address]))[effect.address], self._parse(effect.address)
+        seen, (_, login) = await self._read_one(effect.address), self._parse(effect.address)
         for fields in sessions_of(seen.value).values():
             ours = same_login(fields.get("login", ""), login) and self._counts(effect, fields, seen.at_s)
             if ours and (why := silent.get(fields.get("nas", ""))):

@@ -10,8 +10,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from agent.changes.engine import sessions as engine_sessions
 from agent.changes.engine.sessions import CoalescedSession
-from agent.connectors.base import NOTHING_EARLIER, Busy, Earlier, Reply, UnreadableError
-from agent.model import Address, Effect, Seen, Target, Ticket
+from agent.connectors.base import NOTHING_EARLIER, Busy, Earlier, ReadAddresses, Reply, UnreadableError
+from agent.model import Address, Effect, Replay, Seen, Target, Ticket
 
 pytestmark = pytest.mark.virtual_time
 
@@ -201,3 +201,25 @@ async def test_the_rest_passes_through() -> None:
     assert (await session.send(ticket)).reason == "p"
     await session.settle()
     assert inner.broken
+
+
+class BindsByReading(SlowSession):
+    """Reads the address of an effect to bind it."""
+
+    def read_through(self, read: ReadAddresses) -> None:
+        self.shared = read
+
+    async def bind(self, effect: Effect, earlier: Earlier = NOTHING_EARLIER) -> Mapping[Address, Seen]:
+        return await self.shared([effect.address])
+
+
+async def test_effects_that_bind_at_once_share_a_read() -> None:
+    inner = BindsByReading()
+    session = CoalescedSession(inner)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(session.read, [A])
+        await wait_all_tasks_blocked()
+        for where in (B, C):
+            effect = Effect(where, "disconnect", {}, "k", Replay.NEVER, None, 0)
+            nursery.start_soon(session.bind, effect)
+    assert inner.reads == [[A], [B, C]]
