@@ -59,7 +59,7 @@ class BillingState(enum.Enum):
 
 
 class SourceError(BillingError):
-    """A source could not be read whole; the agent discards the partial reading.
+    """A source could not be read whole. Of accounts a partial reading is discarded; payments: see `SomePaymentsError`.
 
     `state`: PARTIAL, EMPTY, REFUSED or UNREACHABLE. The message names the source, the expected form and the actual one,
     and holds no data of any subscriber. `retry_after_s`: how long the source asked to be left alone; 0: it did not.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib.util
 import json
@@ -313,3 +314,10 @@ def test_the_example_of_inventory_md_is_read_without_a_problem() -> None:
     example = INVENTORY.read_text(encoding="utf-8").partition("```csv\n")[2].partition("```")[0]
     parsed = subscribers_csv.parse_untrusted(example.encode())
     assert (len(parsed.rows), parsed.problems) == (4, ())
+
+
+def test_every_role_of_a_connector_is_in_the_page_on_new_ones() -> None:
+    page = (tree.ROOT / "docs" / "adding-a-connector.md").read_text(encoding="utf-8")
+    roles = [node.name for path, node in tree.classes("agent") if (ast.get_docstring(node) or "").startswith("Role: ")]
+    assert len(roles) > 10
+    assert [role for role in roles if f"| `{role}` |" not in page] == []
