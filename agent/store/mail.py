@@ -27,6 +27,10 @@ SENT: Final = "cloud-sent"
 RECEIVED: Final = "cloud-received"
 SEALKEY: Final = "sealkey-posted"
 """Key in `meta`: which sealing key was posted under this enrolment."""
+RENEW: Final = "sealkey-renew"
+"""Key in `meta` that stands until a new sealing key is posted: a restored database may have lost the one that desks
+know.
+"""
 
 REF_BYTES: Final = 16
 INBOX_MAX: Final = 1000
@@ -227,6 +231,11 @@ class NewEpoch:
             if epoch:  # the backup may be older than our sealing key, without which nobody can ask anything
                 tx.run("DELETE FROM meta WHERE key = ?", (SEALKEY,))
                 _tell_open(tx)
+
+
+def renew_sealkey(tx: Tx) -> None:
+    """Have a new sealing key made and posted, inside a larger command."""
+    tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, x'01')", (RENEW,))
 
 
 def cursor(reader: sqlite3.Connection) -> tuple[bytes, int]:

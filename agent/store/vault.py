@@ -255,10 +255,10 @@ class Vault:
             raise StoreFailedError(f"a sealing key cannot be written: {err}") from err
 
     def sealing_keys(self) -> list[StoredSealing]:
-        """Return the sealing keys that are kept, the newest first."""
+        """Return the sealing keys that are kept, the newest first; of two until the same second, the one made later."""
         with self._lock:
             rows = self._con.execute(
-                "SELECT public, private, not_before_s, not_after_s FROM sealing ORDER BY not_after_s DESC, public"
+                "SELECT public, private, not_before_s, not_after_s FROM sealing ORDER BY not_after_s DESC, rowid DESC"
             ).fetchall()
         return [StoredSealing(bytes(public), self.open(bytes(key)), *dates) for public, key, *dates in rows]
 

@@ -273,7 +273,7 @@ def _take_dated(message: Received, trust: Trust, now_s: int, found: Fold) -> Non
             case _:
                 key = verify.verify_sealkey(envelope, trust, now_s)
                 before = found.sealkeys.get(key.agent)
-                if before is None or before.not_after < key.not_after:
+                if before is None or before.not_after <= key.not_after:
                     found.sealkeys[key.agent] = key
     except RefusedError as err:
         if err.reason not in (Reason.EXPIRED, Reason.NOT_YET_VALID, Reason.TRUST_EXPIRED):

@@ -201,6 +201,13 @@ def test_sealing_keys_in_force(desk: Desk, agent: FakeAgent) -> None:
     assert both.sealkeys[AGENT].x25519 == younger.sealing.public.hex()
 
 
+def test_the_later_of_two_sealing_keys_of_one_minute_counts(desk: Desk, agent: FakeAgent) -> None:
+    """A database was restored in the minute in which its first key was made: that one is lost."""
+    restored = FakeAgent(desk.now_s)
+    messages = [received(pb.KIND_SEALKEY, one.sealkey()) for one in (agent, restored)]
+    assert fold(desk, *messages).sealkeys[AGENT].x25519 == restored.sealing.public.hex()
+
+
 def test_freezes_until_they_are_lifted(desk: Desk) -> None:
     minute = desk.now_s // 60
     freeze = statements.sign(Freeze(TRUST_ID, "31" * 16, FreezeScope.ALL, "", "tech4", minute, 0), [key("tech4")])

@@ -114,6 +114,12 @@ OLD = (
 """Found at the old pace of worlds (`tests.sim.world.WorldOptions.old_pace`): at another one they are other worlds."""
 KEPT: tuple[Kept, ...] = (
     Kept(
+        9400007,
+        ("copy-put-back",),
+        ("radius", "sql", "cloud", "disk"),
+        "a copy without the newest sealing key was put back, and each intent from a desk was refused as malformed",
+    ),
+    Kept(
         9110004,
         ("snmp-reboots", "copy-put-back", "agent-killed-writing"),
         ("radius", "sql", "disk", "snmp"),

@@ -14,6 +14,7 @@ from tests.sim.parts import cloud_rules
 from tests.sim.parts.cloud_people import FreezeAsked
 from tests.sim.parts.record_rules import forgotten
 from tests.sim.witness import ORIGINAL, Deed, Lost, Move, OpenStep, Seen
+from trust.statements import ReceiptResult
 
 SERVICE = "C-1/home"
 WALLED = LineState((), NextLogin(True, walled=True))
@@ -61,3 +62,22 @@ def test_an_item_is_frozen_by_a_freeze(came: list[float], rules: list[str]) -> N
     part = SimpleNamespace(freezes=[freeze], ledger=ledger)
     evidence = Evidence(Seen(moves=[move("set-not-enforced", "frozen")]), {}, (), (), {}, "", 100.0)
     assert [one.rule for one in cloud_rules.no_freeze(evidence, part)] == rules  # type: ignore[arg-type]  # as far as it asks
+
+
+@pytest.mark.parametrize(
+    ("lost", "rules"),
+    [
+        ((), ["frozen"]),
+        ((Lost(20.0, 40.0, 9),), []),
+        ((Lost(31.0, 40.0, 9),), ["frozen"]),
+        ((Lost(20.0, 60.0, 9),), ["frozen"]),
+    ],
+)
+def test_a_freeze_binds_a_log_that_knows_it(lost: tuple[Lost, ...], rules: list[str]) -> None:
+    """A copy was put back from before the freeze, from after it, or after the deed."""
+    ledger, freeze = Ledger(), FreezeAsked("bb", "joseph", 15.0, b"envelope")
+    ledger.receipts["bb"] = [(30.0, SimpleNamespace(result=ReceiptResult.ACCEPTED))]  # type: ignore[list-item]  # as far as it asks
+    step = OpenStep("aa", 1, 1, 1, 50.0, False, SERVICE, "", {})
+    evidence = Evidence(Seen([Deed(51.0, SERVICE, "agent 1", "rows", (step,))]), {}, (), (), {}, "", 100.0, lost)
+    part = SimpleNamespace(freezes=[freeze], ledger=ledger)
+    assert [one.rule for one in cloud_rules.frozen(evidence, part, SimpleNamespace())] == rules  # type: ignore[arg-type]  # as far as it asks

@@ -20,7 +20,7 @@ from agent.changes.journal import item_commands
 from agent.changes.journal.audit import Json, Recorder
 from agent.changes.journal.machine import Gate
 from agent.changes.journal.trust_state import keep_number, stored_doubt
-from agent.store import log_store
+from agent.store import log_store, mail
 from agent.store.db import Store, Tx
 from agent.store.errors import LogCorruptError, MissingKeyError
 from agent.store.log_store import Entry, Sealed
@@ -99,6 +99,7 @@ class VoidUnconsumed:
             return 0
         # A life that is gone may have had a clock that was ahead of this one's
         keep_number(tx, BOARD_JUDGED, max(int(tx.now_s) // 60, self.board_until or 0))
+        mail.renew_sealkey(tx)  # desks may know one that was made since: its private half is lost with `keys.db`
         return void_unconsumed(tx) + (0 if self.running else give_up_unfinished(tx, self.sealed))
 
 

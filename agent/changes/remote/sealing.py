@@ -35,17 +35,23 @@ LOOK_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class PostSealKey:
-    """Post a sealing key's statement. `mark` says which key, under which trust and enrolment."""
+    """Post a sealing key's statement. `mark` says which key, under which trust and enrolment.
+
+    `renews`: the key was made because a new one was wanted (`mail.RENEW`).
+    """
 
     envelope: bytes = field(repr=False)
     mark: bytes
     sealed: Sealed
+    renews: bool = False
 
     def run(self, tx: Tx) -> None:
         """Do it."""
         tx.append(Entry(LeafKind.SEALKEY, sealed=self.sealed))
         mail.post(tx, Post("sealkey", self.envelope))
         tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", (mail.SEALKEY, self.mark))
+        if self.renews:
+            tx.run("DELETE FROM meta WHERE key = ?", (mail.RENEW,))
 
 
 class Sealing:
@@ -79,26 +85,29 @@ class Sealing:
             await self._clock.sleep(LOOK_S)
 
     async def refresh(self) -> None:
-        """Delete expired keys, make the next key in time, post it where it was not posted yet."""
+        """Delete expired keys, make the next key in time or as wanted, post it where it was not posted yet."""
         now_s = int(self._clock.wall_s())
         if any(k.not_after_s < now_s - DAY_S for k in self._keys):
             self._vault.drop_sealing(now_s - DAY_S)
             self._keys = self._vault.sealing_keys()
-        row = self._store.reader.execute("SELECT value FROM meta WHERE key = ?", (mail.CLOUD,)).fetchone()
-        pinned = self._trust.pinned
-        if row is None or pinned is None:
+        enrolment, pinned = self._meta(mail.CLOUD), self._trust.pinned
+        if enrolment is None or pinned is None:
             return
         begun = [k for k in self._keys if k.not_before_s <= now_s]  # others are of a clock that was ahead
-        if not begun or begun[0].not_after_s - now_s < DAY_S:
+        renews = self._meta(mail.RENEW) is not None
+        if renews or not begun or begun[0].not_after_s - now_s < DAY_S:
             begun = [self._make(now_s)]
         newest = begun[0]
-        mark = hashlib.sha256(newest.public + pinned.sha256 + bytes(row["value"])).digest()
-        posted = self._store.reader.execute("SELECT value FROM meta WHERE key = ?", (mail.SEALKEY,)).fetchone()
-        if posted is not None and bytes(posted["value"]) == mark:
+        mark = hashlib.sha256(newest.public + pinned.sha256 + enrolment).digest()
+        if self._meta(mail.SEALKEY) == mark:
             return
         envelope = self._signer().sealkey(newest.public, newest.not_before_s, newest.not_after_s)
         record = self._recorder.record(None, {"what": "sealkey", "x25519": newest.public.hex()})
-        await self._store.run(PostSealKey(envelope, mark, record))
+        await self._store.run(PostSealKey(envelope, mark, record, renews))
+
+    def _meta(self, key: str) -> bytes | None:
+        row = self._store.reader.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else bytes(row["value"])
 
     def _make(self, now_s: int) -> StoredSealing:
         key = SealingKey.generate()

@@ -61,13 +61,12 @@ TOLD: Final = frozenset({pb.KIND_INTENT, pb.KIND_APPROVAL, pb.KIND_CANCEL, pb.KI
 
 def judge(e: Evidence, part: CloudPart, world: World) -> Iterable[Verdict]:
     """Return everything that must not be."""
-    if not e.lost:  # of what an agent's older copy does not know, nothing can be asked
-        yield from _lost(e, part)
-        yield from _mail(e, part, world)
-        yield from _intents(e, part, world)
-        yield from _frozen(e, part, world)
-        yield from no_freeze(e, part)
-        yield from _lifted(e, part, world)
+    yield from _lost(e, part)
+    yield from _mail(e, part, world)
+    yield from _intents(e, part, world)
+    yield from frozen(e, part, world)
+    yield from no_freeze(e, part)
+    yield from _lifted(e, part, world)
     if world.options.seed % EGRESS_EVERY == 0:
         yield from _egress(e, part, world)
     yield from _broken(e, part)
@@ -105,6 +104,7 @@ def _mail(e: Evidence, part: CloudPart, world: World) -> Iterator[Verdict]:
         times = ledger.delivered.get(message.body, [])
         sha256 = _digest(message, part)
         reached = [at for at in times if at < e.ended_at - ANSWERS_S and not _died_after(world, at)]
+        reached = [at for at in reached if not _forgotten(e, at)]
         if reached and sha256 and sha256 not in ledger.receipts:
             said = f"{word(message.kind)} of {taken.who} reached the agent, which never answered"
             yield Verdict("unanswered", reached[-1], "agent", said)
@@ -151,6 +151,11 @@ def _digest(message: pb.Message, part: CloudPart) -> str:
         return ""
 
 
+def _forgotten(e: Evidence, at: float, until: float = float("inf")) -> bool:
+    """Return whether the agent's log may have lost by `until` what came of something that reached it at that time."""
+    return any(lost.since < at + BINDS_S and at <= lost.found_at <= until for lost in e.lost)
+
+
 def _died_after(world: World, at: float) -> bool:
     return any(at - 1 <= kill <= at + KILLED_S for kill in world.kills)
 
@@ -162,7 +167,7 @@ def _intents(e: Evidence, part: CloudPart, world: World) -> Iterator[Verdict]:
     plans = Counter(plan.intent_sha256 for _, plan in part.ledger.plans.values())
     intents = {intent.sha256: intent for intent in part.intents.values()}
     for sha256, n in plans.items():
-        if sha256 in intents and n > 1:
+        if sha256 in intents and n > 1 + len(e.lost):  # an older log does not know that it made one
             yield Verdict("again", e.ended_at, "agent", f"intent {sha256[:6]} made {n} plans")
     made = {move.plan: move.at for move in reversed(e.seen.moves)}
     for _, plan in part.ledger.plans.values():
@@ -183,30 +188,36 @@ def binds_at(frozen: FreezeAsked, ledger: Ledger, world: World) -> float:
     return min((*said, *came), default=float("inf"))
 
 
-def _frozen(e: Evidence, part: CloudPart, world: World) -> Iterator[Verdict]:
-    for frozen in part.freezes:
-        since = binds_at(frozen, part.ledger, world)
+def frozen(e: Evidence, part: CloudPart, world: World) -> Iterator[Verdict]:
+    """Judge each deed by the freezes that the log then knew."""
+    for asked in part.freezes:
+        since = binds_at(asked, part.ledger, world)
         for deed in e.acted:
             for step in deed.open:
-                if since < step.about_at < frozen.lifted_at:
-                    said = f"{deed.what} of {step.plan[:6]}, announced while {frozen.who} had frozen everything"
+                forgot = any(lost.since < since and lost.found_at <= step.about_at for lost in e.lost)
+                if since < step.about_at < asked.lifted_at and not forgot:
+                    said = f"{deed.what} of {step.plan[:6]}, announced while {asked.who} had frozen everything"
                     yield Verdict("frozen", deed.at, deed.subject, said, f"in force since {since:.1f}")
                     break
 
 
 def no_freeze(e: Evidence, part: CloudPart) -> Iterator[Verdict]:
     """Judge each item that says that it is frozen."""
-    held = [_held(frozen, part.ledger) for frozen in part.freezes]
+    held = [_held(e, frozen, part.ledger) for frozen in part.freezes]
     for move in e.seen.moves:
         if move.reason == FROZEN and not any(since <= move.at and until >= move.before_at for since, until in held):
             said = f"{move.state} ({move.reason}: {move.detail}), and nothing was frozen since {move.before_at:.1f}"
             yield Verdict("no-freeze", move.at, move.service, said, leaf=move.seq)
 
 
-def _held(frozen: FreezeAsked, ledger: Ledger) -> tuple[float, float]:
-    """Return from when until when a freeze may have held: it came to the agent, and the agent took an end of it."""
+def _held(e: Evidence, frozen: FreezeAsked, ledger: Ledger) -> tuple[float, float]:
+    """Return from when until when a freeze may have held: it came to the agent, and the agent took an end of it.
+
+    Where a copy of its database was put back since, it may have forgotten that end.
+    """
     ends = [envelopes.digest(envelopes.decode_untrusted(one)).hex() for one in frozen.lifts]
     took = [at for sha256 in ends for at, r in ledger.receipts.get(sha256, []) if r.result is ReceiptResult.ACCEPTED]
+    took = [at for at in took if not any(lost.since < at <= lost.found_at for lost in e.lost)]
     infinite = float("inf")
     return min(ledger.delivered.get(frozen.envelope, []), default=infinite), min(took, default=infinite)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from agent.changes.auditlog.recovery import MarksVerdict, VoidUnconsumed
 from agent.changes.journal.signing import Signer
 from agent.changes.journal.trust_state import TrustState
 from agent.changes.remote.sealing import DAY_S, LIFE_S, LOOK_S, Sealing
@@ -188,6 +189,33 @@ async def test_a_cloud_that_was_restored_gets_the_key_again(office: Office) -> N
         await office.sealing.refresh()
     assert office.posted() == [key]
     assert office.leaves() == 2
+
+
+async def test_a_restored_database_gets_a_new_key(office: Office) -> None:
+    """A key that was posted after the backup is lost with its private half: desks must seal to another one."""
+    await office.install()
+    await office.rig.store.run(JoinCloud(ENROLMENT))
+    await office.sealing.refresh()
+    older = MarksVerdict(older=(1, 2))
+    await office.rig.store.run(VoidUnconsumed(older, office.rig.recorder.record(None, {})))
+    for _ in range(3):
+        await office.sealing.refresh()
+    before, new = office.posted()
+    assert before.x25519 != new.x25519
+    assert [office.sealing.open_untrusted(sealed_to(key)) for key in (before, new)] == [b"an intent"] * 2
+
+
+async def test_a_key_is_new_however_the_post_before_it_ends(office: Office) -> None:
+    """The first key is being posted when the board says that the database is an older one."""
+    await office.install()
+    await office.rig.store.run(JoinCloud(ENROLMENT))
+    older = MarksVerdict(older=(1, 2))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(office.sealing.refresh)
+        record = office.rig.recorder.record(None, {})
+        nursery.start_soon(office.rig.store.run, VoidUnconsumed(older, record, running=True))
+    await office.sealing.refresh()
+    assert len({key.x25519 for key in office.posted()}) == 2
 
 
 async def test_it_looks_by_itself(office: Office) -> None:
