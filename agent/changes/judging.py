@@ -102,6 +102,8 @@ class JudgeAgain:
         """Take the parts of a run: items are judged with its reads and its access methods."""
         self._parts, self._vault, self._signer, self._bell, self._tempo = parts, vault, signer, bell, tempo
         self._watched: dict[tuple[bytes, int], _Watched | None] = {}
+        self._idle_at = -1
+        """After how many commits of the store no item waited, and no later outcome was due."""
 
     async def run(self) -> None:
         """Judge until cancelled.
@@ -128,6 +130,8 @@ class JudgeAgain:
                 back.
         """
         total = JudgedItems()
+        if (commits := self._parts.store.commits) == self._idle_at:
+            return total
         if self._parts.store.query("SELECT 1 FROM meta WHERE key = ?", (commands.HALT,)):
             return total  # the clock jumped: neither ages nor the begin of sessions can be believed
         rows = self._parts.store.query(_WAITING)
@@ -141,6 +145,7 @@ class JudgeAgain:
             total = JudgedItems(total.judged + found.judged, total.moved + found.moved, total.unread + found.unread)
             await trio.lowlevel.checkpoint()
         await self._tell()
+        self._idle_at = -1 if rows else commits
         if total.moved:
             self._bell.ring()
         return total

@@ -123,6 +123,9 @@ class Worker:
         """Classes at their hourly limit, and the short id of the plan that is next: no later one goes before it."""
         self._crashed: set[bytes] = set()
         """Plans that could not be judged or started for a fault of ours: left alone until the next start."""
+        self._waiting_plans: list[PlanRow] = []
+        self._read_at = self._concluded_at = -1
+        """After how many commits of the store `_waiting_plans` were read, and ends were told."""
         self._poked = trio.Event()
 
     def waiting_for(self, target: str) -> list[str]:
@@ -214,15 +217,24 @@ class Worker:
         standings = self._approvals.standings
         if await standings.use_queued() or await standings.use_again():
             self._bell.ring()
-        rows = self._parts.store.reader.execute(
-            "SELECT * FROM plan WHERE gate IN (?, ?) ORDER BY gate_seq", (Gate.OPEN.value, Gate.APPROVED.value)
-        ).fetchall()
+        if (commits := self._parts.store.commits) != self._read_at:  # in a quiet hour nothing is new each second
+            self._waiting_plans = self._read_waiting()
+            self._read_at = commits
         now = now_of(self._parts.clock)
         self._full.clear()
-        for row in map(commands.read_plan_row, rows):
+        for row in self._waiting_plans:
             if row.plan_id not in self._crashed:
                 await self._alone(row, functools.partial(self._look_at, row, now, nursery))
-        await self._conclude()
+        if (commits := self._parts.store.commits) != self._concluded_at:
+            await self._conclude()
+            self._concluded_at = commits
+
+    def _read_waiting(self) -> list[PlanRow]:
+        """Return the plans that are not consumed, in the order in which they came to their gate."""
+        rows = self._parts.store.reader.execute(
+            "SELECT * FROM plan WHERE gate IN (?, ?) ORDER BY gate_seq", (Gate.OPEN.value, Gate.APPROVED.value)
+        )
+        return [commands.read_plan_row(row) for row in rows]
 
     async def _look_at(self, row: PlanRow, now: Now, nursery: trio.Nursery) -> None:
         if row.start_by.passed(now) or await self._is_of_the_future(row):

@@ -127,6 +127,8 @@ class InboxHandler:
 
     def __init__(self, parts: InboxParts) -> None:
         self._p = parts
+        self._empty: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[int, int]] = {}
+        """After which message, and how many commits of the store, a lane found nothing: it looks every few seconds."""
 
     async def run(self) -> None:
         """Handle messages until cancelled.
@@ -157,7 +159,15 @@ class InboxHandler:
 
     def _next(self, only: tuple[str, ...], but: tuple[str, ...], after: int) -> Inbox | None:
         """Return the next message; before there is a trust document nobody can be believed: messages wait."""
-        return None if self._p.trust.pinned is None else mail.next_in(self._p.store.reader, only, but, after)
+        if self._p.trust.pinned is None:
+            return None
+        lane, now = (only, but), (after, self._p.store.commits)
+        if self._empty.get(lane) == now:
+            return None
+        row = mail.next_in(self._p.store.reader, only, but, after)
+        if row is None:
+            self._empty[lane] = now
+        return row
 
     async def _contained(self, row: Inbox, handle: Handle) -> None:
         """A fault of ours in one message must not keep the next ones (a freeze) from being handled."""

@@ -125,6 +125,26 @@ async def test_plan_that_stays_frozen_is_looked_at_without_a_write(office: Offic
         nursery.cancel_scope.cancel()
 
 
+async def test_nothing_is_read_again_each_second_where_nothing_was_written(office: Office) -> None:
+    await approved(office, await office.plan("C-1"))
+    await work(office, lambda: finished(office) == 1)
+    worker, judging = office.daemon.job.worker, office.daemon.judging
+    asked = list[str]()
+    async with trio.open_nursery() as nursery:
+        for _ in range(2):  # the first look and round tell what is over
+            await worker._look(nursery)
+            await judging.round()
+        office.store.reader.set_trace_callback(asked.append)
+        await worker._look(nursery)
+        await judging.round()
+        assert not asked
+        await office.plan("C-2/home")
+        await worker._look(nursery)
+        await judging.round()
+        assert [text for text in asked if "FROM plan" in text]
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize(("again_s", "gate"), [(0.0, "open"), (60.0, "approved")])
 async def test_restore_that_stays_frozen_is_judged_again(
     office: Office, monkeypatch: pytest.MonkeyPatch, again_s: float, gate: str
