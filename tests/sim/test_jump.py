@@ -88,3 +88,54 @@ def test_who_sleeps_on_a_machine_never_wakes_early() -> None:
             assert clock.boot_s() >= due_s
 
     trio.run(main, clock=JumpingClock())
+
+
+def test_a_sleeper_is_cancelled_at_the_moment_at_which_it_would_wake() -> None:
+    """As by trio's own `sleep`, whose scope is inside the one that ends at the same moment."""
+    woken = list[float]()
+
+    async def main() -> None:
+        with trio.move_on_at(5.0) as scope:
+            await trio.sleep(5)
+            woken.append(trio.current_time())
+        assert scope.cancelled_caught
+        with trio.move_on_at(7.0):
+            await trio.sleep_until(7.5)
+            woken.append(trio.current_time())
+        await trio.sleep(2)
+        await trio.sleep_until(3.0)  # it is past
+        woken.append(trio.current_time())
+
+    jump.run(main)
+    assert woken == [9.0]
+
+
+def test_what_a_task_of_trio_hands_over_comes_at_once_in_a_run() -> None:
+    seen = list[float]()
+
+    async def main() -> None:
+        token = trio.lowlevel.current_trio_token()
+        for _ in range(3):
+            token.run_sync_soon(lambda: token.run_sync_soon(lambda: seen.append(trio.current_time())))
+            await trio.sleep(5)
+
+    jump.run(main)
+    assert seen == [0.0, 5.0, 10.0]
+
+
+def test_an_event_or_a_moment_ends_a_wait() -> None:
+    seen = list[float]()
+
+    async def main() -> None:
+        event = trio.Event()
+        await jump.wait_until(event, 4.0)
+        seen.append(trio.current_time())
+        event = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(jump.wait_until, event, 60.0)
+            await trio.sleep(2)
+            event.set()
+        seen.append(trio.current_time())
+
+    jump.run(main)
+    assert seen == [4.0, 6.0]

@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 import trio
 
+from tests.sim.jump import wait_until
+
 T = TypeVar("T")
 
 
@@ -45,8 +47,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                 await trio.lowlevel.checkpoint()
                 continue
             self._wake = trio.Event()
-            with trio.move_on_at(self._timers[0][0] if self._timers else float("inf")):
-                await self._wake.wait()
+            await wait_until(self._wake, self._timers[0][0] if self._timers else float("inf"))
             while self._timers and self._timers[0][0] <= trio.current_time():
                 self._ready.append(heapq.heappop(self._timers)[2])
 
