@@ -9,6 +9,7 @@ matcher does not match, and the verdict names the matcher as unsure: an honest "
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from collections import Counter
@@ -42,10 +43,14 @@ _MOVES: Final = frozenset(("dst-nat", "redirect", "netmap"))
 _PROTOCOLS: Final = {"6": "tcp", "17": "udp", "1": "icmp", "58": "icmpv6"}
 
 
+_parsed = functools.lru_cache(4096)(ipaddress.ip_address)
+"""Addresses of packets: each packet is compared with many rules."""
+
+
 def family_of(address: str) -> int:
     """4 or 6, or 0 where the text is no address."""
     try:
-        return ipaddress.ip_address(address).version
+        return _parsed(address).version
     except ValueError:
         return 0
 
@@ -183,7 +188,7 @@ class AddressLists:
 
     def has(self, name: str, address: str) -> bool:
         """Tell whether an address, IPv4 or IPv6, is on a list of its family."""
-        parsed = ipaddress.ip_address(address)
+        parsed = _parsed(address)
         key, number = (parsed.version, name), int(parsed)
         if any(number >> free in counts for free, counts in self._nets.get(key, {}).items()):
             return True

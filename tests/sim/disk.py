@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -26,6 +27,8 @@ IO_ERROR: Final = 10
 SECTOR: Final = 512
 SHARED_MEMORY: Final = "-shm"
 """How a file ends that is memory in truth: it does not outlast the power."""
+_is_series = functools.lru_cache(64)(lambda path: path.name.startswith("series."))
+"""Tells the files of plots, at each write."""
 Image = dict[Path, bytes | None]
 """What is on a disk: the content of each file; None: there is no such file."""
 
@@ -203,13 +206,13 @@ class SimulatedDisk:
     def _change(self, path: Path, change: Change) -> int:
         if not self.powered:
             return IO_ERROR
-        if not path.name.startswith("series."):  # its plots may be lost
+        if not _is_series(path):  # its plots may be lost
             self._unsynced.setdefault(path, []).append(change)
         return OK
 
     def _count(self, path: Path) -> bool:
         """Let what waits for this operation happen; return True."""
-        if path.name.startswith("series.") or not self.powered:
+        if _is_series(path) or not self.powered:
             return True
         for act in list(self._until):
             self._until[act] -= 1

@@ -47,6 +47,8 @@ class Network(trio.abc.SocketFactory, trio.abc.HostnameResolver):
         self.on_datagram: Callable[[SimulatedSocket, Place, bytes], None] = lambda sock, target, data: None
         """Told each datagram at the instant in which it is sent, whatever becomes of it."""
         self._networks = [ip_network(text) for text in networks]
+        self._local: dict[str, bool] = {}
+        """What `is_local` found, by address: it is asked for each packet."""
         self._bound: dict[tuple[str, int], list[SimulatedSocket]] = {}
         self._alive: dict[SimulatedSocket, None] = {}
         self._next_port = EPHEMERAL[0]
@@ -88,8 +90,11 @@ class Network(trio.abc.SocketFactory, trio.abc.HostnameResolver):
 
     def is_local(self, host: str) -> bool:
         """Tell whether an address is somebody's here."""
-        address = ip_address(host)
-        return any(address in network for network in self._networks if network.version == address.version)
+        if (known := self._local.get(host)) is None:
+            address = ip_address(host)
+            found = (address in network for network in self._networks if network.version == address.version)
+            known = self._local[host] = any(found)
+        return known
 
     def resolve(self, address: Any) -> Place:
         """Return a socket's address as host and port."""

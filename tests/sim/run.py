@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import itertools
 import random
 import sqlite3
 import time
@@ -36,6 +37,9 @@ DAYS_SHARE = 0.2
 """In how many worlds days pass after that, and people then ask again, before everything is judged."""
 DAYS_S = 2 * 86400.0
 LATER_ASKS = 4
+WHOLE = 20
+"""After how many worlds Python looks for cycles everywhere."""
+_worlds = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +164,16 @@ def run_seed(
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Let Python look for cycles after the block only: within it that took a tenth of the time, at any moment."""
+    """Let Python look for cycles after the block only: within it that took a tenth of the time, at any moment.
+
+    It looks at what the block made, and now and then at everything: all else that lives is three times as much.
+    """
     gc.disable()
     try:
         yield
     finally:
         gc.enable()
-        gc.collect()
+        gc.collect(0 if next(_worlds) % WHOLE else 2)
 
 
 def _leaves_sha256(world: World) -> str:

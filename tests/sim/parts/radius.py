@@ -30,12 +30,13 @@ from tests.sim.people import Desk
 from tests.sim.sockets import PROCESS, Process, SimulatedSocket
 from tests.sim.sql.lab import SimulatedLabDatabase
 from tests.sim.weather import Place
-from tests.sim.witness import OpenStep
+from tests.sim.witness import OpenStep, WriteAheadLog
 from tests.sim.world import World
 
 T = TypeVar("T")
 READ: Final = frozenset({"radcheck", "radreply", "radusergroup", "radgroupcheck", "radgroupreply"})
 """The tables by which a login is answered."""
+DATABASE: Final = "radius.db"
 EARLY_S: Final = 10.0
 """Within which time people first contradict each other: few lines are suspended yet, so that a batch has many items."""
 
@@ -52,13 +53,14 @@ class RadiusPart(Part):
         self.history = History(world.isp)
         self._services = {login: service for service, login in world.logins.items()}
         self._file: sqlite3.Connection | None = None
+        self._wal = WriteAheadLog(world.options.folder / DATABASE)
         self._server: SimulatedLabDatabase | None = None
         self._sql: SqlPart | None = None
         try:
             sql = self._sql = world.part(SqlPart)
         except LookupError:
-            database = world.options.folder / "radius.db"
-            self._file = sqlite3.connect(f"file:{database}?mode=ro", uri=True, isolation_level=None)
+            database = f"file:{world.options.folder / DATABASE}?mode=ro"
+            self._file = sqlite3.connect(database, uri=True, isolation_level=None)
         else:
             self._server, sql.server.on_change = sql.rows, self._changed
         self._version, self._forgets = -1, False
@@ -81,6 +83,7 @@ class RadiusPart(Part):
         """Let go of the database."""
         if self._file is not None:
             self._file.close()
+            self._wal.close()
 
     def judge(self, evidence: Evidence) -> Iterable[Verdict]:
         """Return what must not be of lines by RADIUS."""
@@ -92,7 +95,7 @@ class RadiusPart(Part):
 
     def look(self, process: Process | None) -> None:
         """Look at rows that changed, and at answers of the NAS."""
-        if self._file is not None:
+        if self._file is not None and self._wal.changed():
             version = self._file.execute("PRAGMA data_version").fetchone()[0]
             if version != self._version:
                 self._version = version

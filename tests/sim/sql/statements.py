@@ -242,7 +242,8 @@ def _scan(table: str, where: str, values: Sequence[Any]) -> Scan:
     return best
 
 
-def _split(text: str, at: str = ",") -> list[str]:
+@functools.lru_cache(maxsize=2048)
+def _split(text: str, at: str = ",") -> tuple[str, ...]:
     """Return the parts between separators that stand in no parenthesis and no literal."""
     parts, depth, quoted, start, n = [], 0, False, 0, 0
     while n < len(text):
@@ -256,4 +257,4 @@ def _split(text: str, at: str = ",") -> list[str]:
             start = n
             continue
         n += 1
-    return [*parts, text[start:]]
+    return (*parts, text[start:])
