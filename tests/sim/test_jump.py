@@ -90,7 +90,7 @@ def test_who_sleeps_on_a_machine_never_wakes_early() -> None:
     trio.run(main, clock=JumpingClock())
 
 
-def test_a_sleeper_is_cancelled_at_the_moment_at_which_it_would_wake() -> None:
+def test_a_sleeper_is_cancelled_as_it_would_wake() -> None:
     """As by trio's own `sleep`, whose scope is inside the one that ends at the same moment."""
     woken = list[float]()
 
@@ -110,7 +110,7 @@ def test_a_sleeper_is_cancelled_at_the_moment_at_which_it_would_wake() -> None:
     assert woken == [9.0]
 
 
-def test_what_a_task_of_trio_hands_over_comes_at_once_in_a_run() -> None:
+def test_what_is_handed_over_comes_at_once() -> None:
     seen = list[float]()
 
     async def main() -> None:

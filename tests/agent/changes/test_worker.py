@@ -125,7 +125,7 @@ async def test_plan_that_stays_frozen_is_looked_at_without_a_write(office: Offic
         nursery.cancel_scope.cancel()
 
 
-async def test_nothing_is_read_again_each_second_where_nothing_was_written(office: Office) -> None:
+async def test_nothing_is_read_again_before_a_commit(office: Office) -> None:
     await approved(office, await office.plan("C-1"))
     await work(office, lambda: finished(office) == 1)
     worker, judging = office.daemon.job.worker, office.daemon.judging
