@@ -411,7 +411,7 @@ class LinesConfig:
 
 @dataclass(frozen=True, slots=True)
 class CloudConfig:
-    """`[cloud]`: the cadence of signed checkpoints, and how the agent stands to its witnesses and control plane."""
+    """`[cloud]`: the interval of signed checkpoints, the wait for witnesses, and whether the agent connects."""
 
     checkpoint_s: int
     witness_wait_s: int

@@ -303,7 +303,7 @@ class Member:
 
 
 def token_is_open(con: sqlite3.Connection, token_sha256: bytes, now_s: int) -> bool:
-    """Return whether a token could be used now."""
+    """Return whether an invitation's token is neither used nor expired. `token_sha256`: 32 bytes."""
     sql = "SELECT 1 FROM token WHERE sha256 = ? AND used_s IS NULL AND expires_s > ?"
     return con.execute(sql, (token_sha256, now_s)).fetchone() is not None
 

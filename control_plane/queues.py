@@ -81,7 +81,7 @@ class Keep:
     sender_max: int
 
     def run(self, tx: CloudTx) -> Stored:
-        """Do it; refs and messages are one transaction: a ref that is taken is a message that is kept."""
+        """Store ref and message in one transaction: a ref that is taken is a message that is kept."""
         ((taken, of_operator, of_sender),) = tx.all(_LOOK, (self.operator, self.sender, self.ref))
         if taken is not None:
             return Stored(again=True) if taken == self.sha256 else Stored(reused=True)
@@ -138,7 +138,7 @@ class Forget:
     most: int = limits.FORGET_MAX
 
     def run(self, tx: CloudTx) -> int:
-        """Do it; numbers are not used again."""
+        """Delete them; numbers are not used again."""
         gone = tx.all(
             "SELECT id, operator, sender, length(message) AS bytes FROM letter"
             " WHERE expires_s <= ? ORDER BY expires_s LIMIT ?",
@@ -166,7 +166,6 @@ class RecordSeen:
     minute: int
 
     def run(self, tx: CloudTx) -> None:
-        """Do it."""
         tx.run(
             "INSERT INTO seen VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET minute = excluded.minute",
             (self.operator, self.agent, self.minute),

@@ -39,7 +39,7 @@ class Remember:
     log_key: VerifierKey
 
     def run(self, tx: CloudTx) -> Checkpoint | Refusal:
-        """Do it; return the checkpoint that may be cosigned now, or why none may."""
+        """Return the checkpoint that may be cosigned now, or why none may."""
         row = tx.one(
             "SELECT size, root FROM witness WHERE operator = ? AND agent = ? AND origin = ?",
             (self.operator, self.agent, self.log_key.name),

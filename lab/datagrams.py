@@ -44,7 +44,7 @@ class Answered:
     _seen: OrderedDict[Key, tuple[float, bytes]] = field(default_factory=OrderedDict)
 
     def first(self, key: Key, now: float) -> bool:
-        """Note a request; False when it was there already."""
+        """Remember a request; return False if it was known already."""
         while self._seen:
             oldest = next(iter(self._seen))
             if len(self._seen) < KEEP_MAX and self._seen[oldest][0] + self.keep_s > now:

@@ -17,7 +17,7 @@ from trust.strict_json import Reader, read_object_untrusted
 
 @dataclass(frozen=True, slots=True)
 class ViewAnswer:
-    """An answer.
+    """The answer to a view: the items of a plan, with the proofs that the viewer needs.
 
     `short` is the plan's short id at the site. `documents` are head and items (`trust.items`). `checkpoint` is a
     signed note; `consistency` proves that its tree begins with the `old_size` leaves that the viewer has seen. `links`

@@ -150,7 +150,7 @@ SIGNED_OR_NOT: Final = frozenset({LeafKind.PAUSED, LeafKind.RESUMED})
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One entry.
+    """One leaf of the log, 98 bytes (docs/spec/leaf.md).
 
     `minute` is unix minutes; `plan` a plan's digest or zeros; `item` and `step` 0 where there is none; `code` a verdict
     or item state (see the tables above), 0 where there is none; `actor` a random reference to the person or program, or

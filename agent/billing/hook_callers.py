@@ -37,7 +37,7 @@ class RefusedCalls:
         return found
 
     def news(self, now: float, every_s: float) -> int:
-        """Return how many calls were refused since this last returned any; 0 sooner than `every_s` after that."""
+        """Return how many calls were refused since the count returned last; 0: none, or `every_s` is not over yet."""
         count = self._counts.total() - self._told
         if not count or now < self._told_at + every_s:
             return 0
@@ -46,7 +46,7 @@ class RefusedCalls:
 
 
 class CallBudget:
-    """So many calls of each peer: `most` at first, and `per_s` more with time, up to that many."""
+    """A token bucket for the calls of each peer: `most` tokens at first and at most, `per_s` more each second."""
 
     def __init__(self, most: float, per_s: float) -> None:
         """Take a peer's allowance at first, which is the most it can have, and its gain in a second."""
@@ -70,7 +70,7 @@ class CallBudget:
 
 
 class CallerPlaces(Generic[_T]):
-    """So many guests at once. For one that comes when all places are taken, one of the peer with most has to go."""
+    """A bounded set of guests. When all places are taken, the peer with most of them loses one."""
 
     def __init__(self, most: int, most_each: int) -> None:
         """Take how many there may be, and how many of one peer."""

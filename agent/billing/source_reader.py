@@ -93,7 +93,7 @@ def _tell_nobody(_new: Sequence[KeptPayment]) -> None:
 
 
 class SourceReader:
-    """Reads one source."""
+    """Reads the accounts and payments of one source on its schedule, and keeps its state."""
 
     def __init__(self, terms: SourceTerms, teller: object, ground: SourceGround) -> None:
         """Take a source's terms and the connector that reads it, which plays one or both roles."""
@@ -239,7 +239,7 @@ class SourceReader:
         self._ground.note(self.terms.target, f"{judged.state.value}: {judged.detail}" if judged.detail else "")
 
     def poke(self) -> None:
-        """Read all accounts now."""
+        """Have all accounts read now, whatever the schedule says."""
         self._poked.set()
 
     def accept(self) -> ReadingSize | None:

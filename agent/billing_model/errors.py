@@ -37,7 +37,7 @@ class MalformedTableError(BillingError):
 
 
 class BillingState(enum.Enum):
-    """How far a source's word counts. Only FRESH lets anybody be suspended; all others are doubt."""
+    """How far a source's data may be used. Only FRESH permits a suspension; every other state is doubt."""
 
     FRESH = "fresh"
     STALE = "stale"

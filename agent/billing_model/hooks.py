@@ -25,7 +25,7 @@ class HookCall:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A verified call.
+    """A verified webhook call.
 
     `event_id`: by which one that comes again is known; made from the body's digest where the sender gives none.
     `kind`: the sender's word for it, for people. `accounts`: the source's ids of accounts to read again; empty: all new

@@ -50,7 +50,7 @@ class SomePaymentsError(SourceError):
 
 @runtime_checkable
 class TellsPayments(Protocol):
-    """Knows payments."""
+    """Returns the payments of a source."""
 
     async def payments(self, target: str, since_s: float) -> Sequence[Payment]:
         """Return the payments that were made, settled or taken back since a moment (unix seconds), in any order.

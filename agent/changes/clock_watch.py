@@ -27,19 +27,18 @@ class KeepMark:
     mark: bytes
 
     def run(self, tx: Tx) -> None:
-        """Do it."""
         tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (MARK, self.mark))
 
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """From now on nothing is applied."""
+    """Halt applying, because the clock jumped."""
 
     jump_s: float
     sealed: Sealed
 
     def run(self, tx: Tx) -> None:
-        """Do it, once."""
+        """Append the leaf of the first halt alone."""
         if tx.one("SELECT 1 FROM meta WHERE key = ?", (HALT,)):
             return
         tx.append(Entry(LeafKind.CLOCK_HALT, sealed=self.sealed))
@@ -54,7 +53,6 @@ class Accept:
     sealed: Sealed
 
     def run(self, tx: Tx) -> None:
-        """Do it."""
         tx.append(Entry(LeafKind.CLOCK_ACCEPT, sealed=self.sealed))
         tx.run("DELETE FROM meta WHERE key = ?", (HALT,))
         tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (MARK, self.mark))

@@ -37,7 +37,11 @@ class ReopenRun:
     sealed: Sealed
 
     def run(self, tx: Tx) -> None:
-        """Do it; raises RefusedCommandError when it may not be."""
+        """Open it.
+
+        Raises:
+            RefusedCommandError: it still runs, is stopped or out of time, or its services were changed since.
+        """
         plan = commands.plan_row(tx, self.plan_id)
         if plan.finished_seq is None:
             raise RefusedCommandError(
@@ -70,7 +74,7 @@ def _nothing(row: PlanRow, loaded: Loaded) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Retries changes."""
+    """Reopens finished changes for the items that are set and not enforced."""
 
     store: Store
     vault: Vault

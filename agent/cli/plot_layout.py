@@ -59,7 +59,7 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """A disk around a spot. `half`: of its width."""
+    """A filled circle around a point. `half`: half of its width."""
 
     spot: Spot
     half: float

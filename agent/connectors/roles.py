@@ -33,7 +33,7 @@ class Connectors:
 
     @property
     def in_sessions(self) -> Mapping[str, Changes]:
-        """Those with targets that have sessions. One that only reads refuses to send."""
+        """The connectors that lend sessions, by name. One that only reads refuses to send."""
         found: dict[str, Changes] = {}
         for name, connector in self.by_name.items():
             if isinstance(connector, Changes):

@@ -104,7 +104,7 @@ class HasSources(Protocol):
 
     @property
     def sources(self) -> Sequence[object]:
-        """The systems."""
+        """The configured systems, without those that have problems."""
         ...
 
 
@@ -115,7 +115,7 @@ def has_no_sources(config: HasSources) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ConnectorSpec(Generic[C]):
-    """One connector.
+    """The descriptor that a connector's folder exports.
 
     Args:
         name: first word of its targets' ids, a-z, 0-9 and -.

@@ -287,7 +287,7 @@ class CpeCalled:
 
 
 def forget_all(tx: Tx, names: Sequence[str]) -> None:
-    """Forget CPE."""
+    """Delete all that is stored of these CPE."""
     for table in _TABLES:
         tx.many(f"DELETE FROM {table} WHERE name = ?", [(name,) for name in names])  # noqa: S608  a name of `_TABLES`
 
@@ -346,7 +346,6 @@ class CpeLearned:
     gone: tuple[str, ...] = ()
 
     def run(self, tx: Tx) -> None:
-        """Do it."""
         if self.below:
             tx.run(
                 "INSERT OR REPLACE INTO cpe_read (name, below, at_s) VALUES (?,?,?)",
@@ -372,7 +371,6 @@ class CpeSetting:
     user: str
 
     def run(self, tx: Tx) -> None:
-        """Do it."""
         secrets = json.dumps(dict(self.pending.secrets))
         tx.run(
             "INSERT OR REPLACE INTO cpe_pending (name, key, secrets) VALUES (?,?,?)",
@@ -388,13 +386,13 @@ class CpeSetting:
 
 @dataclass(frozen=True, slots=True)
 class CpeSet:
-    """A CPE took secrets."""
+    """Record that a CPE took secrets."""
 
     name: str
     secrets: Mapping[str, str]
 
     def run(self, tx: Tx) -> None:
-        """Do it; a pending one is over."""
+        """End the pending setting as well."""
         rows = [(self.name, path, commit) for path, commit in self.secrets.items()]
         for _, path, _ in rows:
             let_go(tx, "name = ? AND path = ?", (self.name, path))
@@ -412,7 +410,6 @@ class CpeEvidence:
     detail: str
 
     def run(self, tx: Tx) -> None:
-        """Do it."""
         model = (self.cpe.oui, self.cpe.product_class, self.cpe.software, self.workflow, self.worked)
         tx.run(
             "INSERT INTO cpe_evidence (oui, product_class, software, workflow, worked, times, last_s, detail)"
@@ -511,7 +508,6 @@ class ExpectReset:
     until_s: int
 
     def run(self, tx: Tx) -> None:
-        """Do it."""
         tx.run("UPDATE cpe SET reset_until_s = ? WHERE name = ?", (self.until_s, self.name))
 
 
@@ -523,7 +519,6 @@ class Provisioned:
     resets: int
 
     def run(self, tx: Tx) -> None:
-        """Do it."""
         tx.run("UPDATE cpe SET provisioned = max(provisioned, ?) WHERE name = ?", (self.resets, self.name))
 
 
@@ -534,7 +529,6 @@ class PutCpeSecrets:
     secrets: tuple[tuple[str, bytes], ...]
 
     def run(self, tx: Tx) -> None:
-        """Do it."""
         tx.run(
             "DELETE FROM cpe_secret WHERE at_s < ? AND commitment NOT IN (SELECT commitment FROM cpe_secret_set)"
             " AND commitment NOT IN (SELECT commitment FROM cpe_login)",
@@ -555,7 +549,6 @@ class KeepBreaker:
     sealed: Sealed | None = None
 
     def run(self, tx: Tx) -> None:
-        """Do it."""
         if self.sealed is not None:
             tx.append(Entry(LeafKind.CPE_DECIDED, sealed=self.sealed))
         tx.run("INSERT OR REPLACE INTO cpe_breaker (name, rows) VALUES (?,?)", (self.name, json.dumps(self.rows)))

@@ -84,7 +84,7 @@ def row_address(target: str, row: TableRow) -> Address:
 
 
 def what_of(addr: Address) -> str | TableRow:
-    """Return the thing that an address names at its CPE: a path, one of `TOLD`, or a row.
+    """Return the parameter's path, the member of `TOLD` or the row that an address names.
 
     Raises:
         BadAddressError: it names nothing that a CPE has.

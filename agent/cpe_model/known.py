@@ -218,7 +218,7 @@ class CpeBook(Protocol):
         ...
 
     def own_password(self, user: str) -> str | None:
-        """Return the password of a user that is one CPE's own."""
+        """Return the password of a user that belongs to one CPE; None: no CPE has such a user."""
         ...
 
     def owner(self, user: str) -> str | None:

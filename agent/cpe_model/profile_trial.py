@@ -36,7 +36,7 @@ class ProfileTrial:
 
     @property
     def read(self) -> tuple[TriedName, ...]:
-        """The names that something was read of."""
+        """The names for which a value was read."""
         return tuple(name for name in self.names if name.shown is not None)
 
     @property

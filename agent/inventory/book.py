@@ -336,7 +336,7 @@ def opposite(desired: tuple[DesiredChange, ...]) -> tuple[DesiredChange, ...]:
 
 
 def stands(query: Query, ref: str, desired: tuple[DesiredChange, ...]) -> bool:
-    """Return whether an item's record on a service still stands. `query`: in a command or outside of one."""
+    """Return whether an item's record on a service still stands. `query`: of a transaction, or of the store."""
     service = _service(query, ref)
     if any(isinstance(change, EntryChange) and not change.added for change in desired):
         return service is None

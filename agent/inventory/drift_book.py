@@ -93,7 +93,6 @@ class SaveRound:
     unread: tuple[Unread, ...]
 
     def run(self, tx: Tx) -> None:
-        """Do it."""
         r = self.round
         tx.run(
             "INSERT INTO drift_round (began_s, ended_s, services, checked, differ, unread, busy, alarm, notes,"

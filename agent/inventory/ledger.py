@@ -298,12 +298,11 @@ class RecordFile:
 
 @dataclass(frozen=True, slots=True)
 class SetStatus:
-    """Note the state of a source. `since_s` of the status counts where the state is another one than before."""
+    """Store the state of a source. `since_s` counts where the state is another one than before."""
 
     status: SourceStatus
 
     def run(self, tx: Tx) -> None:
-        """Note it."""
         _write_status(tx, self.status)
 
 
@@ -373,7 +372,7 @@ class HeardDone:
     paid: RecordPayments | None = None
 
     def run(self, tx: Tx) -> list[KeptPayment]:
-        """Note it, and forget those that were dealt with long ago; return the payments that are new or changed.
+        """Delete old entries as well; return the payments that are new or changed.
 
         The content of a payment's body is forgotten at once.
         """

@@ -107,7 +107,7 @@ class PayerIndex:
                 self._digits.setdefault(digits, set()).add(subscriber)
 
     def of(self, source: str, payment: Payment, told: Iterable[str] = ()) -> PaymentMatch:
-        """Return the payer of a payment.
+        """Return the subscriber that made a payment, or why none is known.
 
         Args:
             source: that told of it.

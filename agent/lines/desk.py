@@ -42,7 +42,7 @@ TOPOLOGY_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class LineTerms:
-    """`[lines]`.
+    """The section `[lines]`.
 
     `roots`: names of the devices nearest to the agent; `alias`: the pattern of descriptions; `upstreams`: devices that
     are known to be next towards the root of others.
@@ -129,7 +129,7 @@ class ShownLink:
 
 
 class LineDesk:
-    """Answers about lines."""
+    """Answers the local API's questions on ports, lines and outages from stored readings."""
 
     def __init__(
         self,

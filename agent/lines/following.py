@@ -39,14 +39,14 @@ _NO_FACTS: Final[Mapping[str, str]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A reading as its parts are judged by it.
+    """The times of one reading, by which its parts are judged.
 
     Args:
         read_s: when it ended, unix seconds.
         before_s: when the one before ended; 0: there was none.
         booted_s: when the device started; 0: not known.
-        restarted: whether it did so since the reading before.
-        replaced: whether another device is behind the address: nothing of before is of this one.
+        restarted: whether the device did so since the previous reading.
+        replaced: whether another device answers at the address, so that no earlier value is of this one.
     """
 
     read_s: int

@@ -53,11 +53,11 @@ _CUTS: Final = frozenset({CauseKind.SILENT, CauseKind.DOWN, CauseKind.TOGETHER})
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A cause.
+    """One cause of an outage: the failure of a device or part that explains others.
 
     Args:
-        kind: its kind.
-        target: the device.
+        kind: of the failure.
+        target: id of the device.
         part: the part; None: the device itself.
         since_s: unix seconds.
         detail: the facts on it, for people.

@@ -626,7 +626,7 @@ def targets_of_macs(query: Query) -> dict[str, str]:
 
 
 def macs(query: Query, mac: str) -> list[KnownMac]:
-    """Return where a MAC address is or was. `mac`: twelve hex digits."""
+    """Return the places where a MAC address is, or was last, learned. `mac`: twelve hex digits."""
     rows = query("SELECT mac, target, part, vlan, address, seen_s FROM shown_mac WHERE mac = ?", (mac,))
     return [KnownMac(*r) for r in rows]
 

@@ -130,7 +130,7 @@ def topology_of(
     port_key: Callable[[str, str], str] = lambda _target, _name: "",
     hidden: Mapping[str, str] = MappingProxyType({}),
 ) -> Topology:
-    """Return the topology.
+    """Return which device is behind which, by links, roots and the configuration.
 
     Args:
         devices: by target.

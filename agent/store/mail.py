@@ -131,12 +131,11 @@ def next_out(reader: sqlite3.Connection, now_s: float, limit: int) -> list[Outgo
 
 @dataclass(frozen=True, slots=True)
 class MarkSent:
-    """It was taken, or refused for good: forget it."""
+    """Delete a message of the outbox that was taken, or refused for good."""
 
     id: int
 
     def run(self, tx: Tx) -> None:
-        """Do it."""
         tx.run("DELETE FROM outbox WHERE id = ?", (self.id,))
         tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", (SENT, int(tx.now_s)))
 
@@ -206,7 +205,7 @@ class PassOver:
     epoch: bytes
 
     def run(self, tx: Tx) -> None:
-        """Do it; the cursor never goes back."""
+        """Move the cursor forward, never back."""
         epoch, after = _read_cursor(tx.one("SELECT value FROM meta WHERE key = ?", (CURSOR,)))
         if epoch != self.epoch or after < self.number:
             _keep_cursor(tx, self.epoch, self.number)
@@ -214,7 +213,7 @@ class PassOver:
 
 @dataclass(frozen=True, slots=True)
 class NewEpoch:
-    """The control plane was restored from a backup: its numbers begin again; refs tell seen messages from new ones.
+    """Record that the control plane was restored: its numbers begin again; refs tell seen messages from new ones.
 
     `newest`: its highest number now. Where that is below ours its data directory was put back as it was, by a snapshot
     of the machine or a copied file, with the epoch that it had.
@@ -224,7 +223,7 @@ class NewEpoch:
     newest: int
 
     def run(self, tx: Tx) -> None:
-        """Do it; the epoch that is known already, with numbers that go on, changes nothing."""
+        """Change nothing for the known epoch with numbers that go on."""
         epoch, after = _read_cursor(tx.one("SELECT value FROM meta WHERE key = ?", (CURSOR,)))
         if epoch != self.epoch or after > self.newest:
             _keep_cursor(tx, self.epoch, 0)
@@ -288,13 +287,17 @@ def next_in(
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A message is handled: it waits no more, its body is forgotten, and its answer is posted."""
+    """End a message: it waits no more, its body is forgotten, and its answer is posted."""
 
     id: int
     posts: Sequence[Post] = ()
 
     def run(self, tx: Tx) -> None:
-        """Do it; a message that was done already is not answered twice."""
+        """Store its end.
+
+        Raises:
+            RefusedCommandError: it was handled already; it is not answered twice.
+        """
         now_s = int(tx.now_s)
         done = "UPDATE inbox SET done_s = ?, body = x'', links = x'' WHERE id = ? AND done_s IS NULL"
         if tx.run(done, (now_s, self.id)) != 1:
@@ -312,7 +315,6 @@ class PostAll:
     posts: Sequence[Post]
 
     def run(self, tx: Tx) -> None:
-        """Do it."""
         for p in self.posts:
             post(tx, p)
 
@@ -322,7 +324,7 @@ class PostAll:
 
 @dataclass(frozen=True, slots=True)
 class JoinCloud:
-    """This agent is enrolled. `enrolment` (32 bytes) tells one enrolment from another: a new one starts anew."""
+    """Record that the agent is enrolled. `enrolment`: 32 bytes; another one than before begins all queues anew."""
 
     enrolment: bytes
 
@@ -339,10 +341,9 @@ class JoinCloud:
 
 @dataclass(frozen=True, slots=True)
 class LeaveCloud:
-    """This agent has no control plane (any more): messages to send are dropped."""
+    """Record that this agent has no control plane: messages to send are dropped."""
 
     def run(self, tx: Tx) -> None:
-        """Do it."""
         tx.run("DELETE FROM meta WHERE key = ?", (CLOUD,))
         _forget(tx)
 

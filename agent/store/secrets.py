@@ -25,7 +25,6 @@ class PutSecret:
     sealed: Sealed
 
     def run(self, tx: Tx) -> None:
-        """Do it."""
         seq = tx.append(Entry(LeafKind.SECRET_SET, sealed=self.sealed))
         tx.run("INSERT OR REPLACE INTO secret (name, sealed, seq) VALUES (?,?,?)", (self.name, self.sealed_secret, seq))
 
@@ -57,7 +56,7 @@ class SecretStore:
         return sorted(self._clear)
 
     def get(self, name: str) -> bytes:
-        """Return a secret.
+        """Return a secret's clear bytes.
 
         Raises:
             MissingKeyError: nobody has set it yet.

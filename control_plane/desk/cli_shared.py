@@ -114,7 +114,7 @@ def open_key_here(path: Path, passphrase_file: Path | None) -> SigningKey:
 
 
 def agree(question: str, expected: str) -> None:
-    """Ask once; the answer must be the expected one.
+    """Ask once for confirmation; the answer must equal `expected`.
 
     Raises:
         NotConfirmedError: another answer.

@@ -131,7 +131,7 @@ class DeskClient:
         return cloud_identity.chain_untrusted(request, reply.certificate, reply.issuer)
 
     def agents(self) -> tuple[AgentSeen, ...]:
-        """Return the control plane's word on the operator's agents.
+        """Return the operator's agents as the control plane lists them; nothing proves the list.
 
         Raises:
             CloudAwayError: no answer.
@@ -263,7 +263,7 @@ class ViewStream:
         self._call.cancel()
 
     def pages(self) -> list[bytes]:
-        """Return all pages.
+        """Return the pages of the answer, once the last one came.
 
         Raises:
             CloudAwayError: no answer, or it ended before the last page.

@@ -250,7 +250,7 @@ def resume(exported: Exported, trust: Trust, person: Person, resume_id: str, now
 def freeze(
     trust: Trust, person: Person, scope: FreezeScope, target: str, freeze_id: str, now_s: int, hours: int = 0
 ) -> Freeze:
-    """Return a freeze.
+    """Return a freeze for its person to sign.
 
     Args:
         trust: the person's own document.

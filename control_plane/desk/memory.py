@@ -47,7 +47,7 @@ class SignedTrust:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Everything remembered."""
+    """The statements and trust documents that this desk sent and signed."""
 
     sent: tuple[Sent, ...] = ()
     signed: tuple[SignedTrust, ...] = ()

@@ -48,7 +48,7 @@ def read_export(folder: Path, own: Own, *, opened: bool = True) -> Exported:
 
 
 def print_change(change: Exported, own: Own, *, listing: bool) -> None:
-    """Print a change for the person that decides."""
+    """Print a change and its warnings for an approver."""
     screen = here(sys.stdout)
     if change.items is None:
         typer.echo(screen.emphasize(render_summary(change.plan, change.short, screen.width)), nl=False)

@@ -48,7 +48,7 @@ class Previous:
 
 
 def open_previous(envelope: Envelope) -> Previous:
-    """Return the version before, as a person's own file has it.
+    """Return the previous version of a trust document, from a person's own file.
 
     Raises:
         MalformedStatementError: not a trust document.

@@ -166,7 +166,7 @@ def time_text(at: float | None) -> str:
 
 
 def element(name: str, value: object) -> str:
-    """An element with a text."""
+    """Return an element with a text."""
     return f"<{name}>{escape(str(value))}</{name}>"
 
 

@@ -242,5 +242,5 @@ _VALUES: Final = {
 
 @cache
 def tr098() -> Model:
-    """The model; one for all CPE that have it."""
+    """Return the TR-098 data model; all CPE that have it share the object."""
     return read_model(_TEXT.replace("LOAD", _LOAD), _INSTANCES, _VALUES, also_informed=(f"{_PPP}1.ExternalIPAddress",))

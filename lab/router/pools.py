@@ -37,7 +37,7 @@ class Pools:
         return any(covers(part, address) for _, ranges in self._chain(name) for part in ranges.split(","))
 
     def take(self, name: str, taken: Callable[[str], bool], owner: str) -> str:
-        """A free address of a pool or of those that follow it, for an owner; empty where there is none.
+        """Return a free address of a pool, or of those that follow it, and reserve it for an owner; "": there is none.
 
         `owner`: the receiver, as `/ip/pool/used` tells: `ppp NAME`, `dhcp MAC`.
         """

@@ -473,7 +473,7 @@ class Access:
         self._state.tell_change()
 
     def hang_up_all(self) -> None:
-        """The effect of a restart on the sessions."""
+        """End all sessions, as a restart of the router does."""
         for cpe in list(self.cpes.values()):
             self.hang_up(cpe, "nas reboot")
             if cpe.asking is not None:

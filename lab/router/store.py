@@ -181,7 +181,7 @@ class Store:
         return shown
 
     def peek(self, path: str) -> Callable[[Row], Mapping[str, str]]:
-        """A look at one row after another, each as `view` shows it: of a menu without write-only properties."""
+        """Return a function that shows a row as `view` does, without write-only properties."""
         return _Peek(self.model(path).shown).of
 
     def named(self, path: str, name: str) -> Row | None:

@@ -97,7 +97,7 @@ def choices(*values: str, empty: bool = True) -> Kind:
 
 
 def policies(*values: str) -> Kind:
-    """A user group's policies: all of them in the router's order, those not held with `!`."""
+    """Return the kind of a user group's policies: all of them in the router's order, those not held with `!`."""
 
     def read(value: str) -> str:
         wanted = [v for v in value.split(",") if v]
@@ -309,7 +309,7 @@ def interface_address4(value: str) -> str:
 
 
 def range4(value: str) -> str:
-    """An IPv4 address, a prefix or a range; a prefix of one address is shown without its length."""
+    """Return an IPv4 address, prefix or range as the router shows it: a prefix of one address without its length."""
     first, dash, last = value.partition("-")
     if dash:
         low, high = ip4(first), ip4(last)

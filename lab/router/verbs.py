@@ -92,7 +92,7 @@ Special: TypeAlias = Callable[[Mapping[str, str], User], Answer]
 
 
 class Commanded(Protocol):
-    """The router, as far as commands act on it.
+    """The parts of the router that commands act on.
 
     `specials`: commands that are no verb of a menu's rows, by their text.
     """

@@ -74,7 +74,7 @@ class ListedChange:
 
     @property
     def state(self) -> ChangeState:
-        """The change, folded."""
+        """The state of the change, folded over its items."""
         return plans.state_of(self.row, self.counts, self.again)
 
 

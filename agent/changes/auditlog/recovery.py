@@ -148,8 +148,13 @@ def older_than(store: Store, size: int, root: bytes) -> tuple[int, int] | None:
 
 
 def judge(store: Store, vault: Vault, mark_file: MarkFile | None, *, witnessed: bool) -> MarksVerdict:
-    """Return the verdict of the marks on the log. `witnessed`: witnesses will say whether it is old, where the file
-    cannot.
+    """Compare the log with its high-water marks, and return the verdict.
+
+    Args:
+        store: with the log.
+        vault: with the mark beside the keys.
+        mark_file: the mark outside of the state directory; None: there is to be none.
+        witnessed: whether witnesses will say that the log is old, where the file cannot.
 
     Raises:
         LogCorruptError: the tree lacks nodes.
@@ -212,7 +217,6 @@ class KeepLeaves:
     found: tuple[tuple[bytes, bytes, int], ...]
 
     def run(self, tx: Tx) -> None:
-        """Do it."""
         tx.many("UPDATE item SET leaf = ? WHERE plan_id = ? AND n = ? AND leaf IS NULL", self.found)
 
 
@@ -221,7 +225,6 @@ class NoteLeavesKept:
     """The items of versions before V14 were gone through."""
 
     def run(self, tx: Tx) -> None:
-        """Do it."""
         tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, x'01')", (LEAVES_KEPT,))
 
 
@@ -247,10 +250,9 @@ async def keep_leaves(store: Store, vault: Vault) -> int:
 
 @dataclass(frozen=True, slots=True)
 class NoteMarkFile:
-    """This agent has a mark file with a mark in it."""
+    """Record that the agent has a mark file with a mark in it."""
 
     def run(self, tx: Tx) -> None:
-        """Do it."""
         tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, x'01')", (MARKED,))
 
 
@@ -270,7 +272,6 @@ class NoteStart:
     record: Sealed
 
     def run(self, tx: Tx) -> None:
-        """Do it."""
         # An earlier run may have died between a commit and its mark. This raises the mark before anything is sent.
         tx.raise_high_water = True
         tx.append(Entry(LeafKind.START, sealed=self.record))

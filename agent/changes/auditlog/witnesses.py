@@ -71,7 +71,6 @@ class AskWitness:
     life_s: int
 
     def run(self, tx: Tx) -> None:
-        """Do it."""
         tx.run("DELETE FROM outbox WHERE kind = 'checkpoint' AND witness = ?", (self.key_id,))
         post(tx, Post("checkpoint", self.body, witness=self.key_id, expires_s=int(tx.now_s) + self.life_s))
 
@@ -87,7 +86,6 @@ class KeepCosignature:
     clears: bool
 
     def run(self, tx: Tx) -> None:
-        """Do it."""
         row = tx.one("SELECT size, conflict FROM witness_seen WHERE name = ?", (self.name,))
         if row is not None and row["size"] > self.size:
             return
@@ -142,7 +140,7 @@ class UnwitnessedStart:
     sealed: Sealed
 
     def run(self, tx: Tx) -> int:
-        """Return how many plans are void or given up."""
+        """Void the plans that were not begun, give up the others if the log was lost; return how many."""
         tx.append(Entry(LeafKind.UNWITNESSED_START, sealed=self.sealed))
         return void_unconsumed(tx) + (give_up_unfinished(tx, self.sealed) if self.lost else 0)
 

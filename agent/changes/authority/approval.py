@@ -92,7 +92,7 @@ class StatementAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ReopenPlan:
-    """An approved plan that is not approved any more waits for people again. `judge` says why, or None: it still is."""
+    """Reopen a plan that is no longer approved: it waits for people again. `judge`: returns why; None: it still is."""
 
     plan_id: bytes
     judge: Callable[[Query, PlanRow, Sequence[Kept]], Reason | None]

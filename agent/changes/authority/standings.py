@@ -133,7 +133,6 @@ class Withdraw:
     sealed: Sealed
 
     def run(self, tx: Tx) -> bool:
-        """Do it."""
         paused = tx.all("SELECT 1 FROM plan WHERE plan_id = ? AND paused_by IS NOT NULL", (self.plan_id,))
         if paused or plan_row(tx, self.plan_id).gate is not Gate.OPEN:
             return False

@@ -23,7 +23,6 @@ class KeepAnswers:
     answers: tuple[KeptAnswer, ...]
 
     def run(self, tx: Tx) -> None:
-        """Do it."""
         tx.many(
             "INSERT OR REPLACE INTO answer (target, kind, key, told, by, at_s) VALUES (?, ?, ?, ?, ?, ?)",
             [(self.of, a.kind, a.key, a.told, a.by, a.at_s) for a in self.answers],
@@ -37,7 +36,6 @@ class ForgetAnswers:
     of: str
 
     def run(self, tx: Tx) -> None:
-        """Do it."""
         tx.run("DELETE FROM answer WHERE target = ? AND at_s < ?", (self.of, int(tx.now_s) - KEPT_S))
         tx.run(
             "DELETE FROM answer WHERE target = ?1 AND at_s <= (SELECT at_s FROM answer WHERE target = ?1"

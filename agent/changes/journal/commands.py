@@ -162,7 +162,7 @@ class SavePlan:
 
 @dataclass(frozen=True, slots=True)
 class RefuseIntent:
-    """A signed intent was answered with a refusal: whoever carries it cannot have it tried again in a better hour.
+    """Record that a signed intent was refused: whoever carries it cannot have it tried again in a better hour.
 
     `until_s`: when it is out of date, unix seconds.
     """
@@ -171,7 +171,7 @@ class RefuseIntent:
     until_s: int
 
     def run(self, tx: Tx) -> None:
-        """Do it, and forget those that are out of date."""
+        """Delete refusals that are out of date as well."""
         tx.run("DELETE FROM refused_intent WHERE until_s < ?", (int(tx.now_s),))
         tx.run("INSERT OR IGNORE INTO refused_intent (intent_id, until_s) VALUES (?,?)", (self.intent_id, self.until_s))
 
@@ -202,7 +202,6 @@ class Release:
     plan_id: bytes
 
     def run(self, tx: Tx) -> None:
-        """Do it."""
         row = plan_row(tx, self.plan_id)
         if row.gate not in (Gate.OPEN, Gate.APPROVED):
             raise RefusedCommandError(
@@ -532,7 +531,7 @@ class TellLater:
 
 @dataclass(frozen=True, slots=True)
 class Conclude:
-    """A change was over before it started (rejected, cancelled, expired, void): its outcome, once, for all desks."""
+    """Store once, for all desks, how a change ended before its start: rejected, cancelled, expired or void."""
 
     plan_id: bytes
     gate: Gate

@@ -392,7 +392,11 @@ class Lock:
     addresses: tuple[Address, ...]
 
     def run(self, tx: Tx) -> None:
-        """Do it; raises RefusedCommandError, `busy`."""
+        """Take them.
+
+        Raises:
+            RefusedCommandError: another item holds one of them (`busy`).
+        """
         refuse_if_held(tx, self.plan_id, self.addresses)
         take_addresses(tx, self.plan_id, self.n, self.addresses)
 
@@ -406,7 +410,7 @@ class Unlock:
     addresses: tuple[Address, ...]
 
     def run(self, tx: Tx) -> None:
-        """Do it; addresses that another item holds stay held."""
+        """Leave addresses that another item holds."""
         give_back_addresses(tx, self.plan_id, self.n, self.addresses)
 
 

@@ -227,7 +227,7 @@ class Gate(enum.Enum):
 
 
 class ChangeState(enum.Enum):
-    """A change, folded."""
+    """The state of a change, folded over its items."""
 
     WAITING_FOR_APPROVAL = "waiting for approval"
     APPROVED = "approved"

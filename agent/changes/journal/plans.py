@@ -72,7 +72,7 @@ class StepRow:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A plan, whole."""
+    """A plan with its row, its items and their states."""
 
     row: PlanRow
     plan: Plan
@@ -80,7 +80,7 @@ class Loaded:
     rows: dict[int, ItemRow]
 
     def state(self) -> ChangeState:
-        """Return the change, folded."""
+        """Return the state of the change, folded over its items."""
         return state_of(self.row, Counter(r.state for r in self.rows.values()))
 
 

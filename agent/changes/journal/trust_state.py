@@ -92,7 +92,7 @@ class InstallTrust:
 
 @dataclass(frozen=True, slots=True)
 class EndDoubt:
-    """The trust that is pinned is the one to go by, though a mark knows a newer one, or none is there.
+    """Accept the pinned trust document as the newest, though a mark names a newer one or is missing.
 
     `by_words`: a person typed its words; else witnesses confirmed the log.
     """

@@ -181,7 +181,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Previewer:
-    """Makes plans."""
+    """Reads the present state and makes signed plans of it."""
 
     store: Store
     vault: Vault

@@ -80,7 +80,7 @@ _KINDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """A message is refused: its leaf, its place in the count, and its receipt in one transaction."""
+    """Refuse a message: its leaf, its place in the count, and its receipt in one transaction."""
 
     requester: str
     what: str
@@ -89,7 +89,7 @@ class Refuse:
     done: Done
 
     def run(self, tx: Tx) -> None:
-        """Do it. `sealed` None: it left its leaf already."""
+        """Append the leaf, unless `sealed` is None: then it was appended already."""
         now_s = int(tx.now_s)
         tx.run("DELETE FROM cloud_refusal WHERE at_s < ?", (now_s - HOUR_S,))
         tx.run(
@@ -123,7 +123,7 @@ class InboxParts:
 
 
 class InboxHandler:
-    """Handles the inbox."""
+    """Handles the messages of the inbox: each once, ended by a signed receipt."""
 
     def __init__(self, parts: InboxParts) -> None:
         self._p = parts

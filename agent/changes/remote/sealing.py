@@ -46,7 +46,6 @@ class PostSealKey:
     renews: bool = False
 
     def run(self, tx: Tx) -> None:
-        """Do it."""
         tx.append(Entry(LeafKind.SEALKEY, sealed=self.sealed))
         mail.post(tx, Post("sealkey", self.envelope))
         tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", (mail.SEALKEY, self.mark))

@@ -45,7 +45,7 @@ CONTENT_BYTES: Final = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Disclose:
-    """Answer a view, once: its leaf, its pages and the end of its message in one transaction."""
+    """Answer a view, once: write its leaf, its pages and the end of its message in one transaction."""
 
     plan_id: bytes
     plan_digest: bytes

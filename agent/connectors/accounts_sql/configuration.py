@@ -61,12 +61,12 @@ KEYS: Final[tuple[Key, ...]] = (
 
 
 def parse(reader: ConfigReader) -> AccountsSqlConfig:
-    """Return the sources; those with problems are left out."""
+    """Return the configured sources. A section with a problem is left out; the problem goes to `reader`."""
     return tuple(one for name, table in reader.named("accounts-sql") if (one := _source(reader, name, table)))
 
 
 def secrets(config: AccountsSqlConfig) -> frozenset[str]:
-    """Return the names of passwords, and of the secrets of calls."""
+    """Return the names of the secrets: passwords of databases, and keys of webhooks."""
     return frozenset(name for source in config for name in source.terms.secrets)
 
 

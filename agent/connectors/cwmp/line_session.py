@@ -83,7 +83,7 @@ class CpeLine:
 
     @property
     def live(self) -> CwmpSession | None:
-        """The session that can be used now."""
+        """The open session of the CPE; None: it is not on the line."""
         return self.call if self.call is not None and not self.call.over.is_set() else None
 
     async def wait(self, seconds: float = limits.READ_WAIT_S) -> CwmpSession:

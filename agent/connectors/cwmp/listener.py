@@ -160,7 +160,7 @@ Files = Callable[[str, Wire], Awaitable[None]]
 
 
 class Acs:
-    """The server."""
+    """The HTTP server of the ACS: connections, sessions and their shares."""
 
     def __init__(
         self,

@@ -58,12 +58,12 @@ _OPERATIONS = OneOf(
 
 @dataclass(frozen=True, slots=True)
 class GetRPCMethods:
-    """Which methods the other side takes (A.3.1.1)."""
+    """Ask for the methods that the other side takes (A.3.1.1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class GetRPCMethodsResponse:
-    """The methods' names."""
+    """Names of methods, such as `GetParameterValues`."""
 
     method_list: Annotated[tuple[str, ...], Array("string", Text(64), "xsd:string", least=1)]
 
@@ -118,7 +118,7 @@ class GetParameterValues:
 
 @dataclass(frozen=True, slots=True)
 class GetParameterValuesResponse:
-    """The values."""
+    """Parameters by full name, each with its value and type."""
 
     parameter_list: ParameterValues
 
@@ -133,7 +133,7 @@ class GetParameterNames:
 
 @dataclass(frozen=True, slots=True)
 class GetParameterNamesResponse:
-    """The names."""
+    """Names of parameters, and of objects with a dot at the end, each with its writability."""
 
     parameter_list: Annotated[
         tuple[ParameterInfo, ...], Array("ParameterInfoStruct", Struct(ParameterInfo), "cwmp:ParameterInfoStruct")
@@ -157,7 +157,7 @@ class SetParameterAttributes:
 
 @dataclass(frozen=True, slots=True)
 class SetParameterAttributesResponse:
-    """Done."""
+    """The attributes are set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ class GetParameterAttributes:
 
 @dataclass(frozen=True, slots=True)
 class GetParameterAttributesResponse:
-    """The attributes."""
+    """Notification and access list of each parameter."""
 
     parameter_list: Annotated[
         tuple[ParameterAttribute, ...],
@@ -249,7 +249,7 @@ class Reboot:
 
 @dataclass(frozen=True, slots=True)
 class RebootResponse:
-    """It will reboot when this session is over."""
+    """The CPE reboots when this session is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +266,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class UploadResponse:
-    """As of DownloadResponse."""
+    """Fields as in `DownloadResponse`."""
 
     status: Status
     start_time: DateTime
@@ -280,7 +280,7 @@ class FactoryReset:
 
 @dataclass(frozen=True, slots=True)
 class FactoryResetResponse:
-    """It will."""
+    """The CPE resets itself when this session is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +293,7 @@ class ScheduleInform:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleInformResponse:
-    """It will."""
+    """The CPE calls after the delay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +315,7 @@ class ScheduleDownload:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleDownloadResponse:
-    """It will."""
+    """The CPE fetches the file in one of the windows; a TransferComplete tells the result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +327,7 @@ class CancelTransfer:
 
 @dataclass(frozen=True, slots=True)
 class CancelTransferResponse:
-    """Cancelled, or it was not there."""
+    """The transfer is cancelled, or there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +337,7 @@ class GetQueuedTransfers:
 
 @dataclass(frozen=True, slots=True)
 class GetQueuedTransfersResponse:
-    """At most 16."""
+    """The transfers that are not over, at most 16."""
 
     transfer_list: Annotated[
         tuple[QueuedTransfer, ...],
@@ -352,7 +352,7 @@ class GetAllQueuedTransfers:
 
 @dataclass(frozen=True, slots=True)
 class GetAllQueuedTransfersResponse:
-    """At most 16."""
+    """The transfers that are not over, at most 16."""
 
     transfer_list: Annotated[
         tuple[AnyQueuedTransfer, ...],
@@ -373,7 +373,7 @@ class ChangeDUState:
 
 @dataclass(frozen=True, slots=True)
 class ChangeDUStateResponse:
-    """A DUStateChangeComplete will say."""
+    """The CPE begins; a DUStateChangeComplete tells the result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,7 +385,7 @@ class SetVouchers:
 
 @dataclass(frozen=True, slots=True)
 class SetVouchersResponse:
-    """Taken."""
+    """The CPE has the vouchers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,7 +397,7 @@ class GetOptions:
 
 @dataclass(frozen=True, slots=True)
 class GetOptionsResponse:
-    """The options."""
+    """The options, each with its state."""
 
     option_list: Annotated[tuple[Option, ...], Array("OptionStruct", Struct(Option), "cwmp:OptionStruct")]
 
@@ -444,7 +444,7 @@ class TransferComplete:
 
 @dataclass(frozen=True, slots=True)
 class TransferCompleteResponse:
-    """It is known: the CPE forgets it."""
+    """The ACS has the report: the CPE forgets it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -464,7 +464,7 @@ class AutonomousTransferComplete:
 
 @dataclass(frozen=True, slots=True)
 class AutonomousTransferCompleteResponse:
-    """It is known."""
+    """The ACS has the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -477,7 +477,7 @@ class DUStateChangeComplete:
 
 @dataclass(frozen=True, slots=True)
 class DUStateChangeCompleteResponse:
-    """It is known."""
+    """The ACS has the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -489,7 +489,7 @@ class AutonomousDUStateChangeComplete:
 
 @dataclass(frozen=True, slots=True)
 class AutonomousDUStateChangeCompleteResponse:
-    """It is known."""
+    """The ACS has the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -504,7 +504,7 @@ class RequestDownload:
 
 @dataclass(frozen=True, slots=True)
 class RequestDownloadResponse:
-    """It is known."""
+    """The ACS has the request."""
 
 
 @dataclass(frozen=True, slots=True)

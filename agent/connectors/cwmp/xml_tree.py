@@ -54,7 +54,7 @@ class Element:
         return (child for child in self.children if child.name == name)
 
     def attribute(self, namespace: str, name: str) -> str | None:
-        """Return an attribute, from another namespace where it is not in this one; None where there is none."""
+        """Return an attribute's value; where this namespace lacks it, that of any other; None: there is none."""
         exact = self.attributes.get((namespace, name))
         if exact is not None:
             return exact

@@ -46,7 +46,7 @@ DarajaConfig = WebSources[DarajaSource]
 
 
 def parse(reader: ConfigReader) -> DarajaConfig:
-    """Return the sources; those with problems are left out."""
+    """Return the configured sources. A section with a problem is left out; the problem goes to `reader`."""
 
     def check(where: str, table: Mapping[str, Any]) -> None:
         if table.get("hook") is True and not table.get("hook_from"):

@@ -74,7 +74,7 @@ class FolderConfig:
 
 
 def parse(reader: ConfigReader) -> FolderConfig:
-    """Return the sources; those with problems are left out."""
+    """Return the configured sources. A section with a problem is left out; the problem goes to `reader`."""
     return FolderConfig(tuple(one for name, table in reader.named(NAME) if (one := _source(reader, name, table))))
 
 

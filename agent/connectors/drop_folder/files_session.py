@@ -32,7 +32,7 @@ _LINE: Final = re.compile(r"(sha256|rows)\s*[=:]\s*([0-9A-Fa-f]{64}|[0-9]{1,9})"
 
 @dataclass(frozen=True, slots=True)
 class CsvTable:
-    """A file that is whole. `changed_s`: when it, or its name, changed last, unix seconds."""
+    """A complete CSV file. `changed_s`: when it, or its name, changed last, unix seconds."""
 
     name: str
     changed_s: float
@@ -41,7 +41,7 @@ class CsvTable:
 
 
 class FolderFiles:
-    """The files of one source."""
+    """The CSV files of one source: those that are whole, and that a permitted user wrote."""
 
     def __init__(self, source: FolderSource) -> None:
         """Take the source; nothing is opened."""

@@ -77,7 +77,7 @@ KEYS: Final = (
 
 
 def parse(reader: ConfigReader) -> LibrenmsConfig:
-    """Return the systems; those with problems are left out."""
+    """Return the configured systems. A section with a problem is left out; the problem goes to `reader`."""
     found = []
     for name, table in reader.named(NAME):
         before, where = len(reader.problems), f"{NAME}.{name}"

@@ -193,7 +193,7 @@ class DeviceRow:
 
 
 def device_untrusted(row: ApiRow, zone: tzinfo) -> DeviceRow:
-    """Return a device.
+    """Return a device from LibreNMS' row of it.
 
     Raises:
         MalformedLibrenmsError: a field is not as documented.
@@ -261,7 +261,7 @@ class PortRow:
 
 
 def port_untrusted(row: ApiRow) -> PortRow:
-    """Return a port.
+    """Return a port from LibreNMS' row of it.
 
     Raises:
         MalformedLibrenmsError: a field is not as documented.

@@ -46,7 +46,7 @@ PaystackConfig = WebSources[PaystackSource]
 
 
 def parse(reader: ConfigReader) -> PaystackConfig:
-    """Return the sources; those with problems are left out."""
+    """Return the configured sources. A section with a problem is left out; the problem goes to `reader`."""
     return read_sources(reader, NAME, PaystackSource)
 
 

@@ -100,7 +100,12 @@ def _keep(where: dict[_K, _V], key: _K, value: _V) -> None:
 
 
 def held_why(seen: Seen, since_s: int) -> str:
-    """Return why it is not known that a NAS holds nothing; an answer from before `since_s` counts as none."""
+    """Return why it is not proven that a NAS holds no session; "": it is proven.
+
+    Args:
+        seen: the answer of the NAS, as it was read.
+        since_s: unix seconds; an older answer counts as none.
+    """
     if isinstance(seen.value, Absent):
         return "" if seen.at_s >= since_s else NOT_ASKED
     return str(seen.value.get("why", NOT_ASKED))

@@ -69,7 +69,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class CannotTell:
-    """It depends on facts that are not known here. `reason` is one sentence for the operator."""
+    """The reply depends on facts that are not known here. `reason`: one sentence for the operator."""
 
     reason: str
 

@@ -60,7 +60,7 @@ _TURNED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class KeptIn:
-    """They are kept in. `text` says by which rule.
+    """The suspended subscribers are kept in. `text` says by which rule.
 
     `open_flows`: the rule above it that lets connections pass that were open before ("rule 2 (…)"): those must be cut,
     or it is no suspension. "": only those that FastTrack took before pass. `mend`: how that rule would not.
@@ -75,7 +75,7 @@ class KeptIn:
 
 @dataclass(frozen=True, slots=True)
 class LetOut:
-    """They are not, or that cannot be told. `text` says why.
+    """The suspended subscribers are not kept in, or that cannot be told. `text` says why.
 
     `rule`: the place of the rule that lets them out ("rule 3"), "" where none does. `mend`: the advice, one sentence.
     """

@@ -57,7 +57,7 @@ class RouterHost:
         return _OWN[kind][1]
 
     def sessions(self, target: str, kind: str, login: str) -> Address:
-        """Return where a login's sessions are read."""
+        """Return the address by which a login's sessions are read."""
         return address(target, _ACTIVE[kind], login)
 
     def sessions_of(self, sessions: Value) -> Rows:

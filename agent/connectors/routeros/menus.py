@@ -168,7 +168,7 @@ class Menu:
         return Reading(*map(MappingProxyType, (self.readable(row), volatile, unknown)))
 
     def writable(self, name: str) -> Property:
-        """Return the property of that name, which is to be set.
+        """Return the property with this name, which may be set.
 
         Raises:
             UnwritableError: this release has no such property as far as the tables go, or it cannot be set.

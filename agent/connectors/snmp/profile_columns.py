@@ -61,7 +61,7 @@ class ColumnReader:
         self._ticks = uptime[1] if uptime is not None and isinstance(uptime[1], int) else None
 
     def device(self, ways: Mapping[str, Sources]) -> dict[str, Result]:
-        """Return the device's own values."""
+        """Return the values of the device itself by name; of each, the first of its ways that gives one."""
         found: dict[str, Result] = {}
         for name, sources in ways.items():
             for source in sources:

@@ -59,7 +59,7 @@ class SplynxBilling:
 
 
 def customer_untrusted(record: Record, field: str) -> SplynxCustomer:
-    """Return a customer.
+    """Return a customer from Splynx' record.
 
     Args:
         record: as the API tells it.

@@ -83,7 +83,7 @@ SplynxConfig = WebSources[SplynxSource]
 
 
 def parse(reader: ConfigReader) -> SplynxConfig:
-    """Return the sources; those with problems are left out."""
+    """Return the configured sources. A section with a problem is left out; the problem goes to `reader`."""
 
     def check(where: str, table: Mapping[str, Any]) -> None:
         if table.get("hook") is True and not table.get("hook_secret"):

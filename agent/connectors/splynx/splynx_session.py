@@ -82,7 +82,7 @@ class SplynxReader:
     # --- accounts ---
 
     async def all(self) -> FullReading:
-        """Return all accounts.
+        """Return the accounts of all customers, read whole.
 
         Raises:
             SourceError: they could not be read whole.

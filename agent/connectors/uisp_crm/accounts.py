@@ -68,7 +68,7 @@ class CrmInvoice(NamedTuple):
 
 
 def options_untrusted(value: object) -> CrmOptions:
-    """Return the options that matter.
+    """Return UISP's options on time zone and suspensions.
 
     Raises:
         MalformedRecordError: one is missing, or has another form.
@@ -93,7 +93,7 @@ def options_untrusted(value: object) -> CrmOptions:
 
 
 def client_untrusted(record: Record, field: str) -> CrmClient:
-    """Return a client.
+    """Return a client from UISP's record.
 
     Args:
         record: as the API tells it.

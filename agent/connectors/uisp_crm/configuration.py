@@ -50,5 +50,5 @@ CrmConfig = WebSources[CrmSource]
 
 
 def parse(reader: ConfigReader) -> CrmConfig:
-    """Return the sources; those with problems are left out."""
+    """Return the configured sources. A section with a problem is left out; the problem goes to `reader`."""
     return read_sources(reader, NAME, CrmSource)

@@ -97,7 +97,7 @@ class CrmReader:
     # --- accounts ---
 
     async def all(self) -> FullReading:
-        """Return all accounts.
+        """Return the accounts of all clients, read whole.
 
         Raises:
             SourceError: they could not be read whole.
