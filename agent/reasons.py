@@ -282,6 +282,11 @@ class ProofReason(ExplainedReason):
         "Sessions from before the change carry on.",
         "Disconnect them on the device, or retry the change.",
     )
+    AGE_NOT_CERTAIN = (
+        "age-not-certain",
+        "Accounting dates a session before the change, by a clock that may differ from ours: it is old or new.",
+        "Let agent and NAS keep time by NTP. Look at the session on its NAS, or retry the change.",
+    )
     OUTSIDE_GARDEN = (
         "outside-garden",
         "A session has an address outside of the walled garden.",

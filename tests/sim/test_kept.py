@@ -213,6 +213,19 @@ KEPT: tuple[Kept, ...] = (
         ("radius", "sql", "cpe", "disk", "clock"),
         "a page of keys.db read as another one, and a start ended with a traceback before the check",
     ),
+    Kept(
+        6000092,
+        ("clock-nudged",),
+        ("radius", "clock"),
+        "our clock was ahead of accounting's from before the preview on, and new sessions seemed to be older than that",
+    ),
+    Kept(
+        7100009,
+        ("clock-nudged",),
+        ("radius", "clock"),
+        "our clock was ahead of accounting's from before the preview on, and new sessions seemed to be older than that",
+        size=0.3,
+    ),
 )
 
 

@@ -89,7 +89,7 @@ TRANSITIONS: Mapping[tuple[ItemState, Event], ItemState] = {
 }
 """The one table. A pair that is not in it is a bug in the caller."""
 
-_NOT_JUDGED = frozenset({ProofReason.UNREADABLE, ProofReason.UNMAPPED_METHOD})
+_NOT_JUDGED = frozenset({ProofReason.UNREADABLE, ProofReason.UNMAPPED_METHOD, ProofReason.AGE_NOT_CERTAIN})
 
 FINAL = frozenset(ItemState) - {S.PLANNED, S.WAITING, S.RUNNING, S.UNKNOWN}
 """States in which a run has nothing more to do for the item."""

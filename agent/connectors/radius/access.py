@@ -63,11 +63,12 @@ from agent.connectors.radius.addresses import (
     live_sessions,
     parse,
     same_login,
+    session_fields,
     sessions_of,
     silent,
 )
 from agent.connectors.radius.answers import NOT_ASKED, held_why
-from agent.connectors.radius.ending import CLOCKS_S
+from agent.connectors.radius.beginnings import CLOCKS_S, Began, began
 from agent.connectors.radius.evaluator import (
     Accepted,
     CannotTell,
@@ -222,6 +223,9 @@ class RadiusAccess:
                 return missing
         if user not in seen:
             return [user]
+        seem_old = self._seem_old(enforce, self._judged(enforce, where), where.at_s, ended)
+        if missing := [a for a in self._accounted(seem_old, ended) if a not in seen]:
+            return missing
         return [g for g in map(self._group, _groups_of(seen[user].value)) if g not in seen]
 
     def network_state(self, service: Service, seen: Mapping[Address, Seen]) -> NetworkState:
@@ -414,22 +418,25 @@ class RadiusAccess:
             # A database that fails over forgets the end that was seen in it: only the NAS can say how it is
             text = f"{len(left)} session(s) carry on as before"
             return Judgment(Enforced.NO, ProofReason.STILL_ONLINE, text, (enforce.address,))
-        suspended = enforce.expect["state"] == Access.SUSPENDED.value
+        suspended = not self._is_active(enforce)
         gardens = {uid: in_garden(s, enforce.expect) for uid, s in sessions.items()}
         told = " · ".join(filter(None, map(addresses_text, sessions.values())))
         if suspended and all(gardens.values()):
             return Judgment(Enforced.YES, ProofReason.GARDEN, f"{told} in the garden")
         if not suspended and any(gardens.values()):
             return Judgment(Enforced.NO, ProofReason.GARDEN, f"{told} still in the garden")
-        before_s = self._began_before(enforce, seen[enforce.address].at_s, ended)
-        spared = enforce.expect.get(SPARED, "").split(",")
-        kept = [uid for uid, s in sessions.items() if uid in spared and is_outside(s, enforce.expect)]
-        new = [uid for uid in sessions if not gardens[uid] and uid not in kept]
-        old = [uid for uid in new if began_s(sessions[uid], before_s) < before_s]
-        if old:
-            return Judgment(
-                Enforced.NO, ProofReason.OLD_SESSION, f"{len(old)} session(s) from before the change carry on"
-            )
+        new = self._come(enforce, sessions)
+        at_s = seen[enforce.address].at_s
+        seem_old = {
+            uid: self._began(enforce, uid, session, seen, ended)
+            for uid, session in self._seem_old(enforce, sessions, at_s, ended).items()
+        }
+        if old := [uid for uid, when in seem_old.items() if when is Began.BEFORE]:
+            text = f"{len(old)} session(s) from before the change carry on"
+            return Judgment(Enforced.NO, ProofReason.OLD_SESSION, text)
+        if dated := [uid for uid, when in seem_old.items() if when is Began.UNKNOWN]:
+            text = f"accounting dates {len(dated)} session(s) before the change, by a clock that is not ours"
+            return Judgment(Enforced.NO, ProofReason.AGE_NOT_CERTAIN, text)
         which = f"new session {told}".rstrip() if new else f"session {told}, which never was suspended"
         return self._inferred(enforce, sessions, seen, which)
 
@@ -547,8 +554,42 @@ class RadiusAccess:
         text = f"{why}, and group {marker} was not written: suspend it again"
         return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, text)
 
+    def _come(self, enforce: Enforcement, sessions: Mapping[str, Session]) -> Mapping[str, Session]:
+        """Return the sessions that no address tells of: outside of the garden, and not there at the preview."""
+        spared = enforce.expect.get(SPARED, "").split(",")
+        kept = [uid for uid, s in sessions.items() if uid in spared and is_outside(s, enforce.expect)]
+        return {uid: s for uid, s in sessions.items() if not in_garden(s, enforce.expect) and uid not in kept}
+
+    def _seem_old(
+        self, enforce: Enforcement, sessions: Mapping[str, Session], now_s: int, ended: Collection[Address]
+    ) -> Mapping[str, Session]:
+        """Return the sessions that began before the change if accounting's clock and ours are alike."""
+        if any(address(self.target, RadiusResource.SESSION, uid) in ended for uid in sessions):
+            return {}  # that decides
+        before_s = self._began_before(enforce, now_s, ended)
+        return {u: s for u, s in self._come(enforce, sessions).items() if began_s(s, before_s) < before_s}
+
+    def _accounted(self, sessions: Iterable[str], ended: Collection[Address]) -> Mapping[Address, str]:
+        """Return where accounting tells of sessions and of ended ones what `beginnings` needs; none of no session."""
+        over = [known[1] for one in ended if (known := parse(self.target, one)) and known[0] is RadiusResource.SESSION]
+        uids = (*sessions, *over) if sessions else ()
+        return {address(self.target, RadiusResource.ACCOUNTED, uid): uid for uid in uids}
+
+    def _began(
+        self,
+        enforce: Enforcement,
+        unique_id: str,
+        session: Session,
+        seen: Mapping[Address, Seen],
+        ended: Collection[Address],
+    ) -> Began:
+        told = {uid: session_fields(seen[where].value) for where, uid in self._accounted([unique_id], ended).items()}
+        own = told.pop(unique_id)
+        previewed_s = int(enforce.expect.get(_READ_AT, "0")) + int(enforce.expect.get(CLOCK_SET, "0"))
+        return began(session, own, told.values(), seen[enforce.address].at_s - previewed_s)
+
     def _began_before(self, enforce: Enforcement, now_s: int, ended: Collection[Address]) -> int:
-        """Return the unix time before which a session surely began without the written settings.
+        """Return the unix time before which a session began without the written settings, if clocks are alike.
 
         When something was ended, only the time of the preview is: after a crash judging may be late. Otherwise it is
         done right after the write, and a session that is much older was merely late in accounting.

@@ -40,6 +40,10 @@ CLOSE: Final = "close"
 WRITE: Final = "write"
 DENIED: Final = "denied"
 """Field of an open session of accounting: when its NAS denied having it, unix seconds."""
+STOPPED: Final = "stopped"
+"""Field of `accounted/UNIQUEID`: when the session ended, unix seconds by its NAS."""
+LASTED: Final = "lasted"
+"""Field of `accounted/UNIQUEID`: how long its NAS said last that it had lasted, seconds."""
 
 
 CACHED: Final = 4096
@@ -58,6 +62,7 @@ class RadiusResource(enum.StrEnum):
     HOLDERS = "holders"
     PRIVILEGES = "privileges"
     ROW = "open-row"
+    ACCOUNTED = "accounted"
 
 
 _BY_WORD: Final[Mapping[str, RadiusResource]] = {resource.value: resource for resource in RadiusResource}
@@ -77,6 +82,15 @@ class OpenSession:
     mac: str
     since_s: int
     heard_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Accounted:
+    """What a session's NAS said of its end and of its length, seconds; 0 where it said none."""
+
+    nas: str
+    stopped_s: int
+    lasted_s: int
 
 
 @functools.lru_cache(maxsize=CACHED)
@@ -178,6 +192,14 @@ def held_of(key: str) -> tuple[str, str]:
     """Return NAS and login of a key of `held/NAS/LOGIN`. A NAS' name has no slash."""
     nas, _, login = key.partition("/")
     return nas, login
+
+
+def accounted_value(row: Accounted | None) -> Value:
+    """Return the value of `accounted/UNIQUEID`: `beginnings` reads its fields; ABSENT for None."""
+    if row is None:
+        return ABSENT
+    times = {STOPPED: row.stopped_s, LASTED: row.lasted_s}
+    return {NAS: row.nas} | {name: str(told) for name, told in times.items() if told}
 
 
 def session_fields(value: Value) -> dict[str, str]:

@@ -9,16 +9,14 @@ is ended whenever it began.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from agent.connectors.radius.addresses import IN, KNOWN, NOT_IN, OUTSIDE, RIGHT_SINCE, SPARED, began_s
+from agent.connectors.radius.beginnings import CLOCKS_S
 from agent.connectors.radius.garden import gardens_of, in_garden, is_outside
 
 if TYPE_CHECKING:
     from agent.model import Effect
-
-CLOCKS_S: Final = 60
-"""How far our clock and the one of accounting may be apart; chosen arbitrarily."""
 
 
 def has_it(effect: Effect, unique_id: str, session: Mapping[str, str]) -> bool:

@@ -45,6 +45,8 @@ OWN: Final = "own-address"
 """In an enforcement's `expect`: the address that a suspended login has at every login, where it has one."""
 _CUT_ON: Final = "cut-on"
 """Likewise: the routers on which that address' connections are cut, comma separated."""
+_BY_AGE: Final = (ProofReason.OLD_SESSION, ProofReason.AGE_NOT_CERTAIN)
+"""Reasons that a router's own word on the session overrules."""
 _NAMED: Final = 3
 """Routers that are named for one reason."""
 RATE: Final = "rate"
@@ -450,7 +452,7 @@ class RoutedAccess:
     def _judge_policy(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
         """Judge by the policies that the sessions have, whatever is open of before."""
         found = self._inner.judge(enforce, seen, ended)
-        if found.how == "still-online":
+        if found.how == ProofReason.STILL_ONLINE:
             return found
         if found.enforced in (Enforced.PENDING, Enforced.UNPROVEN) or found.how == ProofReason.STAYS_REJECTED:
             return self._judge_unaccounted(enforce, seen) or self._with_lists(enforce, seen, found)
@@ -460,7 +462,7 @@ class RoutedAccess:
         if wrong:
             return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, "; ".join(wrong))
         told = [text for how, text in evidence if how is Enforced.YES]
-        if sessions and len(told) == len(sessions) and (found.enforced is Enforced.YES or found.how == "old-session"):
+        if sessions and len(told) == len(sessions) and (found.enforced is Enforced.YES or found.how in _BY_AGE):
             return Judgment(Enforced.YES, ProofReason.SEEN, "; ".join(told))
         return found
 

@@ -12,6 +12,7 @@ Resources, by address under the target's id (`radius/main`):
 * `privileges/write`: the missing right to write a user's rows, and the GRANT that mends it; ABSENT: none.
   `privileges/close`: likewise from closing rows of sessions.
 * `open-row/UNIQUEID`: the same by its row alone, whatever its NAS said; ABSENT once the row is closed.
+* `accounted/UNIQUEID`: its NAS, its end and its length as that told them, of an open or a closed row.
 * `online/all`: everybody with an open session, login -> how many; ABSENT when nobody has one.
 * `held/NAS/LOGIN`: ABSENT once the NAS said that it holds no session of the login; before that why it is not known.
 
@@ -50,6 +51,7 @@ from agent.connectors.radius.addresses import (
     SAME_AS,
     OpenSession,
     RadiusResource,
+    accounted_value,
     address,
     held_key,
     held_of,
@@ -212,6 +214,8 @@ class RadiusSession:
                 return {uid: ABSENT if uid in ghosts else session_value(row) for uid, row in rows.items()}
             case RadiusResource.ROW:
                 return {uid: session_value(row) for uid, row in (await self._sql.read_session(keys)).items()}
+            case RadiusResource.ACCOUNTED:
+                return {uid: accounted_value(row) for uid, row in (await self._sql.read_accounted(keys)).items()}
             case RadiusResource.ONLINE:
                 counts = await self._sql.read_online()
                 return dict.fromkeys(keys, {login: str(n) for login, n in counts.items()} or ABSENT)

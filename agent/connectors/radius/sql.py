@@ -24,7 +24,14 @@ import trio
 
 from agent.connectors.base import LostError, NotSentError, UnreadableError
 from agent.connectors.radius import rowset
-from agent.connectors.radius.addresses import SAME_AS, OpenSession, other_spellings, session_fields, session_value
+from agent.connectors.radius.addresses import (
+    SAME_AS,
+    Accounted,
+    OpenSession,
+    other_spellings,
+    session_fields,
+    session_value,
+)
 from agent.connectors.radius.reasons import RadiusReason
 from agent.connectors.radius.rowset import BoundChange, ChangeKind, RowChange, Table, UserRow
 from agent.connectors.radius.schema import Database
@@ -69,6 +76,14 @@ GROUP_TABLES: Final = {
     Table.CHECK: ("radgroupcheck", "attribute, op, value"),
     Table.REPLY: ("radgroupreply", "attribute, op, value"),
 }
+
+
+def _seconds(column: str) -> str:
+    """Return SQLite's seconds of a datetime column: FreeRADIUS writes seconds into it, other programs text."""
+    text = f"CAST(round((julianday({column}) - 2440587.5) * 86400) AS INTEGER)"
+    return f"CASE typeof({column}) WHEN 'text' THEN {text} ELSE {column} END"
+
+
 SESSION_COLUMNS: Final = {
     Database.POSTGRESQL: "acctuniqueid, acctsessionid, username, host(nasipaddress), host(framedipaddress), "
     "framedipv6prefix::text, delegatedipv6prefix::text, callingstationid, extract(epoch FROM acctstarttime)::bigint, "
@@ -76,15 +91,16 @@ SESSION_COLUMNS: Final = {
     Database.MARIADB: "acctuniqueid, acctsessionid, username, nasipaddress, framedipaddress, "
     "framedipv6prefix, delegatedipv6prefix, callingstationid, unix_timestamp(acctstarttime), "
     "unix_timestamp(acctupdatetime)",
-    # FreeRADIUS writes seconds into SQLite's datetime columns; other programs write text.
     Database.SQLITE: "acctuniqueid, acctsessionid, username, nasipaddress, framedipaddress, "
     "framedipv6prefix, delegatedipv6prefix, callingstationid, "
-    + ", ".join(
-        f"CASE typeof({column}) WHEN 'text' THEN CAST(round((julianday({column}) - 2440587.5) * 86400) AS INTEGER) "
-        f"ELSE {column} END"
-        for column in ("acctstarttime", "acctupdatetime")
-    ),
+    + ", ".join(map(_seconds, ("acctstarttime", "acctupdatetime"))),
 }
+ACCOUNTED_COLUMNS: Final = {
+    Database.POSTGRESQL: "acctuniqueid, host(nasipaddress), extract(epoch FROM acctstoptime)::bigint, acctsessiontime",
+    Database.MARIADB: "acctuniqueid, nasipaddress, unix_timestamp(acctstoptime), acctsessiontime",
+    Database.SQLITE: f"acctuniqueid, nasipaddress, {_seconds('acctstoptime')}, acctsessiontime",
+}
+"""What its NAS said of a session's end and length."""
 STALE: Final = "Stale-Session"
 """The acctterminatecause of a session that was closed here."""
 OPEN: Final = {
@@ -290,6 +306,24 @@ class SqlAuthority:
         """
         found = await self._read_open("acctuniqueid", unique_ids)
         return {key: rows[0] if rows else None for key, rows in found.items()}
+
+    async def read_accounted(self, unique_ids: Collection[str]) -> Mapping[str, Accounted | None]:
+        """Return what the NAS of each session said of its end and length, None where accounting has no row of it.
+
+        Raises:
+            UnreadableError: the database cannot be asked.
+        """
+
+        def read(chunk: Sequence[str]) -> Talk[dict[str, list[Accounted]]]:
+            found: dict[str, list[Accounted]] = {value: [] for value in chunk}
+            columns = f"radacctid AS id, {ACCOUNTED_COLUMNS[self._kind]}"
+            answer = yield look_up(self._kind, columns, "radacct", "acctuniqueid", "", chunk)
+            for n, _, _, nas, stopped, lasted in answer.rows:
+                found[chunk[n]].append(Accounted(text_of(nas), int(stopped or 0), int(lasted or 0)))
+            return found
+
+        chunks = await self._read_chunks(unique_ids, read, alone=True)
+        return {key: rows[-1] if rows else None for key, rows in chunks.items()}
 
     async def read_holders(self, addresses: Collection[str]) -> Mapping[str, tuple[OpenSession, ...]]:
         """Return the open sessions that have each IPv4 address, oldest first.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from agent.connectors.radius.rowset import Table
 from agent.connectors.radius.schema import Database
 from agent.connectors.radius.sql import (
+    ACCOUNTED_COLUMNS,
     DELETE,
     GROUP_TABLES,
     INSERT,
@@ -100,6 +101,8 @@ def _reads(kind: Database) -> Iterator[_Statement]:
             yield "SELECT", " ".join(words), ("",)
     accounting = ("SELECT radacctid,", SESSION_COLUMNS[kind], "FROM radacct WHERE username = %s AND", OPEN[kind])
     yield "SELECT", " ".join(accounting), ("",)
+    told = ("SELECT radacctid,", ACCOUNTED_COLUMNS[kind], "FROM radacct WHERE acctuniqueid = %s")
+    yield "SELECT", " ".join(told), ("",)
 
 
 def _refusals(connection: Connection, target: SqlTarget, statements: Iterable[_Statement]) -> Iterator[SqlMeaning]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network
 from itertools import product
+from types import MappingProxyType
 
 import pytest
 
@@ -75,8 +76,15 @@ def at(kind: str, key: str) -> Address:
     return Address(f"radius/main/{kind}/{key}")
 
 
-def seen_of(user: Value = USER, sessions: Value = ABSENT, groups: Mapping[str, Value] = GROUPS) -> dict[Address, Seen]:
+def seen_of(
+    user: Value = USER,
+    sessions: Value = ABSENT,
+    groups: Mapping[str, Value] = GROUPS,
+    accounted: Mapping[str, Value] = MappingProxyType({}),
+) -> dict[Address, Seen]:
     found = {at("user", "amina.h"): Seen(user, NOW_S), at("sessions", "amina.h"): Seen(sessions, NOW_S)}
+    told = {"u1": ABSENT, **dict.fromkeys(() if sessions is ABSENT else sessions, ABSENT), **accounted}
+    found |= {at("accounted", uid): Seen(value, NOW_S) for uid, value in told.items()}
     return {**found, **{at("group", name): Seen(value, NOW_S) for name, value in groups.items()}}
 
 
@@ -451,13 +459,47 @@ def test_a_static_address_cannot_be_in_the_garden_and_is_told(
 
 
 def test_session_from_before_preview_not_ended_is_old_one() -> None:
-    old = session("u7", since=str(NOW_S - 86400))
+    old, lasted = session("u7", since=str(NOW_S - 86400)), {"u7": {"nas": "10.0.0.1", "lasted": "86000"}}
     told = "1 session(s) from before the change carry on"
     for ended in ([], [at("session", "u1")]):
-        got = recipe().judge(enforcement(), seen_of(SUSPENDED, old), ended)
+        got = recipe().judge(enforcement(), seen_of(SUSPENDED, old, accounted=lasted), ended)
         assert (got.enforced, got.how, got.detail) == (Enforced.NO, "old-session", told)
-        got = recipe().judge(enforcement(RESTORE, SUSPENDED), seen_of(USER, old), ended)
+        got = recipe().judge(enforcement(RESTORE, SUSPENDED), seen_of(USER, old, accounted=lasted), ended)
         assert (got.enforced, got.how) == (Enforced.NO, "old-session")
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "told", "how"),
+    [
+        (100, {"u1": {"nas": "10.0.0.1", "stopped": str(NOW_S - 90)}}, "inferred"),
+        (100, {"u1": {"nas": "10.0.0.2", "stopped": str(NOW_S - 90)}}, "age-not-certain"),  # another NAS' clock
+        (100, {}, "age-not-certain"),  # nobody heard of the end of the one that was ended
+        (100, {"u7": {"nas": "10.0.0.1", "lasted": "9"}}, "age-not-certain"),  # its last report may be older
+        (0, {}, "inferred"),
+    ],
+)
+def test_our_clock_ahead_of_accounting_makes_no_session_old(ahead_s: int, told: Mapping[str, Value], how: str) -> None:
+    """Seed 6000092: from before the preview on. It began 11 s after that, and 1 s after the end of the one before."""
+    new = session("u7", since=str(NOW_S + 11 - ahead_s))
+    seen = {a: replace(s, at_s=NOW_S + 20) for a, s in seen_of(SUSPENDED, new, accounted=told).items()}
+    got = recipe().judge(enforcement(), seen, [at("session", "u1")])
+    assert got.how == how
+    if how == "age-not-certain":
+        assert got.detail == "accounting dates 1 session(s) before the change, by a clock that is not ours"
+
+
+def test_only_a_session_that_seems_old_is_looked_up_in_accounting() -> None:
+    enforce, ended = enforcement(), [at("session", "u1")]
+
+    def read(sessions: Value, seen: Mapping[Address, Seen]) -> set[Address]:
+        left = {a: s for a, s in {**seen_of(SUSPENDED, sessions), **seen}.items() if "/accounted/" not in a}
+        return set(recipe().enforcement_reads(enforce, left, ended))
+
+    old = str(NOW_S - 86400)
+    assert read(session("u7", since=old), {}) == {at("accounted", "u7"), at("accounted", "u1")}
+    assert not read(session("u7", since=str(NOW_S + 1)), {})
+    assert not read(session("u7", since=old, ip="100.127.0.9"), {}), "its address says that it is suspended"
+    assert not read({**session("u7", since=old), **session("u1", since=old)}, {}), "one that was ended is there still"
 
 
 def test_an_old_session_in_the_garden_is_where_it_should_be() -> None:
@@ -469,7 +511,7 @@ def test_an_old_session_in_the_garden_is_where_it_should_be() -> None:
     ("age_s", "ended", "how"),
     [
         (20 + 60 + 60, [], "inferred"),
-        (20 + 60 + 61, [], "old-session"),
+        (20 + 60 + 61, [], "age-not-certain"),
         (20 + 60 + 61, [at("session", "u1")], "inferred"),  # judged late, after a crash: it redialed long ago
     ],
 )
@@ -489,7 +531,7 @@ def test_our_clock_set_meanwhile_makes_no_session_old(clock_set: int, right_s: i
     """
     told = enforcement()
     told = replace(told, expect={**told.expect, CLOCK_SET: str(clock_set)})
-    for since_s, how in ((NOW_S + right_s + 20, "inferred"), (NOW_S - 600, "old-session")):
+    for since_s, how in ((NOW_S + right_s + 20, "inferred"), (NOW_S - 600, "age-not-certain")):
         late = {"u7": ("nas=10.0.0.1", f"since={since_s}")}
         seen = {a: replace(s, at_s=NOW_S + 30 + clock_set) for a, s in seen_of(SUSPENDED, late).items()}
         assert recipe().judge(told, seen, ended).how == how
@@ -525,7 +567,7 @@ def test_a_restore_spares_a_session_that_never_was_suspended() -> None:
     assert (got.enforced, got.how) == (Enforced.YES, "inferred")
     assert "which never was suspended" in got.detail
     came_later = {**fields(ONLINE), **session("u8", ip="100.64.3.3", since=str(NOW_S - 86400))}
-    assert recipe().judge(plan.enforce, seen_of(USER, came_later), []).how == "old-session"  # type: ignore[arg-type]  # dict is invariant in its values
+    assert recipe().judge(plan.enforce, seen_of(USER, came_later), []).how == "age-not-certain"  # type: ignore[arg-type]  # dict is invariant in its values
 
 
 def test_a_restore_spares_no_session_with_more_than_its_address() -> None:
@@ -699,7 +741,7 @@ def test_enforcement_reads_no_more_than_it_needs() -> None:
     assert list(r.enforcement_reads(enforce, none)) == [at("user", "amina.h")], "staff may have edited the rows since"
     online = {where: Seen(ONLINE, 0)}
     assert list(r.enforcement_reads(enforce, online)) == [at("user", "amina.h")]
-    rows = {**online, at("user", "amina.h"): Seen(SUSPENDED, 0)}
+    rows = {**online, at("user", "amina.h"): Seen(SUSPENDED, 0), at("accounted", "u1"): Seen(ABSENT, 0)}
     groups = r.enforcement_reads(enforce, rows)
     assert set(groups) == {at("group", "home20"), at("group", "suspended")}
     assert not r.enforcement_reads(enforce, {**rows, **{g: Seen(ABSENT, 0) for g in groups}})

@@ -16,6 +16,7 @@ import trio
 
 from agent.connectors.base import LostError, NotSentError, UnreadableError
 from agent.connectors.radius import rowset
+from agent.connectors.radius.addresses import Accounted
 from agent.connectors.radius.connector import RadiusConnector
 from agent.connectors.radius.rowset import Table, UserRow
 from agent.connectors.radius.schema import Database, RadiusConfig
@@ -187,6 +188,17 @@ async def test_open_sessions(database: RadiusDatabase) -> None:
     assert by_id["u2"] is None
     assert by_id["nope"] is None
     assert online == {"amina.h": 2, "bob": 1}
+
+
+async def test_what_a_nas_told_of_the_end_and_length_of_a_session(database: RadiusDatabase) -> None:
+    add_session(database, "u1", "amina.h")
+    add_session(database, "u2", "amina.h", nas="10.0.0.2", open_=False)
+    database.run("UPDATE radacct SET acctsessiontime = 86000 WHERE acctuniqueid = 'u2'")
+    async with authority(database) as sql:
+        found = await sql.read_accounted(["u1", "u2", "nope"])
+    assert found["u1"] == Accounted("10.0.0.1", 0, 0)
+    assert found["u2"] == Accounted("10.0.0.2", 1_700_000_000, 86_000)
+    assert found["nope"] is None
 
 
 async def test_a_zero_date_is_an_open_session_on_mariadb(mariadb: MariaDB) -> None:
