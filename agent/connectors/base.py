@@ -580,9 +580,15 @@ class Judgment:
 
 
 CLOCK_SET: Final = "clock-set"
-"""In an enforcement's `expect` while it is judged: by how many seconds our clock was set since the preview. A beginning
-that is told as an age is that much later on our clock than it would have been then. Absent: by none that is known.
+"""In an enforcement's `expect` while it is judged, and in an effect's `args` while it is bound: by how many seconds our
+clock was set since the preview. A moment of the preview is that much later on our clock of now, and so is a beginning
+that is told as an age. Absent: by none that is known.
 """
+
+
+def clock_set_s(told: Mapping[str, str]) -> int:
+    """Return by how many seconds our clock was set since the preview, from an `expect` or from `args`."""
+    return int(told.get(CLOCK_SET, "0"))
 
 
 class AccessMethod(Protocol):

@@ -56,7 +56,7 @@ MUTANTS: Final = (
     Mutant(
         "fit-is-thrown-out",
         "agent/connectors/radius/session.py",
-        "            if (where in ended or to_end_again(effect, session_fields(session.value), began_s or 0))\n"
+        "            if to_end_again(effect, session_fields(session.value), began[where])\n"
         "            and not has_it(effect, self._parse(where)[1], session_fields(session.value))\n",
         "",
         "a session that already has what is wanted is ended at each further attempt",

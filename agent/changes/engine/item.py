@@ -433,9 +433,7 @@ class ItemRun:
     async def _once(self, step: Step, sessions: ItemSessions, slot: WindowSlot) -> StepOutcome:
         bound: Mapping[Address, Seen] = {}
         if isinstance(step.do, Effect):
-            earlier = self._steps.earlier(step, Direction.FORWARD)
-            bound = await (await sessions.at(step.target)).bind(step.do, earlier)
-            self._steps.note_earlier(step, Direction.FORWARD, bound)
+            bound = await self._steps.bind(step, Direction.FORWARD, step.do, sessions)
             self._steps.note_bound(step, bound)
             if not bound and step.do.proof is not None:
                 return StepOutcome(Verdict.APPLIED, TargetReason.NOTHING_TO_DO, "no session now")

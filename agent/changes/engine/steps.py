@@ -23,7 +23,7 @@ from agent.changes.journal.item_commands import DesiredRecorder
 from agent.changes.journal.machine import Event, StepFact
 from agent.changes.journal.moments import SendWindow
 from agent.changes.journal.plans import ItemRow, StepRow
-from agent.connectors.base import NOTHING_EARLIER, AccessMethod, Earlier, UnreadableError
+from agent.connectors.base import CLOCK_SET, AccessMethod, Earlier, UnreadableError
 from agent.model import (
     Address,
     DesiredChange,
@@ -128,7 +128,8 @@ class Steps:
         self._owed: Owed | None = None
         self._sent_s = float("-inf")
         """When a step was sent last in this run, on the boot-time clock."""
-        self._earlier: dict[_Key, Earlier] = {}
+        self._earlier: dict[_Key, dict[Address, tuple[Seen, int]]] = {}
+        """The sessions that earlier attempts were bound to, as read first, and how far our clock was set by then."""
         self._arrives = bool(item.steps) and parts.sessions.arrives_later(item.steps[0].target)
 
     # --- outcomes so far ---
@@ -157,13 +158,24 @@ class Steps:
         if isinstance(step.do, Effect) and step.do.proof is ProofKind.GONE:
             self.ended.update(bound)
 
-    def earlier(self, step: Step, way: Direction) -> Earlier:
-        """Return the sessions that earlier attempts at a step were bound to, also before a retry, as first read."""
-        return self._earlier.get((step.n, way), NOTHING_EARLIER)
+    async def bind(self, step: Step, way: Direction, effect: Effect, sessions: ItemSessions) -> Earlier:
+        """Return what an effect is to end now; the next attempt at its step, also in a retry, needs that.
 
-    def note_earlier(self, step: Step, way: Direction, bound: Earlier) -> None:
-        """Record the sessions that an attempt at a step is bound to; the next attempt needs them."""
-        self._earlier[step.n, way] = {**bound, **self.earlier(step, way)}
+        Its session compares moments: of the plan, of earlier attempts, and when sessions began. Whoever set our clock
+        meanwhile moved none of them.
+        """
+        set_s = self.tickets.clock_set_s()
+        known = self._earlier.get((step.n, way), {})
+        earlier = {where: replace(seen, at_s=seen.at_s + set_s - then_s) for where, (seen, then_s) in known.items()}
+        asked = replace(effect, args={**effect.args, CLOCK_SET: str(set_s)}) if set_s else effect
+        bound = await (await sessions.at(step.target)).bind(asked, earlier)
+        self._note_earlier(step, way, bound, set_s)
+        return bound
+
+    def _note_earlier(self, step: Step, way: Direction, bound: Earlier, set_s: int) -> None:
+        """Record the sessions that an attempt at a step is bound to, as first read, and how our clock was set then."""
+        noted = {where: (seen, set_s) for where, seen in bound.items()}
+        self._earlier[step.n, way] = {**noted, **self._earlier.get((step.n, way), {})}
 
     def ended_one(self) -> bool:
         """Tell whether the item ended a session, so that another may follow."""
@@ -349,7 +361,8 @@ class Steps:
     def note(self, row: StepRow, at: ItemRow) -> None:
         """Take note of an attempt that the journal has. `at`: the item's row."""
         step = self.item.steps[row.n - 1]
-        self.note_earlier(step, row.direction, row.bound)
+        # Set before that attempt or after it: so the fewest sessions seem to be from before it, and are ended again
+        self._note_earlier(step, row.direction, row.bound, max(self.tickets.clock_set_s(), 0))
         if row.direction is Direction.FORWARD:
             self.note_bound(step, row.bound)
         ended = row.direction is Direction.FORWARD and isinstance(step.do, Effect)

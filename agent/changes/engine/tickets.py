@@ -195,6 +195,10 @@ class Tickets:
         )
         return ItemState(row.fetchone()["state"]) not in FINAL
 
+    def clock_set_s(self) -> int:
+        """Return by how many seconds our clock was set since the plan was made."""
+        return round(self.plan.run_until.clock_set_s(now_of(self._clock)))
+
     def left_s(self) -> float:
         """Return how long the plan may run still, by the clock that says less: one that is set back adds no time."""
         until = self.plan.run_until

@@ -148,11 +148,9 @@ class Undo:
         outcome = steps.outcomes.get(key)
         while outcome is None or steps.try_again(step, Direction.REVERT, outcome):
             await slot.at(step.target)
-            earlier = steps.earlier(step, Direction.REVERT)
-            bound = await (await sessions.at(step.target)).bind(do, earlier) if isinstance(do, Effect) else {}
+            bound = await steps.bind(step, Direction.REVERT, do, sessions) if isinstance(do, Effect) else {}
             if isinstance(do, Effect) and not bound:
                 return None
-            steps.note_earlier(step, Direction.REVERT, bound)
             outcome = await steps.send(StepAction(step.n, step.target, Direction.REVERT, do, bound), sessions, slot)
             steps.note_outcome(key, outcome)
         return outcome

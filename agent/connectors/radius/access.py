@@ -16,7 +16,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import (
-    CLOCK_SET,
     WARNING,
     AccessPlan,
     CannotEnforce,
@@ -25,6 +24,7 @@ from agent.connectors.base import (
     Example,
     Judgment,
     NetworkState,
+    clock_set_s,
 )
 from agent.connectors.radius.access_text import (
     after_text,
@@ -68,7 +68,7 @@ from agent.connectors.radius.addresses import (
     silent,
 )
 from agent.connectors.radius.answers import NOT_ASKED, held_why
-from agent.connectors.radius.beginnings import CLOCKS_S, Began, began
+from agent.connectors.radius.beginnings import CLOCKS_S, Began, when_began
 from agent.connectors.radius.evaluator import (
     Accepted,
     CannotTell,
@@ -450,7 +450,7 @@ class RadiusAccess:
         if self._ended_known_one(seen[enforce.address], ended):
             unasked = (*asked, *filter(None, enforce.expect.get(_NOT_ASKED, "").split(",")))
             return Judgment(Enforced.PENDING, ProofReason.NONE_KNOWN, none_known_text({}, unasked))
-        since_s = int(enforce.expect.get(_READ_AT, "0"))
+        since_s = self._previewed_s(enforce)
         open_ones = {nas: why for nas, where in asked.items() if (why := held_why(seen[where], since_s))}
         open_ones |= dict.fromkeys(filter(None, enforce.expect.get(_NOT_ASKED, "").split(",")), NOT_ASKED)
         if open_ones:
@@ -585,8 +585,11 @@ class RadiusAccess:
     ) -> Began:
         told = {uid: session_fields(seen[where].value) for where, uid in self._accounted([unique_id], ended).items()}
         own = told.pop(unique_id)
-        previewed_s = int(enforce.expect.get(_READ_AT, "0")) + int(enforce.expect.get(CLOCK_SET, "0"))
-        return began(session, own, told.values(), seen[enforce.address].at_s - previewed_s)
+        return when_began(session, own, told.values(), seen[enforce.address].at_s - self._previewed_s(enforce))
+
+    def _previewed_s(self, enforce: Enforcement) -> int:
+        """Return when the change was previewed, unix seconds by our clock of now."""
+        return int(enforce.expect.get(_READ_AT, "0")) + clock_set_s(enforce.expect)
 
     def _began_before(self, enforce: Enforcement, now_s: int, ended: Collection[Address]) -> int:
         """Return the unix time before which a session began without the written settings, if clocks are alike.
@@ -596,11 +599,11 @@ class RadiusAccess:
         """
         read_at = enforce.expect.get(_READ_AT, "")
         # Accounting has another machine's clock. Nothing tells whether ours was right before it was set or after
-        clock_set_s = int(enforce.expect.get(CLOCK_SET, "0"))
-        sure = int(read_at) + min(clock_set_s, 0) - CLOCKS_S if read_at.isdecimal() else 0
+        set_s = clock_set_s(enforce.expect)
+        sure = int(read_at) + min(set_s, 0) - CLOCKS_S if read_at.isdecimal() else 0
         if ended:
             return sure
-        now_s -= max(clock_set_s, 0)
+        now_s -= max(set_s, 0)
         return max(sure, now_s - enforce.within_s - self._method.disconnect_within_s - CLOCKS_S)
 
     def _inferred(

@@ -32,10 +32,18 @@ _V = TypeVar("_V")
 
 @dataclass(frozen=True, slots=True)
 class HeldAnswer:
-    """The answer of a NAS on a login. `why`: why it is not known whether it holds a session, "" when it is known."""
+    """The answer of a NAS on a login. `why`: why it is not known whether it holds a session, "" when it is known.
+
+    `boot_s`: when it came, on the clock that nobody sets; None: before a restart.
+    """
 
     why: str
     at_s: int
+    boot_s: float | None = None
+
+    def come_s(self, wall_s: float, boot_s: float) -> int:
+        """Return when it came by our clock of now, of which `wall_s` and `boot_s` are the present values."""
+        return self.at_s if self.boot_s is None else round(wall_s - (boot_s - self.boot_s))
 
 
 class NasAnswers:
@@ -45,7 +53,7 @@ class NasAnswers:
         """Take the answers from before a restart, oldest first."""
         self._denied: dict[str, tuple[int, str]] = {}
         self._held: dict[tuple[str, str], HeldAnswer] = {}
-        self._silent: dict[str, int] = {}
+        self._silent: dict[str, float] = {}
         self._news: dict[tuple[str, str], KeptAnswer] = {}
         for one in kept:
             if one.kind == _DENIED:
@@ -68,11 +76,11 @@ class NasAnswers:
         at_s, then = self._denied.get(unique_id, (0, ""))
         return at_s if at_s and then == heard else None
 
-    def say(self, nas: str, login: str, why: str, at_s: int) -> None:
-        """Note the answer of a NAS, by its configured name, on a login. `why`: as in `HeldAnswer`."""
-        _keep(self._held, (nas, login), HeldAnswer(why, at_s))
+    def say(self, nas: str, login: str, why: str, at_s: int, boot_s: float) -> None:
+        """Note the answer of a NAS, by its configured name, on a login. `why`, `boot_s`: as in `HeldAnswer`."""
+        _keep(self._held, (nas, login), HeldAnswer(why, at_s, boot_s))
         if why == SILENT:
-            self._silent[nas] = at_s
+            self._silent[nas] = boot_s
         else:
             self._silent.pop(nas, None)
         if not why:
@@ -87,9 +95,9 @@ class NasAnswers:
         """Return the last answer of a NAS on a login; None: it was not asked."""
         return self._held.get((nas, login))
 
-    def is_silent(self, nas: str, now_s: int) -> bool:
+    def is_silent(self, nas: str, boot_s: float) -> bool:
         """Tell whether a NAS left a question unanswered a short while ago, and has not answered any since."""
-        return now_s - self._silent.get(nas, now_s - SILENT_S) < SILENT_S
+        return boot_s - self._silent.get(nas, float("-inf")) < SILENT_S
 
 
 def _keep(where: dict[_K, _V], key: _K, value: _V) -> None:

@@ -34,7 +34,7 @@ class Began(enum.Enum):
     UNKNOWN = "unknown"
 
 
-def began(
+def when_began(
     session: Mapping[str, str], told: Mapping[str, str], ended: Collection[Mapping[str, str]], passed_s: int
 ) -> Began:
     """Tell whether a session began before a change, without a look at our clock's time of day.

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from agent.connectors.base import clock_set_s
 from agent.connectors.radius.addresses import IN, KNOWN, NOT_IN, OUTSIDE, RIGHT_SINCE, SPARED, began_s
-from agent.connectors.radius.beginnings import CLOCKS_S
+from agent.connectors.radius.beginnings import CLOCKS_S, Began
 from agent.connectors.radius.garden import gardens_of, in_garden, is_outside
 
 if TYPE_CHECKING:
@@ -39,20 +40,31 @@ def has_it(effect: Effect, unique_id: str, session: Mapping[str, str]) -> bool:
         return False
     if unique_id in effect.args.get(SPARED, "").split(",") and is_outside(session, wrong):
         return True
-    began = began_s(session, 0)
+    # Accounting has another machine's clock. Nothing tells whether ours was right before it was set or after
+    began, set_s = began_s(session, 0), clock_set_s(effect.args)
     if OUTSIDE in effect.args and is_outside(session, wrong):
-        return began >= int(effect.args[OUTSIDE]) - CLOCKS_S
-    return RIGHT_SINCE in effect.args and began >= int(effect.args[RIGHT_SINCE])
+        return began >= int(effect.args[OUTSIDE]) + min(set_s, 0) - CLOCKS_S
+    return RIGHT_SINCE in effect.args and began >= int(effect.args[RIGHT_SINCE]) + max(set_s, 0)
 
 
-def to_end_again(effect: Effect, session: Mapping[str, str], first_s: int) -> bool:
+def to_end_again(effect: Effect, session: Mapping[str, str], began: Began) -> bool:
     """Tell whether a later attempt ends a session that earlier ones were not bound to.
 
     Args:
         effect: the disconnect.
         session: its fields, as accounting told them.
-        first_s: when the first attempt read which sessions there were, unix seconds.
+        began: whether that was before the first attempt. One of which that is not certain is ended too.
     """
-    if in_garden(session, gardens_of(effect.args.get(IN, ""))):
-        return True
-    return began_s(session, first_s) < first_s - CLOCKS_S
+    return began is not Began.SINCE or in_garden(session, gardens_of(effect.args.get(IN, "")))
+
+
+def seems_old(effect: Effect, session: Mapping[str, str], first_s: int) -> bool:
+    """Tell whether a session began before the first attempt if accounting's clock and ours are alike.
+
+    Args:
+        effect: the disconnect.
+        session: its fields, as accounting told them.
+        first_s: when the first attempt read which sessions there were, unix seconds by our clock of now.
+    """
+    # Nothing tells whether our clock was set before that attempt or after it
+    return began_s(session, first_s) < first_s - max(clock_set_s(effect.args), 0) - CLOCKS_S

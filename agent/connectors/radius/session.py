@@ -64,11 +64,12 @@ from agent.connectors.radius.addresses import (
     sessions_value,
     silent,
 )
-from agent.connectors.radius.answers import SILENT, NasAnswers, held_fields
+from agent.connectors.radius.answers import SILENT, HeldAnswer, NasAnswers, held_fields
+from agent.connectors.radius.beginnings import Began, when_began
 from agent.connectors.radius.codec import PacketKind
 from agent.connectors.radius.dictionary import cause_name, profile
 from agent.connectors.radius.dynauth import DynAuthAnswer, Silence
-from agent.connectors.radius.ending import has_it, to_end_again
+from agent.connectors.radius.ending import has_it, seems_old, to_end_again
 from agent.connectors.radius.errors import NasUnreachableError, RadiusError
 from agent.connectors.radius.presence_session import NasPresence
 from agent.connectors.radius.reasons import RadiusReason
@@ -240,9 +241,16 @@ class RadiusSession:
     def _held(self, key: str) -> Seen:
         answer = self._answers.of(*held_of(key))
         known = answer is not None and not answer.why
-        return Seen(
-            held_fields(answer) or ABSENT, answer.at_s if answer is not None and known else int(self._clock.wall_s())
-        )
+        at_s = self._come_s(answer) if answer is not None and known else int(self._clock.wall_s())
+        return Seen(held_fields(answer) or ABSENT, at_s)
+
+    def _come_s(self, answer: HeldAnswer) -> int:
+        """Return when an answer came by our clock of now: it may have been set since."""
+        return answer.come_s(self._clock.wall_s(), self._clock.boot_s())
+
+    def _say(self, nas: str, login: str, why: str) -> None:
+        """Note the answer of a NAS on a login."""
+        self._answers.say(nas, login, why, int(self._clock.wall_s()), self._clock.boot_s())
 
     async def _missing_privileges(self, ask: Callable[[Connection, SqlTarget], tuple[SqlMeaning, ...]]) -> Value:
         try:
@@ -277,14 +285,33 @@ class RadiusSession:
             found = await self._known(effect, login)  # a CPE may have come back while others had their turn
             if not found:
                 return asked
-        began_s = min((one.at_s for one in earlier.values()), default=None)
-        ended = {one for one in found if began_s is None or one in earlier}
+        began = await self._began(effect, found, earlier) if earlier else dict.fromkeys(found, Began.BEFORE)
         return {
             where: session
             for where, session in found.items()
-            if (where in ended or to_end_again(effect, session_fields(session.value), began_s or 0))
+            if to_end_again(effect, session_fields(session.value), began[where])
             and not has_it(effect, self._parse(where)[1], session_fields(session.value))
         }
+
+    async def _began(self, effect: Effect, found: Mapping[Address, Seen], earlier: Earlier) -> Mapping[Address, Began]:
+        """Return of each session whether it began before the first attempt."""
+        first_s = min(one.at_s for one in earlier.values())
+        fields = {where: session_fields(seen.value) for where, seen in found.items()}
+        began = {where: Began.BEFORE if where in earlier else Began.SINCE for where in found}
+        dated = [w for w, s in fields.items() if began[w] is Began.SINCE and seems_old(effect, s, first_s)]
+        if not dated:
+            return began
+        parts = {where: self._parse(where) for where in (*dated, *earlier)}
+        asked = {
+            where: address(self.target.id, RadiusResource.ACCOUNTED, key)
+            for where, (resource, key) in parts.items()
+            if resource is RadiusResource.SESSION
+        }
+        read = await self.read(asked.values())
+        told = {where: session_fields(read[accounted].value) for where, accounted in asked.items()}
+        over = [told[where] for where in earlier if where in told]
+        passed_s = int(self._clock.wall_s()) - first_s
+        return {**began, **{where: when_began(fields[where], told[where], over, passed_s) for where in dated}}
 
     async def _known(self, effect: Effect, login: str) -> Mapping[Address, Seen]:
         """Return the open sessions of accounting that an effect is for, each at its own address."""
@@ -314,9 +341,9 @@ class RadiusSession:
         names = []
         for name in filter(None, effect.args[BY_NAME].split(",")):
             answer = self._answers.of(name, login)
-            answered = answer is not None and not answer.why and first_s is not None and answer.at_s >= first_s
-            if not answered and EACH_ANSWERS not in effect.args and self._answers.is_silent(name, now_s):
-                self._answers.say(name, login, SILENT, now_s)
+            answered = answer is not None and not answer.why and first_s is not None and self._come_s(answer) >= first_s
+            if not answered and EACH_ANSWERS not in effect.args and self._answers.is_silent(name, self._clock.boot_s()):
+                self._say(name, login, SILENT)
             elif not answered:
                 names.append(name)
         asked = {name: Seen(held_fields(None), now_s) for name in names}
@@ -578,7 +605,7 @@ class RadiusSession:
             wanted: Collection[str] = profile(nas.profile).identify
             session = asked.session or {"login": asked.key, "nas": nas.accounting}
             if not asked.session:
-                self._answers.say(asked.nas, asked.key, _NO_ANSWER_YET, int(self._clock.wall_s()))
+                self._say(asked.nas, asked.key, _NO_ANSWER_YET)
                 wanted, deadline = _LOGIN & {*wanted, "User-Name"}, min(deadline, trio.current_time() + ASK_S)
             attributes = {**identification(wanted, session), **changes}
             outcome = await self._dynauths.get(nas).exchange(kind, attributes, deadline)
@@ -601,12 +628,12 @@ class RadiusSession:
             elif isinstance(told, DynAuthAnswer) and told.ack and kind is PacketKind.DISCONNECT:
                 self._acked[asked.key] = asked
         elif isinstance(told, RadiusError):
-            self._answers.say(asked.nas, asked.key, f"could not be asked ({told})", now_s)
+            self._say(asked.nas, asked.key, f"could not be asked ({told})")
         elif isinstance(told, DynAuthAnswer):
             why = "" if told.ack or denied else f"refused the question ({cause_name(told.cause) or 'NAK'})"
-            self._answers.say(asked.nas, asked.key, why, now_s)
+            self._say(asked.nas, asked.key, why)
         else:
-            self._answers.say(asked.nas, asked.key, SILENT, now_s)
+            self._say(asked.nas, asked.key, SILENT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from agent.connectors.base import (
-    CLOCK_SET,
     AccessPlan,
     CannotEnforce,
     DeviceNeeds,
@@ -26,6 +25,7 @@ from agent.connectors.base import (
     Judgment,
     LiveSession,
     NetworkState,
+    clock_set_s,
 )
 from agent.connectors.routeros.access_text import after_text, now_text, proof_text, rejected_text
 from agent.connectors.routeros.addresses import (
@@ -342,7 +342,7 @@ class ProfileAccess:
         """Return how many sessions began before the preview; one of which that is not known counts."""
         if READ_AT not in enforce.expect:
             return 0
-        since_s = int(enforce.expect[READ_AT]) + int(enforce.expect.get(CLOCK_SET, "0")) - _UPTIME_S
+        since_s = int(enforce.expect[READ_AT]) + clock_set_s(enforce.expect) - _UPTIME_S
         times = [began.get(sid, "") for sid in sessions]
         return sum(1 for text in times if not text.isdecimal() or int(text) < since_s)
 

@@ -24,6 +24,7 @@ from agent.connectors.base import (
     NotSentError,
     Reply,
     UnreadableError,
+    clock_set_s,
 )
 from agent.connectors.routeros import menus, placed_rules
 from agent.connectors.routeros.addresses import RouterResource, address, parse, rows_of, texts_of
@@ -170,7 +171,7 @@ class RouterSession:
         found = {address(self.target.id, running.one, key): Seen(dict(row), seen.at_s) for key, row in rows.items()}
         beginnings = BEGINNINGS.get(resource)
         until = [min(one.at_s for one in earlier.values())] if earlier else []
-        until += [int(effect.args[SINCE])] if SINCE in effect.args else []
+        until += [int(effect.args[SINCE]) + clock_set_s(effect.args)] if SINCE in effect.args else []
         if not until or beginnings is None:
             return found
         where = address(self.target.id, beginnings, owner)

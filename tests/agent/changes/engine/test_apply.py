@@ -338,6 +338,30 @@ async def test_a_second_attempt_is_told_what_the_first_was_bound_to(
     assert told == [frozenset(), frozenset({Address("fake/d/session/u0#1")})]
 
 
+async def test_a_second_attempt_is_told_when_the_first_was_by_the_clock_of_now(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    rig = Rig(tmp_path, world, clock)
+    told: list[tuple[int, str | None]] = []
+    bind = FakeSession.bind
+
+    async def telling(session: FakeSession, effect: Effect, earlier: Earlier = NOTHING_EARLIER) -> Earlier:
+        told.extend((round(clock.wall_s()) - seen.at_s, effect.args.get(CLOCK_SET)) for seen in earlier.values())
+        found = await bind(session, effect, earlier)
+        if not earlier:
+            clock.step_wall(-100)
+        return {where: replace(seen, at_s=round(clock.wall_s()) + 100) for where, seen in found.items()}
+
+    monkeypatch.setattr(FakeSession, "bind", telling)
+    world.faults["u0"] = ["", "command-lost"]
+    assert await run_one(rig) is S.APPLIED
+    ((ago_s, set_s),) = told
+    assert 0 <= ago_s < 60
+    assert set_s == "-100"
+    rig.close()
+
+
 async def test_a_second_attempt_to_take_back_is_told_so_too(
     rig: Rig, world: World, told: list[frozenset[Address]]
 ) -> None:

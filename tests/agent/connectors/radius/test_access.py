@@ -958,6 +958,18 @@ def test_not_proven_while_a_nas_did_not(said: tuple[str | None, ...], told: str)
     assert judged_none(*said) == Judgment(Enforced.UNPROVEN, "not-proven", text)
 
 
+@pytest.mark.parametrize(("clock_set", "how"), [(-100, "none-known"), (0, "not-proven"), (100, "not-proven")])
+def test_a_nas_said_so_since_the_preview_whoever_set_our_clock(clock_set: int, how: str) -> None:
+    """Its answer is 50 s older than the preview by the clock of now."""
+    made = placed(NasPlaces(("bng-1",)))
+    plan = expect(AccessPlan, made.plan(SUSPEND, SERVICE, seen_of()))
+    assert plan.enforce is not None
+    told = replace(plan.enforce, expect={**plan.enforce.expect, CLOCK_SET: str(clock_set)})
+    seen = seen_of(SUSPENDED)
+    seen[HELD[0]] = Seen(ABSENT, NOW_S - 50)
+    assert made.judge(told, seen, []).how == how
+
+
 def test_a_nas_that_nobody_asks_leaves_it_unproven() -> None:
     got = judged_none(None, places=NasPlaces(("bng-1",), ("bng-3",)))
     assert (got.enforced, got.detail) == (

@@ -21,14 +21,14 @@ def test_a_denial_counts_until_accounting_hears_of_the_session() -> None:
 def test_what_a_nas_said_of_a_login() -> None:
     answers = NasAnswers()
     assert answers.of("bng-1", "amina.h") is None
-    answers.say("bng-1", "amina.h", SILENT, 500)
-    assert answers.of("bng-1", "amina.h") == HeldAnswer(SILENT, 500)
-    assert answers.is_silent("bng-1", 500 + SILENT_S - 1)
-    assert not answers.is_silent("bng-1", 500 + SILENT_S)
-    assert not answers.is_silent("bng-2", 500)
-    answers.say("bng-1", "other", "", 501)
-    assert not answers.is_silent("bng-1", 502), "it answers again"
-    assert answers.of("bng-1", "amina.h") == HeldAnswer(SILENT, 500)
+    answers.say("bng-1", "amina.h", SILENT, 500, 50.0)
+    assert answers.of("bng-1", "amina.h") == HeldAnswer(SILENT, 500, 50.0)
+    assert answers.is_silent("bng-1", 50 + SILENT_S - 1)
+    assert not answers.is_silent("bng-1", 50 + SILENT_S)
+    assert not answers.is_silent("bng-2", 50)
+    answers.say("bng-1", "other", "", 501, 51.0)
+    assert not answers.is_silent("bng-1", 52), "it answers again"
+    assert answers.of("bng-1", "amina.h") == HeldAnswer(SILENT, 500, 50.0)
 
 
 def test_the_oldest_are_forgotten() -> None:
@@ -50,8 +50,8 @@ def test_why_it_is_not_known() -> None:
 def test_denials_and_answers_outlive_a_restart_silence_does_not() -> None:
     answers = NasAnswers()
     answers.deny("u1", "100", 500, "bng-1")
-    answers.say("bng-1", "amina.h", "", 501)
-    answers.say("bng-2", "amina.h", SILENT, 502)
+    answers.say("bng-1", "amina.h", "", 501, 51.0)
+    answers.say("bng-2", "amina.h", SILENT, 502, 52.0)
     news = answers.news()
     assert [(one.kind, one.key, one.by, one.at_s) for one in news] == [
         ("denied", "u1", "bng-1", 500),
@@ -63,3 +63,13 @@ def test_denials_and_answers_outlive_a_restart_silence_does_not() -> None:
     assert again.of("bng-1", "amina.h") == HeldAnswer("", 501)
     assert again.of("bng-2", "amina.h") is None
     assert again.news() == ()
+
+
+def test_an_answer_came_when_it_came_whoever_sets_the_clock() -> None:
+    answers = NasAnswers()
+    answers.say("bng-1", "amina.h", "", 501, 51.0)
+    answer = answers.of("bng-1", "amina.h")
+    assert answer is not None
+    assert answer.come_s(511.0, 61.0) == 501
+    assert answer.come_s(411.0, 61.0) == 401, "our clock was set back by 100 s since"
+    assert NasAnswers(answers.news()).of("bng-1", "amina.h") == HeldAnswer("", 501), "of another boot, maybe"

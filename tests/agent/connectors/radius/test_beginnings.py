@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from agent.connectors.radius.beginnings import CUT_S, Began, began
+from agent.connectors.radius.beginnings import CUT_S, Began, when_began
 
 STOP_S, PASSED_S = 1_700_000_000, 30
 HERE = {"nas": "10.0.0.1"}
@@ -37,4 +37,4 @@ def test_a_session_began_before_or_since(
     since_s: int, lasted_s: int, ended: Sequence[Mapping[str, str]], when: Began
 ) -> None:
     session, told = {**HERE, "since": str(since_s)}, {**HERE, "lasted": str(lasted_s)}
-    assert began(session, told, ended, PASSED_S) is when
+    assert when_began(session, told, ended, PASSED_S) is when

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agent.connectors.radius.ending import CLOCKS_S, has_it, to_end_again
+from agent.connectors.base import CLOCK_SET
+from agent.connectors.radius.beginnings import CLOCKS_S, Began
+from agent.connectors.radius.ending import has_it, seems_old, to_end_again
 from agent.model import Address, Effect, ProofKind, Replay
 
 GARDEN = "100.127.0.0/16,2001:db8:ff00::/40"
@@ -33,18 +35,32 @@ def test_one_in_the_garden_has_what_a_suspension_wants(session: dict[str, str], 
 
 
 @pytest.mark.parametrize(
-    ("session", "args", "ends"),
+    ("session", "args", "began", "ends"),
     [
-        ({"since": str(FIRST_S + 5)}, {}, False),
-        ({"since": str(FIRST_S - CLOCKS_S)}, {}, False),  # the clocks may differ by as much
-        ({"since": str(FIRST_S - CLOCKS_S - 1)}, {}, True),
-        ({}, {}, False),  # nothing says that it is an old one
-        ({"since": str(FIRST_S + 5), "ip": "100.127.3.4"}, {"in": GARDEN}, True),  # a restored one in the garden
-        ({"since": str(FIRST_S + 5), "ip": "100.64.3.4"}, {"in": GARDEN}, False),
+        ({}, {}, Began.SINCE, False),
+        ({}, {}, Began.BEFORE, True),
+        ({}, {}, Began.UNKNOWN, True),
+        ({"ip": "100.127.3.4"}, {"in": GARDEN}, Began.SINCE, True),  # a restored one in the garden
+        ({"ip": "100.64.3.4"}, {"in": GARDEN}, Began.SINCE, False),
     ],
 )
-def test_what_is_ended_again(session: dict[str, str], args: dict[str, str], ends: bool) -> None:
-    assert to_end_again(effect(**args), session, FIRST_S) is ends
+def test_what_is_ended_again(session: dict[str, str], args: dict[str, str], began: Began, ends: bool) -> None:
+    assert to_end_again(effect(**args), session, began) is ends
+
+
+@pytest.mark.parametrize(
+    ("session", "set_s", "seems"),
+    [
+        ({"since": str(FIRST_S + 5)}, 0, False),
+        ({"since": str(FIRST_S - CLOCKS_S)}, 0, False),  # the clocks may differ by as much
+        ({"since": str(FIRST_S - CLOCKS_S - 1)}, 0, True),
+        ({"since": str(FIRST_S - CLOCKS_S - 1)}, 1, False),  # ours was set by as much, then or since
+        ({"since": str(FIRST_S - CLOCKS_S - 1)}, -300, True),
+        ({}, 0, False),  # nothing says that it is an old one
+    ],
+)
+def test_what_seems_old(session: dict[str, str], set_s: int, seems: bool) -> None:
+    assert seems_old(effect(**{CLOCK_SET: str(set_s)}), session, FIRST_S) is seems
 
 
 READ = str(FIRST_S)

@@ -688,7 +688,7 @@ async def test_only_those_that_did_not_say_are_asked_again(database: RadiusDatab
             with pytest.raises(LostError):
                 await session.send(ticket(BY_NAME, first))
             assert list(await session.bind(BY_NAME, first)) == [], "it was silent a moment ago"
-            made._answers.say("bng-2", "somebody", "", 0)  # it answers again
+            made._answers.say("bng-2", "somebody", "", 0, 0.0)  # it answers again
             silent[b"bng-2"] = False
             again = await session.bind(BY_NAME, first)
             assert list(again) == [HELD[1]]
@@ -735,6 +735,20 @@ async def test_a_later_attempt_ends_what_the_first_meant_to_end(database: Radius
         assert len(wrong) == 3
         right = await session.bind(replace(DISCONNECT, args={"not-in": "100.64.0.0/10"}))
         assert right == {}, "all are in the garden already"
+
+
+async def test_a_later_attempt_spares_what_came_by_a_clock_behind_ours(database: RadiusDatabase) -> None:
+    """Its NAS dates the end of the first session and the begin of the next by one clock, 100 s behind ours."""
+    now_s = int(time.time())
+    add_session(database, "old", began_s=now_s - 86400)
+    async with dialed(connector(database)) as session:
+        first = await session.bind(DISCONNECT)
+        stopped = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(now_s - 100))
+        database.run("UPDATE radacct SET acctstoptime = %s WHERE acctuniqueid = 'old'", stopped)
+        add_session(database, "new", began_s=now_s - 99)
+        assert await session.bind(DISCONNECT, first) == {}
+        add_session(database, "elsewhere", nas="10.0.0.2", began_s=now_s - 99)
+        assert list(await session.bind(DISCONNECT, first)) == [Address("radius/main/session/elsewhere")]
 
 
 async def test_a_newer_session_with_what_is_wanted_is_not_ended(database: RadiusDatabase) -> None:
