@@ -338,7 +338,7 @@ async def test_a_second_attempt_is_told_what_the_first_was_bound_to(
     assert told == [frozenset(), frozenset({Address("fake/d/session/u0#1")})]
 
 
-async def test_a_second_attempt_is_told_when_the_first_was_by_the_clock_of_now(
+async def test_a_clock_that_is_set_moves_no_earlier_attempt(
     tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = FakeClock()

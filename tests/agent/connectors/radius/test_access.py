@@ -478,7 +478,7 @@ def test_session_from_before_preview_not_ended_is_old_one() -> None:
         (0, {}, "inferred"),
     ],
 )
-def test_our_clock_ahead_of_accounting_makes_no_session_old(ahead_s: int, told: Mapping[str, Value], how: str) -> None:
+def test_our_clock_ahead_makes_no_session_old(ahead_s: int, told: Mapping[str, Value], how: str) -> None:
     """Seed 6000092: from before the preview on. It began 11 s after that, and 1 s after the end of the one before."""
     new = session("u7", since=str(NOW_S + 11 - ahead_s))
     seen = {a: replace(s, at_s=NOW_S + 20) for a, s in seen_of(SUSPENDED, new, accounted=told).items()}
@@ -488,7 +488,7 @@ def test_our_clock_ahead_of_accounting_makes_no_session_old(ahead_s: int, told: 
         assert got.detail == "accounting dates 1 session(s) before the change, by a clock that is not ours"
 
 
-def test_only_a_session_that_seems_old_is_looked_up_in_accounting() -> None:
+def test_accounting_is_asked_of_sessions_that_seem_old_alone() -> None:
     enforce, ended = enforcement(), [at("session", "u1")]
 
     def read(sessions: Value, seen: Mapping[Address, Seen]) -> set[Address]:

@@ -737,7 +737,7 @@ async def test_a_later_attempt_ends_what_the_first_meant_to_end(database: Radius
         assert right == {}, "all are in the garden already"
 
 
-async def test_a_later_attempt_spares_what_came_by_a_clock_behind_ours(database: RadiusDatabase) -> None:
+async def test_later_attempt_spares_what_came_by_clock_behind(database: RadiusDatabase) -> None:
     """Its NAS dates the end of the first session and the begin of the next by one clock, 100 s behind ours."""
     now_s = int(time.time())
     add_session(database, "old", began_s=now_s - 86400)

@@ -190,7 +190,7 @@ async def test_open_sessions(database: RadiusDatabase) -> None:
     assert online == {"amina.h": 2, "bob": 1}
 
 
-async def test_what_a_nas_told_of_the_end_and_length_of_a_session(database: RadiusDatabase) -> None:
+async def test_what_a_nas_told_of_a_sessions_end_and_length(database: RadiusDatabase) -> None:
     add_session(database, "u1", "amina.h")
     add_session(database, "u2", "amina.h", nas="10.0.0.2", open_=False)
     database.run("UPDATE radacct SET acctsessiontime = 86000 WHERE acctuniqueid = 'u2'")
