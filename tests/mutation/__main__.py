@@ -91,8 +91,10 @@ class Measured:
         return chosen
 
     def save(self, path: Path) -> None:
-        """Keep it for another run of the same tree."""
-        path.write_text(json.dumps({"tests": self.tests, "cost_s": self.cost_s}), encoding="utf-8")
+        """Keep it for another run of the same tree: whole, or not at all, whenever this one is stopped."""
+        beside = path.with_name(f"{path.name}.new")
+        beside.write_text(json.dumps({"tests": self.tests, "cost_s": self.cost_s}), encoding="utf-8")
+        beside.replace(path)
 
 
 def load(path: Path) -> Measured:
@@ -103,12 +105,12 @@ def load(path: Path) -> Measured:
 
 
 def measured_of(tree: Path, database: Path, cost_s: dict[str, float]) -> Measured:
-    """Return what a file of coverage's says: each context is a test."""
+    """Return what a file of coverage's says: each context is a test. Tests without a cost are left out: they failed."""
     seen = coverage.CoverageData(str(database))
     seen.read()
     tests = {
         str(Path(file).relative_to(tree)): {
-            line: [test for test in names if test] for line, names in seen.contexts_by_lineno(file).items()
+            line: [test for test in names if test in cost_s] for line, names in seen.contexts_by_lineno(file).items()
         }
         for file in seen.measured_files()
     }
@@ -185,9 +187,12 @@ class Loop:
         if session.testsfailed:
             raise session.Interrupted(f"{session.testsfailed} errors during collection")
         items = {item.nodeid: item for item in session.items}
-        measured = load(self.keep) if self.keep and self.keep.exists() else self._measure(session)
-        if self.keep:
-            measured.save(self.keep)
+        if self.keep and self.keep.exists():
+            measured = load(self.keep)
+        else:
+            measured = self._measure(session)
+            if self.keep:
+                measured.save(self.keep)
         for file, site in self.chosen:
             tests = [items[name] for name in measured.of(file, site, self.cpu_s) if name in items]
             result = self._result(session, file, site, tests)
@@ -210,18 +215,23 @@ class Loop:
                 data.start()
                 for item, following in _with_next(session.items):
                     data.switch_context(item.nodeid)
-                    began_s = time.process_time()
+                    began_s, failed = time.process_time(), session.testsfailed
                     item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-                    cost_s[item.nodeid] = time.process_time() - began_s
+                    if session.testsfailed == failed:  # one that fails without a mistake tells nothing of one
+                        cost_s[item.nodeid] = time.process_time() - began_s
                     data.switch_context("")
                 data.stop()
                 data.save()
                 costs.write_text(json.dumps(cost_s), encoding="utf-8")
-                return min(session.testsfailed, 98)
+                return 0
 
             if in_a_fork(work, 4 * 3600.0) != 0:
-                raise session.Interrupted("expected that all tests pass without a mistake")
-            return measured_of(self.tree, database, json.loads(costs.read_text(encoding="utf-8")))
+                raise session.Interrupted("expected that the tests of all lines can be measured")
+            cost_s = json.loads(costs.read_text(encoding="utf-8"))
+            for item in session.items:
+                if item.nodeid not in cost_s:
+                    print(f"left out, since it fails without a mistake: {item.nodeid}", flush=True)
+            return measured_of(self.tree, database, cost_s)
 
     def _result(self, session: pytest.Session, file: str, site: Site, tests: list[pytest.Item]) -> str:
         """Return `caught`, `survived`, `endless`, `not run` (no quick test runs the line) or `not made`."""

@@ -1,3 +1,4 @@
+import base64
 import dataclasses
 import hashlib
 import json
@@ -226,6 +227,28 @@ def test_malformed_answers(fields):
 
 def test_unknown_extensions_of_an_answer_are_ignored():
     assert answer.decode_untrusted(json.dumps({**BASE, "ext": {"later": 1}}).encode()).short == "K7QF"
+
+
+LONGEST = {
+    "checkpoint": 2 * limits.NOTE_BYTES,
+    "documents": 2 * limits.ITEM_BYTES,
+    "consistency": limits.TEXT_BYTES,
+    "links": 2 * limits.ENVELOPE_BYTES,
+}
+"""Characters of base64 of each field, or of each member of a list."""
+
+
+@pytest.mark.parametrize("name", LONGEST)
+def test_a_text_of_an_answer_is_as_long_as_its_limit(name):
+    """And not longer: an agent that sends more is not read."""
+    for more in (0, 4):
+        text = base64.b64encode(bytes((LONGEST[name] + more) // 4 * 3)).decode()
+        data = json.dumps({**BASE, name: text if isinstance(BASE[name], str) else [text]}).encode()
+        if not more:
+            answer.decode_untrusted(data)
+            continue
+        with pytest.raises(MalformedStatementError, match=f"{name}.*longer than {LONGEST[name]} bytes"):
+            answer.decode_untrusted(data)
 
 
 @given(st.binary())

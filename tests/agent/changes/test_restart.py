@@ -247,6 +247,26 @@ async def test_what_was_refused_before_a_crash_is_not_sent_again(rig: Rig, world
     assert rig.loaded(plan_id).rows[1].reason == "nak-503"
 
 
+async def test_the_agents_death_costs_a_step_no_attempt(rig: Rig, world: World) -> None:
+    """It died before the first byte. Two attempts are the device's own, and it loses the first."""
+    world.faults["u0"] = ["command-lost"]
+    plan_id = await rig.consumed([item(1, "u0", world)])
+    rig.store.seen, rig.store.die_at, rig.store.die_after = 0, 1, True  # the about-to
+    with pytest.raises(BaseExceptionGroup):
+        await rig.apply(plan_id)
+    reborn(rig)
+    await rig.apply(plan_id)
+    assert (rig.states(plan_id), world.kicks) == ([S.APPLIED], ["u0"])
+
+
+async def test_an_attempt_that_the_device_lost_counts_after_a_crash(rig: Rig, world: World) -> None:
+    world.faults["u0"] = ["command-lost", "command-lost"]
+    plan_id = await rig.consumed([item(1, "u0", world)])
+    await crash_after(rig, plan_id, 1)
+    await rig.apply(plan_id)
+    assert (rig.states(plan_id), world.writes) == ([S.NOT_APPLIED], [])
+
+
 async def test_nothing_to_disconnect_is_done(rig: Rig, world: World) -> None:
     kick = item(1, "u0", world)
     kick = replace(kick, steps=(replace(kick.steps[1], n=1, after=()),), enforce=None, desired=())
