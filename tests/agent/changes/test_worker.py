@@ -87,6 +87,21 @@ async def test_a_plan_that_cannot_be_run_ends_and_others_go_on(office: Office) -
     assert [o.state.value for o in outcomes if o.plan_sha256 == bad.digest.hex()] == ["cancelled"]
 
 
+async def test_a_change_that_goes_on_twice_is_run_once(office: Office, caplog: pytest.LogCaptureFixture) -> None:
+    """The start finds a retry unfinished, and is told of it too: two runs at once would act on one session."""
+    row = await approved(office, await office.plan("C-1"))
+    worker = office.daemon.job.worker
+    async with trio.open_nursery() as nursery:
+        await worker._look(nursery)
+        nursery.cancel_scope.cancel()  # the agent ends as soon as the plan is consumed
+    assert (office.row().consumed_seq is not None, finished(office)) == (True, 0)
+    worker.resume(row.plan_id)
+    with caplog.at_level(logging.INFO):
+        await work(office, lambda: finished(office) == 1)
+    assert [r.message for r in caplog.records].count("a change begins") == 1
+    assert office.desk.world.kicks == ["u0"]
+
+
 async def test_plan_that_cannot_be_judged_is_left_and_others_go_on(
     office: Office, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
