@@ -81,8 +81,9 @@ class Site:
         self.rig = Rig(folder, World(), clock)
         self.people, self.witnesses, self.clock = people, list(witnesses), clock
         self.trust = TrustState(self.rig.store, self.rig.recorder, AGENT, KEY.public)
+        self.bell = Notifier()
         self.asking = Witnesses(
-            self.rig.store, self.rig.recorder, self.rig.evidence, self.trust, clock, Notifier(), cadence_s=60
+            self.rig.store, self.rig.recorder, self.rig.evidence, self.trust, clock, self.bell, cadence_s=60
         )
 
     def document(self, quorum: Quorum, witnesses: Sequence[Witness] | None = None) -> Trust:

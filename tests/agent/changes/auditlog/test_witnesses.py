@@ -78,6 +78,13 @@ async def test_a_request_that_was_not_sent_is_replaced(site: Site) -> None:
     assert site.asking.witnessed_text(site.rig.evidence.published()[0]).startswith("witnessed by")
 
 
+async def test_whoever_watches_looks_again_after_an_answer(site: Site) -> None:
+    await site.asking.publish()
+    woken = site.bell.next_ring()
+    assert await site.deliver("cloud") == 1
+    assert woken.is_set()
+
+
 async def test_a_request_is_not_sent_after_two_cadences(site: Site) -> None:
     await site.asking.publish()
     reader, now_s = site.rig.store.reader, site.clock.wall_s()

@@ -259,19 +259,23 @@ async def test_soak_between_waves(rig: Rig, world: World) -> None:
     assert set(rig.states(plan_id)) == {S.APPLIED}
 
 
-async def test_restart_does_not_end_soak_of_what_stood_in_for_canary(tmp_path: Path, world: World) -> None:
+@pytest.mark.parametrize("stale", [1, 2])
+async def test_restart_does_not_end_soak_of_what_stood_in_for_canary(
+    tmp_path: Path, world: World, stale: int
+) -> None:
     rig = Rig(tmp_path, world, FakeClock())
-    items = [item(n + 1, f"u{n}", world) for n in range(3)]
-    plan_id = await rig.consumed(items, waves=[Wave(1, 1, 600), Wave(2, 3, 0)])
-    world.values[world.user("u0")] = {"plan": "another"}  # the canary is stale: the next stands in for it
+    items = [item(n + 1, f"u{n}", world) for n in range(stale + 2)]
+    plan_id = await rig.consumed(items, waves=[Wave(1, 1, 600), Wave(2, len(items), 0)])
+    for n in range(stale):  # the canary is stale, or the next too: one after the other stands in for it
+        world.values[world.user(f"u{n}")] = {"plan": "another"}
     with trio.move_on_after(100):
         await rig.apply(plan_id)
-    assert rig.states(plan_id) == [S.STALE, S.APPLIED, S.PLANNED]
+    assert rig.states(plan_id) == [*[S.STALE] * stale, S.APPLIED, S.PLANNED]
     rig.close()
     rig = Rig(tmp_path, world, FakeClock())
     started = trio.current_time()
     await rig.apply(plan_id)
-    assert rig.states(plan_id) == [S.STALE, S.APPLIED, S.APPLIED]
+    assert rig.states(plan_id) == [*[S.STALE] * stale, S.APPLIED, S.APPLIED]
     assert trio.current_time() - started >= 600
     rig.close()
 

@@ -176,6 +176,8 @@ class SeeingConnector(ReportingConnector):
 async def test_neighbors_are_those_that_a_device_tells_of() -> None:
     connector = SeeingConnector()
     sessions = Sessions({"fake": connector})
+    with pytest.raises(UnreadableError, match="the agent is not running"):  # it is asked on an open session
+        await Devices({"fake": connector}, sessions).neighbors("fake/d")
     async with trio.open_nursery() as nursery:
         await sessions.host(nursery)
         (found,) = await Devices({"fake": connector}, sessions).neighbors("fake/d")

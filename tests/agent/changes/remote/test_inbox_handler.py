@@ -84,8 +84,15 @@ async def test_a_signed_pause_and_resume_act_once(office: Office) -> None:
     assert office.number("SELECT count(*) FROM pause_statement") == 2
     await office.receive("pause", people.pause(other, "joseph"))
     await office.receive("resume", people.pause(plan, "lena", Resume, minutes=2))  # nothing is paused
+    people.keys["eve"] = SigningKey.generate()  # not in the trust document: she is not told that nothing is paused
+    await office.receive("resume", people.pause(plan, "eve", Resume, minutes=2))
     refused = [reason for _, result, reason in office.results() if result != ACCEPTED]
-    assert refused == [Reason.EXPIRED.value, Reason.OTHER_PLAN.value, Reason.CONSUMED.value]
+    assert refused == [
+        Reason.EXPIRED.value,
+        Reason.OTHER_PLAN.value,
+        Reason.CONSUMED.value,
+        Reason.UNKNOWN_SIGNER.value,
+    ]
     assert {r.of_type for r in office.receipts()} == {"pause", "resume"}
 
 
