@@ -173,7 +173,9 @@ class Standings:
         self._queued: dict[bytes, None] = {}
         """Plans that wait until the rate of a standing authority leaves room, the first to come first."""
         self._uncovered: dict[bytes, float] = {}
-        """Open plans that no standing authority covered, and when each is tried again, boot-time clock."""
+        """Plans that no standing authority covered, and when each is tried again, boot-time clock; `use_again` drops
+        those that are open no more.
+        """
         self._held = frozenset[str]()
         """The ids of the standing authorities that were in force at the last look."""
 
@@ -262,7 +264,6 @@ class Standings:
 
     async def _used(self, plan_id: bytes, judged: Judged | None) -> bool:
         """Take note of how a plan was judged (None: it was not open); return whether it is approved by that."""
-        self._uncovered.pop(plan_id, None)
         if judged is None or judged.standing_id is not None:
             self.waiting.pop(plan_id, None)
             self._queued.pop(plan_id, None)
