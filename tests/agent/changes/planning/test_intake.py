@@ -12,7 +12,7 @@ import pytest
 
 from agent.connectors.base import AccessPlan, NetworkState
 from agent.connectors.spec import AccessMap
-from agent.model import Address, Effect, Seen, Service, ServiceState
+from agent.model import Address, Effect, Seen, Service, ServiceState, Ticket
 from agent.runtime.clock import SystemClock
 from agent.runtime.errors import HttpError
 from tests.builders.agent import Agent, agent_in, done, item_of, refused, states, suspended_for
@@ -256,3 +256,24 @@ async def test_a_login_that_is_rejected_today_is_shown_so(agent: Agent, world: W
     world.values[world.user("u0")] = {"plan": "20M", "rejected": "disabled by staff"}
     plan = await agent.ask("set-plan", "C-1", tariff="50M")
     assert item_of(plan)["display"]["now"] == "login is rejected today: disabled by staff"
+
+
+# --- what stands, and was not recorded ---
+
+
+async def test_a_revert_takes_back_writes_of_which_nothing_was_recorded(agent: Agent, world: World) -> None:
+    """The run of the item crashed behind its write: a person looks, and the revert goes by what is written."""
+
+    def crash(ticket: Ticket) -> None:
+        world.on_took = lambda ticket: None
+        raise KeyError("u0")
+
+    world.on_took = crash
+    suspended = await done(agent, "suspend", "C-1")
+    assert (await states(agent, suspended), await suspended_for(agent, "C-1")) == (["needs-a-person"], [])
+    assert world.values[world.user("u0")] == {"plan": "20M", "suspended": "yes"}
+    back = await agent.ask("revert", change=suspended["id"])
+    assert "its writes stand, and nothing was recorded of them" in item_of(back)["display"]["why"]
+    await agent.approve(back, "joseph")
+    await agent.end(back)
+    assert (await states(agent, back), world.values[world.user("u0")]) == (["applied"], {"plan": "20M"})
