@@ -333,7 +333,8 @@ class Intake:
             now = "running" if row.gate is Gate.CONSUMED else row.gate.value
             raise RequestError(f"{row.short} has nothing to revert yet: it is {now}", refused=True)
         loaded = await plans.load_aside(self.store, self.vault, row)
-        if (planner := self.planners.get(self._first_action(row))) is not None:
+        first = self._first_action(row)
+        if (planner := self.planners.get(first)) is not None:
             return await planner.revert(request, loaded, pinned)
         items = [i for i in loaded.items.items if loaded.rows[i.n].state in MAY_STAND and i.subject in services]
         if not items:
@@ -341,7 +342,9 @@ class Intake:
         now = await self._now(items)
         billing = self._billing([services[i.subject or ""] for i in items])
         chosen = [
-            self._take_back(i, services[i.subject or ""], now, billing, recorded=loaded.rows[i.n].state in TOUCHED)
+            self._take_back(
+                i, services[i.subject or ""], now, billing, first, recorded=loaded.rows[i.n].state in TOUCHED
+            )
             async for i in InSlices(items)
         ]
         suspends = any(verbs.suspends(c.wish) for c in chosen)
@@ -395,6 +398,7 @@ class Intake:
         service: Service,
         now: Mapping[Address, Seen | UnreadableError],
         billing: Mapping[str, Billing],
+        first: Action,
         *,
         recorded: bool,
     ) -> Chosen:
@@ -410,7 +414,8 @@ class Intake:
                 stands = suspended and still_written(found.value, write)
                 if not stands and not same(found.value, write.after, write.unprovable):
                     return Chosen(service, Leave(SkipReason.CHANGED_SINCE, f"{write.address} was changed since"))
-        if undo := _rows_again(item, now):
+        # Of a disconnect only: rows of a service's state, written again without a record, could suspend on one's own
+        if first is Action.DISCONNECT and (undo := _rows_again(item, now)):
             return Chosen(service, Wish(None, undo=undo))
         if not recorded and not any(isinstance(d, ReasonChange) and not d.added for d in item.desired):
             return Chosen(service, verbs.as_recorded(service))

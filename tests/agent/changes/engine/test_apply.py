@@ -260,9 +260,7 @@ async def test_soak_between_waves(rig: Rig, world: World) -> None:
 
 
 @pytest.mark.parametrize("stale", [1, 2])
-async def test_restart_does_not_end_soak_of_what_stood_in_for_canary(
-    tmp_path: Path, world: World, stale: int
-) -> None:
+async def test_restart_does_not_end_soak_of_what_stood_in_for_canary(tmp_path: Path, world: World, stale: int) -> None:
     rig = Rig(tmp_path, world, FakeClock())
     items = [item(n + 1, f"u{n}", world) for n in range(stale + 2)]
     plan_id = await rig.consumed(items, waves=[Wave(1, 1, 600), Wave(2, len(items), 0)])

@@ -261,19 +261,32 @@ async def test_a_login_that_is_rejected_today_is_shown_so(agent: Agent, world: W
 # --- what stands, and was not recorded ---
 
 
-async def test_a_revert_takes_back_writes_of_which_nothing_was_recorded(agent: Agent, world: World) -> None:
-    """The run of the item crashed behind its write: a person looks, and the revert goes by what is written."""
+async def test_a_revert_takes_back_what_nobody_recorded(tmp_path: Path, world: World) -> None:
+    """The run of the item crashed behind its write: a person looks, and the revert goes by what is written.
+
+    That revert is not taken back: it recorded nothing, and to write the row again would suspend.
+    """
+    row = Address("fake/r/user/u1")
+    world.values[row] = {"plan": "20M"}
+    connector = FakeConnector(world)
+    connector.access_methods = {"fake": FakeMethod(), "there": Elsewhere()}
 
     def crash(ticket: Ticket) -> None:
         world.on_took = lambda ticket: None
-        raise KeyError("u0")
+        raise KeyError("u1")
 
-    world.on_took = crash
-    suspended = await done(agent, "suspend", "C-1")
-    assert (await states(agent, suspended), await suspended_for(agent, "C-1")) == (["needs-a-person"], [])
-    assert world.values[world.user("u0")] == {"plan": "20M", "suspended": "yes"}
-    back = await agent.ask("revert", change=suspended["id"])
-    assert "its writes stand, and nothing was recorded of them" in item_of(back)["display"]["why"]
-    await agent.approve(back, "joseph")
-    await agent.end(back)
-    assert (await states(agent, back), world.values[world.user("u0")]) == (["applied"], {"plan": "20M"})
+    async with agent_in(tmp_path, world, connector=connector) as agent:
+        await bring(agent, b"C-2,Joao Silva,home,u1,there,20M,,0,12.50,2025-10-03,,%(now)s")
+        world.on_took = crash
+        suspended = await done(agent, "suspend", "C-2/home")
+        assert await states(agent, suspended) == ["needs-a-person"]
+        assert world.values[row] == {"plan": "20M", "suspended": "yes"}
+        back = await agent.ask("revert", change=suspended["id"])
+        assert "its writes stand, and nothing was recorded of them" in item_of(back)["display"]["why"]
+        await agent.approve(back, "joseph")
+        await agent.end(back)
+        assert (await states(agent, back), world.values[row]) == (["applied"], {"plan": "20M"})
+        for alone in (False, True):  # nobody suspends by that, least of all alone
+            err = await refused(agent.ask("revert", change=back["id"], alone=alone))
+            assert "it recorded no state to go back to: it cannot be taken back" in str(err)
+        assert world.values[row] == {"plan": "20M"}

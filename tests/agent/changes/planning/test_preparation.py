@@ -1,4 +1,4 @@
-"""What a person may ask of a device's preparation, and what is planned. On routers: `test_prepare`, e2e `test_devices`."""
+"""What a person may ask of a device's preparation, and its plans. On routers: `test_prepare`, e2e `test_devices`."""
 
 from __future__ import annotations
 
