@@ -107,6 +107,8 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
         self._asked: list[Job] = []
         """Commands of this turn of trio's loop. Handed over one by one, the first had a commit of its own."""
         self._failure_seen = trio.Event()
+        self._spare: list[sqlite3.Connection] = []
+        """Connections for threads that read aside, while none of them reads."""
 
     async def failure(self) -> str:
         """Wait until the store has failed; return why."""
@@ -132,10 +134,32 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
         """Return the result of `read` on one moment of the database, in a thread: no task waits for heavy reading."""
 
         def work() -> T:
-            with self.snapshot() as reader:
+            with self._lent() as reader:
                 return read(reader)
 
         return await trio.to_thread.run_sync(work)
+
+    @contextmanager
+    def _lent(self) -> Iterator[sqlite3.Connection]:
+        """Give the block a connection as `snapshot` does, and keep it: a new one reads the schema and prepares anew."""
+        try:
+            reader = self._spare.pop()
+        except IndexError:
+            reader = files.connect(self.path, readonly=True)
+        try:
+            reader.execute("BEGIN")
+            yield reader
+            reader.execute("ROLLBACK")
+        except BaseException:
+            reader.close()
+            raise
+        self._spare.append(reader)
+        if self._closed:
+            self._close_spare()
+
+    def _close_spare(self) -> None:
+        while self._spare:
+            self._spare.pop().close()
 
     async def run(self, command: Command[T]) -> T:
         """Return the command's result once it is durable. Not cancellable while it waits.
@@ -156,6 +180,7 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
         """Stop the writer after the queued commands, close the connections, give the lock back."""
         self._hand_over()
         super().close()
+        self._close_spare()
         os.close(self._lock)
 
     # --- the writer's thread ---

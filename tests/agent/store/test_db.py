@@ -357,3 +357,40 @@ async def test_a_transaction_reads_its_own_writes(tmp_path: Path) -> None:
     assert seen == [b"mine", 1]
     assert keys(store) == ["a", "x", "y"]
     store.close()
+
+
+async def test_readers_aside_see_one_moment_and_are_kept(tmp_path: Path) -> None:
+    """One that failed is not kept; a reader that is still at work while the store closes is closed after it."""
+    store = open_store(tmp_path)
+
+    def found(reader: sqlite3.Connection) -> tuple[int, int]:
+        return id(reader), len(reader.execute("SELECT key FROM meta").fetchall())
+
+    first, none = await store.aside(found)
+    await store.run(Put("a"))
+    second, one = await store.aside(found)
+    assert (none, one) == (0, 1)
+    assert second == first, "the connection is kept"
+
+    def fails(reader: sqlite3.Connection) -> None:
+        raise ValueError(id(reader))
+
+    with pytest.raises(ValueError, match=str(first)):
+        await store.aside(fails)
+    assert not store._spare
+    at_work, close = threading.Event(), threading.Event()
+    readers = list[sqlite3.Connection]()
+
+    def waits(reader: sqlite3.Connection) -> int:
+        readers.append(reader)
+        at_work.set()
+        close.wait(60)
+        return found(reader)[1]
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.aside, waits)
+        await trio.to_thread.run_sync(at_work.wait)
+        store.close()
+        close.set()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        readers[0].execute("SELECT 1")
