@@ -25,7 +25,8 @@ class ModelImages:
     """The images of a campaign. `every`: for all CPE, whatever their model; None: each model has its own.
 
     `by_model`: `MODEL` or `MODEL/HARDWARE` -> image. A model is a product class, with or without its OUI before it:
-    `LabGate`, `02AC5F-LabGate`. The image for a hardware version goes before that for all of the model.
+    `LabGate`, `02AC5F-LabGate`; of CPE that have no product class, their OUI: `02AC5F`. The image for a hardware
+    version goes before that for all of the model.
     """
 
     every: ModelImage | None
@@ -77,9 +78,9 @@ class ModelImages:
 
 def _names(cpe: Cpe) -> tuple[str, ...]:
     """Return the names of a CPE's model, those of its hardware version first."""
-    models = (f"{cpe.oui}-{cpe.product_class}", cpe.product_class)
+    models = (f"{cpe.oui}-{cpe.product_class}", cpe.product_class) if cpe.product_class else (cpe.oui,)
     of_hardware = tuple(f"{model}/{cpe.hardware}" for model in models) if cpe.hardware else ()
-    return tuple(filter(None, (*of_hardware, *models)))
+    return (*of_hardware, *models)
 
 
 def model_name(cpe: Cpe) -> str:

@@ -30,6 +30,14 @@ def cpe_hints(query: Query, service: str | None) -> Mapping[str, Sequence[Hint]]
         (service,),
     )
     for r in rows:
-        if is_own_mac(r["path"]) and (mac := mac_digits(r["value"])):
+        if is_own_mac(r["path"]) and _is_of_one_device(mac := mac_digits(r["value"])):
             found.setdefault(r["service"], []).append(Hint(HintKind.MAC, mac, f"CPE {r['name']}"))
     return found
+
+
+def _is_of_one_device(mac: str) -> bool:
+    """Tell whether a MAC address can be one device's. Firmware says zeros, or ones, of a port that has none.
+
+    Such an address is in the tables of broken devices anywhere, and would lead to a line of somebody else.
+    """
+    return mac.strip("0") != "" and not int(mac[:2], 16) & 1  # a group address has the lowest bit of its first byte set

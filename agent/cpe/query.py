@@ -85,8 +85,8 @@ def parse_condition(text: str) -> Condition:
     Raises:
         BadQueryError: it has no operator, or its field is neither known nor the name of a parameter.
     """
-    found = _CONDITION.fullmatch(text.strip())
-    if found is None or not found["text"].strip() or len(text) > TEXT_CHARS:
+    found = _CONDITION.fullmatch(text.strip()) if len(text) <= TEXT_CHARS else None
+    if found is None or not found["text"].strip():
         raise BadQueryError(f"expected FIELD=TEXT, or != ~ < > in the place of =, got {text[:60]!r}")
     field, op = found["field"].strip(), Op(found["op"])
     if field not in FIELDS and ("." not in field or not is_path(field) or field.endswith(".")):
@@ -166,8 +166,8 @@ def _compares(op: Op, value: str, text: str) -> bool:
     value, text = value.casefold(), text.casefold()
     match op:
         case Op.HAS:
-            digits = mac_digits(value)
-            return text in value or bool(digits and re.sub(r"[:.-]", "", text) in digits)
+            part = re.sub(r"[:.-]", "", text)  # "" of a text of separators alone, which would be part of every address
+            return text in value or bool(part and part in mac_digits(value))
         case Op.LESS | Op.MORE:
             left, right = _number(value), _number(text)
             if left is None or right is None:
@@ -176,8 +176,29 @@ def _compares(op: Op, value: str, text: str) -> bool:
         case _:
             if (mac := mac_digits(text)) and mac == mac_digits(value):
                 return True
-            pattern = ".*".join(map(re.escape, text.split("*")))
-            return re.fullmatch(pattern, value, re.DOTALL) is not None
+            return _matches(text, value)
+
+
+def _matches(pattern: str, value: str) -> bool:
+    """Tell whether a value fits a pattern in which `*` stands for any text.
+
+    Not by a regular expression of `.*`: over a serial number of many zeros, which is the CPE's word, one with twenty
+    stars would not come to an end. Each part between stars is taken where it is found first, which leaves the most room
+    for those after it.
+    """
+    first, *parts = pattern.split("*")
+    if not parts:
+        return value == pattern
+    last = parts.pop()
+    if not value.startswith(first) or not value.endswith(last) or len(first) + len(last) > len(value):
+        return False
+    at, end = len(first), len(value) - len(last)
+    for part in parts:
+        found = value.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
 
 
 def _number(text: str) -> Decimal | None:

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -36,6 +37,7 @@ def read_dump(text: str) -> dict[str, CachedParameter]:
     Raises:
         BadDumpError: it is none, or it has no parameters.
     """
+    text = text.removeprefix("\ufeff")  # spreadsheets, and editors of Windows, write a byte order mark before all
     found = dict(_json(text) if text.lstrip()[:1] in ("{", "[") else _csv(text))
     if not found:
         raise BadDumpError(f"expected {_EXPECTED}; got a file without parameters")
@@ -73,11 +75,12 @@ def _nested(table: Mapping[str, object], above: str, depth: int) -> Iterator[tup
 
 
 def _csv(text: str) -> Iterator[tuple[str, CachedParameter]]:
-    rows = csv.DictReader(text.splitlines())
-    lacks = [column for column in _COLUMNS if column not in (rows.fieldnames or ())]
-    if lacks:
-        raise BadDumpError(f"expected {_EXPECTED}; got a first line without the column {lacks[0]}")
+    # Not `splitlines`: it splits at U+0085 and U+2028 too, and takes the line ends out of a value in quotes
+    rows = csv.DictReader(io.StringIO(text, newline=""))
     try:
+        lacks = [column for column in _COLUMNS if column not in (rows.fieldnames or ())]
+        if lacks:
+            raise BadDumpError(f"expected {_EXPECTED}; got a first line without the column {lacks[0]}")
         for row in rows:
             path = row["Parameter"] or ""
             if path and row.get("Object", "false") != "true" and not path.endswith("."):

@@ -158,7 +158,7 @@ def read_own(texts: Mapping[str, str]) -> tuple[tuple[ProfileEntry, ...], tuple[
 def _parsed(name: str, text: str) -> _Table:
     try:
         return _Table(name, "", tomllib.loads(text), text)
-    except tomllib.TOMLDecodeError as err:
+    except (tomllib.TOMLDecodeError, RecursionError) as err:
         line = re.search(r"at line ([0-9]+)", str(err))
         where = f", line {line[1]}" if line is not None else ""
         raise ProfileError(f"profile {name}.toml{where}: expected TOML: {err}") from err

@@ -16,7 +16,8 @@ def instances(table: str, found: Mapping[str, CachedParameter]) -> dict[int, dic
     rows: dict[int, dict[str, CachedParameter]] = {}
     for path, known in found.items():
         number, dot, field = path.removeprefix(table).partition(".")
-        if path.startswith(table) and dot and number.isdigit() and field and "." not in field:
+        is_row = number.isascii() and number.isdigit()  # the name is the CPE's: "²" is a digit that no int() reads
+        if path.startswith(table) and dot and is_row and field and "." not in field:
             rows.setdefault(int(number), {})[field] = known
     return rows
 

@@ -59,16 +59,31 @@ def body_untrusted(data: bytes, coding: str, most: int) -> bytes:
     if coding not in ("gzip", "x-gzip", "deflate"):
         raise MalformedXmlError("expected a body in clear, or in gzip")
     most = min(most, len(data) * limits.INFLATED_RATIO)
-    unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib, by its own head
     try:
-        clear = unpack.decompress(data, most + 1)
+        clear, is_whole = _inflated(data, zlib.MAX_WBITS | 32, most + 1)  # gzip or zlib, by its own head
     except zlib.error as err:
-        raise MalformedXmlError(f"expected a body in {coding}") from err
+        if coding != "deflate":
+            raise MalformedXmlError(f"expected a body in {coding}") from err
+        try:  # some clients leave out zlib's head (RFC 9110 section 8.4.1.2)
+            clear, is_whole = _inflated(data, -zlib.MAX_WBITS, most + 1)
+        except zlib.error:
+            raise MalformedXmlError(f"expected a body in {coding}") from err
     if len(clear) > most:
         raise MalformedXmlError(f"expected at most {most} bytes of body")
-    if not unpack.eof or unpack.unused_data:
+    if not is_whole:
         raise MalformedXmlError(f"expected a whole body in {coding}")
     return clear
+
+
+def _inflated(data: bytes, wbits: int, most: int) -> tuple[bytes, bool]:
+    """Return `most` bytes of what compressed data hold, and whether they end there, with nothing after them.
+
+    Raises:
+        zlib.error: the data are not in this form (`wbits` of zlib).
+    """
+    unpack = zlib.decompressobj(wbits)
+    clear = unpack.decompress(data, most)
+    return clear, unpack.eof and not unpack.unused_data
 
 
 def common_name(certificate: Mapping[str, object] | None) -> str | None:

@@ -83,3 +83,13 @@ def test_what_people_type() -> None:
             read_images([text])
     with pytest.raises(MalformedError, match="Gate once"):
         read_images(["Gate=a.bin:1", "Gate=b.bin:1"])
+
+
+def test_a_model_without_a_product_class_goes_by_its_oui() -> None:
+    """TR-069 lets ProductClass be empty; such a model is shown as its OUI, and can be named so."""
+    images = ModelImages(None, {"00259E": image("all"), "00259E/B2": image("b2")})
+    for of, file in ((cpe("", oui="00259E"), "all.bin"), (cpe("", "B2", oui="00259E"), "b2.bin")):
+        found = images.of(of)
+        assert isinstance(found, ModelImage)
+        assert (found.file.name, model_name(of)) == (file, "00259E")
+    assert isinstance(images.of(cpe("IGD", oui="00259E")), Leave), "an OUI names no model that has a product class"

@@ -10,6 +10,11 @@ from agent.store.db import Tx
 from tests.builders.readings import opened
 
 OWN = "InternetGatewayDevice.WANDevice.1.WANConnectionDevice.1.WANIPConnection.1.MACAddress"
+UNSET = (
+    ("Device.Ethernet.Interface.2.MACAddress", "00:00:00:00:00:00"),
+    ("Device.Ethernet.Interface.3.MACAddress", "FF:FF:FF:FF:FF:FF"),
+)
+"""What firmware says of a port that has no address: no device has these, and many CPE say them."""
 HOST = "InternetGatewayDevice.LANDevice.1.Hosts.Host.1.MACAddress"
 
 
@@ -26,7 +31,7 @@ class Put:
             row = dict.fromkeys(columns, "") | {"name": name, "serial": f"S-{name}", "service": service, "trust": trust}
             marks = ", ".join("?" * len(columns))
             tx.run(f"INSERT INTO cpe ({', '.join(columns)}) VALUES ({marks})", [row[c] for c in columns])  # constants
-            for path, value in ((OWN, "02:00:00:00:00:01"), (HOST, "02:00:00:00:00:99"), (f"{OWN}x", "1")):
+            for path, value in ((OWN, "02:00:00:00:00:01"), *UNSET, (HOST, "02:00:00:00:00:99"), (f"{OWN}x", "1")):
                 tx.run("INSERT INTO cpe_value (name, path, value, type, at_s) VALUES (?,?,?,'',0)", (name, path, value))
 
 

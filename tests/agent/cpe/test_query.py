@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -124,3 +126,26 @@ def test_macs_of_devices_in_the_house_are_not_its_own() -> None:
     assert not is_own_mac("InternetGatewayDevice.LANDevice.1.Hosts.Host.1.MACAddress")
     assert not is_own_mac("Device.WiFi.AccessPoint.1.AssociatedDevice.1.MACAddress")
     assert not is_own_mac("Device.WiFi.SSID.1.SSID")
+
+
+def test_many_stars_take_no_time() -> None:
+    """An operator types the stars, and the CPE says its serial number: neither may stop the agent."""
+    name = "0" * 250
+    known = replace(KNOWN, cpe=replace(KNOWN.cpe, serial=name))
+    assert not fits(known, parse_query([f"serial={'*0' * 60}*1"]))
+    assert fits(known, parse_query([f"serial={'*0' * 60}*"]))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "value", "holds"),
+    [("a*a", "a", False), ("a*a", "aa", True), ("*", "", True), ("a*b*b", "ab", False), ("*b", "abcb", True),
+     ("a*", "ba", False), ("**", "x\ny", True), ("a*bc*c", "abc", False)],
+)  # fmt: skip
+def test_stars(pattern: str, value: str, holds: bool) -> None:
+    known = replace(KNOWN, cpe=replace(KNOWN.cpe, serial=value))
+    assert fits(known, parse_query([f"serial={pattern}"])) == holds
+
+
+def test_separators_alone_are_part_of_no_address() -> None:
+    assert not fits(KNOWN, parse_query(["mac~-"])), "it is spelled with colons"
+    assert fits(KNOWN, parse_query(["mac~:"]))

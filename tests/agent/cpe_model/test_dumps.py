@@ -95,3 +95,20 @@ def test_any_text_is_a_dump_or_an_error(text: str) -> None:
         assert read_dump(text)
     except BadDumpError:
         pass
+
+
+def test_a_byte_order_mark_is_no_part_of_a_dump() -> None:
+    """Spreadsheets write one before the CSV that they save, and editors of Windows before JSON."""
+    assert read_dump(f"\ufeff{CSV}") == read_dump(CSV)
+    assert read_dump('\ufeff{"Device.X": "1"}') == {"Device.X": CachedParameter("1", "string", 0)}
+
+
+@pytest.mark.parametrize("value", ["two\nlines", "two\r\nlines", "next\x85line", "a\u2028b"])
+def test_a_value_in_quotes_may_have_line_ends(value: str) -> None:
+    found = read_dump(f'Parameter,Value\nDevice.A,"{value}"\nDevice.B,2\n')
+    assert {path: known.value for path, known in found.items()} == {"Device.A": value, "Device.B": "2"}
+
+
+def test_a_first_line_that_is_no_csv_is_said() -> None:
+    with pytest.raises(BadDumpError, match="line 1: expected CSV"):
+        read_dump("x" * 200_000)

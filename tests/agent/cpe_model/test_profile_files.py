@@ -245,6 +245,12 @@ def test_a_mistake_in_a_file_that_extends_another_is_named(what: str) -> None:
     assert said in str(caught.value)
 
 
+def test_a_file_that_is_nested_too_deep_is_a_wrong_one() -> None:
+    _, problems = profile_files.read_own({"mine": f"x = {'[' * 100_000}"})
+    assert len(problems) == 1
+    assert problems[0].startswith("profile mine.toml: expected TOML: ")
+
+
 def test_what_is_shipped_is_read() -> None:
     assert {"tr098", "tr181", "huawei-hg8245", "tplink-td-w9970", "draytek-vigor2860", "lab098", "lab181"} <= {
         entry.profile.name for entry in profile_files.load()

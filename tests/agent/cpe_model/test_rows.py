@@ -33,6 +33,13 @@ def test_instances_are_rows_and_nothing_below_them() -> None:
     assert {n: list(fields) for n, fields in rows.instances(TABLE, known).items()} == {1: ["Enable"], 12: ["Enable"]}
 
 
+def test_a_number_in_other_digits_is_no_row() -> None:
+    known = found(_1_Enable="1")
+    for odd in ("²", "①", "١"):  # each is a digit to `str.isdigit`
+        known[f"{TABLE}{odd}.Enable"] = CachedParameter("1", "boolean", 1)
+    assert set(rows.instances(TABLE, known)) == {1}
+
+
 def test_a_row_is_found_by_its_key_in_whatever_spelling() -> None:
     known = found(_3_ExternalPort="0080", _3_Enable="1", _7_ExternalPort="8080", _7_Enable="true")
     assert rows.number_of(row({"ExternalPort": "80"}), known) == 3

@@ -71,6 +71,8 @@ def test_coded_and_back(data: bytes) -> None:
     assert body_untrusted(gzip.compress(data), "gzip", MOST) == data
     assert body_untrusted(gzip.compress(data), " X-GZIP ", MOST) == data
     assert body_untrusted(zlib.compress(data), "deflate", MOST) == data
+    raw = zlib.compress(data, wbits=-zlib.MAX_WBITS)
+    assert body_untrusted(raw, "deflate", MOST) == data, "no head of zlib: RFC 9110 8.4.1.2"
 
 
 @given(st.binary(max_size=300), st.sampled_from(["gzip", "deflate"]))
