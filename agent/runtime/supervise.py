@@ -62,7 +62,7 @@ async def contain(
     """
 
     def passes(err: BaseException) -> bool:
-        return isinstance(err, fatal) or _is_unreadable(err)
+        return isinstance(err, fatal) or is_unreadable(err)
 
     try:
         return await fn()
@@ -81,7 +81,8 @@ async def contain(
         return Crash(err)
 
 
-def _is_unreadable(err: BaseException) -> bool:
+def is_unreadable(err: BaseException) -> bool:
+    """Return whether SQLite says that it cannot read a database: a page is damaged, or the disk does not give it."""
     return isinstance(err, sqlite3.Error) and getattr(err, "sqlite_errorcode", 0) & 0xFF in _UNREADABLE
 
 

@@ -19,6 +19,7 @@ from typing import Final, TypeAlias, TypeVar, cast
 import outcome
 import trio
 
+from agent.runtime.supervise import is_unreadable
 from agent.store import log_store, schema
 from agent.store.errors import LogCorruptError, StoreFailedError, StoreInUseError, StoreVersionError
 from agent.store.log_store import Entry, Tail
@@ -280,7 +281,7 @@ def damage_named(folder: Path) -> Iterator[None]:
         group = err if isinstance(err, BaseExceptionGroup) else BaseExceptionGroup("", [err])
         if group.subgroup(_may_be_of_a_damage) is not None:
             _refuse_damaged(folder)
-        if unread := _leaves(group.subgroup(sqlite3.Error)):
+        if unread := _leaves(group.subgroup(is_unreadable)):
             raise StoreFailedError(f"a database cannot be read: {unread[0]}: look at the disk") from err
         raise
 

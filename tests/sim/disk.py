@@ -6,6 +6,7 @@
   part or as garbage, in sectors of 512 bytes; what was synced is there.
 * A disk that lies says that it synced, and did not.
 * A full disk writes what has its place already, and nothing more.
+* A page that rots reads as something else, or not at all, until it is written again.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
-from tests.sim.disk_vfs import FULL, OK, below_sqlite
+from tests.sim.disk_vfs import FULL, OK, below_sqlite, look_at_reads
 
 IO_ERROR: Final = 10
 SECTOR: Final = 512
@@ -65,6 +66,26 @@ class Change:
         return Change(self.offset, bytes(new), self.old, self.size)
 
 
+@dataclass(slots=True)
+class Rot:
+    """A page of a file that is in use reads as something else. `given`: what is read; None: an error."""
+
+    path: Path
+    offset: int
+    given: bytes | None
+    size: int
+
+    def over(self, offset: int, data: bytes) -> bytes | None:
+        """Return what is read in place of what the file has there; None: an error."""
+        first, last = max(offset, self.offset), min(offset + len(data), self.offset + self.size)
+        if first >= last:
+            return data
+        if self.given is None:
+            return None
+        rotten = self.given[first - self.offset : last - self.offset]
+        return data[: first - offset] + rotten + data[last - offset :]
+
+
 @dataclass
 class SimulatedDisk:
     """The disk with a machine's files, those in `folders`. `dice` say what a power cut leaves.
@@ -80,6 +101,12 @@ class SimulatedDisk:
     lies: Callable[[Path], bool] = lambda path: False
     on_refused: Callable[[Path], None] = lambda path: None
     """Called with a file that could not grow."""
+    on_rotten: Callable[[], None] = lambda: None
+    """Called when a page that rots was read."""
+    rot: Rot | None = None
+    """The page that rots; None: none does. `let_rot` sets it."""
+    on_read: Callable[[Path, int, int], None] | None = None
+    """Called before each read with the file, the offset and the size; None: nobody is told. `tell_reads` sets it."""
     left: Image = field(default_factory=dict)
     """What is on the disk, after the power was cut."""
     _unsynced: dict[Path, list[Change]] = field(default_factory=dict)
@@ -100,6 +127,16 @@ class SimulatedDisk:
             self.powered = False
             self.left = self.image(crash=True)
             self.on_cut()
+
+    def let_rot(self, rot: Rot | None) -> None:
+        """Let a page rot from now on; None: none does any more."""
+        self.rot = rot
+        look_at_reads(rot is not None or self.on_read is not None)
+
+    def tell_reads(self, told: Callable[[Path, int, int], None] | None) -> None:
+        """Tell somebody of each read from now on; None: nobody any more."""
+        self.on_read = told
+        look_at_reads(self.rot is not None or told is not None)
 
     def image(self, *, crash: bool = False) -> Image:
         """Return what all files have now. `crash`: after the power was cut at this instant."""
@@ -169,16 +206,31 @@ class SimulatedDisk:
             self._new.add(path)
         return OK
 
+    def reads(self, path: Path, offset: int, data: bytes) -> bytes | None:
+        """Return what the disk gives for what a file has there; None: an error."""
+        if self.on_read is not None:
+            self.on_read(path, offset, len(data))
+        if self.rot is None or path != self.rot.path:
+            return data
+        given = self.rot.over(offset, data)
+        if given != data:
+            self.on_rotten()
+        return given
+
     def writes(self, path: Path, offset: int, data: bytes, old: bytes, size: int) -> int:
         """Note a write, or refuse it."""
         if self._count(path) and self.full and offset + len(data) > size:
             self.on_refused(path)
             return FULL
+        if self.rot is not None and (path, offset) == (self.rot.path, self.rot.offset):
+            self.let_rot(None)
         return self._change(path, Change(offset, data, old, size))
 
     def truncates(self, path: Path, to: int, old: bytes, size: int) -> int:
         """Note a truncation."""
         self._count(path)
+        if self.rot is not None and path == self.rot.path and to <= self.rot.offset:
+            self.let_rot(None)
         return self._change(path, Change(to, None, old, size))
 
     def syncs(self, path: Path) -> int:

@@ -21,10 +21,15 @@ OPEN_ERROR: Final = sqlite3.SQLITE_CANTOPEN
 
 
 class DiskModel(Protocol):
-    """A disk. Each method returns a result code of SQLite; only after `OK` is it done."""
+    """A disk. Each method returns a result code of SQLite; only after `OK` is it done.
+
+    `reads` returns what the disk gives in place of what is in the file, None: an error. It is asked only while
+    `look_at_reads` says so: a database is read far more often than written.
+    """
 
     def watches(self, path: Path) -> bool: ...
     def opens(self, path: Path) -> int: ...
+    def reads(self, path: Path, offset: int, data: bytes) -> bytes | None: ...
     def writes(self, path: Path, offset: int, data: bytes, old: bytes, size: int) -> int: ...
     def truncates(self, path: Path, to: int, old: bytes, size: int) -> int: ...
     def syncs(self, path: Path) -> int: ...
@@ -92,6 +97,9 @@ class _Shim:
         self._paths: dict[int, Path] = {}
         self._tables: dict[int, tuple[_Methods, _Methods]] = {}
         self._kept: list[Any] = []
+        self._readers: list[tuple[_Methods, int, int]] = []
+        """Tables of ours, each with the addresses of the system's way to read and of ours."""
+        self._looks_at_reads = False
         self._put(self._vfs, "open", _Open, self._open)
         self._put(self._vfs, "delete", _Delete, self._delete)
         self._put(self._vfs, "randomness", _Randomness, self._randomness)
@@ -106,6 +114,12 @@ class _Shim:
         self._lib.sqlite3_vfs_register(self._real_address, 1)
         self._lib.sqlite3_vfs_unregister(ctypes.addressof(self._vfs))
         self._lib.sqlite3_randomness(0, None)
+
+    def look_at_reads(self, on: bool) -> None:
+        """Let the model see each read from now on, or none."""
+        self._looks_at_reads = on
+        for table, real, ours in self._readers:
+            table.read = ours if on else real
 
     def _put(self, table: Structure, name: str, kind: Any, method: Callable[..., int]) -> None:
         def called(*args: Any) -> int:
@@ -178,6 +192,16 @@ class _Shim:
                 done = model.writes(self._paths[file], offset, new, content(file, offset, count, end), end)
                 return int(write(file, data, count, offset)) if done == OK else done
 
+            def on_read(file: int, to: int, count: int, offset: int) -> int:
+                done = int(read(file, to, count, offset))
+                if (model := self.model) is None or done not in (OK, READ_ERROR):
+                    return done
+                given = model.reads(self._paths[file], offset, ctypes.string_at(to, count))
+                if given is None:
+                    return sqlite3.SQLITE_IOERR_READ
+                ctypes.memmove(to, given, count)
+                return done
+
             def on_truncate(file: int, to: int) -> int:
                 if (model := self.model) is None:
                     return int(truncate(file, to))
@@ -192,6 +216,9 @@ class _Shim:
                 self._paths.pop(file, None)
                 return int(close(file))
 
+            self._put(ours, "read", _Transfer, on_read)
+            self._readers.append((ours, real.read, ours.read))
+            self.look_at_reads(self._looks_at_reads)
             self._put(ours, "write", _Transfer, on_write)
             self._put(ours, "truncate", _Truncate, on_truncate)
             self._put(ours, "sync", _Sync, on_sync)
@@ -218,7 +245,14 @@ def below_sqlite(model: DiskModel) -> Iterator[None]:
         yield
     finally:
         shim.remove()
+        shim.look_at_reads(False)
         shim.model = None
         failed, shim.failed = shim.failed, []
     if failed:
         raise failed[0]
+
+
+def look_at_reads(on: bool) -> None:
+    """Let the model that is below SQLite now see each read, or none."""
+    for shim in _shims:
+        shim.look_at_reads(on)

@@ -81,6 +81,13 @@ class Life:
     daemon: Daemon
     store: CrashingStore
     over: trio.Event = field(default_factory=trio.Event)
+    failure: BaseException | None = None
+    """The error by which it ends, of a request of people's; None: none."""
+
+    def fail(self, error: BaseException) -> None:
+        """Let it end by an error, as the daemon does where one is not contained."""
+        self.failure = error
+        self.over.set()
 
     def kill(self) -> None:
         """SIGKILL, now."""

@@ -330,6 +330,14 @@ MUTANTS: Final = (
         "page-flipped",
     ),
     Mutant(
+        "damage-is-a-crash",
+        "agent/runtime/supervise.py",
+        "        return isinstance(err, fatal) or is_unreadable(err)\n",
+        "        return isinstance(err, fatal)\n",
+        "a task that reads a damaged page is started again, and nobody looks at the other pages",
+        "page-rots",
+    ),
+    Mutant(
         "halt-is-not-kept",
         "agent/changes/clock_watch.py",
         '        tx.run("INSERT INTO meta (key, value) VALUES (?, ?)", (HALT, str(self.jump_s).encode()))\n',

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from agent.runtime.supervise import is_unreadable
 from agent.store.mark_file import LogMark, MarkFile
 from durable import files
 from tests.sim.all_parts import PARTS
-from tests.sim.disk import SimulatedDisk
+from tests.sim.disk import Rot, SimulatedDisk
 from tests.sim.faults import FAULTS
+from tests.sim.parts.disk import PAGE
 from tests.sim.run import run_seed
+from tests.sim.witness import beside_the_disk
 
 MIGRATIONS = ("CREATE TABLE kept (n INTEGER PRIMARY KEY, data BLOB NOT NULL);",)
 
@@ -96,6 +99,31 @@ def test_a_disk_that_lies_loses_commits_that_returned(tmp_path: Path) -> None:
         assert 10 <= kept(tmp_path / "some.db") < 20
 
 
+@pytest.mark.parametrize("given", [b"\xff" * PAGE, bytes(PAGE), None], ids=["garbage", "nothing", "error"])
+def test_a_page_rots_until_it_is_written_again(tmp_path: Path, given: bytes | None) -> None:
+    disk, path = disk_at(tmp_path), tmp_path / "some.db"
+    with disk.attached(), closing(files.open_database(path, MIGRATIONS, 1)) as con:
+        con.executemany("INSERT INTO kept VALUES (?, '')", [(n,) for n in range(5)])
+        con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = con.execute("SELECT rootpage FROM sqlite_master WHERE name = 'kept'").fetchone()
+        reads = list[int]()
+        disk.on_rotten = lambda: reads.append(page)
+        disk.let_rot(Rot(path, (page - 1) * PAGE, given, PAGE))
+        with (
+            closing(files.connect(path, readonly=True)) as reader,
+            pytest.raises(sqlite3.Error, match=r"malformed|disk I/O error") as caught,
+        ):
+            reader.execute("SELECT n FROM kept").fetchall()
+        assert is_unreadable(caught.value)
+        assert reads
+        with closing(sqlite3.connect(beside_the_disk(path), uri=True)) as witness:
+            assert len(witness.execute("SELECT n FROM kept").fetchall()) == 5
+        con.execute("INSERT INTO kept VALUES (5, '')")
+        con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert disk.rot is None
+        assert kept(path) == 6
+
+
 def test_a_full_disk_refuses_what_grows_until_there_is_room(tmp_path: Path) -> None:
     disk = disk_at(tmp_path)
     with disk.attached(), closing(files.open_database(tmp_path / "some.db", MIGRATIONS, 1)) as con:
@@ -146,3 +174,15 @@ def test_damaged_pages_end_the_agent(seed: int, damaged: int, tmp_path: Path, ca
     assert not told.wrong, "\n".join([*(v.text() for v in told.wrong), *lines[-40:]])
     assert sum("which damages it" in line for line in lines) == damaged
     assert sum("ends: " in line and "it is damaged" in line for line in lines) >= damaged
+
+
+def test_a_page_that_rots_ends_the_agent_that_reads_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)
+    lines: list[str] = []
+    rots = [fault for fault in FAULTS if fault.name == "page-rots"]
+    kinds = [part for part in PARTS if part.name in ("radius", "disk")]
+    told = run_seed(1, tmp_path, faults=rots, parts=kinds, trace=lines.append, size=0.3)
+    assert not told.wrong, "\n".join([*(v.text() for v in told.wrong), *lines[-40:]])
+    read = [n for n, line in enumerate(lines) if line.endswith("disk: it is read")]
+    assert read
+    assert all("ends: " in "".join(lines[n + 1 : n + 4]) for n in read), lines

@@ -150,6 +150,11 @@ class WriteAheadLog:
         self._shared, self._seen = None, -1
 
 
+def beside_the_disk(path: Path) -> str:
+    """Return the URI of a database by which it is read as it was written, whatever a simulated disk makes of it."""
+    return f"file:{path}?mode=ro&vfs=unix"
+
+
 class AgentLog:
     """The log of one agent, as it is on its disk: what is committed, and nothing else. `unplugged`: nobody reads it."""
 
@@ -203,7 +208,7 @@ class AgentLog:
         if self.unplugged:
             return None
         if self._con is None and self.path.exists():
-            self._con = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, isolation_level=None)
+            self._con = sqlite3.connect(beside_the_disk(self.path), uri=True, isolation_level=None)
         return self._con
 
     def at_of(self, seq: int) -> float:

@@ -31,6 +31,7 @@ from agent.connectors.spec import ConnectorSpec
 from agent.runtime import json_text
 from agent.runtime.errors import HttpError
 from agent.runtime.http import HttpRequest, Response
+from agent.runtime.supervise import is_unreadable
 from lab.isp import Isp, LabOptions, open_lab
 from lab.staff import Staff, write_disabled_group
 from tests.builders.clock import FakeClock
@@ -117,6 +118,9 @@ class SimulatedOffice(Office):
                 await life.over.wait()
                 nursery.cancel_scope.cancel()
         except BaseExceptionGroup as group:
+            if group.subgroup(is_unreadable) is not None:
+                life.fail(group)
+                raise AgentAwayError from group
             refused = group.split(HttpError)[0]
             if life.process.dead or exit_of(group, life.process.name) is not None:
                 raise AgentAwayError from group
@@ -254,6 +258,8 @@ class World:
                     machine.started.set()
                     self.trace(f"{process.name} runs")
                     await life.over.wait()
+                    if life.failure is not None:
+                        raise life.failure
                     nursery.cancel_scope.cancel()
         except BaseException as err:
             if not process.dead:

@@ -185,15 +185,28 @@ async def test_gap_between_events_is_found_by_check_of_storage(agent: Agent) -> 
 MALFORMED = "database disk image is malformed"
 
 
+def of_sqlite(kind: type[sqlite3.Error], message: str, code: int) -> sqlite3.Error:
+    """Return an error as SQLite raises it."""
+    error = kind(message)
+    error.sqlite_errorcode = code
+    return error
+
+
+CORRUPT = of_sqlite(sqlite3.DatabaseError, MALFORMED, sqlite3.SQLITE_CORRUPT)
+UNREAD = of_sqlite(sqlite3.OperationalError, "disk I/O error", sqlite3.SQLITE_IOERR_READ)
+MISTAKEN = of_sqlite(sqlite3.OperationalError, "no such column: n", sqlite3.SQLITE_ERROR)
+
+
 @pytest.mark.parametrize(
     ("whole", "error", "told"),
     [
         (False, StoreFailedError(f"the store cannot be written: {MALFORMED}"), LogCorruptError),
         (True, StoreFailedError(f"the store cannot be written: {MALFORMED}"), StoreFailedError),
         (False, StoreFailedError("the store cannot be written: database or disk is full"), StoreFailedError),
-        (False, sqlite3.DatabaseError(MALFORMED), LogCorruptError),
-        (True, sqlite3.DatabaseError(MALFORMED), StoreFailedError),
-        (True, sqlite3.OperationalError("disk I/O error"), StoreFailedError),
+        (False, CORRUPT, LogCorruptError),
+        (True, CORRUPT, StoreFailedError),
+        (True, UNREAD, StoreFailedError),
+        (True, MISTAKEN, sqlite3.OperationalError),
         (False, TypeError("cannot convert 'NoneType' object to bytes"), LogCorruptError),
         (True, TypeError("cannot convert 'NoneType' object to bytes"), TypeError),
         (False, ExceptionGroup("", [OSError(), ExceptionGroup("", [KeyError()])]), LogCorruptError),

@@ -20,19 +20,22 @@ from typing import ClassVar, Final
 import trio
 
 from agent.cli import local
-from tests.sim.disk import Image, SimulatedDisk
+from tests.sim.disk import Image, Rot, SimulatedDisk
 from tests.sim.judge import Evidence, Verdict
 from tests.sim.machine import Machine
 from tests.sim.part import Declared, DidNothingError, Part, WorldFault
 from tests.sim.parts import disk_rules
-from tests.sim.parts.disk_faults import FAULTS
-from tests.sim.parts.disk_rules import KNOWN_BY_MARKS, Cut, Flip, PutBack
+from tests.sim.parts.disk_faults import ARRIVES_S, FAULTS
+from tests.sim.parts.disk_rules import KNOWN_BY_MARKS, Cut, Flip, PutBack, Rotten
+from tests.sim.witness import beside_the_disk
 from tests.sim.world import World
 
 DATABASES: Final = ("agent.db", "agent.db", "agent.db", "keys.db")
 """Those of which a page is flipped, as often as they stand here."""
 PAGE: Final = 4096
 """Of a page of SQLite's, bytes, as both programs have it."""
+TREES: Final = (2, 5, 10, 13)
+"""How a page of a table or an index begins; pages that only go on with a long row, and free ones, begin with 0."""
 PATIENCE_S: Final = 300
 """How long people wait for an agent that runs."""
 OLD = 60.0
@@ -77,9 +80,11 @@ class DiskPart(Part):
         self.put_back: list[PutBack] = []
         self.full: list[tuple[float, float]] = []
         self.flips: list[Flip] = []
+        self.rotten: list[Rotten] = []
         self.refused_at: list[float] = []
         """When the log could not grow."""
         self.disk.on_refused = self._refused
+        self.disk.on_rotten = self._rotten_was_read
         self.backup: Copy | None = None
         self._jobs: list[WhileStopped] = []
         return Declared()
@@ -128,7 +133,7 @@ class DiskPart(Part):
     def leaves(self) -> Sequence[tuple[int, int]]:
         """Return number and kind of each leaf that is in the log now, or was, where it cannot be read."""
         try:
-            with closing(sqlite3.connect(f"file:{self.state / 'agent.db'}?mode=ro", uri=True)) as log:
+            with closing(sqlite3.connect(beside_the_disk(self.state / "agent.db"), uri=True)) as log:
                 self._leaves: Sequence[tuple[int, int]] = log.execute(
                     "SELECT seq, kind FROM event ORDER BY seq"
                 ).fetchall()
@@ -141,7 +146,9 @@ class DiskPart(Part):
         return frozenset(move.plan for move in self._world.witness.seen.moves)
 
     def _is_whole(self) -> bool:
-        return self.disk.powered and self._world.life is not None and not self._world.witness.agent_log.broken
+        runs = self.disk.powered and self._world.life is not None
+        rots = self.disk.rot is not None or self.disk.on_read is not None
+        return runs and not rots and not self._world.witness.agent_log.broken
 
     async def running(self) -> None:
         """Return once the machine has its power and its agent runs, with a database that is whole.
@@ -177,7 +184,7 @@ class DiskPart(Part):
         self._world.witness.agent_log.unplug()
         if self._world.witness.agent_log.broken:
             self._world.witness.agent_log.broken = False
-            self._world.damaged.append((self.flips[-1].at, trio.current_time()))
+            self._world.damaged.append((self.flips[-1].since, trio.current_time()))
         mark = {path for path in (*copy.image, *now) if path.parent == self.mark_folder}
         if kind == "database":
             old = {path: data for path, data in copy.image.items() if path.name.startswith("agent.db")}
@@ -209,10 +216,65 @@ class DiskPart(Part):
         page = {"garbage": dice.randbytes(PAGE), "nothing": bytes(PAGE), "another page": content[other : other + PAGE]}
         content[at : at + PAGE] = page[what]
         image[path] = bytes(content)
+        self._put_flipped(image, path, f"page {at // PAGE + 1} of {path.name} is {what}", trio.current_time())
+
+    def _put_flipped(self, image: Image, path: Path, what: str, since: float) -> None:
+        log = self._world.witness.agent_log
         self.disk.put(image)
         log.broken = is_damaged(image, path)
-        self.flips.append(Flip(trio.current_time(), f"page {at // PAGE + 1} of {path.name} is {what}", log.broken))
-        self._world.trace(f"disk: {self.flips[-1].what}{', which damages it' if log.broken else ''}")
+        self.flips.append(Flip(trio.current_time(), what, log.broken, since))
+        self._world.trace(f"disk: {what}{', which damages it' if log.broken else ''}")
+
+    # --- pages that rot -----------------------------------------------------------------------------------------------
+
+    def rot(self, dice: random.Random) -> None:
+        """Let one page of a database that is in use read as something else: one that is read soon, or any.
+
+        Garbage and zeros are no page of SQLite's. Of a page that is another good one nobody could tell: SQLite keeps
+        no checksums.
+        """
+        left = dice.randrange(1, 60)
+
+        def next_read(path: Path, offset: int, size: int) -> None:
+            nonlocal left
+            if path.parent == self.state and path.name in DATABASES and size == PAGE:
+                left -= 1
+                if left == 0:
+                    self.disk.tell_reads(None)
+                    self._begin_rot(path, offset, dice)
+
+        if dice.random() < 0.7:  # most pages are read seldom
+            self.disk.tell_reads(next_read)
+            return
+        path = self.state / dice.choice(DATABASES)
+        self._begin_rot(path, dice.choice(range(0, path.stat().st_size, PAGE)), dice)
+
+    def _begin_rot(self, path: Path, at: int, dice: random.Random) -> None:
+        first = path.read_bytes()[at]
+        what = dice.choice(("garbage", "nothing", "an error"))
+        given = {"garbage": b"\xff" + dice.randbytes(PAGE - 1), "nothing": bytes(PAGE), "an error": None}[what]
+        told = f"page {at // PAGE + 1} of {path.name} is {what}"
+        self.rotten.append(Rotten(trio.current_time(), told, at == 0 or first in TREES))
+        self.disk.let_rot(Rot(path, at, given, PAGE))
+        self._world.trace(f"disk: {told}, while it is in use")
+
+    def _rotten_was_read(self) -> None:
+        rot = self.rotten[-1]
+        if rot.read_at == float("inf"):
+            rot.read_at = trio.current_time()
+            self._world.trace("disk: it is read")
+
+    def _keep_rot(self, rot: Rot) -> None:
+        """Let a page that rotted read so for good, from when its agent has ended. What gave an error is zeros then."""
+        self.disk.let_rot(None)
+        self._world.witness.agent_log.unplug()
+        image = self.disk.image()
+        content = bytearray(image[rot.path] or b"")
+        content[rot.offset : rot.offset + rot.size] = rot.given or bytes(rot.size)
+        image[rot.path] = bytes(content)
+        since = self.rotten[-1].at
+        self._put_flipped(image, rot.path, self.rotten[-1].what, since)
+        self._world.damaged.append((since, trio.current_time()))
 
     async def accept_trust(self, world: World, within_s: float) -> None:
         """Type the words of the trust document, where the agent asks for them."""
@@ -249,6 +311,9 @@ class DiskPart(Part):
             await trio.sleep(self.dice.uniform(5, 60))
             self.disk.put(self.disk.left)
             machine.clock.boot_anew(f"boot {len(self.cuts) + 1}")
+        if self.disk.rot is not None:
+            await trio.sleep(ARRIVES_S)  # what the agent sent is announced in its log, which is read when it arrives
+            self._keep_rot(self.disk.rot)
         jobs, self._jobs = self._jobs, []
         copies = len(self.put_back)
         for job in jobs:

@@ -93,10 +93,24 @@ async def _flip(world: World, dice: random.Random) -> None:
     await part.while_stopped(lambda: part.flip(dice), after_s=ARRIVES_S)
 
 
+async def _rot(world: World, dice: random.Random) -> None:
+    """Let a page of a database that is in use read as something else, or not at all; end the agent in the end."""
+    part = _part(world)
+    if dice.random() < 0.7:
+        await world.until_acting(within_s=60)
+    await part.running()
+    part.rot(dice)
+    await trio.sleep(dice.choice((dice.uniform(0, 5), dice.uniform(5, 120))))
+    part.disk.tell_reads(None)
+    if part.disk.rot is not None:  # nobody has read it, or it damages nothing
+        await part.while_stopped(lambda: None)
+
+
 FAULTS: Final[tuple[WorldFault, ...]] = (
     WorldFault("power-cut", _cut, 3, "disk"),
     WorldFault("disk-lies", _lie, 1, "disk"),
     WorldFault("disk-full", _fill, 2, "disk"),
     WorldFault("copy-put-back", _restore, 1, "disk"),
     WorldFault("page-flipped", _flip, 2, "disk"),
+    WorldFault("page-rots", _rot, 3, "disk"),
 )

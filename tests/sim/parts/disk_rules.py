@@ -8,7 +8,7 @@
 | `untyped` | where the words of the trust document are asked for, nothing is done before they were typed |
 | `lingers` | an agent that cannot write its log ends at once |
 | `sentence` | an agent that ends by itself says why in plain sentences, which name no subscriber |
-| `damaged` | with a damaged database an agent does nothing but say so, and ends |
+| `damaged` | with a damaged database an agent does nothing but say so, and ends; one that runs ends when it reads it |
 | `stays-down` | it ends for good only where a file is damaged |
 """
 
@@ -45,11 +45,25 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """A page of a database reads as something else. `damages`: SQLite finds that, and the agent must."""
+    """A page of a database reads as something else. `damages`: SQLite finds that, and the agent must.
+
+    `since`: since when; before `at`, when its agent had ended, where the page began to rot while it was in use.
+    """
 
     at: float
     what: str
     damages: bool
+    since: float
+
+
+@dataclass(slots=True)
+class Rotten:
+    """A page that rots while the agent runs. `shows`: SQLite sees that as soon as it reads it; `read_at`: it did."""
+
+    at: float
+    what: str
+    shows: bool
+    read_at: float = float("inf")
 
 
 @dataclass(slots=True)
@@ -71,6 +85,7 @@ def judge(e: Evidence, part: DiskPart, machine: Machine) -> Iterable[Verdict]:
     yield from _again(e, part)
     yield from _full(part, machine)
     yield from _damaged(e, part, machine)
+    yield from _rotten(part, machine)
     yield from _exits(part, machine)
 
 
@@ -112,10 +127,14 @@ def _noticed_losses(e: Evidence, part: DiskPart) -> Iterable[PutBack]:
 
 def _full(part: DiskPart, machine: Machine) -> Iterable[Verdict]:
     for at in part.refused_at:
-        exits = [one for one in machine.exits if at <= one.at <= at + LINGERS_S]
-        died = any(at <= cut.at <= at + LINGERS_S for cut in part.cuts)
-        if not exits and not died and not any(at <= kill <= at + LINGERS_S for kill in part.kills()):
+        if not _ends(part, machine, at):
             yield Verdict("lingers", at, "", "the log could not be written, and the agent goes on")
+
+
+def _ends(part: DiskPart, machine: Machine, at: float) -> bool:
+    """Tell whether the agent that ran at a moment ended then, by itself or otherwise."""
+    ends = [*(one.at for one in machine.exits), *(cut.at for cut in part.cuts), *part.kills()]
+    return any(at <= end <= at + LINGERS_S for end in ends)
 
 
 def _damaged(e: Evidence, part: DiskPart, machine: Machine) -> Iterable[Verdict]:
@@ -126,9 +145,15 @@ def _damaged(e: Evidence, part: DiskPart, machine: Machine) -> Iterable[Verdict]
         for deed in e.acted:
             if deed.by.startswith(machine.name) and flip.at < deed.at < until:
                 yield Verdict("damaged", deed.at, deed.subject, f"{deed.what} by {deed.by}, and {flip.what}")
-        ended = any(flip.at <= one.at <= until and one.stays_down for one in machine.exits)
+        ended = any(flip.since <= one.at <= until and one.stays_down for one in machine.exits)
         if not ended and until - flip.at > NOTICES_S:
             yield Verdict("damaged", until, "", f"nobody noticed that {flip.what}")
+
+
+def _rotten(part: DiskPart, machine: Machine) -> Iterable[Verdict]:
+    for rot in part.rotten:
+        if rot.shows and rot.read_at < float("inf") and not _ends(part, machine, rot.read_at):
+            yield Verdict("damaged", rot.read_at, "", f"it read that {rot.what}, and goes on")
 
 
 def _exits(part: DiskPart, machine: Machine) -> Iterable[Verdict]:
@@ -140,7 +165,7 @@ def _exits(part: DiskPart, machine: Machine) -> Iterable[Verdict]:
                 yield Verdict("sentence", one.at, one.life, f"expected one plain sentence, got {sentence!r}")
             if any(name in sentence for name in names):
                 yield Verdict("sentence", one.at, one.life, f"it names a subscriber: {sentence!r}")
-        damaged = any(flip.damages and flip.at <= one.at for flip in part.flips)
+        damaged = any(flip.damages and flip.since <= one.at for flip in part.flips)
         lied = any(cut.lies and cut.at <= one.at for cut in part.cuts)
         if one.stays_down and not damaged and not lied:
             yield Verdict("stays-down", one.at, one.life, f"nothing is damaged: {' | '.join(one.sentences)}")
