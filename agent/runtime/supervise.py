@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 _UNREADABLE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOTADB}
 """What SQLite says of a page that is damaged, or that the disk does not give."""
+_NO_TEXT: Final = "Could not decode to UTF-8"
+"""How Python's message begins where a text in a damaged page is none; then it quotes the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,10 @@ async def contain(
 
 def is_unreadable(err: BaseException) -> bool:
     """Return whether SQLite says that it cannot read a database: a page is damaged, or the disk does not give it."""
-    return isinstance(err, sqlite3.Error) and getattr(err, "sqlite_errorcode", 0) & 0xFF in _UNREADABLE
+    if not isinstance(err, sqlite3.Error):
+        return False
+    code: int | None = getattr(err, "sqlite_errorcode", None)  # errors of Python's own module have none
+    return str(err).startswith(_NO_TEXT) if code is None else code & 0xFF in _UNREADABLE
 
 
 def _log_crash(name: str, error: BaseException, log: logging.Logger) -> None:

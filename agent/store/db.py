@@ -282,7 +282,8 @@ def damage_named(folder: Path) -> Iterator[None]:
         if group.subgroup(_may_be_of_a_damage) is not None:
             _refuse_damaged(folder)
         if unread := _leaves(group.subgroup(is_unreadable)):
-            raise StoreFailedError(f"a database cannot be read: {unread[0]}: look at the disk") from err
+            why = getattr(unread[0], "sqlite_errorname", "a text is not UTF-8")  # not the text
+            raise StoreFailedError(f"a database cannot be read: {why}: look at the disk") from err
         raise
 
 

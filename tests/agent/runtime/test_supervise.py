@@ -63,7 +63,7 @@ async def test_a_database_that_cannot_be_read_is_no_crash(tmp_path: Path) -> Non
     """A task that starts again reads the same page: the agent ends, and its next start looks at all of them."""
     path = tmp_path / "some.db"
     with closing(sqlite3.connect(path)) as con:
-        con.executescript("CREATE TABLE t (x); INSERT INTO t VALUES (1)")
+        con.executescript("CREATE TABLE t (x); INSERT INTO t VALUES ('readable')")
     data = path.read_bytes()
     path.write_bytes(data[:4096] + bytes(4096))
 
@@ -80,6 +80,10 @@ async def test_a_database_that_cannot_be_read_is_no_crash(tmp_path: Path) -> Non
     with pytest.raises(ExceptionGroup) as caught:
         await contain("t", grouped, log=LOG)
     assert caught.group_contains(sqlite3.DatabaseError)
+
+    path.write_bytes(data.replace(b"readable", b"\xff" * 8))
+    with pytest.raises(sqlite3.OperationalError, match="UTF-8"):
+        await contain("t", read, log=LOG)
 
     async def mistaken() -> None:
         with closing(sqlite3.connect(":memory:")) as con:

@@ -166,6 +166,7 @@ def _exits(part: DiskPart, machine: Machine) -> Iterable[Verdict]:
             if any(name in sentence for name in names):
                 yield Verdict("sentence", one.at, one.life, f"it names a subscriber: {sentence!r}")
         damaged = any(flip.damages and flip.since <= one.at for flip in part.flips)
+        damaged = damaged or any(rot.read_at <= one.at <= rot.read_at + LINGERS_S for rot in part.rotten)
         lied = any(cut.lies and cut.at <= one.at for cut in part.cuts)
         if one.stays_down and not damaged and not lied:
             yield Verdict("stays-down", one.at, one.life, f"nothing is damaged: {' | '.join(one.sentences)}")
