@@ -98,6 +98,7 @@ class CpeDrift:
         writes: list[tuple[Transition, str]] = []
         why = ""
         for name, wish in wanted.items():
+            # One by one: a plan for all of them says why the first cannot be set, and nothing of the others
             made = verbs.set_values(subject, Wanted({name: wish.text}), now_s)
             if isinstance(made, CpePlan):
                 steps = [step.do for step in made.steps if not isinstance(step.do, Effect)]

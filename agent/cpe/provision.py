@@ -174,6 +174,7 @@ class Provisioner:
         except NothingToDoError as err:
             if err.codes != {"already"}:
                 raise RequestError("; ".join(err.lines)) from err
+            # It reads as the baseline says: it counts as given, or the CPE would be due, and be read again, for good
             await self.intake.cpes.provisioned(cpe.name, attempt.resets)
             return
         self.poke()

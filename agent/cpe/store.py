@@ -140,6 +140,7 @@ class CpeCalled:
         trust, why = (before.trust, before.why) if before else (Acceptance.QUARANTINED, "never seen before")
         if trust is Acceptance.ACCEPTED:
             why = ""
+        # What an Inform leaves out stays: without its root nothing is planned, without its URL nobody can call it
         row = tx.one(
             "INSERT INTO cpe (name, oui, product_class, serial, manufacturer, trust, why, root, software, "
             "hardware, service, user, own, address, request_url, udp_address, events, first_s, last_s, boots, "
@@ -219,6 +220,7 @@ class CpeCalled:
             found = dict(islice(found.items(), limits.STRANGER_VALUES))
         else:
             keep_samples(tx, name, found)
+        # Nearly every Inform names what the one before it did: then no row is made, and none need be counted or dropped
         updates = [(known.value, known.type, known.at_s, name, path) for path, known in found.items()]
         known_all = "UPDATE cpe_value SET value = ?, type = ?, at_s = ?, before_reset = 0 WHERE name = ? AND path = ?"
         if tx.many(known_all, updates) == len(found):
@@ -791,6 +793,7 @@ class CpeStore:
 
     async def evidence(self, name: str, workflow: str, worked: bool, detail: str, software: str | None = None) -> None:
         """Take note that a workflow worked with a CPE's model, or did not; of the same again, once in a while."""
+        # Two memories: by CPE, which spares a look-up of it in each session; and by model, since many CPE tell the same
         said = (name, self._software.get(name, "") if software is None else software, workflow, worked)
         if self._recent.get(said, float("-inf")) + EVIDENCE_S > self._now_s:
             return

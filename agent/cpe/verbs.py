@@ -156,6 +156,7 @@ def set_values(subject: CpeSubject, wanted: Wanted, now_s: int) -> CpePlan | Lea
     if writes and profile.values_batch and len(writes) > profile.values_batch:
         few = f"this model takes {profile.values_batch} parameters at once, and they go together or not at all"
         return Leave(CpeSkipReason.TOO_MANY, f"{few}: got {len(writes)}", blocked=True)
+    # Parameters go out in one request, which a CPE takes whole or not at all; a row takes two, so it is its own step
     every = ([tuple(writes)] if writes else []) + steps
     if not every:
         paths = {profile.path(name) or name for name in wanted.settings}
@@ -377,6 +378,7 @@ def _delete(
     if number is None:
         return None
     fields = rows.instances(table, known)[number]
+    # What makes the row again if the change is taken back: the CPE itself sets the others, and refuses to have them set
     kept = tuple(f for f in fields if f not in key and not _read_only(table, f))
     row = TableRow(table, key, kept)
     return Transition(

@@ -28,7 +28,10 @@ def secrets(row: TableRow) -> tuple[str, ...]:
 
 
 def number_of(row: TableRow, found: Mapping[str, CachedParameter]) -> int | None:
-    """Return the number of a row, the lowest where several have its key; None: there is none."""
+    """Return the number of a row, the lowest where several have its key; None: there is none.
+
+    A reading needs one answer; a write of a row that `is_ambiguous` is refused.
+    """
     return min(_matching(row, found), default=None)
 
 
@@ -46,7 +49,7 @@ def _matching(row: TableRow, found: Mapping[str, CachedParameter]) -> Iterator[i
 def _text(known: CachedParameter | None, wanted: str) -> str | None:
     if known is None or known.value is None or known.unreadable:
         return None
-    text = normalize(known.type, known.value)
+    text = normalize(known.type, known.value)  # "0080" and "80" are one port, "1" and "true" one boolean
     return wanted if text == normalize(known.type, wanted) else text
 
 

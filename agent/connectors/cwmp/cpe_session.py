@@ -162,7 +162,7 @@ class CpeSession(CpeLine):
             return await effects_session.send(self, call, ticket.do)
         await self._unchanged(ticket.do)
         await self._look_at_pending(call)
-        self._doubt = call
+        self._doubt = call  # it stays where this raises, or is cancelled: `settle` hangs up then
         if any(isinstance(self._what(t.address), TableRow) for t in ticket.do):
             reply = await rows_session.send(self, call, ticket.do, step_key(ticket))
         else:
@@ -224,6 +224,7 @@ class CpeSession(CpeLine):
             user = self._user_after(values)
             if (owner := self._book.owner(user)) is not None and owner != self.name:
                 raise NotSentError(f"{user} is the user of {owner}", reason=CwmpReason.LOGIN_TAKEN)
+            # Before it is sent: where the answer is lost, the CPE comes with its new password, which must be known then
             await self._book.setting(self.name, Pending(key, secrets), user)
         reply = await self.set_values(call, values, key)
         if reply.accepted and secrets:

@@ -94,6 +94,7 @@ async def _reset(line: CpeLine, call: CwmpSession, effect: Effect) -> Reply:
     finally:
         if not told:
             line.awaits_reset = False
+            # Also when cancelled: for an hour from here on the shared password would do for this CPE's name
             with trio.CancelScope(shield=True):
                 await line.expect_no_reset()
     return reply

@@ -13,7 +13,7 @@ from agent.connectors.cwmp.structs import DeviceId
 
 KIND: Final = "cwmp"
 _LONGEST: Final = 400
-"""Six digits of OUI and twice 64 characters, each up to three bytes of UTF-8 as `%XX`, would be longer; none is."""
+"""Characters of a name. Twice 64 characters of three bytes, each byte written as `%XX`, would be longer: none is."""
 
 
 def cpe_id(device: DeviceId) -> str | None:
