@@ -232,9 +232,13 @@ class NewEpoch:
                 _tell_open(tx)
 
 
-def renew_sealkey(tx: Tx) -> None:
-    """Have a new sealing key made and posted, inside a larger command."""
-    tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, x'01')", (RENEW,))
+@dataclass(frozen=True, slots=True)
+class RenewSealKey:
+    """Have a new sealing key made and posted."""
+
+    def run(self, tx: Tx) -> None:
+        """Do it."""
+        tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, x'01')", (RENEW,))
 
 
 def cursor(reader: sqlite3.Connection) -> tuple[bytes, int]:

@@ -114,6 +114,13 @@ OLD = (
 """Found at the old pace of worlds (`tests.sim.world.WorldOptions.old_pace`): at another one they are other worlds."""
 KEPT: tuple[Kept, ...] = (
     Kept(
+        9430011,
+        ("disk-lies", "agent-killed", "cloud-restored"),
+        ("radius", "sql", "cloud", "cpe", "disk", "snmp"),
+        "the judge's: a disk lied and lost that a reboot had been sent, and it was sent again",
+        size=0.3,
+    ),
+    Kept(
         9400007,
         ("copy-put-back",),
         ("radius", "sql", "cloud", "disk"),

@@ -99,7 +99,7 @@ class VoidUnconsumed:
             return 0
         # A life that is gone may have had a clock that was ahead of this one's
         keep_number(tx, BOARD_JUDGED, max(int(tx.now_s) // 60, self.board_until or 0))
-        mail.renew_sealkey(tx)  # desks may know one that was made since: its private half is lost with `keys.db`
+        mail.RenewSealKey().run(tx)  # desks may know one that was made since: its private half is lost with `keys.db`
         return void_unconsumed(tx) + (0 if self.running else give_up_unfinished(tx, self.sealed))
 
 

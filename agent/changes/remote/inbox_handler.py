@@ -44,7 +44,7 @@ from trust import envelope as envelopes
 from trust import statements, verify
 from trust.document import ED25519, Trust
 from trust.envelope import Envelope
-from trust.errors import NotUnderstoodError, Reason, RefusedError, TrustError
+from trust.errors import MalformedSealError, NotUnderstoodError, Reason, RefusedError, TrustError
 from trust.leaf import LeafKind
 from trust.statements import Approval, Cancel, Decision, Freeze, Pause, Resume, Standing, Unfreeze
 
@@ -254,6 +254,8 @@ class InboxHandler:
         try:
             envelope = envelopes.decode_untrusted(self._p.sealing.open_untrusted(row.body))
         except TrustError as err:
+            if isinstance(err, MalformedSealError):
+                await self._p.sealing.renew()
             await self._unopened(row, reason_of(err))
             return
         await self._p.approvals.follow(row.links)

@@ -3,6 +3,10 @@
 A key lives for a week; the next one is made and posted a day before. Its private half stands in `keys.db` under the
 store key and is deleted a day after its last minute, so that a blob kept longer than that opens nowhere. The public
 half is signed with the plan key and posted to the board, again when the trust document or the enrolment changed.
+
+Desks seal to the newest key on the board, and that one may be gone: this database was restored from an older backup, or
+a copy of this machine posted a key of its own. So a new key is made where a mark knows the database for an old one, and
+where something came that no key opens.
 """
 
 from __future__ import annotations
@@ -31,6 +35,10 @@ BACKDATED_S: Final = 300
 """A new key is valid from five minutes ago, for desks with clocks that are behind."""
 LOOK_S: Final = 5.0
 """How often it is looked whether a key must be made, posted or deleted."""
+RENEWED_AFTER_S: Final = 3600
+"""How old the newest key must be to be renewed for something that no key opens: anybody can send that. Chosen
+arbitrarily.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +115,16 @@ class Sealing:
     def _meta(self, key: str) -> bytes | None:
         row = self._store.reader.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return None if row is None else bytes(row["value"])
+
+    async def renew(self) -> None:
+        """Have a new key made and posted at the next look, since something came that no key opens.
+
+        Raises:
+            StoreFailedError: that cannot be written.
+        """
+        youngest_s = int(self._clock.wall_s()) - RENEWED_AFTER_S - BACKDATED_S
+        if not any(k.not_before_s > youngest_s for k in self._keys):
+            await self._store.run(mail.RenewSealKey())
 
     def _make(self, now_s: int) -> StoredSealing:
         key = SealingKey.generate()

@@ -72,7 +72,7 @@ def judge(evidence: Evidence, part: CpePart, steps: Sequence[CpeStep]) -> Iterab
     for step in steps:
         if step.outcome is not None:
             yield from _outcome(step, part)
-    yield from _blind(part, steps)
+    yield from _blind(evidence, part, steps)
     yield from _foreign(evidence, part, steps)
     yield from _items(evidence, steps)
     for found in part.shown + part.logged.found:
@@ -199,8 +199,13 @@ def _effect(step: CpeStep, devices: Sequence[WatchedDevice]) -> str:
 # --- what was sent ----------------------------------------------------------------------------------------------------
 
 
-def _blind(part: CpePart, steps: Sequence[CpeStep]) -> Iterable[Verdict]:
-    """A step that a device took is not sent again, unless it was read in between and was not so."""
+def _blind(evidence: Evidence, part: CpePart, steps: Sequence[CpeStep]) -> Iterable[Verdict]:
+    """A step that a device took is not sent again, unless it was read in between and was not so.
+
+    Where the disk lied, and the log lost in between that it was sent, nobody there knows of it. A copy that people put
+    back is no excuse.
+    """
+    lied = [lost for lost in evidence.lost if not any(lost.since <= at < lost.found_at for at in evidence.restored)]
     by_stem = {step.stem: step for step in steps if not step.is_effect and not step.rows}
     by_key = {step.key: step for step in steps if step.is_effect}
     taken: dict[str, list[tuple[WatchedDevice, Done]]] = defaultdict(list)
@@ -216,6 +221,8 @@ def _blind(part: CpePart, steps: Sequence[CpeStep]) -> Iterable[Verdict]:
         times.sort(key=lambda each: each[1].at)
         step = by_key.get(key) or by_stem[key]
         for (_, first), (_, again) in itertools.pairwise(times):
+            if any(lost.since <= first.at <= lost.found_at <= again.at for lost in lied):
+                continue
             if step.is_effect and again.method in DOES:
                 yield Verdict("blind", again.at, step.cpe, f"{again.method} {key} was sent twice")
             elif not _read_otherwise(step, part.devices(step.cpe), first.at, again.at):

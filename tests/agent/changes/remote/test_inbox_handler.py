@@ -135,6 +135,18 @@ async def test_asks_of_a_desk_become_plans(tmp_path: Path, asked: dict[str, Any]
         assert [tuple(row) for row in found] == [(service, "planned") for service in services]
 
 
+@pytest.mark.parametrize("sealed", [True, False])
+async def test_an_intent_that_no_key_opens_has_a_key_made(office: Office, sealed: bool) -> None:
+    """One that opens, and holds no envelope, says nothing about keys."""
+    vault, sealing = office.daemon.files.vault, office.daemon.sealing
+    keys = sealing._keys = [replace(key, not_before_s=key.not_before_s - 3600) for key in vault.sealing_keys()]
+    body = seal.seal(b"x", SealingKey.generate().public) if sealed else office.sealed(b"x")
+    await office.receive("intent", body)
+    await sealing.refresh()
+    assert len(vault.sealing_keys()) == len(keys) + sealed
+    assert office.results() == [("intent", "refused", "malformed")]
+
+
 async def test_a_service_asks_and_cannot_approve(tmp_path: Path) -> None:
     desk = Desk()
     async with office_in(tmp_path, desk) as office:

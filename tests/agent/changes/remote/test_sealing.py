@@ -218,6 +218,22 @@ async def test_a_key_is_new_however_the_post_before_it_ends(office: Office) -> N
     assert len({key.x25519 for key in office.posted()}) == 2
 
 
+async def test_what_no_key_opens_has_a_new_key_made_once_an_hour(office: Office) -> None:
+    """A copy of the machine posted a key of its own, and was switched off: desks seal to that one."""
+    await office.install()
+    await office.rig.store.run(JoinCloud(ENROLMENT))
+    await office.sealing.refresh()
+    await office.sealing.renew()
+    await office.sealing.refresh()
+    assert len(office.posted()) == 1, "the key is young"
+    await trio.sleep(3600)
+    for _ in range(2):
+        await office.sealing.renew()
+        await office.sealing.refresh()
+    before, new = office.posted()
+    assert before.not_after < new.not_after
+
+
 async def test_it_looks_by_itself(office: Office) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(office.sealing.run)
