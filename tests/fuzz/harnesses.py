@@ -677,6 +677,7 @@ simple(
     CHALLENGE,
     errors=CwmpError,
 )
+simple("cwmp.stale", lines(digest.is_stale_untrusted), f"{CHALLENGE}, stale=true", errors=())
 simple("cwmp.cookie", text(http_text.cookie_untrusted), "a=b; session=0123456789abcdef", errors=())
 simple("cwmp.path", text(http_text.path_untrusted), "http://acs.example:7547/acs?a=b", errors=())
 simple(

@@ -243,7 +243,7 @@ def judge_untrusted(
     challenges: Sequence[str],
     cnonce: str,
     *,
-    answered: bool,
+    answered: int,
     basic: bool = False,
 ) -> RequestResult | str:
     """Return the result that an answer means, or the Authorization field to ask once more with. Total.
@@ -254,14 +254,16 @@ def judge_untrusted(
         status: of the answer, 200 to 999.
         challenges: its WWW-Authenticate fields.
         cnonce: random, hexadecimal, new for each call.
-        answered: whether credentials were sent already: they are not sent twice.
+        answered: how often credentials were sent: not again, but once for a nonce that it says is too old.
         basic: whether the password may go out as it is.
     """
     if status in (200, 204):
         open_to_all = "" if answered else ", and asked for no password"
         return RequestResult(RequestOutcome.ACCEPTED, f"{target.place} accepted it{open_to_all}", status)
-    if status == 401 and not answered:
-        basic = basic and ":" not in credentials.user  # which Basic cannot say
+    # Of a nonce that is too old the password may be right (RFC 7616 section 3.3). Once: it could have us ask for ever
+    is_stale = status == 401 and bool(answered) and digest.is_stale_untrusted(challenges)
+    if status == 401 and (not answered or (is_stale and answered == 1)):
+        basic = basic and not answered and ":" not in credentials.user  # which Basic cannot say
         try:
             return digest.credentials_untrusted(
                 challenges, "GET", target.resource, credentials.user, credentials.password, cnonce, basic=basic
@@ -274,7 +276,8 @@ def judge_untrusted(
         return RequestResult(
             RequestOutcome.BUSY, f"{target.place} is busy (503): in a session, or asked too often", status
         )
-    return RequestResult(RequestOutcome.REFUSED, f"{target.place} refused it: {_meaning(status)}", status)
+    why = "401, it says of its newest nonce that it is too old" if is_stale else _meaning(status)
+    return RequestResult(RequestOutcome.REFUSED, f"{target.place} refused it: {why}", status)
 
 
 def _meaning(status: int) -> str:

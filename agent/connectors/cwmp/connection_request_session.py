@@ -1,4 +1,4 @@
-"""Connection requests over sockets: one TCP connection and at most two exchanges, or a few datagrams. trio and h11.
+"""Connection requests over sockets: one TCP connection and two or three exchanges, or a few datagrams. trio and h11.
 
 The request, and the meaning of an answer, are in `connection_request`. A result is no error: the caller asks whether a
 CPE is away, refuses or talks nonsense. Nothing here logs.
@@ -89,6 +89,7 @@ class _Asking:
             return addresses
         connection: _Connection | None = None
         authorization: str | None = None
+        answered = 0
         try:
             while True:
                 again = connection is not None
@@ -110,13 +111,13 @@ class _Asking:
                     status,
                     challenges,
                     chance.token_hex(_CNONCE_BYTES),
-                    answered=authorization is not None,
+                    answered=answered,
                     basic=self.basic,
                 )
                 usable = await connection.drain()
                 if isinstance(verdict, RequestResult):
                     return verdict
-                authorization = verdict
+                authorization, answered = verdict, answered + 1
                 if not usable:
                     await connection.close()
                     connection = None

@@ -318,6 +318,19 @@ def credentials_untrusted(
     raise MalformedAuthError("authentication: expected a Digest challenge of MD5 or SHA-256")
 
 
+def is_stale_untrusted(challenges: Sequence[str]) -> bool:
+    """Return whether a Digest challenge says that an answer had a nonce which is too old (RFC 7616 3.3). Total.
+
+    Args:
+        challenges: the WWW-Authenticate fields of a 401.
+    """
+    try:
+        offered = [each for field in challenges for each in auth.read_untrusted(field)]
+    except MalformedAuthError:
+        return False
+    return any(e.scheme == "digest" and e.parameters.get("stale", "").strip().lower() == "true" for e in offered)
+
+
 def _answerable(challenge: Authentication) -> str | None:
     """Return the algorithm of a challenge that we can answer, None where we cannot."""
     given = challenge.parameters

@@ -189,6 +189,35 @@ async def test_a_wrong_password_is_said_after_two_exchanges(keep: bool) -> None:
     assert len(cpe.requests) == 2
 
 
+@dataclass
+class WithShortNonces(Cpe):
+    """Says of so many answers that their nonce is too old, as a CPE with a nonce for each connection does."""
+
+    stale: int = 1
+
+    def answer(self, request: h11.Request) -> h11.Response:
+        if self.stale and b"authorization" in dict(request.headers):
+            self.stale -= 1
+            challenge = 'Digest realm="the cpe", nonce="n0nce", algorithm=MD5, opaque="o", qop="auth", stale=TRUE'
+            return h11.Response(status_code=401, headers=[("Content-Length", "0"), ("WWW-Authenticate", challenge)])
+        return super().answer(request)
+
+
+async def test_a_nonce_that_is_too_old_is_no_wrong_password() -> None:
+    """RFC 7616 section 3.3: the password may be right, and is sent once more with the new nonce."""
+    cpe = WithShortNonces()
+    assert (await request_connection(cpe)).outcome is RequestOutcome.ACCEPTED
+    assert len(cpe.requests) == 3
+
+
+async def test_nonces_that_are_all_too_old_end_it() -> None:
+    cpe = WithShortNonces(stale=100)
+    got = await request_connection(cpe)
+    assert (got.outcome, got.status, len(cpe.requests)) == (RequestOutcome.REFUSED, 401, 3)
+    assert "too old" in got.detail
+    assert "ConnectionRequestPassword" not in got.detail
+
+
 @pytest.mark.parametrize(
     ("status", "outcome"),
     [
