@@ -165,11 +165,17 @@ class Reader:
     def values_or_none(self, name: str) -> dict[str, str | tuple[str, ...] | Reader] | None:
         """Return an object's values, each a text, a list of texts or an object, in its order; None where it is null."""
         sub = self.object_or_none(name)
-        return None if sub is None else {key: sub.value(key) for key in sub.names()}
+        return None if sub is None else sub.all_values()
+
+    def all_values(self) -> dict[str, str | tuple[str, ...] | Reader]:
+        """Return all values, each a text, a list of texts or an object, in their order."""
+        return {name: self._value(name, self._fields[name]) for name in self.names()}
 
     def value(self, name: str) -> str | tuple[str, ...] | Reader:
         """Return a text, a list of texts, or an object."""
-        value = self._get(name)
+        return self._value(name, self._get(name))
+
+    def _value(self, name: str, value: _Json) -> str | tuple[str, ...] | Reader:
         if isinstance(value, str):
             return self._text(name, value)
         return tuple(self.texts(name)) if isinstance(value, list) else self.object(name)
@@ -224,8 +230,11 @@ class Reader:
 
     def text_map(self, name: str) -> dict[str, str]:
         """Return an object with text values only, in its order."""
-        sub = self.object(name)
-        return {key: sub.text(key) for key in sub.names()}
+        return self.object(name).all_texts()
+
+    def all_texts(self) -> dict[str, str]:
+        """Return all values, each of which is a text, in their order."""
+        return {name: self._text(name, self._fields[name]) for name in self.names()}
 
     def _integer(self, name: str, value: _Json, lo: int, hi: int) -> int:
         # bool is an int in Python: `true` as a threshold is T6 of the attack list

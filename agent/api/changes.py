@@ -22,7 +22,7 @@ from agent.changes.journal.commands import PlanRow, Release
 from agent.changes.journal.machine import EXIT_CODES, UNSENT, ChangeState, Gate
 from agent.changes.journal.plans import NONE_AGAIN, DoneAgain
 from agent.changes.journal.request import Ask, RequestError
-from agent.model import Effect, ItemState
+from agent.model import Effect, Item, ItemState, Step
 from agent.reasons import HttpReason
 from agent.runtime.errors import HttpError
 from agent.runtime.http import Response, StreamResponse
@@ -256,48 +256,42 @@ def _lists(
     return {
         "documents": [] if loaded.items.erased else [d.decode() for d in loaded.items.documents],
         "not_shown": _erased_text(loaded.items.erased) if loaded.items.erased else "",
-        "items": [
-            {
-                "n": i.n,
-                "service": i.service,
-                "cpe": plans.item_by_number(loaded.items, i.n).display.get("cpe"),
-                "title": plans.item_by_number(loaded.items, i.n).display.get("title", ""),
-                "open": plans.item_by_number(loaded.items, i.n).display.get("open", ""),
-                "state": i.state.value,
-                "reason": i.reason,
-                "detail": i.detail,
-            }
-            for i in loaded.rows.values()
-        ],
+        "items": [_item(i, plans.item_by_number(loaded.items, i.n)) for i in loaded.rows.values()],
         "steps": [
-            {
-                "item": s.item,
-                "step": s.n,
-                "direction": s.direction.value,
-                "attempt": s.attempt,
-                "verdict": None if s.verdict is None else s.verdict.value,
-                "reason": s.reason,
-                "detail": s.detail,
-                "bound": sorted(s.bound),
-                "verb": _verb(loaded, s),
-                "row": _row(loaded, s),
-                "accepted": (s.item, s.n) in accepted,
-            }
+            _step(s, plans.item_by_number(loaded.items, s.item).steps[s.n - 1], accepted=(s.item, s.n) in accepted)
             for s in plans.steps(reader, row.plan_id)
         ],
     }
 
 
-def _verb(loaded: plans.Loaded, row: plans.StepRow) -> str:
-    """Return the verb of a step: that of its effect, "set" for one that writes."""
-    do = plans.item_by_number(loaded.items, row.item).steps[row.n - 1].do
-    return do.verb if isinstance(do, Effect) else "set"
+def _item(row: plans.ItemRow, item: Item) -> Mapping[str, object]:
+    return {
+        "n": row.n,
+        "service": row.service,
+        "cpe": item.display.get("cpe"),
+        "title": item.display.get("title", ""),
+        "open": item.display.get("open", ""),
+        "state": row.state.value,
+        "reason": row.reason,
+        "detail": row.detail,
+    }
 
 
-def _row(loaded: plans.Loaded, row: plans.StepRow) -> str:
-    """Return the resource of its target that a step writes; "" for an effect."""
-    step = plans.item_by_number(loaded.items, row.item).steps[row.n - 1]
-    return "" if isinstance(step.do, Effect) else step.do[0].address.removeprefix(f"{step.target}/")
+def _step(row: plans.StepRow, step: Step, *, accepted: bool) -> Mapping[str, object]:
+    """Return an attempt at a step, with its effect's verb, or the resource of its target that it writes."""
+    return {
+        "item": row.item,
+        "step": row.n,
+        "direction": row.direction.value,
+        "attempt": row.attempt,
+        "verdict": None if row.verdict is None else row.verdict.value,
+        "reason": row.reason,
+        "detail": row.detail,
+        "bound": sorted(row.bound),
+        "verb": step.do.verb if isinstance(step.do, Effect) else "set",
+        "row": "" if isinstance(step.do, Effect) else step.do[0].address.removeprefix(f"{step.target}/"),
+        "accepted": accepted,
+    }
 
 
 def _witnessed(call: ApiCall, seq: int | None) -> str:

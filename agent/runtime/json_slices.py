@@ -16,7 +16,7 @@ LONG: Final = 1 << 20
 
 async def encode_in_slices(value: object) -> bytes:
     """Return the same as `encode`; long lists and texts of it in slices: other tasks run in between."""
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict) and any(map(_is_long, value.values())):
         parts: list[bytes] = []
         for name, inner in value.items():
             parts += [b",", encode(name), b":", *await _encode_long(inner)]
@@ -24,12 +24,16 @@ async def encode_in_slices(value: object) -> bytes:
     return b"".join(await _encode_long(value))
 
 
+def _is_long(value: object) -> bool:
+    return (isinstance(value, list) and len(value) > MANY) or (isinstance(value, str) and len(value) > LONG)
+
+
 async def _encode_long(value: object) -> list[bytes]:
     """Return the parts of a value's text, which are joined once: a copy of it all takes its time too."""
-    if isinstance(value, list) and len(value) > MANY:
+    if isinstance(value, list) and _is_long(value):
         slices = await _encode_slices(value, MANY)
         return [b"[", slices[0], *(part for text in slices[1:] for part in (b",", text)), b"]"]
-    if isinstance(value, str) and len(value) > LONG:
+    if isinstance(value, str) and _is_long(value):
         return [b'"', *await _encode_slices(value, LONG), b'"']
     return [encode(value)]
 

@@ -8,16 +8,17 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-HELD = {"files": 107, "moves": 2040}
+HELD = {"files": 108, "moves": 2000}
 """Measured last; lower these when the script prints less. The aim is 55 files and 1,800 moves. Accounts and payments,
 and the question of their source before each cut, added five files; the question whether a service is in an
-outage, one; long answers that are encoded in slices, and ages in words, one each: the slices added 130 moves. Devices
+outage, one; long answers that are encoded in slices, and ages in words, one each. Devices
 that come and go (LibreNMS), one of them known twice, and the files in which people say where a service hangs: seven,
 of which three went again when only connectors with devices are asked for their names. Reads beside the steps became one
 file, guards a part of the steps, and the signer a part of what is signed: three more. That a NAS acknowledged the end
 of a session is kept over a restart, since a database may forget it (seed 30118 of the simulation): one added.
 One short id of a change and one form of a moment, at the site and at every desk: `trust/short_id.py` and
-`trust/moments.py`."""
+`trust/moments.py`. By how much our clock was set since the preview, which each disconnect asks: one. A short answer is
+encoded at once: 140 moves less."""
 POLLS = 1.1
 """How much a slow machine may add to the moves: it lets the agent poll more often."""
 

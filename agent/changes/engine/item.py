@@ -164,6 +164,8 @@ class ItemRun:
         hung, stopped, kept_out = False, None, ""
         target, waiting = self._item.steps[0].target, trio.CancelScope()
         try:
+            if self._sends_at_once(target):
+                return await self._run_with(ItemSessions(self._parts.sessions))
             waits = self._unsent() or self._parts.sessions.arrives(target)
             if waits:  # one that was begun at a target that we dial is read to its end
                 self._stopping.waiting.add(waiting)
@@ -199,6 +201,11 @@ class ItemRun:
         elif stopped is not None:
             await self._end(None, stopped)
         return hung
+
+    def _sends_at_once(self, target: str) -> bool:
+        """Tell whether nothing is waited for, as mostly: the target is dialed, and the plan may send."""
+        at_hand = self._parts.sessions.is_open(target) and self._stopping.left is None
+        return at_hand and not self._tickets.window().closed
 
     @property
     def _state(self) -> ItemState:
@@ -304,13 +311,15 @@ class ItemRun:
         An item that was begun is finished after a short wait: half done it would hold its addresses against a restore.
         One of a device's own configuration holds up no restore, and is not gone on with where that may be undone.
         """
+        if (busy := await session.busy()) is None:
+            return None
         arrives = self._parts.sessions.arrives(session.target.id)
         pause_s, most_s, patience_s = SPARE_S, SPARE_MAX_S, PAUSE_MAX_S
         if arrives:  # it stays for seconds when it comes, and may come tomorrow
             pause_s, most_s, patience_s = PAUSE_S, PAUSE_S, self._steps.patience_with(session.target.id).reread_s
         go_on = self._clock.boot_s() + patience_s
         since_s = self._clock.wall_s()
-        while (busy := await session.busy()) is not None and self._tickets.wanted(self._item):
+        while busy is not None and self._tickets.wanted(self._item):
             self._steps.spared = f"since {moment_text(since_s, seconds=True)}: {busy.detail}"
             await self._steps.say()
             if arrives and hung_up(busy.reason) and self._steps.nothing_sent():
@@ -325,6 +334,7 @@ class ItemRun:
                 return Stopped(Event.EXPIRE, busy.reason, busy.detail)
             await self._clock.sleep(min(pause_s, left_s))
             pause_s = min(pause_s * 2, most_s)
+            busy = await session.busy()
         return None
 
     # --- its steps ---
@@ -341,7 +351,7 @@ class ItemRun:
             after = [outcome for a in step.after if (outcome := steps.done(a)) is not None]
             if any(outcome.verdict is not Verdict.APPLIED for outcome in after):
                 break
-            if await self._stood_in_for(step, sessions):
+            if step.fallback_for and await self._stood_in_for(step, sessions):
                 continue
             await slot.at(step.target)
             if self._unsent() and self._stopping.why:

@@ -265,6 +265,8 @@ def same(value: Value, wanted: Value, unprovable: frozenset[str]) -> bool:
     # A field that cannot be read back (a secret) comes back empty: to compare it would make each write a third value
     if value is ABSENT or wanted is ABSENT:
         return value is wanted
+    if not unprovable:
+        return value == wanted
     return {k: v for k, v in value.items() if k not in unprovable} == {
         k: v for k, v in wanted.items() if k not in unprovable
     }

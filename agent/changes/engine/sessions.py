@@ -157,6 +157,25 @@ class _Dialed:
     over: trio.Event = field(default_factory=trio.Event)
 
 
+class _Keeping:
+    """Keeps the session of a target that we dial open inside a block. A device that called in is held by others."""
+
+    def __init__(self, target: str, host: _Dialed | None, arrives: Callable[[str], bool]) -> None:
+        self._target, self._host, self._arrives = target, host, arrives
+
+    async def __aenter__(self) -> None:
+        if self._host is not None:
+            self._host.kept += 1
+        elif not self._arrives(self._target):
+            await trio.lowlevel.checkpoint()  # being stopped: whoever comes too late is cancelled here
+            raise UnreadableError(f"the session of {self._target} is closed", reason=TargetReason.STOPPED)
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._host is not None:
+            self._host.kept -= 1
+            self._host.left.ring()
+
+
 @dataclass(slots=True)
 class _Arrival:
     """The session of one device while it is connected, and the number of items that want it (`wanted`).
@@ -356,26 +375,13 @@ class Sessions:
         if self._hosts.get(target) is host:
             del self._hosts[target]
 
-    @asynccontextmanager
-    async def kept(self, target: str) -> AsyncIterator[None]:
+    def kept(self, target: str) -> _Keeping:
         """Keep the session of a target that we dial open inside the block, also while the agent is being stopped.
 
         Raises:
             UnreadableError: it is closed.
         """
-        host = self._hosts.get(target)
-        if host is None:
-            if not self.arrives(target):
-                await trio.lowlevel.checkpoint()  # being stopped: whoever comes too late is cancelled here
-                raise UnreadableError(f"the session of {target} is closed", reason=TargetReason.STOPPED)
-            yield  # a device that called in is held by those who wait for it
-            return
-        host.kept += 1
-        try:
-            yield
-        finally:
-            host.kept -= 1
-            host.left.ring()
+        return _Keeping(target, self._hosts.get(target), self.arrives)
 
     @asynccontextmanager
     async def use(self, target: str) -> AsyncIterator[Session]:
