@@ -140,6 +140,8 @@ class SnmpPart(Part):
         self.switches = make_switches(world.clock.wall_s)
         self.ways: list[tuple[float, str]] = [(0.0, WAY)]
         self.told: list[Told] = []
+        self._restores = 0
+        """How many of `World.restored` there were at the last look at what is on record."""
         self.unchecked: set[str] = set()
         """Plans of which the preview named something that was not checked; nobody approves these."""
         self._known: dict[tuple[str, str], str] = {}
@@ -293,6 +295,7 @@ class SnmpPart(Part):
                 self._look_at_told()
 
     def _look_at_told(self) -> None:
+        """Note what came on record since the last look; not what a copy brought that was put back: it is old."""
         log = self.world.witness.agent_log.log()
         if log is None:
             return
@@ -300,11 +303,13 @@ class SnmpPart(Part):
             rows = log.execute("SELECT target, name, state FROM line_part WHERE kind = 'port' AND gone = 0").fetchall()
         except sqlite3.OperationalError:
             return  # its tables are being made
+        is_copy, self._restores = len(self.world.restored) != self._restores, len(self.world.restored)
         for target, port, state in rows:
             at = (target.partition("/")[2], port)
             if at[0] in self.switches and self._known.get(at) != state:
                 self._known[at] = state
-                self.told.append(Told(trio.current_time(), *at, state))
+                if not is_copy:
+                    self.told.append(Told(trio.current_time(), *at, state))
 
     async def _rates(self) -> dict[tuple[str, str], float]:
         """Return the highest rate of traffic that the agent has kept of each port, bits a second."""
