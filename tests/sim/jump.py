@@ -122,6 +122,7 @@ class _Kernel:
 
     def __init__(self, real: Any) -> None:
         self._real, self._queue, self._asks = real, GLOBAL_RUN_CONTEXT.runner.entry_queue, True
+        self.process_events = real.process_events
 
     def get_events(self, timeout: float) -> Any:
         """Return what the kernel has, as trio's own class does."""
@@ -162,7 +163,10 @@ class _MayChangeDeadline:
 class _Instruments(dict[str, Any]):
     """trio's `Instruments`, as a dictionary: trio asks it five times in each step of a task."""
 
-    data = property(lambda self: self)
+    def __init__(self, data: dict[str, Any]) -> None:
+        super().__init__(data)
+        self.data = self
+
     add_instrument, remove_instrument = Instruments.add_instrument, Instruments.remove_instrument
     call = Instruments.call
 

@@ -135,7 +135,13 @@ def parsed(kind: Database, sql: str, parameters: Sequence[object]) -> SqlStateme
     values = tuple(json.dumps(list(p)) if isinstance(p, list | tuple) else p for p in parameters)
     if words.count("?") != len(values):
         raise UnknownStatementError(f"{words.count('?')} places for {len(values)} parameters: {sql}")
-    return _taken_apart(words, values)
+    return _known(words, values, tuple(map(type, values)))
+
+
+@functools.lru_cache(maxsize=4096)
+def _known(sql: str, values: tuple[Any, ...], kinds: tuple[type, ...]) -> SqlStatement:
+    """Return a statement taken apart. `kinds`: of the values, since 1 and True are one key."""
+    return _taken_apart(sql, values)
 
 
 @functools.lru_cache(maxsize=512)
