@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +14,12 @@ import pytest
 import trio
 
 from agent.changes.drifting import PAUSE_S, SLICE, DriftTempo, DriftWatch, SourceFindings
-from agent.connectors.base import LiveSession
+from agent.connectors.base import LiveSession, NetworkState
 from agent.connectors.spec import AccessMap
 from agent.inventory import drift_book
 from agent.inventory.drift_book import Difference, DriftRound, SaveRound
-from agent.model import Address
-from agent.reasons import DriftReason
+from agent.model import Access, Address, Seen, Service
+from agent.reasons import DriftReason, ProofReason
 from agent.runtime import redacting_log
 from agent.services.network import NetworkReader
 from agent.store.db import Tx
@@ -27,7 +27,7 @@ from tests.builders.clock import FakeClock
 from tests.builders.expect import present
 from tests.builders.job import Rig, item
 from tests.builders.store import AddServices
-from tests.builders.world import World
+from tests.builders.world import FakeMethod, World
 
 pytestmark = pytest.mark.virtual_time
 
@@ -131,6 +131,26 @@ async def test_what_cannot_be_read_is_neither_different_nor_fine(rig: Rig, world
     assert (done.checked, done.differ, done.unread) == (0, 0, 8)
     assert listed(rig) == {}
     assert {one.why for one in drift_book.unread(rig.store.query)} == {"fake/d is dead"}
+
+
+async def test_an_older_row_beside_a_newer_session_is_told_as_unread(rig: Rig) -> None:
+    """Nobody asked its device whether that session is over: it is no difference, and not fine either."""
+
+    class Rows(FakeMethod):
+        def network_state(self, service: Service, seen: Mapping[Address, Seen]) -> NetworkState:
+            state = super().network_state(service, seen)
+            if service.login != "u6":
+                return state
+            row = LiveSession(
+                "bng", "accounting", 200, "", {"sid": "2"}, state.access, ProofReason.NOT_TOLD, may_be_over=True
+            )
+            return replace(state, sessions=(replace(row, since_s=100, carries=Access.ACTIVE), row))
+
+    rig.connector.access_methods = {"fake": Rows()}
+    done = await one_round(rig)
+    assert (done.checked, done.differ, done.unread) == (7, 0, 1)
+    (one,) = drift_book.unread(rig.store.query)
+    assert (one.subject, one.why.partition(" (")[0]) == ("C-u6/home", "whether an older session is over")
 
 
 async def test_services_that_nobody_can_check_are_named(rig: Rig, world: World) -> None:

@@ -36,4 +36,6 @@ async def test_the_old_and_the_surplus_are_forgotten(tmp_path: Path, monkeypatch
     assert [one.key for one in KeptAnswers(store).kept("radius")] == ["u2", "u1", "u0"]
     await KeptAnswers(store).keep("radius", [denied(9, now - KEPT_S - 60)])
     assert [one.key for one in KeptAnswers(store).kept("radius")] == ["u2", "u1", "u0"]
+    await KeptAnswers(store).keep("other", [denied(1, now), denied(9, now - KEPT_S - 60)])
+    assert [one.key for one in KeptAnswers(store).kept("other")] == ["u1"], "too old, though there are few"
     store.close()

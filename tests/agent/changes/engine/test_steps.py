@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -19,6 +20,7 @@ from agent.store.db import Command
 from tests.builders.clock import FakeClock
 from tests.builders.job import CrashingStore, Rig, item
 from tests.builders.world import FakeSession, World
+from trust.leaf import LeafKind
 from trust.statements import Cancel, Freeze, FreezeScope
 
 pytestmark = pytest.mark.virtual_time
@@ -196,6 +198,17 @@ async def test_addresses_are_held_from_first_about_to_to_last_move(tmp_path: Pat
     await rig.apply(plan_id)
     look(0)
     assert seen == {(S.PLANNED, 0): 1, (S.RUNNING, 2): 2, (S.APPLIED, 0): 1}
+    rig.close()
+
+
+async def test_the_log_has_what_was_read_at_each_step(tmp_path: Path) -> None:
+    rig, plan_id = await begun(tmp_path)
+    await rig.apply(plan_id)
+    rows = rig.store.query("SELECT subject, record FROM event WHERE kind = ? ORDER BY seq", (LeafKind.STEP_OUTCOME,))
+    opened = [rig.vault.open_record(bytes(row["subject"]), bytes(row["record"])) for row in rows]
+    first, last = [json.loads(one[1])["observed"] for one in opened if one is not None]
+    assert first[rig.world.user("u0")]["value"] == {"plan": "20M", "suspended": "yes"}
+    assert last == {"fake/d/session/u0#1": {"value": None, "at_s": 1_767_225_600, "live": True}}
     rig.close()
 
 

@@ -20,7 +20,7 @@ from agent.changes.planning.preview import Scope, ring_waves
 from agent.connectors.base import WARNING, AccessPlan
 from agent.model import EffectKind, GuardKind, Item, Listed, ReasonChange, SuspensionReason
 from agent.store.errors import RefusedCommandError
-from tests.builders.office import Desk, Office, office_in
+from tests.builders.office import MARIA_UID, Desk, Office, office_in
 from tests.builders.world import FakeMethod
 from tests.seeded import SeededChance
 from trust import chance, short_id
@@ -49,6 +49,15 @@ def test_windows(windows: tuple[Window, ...], says: str) -> None:
 
 def test_what_is_called_never_is_never() -> None:
     assert not any(in_windows((Window(0, 0),), minute) for minute in range(7 * 1440))
+
+
+async def test_a_preview_says_how_many_must_approve_and_why(office: Office) -> None:
+    told = []
+    for ref, requester in (("C-1", MARIA_UID), ("C-2/home", 1)):
+        row = await office.plan(ref, requester=requester)
+        told.append(plans.load(office.store.reader, office.daemon.files.vault, row).items.head.display["needs"])
+    assert told[0] == "1 approver"
+    assert told[1].startswith("2 approvers, since nobody knows who asked: ")
 
 
 async def test_who_asks_can_make_the_canary_smaller_and_never_larger(office: Office) -> None:
