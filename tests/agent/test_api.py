@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass, replace
 from functools import partialmethod
 from pathlib import Path
@@ -399,8 +400,18 @@ async def test_alone_needs_ones_own_signature_and_opens_a_review(agent: Agent) -
     assert (await agent.approve(back, "joseph"))["reason"] == "signer-is-another"
     assert (await agent.approve(back, "maria"))["gate"] == "approved"
     assert (await agent.end(back))["state"] == "done"
-    kinds = [e["kind"] for e in await agent.call("GET", f"/v1/audit?change={back['id']}")]
-    assert "review-opened" in kinds
+    events = await agent.call("GET", f"/v1/audit?change={back['id']}")
+    assert "review-opened" in [e["kind"] for e in events]
+    later = await agent.call("GET", f"/v1/audit?change={back['id']}&after={events[0]['seq']}")
+    assert [e["seq"] for e in later] == [e["seq"] for e in events[1:]]
+    (review,) = await agent.call("GET", "/v1/reviews")
+    assert (review["id"], review["verdict"], review["envelope"]) == (back["id"], "", "")
+    after = int(time.time()) // 60 + 1  # a review is signed behind the end, which is known to the second
+    decided = agent.people.approve(plan_of(back), "joseph", seen=SeenHeads(1, agent.head), not_before=after)
+    assert (await agent.hand_in(decided, back["id"]))[0]["message"] == "review closed by joseph: in order"
+    assert await agent.call("GET", "/v1/reviews") == []
+    (review,) = await agent.call("GET", "/v1/reviews?closed=1")
+    assert (review["closed_by"], base64.b64decode(review["envelope"])) == ("joseph", decided)
 
 
 async def test_an_hourly_budget_of_items_holds_the_start(tmp_path: Path, world: World) -> None:

@@ -36,6 +36,7 @@ LOST_INDEX = (
             "UPDATE item SET state_seq = (SELECT about_seq FROM step s WHERE s.item = item.n LIMIT 1)",
             "item 1 is said to be applied, and its leaf",
         ),
+        (("event_fixed",), "UPDATE event SET leaf = x'00' WHERE seq = 5", "event 5: leaf"),
         ((), "UPDATE step SET verdict = 'not-applied'", "step 1.1 is said to be not-applied"),
         (
             (),
