@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation.__main__ import again, draw, in_a_fork, replace
+from tests.mutation.__main__ import Measured, again, draw, in_a_fork, load, replace
 from tests.mutation.sites import mutated, sites
 
 SOURCE = '''
@@ -109,3 +109,16 @@ def test_a_fork_has_its_result_and_does_not_last_for_ever(tmp_path: Path) -> Non
     ready = tmp_path / "fifo"
     os.mkfifo(ready)
     assert in_a_fork(lambda: len(ready.read_bytes()), 0.2) is None
+
+
+def test_what_was_measured_is_kept_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, first = tmp_path / "measured.json", Measured({"a.py": {3: ["one"]}}, {"one": 0.5})
+    first.save(path)
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        Measured({}, {}).save(path)
+    assert load(path) == first
