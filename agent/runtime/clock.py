@@ -87,6 +87,25 @@ class SystemClock:
             left = boot_s - self.boot_s()
 
 
+class SteadyWall:
+    """Unix seconds that nobody sets: the wall clock's at the first look, and as many more as passed since."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Take the clocks."""
+        self._clock = clock
+        self._began_s: float | None = None
+
+    def now_s(self) -> float:
+        """Return unix seconds."""
+        if self._began_s is None:
+            self._began_s = self._clock.wall_s() - self._clock.boot_s()
+        return self._began_s + self._clock.boot_s()
+
+    def set_s(self) -> float:
+        """Return by how many seconds the wall clock was set since the first look."""
+        return self._clock.wall_s() - self.now_s()
+
+
 async def sleep_or(clock: Clock, seconds: float, event: trio.Event) -> None:
     """Sleep so many seconds of a clock, or until an event is set."""
     async with trio.open_nursery() as nursery:

@@ -24,6 +24,7 @@ from agent.connectors.routeros.session import SETTLE_S, RouterSession
 from agent.line_model.reading import Neighbor
 from agent.model import Absent, Target
 from agent.reasons import TargetReason
+from agent.runtime.clock import SteadyWall
 
 if TYPE_CHECKING:
     from agent.connectors.base import AccessMethod, CannotEnforce, DeviceNeeds, Preparation, PrepareTerms
@@ -75,7 +76,7 @@ class RouterosConnector:
         self.targets: Sequence[Target] = tuple(Target(t.id, "routeros", t.identity) for t in config.targets)
         self.access_methods: Mapping[str, AccessMethod] = {m.name: access_method_of(m) for m in config.methods}
         self._secrets, self._commit, self._reach = secrets, commit, reach
-        self._clock = clock
+        self._clock, self._steady = clock, SteadyWall(clock)
         self._lines: dict[str, RouterLine] = {}
         self._connecting = trio.CapacityLimiter(CONNECTING_MAX)
 
@@ -96,7 +97,7 @@ class RouterosConnector:
             connect = partial(self._connect, nursery, router)
             line = self._lines[target.id] = RouterLine(target, router, self._secrets, connect, self._clock)
             try:
-                yield RouterSession(target, router, line, self._commit, self._clock)
+                yield RouterSession(target, router, line, self._commit, self._clock, self._steady)
             finally:
                 del self._lines[target.id]
             nursery.cancel_scope.cancel()

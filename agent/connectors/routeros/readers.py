@@ -116,9 +116,25 @@ _BINDING: Final = ("mac-address", "address", "server", "type", "disabled")
 class Readers:
     """Reads of one router's resources, over whatever connection is open."""
 
-    def __init__(self, target: str, commit: Commit, timeout_s: float, wall_s: Callable[[], float]) -> None:
-        """Take the target's id, the keyed commitment of secrets, how long a command may take, and the clock."""
-        self._target, self._commit, self._timeout_s, self._wall_s = target, commit, timeout_s, wall_s
+    def __init__(
+        self,
+        target: str,
+        commit: Commit,
+        timeout_s: float,
+        steady_s: Callable[[], float],
+        set_s: Callable[[], float],
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            target: the router's id.
+            commit: the keyed commitment of secrets.
+            timeout_s: how long a command may take.
+            steady_s: a clock that nobody sets, unix seconds: a hotspot's session is known by its beginning.
+            set_s: by how many seconds our clock is ahead of that one.
+        """
+        self._target, self._commit, self._timeout_s = target, commit, timeout_s
+        self._steady_s, self._set_s = steady_s, set_s
         self.connections = Connections(timeout_s)
         self._open: dict[tuple[RouterResource, str], frozenset[str]] = {}
         self._begun: dict[str, int] = {}
@@ -168,7 +184,7 @@ class Readers:
 
     async def running(self, api: RouterApi, resource: RouterResource, keys: Collection[str]) -> Sequence[_Row]:
         """Return the rows of those that are running and named by `keys`, with their `.id`."""
-        running, now_s = RUNNING[BY_ONE[resource]], int(self._wall_s())
+        running, now_s = RUNNING[BY_ONE[resource]], int(self._steady_s())
         if running.verb == CUT:
             return await self.connections.rows(api, running, keys)
         asked = sorted(keys) if running.one_query else ()
@@ -212,7 +228,7 @@ class Readers:
     async def _of_owners(
         self, resource: RouterResource, api: RouterApi, _: Version, keys: Sequence[str]
     ) -> dict[str, Value]:
-        running, now_s = RUNNING[resource], int(self._wall_s())
+        running, now_s = RUNNING[resource], int(self._steady_s())
         rows = await self.print(api, running.path, running.props, running.query, keys if running.query else ())
         for row in rows:
             if not running.key_of(row, now_s):
@@ -287,7 +303,7 @@ class Readers:
     async def _ones(
         self, resource: RouterResource, api: RouterApi, _: Version, keys: Sequence[str]
     ) -> dict[str, Value]:
-        running, now_s = RUNNING[BY_ONE[resource]], int(self._wall_s())
+        running, now_s = RUNNING[BY_ONE[resource]], int(self._steady_s())
         rows = await self.running(api, resource, keys)
         found: dict[str, Value] = {key: running.fields(row) for row in rows for key in names(running, row, keys, now_s)}
         for key in keys:
@@ -300,14 +316,14 @@ class Readers:
     ) -> dict[str, Value]:
         running = RUNNING[owner]
         rows = await self.print(api, running.path, running.props, running.query, logins)
-        now_s = int(self._wall_s())
+        now_s, set_s = int(self._steady_s()), round(self._set_s())  # by our clock of now
         found: dict[str, dict[str, str]] = {}
         for row in rows:
             at_s = began_s(row, now_s)
             if at_s is not None:
                 key = self._known_as(running.key_of(row, now_s))
                 what = key.rpartition("@")[0] or key
-                found.setdefault(row.get(running.query, ""), {})[key] = str(self._steady(what, at_s))
+                found.setdefault(row.get(running.query, ""), {})[key] = str(self._steady(what, at_s) + set_s)
         return dict(found)
 
     def _known_as(self, key: str) -> str:

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from agent.connectors.routeros.schema import RouterTarget
     from agent.connectors.routeros.versions import Version
     from agent.model import Address, Effect, Target, Ticket, Transition, Value
-    from agent.runtime.clock import Clock
+    from agent.runtime.clock import Clock, SteadyWall
 
 SETTLE_S: Final = 2.0
 """How long a command may still be under way, or at work in a busy router, after its connection is gone."""
@@ -79,6 +79,7 @@ class RouterSession:
         line: RouterLine,
         commit: Commit,
         clock: Clock,
+        steady: SteadyWall,
     ) -> None:
         """Put the parts together; nothing is connected yet.
 
@@ -87,12 +88,13 @@ class RouterSession:
             config: its configuration.
             line: the way to the router; it lives at least as long as the session.
             commit: keyed commitment of a secret; its label starts with the address.
-            clock: of `Ticket.deadline_s` and `Seen.at_s`, and of when a session began.
+            clock: of `Ticket.deadline_s` and `Seen.at_s`.
+            steady: of when a session began.
         """
         self.target = target
         self._config, self._line, self._commit = config, line, commit
-        self._clock = clock
-        self._readers = Readers(target.id, commit, config.timeout_s, clock.wall_s)
+        self._clock, self._steady = clock, steady
+        self._readers = Readers(target.id, commit, config.timeout_s, steady.now_s, steady.set_s)
         # An earlier life of the agent may have been killed with a command on its way
         self._settled_at = trio.current_time() + SETTLE_S
 
@@ -313,7 +315,7 @@ class RouterSession:
         self, running: Running, rows: Sequence[Mapping[str, str]], wanted: Mapping[str, Seen]
     ) -> list[Mapping[str, str]]:
         """Return the rows that are still the bound ones' owner's: after a reboot an id may be another's session."""
-        now_s = int(self._clock.wall_s())
+        now_s = int(self._steady.now_s())
         owners = {key: texts_of(seen.value).get("login") for key, seen in wanted.items()}
         logins = [(row, running.fields(row).get("login")) for row in rows]
         return [r for r, login in logins if any(owners[k] == login for k in names(running, r, owners, now_s))]

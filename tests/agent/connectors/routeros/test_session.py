@@ -463,15 +463,19 @@ async def test_a_beginning_does_not_wander() -> None:
         assert await value_of(session, at("ppp/began", "amina.h")) != first
 
 
+def add_hotspot_user(router: Router) -> None:
+    router.add("/ip/pool", name="hs", ranges="10.5.50.2-10.5.50.250")
+    router.add("/ip/hotspot", name="hs1", interface="ether4", address_pool="hs", disabled="no")
+    router.add("/ip/hotspot/user", name="amina.h", password="x")
+    router.add("/user", name="ispagents", password=PASSWORD.decode(), group="full")
+
+
 async def test_a_hotspot_session_is_one_in_every_read() -> None:
     """Its beginning is part of its key: with an answer that crosses a second, it had one among the sessions, and
     another among the beginnings, and so was taken for one from before a change."""
     ahead = 0.0
     router = Router(clock=lambda: time.time() + ahead)
-    router.add("/ip/pool", name="hs", ranges="10.5.50.2-10.5.50.250")
-    router.add("/ip/hotspot", name="hs1", interface="ether4", address_pool="hs", disabled="no")
-    router.add("/ip/hotspot/user", name="amina.h", password="x")
-    router.add("/user", name="ispagents", password=PASSWORD.decode(), group="full")
+    add_hotspot_user(router)
     router.plug_in_hotspot(user="amina.h", password="x")
     async with opened(router) as session:
         sessions = rows_of(await value_of(session, at("hotspot/active", "amina.h")))
@@ -484,14 +488,39 @@ async def test_a_hotspot_session_is_one_in_every_read() -> None:
         assert list(rows_of(await value_of(session, at("hotspot/active", "amina.h")))) != list(sessions)
 
 
+class SetClock(SystemClock):
+    """The machine's clocks, of which somebody sets one."""
+
+    ahead_s = 0.0
+
+    def wall_s(self) -> float:
+        return super().wall_s() + type(self).ahead_s
+
+
+@pytest.mark.parametrize("set_s", [100.0, -100.0])
+async def test_whoever_sets_our_clock_a_session_is_still_there(monkeypatch: pytest.MonkeyPatch, set_s: float) -> None:
+    """A hotspot's session is known by its beginning: by a clock that was set it seemed gone, and was not ended."""
+    router = Router(clock=time.time)
+    add_hotspot_user(router)
+    router.plug_in_hotspot(user="amina.h", password="x")
+    async with opened(router, clock=SetClock()) as session:
+        kick = Effect(at("hotspot/active", "amina.h"), "disconnect", {}, "k", Replay.IF_UNPROVEN, None, 1)
+        bound = await session.bind(kick)
+        began = await value_of(session, at("hotspot/began", "amina.h"))
+        monkeypatch.setattr(SetClock, "ahead_s", set_s)
+        assert [await value_of(session, where) is ABSENT for where in bound] == [False]
+        after = await value_of(session, at("hotspot/began", "amina.h"))
+        assert not isinstance(began, Absent)
+        assert after == {key: str(int(str(since_s)) + int(set_s)) for key, since_s in began.items()}
+        assert (await session.send(replace(ticket(kick), bound=bound))).detail == "1 ended"
+        assert [await value_of(session, where) for where in bound] == [ABSENT]
+
+
 async def test_a_hotspot_session_after_one_that_was_seen_gone() -> None:
     """The simulation's seed 60039: two sessions at one address, begun 4 s apart, were one where the first was gone."""
     ahead = 0.0
     router = Router(clock=lambda: time.time() + ahead)
-    router.add("/ip/pool", name="hs", ranges="10.5.50.2-10.5.50.250")
-    router.add("/ip/hotspot", name="hs1", interface="ether4", address_pool="hs", disabled="no")
-    router.add("/ip/hotspot/user", name="amina.h", password="x")
-    router.add("/user", name="ispagents", password=PASSWORD.decode(), group="full")
+    add_hotspot_user(router)
     client = router.plug_in_hotspot(user="amina.h", password="x")
     async with opened(router) as session:
         ahead = 4.0
