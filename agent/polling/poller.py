@@ -53,7 +53,7 @@ FIRST_S: Final = 10.0
 
 
 class Keeper(Protocol):
-    """Keeps what polls return."""
+    """Keeps the answers of polls."""
 
     async def keep(self, reading: DeviceReading) -> None:
         """Keep a reading."""
@@ -94,7 +94,7 @@ class Poller:
         Args:
             connectors: by name.
             clock: for pace and times.
-            keepers: what is told of each reading, one after the other.
+            keepers: each of them gets each reading, one after the other.
             dice: numbers from 0 to 1 that spread the readings over time.
         """
         self._polled: dict[str, _Polled] = {

@@ -139,7 +139,7 @@ class SeriesStore:
         """Do nothing: the series of a device that a system no longer knows grow old by themselves."""
 
     async def run(self) -> None:
-        """Write what ended until cancelled, and then what there is."""
+        """Write the buckets that ended until cancelled, and the running ones then."""
         try:
             while True:
                 await self._clock.sleep(FLUSH_S)

@@ -37,7 +37,7 @@ def _ref(item: Item) -> str:
 
 
 def _settings(step: Step) -> Mapping[str, str]:
-    """Return what was asked for by a step: the same for each port of a change."""
+    """Return the settings that a step asked for: the same for each port of a change."""
     if isinstance(step.do, Effect):
         return {name: text for name, text in step.do.args.items() if name == PORT_OFF_S}
     (write,) = step.do
@@ -46,6 +46,6 @@ def _settings(step: Step) -> Mapping[str, str]:
 
 
 def _command(short: str, state: ItemState, title: str) -> str:
-    """Return what is typed for a port that is left out, by its title such as `port 0/5 of core-1`."""
+    """Return the command to type for a port that is left out, by its title such as `port 0/5 of core-1`."""
     device = title.rpartition(" of ")[2]
     return command_of(short, state, f"ispagent device show {device}, then ask for the port anew")

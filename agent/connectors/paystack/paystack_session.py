@@ -81,7 +81,7 @@ class PaystackReader:
         return [payment for payment in payments if payment is not None]
 
     async def rights(self) -> Sequence[str]:
-        """Return what the key is allowed that the agent has no need of.
+        """Return the rights of the key that the agent has no need of.
 
         Raises:
             SourceError: it could not be asked.

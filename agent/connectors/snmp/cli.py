@@ -79,7 +79,7 @@ def walk(
 
 @app.command()
 def poll(ctx: typer.Context, device: Device, as_json: AsJson = False) -> None:
-    """Read a device whole by its profile, now, and print what was read."""
+    """Read a device whole by its profile, now, and print the reading."""
     _print_reading(_ask(ctx, "poll", device), as_json=as_json)
 
 

@@ -1,4 +1,4 @@
-"""The sections of SNMP in the configuration file: devices, how they are asked, and what holds for all of them."""
+"""The sections of SNMP in the configuration file: devices, how they are asked, and the settings for all of them."""
 
 from __future__ import annotations
 

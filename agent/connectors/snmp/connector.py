@@ -67,7 +67,7 @@ class _Trial:
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """What people see of a device's last reading, made once: there may be thousands."""
+    """The view of a device's last reading, made once: there may be thousands."""
 
     last: DeviceReading
     facts: Mapping[str, str]

@@ -85,7 +85,7 @@ class _Skipped:
 
 @dataclass(frozen=True, slots=True)
 class _Recognized:
-    """A profile, with the answers by which it was chosen, and what it wants to know."""
+    """A profile, with the answers by which it was chosen, and its questions."""
 
     profile: SnmpProfile
     hello: Hello
@@ -362,7 +362,7 @@ async def hello_of(client: SnmpClient) -> Hello:
 
 
 def hello_in(found: Mapping[Oid, Value]) -> Hello:
-    """Return what a device says of itself in its answers."""
+    """Return a device's description of itself from its answers."""
     tag, content = found.get(SYS_OBJECT_ID, (values.NULL, b""))
     object_id = Oid(content) if tag == values.OBJECT_IDENTIFIER and isinstance(content, bytes) else Oid(b"")
     return Hello(object_id, _text(found.get(SYS_DESCR)), _text(found.get(SYS_NAME)))

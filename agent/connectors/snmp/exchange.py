@@ -1,4 +1,4 @@
-"""One request until its answer: tries, what counts as the answer, and why others did not.
+"""One request until its answer: tries, the test of an answer, and why others failed it.
 
 Sans-IO. All tries carry one request id: the answer to an earlier try counts too.
 """

@@ -1,4 +1,4 @@
-"""A device as people see it: facts of its last reading, and what they should look at. Pure."""
+"""A device as people see it: facts of its last reading, and findings worth a look. Pure."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def same_name(name: str, others: Sequence[str]) -> tuple[Finding, ...]:
 
 
 def findings_of(first: DeviceReading, last: DeviceReading) -> Iterator[Finding]:
-    """Yield what a person should look at in the last reading of a device.
+    """Yield the findings of a device's last reading that a person should look at.
 
     Args:
         first: the device's first reading since the start.

@@ -10,7 +10,7 @@ DATAGRAM_BYTES_MAX: Final = 65_535
 MESSAGE_BYTES_MAX: Final = 65_507
 """The largest UDP payload over IPv4: the `msgMaxSize` that we announce."""
 READING_OCTETS_MAX: Final = 48 << 20
-"""Of the answers of one reading; what is beyond is not asked. Values take some eight times as much memory as octets."""
+"""Of the answers of one reading; nothing beyond is asked. Values take some eight times as much memory as octets."""
 ASIDE_VALUES: Final = 5_000
 """A reading of more values is computed in a thread: 10,000 of them take a tenth of a second."""
 GET_VARBINDS: Final = 40

@@ -87,7 +87,7 @@ class NotificationReceiver:
         self._counter = dice(64)
         self._times: dict[bytes, EngineTime] = {}
         self._proven: set[bytes] = set()
-        """Engines whose time a poll proved. Without it, what was recorded years ago passes for new after a start."""
+        """Engines whose time a poll proved. Without it, a recording of years ago passes for new after a start."""
         self._keys: dict[tuple[SnmpCredential, bytes], UserKeys] = {}
         self._reports = 0
 

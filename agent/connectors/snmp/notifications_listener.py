@@ -3,8 +3,9 @@
 * `heard` gets each notification once, in the order of its sender; an inform is acknowledged only after it returned.
 * A retry of an inform that is still being heard is dropped: the first one is acknowledged. One that was heard is
   acknowledged again.
-* The queue and budgets are bounded, and fair to each sender. What does not fit is dropped and counted: a device sends
-  an inform again. Proven ones wait in turns of their own: forged messages of the same address do not delay them.
+* The queue and budgets are bounded, and fair to each sender. A notification without room is dropped and counted: a
+  device sends an inform again. Proven ones wait in turns of their own: forged messages of the same address do not
+  delay them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which profile is for a device, and what is asked of a device by its profile. Pure."""
+"""Which profile is for a device, and the questions of a profile. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UPTIME: Final = values.oid("1.3.6.1.2.1.1.3.0")
 
 @dataclass(frozen=True, slots=True)
 class WantedValues:
-    """What to ask a device: scalars, and groups of columns that have the same rows."""
+    """The questions to a device: scalars, and groups of columns that have the same rows."""
 
     scalars: tuple[Oid, ...]
     columns: tuple[tuple[Oid, ...], ...]

@@ -120,13 +120,13 @@ class ColumnReader:
         raw: Mapping[str, Mapping[bytes, bytes]],
         narrow: dict[str, set[bytes]],
     ) -> Results:
-        """Return what a name is in each row, by the first of its sources that gives something there.
+        """Return the value of a name in each row, by the first of its sources that gives something there.
 
         Args:
             name: of the value; "": it is none of a table's own.
             sources: in their order.
             rows: indexes of the table's rows.
-            env: what the names above are: name -> index -> value.
+            env: the values of the names above: name -> index -> value.
             raw: parts of each row's index, as they came.
             narrow: gets the rows in which a counter has 32 bits, by its name.
         """

@@ -10,7 +10,7 @@ from agent.connectors.snmp.conversions import Result
 from agent.connectors.snmp.profile import IndexPart, IndexType
 
 Results = dict[bytes, Result]
-"""What one name is in each row: index -> value."""
+"""The value of one name in each row: index -> value."""
 
 
 def indexed(parts: tuple[IndexPart, ...], subs: tuple[int, ...]) -> list[tuple[Result, tuple[int, ...]]] | None:

@@ -27,7 +27,7 @@ _Cell = TypeVar("_Cell")
 
 
 class TableReader:
-    """Computes the tables of one reading in turn, and keeps what they make."""
+    """Computes the tables of one reading in turn, and keeps their parts and sensors."""
 
     def __init__(self, read_s: int, scalars: Mapping[Oid, Value], columns: Columns) -> None:
         self.parts: dict[str, Part] = {}
@@ -180,7 +180,7 @@ def _shown(found: Results) -> dict[bytes, str]:
 
 
 def _by_row(columns: Sequence[tuple[str, Mapping[bytes, _Cell]]], rows: Mapping[bytes, str]) -> list[dict[str, _Cell]]:
-    """Return what the columns have in each row, by their names."""
+    """Return the values of the columns in each row, by their names."""
     order = list(rows)
     if not columns or not all(len(of) == len(order) and list(of) == order for _, of in columns):
         return [{name: of[tail] for name, of in columns if tail in of} for tail in order]

@@ -1,4 +1,4 @@
-"""GET and SET, one request at a time: what is left to ask, and how answers are taken.
+"""GET and SET, one request at a time: the questions left, and how answers are taken.
 
 Sans-IO: a session sends `body`, gives the answer to `receive`, and calls `shrink` when a device is too small for it.
 """

@@ -80,7 +80,7 @@ class UsmSecurity:
     def open_untrusted(
         self, data: bytes, message_ids: Collection[int], now: float, columns: tuple[Oid, ...] = (), /
     ) -> Pdu | Literal[Again.AGAIN]:
-        """Return the PDU of an answer, or that a Report taught us what the next message needs.
+        """Return the PDU of an answer, or that a Report taught us the needs of the next message.
 
         Raises:
             MalformedSnmpError: it is no message.

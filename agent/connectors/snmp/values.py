@@ -66,7 +66,7 @@ def of_parts(parts: tuple[int, ...]) -> Oid:
 
 
 def suffix(parts: tuple[int, ...]) -> bytes:
-    """Return what sub-identifiers add to an OID.
+    """Return the octets of sub-identifiers, as an OID has them (X.690 8.19).
 
     Raises:
         NoOidError: one is over 4294967295 (the first one of an OID: over 80 more).

@@ -22,7 +22,7 @@ from agent.connectors.snmp.values import END_OF_MIB_VIEW, NO_SUCH_INSTANCE, NO_S
 
 _ENDS: Final = frozenset({END_OF_MIB_VIEW, NO_SUCH_OBJECT, NO_SUCH_INSTANCE})
 _EXPECTED_MAX: Final = 512
-"""Tables of a device whose number of rows is remembered."""
+"""Tables of a device of which it is remembered how many rows they have."""
 
 
 class Sizes:

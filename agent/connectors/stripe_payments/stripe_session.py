@@ -90,7 +90,7 @@ class StripeReader:
         return None if answer.json is None else record_untrusted(answer.json, "charge")
 
     async def rights(self) -> Sequence[str]:
-        """Return what the key is allowed that the agent has no need of.
+        """Return the rights of the key that the agent has no need of.
 
         Raises:
             SourceError: it could not be asked.

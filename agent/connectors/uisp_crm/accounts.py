@@ -142,7 +142,7 @@ def invoice_untrusted(record: Record, zone: tzinfo) -> CrmInvoice:
 
 
 def payment_untrusted(record: Record, zone: tzinfo, subscriber: str = "") -> Payment:
-    """Return a payment; what was refunded of it does not count.
+    """Return a payment, without the refunded part.
 
     Args:
         record: as the API tells it.

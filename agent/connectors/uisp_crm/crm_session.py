@@ -42,7 +42,7 @@ _PATHS: Final = {
 
 @dataclass(slots=True)
 class _Known:
-    """What earlier readings found. `subscribers`: by ids of clients."""
+    """The findings of earlier readings. `subscribers`: by ids of clients."""
 
     options: CrmOptions | None = None
     subscribers: dict[str, str] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class CrmReader:
         Args:
             source: as configured.
             secrets: the vault.
-            clock: of pauses and of what was read when.
+            clock: of pauses and of the times of readings.
             book: keeps postponements.
             zone: the operator's, until the CRM's is known.
         """
@@ -326,7 +326,7 @@ class CrmReader:
     # --- what the key may do ---
 
     async def rights(self) -> Sequence[str]:
-        """Return what is known of the app key and of the CRM's settings, a sentence each.
+        """Return the facts on the app key and on the CRM's settings, a sentence each.
 
         Raises:
             SourceError: it could not be asked.
