@@ -217,7 +217,11 @@ class AgentLog:
         return self._grown[place][1] if place < len(self._grown) else trio.current_time()
 
     def open_steps(self) -> tuple[OpenStep, ...]:
-        """Return what the durable log announces. A step whose item was given up announces nothing more."""
+        """Return what the durable log announces, effects that were given up last.
+
+        No write of an item that was given up is sent any more. An effect of one may be finished: a port gets its power
+        back.
+        """
         log = self.log()
         if log is None:
             return ()
@@ -225,7 +229,8 @@ class AgentLog:
             "SELECT s.plan_id, s.item, s.n, s.direction, s.attempt, e.seq, s.do, i.service, i.part FROM step s"
             " JOIN item i ON i.plan_id = s.plan_id AND i.n = s.item"
             " JOIN event e ON e.seq = s.about_seq AND e.kind = ?"
-            " WHERE s.outcome_seq IS NULL AND i.reason != 'given-up'",
+            " WHERE s.outcome_seq IS NULL AND (i.reason != 'given-up' OR CAST(s.do AS TEXT) LIKE '{%')"
+            " ORDER BY i.reason = 'given-up'",
             (ABOUT_TO,),
         )
         steps = []
