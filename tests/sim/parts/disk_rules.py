@@ -3,7 +3,7 @@
 | rule | what must hold |
 |---|---|
 | `lost` | a power cut takes no leaf that was durable, unless the disk lied |
-| `again` | after a copy was put back that a mark knows to be old, nothing is done for a change from before |
+| `again` | after a copy was put back that a mark knows to be old, no change from before goes on, but power comes back |
 | `void` | and no plan from before can be used any more |
 | `untyped` | where the words of the trust document are asked for, nothing is done before they were typed |
 | `lingers` | an agent that cannot write its log ends at once |
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 KNOWN_BY_MARKS: Final = frozenset((1, 9, 11, 12, 14, 27))
 """Kinds of leaf of which the marks know: start, rejection, cancel, freeze, consumed, restored-database."""
+POWER_BACK: Final = "power on"
+"""The end of a port's power cycle, which may not be left out once its power is off."""
 LINGERS_S: Final = 1.0
 NOTICES_S: Final = 120.0
 """Within how long after its page was flipped an agent has started, and ended."""
@@ -105,7 +107,8 @@ def _again(e: Evidence, part: DiskPart) -> Iterable[Verdict]:
     for back in (*part.put_back, *_noticed_losses(e, part)):
         for deed in e.acted:
             plans = {step.plan for step in deed.open}
-            if back.noticed and deed.at > back.at and plans and plans <= set(back.known):
+            old = back.noticed and deed.at > back.at and plans and plans <= set(back.known)
+            if old and deed.what != POWER_BACK:
                 said = f"{deed.what} by {deed.by} of a change from before {back.kind} was put back"
                 yield Verdict("again", deed.at, deed.subject, said)
             if back.asks_for_words and back.at < deed.at <= back.typed_at:
