@@ -245,6 +245,18 @@ KEPT: tuple[Kept, ...] = (
         ("radius", "sql", "cpe", "disk", "clock"),
         "a text in a damaged page was none, which failed the request that read it, and the agent went on",
     ),
+    Kept(
+        8750001,
+        ("disk-full", "page-rots", "disk-lies"),
+        ("radius", "cpe", "disk", "clock", "snmp"),
+        "the world's: a CPE that found nobody until all was at rest was shut out after it, and nobody reset it",
+    ),
+    Kept(
+        8750012,
+        ("disk-full", "page-rots", "disk-lies"),
+        ("radius", "sql", "routers", "cloud", "disk", "snmp"),
+        "the judge's: an agent that read a damaged page switched the power of a port on again before it ended",
+    ),
 )
 
 

@@ -190,11 +190,19 @@ class CpePart(Part):
         """
         for home in self.homes.values():
             home.device.quirks = home.quirks
-            if home.device.is_shut_out and world.restored:
-                reset(home)
+        self._nursery.start_soon(self._reset_shut_out)
         await self._clerk(self._desk, 200)
         await self._look_for_secrets()
         self._nursery.start_soon(self._be_quiet)
+
+    async def _reset_shut_out(self) -> None:
+        with trio.move_on_after(QUIET_AFTER_S):
+            while self._world.restored:
+                for home in self.homes.values():
+                    if home.device.is_shut_out:
+                        home.device.is_shut_out = False
+                        reset(home)
+                await trio.sleep(CLERK_S)
 
     async def _be_quiet(self) -> None:
         """Let the devices call seldom, once all is at rest: days may follow."""
@@ -265,12 +273,8 @@ class CpePart(Part):
     async def _look_for_secrets(self) -> None:
         """Look for secrets in what the API tells and in what the agent keeps."""
         office = self._world.office
-        for path in (
-            "/v1/changes",
-            "/v1/cpes",
-            "/v1/audit",
-            *(f"/v1/cpes/{d.device.name}" for d in self.homes.values()),
-        ):
+        known = [cpe["name"] for cpe in await office.call("GET", "/v1/cpes")]
+        for path in ("/v1/changes", "/v1/cpes", "/v1/audit", *(f"/v1/cpes/{name}" for name in known)):
             if CANARY in str(await office.call("GET", path)):
                 self.shown.append(f"GET {path}")
         for file in sorted(self._world.files.state.glob("*.db*")):

@@ -31,6 +31,9 @@ KNOWN_BY_MARKS: Final = frozenset((1, 9, 11, 12, 14, 27))
 POWER_BACK: Final = "power on"
 """The end of a port's power cycle, which may not be left out once its power is off."""
 LINGERS_S: Final = 1.0
+POWER_ON: Final = "power on"
+POWER_S: Final = 10.0
+"""How long a power cycle takes at most."""
 NOTICES_S: Final = 120.0
 """Within how long after its page was flipped an agent has started, and ended."""
 
@@ -85,9 +88,9 @@ def judge(e: Evidence, part: DiskPart, machine: Machine) -> Iterable[Verdict]:
     """Return everything that must not be."""
     yield from _lost(e, part)
     yield from _again(e, part)
-    yield from _full(part, machine)
+    yield from _full(e, part, machine)
     yield from _damaged(e, part, machine)
-    yield from _rotten(part, machine)
+    yield from _rotten(e, part, machine)
     yield from _exits(part, machine)
 
 
@@ -128,16 +131,20 @@ def _noticed_losses(e: Evidence, part: DiskPart) -> Iterable[PutBack]:
                 yield PutBack(lost.found_at, "what the disk had", lost.since, cut.plans, noticed, False)
 
 
-def _full(part: DiskPart, machine: Machine) -> Iterable[Verdict]:
+def _full(e: Evidence, part: DiskPart, machine: Machine) -> Iterable[Verdict]:
     for at in part.refused_at:
-        if not _ends(part, machine, at):
+        if not _ends(e, part, machine, at):
             yield Verdict("lingers", at, "", "the log could not be written, and the agent goes on")
 
 
-def _ends(part: DiskPart, machine: Machine, at: float) -> bool:
-    """Tell whether the agent that ran at a moment ended then, by itself or otherwise."""
+def _ends(e: Evidence, part: DiskPart, machine: Machine, at: float) -> bool:
+    """Tell whether the agent that ran at a moment ended then, by itself or otherwise.
+
+    It first switches the power of a port on again that it had switched off: nobody else would.
+    """
     ends = [*(one.at for one in machine.exits), *(cut.at for cut in part.cuts), *part.kills()]
-    return any(at <= end <= at + LINGERS_S for end in ends)
+    last_on = max((d.at for d in e.acted if d.what == POWER_ON and at < d.at <= at + POWER_S), default=at)
+    return any(at <= end <= last_on + LINGERS_S for end in ends)
 
 
 def _damaged(e: Evidence, part: DiskPart, machine: Machine) -> Iterable[Verdict]:
@@ -153,9 +160,9 @@ def _damaged(e: Evidence, part: DiskPart, machine: Machine) -> Iterable[Verdict]
             yield Verdict("damaged", until, "", f"nobody noticed that {flip.what}")
 
 
-def _rotten(part: DiskPart, machine: Machine) -> Iterable[Verdict]:
+def _rotten(e: Evidence, part: DiskPart, machine: Machine) -> Iterable[Verdict]:
     for rot in part.rotten:
-        if rot.shows and rot.read_at < float("inf") and not _ends(part, machine, rot.read_at):
+        if rot.shows and rot.read_at < float("inf") and not _ends(e, part, machine, rot.read_at):
             yield Verdict("damaged", rot.read_at, "", f"it read that {rot.what}, and goes on")
 
 
@@ -169,7 +176,7 @@ def _exits(part: DiskPart, machine: Machine) -> Iterable[Verdict]:
             if any(name in sentence for name in names):
                 yield Verdict("sentence", one.at, one.life, f"it names a subscriber: {sentence!r}")
         damaged = any(flip.damages and flip.since <= one.at for flip in part.flips)
-        damaged = damaged or any(rot.read_at <= one.at <= rot.read_at + LINGERS_S for rot in part.rotten)
+        damaged = damaged or any(rot.read_at <= one.at <= rot.read_at + POWER_S for rot in part.rotten)
         lied = any(cut.lies and cut.at <= one.at for cut in part.cuts)
         if one.stays_down and not damaged and not lied:
             yield Verdict("stays-down", one.at, one.life, f"nothing is damaged: {' | '.join(one.sentences)}")
