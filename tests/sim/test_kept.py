@@ -127,6 +127,27 @@ KEPT: tuple[Kept, ...] = (
         size=0.3,
     ),
     Kept(
+        13000003,
+        ("sql-conflict", "disk-lies", "cpe-doorbells-cut"),
+        ("radius", "sql", "cpe", "disk"),
+        "the judge's: a lying disk lost leaves, and those that a copy brought back were taken for new ones",
+        size=0.5,
+    ),
+    Kept(
+        12000054,
+        ("clock-stepped",),
+        ("radius", "routers", "clock"),
+        "the judge's: an item's time was over by a clock set a day ahead, so that it asked for no session's end",
+        size=1,
+    ),
+    Kept(
+        14000007,
+        ("clock-stepped",),
+        ("radius", "sql", "cloud", "clock", "snmp"),
+        "the world's: people who could not lift a freeze by a wrong clock gave up before it was set right",
+        size=1,
+    ),
+    Kept(
         9400007,
         ("copy-put-back",),
         ("radius", "sql", "cloud", "disk"),

@@ -88,3 +88,45 @@ def test_after_the_power_was_cut_it_looks_at_what_is_there_then(tmp_path: Path) 
 
     run(main)
     assert [m.state for m in seen] == ["state 1", "state 2"]
+
+
+def test_leaves_that_a_copy_brings_back_are_not_told_anew(tmp_path: Path) -> None:
+    seen = list[Move]()
+
+    async def main() -> None:
+        state, kept, older = tmp_path / "state", tmp_path / "kept", tmp_path / "older"
+        state.mkdir()
+        log = AgentLog(ORIGINAL, state / "agent.db", lambda text: None, seen)
+
+        def put_back(copy: Path) -> None:
+            log.unplug()
+            shutil.rmtree(state)
+            shutil.copytree(copy, state)
+
+        con = opened(state)
+        con.executescript(TABLES)
+        for seq, copy in ((1, older), (2, kept), (3, None)):
+            moves(con, seq, 1)
+            log.look()
+            if copy is not None:
+                con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                shutil.copytree(state, copy)
+        con.close()
+        put_back(older)  # the disk had kept no more
+        lost = log.plug_in()
+        assert lost is not None
+        assert lost.leaves == 2
+        put_back(kept)
+        lost = log.plug_in()
+        assert lost is not None
+        assert lost.leaves == 1
+        con = opened(state)
+        log.look()
+        assert log.size == 2
+        moves(con, 3, 2)
+        log.look()
+        con.close()
+        log.unplug()
+
+    run(main)
+    assert [(m.item, m.seq) for m in seen] == [(1, 1), (1, 2), (1, 3), (2, 3)]

@@ -155,6 +155,19 @@ def beside_the_disk(path: Path) -> str:
     return f"file:{path}?mode=ro&vfs=unix"
 
 
+Growth = list[tuple[int, float, bytes]]
+"""How a log grew: after each commit how many leaves it had, when (trio's time), and the last of them."""
+
+
+def _shared(growth: Growth, log: sqlite3.Connection) -> int:
+    """Return how many leaves a log has as they were in a growth: at the last of its commits that the log has too."""
+    for size, _, leaf in reversed(growth):
+        row = log.execute("SELECT leaf FROM event WHERE seq = ?", (size,)).fetchone()
+        if row is not None and bytes(row[0]) == leaf:
+            return size
+    return 0
+
+
 class AgentLog:
     """The log of one agent, as it is on its disk: what is committed, and nothing else. `unplugged`: nobody reads it."""
 
@@ -164,12 +177,13 @@ class AgentLog:
         self.unplugged = False
         self.broken = False
         """Whether its file is damaged, so that nobody looks at it before another is in its place."""
-        self.last_leaf = b""
         self._trace, self._moves = trace, moves
         self._con: sqlite3.Connection | None = None
         self._wal = WriteAheadLog(path)
         self._items: dict[tuple[bytes, int], tuple[str, float, int]] = {}
-        self._grown: list[tuple[int, float]] = [(0, 0.0)]
+        self._grown: Growth = [(0, 0.0, b"")]
+        self._former: list[Growth] = []
+        """What it was before leaves of it were gone: a copy that is put back may have them again."""
         self.is_copy = False
         """Whether what it has when it is first looked at is old: nothing of it happens then."""
 
@@ -177,6 +191,11 @@ class AgentLog:
     def size(self) -> int:
         """How many leaves were seen."""
         return self._grown[-1][0]
+
+    @property
+    def last_leaf(self) -> bytes:
+        """The last one of them."""
+        return self._grown[-1][2]
 
     def unplug(self) -> None:
         """Let go of the file: another may be put in its place."""
@@ -192,12 +211,14 @@ class AgentLog:
         if log is None:
             return None
         (size,) = log.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()
-        known = log.execute("SELECT leaf FROM event WHERE seq = ?", (self.size,)).fetchone()
-        if known is not None and bytes(known[0]) == self.last_leaf:
+        before = self._grown
+        self._grown = max([before, *self._former], key=lambda growth: _shared(growth, log))
+        if self._grown is before and _shared(before, log) == self.size:
             return None
         now = trio.current_time()
         lost = Lost(self.at_of(int(size)), now, self.size - int(size))
-        self._grown = [(0, 0.0), *((n, at) for n, at in self._grown[1:] if n <= size), (int(size), now)]
+        self._former.append(before)
+        self._grown = [(0, 0.0, b""), *(one for one in self._grown[1:] if one[0] <= size)]
         rows = log.execute("SELECT plan_id, n, state, state_seq FROM item").fetchall()
         self._items = {(row[0], row[1]): (row[2], now, row[3]) for row in rows}
         self._remember(log)
@@ -213,7 +234,7 @@ class AgentLog:
 
     def at_of(self, seq: int) -> float:
         """Return when a leaf was first seen, trio's time; now for one that is new."""
-        place = bisect.bisect_left(self._grown, (seq, 0.0))
+        place = bisect.bisect_left(self._grown, (seq, 0.0, b""))
         return self._grown[place][1] if place < len(self._grown) else trio.current_time()
 
     def open_steps(self) -> tuple[OpenStep, ...]:
@@ -276,8 +297,7 @@ class AgentLog:
     def _remember(self, log: sqlite3.Connection) -> None:
         newest = log.execute("SELECT seq, leaf FROM event ORDER BY seq DESC LIMIT 1").fetchone()
         if newest is not None and (newest[0] != self.size or bytes(newest[1]) != self.last_leaf):
-            self._grown.append((int(newest[0]), trio.current_time()))
-            self.last_leaf = bytes(newest[1])
+            self._grown.append((int(newest[0]), trio.current_time(), bytes(newest[1])))
 
 
 class Witness(trio.abc.Instrument):

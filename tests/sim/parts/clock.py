@@ -100,17 +100,18 @@ class ClockPart(Part):
         """See to a clock that halts the agent."""
         with trio.move_on_after(within_s + 60):
             while True:
-                await self._look(world)
+                await self.see_to_it(world)
                 await trio.sleep(self._dice.uniform(LOOK_S / 2, LOOK_S))
 
     async def settle(self, world: World) -> None:
         """See to the clock until nothing is halted."""
         world.machine.clock.set_right()
         for _ in range(20):
-            await self._look(world)
+            await self.see_to_it(world)
             await trio.sleep(LOOK_S)
 
-    async def _look(self, world: World) -> None:
+    async def see_to_it(self, world: World) -> None:
+        """Set the clock right and accept it, if the agent says that it halted for it."""
         with suppress(ApiRefusedError, AgentAwayError):
             if (await world.office.call("GET", "/v1/status"))["clock_halt"] is None:
                 return
@@ -157,6 +158,7 @@ class ClockPart(Part):
         | `halted` | after its clock was set by much, nothing is announced until a person accepted the clock |
         | `outside` | nothing is announced after the end of its change's window, by the right time |
         | `halts-for-nothing` | a clock that is right, or slewed, halts nothing |
+        | `early` | no item stops as expired before the end of its change's window, by a clock that was never ahead |
         """
         with closing(sqlite3.connect(f"file:{self._world.files.state / 'agent.db'}?mode=ro", uri=True)) as log:
             found = log.execute("SELECT plan_id, run_until_s, made_s FROM plan").fetchall()
@@ -171,5 +173,10 @@ class ClockPart(Part):
                         yield Verdict("halted", deed.at, deed.subject, said)
                 if step.plan in until and (late_s := self._right_s(step.about_at) - until[step.plan]) > JUMP_S:
                     yield Verdict("outside", deed.at, deed.subject, f"announced {late_s:.0f} s after its window")
+        for move in evidence.seen.moves:
+            if move.reason != "expired" or move.plan not in until or any(j.by_s > 0 for j in self.jumps):
+                continue
+            if (left_s := until[move.plan] - self._right_s(move.at)) > JUMP_S:
+                yield Verdict("early", move.at, move.service, f"{move.state} as expired {left_s:.0f} s before it is")
         if halts and not self.jumps:
             yield Verdict("halts-for-nothing", evidence.ended_at, "", "the clock was never set by much")

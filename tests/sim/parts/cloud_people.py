@@ -14,6 +14,7 @@ from protos import message_pb2 as pb
 from tests.e2e.site import ApiRefusedError
 from tests.sim.cloud.desks import PersonsDesk, Typed
 from tests.sim.judge import Asked
+from tests.sim.parts.clock import ClockPart
 from tests.sim.people import REQUESTER, Desk
 from tests.sim.world import World
 from trust import envelope as envelopes
@@ -231,6 +232,8 @@ async def lift_all(world: World, part: CloudPart) -> None:
             tries += 1
             await lift(world, part, frozen)
             await trio.sleep(1)
+            for clock in (one for one in world.parts if isinstance(one, ClockPart) and _holds(part, frozen)):
+                await clock.see_to_it(world)  # it refuses what seems to be from the future
 
 
 async def _type(world: World, part: CloudPart, desk: PersonsDesk, command: object, **options: object) -> Typed:

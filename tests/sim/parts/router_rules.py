@@ -43,8 +43,10 @@ RECORDED: Final = "recorded"
 """The reason that says: only the reason was recorded, and the network is as it was."""
 CLAIMS: Final = ("applied", "set-at-next-login", "set-not-enforced")
 DENIES: Final = ("not-applied", "stale", "skipped", "cancelled", "expired", "superseded", "reverted")
-NOTHING_MAY_BE_SENT: Final = frozenset({"clock-halt", "frozen"})
-"""Reasons of an item whose later steps wait for people. Whether they held is judged by the parts of clock and cloud."""
+NOTHING_MAY_BE_SENT: Final = frozenset({"clock-halt", "frozen", "expired"})
+"""Reasons of an item whose later steps wait for people, or have no time left. The parts of clock and cloud judge if
+they held.
+"""
 
 
 def judge(evidence: Evidence, part: RouterPart) -> Iterable[Verdict]:
