@@ -32,7 +32,7 @@ class OpenStep:
 
     `effect`: whether it is something done, as the end of a session, in place of something written. `do`: all that the
     log says of it. `service`, `component`: those of its item, each "" where it has none. `direction`: whether it takes
-    back what a step of the same number did.
+    back what a step of the same number did. `action`, `requester`: of its change; "" where nobody looked.
     """
 
     plan: str
@@ -45,6 +45,8 @@ class OpenStep:
     component: str
     do: Any = field(compare=False)
     direction: str = "forward"
+    action: str = ""
+    requester: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +249,8 @@ class AgentLog:
         if log is None:
             return ()
         found = log.execute(
-            "SELECT s.plan_id, s.item, s.n, s.direction, s.attempt, e.seq, s.do, i.service, i.part FROM step s"
+            "SELECT s.plan_id, s.item, s.n, s.direction, s.attempt, e.seq, s.do, i.service, i.part, p.action,"
+            " p.requester FROM step s JOIN plan p ON p.plan_id = s.plan_id"
             " JOIN item i ON i.plan_id = s.plan_id AND i.n = s.item"
             " JOIN event e ON e.seq = s.about_seq AND e.kind = ?"
             " WHERE s.outcome_seq IS NULL AND (i.reason != 'given-up' OR CAST(s.do AS TEXT) LIKE '{%')"
@@ -255,10 +258,10 @@ class AgentLog:
             (ABOUT_TO,),
         )
         steps = []
-        for plan, item, n, direction, attempt, seq, text, service, part in found:
+        for plan, item, n, direction, attempt, seq, text, service, part, *asked in found:
             do = json.loads(text)
             effect, about_at, names = isinstance(do, dict), self.at_of(seq), (service or "", part or "")
-            steps.append(OpenStep(plan.hex(), item, n, attempt, about_at, effect, *names, do, direction))
+            steps.append(OpenStep(plan.hex(), item, n, attempt, about_at, effect, *names, do, direction, *asked))
         return tuple(steps)
 
     def look(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from agent.connectors.base import Changes, KnowsPasswords
+from agent.connectors.base import Changes, KnowsHolders, KnowsPasswords
 from agent.connectors.radius import configuration
 from agent.connectors.spec import ConnectorContext, ConnectorSpec
 
@@ -44,7 +44,7 @@ SPEC: Final = ConnectorSpec(
     secrets=configuration.secrets,
     make=make,
     docs="docs/connectors/radius.md",
-    roles=(Changes, KnowsPasswords),
+    roles=(Changes, KnowsHolders, KnowsPasswords),
     access=configuration.access,
     method_sections=("method",),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from agent.connectors.base import Changes, DeviceFacts, Prepares, SeesNeighbors, SessionHost
+from agent.connectors.base import Changes, DeviceFacts, KnowsHolders, Prepares, SeesNeighbors, SessionHost
 from agent.connectors.routeros import configuration
 from agent.connectors.spec import Commands, ConnectorContext, ConnectorSpec
 
@@ -32,7 +32,7 @@ SPEC: Final = ConnectorSpec(
     secrets=configuration.secrets,
     make=_make,
     docs="docs/connectors/routeros.md",
-    roles=(Changes, DeviceFacts, Prepares, SeesNeighbors),
+    roles=(Changes, DeviceFacts, Prepares, SeesNeighbors, KnowsHolders),
     access=configuration.access,
     method_sections=configuration.METHOD_SECTIONS,
     host=_host,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -127,15 +128,26 @@ class BillingPart(Part):
     # --- what is judged -----------------------------------------------------------------------------------------------
 
     def own_asks(self, log: sqlite3.Connection) -> Iterable[Asked]:
-        """Return the restores that the agent asked for by itself; nobody has to approve them."""
+        """Return the restores that the agent asked for by itself; nobody has to approve them.
+
+        Its log may have lost one since, of which a step was seen when the log announced it.
+        """
         agent = self._world.files.trust.agents[0].handle
         found = log.execute(
-            "SELECT plan_id, action FROM plan WHERE requester = ? AND action = 'restore' ORDER BY plan_id", (agent,)
-        ).fetchall()
-        for plan, action in found:
-            items = log.execute("SELECT service FROM item WHERE plan_id = ? AND service IS NOT NULL", (plan,))
-            services = frozenset(row[0] for row in items)
-            yield Asked(plan.hex(), action, services, 0, unsure=self.books.owed_lately(services, trio.current_time()))
+            "SELECT p.plan_id, i.service FROM plan p LEFT JOIN item i ON i.plan_id = p.plan_id"
+            " WHERE p.requester = ? AND p.action = 'restore' ORDER BY p.plan_id",
+            (agent,),
+        )
+        services = defaultdict[str, set[str]](set)
+        for plan, service in found:
+            services[plan.hex()] |= {service} - {None}
+        seen = self._world.witness.seen
+        for step in (step for deed in (*seen.writes, *seen.sent) for step in deed.open):
+            if (step.requester, step.action) == (agent, "restore") and step.service:
+                services[step.plan].add(step.service)
+        for plan, named in services.items():
+            unsure = self.books.owed_lately(frozenset(named), trio.current_time())
+            yield Asked(plan, "restore", frozenset(named), 0, unsure=unsure)
 
     def judge(self, evidence: Evidence) -> Iterable[Verdict]:
         """Return what must not be, by the books."""
