@@ -184,7 +184,9 @@ class CloudServer:
         ]
         if self._manager.watchdog_s:
             work.append(asyncio.create_task(self._answer_watchdog()))
-        done, pending = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+        done = [task for task in work if task.done()]
+        pending = [task for task in work if not task.done()]
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)

@@ -615,7 +615,7 @@ class _Judge:
 
     def run_by(self) -> dict[str, str]:
         """Return the people that run a program that asked for the plan, each with the program."""
-        return {runs(each, trust): each for trust in self.trusts() for each in self.requesters}
+        return {runs(each, trust): each for trust in self.trusts() for each in sorted(self.requesters)}
 
 
 def _judge_one(judge: _Judge, index: int, envelope: Envelope, count: _Count) -> None:

@@ -268,7 +268,7 @@ class SourceReader:
             batch, self._next = self._next, _Batch()
             try:
                 batch.problem = "it was not read to the end"
-                batch.problem = await self._read_some(batch.keys)
+                batch.problem = await self._read_some(sorted(batch.keys))
             finally:
                 batch.done.set()
 

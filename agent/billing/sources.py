@@ -273,7 +273,7 @@ class BillingSources:
 
         async def read_payments() -> None:
             try:
-                found = None if unnamed else await reader.look_up_payments(named)
+                found = None if unnamed else await reader.look_up_payments(sorted(named))
                 if found is None:
                     new.extend(await reader.read_payments(min(c.at_s for c in asked) - WAIT_S))
                 else:
@@ -316,7 +316,7 @@ class BillingSources:
             self.ground.changed.ring()
         if self.authority is None:
             return
-        found = {r["subscriber"] for ref in services for r in self._rows(ref)}
+        found = dict.fromkeys(r["subscriber"] for ref in services for r in self._rows(ref))
         now_s = self.ground.clock.wall_s()
         old = []
         for subscriber in found:

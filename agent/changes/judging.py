@@ -74,7 +74,7 @@ class _Watched:
     item: Item
     enforce: Enforcement | None
     wrote: tuple[Address, ...]
-    ended: frozenset[Address]
+    ended: tuple[Address, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +193,8 @@ class JudgeAgain:
             s.n for s in item.steps if isinstance(s.do, Effect) and s.do.proof is ProofKind.GONE
         }  # as `Steps.note_bound`
         bound = self._parts.store.query("SELECT n, bound FROM step WHERE plan_id = ? AND item = ?", (plan_id, n))
-        ended = frozenset(a for r in bound if r["n"] in gone for a in decode_bound(bytes(r["bound"])))
-        return _Watched(item, item.enforce, tuple(dict.fromkeys(wrote)), ended)
+        ended = [a for r in bound if r["n"] in gone for a in decode_bound(bytes(r["bound"]))]
+        return _Watched(item, item.enforce, tuple(dict.fromkeys(wrote)), tuple(dict.fromkeys(ended)))
 
     async def _judge(self, items: Sequence[_Later]) -> JudgedItems:
         seen, unread = await self._read(items)
@@ -214,7 +214,7 @@ class JudgeAgain:
         unread: set[str] = set()
         asked = [(method, later) for later in items if (method := self._method(later)) is not None]
         for _ in range(ROUNDS_MAX):
-            needed = {a for method, later in asked for a in _needed(method, later, seen)}
+            needed = dict.fromkeys(a for method, later in asked for a in _needed(method, later, seen))
             missing = [a for a in needed if target_of(a) not in unread]
             unread |= {target_of(a) for a in missing if self._parts.sessions.arrives_later(target_of(a))}
             missing = [a for a in missing if target_of(a) not in unread]

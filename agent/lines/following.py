@@ -250,7 +250,7 @@ def _usual(before: Mapping[str, float], measures: Mapping[str, float]) -> Mappin
 
 def _errors(before: Mapping[str, Growth], counters: Mapping[str, int], moment: Moment) -> Mapping[str, Growth]:
     errors = dict(before)
-    for name in ERRORS & counters.keys():
+    for name in sorted(ERRORS & counters.keys()):
         total, was = counters[name], before.get(name)
         if was is None or moment.restarted or total < was.total:
             errors[name] = Growth(total) if was is None else replace(was, total=total)

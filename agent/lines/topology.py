@@ -269,11 +269,11 @@ def _names(devices: Mapping[str, KnownDevice], hidden: Mapping[str, str]) -> dic
     names: dict[str, list[str]] = {}
     for target, shown in {**{target: target for target in devices}, **hidden}.items():
         if shown in devices:
-            for name in {target.casefold(), target.partition("/")[2].casefold()}:
+            for name in dict.fromkeys((target.casefold(), target.partition("/")[2].casefold())):
                 names.setdefault(name, []).append(shown)
     taken = set(names)
     for target, device in devices.items():
-        for name in {device.name.rpartition("/")[2].casefold(), device.identity.casefold()} - taken - {""}:
+        for name in sorted({device.name.rpartition("/")[2].casefold(), device.identity.casefold()} - taken - {""}):
             names.setdefault(name, []).append(target)
     return names
 

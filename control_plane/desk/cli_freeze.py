@@ -43,7 +43,7 @@ def _send(
     own: Own, cloud: Path | None, kind: Kind, envelope: Envelope, what: str, stopped: Sequence[Freeze], wait_s: int
 ) -> None:
     of_agents = all(freeze.scope is FreezeScope.AGENT for freeze in stopped)
-    agents = tuple({f.target for f in stopped}) if of_agents else tuple(a.agent for a in own.trust.agents)
+    agents = tuple(dict.fromkeys(f.target for f in stopped)) if of_agents else tuple(a.agent for a in own.trust.agents)
     with connect(cloud) as client:
         desk = Desk(own, client)
         # Trust documents alone: stopping does not wait until a long shared feed was read

@@ -536,7 +536,7 @@ def make_model(facts: Facts, path: str) -> Model | None:
     args = menu.verbs.get("add", frozenset()) | menu.verbs.get("set", frozenset())
     # default-name only exists where the recorded project lists it: no command sets it
     args |= frozenset(menu.defaults)
-    kinds = {arg: _kind(menu, lore, arg) for arg in args | frozenset(lore.kinds)}
+    kinds = {arg: _kind(menu, lore, arg) for arg in sorted(args | frozenset(lore.kinds))}
     recorded = {k: v.format_default(d) for k, d in menu.defaults.items() if d is not None and k not in menu.unset}
     if "disabled" in args and path != "/interface":
         recorded.setdefault("disabled", "false")

@@ -103,5 +103,5 @@ class SafeMode:
 
     def _put_back(self, path: str, row: Row, props: Mapping[str, str]) -> None:
         if row.props != props:
-            gone = {f"!{name}": "" for name in row.props.keys() - props.keys()}
+            gone = {f"!{name}": "" for name in row.props if name not in props}
             self._store.change(path, row, {**props, **gone}, lenient=True)

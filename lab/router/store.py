@@ -66,8 +66,8 @@ class _Peek(Mapping[str, str]):
 
     def __iter__(self) -> Iterator[str]:
         row = self._row
-        more = {".id"} if row.id else set()
-        return iter({*self._shown, *row.props, *row.state, *more, *({"dynamic"} if row.dynamic else ())})
+        more = [".id"] if row.id else []
+        return iter(dict.fromkeys((*self._shown, *row.props, *row.state, *more, *(["dynamic"] if row.dynamic else []))))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -1,4 +1,4 @@
-"""The same seed gives the same log, byte for byte; another seed another log.
+"""The same seed gives the same log and the same world, byte for byte; another seed another log.
 
 The agent is composed as in production: real store, connector, journal, planner and worker. Two routers of the lab stand
 on the network in memory; people ask and approve.
@@ -7,11 +7,14 @@ on the network in memory; people ask and approve.
 from __future__ import annotations
 
 import hashlib
+import itertools
+import json
 import os
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,8 +33,19 @@ from tests.builders.clock import FakeClock
 from tests.builders.people import People, trusted
 from tests.e2e.site import b64, item_states
 from tests.seeded import InlineStore, run
+from tests.sim.all_parts import PARTS
 from tests.sim.inline import ThreadPace, inline_threads
 from tests.sim.network import open_network
+from tests.sim.run import run_seed
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A world of the simulation. `all_parts`: it has each of them, and is small."""
+
+    seed: int
+    all_parts: bool = False
+
 
 ROUTERS = ("edge-1", "edge-2")
 LOGINS = [f"user{n}@{name}" for n in range(3) for name in ROUTERS]
@@ -156,6 +170,55 @@ def test_the_same_seed_gives_the_same_log(tmp_path: Path) -> None:
     )
     assert other.returncode == 0, other.stderr
     assert evening_in(tmp_path / "first", seed=1) == other.stdout.strip()
+
+
+WORLDS = (
+    World(820010),  # routers, cloud and SNMP: 13 sessions that the agent looks at again
+    World(910002),  # SQL and a clock that is set
+    World(910003),  # cloud and CPE
+    World(910015),  # CPE
+    World(910018),  # billing, with the lab's own database
+    World(920001, all_parts=True),
+)
+
+
+def play(folder: Path, world: World) -> list[str]:
+    """Return the trace of a world, with what came of it as its last lines."""
+    lines: list[str] = []
+    folder.mkdir(mode=0o700)
+    parts, size = (PARTS, 0.2) if world.all_parts else (None, None)
+    told = run_seed(world.seed, folder, parts=parts, size=size, trace=lines.append)
+    return [*lines, *(verdict.text() for verdict in told.verdicts), f"leaves {told.leaves_sha256}"]
+
+
+def played(folder: Path, hash_seed: str) -> dict[str, list[str]]:
+    """Return the traces of `WORLDS`, played in a process in which sets have the order of a hash seed."""
+    code = "import json, sys; from pathlib import Path; from tests.sim.test_same_seed import WORLDS, play\n"
+    code += "print(json.dumps({str(w.seed): play(Path(sys.argv[1]) / str(n), w) for n, w in enumerate(WORLDS)}))"
+    folder.mkdir(mode=0o700)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    traces: dict[str, list[str]] = json.loads(done.stdout)
+    return traces
+
+
+def test_no_order_of_hashes_reaches_a_world(tmp_path: Path) -> None:
+    """Each world had another trace, or other leaves, while a set or the folder's name reached it."""
+    first, second = played(tmp_path / "1", "1"), played(tmp_path / "other", "2")
+    differ = {
+        seed: next(both for both in itertools.zip_longest(first[seed], second[seed]) if both[0] != both[1])
+        for seed in first
+        if first[seed] != second[seed]
+    }
+    assert not differ
+    assert all(len(trace) > 10 for trace in first.values())
 
 
 def test_another_seed_gives_another_log(tmp_path: Path) -> None:

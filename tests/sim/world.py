@@ -404,6 +404,8 @@ async def open_world(options: WorldOptions, parts: Sequence[Part]) -> AsyncItera
 def _files(world: World, declared: Sequence[Declared]) -> Files:
     """Write the agent's files: the lab's mapping, and what each part adds."""
     mapping = lab_mapping(world.isp, within_s=WITHIN_S) + "".join(f"\n{one.config}" for one in declared)
+    # each plan holds the digest of the configuration: the world's folder, another one in each run, may not stand in it
+    mapping = mapping.replace(f'"{world.options.folder}/', '"../')
     secrets = lab_secrets(world.isp)
     for one in declared:
         secrets |= one.secrets

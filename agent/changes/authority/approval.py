@@ -359,7 +359,8 @@ class Approvals:
         person = pinned.trust.person(handle)
         keys = [bytes.fromhex(k.pub) for k in person.keys if k.kind == ED25519] if person else []
         try:
-            return next((key.hex() for key in envelopes.signed_by(envelope, keys)), "")
+            signed = envelopes.signed_by(envelope, keys)
+            return next((key.hex() for key in keys if key in signed), "")
         except TrustError:
             return ""
 

@@ -111,7 +111,7 @@ class Steps:
         self.outcomes: dict[_Key, StepOutcome] = {}
         """The last outcome of each step, each way."""
         self.last: StepOutcome | None = None
-        self.ended: set[Address] = set()
+        self.ended: dict[Address, None] = {}
         """Sessions that the item set out to end: they must be gone in the end."""
         self.locked = False
         """Whether the item holds its addresses."""
@@ -156,7 +156,7 @@ class Steps:
     def note_bound(self, step: Step, bound: Collection[Address]) -> None:
         """Take note of the sessions that a step is to end."""
         if isinstance(step.do, Effect) and step.do.proof is ProofKind.GONE:
-            self.ended.update(bound)
+            self.ended.update(dict.fromkeys(bound))
 
     async def bind(self, step: Step, way: Direction, effect: Effect, sessions: ItemSessions) -> Earlier:
         """Return what an effect is to end now; the next attempt at its step, also in a retry, needs that.

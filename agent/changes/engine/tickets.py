@@ -347,7 +347,8 @@ class Tickets:
                 self._recorder.record(item.subject, _event_record(Event.BEGIN)),
             )
         )
-        for recorder in {self._recorders[type(change)] for change in item.desired if type(change) in self._recorders}:
+        recorders = (self._recorders[type(one)] for one in item.desired if type(one) in self._recorders)
+        for recorder in dict.fromkeys(recorders):
             recorder.recorded()
 
     async def lock(self, item: Item, addresses: tuple[Address, ...]) -> None:

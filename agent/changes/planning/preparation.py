@@ -236,7 +236,7 @@ def terms_of(ask: Ask) -> PrepareTerms:
     Raises:
         RequestError: a setting that is none of them, or a text that is no address.
     """
-    unknown = ask.settings.keys() - DEVICE_SETTINGS
+    unknown = sorted(ask.settings.keys() - DEVICE_SETTINGS)
     if unknown:
         raise RequestError(f"expected settings out of {', '.join(sorted(DEVICE_SETTINGS))}, got {', '.join(unknown)}")
     name = ask.settings.get(LIST_NAME, "") or LIST

@@ -215,8 +215,9 @@ class CpeLine:
         if found:
             await self._keep(found)
         # Else a parameter that is gone would be shown for ever as it was last read
-        for path in set(every) - set(found):
-            await self._book.forget(self.name, path)
+        for path in every:
+            if path not in found:
+                await self._book.forget(self.name, path)
         return found
 
     async def _some(self, call: CwmpSession, paths: Sequence[str]) -> dict[str, CachedParameter]:

@@ -268,7 +268,7 @@ class DhcpAccess:
         it, or never gave it) does not mean that nobody uses its address.
         """
         found: dict[str, int] = {}
-        for place in places:
+        for place in sorted(places):
             held, value = bool(self._listed(place, seen)), seen[self._at(RouterResource.FLOWS, place)].value
             opened = {key for key in rows_of(value) if not held and key.split(" ")[1].startswith(f"{place}:")}
             if self._list:

@@ -240,7 +240,7 @@ class HotspotAccess(ProfileAccess):
             mac, place = normalize(RouterKind.MAC, row.get("mac-address", "")), row.get("address", "")
             if mac in macs:
                 return mac
-            for one in places:
+            for one in sorted(places):
                 if mac in ("", _NO_MAC) and member({normalize(RouterKind.RANGE, place): how}, one):
                     return one
         return ""

@@ -160,7 +160,7 @@ class RouterLine:
         wire = self._wires[use]
         reached = await self._reach(wire)
         if self._may_not_write.get(use):  # as it was on connecting; somebody may have put it right since
-            for one in {self._read_use, use}:
+            for one in dict.fromkeys((self._read_use, use)):
                 await self._recognize_again(self._wires[one])
             reached = await self._reach(wire)
             if text := self._may_not_write.get(use):

@@ -389,8 +389,8 @@ class Readers:
         asked = {name for row in (*rules, *raw) for name, text in row.items() if text}
         mangle = _plain(await menu.rows(path.replace("/filter", "/mangle"), ())) if asked & MARKS else None
         every = (*rules, *raw, *(mangle or ()))
-        lists, gardens = source_lists(every), garden_lists(every)
-        entries = await self._entries_of(path, api, version, sorted(lists | gardens))
+        lists, gardens = sorted(source_lists(every)), sorted(garden_lists(every))
+        entries = await self._entries_of(path, api, version, sorted({*lists, *gardens}))
         sizes = {name: _size(entries[name]) for name in gardens}
         for row in every:
             row.update(sizes.get(row.get("dst-address-list", "").removeprefix("!"), {}))
@@ -404,7 +404,7 @@ class Readers:
             members={name: entries[name] for name in lists},
             ways_out=await interfaces.ways_out(menu, path) if used & interfaces.OUT else None,
             tracking=tracking[0] if tracking else None,
-            filled=await _filled(menu, path) if lists | gardens else frozenset(),
+            filled=await _filled(menu, path) if lists or gardens else frozenset(),
             tunnels=await _tunnels(menu) if "ipsec-policy" in used else None,
             routes=await interfaces.routes(menu, path) if used & BY_INTERFACE else None,
             mangle=mangle,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,14 +22,14 @@ from agent.changes.journal.signing import Signer
 from agent.changes.judging import DAY_S, JudgeAgain, JudgedItems, JudgeTempo
 from agent.changes.retry import ReopenRun
 from agent.connectors.base import CLOCK_SET, Enforced, Judgment
-from agent.model import Enforcement, Item, ItemState, Seen
+from agent.model import Address, Enforcement, Item, ItemState, Seen
 from agent.reasons import ItemReason
 from agent.runtime.notifier import Notifier
 from agent.store.db import Command, Tx
 from tests.builders.clock import FakeClock, virtual_clock
 from tests.builders.job import KEY, CrashedError, Rig, item
 from tests.builders.store import AddService
-from tests.builders.world import FakeMethod, World, steps_for
+from tests.builders.world import FakeMethod, FakeSession, World, steps_for
 from trust import envelope as envelopes
 from trust import statements
 from trust.items import ReasonChange, SuspensionReason
@@ -134,6 +134,26 @@ async def test_it_is_judged_by_how_far_our_clock_was_set(
         await one_round(rig)
     assert [one.expect.get(CLOCK_SET) for one in judged] == [None, "-400", "600"]
     assert [one.within_s for one in judged] == [1010, 1010, 1610]
+
+
+async def test_sessions_are_read_in_the_order_of_their_items(
+    rig: Rig, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were read in a set's order, another one in each process."""
+    logins = [f"late-{n}" for n in range(8)]
+    for login in logins:
+        world.add(login, online=False)
+    await suspended(rig, *logins)
+    asked: list[str] = []
+    read = FakeSession.read
+
+    async def noted(session: FakeSession, addresses: Collection[Address]) -> Mapping[Address, Seen]:
+        asked.extend(address.rpartition("/")[2] for address in addresses)
+        return await read(session, addresses)
+
+    monkeypatch.setattr(FakeSession, "read", noted)
+    await one_round(rig)
+    assert asked == logins
 
 
 async def test_a_session_that_carried_on_and_ended_by_itself(rig: Rig, world: World) -> None:

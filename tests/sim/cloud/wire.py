@@ -57,7 +57,7 @@ class Path:
         self.flows = trio.Event()
         self.flows.set()
         self.stalls = trio.Event()
-        self.connections: set[_Connection] = set()
+        self.connections: dict[_Connection, None] = {}
 
     def cut(self) -> None:
         """Break every connection, and refuse new ones."""
@@ -94,7 +94,7 @@ class _Connection:
         self.path, self.server = path, server
         self.calls: dict[SimulatedCall, None] = {}
         self.dead = False
-        path.connections.add(self)
+        path.connections[self] = None
 
     def broken(self, details: str) -> None:
         """Take note that it is gone: both sides see it."""
@@ -104,7 +104,7 @@ class _Connection:
     def lost(self, details: str) -> None:
         """Let the client's calls fail."""
         self.dead = True
-        self.path.connections.discard(self)
+        self.path.connections.pop(self, None)
         for call in list(self.calls):
             call.fail(CallFailedError(grpc.StatusCode.UNAVAILABLE, details))
 

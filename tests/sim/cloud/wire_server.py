@@ -128,7 +128,7 @@ class SimulatedServer:
         self._addresses: list[str] = []
         self.loop = wire.loop
         self.context = contextvars.copy_context()
-        self.calls: set[ServerCall] = set()
+        self.calls: dict[ServerCall, None] = {}
         self.stopped = False
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
@@ -164,13 +164,13 @@ class SimulatedServer:
     def begin(self, method: str, data: bytes, pem: bytes) -> ServerCall:
         """Begin a call, as its request has arrived."""
         call = ServerCall(self.loop, pem)
-        self.calls.add(call)
+        self.calls[call] = None
         call.task = self.loop.create_task(self._handle(call, method, data), context=self.context.copy())
         call.task.add_done_callback(lambda task: self._over(call, task))
         return call
 
     def _over(self, call: ServerCall, task: asyncio.Task[None]) -> None:
-        self.calls.discard(call)
+        self.calls.pop(call, None)
         if task.cancelled():
             call._code = call._code or grpc.StatusCode.CANCELLED
             call.end(None)

@@ -49,7 +49,7 @@ request_user = "{RING_USER}"
 request_secret = "cwmp/ring"
 request_networks = ["127.0.0.0/8"]
 wait_s = 300
-files = "IMAGES"
+files = "../images"
 """
 BASELINE: Final = """
 [baseline.gate]
@@ -112,7 +112,7 @@ class CpePart(Part):
                 self._make(f"LAB{n:04d}", f"127.1.0.{n + 1}", old=dice.random() < 0.4, quirks=dice.choice(ALWAYS))
             ]
         }
-        config = CONFIG.replace("IMAGES", str(images)) + (BASELINE if self.baseline else "")
+        config = CONFIG + (BASELINE if self.baseline else "")
         secrets = {"cwmp/shared": SHARED, "cwmp/ring": RING}
         if self.baseline:
             secrets["cpe/wifi"] = f"{CANARY}of-the-baseline"

@@ -193,7 +193,7 @@ class DiskPart(Part):
             image = copy.image
         else:
             image = {path: data for path, data in copy.image.items() if path not in mark}
-            image |= {path: now[path] for path in mark if kind == "directory" and path in now}
+            image |= {path: now[path] for path in sorted(mark) if kind == "directory" and path in now}
         self.disk.put(image)
         if kind == "machine":
             with contextlib.redirect_stdout(io.StringIO()):

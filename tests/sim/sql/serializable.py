@@ -31,9 +31,9 @@ class Serializable:
         self.read_only = False
         self.earliest_out = math.inf
         """When the first of those committed that it has a conflict with; infinite: none did before it."""
-        self.into: set[Serializable] = set()
+        self.into: dict[Serializable, None] = {}
         """Transactions that read what this one wrote."""
-        self.out: set[Serializable] = set()
+        self.out: dict[Serializable, None] = {}
         """Transactions that wrote what this one read."""
         self.rows: dict[str, set[Hashable]] = {}
         self.whole: set[str] = set()
@@ -111,8 +111,8 @@ class Conflicts:
             if me is writer or writer.is_committed:
                 raise SerializationFailure
             writer.doomed = True
-        reader.out.add(writer)
-        writer.into.add(reader)
+        reader.out[writer] = None
+        writer.into[reader] = None
 
     def _is_dangerous(self, reader: Serializable, writer: Serializable) -> bool:
         if writer.is_committed and writer.earliest_out < math.inf:
@@ -159,9 +159,9 @@ class Conflicts:
     def abort(self, me: Serializable) -> None:
         """Forget a transaction that was rolled back."""
         for other in me.out:
-            other.into.discard(me)
+            other.into.pop(me, None)
         for other in me.into:
-            other.out.discard(me)
+            other.out.pop(me, None)
         self._all.remove(me)
         self._forget()
 
