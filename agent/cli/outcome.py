@@ -39,7 +39,7 @@ _HELD = frozenset({"applied", "set-at-next-login"})
 """In these states of an item the result names the ways out as well."""
 _ALWAYS_NAMED = _OPEN | {"stale", "skipped", "superseded", "waiting", "expired"}
 _RECORDED_WORDS = "recorded, nothing sent"
-_APPLIED_WORDS = {ItemReason.RECORDED: _RECORDED_WORDS, ProofReason.STAYS_REJECTED: "done, not online"}
+_APPLIED_WORDS = {ItemReason.RECORDED: _RECORDED_WORDS, ProofReason.STAYS_REJECTED: "done, and still rejected"}
 """Of an applied item, by its reason: nothing is called enforced where the network was not to be changed by it."""
 _REASON_WORDS = {"read-back": "read back, equal", "ack": "gone, read back"}
 _NOT_KNOWN = "about to be sent, fate not yet known"

@@ -155,6 +155,12 @@ KEPT: tuple[Kept, ...] = (
         size=0.3,
     ),
     Kept(
+        11000136,
+        ("router-cut-before", "cpe-boots", "router-staff", "nas-silent"),
+        ("radius", "sql", "routers", "cloud", "cpe", "billing"),
+        "a restore named the address of a client whose lease staff had blocked, and not that it ends with the lease",
+    ),
+    Kept(
         9400007,
         ("copy-put-back",),
         ("radius", "sql", "cloud", "disk"),

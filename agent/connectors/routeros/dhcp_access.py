@@ -346,6 +346,9 @@ class DhcpAccess:
             other = speed_of(queues, place, enforce.expect[RATE])
             if other:
                 return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, f"{other}: {dhcp_text.left_text(client)}")
+        if rejected:
+            text = f"it keeps {place} meanwhile, and gets no address then: {rejected}, {dhcp_text.left_text(client)}"
+            return Judgment(Enforced.YES, ProofReason.STAYS_REJECTED, text)
         return Judgment(Enforced.YES, ProofReason.SEEN, f"{place}{f', not in list {self._list}' if self._list else ''}")
 
     def _differs(self, enforce: Enforcement, value: Value) -> str:

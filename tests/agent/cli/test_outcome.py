@@ -38,10 +38,10 @@ def test_a_reason_that_was_only_recorded_is_not_called_enforced() -> None:
 def test_a_login_rejected_by_something_else_is_not_enforced() -> None:
     detail = "the login stays rejected: disabled in daloRADIUS (group daloRADIUS-Disabled-Users)"
     lines = outcome_text(change(item(1, reason="stays-rejected", detail=detail))).splitlines()
-    assert " DONE, NOT ONLINE " in lines[0]
-    assert lines[1] == f"done, not online: {detail}"
+    assert " DONE, AND STILL REJECTED " in lines[0]
+    assert lines[1] == f"done, and still rejected: {detail}"
     several = outcome_text(change(item(1, reason="stays-rejected"), item(2))).splitlines()
-    assert {"   1 done, not online", "   1 enforced now"} <= {line.split(":")[0] for line in several}
+    assert {"   1 done, and still rejected", "   1 enforced now"} <= {line.split(":")[0] for line in several}
 
 
 def test_what_was_seen_is_called_enforced() -> None:

@@ -106,6 +106,17 @@ def test_a_lease_that_staff_let_in_again_is_waited_for(off: str) -> None:
     assert (enabled.enforced, enabled.how) == (Enforced.PENDING, "offline")
 
 
+@pytest.mark.parametrize(("method", "lease"), [(LISTED, IN_LIST), (BLOCKED, LEASE)], ids=["list", "block"])
+def test_a_restore_says_that_staff_block_the_lease(method: DhcpMethod, lease: Mapping[str, str]) -> None:
+    """Seed 11000136 of the simulation: a restore named the address, and not that it ends with the lease."""
+    plan = plan_of(planned(RESTORE, method, lease={**lease, "block-access": "true"}))
+    assert plan.enforce is not None
+    found = DhcpAccess(method).judge(plan.enforce, seen_of({**LEASE, "block-access": "true"}), [])
+    assert (found.enforced, found.how) == (Enforced.YES, "stays-rejected")
+    assert "10.1.0.50 meanwhile" in found.detail
+    assert "9m" in found.detail
+
+
 def test_a_list_is_judged_for_the_address_that_the_client_has() -> None:
     assert judged(SUSPEND, listed=HELD) == (Enforced.YES, "seen")
     assert judged(SUSPEND) == (Enforced.NO, "not-in-effect")
