@@ -294,7 +294,17 @@ KEPT: tuple[Kept, ...] = (
 )
 
 
-@pytest.mark.parametrize("kept", [*OLD, *KEPT], ids=lambda kept: kept.seed)
+SMALL = 0.5
+"""Worlds up to this size are played in `make test`, the others in `make test-slow`."""
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        pytest.param(kept, id=str(kept.seed), marks=[pytest.mark.slow] if kept.size > SMALL else [])
+        for kept in (*OLD, *KEPT)
+    ],
+)
 def test_nothing_false_is_seen_again(kept: Kept, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
     faults = {fault.name: fault for fault in FAULTS}
