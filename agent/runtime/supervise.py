@@ -21,7 +21,7 @@ from trust import chance
 T = TypeVar("T")
 
 _UNREADABLE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOTADB}
-"""What SQLite says of a page that is damaged, or that the disk does not give."""
+"""SQLite's codes for a damaged page, and for one that the disk does not give."""
 _NO_TEXT: Final = "Could not decode to UTF-8"
 """How Python's message begins where a text in a damaged page is none; then it quotes the text."""
 

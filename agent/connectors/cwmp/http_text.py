@@ -76,7 +76,7 @@ def body_untrusted(data: bytes, coding: str, most: int) -> bytes:
 
 
 def _inflated(data: bytes, wbits: int, most: int) -> tuple[bytes, bool]:
-    """Return `most` bytes of what compressed data hold, and whether they end there, with nothing after them.
+    """Decompress at most `most` bytes; return them, and whether the data end there, with nothing after them.
 
     Raises:
         zlib.error: the data are not in this form (`wbits` of zlib).

@@ -86,7 +86,7 @@ class OpenSession:
 
 @dataclass(frozen=True, slots=True)
 class Accounted:
-    """What a session's NAS said of its end and of its length, seconds; 0 where it said none."""
+    """A session's end and length as its NAS told them, seconds; 0: it did not tell."""
 
     nas: str
     stopped_s: int

@@ -100,7 +100,7 @@ ACCOUNTED_COLUMNS: Final = {
     Database.MARIADB: "acctuniqueid, nasipaddress, unix_timestamp(acctstoptime), acctsessiontime",
     Database.SQLITE: f"acctuniqueid, nasipaddress, {_seconds('acctstoptime')}, acctsessiontime",
 }
-"""What its NAS said of a session's end and length."""
+"""Columns with a session's end and length, as its NAS told them."""
 STALE: Final = "Stale-Session"
 """The acctterminatecause of a session that was closed here."""
 OPEN: Final = {

@@ -146,7 +146,7 @@ async def test_nothing_is_read_again_before_a_commit(office: Office) -> None:
     worker, judging = office.daemon.job.worker, office.daemon.judging
     asked = list[str]()
     async with trio.open_nursery() as nursery:
-        for _ in range(2):  # the first look and round tell what is over
+        for _ in range(2):  # the first look and round find plans that are over
             await worker._look(nursery)
             await judging.round()
         office.store.reader.set_trace_callback(asked.append)

@@ -14,7 +14,7 @@ UNSET = (
     ("Device.Ethernet.Interface.2.MACAddress", "00:00:00:00:00:00"),
     ("Device.Ethernet.Interface.3.MACAddress", "FF:FF:FF:FF:FF:FF"),
 )
-"""What firmware says of a port that has no address: no device has these, and many CPE say them."""
+"""Addresses that many CPE tell of a port without one: no device has them."""
 HOST = "InternetGatewayDevice.LANDevice.1.Hosts.Host.1.MACAddress"
 
 

@@ -262,7 +262,7 @@ async def test_a_login_that_is_rejected_today_is_shown_so(agent: Agent, world: W
 
 
 async def test_a_revert_takes_back_what_nobody_recorded(tmp_path: Path, world: World) -> None:
-    """The run of the item crashed behind its write: a person looks, and the revert goes by what is written.
+    """The run of the item crashed behind its write: a person looks, and the revert goes by the row as it stands.
 
     That revert is not taken back: it recorded nothing, and to write the row again would suspend.
     """

@@ -1,4 +1,4 @@
-"""What a person may ask of a device's preparation, and its plans. On routers: `test_prepare`, e2e `test_devices`."""
+"""Requests to prepare a device, and their plans. On routers: `test_prepare`, e2e `test_devices`."""
 
 from __future__ import annotations
 
