@@ -68,7 +68,7 @@ class Change:
 
 @dataclass(slots=True)
 class Rot:
-    """A page of a file that is in use reads as something else. `given`: what is read; None: an error."""
+    """A page of a file that is in use reads as something else. `given`: the bytes read; None: an error."""
 
     path: Path
     offset: int
@@ -76,7 +76,7 @@ class Rot:
     size: int
 
     def over(self, offset: int, data: bytes) -> bytes | None:
-        """Return what is read in place of what the file has there; None: an error."""
+        """Return the bytes read in place of the file's own; None: an error."""
         first, last = max(offset, self.offset), min(offset + len(data), self.offset + self.size)
         if first >= last:
             return data

@@ -48,7 +48,7 @@ class Network(trio.abc.SocketFactory, trio.abc.HostnameResolver):
         """Told each datagram at the instant in which it is sent, whatever becomes of it."""
         self._networks = [ip_network(text) for text in networks]
         self._local: dict[str, bool] = {}
-        """What `is_local` found, by address: it is asked for each packet."""
+        """Answers of `is_local`, by address: each packet asks for one."""
         self._bound: dict[tuple[str, int], list[SimulatedSocket]] = {}
         self._alive: dict[SimulatedSocket, None] = {}
         self._next_port = EPHEMERAL[0]

@@ -185,7 +185,7 @@ class AgentLog:
         self._items: dict[tuple[bytes, int], tuple[str, float, int]] = {}
         self._grown: Growth = [(0, 0.0, b"")]
         self._former: list[Growth] = []
-        """What it was before leaves of it were gone: a copy that is put back may have them again."""
+        """Its growths before leaves were lost: a copy that is put back may have them again."""
         self.is_copy = False
         """Whether what it has when it is first looked at is old: nothing of it happens then."""
 

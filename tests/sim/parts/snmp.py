@@ -141,7 +141,7 @@ class SnmpPart(Part):
         self.ways: list[tuple[float, str]] = [(0.0, WAY)]
         self.told: list[Told] = []
         self._restores = 0
-        """How many of `World.restored` there were at the last look at what is on record."""
+        """The length of `World.restored` at the last look at the record."""
         self.unchecked: set[str] = set()
         """Plans of which the preview named something that was not checked; nobody approves these."""
         self._known: dict[tuple[str, str], str] = {}
