@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Compiled modules are kept: else each test worker, and each program that a test starts, compiles everything again
 unexport PYTHONDONTWRITEBYTECODE
-# Most of a quick test is waiting for programs that it started: five at once on two cores, and more on more
-WAITING := -n $$(($$(nproc 2>/dev/null || echo 2) + 3)) --maxprocesses 6 --dist worksteal
+# Most of a quick test is waiting for programs that it started: six at once on two cores, and more on more
+WAITING := -n $$(($$(nproc 2>/dev/null || echo 2) + 4)) --maxprocesses 8 --dist worksteal
 # A slow test works about two thirds of its time
 WORKING := -n $$(($$(nproc 2>/dev/null || echo 2) + 1)) --maxprocesses 4 --dist worksteal
 
@@ -24,13 +24,14 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@CI="$(CI)" tests/system-packages
-	$(BIN)/python -m pytest $(WAITING) -m "not slow" --ignore tests/repo  # which `make check` runs
+	$(BIN)/python -m pytest $(WAITING) -m "not slow" tests --ignore tests/repo  # which `make check` runs
 
-# The lab's own tests, slow ones too: `make test` and `make test-slow` run them among the others, in one pool
+# The quick tests of the lab, which is a distribution of its own
 test-lab: $(STAMP)
 	@CI="$(CI)" tests/system-packages
-	$(BIN)/python -m pytest $(WAITING) lab/tests
+	$(BIN)/python -m pytest $(WAITING) -m "not slow" lab/tests
 
+# The slow ones of both
 test-slow: $(STAMP)
 	@CI="$(CI)" tests/system-packages
 	$(BIN)/python -m pytest $(WORKING) -m slow

@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator
 from datetime import timedelta
-from functools import cache
 from inspect import iscoroutinefunction
 
 import pytest
 import trio
 import trio.testing
-import typer.main
-import typer.testing
 from hypothesis import HealthCheck, settings
 
+from tests import once
 from tests.assumed import pytest_collection_modifyitems, pytest_terminal_summary  # noqa: F401  hooks, as those below
 from tests.builders.clock import virtual_clock
 from tests.debian_packages import packages  # noqa: F401  fixtures are found by name in a conftest
@@ -63,5 +61,4 @@ settings.register_profile(
 )
 settings.load_profile("default")
 
-# Typer reads the annotations of some 150 commands anew for each run (0.08 s of CPU); a program reads them once.
-typer.testing._get_command = cache(typer.main.get_command)
+once.share()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -230,9 +229,6 @@ class Office:
         return InboxHandler(replace(self.parts, **changes))  # type: ignore[arg-type]  # fields of that class
 
 
-code_sha256 = functools.cache(daemons.build_sha256)  # of some 400 files: 40 ms, and a test has many lives
-
-
 @contextmanager
 def office_on(folder: Path, desk: Desk, clock: Clock, *, marked: bool = False) -> Iterator[Office]:
     """An agent on a state directory, new or not, of which nothing runs yet. `marked`: with a mark file."""
@@ -266,7 +262,7 @@ def build(config: AgentConfig, files: Files, clock: Clock, desk: Desk) -> Daemon
     """Return an agent whose one connector is the desk's world."""
     connectors = {"fake": FakeConnector(desk.world)}
     patience = Patience(poll_s=0.01)
-    return daemons.build(config, files, clock, connectors=connectors, patience=patience, code_sha256=code_sha256())
+    return daemons.build(config, files, clock, connectors=connectors, patience=patience)
 
 
 @asynccontextmanager

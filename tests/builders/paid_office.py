@@ -28,7 +28,7 @@ from agent.runtime.clock import Clock
 from tests.builders import office as cloud_office
 from tests.builders.billing import FakeBilling, terms
 from tests.builders.clock import FakeClock
-from tests.builders.office import Desk, Office, code_sha256, office_on
+from tests.builders.office import Desk, Office, office_on
 from tests.builders.people import People
 from tests.builders.world import FakeConnector, World
 from trust import envelope as envelopes
@@ -88,9 +88,9 @@ def build(config: AgentConfig, files: Files, clock: Clock, desk: Desk) -> Daemon
     """Return an agent that reads the desk's billing system."""
     assert isinstance(desk, PaidDesk)
     connectors: dict[str, Any] = {"fake": FakeConnector(desk.world), "fake-billing": desk.billing_system}
-    told, code = with_source(config, restore_paid=desk.restore_paid, file=desk.file), code_sha256()
+    told = with_source(config, restore_paid=desk.restore_paid, file=desk.file)
     patience = Patience(poll_s=0.01)
-    return daemons.build(told, files, clock, connectors=connectors, patience=patience, code_sha256=code, paced=False)
+    return daemons.build(told, files, clock, connectors=connectors, patience=patience, paced=False)
 
 
 @contextmanager

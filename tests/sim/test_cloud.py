@@ -43,6 +43,7 @@ def test_nothing_false_is_seen(seed: int, names: tuple[str, ...], tmp_path: Path
         assert any(f"cloud: {said}" in line for line in lines), f"a world without {said} shows little"
 
 
+@pytest.mark.slow
 def test_a_seed_says_all(tmp_path: Path) -> None:
     one, two = list[str](), list[str]()
     place, names = tmp_path / "w", ("cloud-killed-at-commit", "cloud-slow")

@@ -38,6 +38,7 @@ def test_nothing_false_is_seen(seed: int, names: tuple[str, ...], tmp_path: Path
     assert any("SetParameterValues" in line for line in lines), "a world in which nothing is done shows nothing"
 
 
+@pytest.mark.slow
 def test_a_seed_says_all(tmp_path: Path) -> None:
     one, two = list[str](), list[str]()
     place, names = tmp_path / "w", ("agent-killed", "cpe-lossy", "cpe-cloned")

@@ -294,7 +294,7 @@ KEPT: tuple[Kept, ...] = (
 )
 
 
-SMALL = 0.5
+SMALL = 0.3
 """Worlds up to this size are played in `make test`, the others in `make test-slow`."""
 
 

@@ -64,6 +64,7 @@ def test_nothing_false_is_seen(seed: int, names: tuple[str, ...], tmp_path: Path
     assert any(" agent 1: changed /" in line for line in lines), "a world in which no router is written shows nothing"
 
 
+@pytest.mark.slow
 def test_a_seed_says_all_of_routers_too(tmp_path: Path) -> None:
     runs: list[list[str]] = []
     for n in range(2):
