@@ -9,6 +9,7 @@ Rules for every part; each part has more of its own (`tests.sim.parts`), as whet
 | `stranger` | lines and devices that no approved change names are not touched |
 | `unapproved` | nothing is done for a change before enough people approved it |
 | `cancelled` | nothing is announced of a change after its cancel was taken; a copy of the machine took none |
+| `uncancelled` | no item stops as cancelled before somebody handed in a cancel of its change |
 | `crashed` | no task crashes of a program that lives, and no change is given up for a fault of the agent's own |
 | `restless` | some time after the last fault, every change is over and nothing is held |
 | `log` | the log adds up |
@@ -26,6 +27,8 @@ from tests.sim.witness import ORIGINAL, Deed, Lost, Seen, machine_of
 
 PUT_BACK = "the database was restored from a backup"
 """Why a run is given up as it should be: by docs/operations.md it needs a person."""
+CANCELLED = "cancelled"
+"""The reason of an item that stopped for its change's cancel, whatever was done before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,8 @@ class Asked:
     approved_at: list[float] = field(default_factory=list)
     cancelled_at: float = float("inf")
     """When a cancel was taken: nothing is announced after it."""
+    cancel_sent_at: float = float("inf")
+    """When a cancel was handed in first: from then on it may have been taken, also where no answer came."""
     unsure: int = 0
     """How many of those approvals may not have arrived, or hold no more, as a standing authority where a payer owes."""
     reason: str = ""
@@ -102,6 +107,7 @@ def judge(evidence: Evidence, parts: Iterable[Part]) -> list[Verdict]:
     found = [
         *_unannounced(evidence),
         *_approvals(evidence),
+        *_uncancelled(evidence),
         *_twice(evidence),
         *_crashed(evidence),
         *_rest(evidence),
@@ -135,6 +141,14 @@ def _approvals(e: Evidence) -> Iterable[Verdict]:
             if sum(at <= deed.at for at in asked.approved_at) < asked.need:
                 said = f"{deed.what} of {asked.plan[:6]} before it was approved"
                 yield Verdict("unapproved", deed.at, deed.subject, said)
+
+
+def _uncancelled(e: Evidence) -> Iterable[Verdict]:
+    for move in e.seen.moves:
+        asked = e.asked.get(move.plan)
+        if asked is not None and move.reason == CANCELLED and move.at < asked.cancel_sent_at:
+            said = f"{move.state}: {move.detail}, and nobody had cancelled {asked.plan[:6]}"
+            yield Verdict("uncancelled", move.at, move.service, said, leaf=move.seq)
 
 
 def _twice(e: Evidence) -> Iterable[Verdict]:

@@ -138,6 +138,7 @@ class Desk:
         world = self.world
         world.sign_now()
         statement = world.files.people.cancel(plan_of(change), "lena")
+        asked.cancel_sent_at = trio.current_time()
         try:
             answers = await self.patiently(lambda: world.office.hand_in(statement))
         except ApiRefusedError as err:

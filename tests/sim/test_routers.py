@@ -32,7 +32,7 @@ from tests.sim.parts.router_access import (
 from tests.sim.parts.router_record import AGENT, RecordedRouter, RowChange
 from tests.sim.parts.routers import Line, RouterPart, Written
 from tests.sim.run import Told, run_seed
-from tests.sim.witness import ORIGINAL, Deed, OpenStep, Seen
+from tests.sim.witness import ORIGINAL, Deed, Move, OpenStep, Seen
 
 WORLD: tuple[type[Part], ...] = (RadiusPart, RouterPart)
 
@@ -178,4 +178,36 @@ def test_another_machine_may_come_between(changed: tuple[tuple[float, str], ...]
         lines={line.service: line}, written=[written], tariffs={}, routers={"edge-1": router}, changed=rows
     )
     evidence = Evidence(Seen(), {}, (), (), {}, "", 200.0)
+    assert [verdict.rule for verdict in router_rules.judge(evidence, part)] == rules  # type: ignore[arg-type]  # as far as they ask
+
+
+@pytest.mark.parametrize(
+    ("reason", "removed_at", "rules"),
+    [
+        ("still-online", None, ["spared"]),
+        ("still-online", 90.0, ["spared"]),
+        ("still-online", 102.0, []),
+        ("cancelled", None, []),
+    ],
+)
+def test_a_session_is_asked_to_end_unless_cancelled(reason: str, removed_at: float | None, rules: list[str]) -> None:
+    """Seed 22000195: people cancelled between the write and its session's end, and nothing may be sent then."""
+    router, access, _ = furnished()
+    line = Line("C-1/home", access, "user0")
+    online = Online("0x1", "100.64.0.2", 50.0, shut=True, out=False, rate="")
+    line.times, line.samples = [50.0], [Sample((online,), NextLogin(True))]
+    shut, home = {"name": "user0", "profile": "shut"}, {"name": "user0", "profile": "home"}
+    change = RowChange(SECRETS, Row("*1", {}), "changed", shut, home)
+    do = ({"address": "routeros/edge-1/ppp/secret/user0", "before": {"value": shut}, "after": home},)
+    step = OpenStep("aa", 1, 1, 1, 98.0, False, line.service, "", do)
+    written = Written(100.0, line.service, "edge-1", change, 99.0, (step,), ORIGINAL)
+    router.faults.came[f"{ACTIVE}/print"] = [101.0]
+    if removed_at is not None:
+        router.faults.came[f"{ACTIVE}/remove"] = [removed_at]
+    move = Move(130.0, "aa", 1, line.service, "", "set-not-enforced", "running", 98.0, reason, "", False, 7, ORIGINAL)
+    asked = {"aa": Asked("aa", "restore", frozenset({line.service}), 0)}
+    part = SimpleNamespace(
+        lines={line.service: line}, written=[written], tariffs={}, routers={"edge-1": router}, changed={}
+    )
+    evidence = Evidence(Seen(moves=[move]), asked, (), (), {}, "", 200.0)
     assert [verdict.rule for verdict in router_rules.judge(evidence, part)] == rules  # type: ignore[arg-type]  # as far as they ask

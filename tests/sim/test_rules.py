@@ -55,6 +55,14 @@ def test_a_copy_took_no_cancel(by: str, rules: list[str]) -> None:
     assert [one.rule for one in judge(evidence, ())] == rules
 
 
+@pytest.mark.parametrize(("sent_at", "rules"), [(45.0, []), (55.0, ["uncancelled"]), (float("inf"), ["uncancelled"])])
+def test_an_item_is_cancelled_by_a_cancel(sent_at: float, rules: list[str]) -> None:
+    """It may have been taken although its answer was lost."""
+    asked = Asked("aa", "restore", frozenset({SERVICE}), 0, cancel_sent_at=sent_at)
+    evidence = Evidence(Seen(moves=[move("set-not-enforced", "cancelled")]), {"aa": asked}, (), (), {}, "", 100.0)
+    assert [one.rule for one in judge(evidence, ())] == rules
+
+
 @pytest.mark.parametrize(("came", "rules"), [([20.0], []), ([55.0], ["no-freeze"]), ([], ["no-freeze"])])
 def test_an_item_is_frozen_by_a_freeze(came: list[float], rules: list[str]) -> None:
     ledger, freeze = Ledger(), FreezeAsked("bb", "joseph", 15.0, b"envelope")

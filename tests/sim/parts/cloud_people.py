@@ -124,6 +124,7 @@ async def _see_through(
     if dice.random() < 0.15:
         await trio.sleep(dice.uniform(0, 3))
         lena = part.desks["lena"]
+        asked.cancel_sent_at = trio.current_time()
         typed = await _type(world, part, lena, CANCEL, change_id=change.sha256, yes=True, wait=WAIT_S)
         if typed.ok:
             asked.cancelled_at = trio.current_time()

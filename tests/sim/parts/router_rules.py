@@ -20,7 +20,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from lab.truth import LineState
-from tests.sim.judge import Asked, Evidence, Verdict
+from tests.sim.judge import CANCELLED, Asked, Evidence, Verdict
 from tests.sim.parts.record_rules import forgotten, is_rejected, text_of
 from tests.sim.parts.router_access import ACTIVE, LOGGED_IN, SECRETS, TARIFFS, bits
 from tests.sim.witness import Deed, Move
@@ -43,9 +43,9 @@ RECORDED: Final = "recorded"
 """The reason that says: only the reason was recorded, and the network is as it was."""
 CLAIMS: Final = ("applied", "set-at-next-login", "set-not-enforced")
 DENIES: Final = ("not-applied", "stale", "skipped", "cancelled", "expired", "superseded", "reverted")
-NOTHING_MAY_BE_SENT: Final = frozenset({"clock-halt", "frozen", "expired"})
-"""Reasons of an item whose later steps wait for people, or have no time left. The parts of clock and cloud judge if
-they held.
+NOTHING_MAY_BE_SENT: Final = frozenset({"clock-halt", "frozen", "expired", CANCELLED})
+"""Reasons of an item whose later steps wait for people, have no time left, or were called off. The parts of clock and
+cloud judge if they held, and `uncancelled` of `tests.sim.judge`.
 """
 
 
