@@ -40,7 +40,8 @@ class ReopenRun:
         """Open it.
 
         Raises:
-            RefusedCommandError: it still runs, is stopped or out of time, or its services were changed since.
+            RefusedCommandError: it still runs, was cancelled, is stopped or out of time, or its services were changed
+                since.
         """
         plan = commands.plan_row(tx, self.plan_id)
         if plan.finished_seq is None:
@@ -51,6 +52,8 @@ class ReopenRun:
             raise RefusedCommandError(
                 RefusalReason.EXPIRED, "the plan's run-until time has passed: ask for the change anew"
             )
+        if tx.one("SELECT 1 FROM cancelled WHERE plan_digest = ?", (plan.digest,)):
+            raise RefusedCommandError(RefusalReason.CANCELLED, f"{plan.short} was cancelled: ask for the change anew")
         commands.refuse_if_stopped(tx, self.plan_id, plan.requester)
         commands.refuse_if_contradicted(tx)
         left = [(i, s) for i, s in self.items if i.subject is None or book.stands(tx.all, i.subject, i.desired)]
@@ -87,8 +90,8 @@ class Retry:
         """Start again; return how many items.
 
         Raises:
-            RefusedCommandError: nothing to retry, still running, the deadline has passed, or the policy's window is
-                closed.
+            RefusedCommandError: nothing to retry, still running, cancelled, the deadline has passed, or the policy's
+                window is closed.
         """
         if (window := self.send_window(row)).closed:
             raise RefusedCommandError(window.code, f"{row.short} {window.closed}")

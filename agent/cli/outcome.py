@@ -8,7 +8,7 @@ from typing import cast
 
 from agent.cli.client import Json
 from agent.cli.when import clock_text, said, when_text
-from agent.reasons import ItemReason, MethodReason, ProofReason, TargetReason, explain
+from agent.reasons import ItemReason, MethodReason, ProofReason, RefusalReason, TargetReason, explain
 from agent.rest import HAVE_A_REST
 from trust.terminal import Column, neutralize
 
@@ -269,9 +269,12 @@ def _groups(change: Json, items: Sequence[Json]) -> list[str]:
 
 def _retry_hint(change: Json, items: Sequence[Json]) -> list[str]:
     """Return the commands that go on with a change: with set items, and with unsent ones."""
-    states = {str(i["state"]) for i in items if not _since(change, i)}
+    left = [i for i in items if not _since(change, i)]
+    states = {str(i["state"]) for i in left}
     over = change["finished_seq"] is not None and change["action"] in HAVE_A_REST
-    hints = [f"     > ispagent change retry {change['id']}"] if "set-not-enforced" in states else []
+    # Of a cancelled change nothing more is sent, so that a retry of it is refused
+    tried = any(i["state"] == "set-not-enforced" and i["reason"] != RefusalReason.CANCELLED for i in left)
+    hints = [f"     > ispagent change retry {change['id']}"] if tried else []
     return [*hints, f"     > ispagent change again {change['id']}"] if over and states & _AGAIN else hints
 
 

@@ -19,6 +19,7 @@ from agent.changes.journal.machine import Event
 from agent.changes.retry import ReopenRun
 from agent.connectors.base import Busy, Reach, Session, UnreadableError
 from agent.model import ItemState, Pace, Target, Ticket, Wave
+from agent.reasons import RefusalReason
 from agent.store.errors import LogCorruptError, RefusedCommandError
 from tests.builders.clock import FakeClock
 from tests.builders.job import CrashedError, Rig, item
@@ -531,6 +532,17 @@ async def test_what_was_lifted_since_is_not_retried(rig: Rig, world: World) -> N
     with pytest.raises(RefusedCommandError, match="what it set was changed since"):
         await reopen(rig, plan_id)
     assert rig.states(plan_id)[0] is S.SET_NOT_ENFORCED
+
+
+async def test_a_retry_of_a_cancelled_change_is_refused(rig: Rig, world: World) -> None:
+    """Nothing of it is sent any more: said to be tried again, it only ended as cancelled once more."""
+    plan_id = await unenforced(rig, 1, Pace(0, 100, 0))
+    cancel = Cancel("1" * 32, "4" * 32, (rig.loaded(plan_id).row.digest.hex(),), "joseph", 0)
+    await rig.store.run(stops.RecordCancel(cancel, b"e", rig.recorder.record(None, {})))
+    with pytest.raises(RefusedCommandError, match="was cancelled: ask for the change anew") as refused:
+        await reopen(rig, plan_id)
+    assert refused.value.reason == RefusalReason.CANCELLED
+    assert rig.states(plan_id) == [S.SET_NOT_ENFORCED]
 
 
 async def unenforced(rig: Rig, count: int, pace: Pace) -> bytes:

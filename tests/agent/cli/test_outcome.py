@@ -66,6 +66,12 @@ def test_another_try_is_offered_where_it_is_taken() -> None:
         assert again not in outcome_text(change(*parts) | {"action": action}), action
 
 
+@pytest.mark.parametrize(("reason", "offered"), [("still-online", True), ("cancelled", False)])
+def test_no_retry_of_a_cancelled_item_is_offered(reason: str, offered: bool) -> None:
+    text = outcome_text(change(item(1), item(2, "set-not-enforced", reason, "cancelled before this step")))
+    assert ("ispagent change retry K7QF" in text) is offered
+
+
 def test_in_a_batch_they_are_counted_apart() -> None:
     lines = outcome_text(change(item(1), item(2, reason="recorded", detail=""), item(3))).splitlines()
     assert "   2 enforced now" in lines
