@@ -84,10 +84,10 @@ async def _ask(call: ApiCall) -> Response:
         raise RequestError("this was not taken; ask somebody whom the configuration knows", refused=True) from err
     p.bell.ring()
     p.worker.poke()  # a standing authority may have approved it
-    row = plans.find(p.store.reader, plan_id.hex())
     if hidden:  # asking is free to whoever may open the socket; what the agent knows of people is not
+        row = plans.find(p.store.reader, plan_id.hex())
         return Response(201, {**_summary(row, plans.counts(p.store.reader, row), NONE_AGAIN), "not_shown": hidden})
-    return Response(201, await _change(call, row.short))
+    return Response(201, await _change(call, plan_id.hex()))
 
 
 async def _show(call: ApiCall) -> Response:
@@ -162,18 +162,17 @@ async def _events(call: ApiCall, row: PlanRow, after: int) -> AsyncGenerator[obj
     while True:
         # The state before the events, and the end only after a read without any: the writer commits between two reads,
         # and while a line is taken, and one read returns only so many events.
-        now = plans.find(p.store.reader, row.short)
-        state, over = plans.state_now(p.store.reader, now), plans.is_over(p.store.reader, now)
+        now = plans.look(p.store.reader, row.short)
         told = after
         for event in p.evidence.events(row, after):
             after = event.seq
             yield event.as_json()
         if after != told:
             continue
-        if over or trio.current_time() >= give_up:
-            yield {"end": True, "state": state.value, "exit": EXIT_CODES[state]}
+        if now.over or trio.current_time() >= give_up:
+            yield {"end": True, "state": now.state.value, "exit": EXIT_CODES[now.state]}
             return
-        if now.gate not in (Gate.OPEN, Gate.APPROVED, Gate.CONSUMED):
+        if now.row.gate not in (Gate.OPEN, Gate.APPROVED, Gate.CONSUMED):
             give_up = min(give_up, trio.current_time() + OUTCOME_S)
         with trio.move_on_after(WATCH_S):  # deadlines pass without a bell
             await p.bell.wait()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from agent.changes.journal.audit import Recorder
 from agent.changes.journal.commands import HALT
-from agent.runtime.clock import Clock, ClockGuard, ClockMark
+from agent.runtime.clock import Clock, ClockGuard, ClockMark, now_of
 from agent.store.db import Store, Tx
 from agent.store.log_store import Entry, Sealed
 from trust.leaf import LeafKind
@@ -79,8 +79,8 @@ class ClockWatch:
 
     async def check(self) -> None:
         """Compare the clocks; a jump halts applying, durably, before this returns."""
-        known = self._guard.halted_by_s
-        jump_s = self._guard.check(self._clock.wall_s(), self._clock.boot_s(), self._clock.boot_id)
+        known, now = self._guard.halted_by_s, now_of(self._clock)
+        jump_s = self._guard.check(now.wall_s, now.boot_s, now.boot_id)
         if jump_s is not None and known is None:
             record = self._recorder.record(None, {"what": "clock-halt", "jump_s": round(jump_s)})
             await self._store.run(Halt(jump_s, record))
@@ -96,7 +96,8 @@ class ClockWatch:
 
     async def accept(self, who: str) -> None:
         """Take the present time as right."""
-        self._guard.accept(self._clock.wall_s(), self._clock.boot_s(), self._clock.boot_id)
+        now = now_of(self._clock)
+        self._guard.accept(now.wall_s, now.boot_s, now.boot_id)
         mark = self._guard.mark
         if mark is None:
             raise ValueError("a guard that accepted has a mark")

@@ -20,7 +20,7 @@ import trio
 
 from agent.changes.engine.reads import read_targets
 from agent.changes.engine.steps import RunParts
-from agent.changes.engine.tickets import now_of, with_clock
+from agent.changes.engine.tickets import with_clock
 from agent.changes.journal import commands
 from agent.changes.journal.commands import Deadline, read_plan_row
 from agent.changes.journal.item_commands import MoveItem, MoveStanding, decode_bound, overtaken_by
@@ -30,6 +30,7 @@ from agent.connectors.base import AccessMethod, Judgment
 from agent.inventory import book
 from agent.model import Address, Effect, Enforcement, Item, ItemState, ProofKind, Seen, target_of
 from agent.reasons import ItemReason
+from agent.runtime.clock import now_of
 from agent.runtime.notifier import Notifier
 from agent.store.vault import Vault
 from trust.errors import TrustError

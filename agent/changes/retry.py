@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agent.changes.engine.tickets import now_of
 from agent.changes.journal import commands, item_commands, plans
 from agent.changes.journal.audit import Recorder
 from agent.changes.journal.commands import PlanRow
@@ -19,7 +18,7 @@ from agent.inventory import book
 from agent.model import Item, ItemState
 from agent.reasons import ItemReason, RefusalReason
 from agent.rest import HAVE_A_REST
-from agent.runtime.clock import Clock
+from agent.runtime.clock import Clock, Now, now_of
 from agent.store.db import Store, Tx
 from agent.store.errors import RefusedCommandError
 from agent.store.log_store import Entry, Sealed
@@ -33,7 +32,7 @@ class ReopenRun:
 
     plan_id: bytes
     items: tuple[tuple[Item, Sealed], ...]
-    now: commands.Now
+    now: Now
     sealed: Sealed
 
     def run(self, tx: Tx) -> None:

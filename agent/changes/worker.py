@@ -19,16 +19,16 @@ import trio
 from agent.changes.authority.approval import Approvals
 from agent.changes.engine.apply import Run
 from agent.changes.engine.steps import RunParts
-from agent.changes.engine.tickets import now_of
 from agent.changes.journal import budget, commands, item_commands, plans
 from agent.changes.journal.audit import Recorder
-from agent.changes.journal.commands import Now, PlanRow
+from agent.changes.journal.commands import PlanRow
 from agent.changes.journal.item_commands import MoveItem
 from agent.changes.journal.machine import Event, Gate, fold
 from agent.changes.journal.plans import Loaded
 from agent.changes.journal.signing import Signer, outcome_number
 from agent.model import ItemState, ReasonChange, SuspensionReason
 from agent.reasons import ItemReason, RefusalReason
+from agent.runtime.clock import Now, now_of
 from agent.runtime.notifier import Notifier
 from agent.runtime.supervise import Crash, contain
 from agent.store.db import Tx

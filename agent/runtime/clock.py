@@ -53,6 +53,20 @@ class Clock(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The moment by both clocks: wall (unix seconds), and boot-time seconds with the boot they count from."""
+
+    wall_s: float
+    boot_s: float
+    boot_id: str
+
+
+def now_of(clock: Clock) -> Now:
+    """Return the moment by both clocks."""
+    return Now(clock.wall_s(), clock.boot_s(), clock.boot_id)
+
+
 def _read_boot_id() -> str:
     try:
         return _BOOT_ID.read_text(encoding="ascii").strip()

@@ -16,7 +16,6 @@ from agent.changes.engine.apply import Run
 from agent.changes.engine.perform import Patience
 from agent.changes.engine.sessions import Sessions
 from agent.changes.engine.steps import RunParts
-from agent.changes.engine.tickets import now_of
 from agent.changes.journal import commands, machine, plans
 from agent.changes.journal.audit import Recorder
 from agent.changes.journal.commands import Deadline, NewItem, PlanRow, SavePlan
@@ -39,7 +38,7 @@ from agent.model import (
     Step,
     Wave,
 )
-from agent.runtime.clock import Clock
+from agent.runtime.clock import Clock, now_of
 from agent.store.db import Command, Job, Store
 from agent.store.vault import Vault
 from tests.builders.world import FakeConnector, FakeMethod, World, steps_for

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from agent.changes.journal import item_commands
 from agent.changes.journal.audit import Json, Recorder, do_json, outcome_json, seen_json
-from agent.changes.journal.commands import Deadline, Now, PlanRow
+from agent.changes.journal.commands import Deadline, PlanRow
 from agent.changes.journal.item_commands import DesiredRecorder
 from agent.changes.journal.machine import FAILED, FINAL, UNSENT, Event
 from agent.changes.journal.moments import SendWindow
@@ -34,7 +34,7 @@ from agent.model import (
     write_changes,
 )
 from agent.reasons import ItemReason, ProofReason, RefusalReason, TargetReason
-from agent.runtime.clock import Clock
+from agent.runtime.clock import Clock, now_of
 from agent.store.db import Store, Tx
 from agent.store.errors import ErasedSubjectError, RefusedCommandError
 
@@ -42,11 +42,6 @@ _log = logging.getLogger(__name__)
 
 Unmet = Callable[[Tx, Item, bool], Broken | None]
 """Reads the facts that an item requires (begun already?) and returns the first one that no longer holds."""
-
-
-def now_of(clock: Clock) -> Now:
-    """Return the moment by both clocks."""
-    return Now(clock.wall_s(), clock.boot_s(), clock.boot_id)
 
 
 def with_clock(enforce: Enforcement, until: Deadline, clock: Clock) -> Enforcement:
@@ -201,11 +196,11 @@ class Tickets:
 
     def left_s(self) -> float:
         """Return how long the plan may run still, by the clock that says less: one that is set back adds no time."""
-        until = self.plan.run_until
-        left_s = until.wall_s - self._clock.wall_s()
+        until, now = self.plan.run_until, now_of(self._clock)
+        left_s = until.wall_s - now.wall_s
         # After a restart of the machine its boot-time clock began anew: only the wall clock is left
-        if until.boot_id == self._clock.boot_id:
-            left_s = min(left_s, until.boot_s - self._clock.boot_s())
+        if until.boot_id == now.boot_id:
+            left_s = min(left_s, until.boot_s - now.boot_s)
         return left_s
 
     def ticket(self, item: Item, action: StepAction, attempt: int) -> Ticket:

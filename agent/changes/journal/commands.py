@@ -20,6 +20,7 @@ from agent.model import (
     SuspensionReason,
 )
 from agent.reasons import RefusalReason
+from agent.runtime.clock import Now
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
 from agent.store.log_store import Entry, Sealed
@@ -32,15 +33,6 @@ from trust.leaf import LeafKind
 from trust.policy import RiskClass
 
 HALT = "clock_halt"
-
-
-@dataclass(frozen=True, slots=True)
-class Now:
-    """The moment by both clocks: wall (unix seconds), and boot-time seconds with the boot they count from."""
-
-    wall_s: float
-    boot_s: float
-    boot_id: str
 
 
 @dataclass(frozen=True, slots=True)

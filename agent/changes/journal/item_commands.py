@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from agent.changes.journal.commands import Deadline, Now, refuse_if_stopped
+from agent.changes.journal.commands import Deadline, refuse_if_stopped
 from agent.changes.journal.machine import FINAL, UNSENT, Event, next_state
 from agent.changes.journal.moments import SendWindow
 from agent.inventory import book
@@ -30,6 +30,7 @@ from agent.model import (
     StepOutcome,
 )
 from agent.reasons import ItemReason, RefusalReason
+from agent.runtime.clock import Now
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
 from agent.store.log_store import Entry, Sealed

@@ -218,6 +218,25 @@ def state_now(reader: sqlite3.Connection, row: PlanRow) -> ChangeState:
     return state_of(row, counts(reader, row), done_again(reader, [row.plan_id]).get(row.plan_id, NONE_AGAIN))
 
 
+@dataclass(frozen=True, slots=True)
+class ChangeLook:
+    """How a change stands: its row, its state, and whether its end is in the log."""
+
+    row: PlanRow
+    state: ChangeState
+    over: bool
+
+
+def look(reader: sqlite3.Connection, ref: str) -> ChangeLook:
+    """Return how the change that `ref` names stands, as the database has it.
+
+    Raises:
+        RefusedCommandError: as for `find`.
+    """
+    row = find(reader, ref)
+    return ChangeLook(row, state_now(reader, row), _is_over(reader, row))
+
+
 def counts(reader: sqlite3.Connection, row: PlanRow) -> Counter[ItemState]:
     """Return how many of a plan's items are in each state."""
     found = reader.execute("SELECT state, count(*) AS n FROM item WHERE plan_id = ? GROUP BY state", (row.plan_id,))
@@ -390,7 +409,7 @@ def decisions(reader: sqlite3.Connection, row: PlanRow) -> list[KeptDecision]:
     return [KeptDecision(r["person"], r["decision"]) for r in found.fetchall()]
 
 
-def is_over(reader: sqlite3.Connection, row: PlanRow) -> bool:
+def _is_over(reader: sqlite3.Connection, row: PlanRow) -> bool:
     """Return whether the end of a change is in the log. A run that was opened again keeps its earlier outcome."""
     if row.gate is Gate.CONSUMED or row.finished_seq is not None:
         return row.finished_seq is not None

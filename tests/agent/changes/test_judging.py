@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.changes.clock_watch import ClockWatch
-from agent.changes.engine.tickets import now_of
 from agent.changes.journal import commands, plans
 from agent.changes.journal.item_commands import Lock, Unlock
 from agent.changes.journal.machine import ChangeState
@@ -24,6 +23,7 @@ from agent.changes.retry import ReopenRun
 from agent.connectors.base import CLOCK_SET, Enforced, Judgment
 from agent.model import Address, Enforcement, Item, ItemState, Seen
 from agent.reasons import ItemReason
+from agent.runtime.clock import now_of
 from agent.runtime.notifier import Notifier
 from agent.store.db import Command, Tx
 from tests.builders.clock import FakeClock, virtual_clock

@@ -13,13 +13,14 @@ import trio
 from agent.changes.auditlog import recovery
 from agent.changes.authority import stops
 from agent.changes.engine.apply import Run
-from agent.changes.engine.tickets import addresses_of, now_of
+from agent.changes.engine.tickets import addresses_of
 from agent.changes.journal import commands, item_commands, plans
 from agent.changes.journal.machine import Event
 from agent.changes.retry import ReopenRun
 from agent.connectors.base import Busy, Reach, Session, UnreadableError
 from agent.model import ItemState, Pace, Target, Ticket, Wave
 from agent.reasons import RefusalReason
+from agent.runtime.clock import now_of
 from agent.store.errors import LogCorruptError, RefusedCommandError
 from tests.builders.clock import FakeClock
 from tests.builders.job import CrashedError, Rig, item

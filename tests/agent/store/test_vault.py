@@ -13,10 +13,10 @@ from nacl.secret import SecretBox
 from trio.testing import MockClock
 
 from agent.changes.auditlog import recovery
-from agent.changes.engine.tickets import now_of
 from agent.changes.journal import commands
 from agent.changes.journal.machine import Gate
 from agent.model import ItemState
+from agent.runtime.clock import now_of
 from agent.store.errors import (
     DamagedStateError,
     ErasedSubjectError,

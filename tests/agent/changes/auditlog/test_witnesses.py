@@ -13,11 +13,11 @@ from trio.testing import MockClock
 from agent.changes.auditlog import witnesses
 from agent.changes.auditlog.evidence import PAD_SMALLEST, Evidence
 from agent.changes.auditlog.witnesses import Witnesses
-from agent.changes.engine.tickets import now_of
 from agent.changes.journal import commands
 from agent.changes.journal.machine import Gate
 from agent.changes.journal.trust_state import TrustState
 from agent.changes.retry import ReopenRun
+from agent.runtime.clock import now_of
 from agent.runtime.notifier import Notifier
 from agent.store import mail
 from agent.store.errors import RefusedCommandError

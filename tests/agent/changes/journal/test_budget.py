@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.changes.engine.tickets import now_of
 from agent.changes.journal import budget, commands
 from agent.changes.journal.budget import HOUR_S, Uses, next_turn
 from agent.changes.journal.machine import Gate
+from agent.runtime.clock import now_of
 from tests.builders.clock import FakeClock
 from tests.builders.job import Rig, item
 from tests.builders.world import World

@@ -11,10 +11,10 @@ import pytest
 import trio
 
 from agent.changes.authority import stops
-from agent.changes.engine.tickets import now_of
 from agent.changes.journal import commands
 from agent.changes.journal.machine import Gate
 from agent.model import ItemState
+from agent.runtime.clock import Now, now_of
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
 from tests.builders import job as rigs
@@ -39,11 +39,11 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 
 def test_how_far_a_clock_was_set_is_known_within_a_boot() -> None:
     until = commands.Deadline(5000.0, 1500.0, "boot-1")
-    assert until.clock_set_s(commands.Now(4000.0, 500.0, "boot-1")) == 0.0
-    assert until.clock_set_s(commands.Now(3600.0, 500.0, "boot-1")) == -400.0
-    assert until.clock_set_s(commands.Now(4000.0, 20.0, "boot-2")) == 0.0
+    assert until.clock_set_s(Now(4000.0, 500.0, "boot-1")) == 0.0
+    assert until.clock_set_s(Now(3600.0, 500.0, "boot-1")) == -400.0
+    assert until.clock_set_s(Now(4000.0, 20.0, "boot-2")) == 0.0
     unnamed = commands.Deadline(5000.0, 1500.0, "")
-    assert unnamed.clock_set_s(commands.Now(4000.0, 20.0, "")) == 0.0, "maybe another boot"
+    assert unnamed.clock_set_s(Now(4000.0, 20.0, "")) == 0.0, "maybe another boot"
 
 
 async def approved(rig: Rig) -> bytes:

@@ -14,13 +14,13 @@ import trio
 import trio.testing
 
 from agent.changes.authority import stops
-from agent.changes.engine.tickets import now_of
 from agent.changes.journal import commands, item_commands
 from agent.changes.journal.machine import Event
 from agent.changes.journal.request import RequestError
 from agent.changes.journal.trust_state import TrustState
 from agent.changes.remote import inbox_handler
 from agent.changes.remote.inbox_handler import REFUSED_PER_HOUR, STRANGER, reason_of, signer_of
+from agent.runtime.clock import now_of
 from agent.store import mail
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
