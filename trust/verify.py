@@ -609,9 +609,9 @@ class _Judge:
     circumstances: Circumstances
 
     def trusts(self) -> list[Trust]:
-        """Return the documents that bear on it."""
+        """Return the documents that bear on it; mostly the plan was made under the one in force."""
         then = self.circumstances.then
-        return [self.trust] if then is None else [self.trust, then]
+        return [self.trust] if then is None or then is self.trust else [self.trust, then]
 
     def run_by(self) -> dict[str, str]:
         """Return the people that run a program that asked for the plan, each with the program."""

@@ -326,11 +326,14 @@ def doubt_text(doubt: int | None, pinned: int) -> str:
 
 def split_envelopes(data: bytes) -> list[bytes]:
     """Return the envelopes of a file: one, or one a line (at least one; they may still be malformed)."""
+    lines = [line for line in data.splitlines() if line.strip()]
+    if len(lines) <= 1:
+        return [data]
     try:
         envelopes.decode_untrusted(data)
     except MalformedEnvelopeError:
-        return [line for line in data.splitlines() if line.strip()] or [data]
-    return [data]
+        return lines
+    return [data]  # one on several lines
 
 
 def _decoded(data: bytes) -> Envelope:

@@ -122,7 +122,8 @@ def effective_reply(
     """
     try:
         asked = _Request({name.lower(): value for name, value in request.items()}, complete)
-        outcomes = [_login(user, order, groups, asked, now) for order in _orders(user)]
+        fields = fields_of(user)
+        outcomes = [_login(fields, order, groups, asked, now) for order in _orders(fields)]
     except _UndecidedError as undecided:
         return CannotTell(str(undecided))
     if any(_essence(outcome) != _essence(outcomes[0]) for outcome in outcomes):
@@ -216,9 +217,9 @@ _VALUE_BYTES: Final = 247
 _PASSWORDS: Final = frozenset(name.lower() for name in SECRET_CHECKS)
 
 
-def _pairs(value: Value, table: Table, source: str) -> list[_Pair]:
+def _pairs(fields: Mapping[str, Field], table: Table, source: str) -> list[_Pair]:
     found: list[_Pair] = []
-    for key, rows in fields_of(value).items():
+    for key, rows in fields.items():
         kind, _, name = key.partition(":")
         if kind != table.value:
             continue
@@ -234,13 +235,9 @@ def _pairs(value: Value, table: Table, source: str) -> list[_Pair]:
     return found
 
 
-def _group_pairs(value: Value, table: Table, source: str) -> Sequence[_Pair]:
-    """Return the pairs of a group: thousands of logins are in it, and its rows are read anew for each."""
-    return _kept_pairs(tuple(fields_of(value).items()), table, source)
-
-
 @functools.lru_cache(maxsize=256)
-def _kept_pairs(fields: tuple[tuple[str, Field], ...], table: Table, source: str) -> Sequence[_Pair]:
+def _group_pairs(fields: tuple[tuple[str, Field], ...], table: Table, source: str) -> Sequence[_Pair]:
+    """Return the pairs of a group: thousands of logins are in it, and its rows are read anew for each."""
     return _pairs(dict(fields), table, source)
 
 
@@ -459,10 +456,10 @@ def _merge_one(pair: _Pair, kept: list[_Pair | None], edited: set[int]) -> bool:
 _ORDERS_MAX: Final = 24  # chosen arbitrarily: four groups of one priority
 
 
-def _orders(user: Value) -> list[tuple[str, ...]]:
+def _orders(user: Mapping[str, Field]) -> list[tuple[str, ...]]:
     """Return every order in which the database may give the login's groups: by priority, equal ones in any order."""
     by_priority: dict[int, list[str]] = {}
-    for key, rows in fields_of(user).items():
+    for key, rows in user.items():
         if key.startswith("group:"):
             for row in () if isinstance(rows, SecretRef) else rows_of(key, rows):
                 by_priority.setdefault(int(row.value), []).append(row.name)
@@ -476,7 +473,9 @@ def _essence(outcome: Outcome) -> object:
     return sorted(outcome.reply) if isinstance(outcome, Accepted) else outcome
 
 
-def _login(user: Value, order: Sequence[str], groups: Mapping[str, Value], request: _Request, now: datetime) -> Outcome:
+def _login(
+    user: Mapping[str, Field], order: Sequence[str], groups: Mapping[str, Value], request: _Request, now: datetime
+) -> Outcome:
     lists = _Lists([])
     if request.method != "PAP":
         known = attributes.find("Auth-Type")
@@ -503,13 +502,14 @@ def _groups(
     for name in order:
         if name not in groups:
             raise _UndecidedError(f"the rows of group {name} are not known here")
-        check = _group_pairs(groups[name], Table.CHECK, f"group {name}")
+        fields = tuple(fields_of(groups[name]).items())
+        check = _group_pairs(fields, Table.CHECK, f"group {name}")
         if not _match(check, request, now):
             continue
         if any(pair.secret for pair in check):
             raise _UndecidedError(f"group {name} sets a password")
         lists.control = _merge(lists.control, check)
-        reply = _group_pairs(groups[name], Table.REPLY, f"group {name}")
+        reply = _group_pairs(fields, Table.REPLY, f"group {name}")
         fall_through = _fall_through(reply)
         lists.reply = _merge(lists.reply, reply)
         lists.applied.append(name)
