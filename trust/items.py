@@ -18,7 +18,27 @@ from typing import Final, NewType, TypeVar
 
 from trust import limits, merkle
 from trust.errors import MalformedStatementError
-from trust.strict_json import Reader, read_object_untrusted
+from trust.strict_json import (
+    Reader,
+    boolean,
+    by,
+    called,
+    each,
+    either,
+    hexed,
+    if_null,
+    if_present,
+    integer,
+    integer_map,
+    integers,
+    member,
+    read_record_untrusted,
+    record,
+    text,
+    text_map,
+    texts,
+    values,
+)
 
 Address = NewType("Address", str)
 """Natural key of a resource: `radius/main/user/alice`. Never a remembered `.id`."""
@@ -273,11 +293,11 @@ def read_changes_untrusted(texts: Sequence[str]) -> tuple[DesiredChange, ...]:
     """
     changes: list[DesiredChange] = []
     rest = iter(texts)
-    for text in rest:
-        if text[:1] in ("+", "-"):
-            changes.append(_read_signed(text[1:], added=text[0] == "+"))
+    for one in rest:
+        if one[:1] in ("+", "-"):
+            changes.append(_read_signed(one[1:], added=one[0] == "+"))
             continue
-        pair = dict(part.split("=", 1) for part in (text, next(rest, "")) if "=" in part)
+        pair = dict(part.split("=", 1) for part in (one, next(rest, "")) if "=" in part)
         if pair.keys() == {"was", "tariff"}:
             changes.append(TariffChange(pair["was"], pair["tariff"]))
         elif pair.keys() in _ENTRY_FIELD_PAIRS:
@@ -487,97 +507,105 @@ def encode_value(value: Value) -> bytes:
     return _dump(value_json(value))
 
 
+_SECRET: Final = record(SecretRef)(commit=called("secret", hexed(32)))
+_VALUE: Final[Value] = if_null(values(_SECRET), ABSENT)
+_ADDRESS: Final = Address(text())
+
+
+def _alone(v: Value) -> Value:
+    return v
+
+
+_ALONE: Final = record(_alone)(v=_VALUE)
+
+
 def decode_value_untrusted(data: bytes) -> Value:
     """Read the output of `encode_value`.
 
     Raises:
         MalformedStatementError: not that document.
     """
-    reader = read_object_untrusted(b'{"v":' + data + b"}", limits.ITEM_BYTES, "value")
-    return _value(reader, "v")
+    return read_record_untrusted(_ALONE, b'{"v":' + data + b"}", limits.ITEM_BYTES, "value")
 
 
-def _value(r: Reader, key: str) -> Value:
-    fields = r.values_or_none(key)
-    if fields is None:
-        return ABSENT
-    return {name: _secret(field) if isinstance(field, Reader) else field for name, field in fields.items()}
-
-
-def _secret(r: Reader) -> SecretRef:
-    ref = SecretRef(r.hex("secret", 32))
-    r.done()
-    return ref
-
-
-def _effect(r: Reader) -> Effect:
-    address, verb, key = r.texts_of("address", "verb", "key")
-    proof = r.text_or_none("proof")
-    effect = Effect(
-        address=Address(address),
-        verb=verb,
-        args=r.text_map("args"),
-        key=key,
-        replay=r.enum("replay", Replay),
-        proof=None if proof is None else r.enum("proof", ProofKind),
-        within_s=r.integer("within_s", 0, limits.SECONDS_MAX),
-    )
-    r.done()
-    return effect
-
-
-def _transition(r: Reader) -> Transition:
-    transition = Transition(
-        address=Address(r.text("address")),
-        before=Seen(_value(r, "before"), r.integer("at_s", 0, limits.SECONDS_MAX), r.boolean("live")),
-        after=_value(r, "after"),
-        unprovable=frozenset(r.texts("unprovable")),
-    )
-    r.done()
-    return transition
-
-
-def _guard(r: Reader) -> GuardKind:
+def _guard(r: Reader, key: str) -> GuardKind:
     """Return the guard. "None" has one spelling, its absence: documents from before guards keep their bytes."""
-    if not r.has("guard"):
-        return GuardKind.NONE
-    guard = r.enum("guard", GuardKind)
+    guard = r.enum(key, GuardKind)
     if guard is GuardKind.NONE:
-        raise r.error("guard", "should be left out where there is none")
+        raise r.error(key, "should be left out where there is none")
     return guard
 
 
-def _step(r: Reader) -> Step:
-    effect = r.object_if_present("effect")
-    step = Step(
-        n=r.integer("n", 1, limits.STEPS_MAX),
-        target=r.text("target"),
-        do=tuple(_transition(t) for t in r.objects("transitions")) if effect is None else _effect(effect),
-        after=tuple(r.integers("after", 1, limits.STEPS_MAX)),
-        on_revert=tuple(_effect(e) for e in r.objects("on_revert")),
-        fallback_for=tuple(r.integers("unless", 1, limits.STEPS_MAX)) if r.has("unless") else (),
-        guard=_guard(r),
-    )
-    r.done()
-    return step
+_EFFECT: Final = record(Effect)(
+    address=_ADDRESS,
+    verb=text(),
+    args=text_map(),
+    key=text(),
+    replay=member(Replay),
+    proof=if_null(member(ProofKind), None),
+    within_s=integer(0, limits.SECONDS_MAX),
+)
 
 
-def _requirement(r: Reader) -> Requirement:
-    address, test, shown = r.only_texts("address", "test", "shown")
-    return Requirement(Address(address), test, shown)
+def _transition(
+    address: Address, before: Value, at_s: int, *, live: bool, after: Value, unprovable: tuple[str, ...]
+) -> Transition:
+    return Transition(address, Seen(before, at_s, live), after, frozenset(unprovable))
 
 
-def _enforce(r: Reader | None) -> Enforcement | None:
-    if r is None:
-        return None
-    enforce = Enforcement(
-        target=r.text("target"),
-        address=Address(r.text("address")),
-        expect=r.text_map("expect"),
-        within_s=r.integer("within_s", 0, limits.SECONDS_MAX),
-    )
-    r.done()
-    return enforce
+_TRANSITION: Final = record(_transition)(
+    address=_ADDRESS,
+    before=_VALUE,
+    at_s=integer(0, limits.SECONDS_MAX),
+    live=boolean(),
+    after=_VALUE,
+    unprovable=texts(),
+)
+_STEP: Final = record(Step)(
+    n=integer(1, limits.STEPS_MAX),
+    target=text(),
+    do=either("effect", _EFFECT, called("transitions", each(_TRANSITION))),
+    after=integers(1, limits.STEPS_MAX),
+    on_revert=each(_EFFECT),
+    fallback_for=called("unless", if_present(integers(1, limits.STEPS_MAX), ())),
+    guard=if_present(by(_guard), GuardKind.NONE),
+)
+_ENFORCEMENT: Final = record(Enforcement)(
+    target=text(), address=_ADDRESS, expect=text_map(), within_s=integer(0, limits.SECONDS_MAX)
+)
+_ITEM: Final = record(Item)(
+    n=integer(1, limits.ITEMS_MAX),
+    salt=hexed(16),
+    subject=if_null(text(), None),
+    listed=member(Listed),
+    reason=text(),
+    display=text_map(),
+    requires=each(record(Requirement)(address=_ADDRESS, test=text(), shown=text())),
+    steps=each(_STEP),
+    enforce=if_null(_ENFORCEMENT, None),
+    desired=by(lambda r, name: read_changes_untrusted(r.texts(name))),
+)
+_HEAD: Final = record(Head)(
+    plan_id=hexed(16),
+    salt=hexed(16),
+    items_n=integer(0, limits.ITEMS_MAX),
+    counts=integer_map(0, limits.ITEMS_MAX),
+    waves=each(
+        record(Wave)(
+            first=integer(1, limits.ITEMS_MAX),
+            last=integer(0, limits.ITEMS_MAX),
+            soak_s=integer(0, limits.SECONDS_MAX),
+        )
+    ),
+    pace=record(Pace)(
+        per_target_per_s=integer(0, limits.SECONDS_MAX),
+        stop_failed_percent=integer(0, 100),
+        stop_lost_sessions=integer(0, limits.ITEMS_MAX),
+        stop_failed_least=if_present(integer(2, limits.ITEMS_MAX), 1),
+    ),
+    config_sha256=hexed(32),
+    display=text_map(),
+)
 
 
 def decode_item_untrusted(data: bytes) -> Item:
@@ -586,20 +614,7 @@ def decode_item_untrusted(data: bytes) -> Item:
     Raises:
         MalformedStatementError: not strict JSON, a field missing, unknown, of the wrong type or out of range.
     """
-    r = read_object_untrusted(data, limits.ITEM_BYTES, "item")
-    item = Item(
-        n=r.integer("n", 1, limits.ITEMS_MAX),
-        salt=r.hex("salt", 16),
-        subject=r.text_or_none("subject"),
-        listed=r.enum("listed", Listed),
-        reason=r.text("reason"),
-        display=r.text_map("display"),
-        requires=tuple(_requirement(q) for q in r.objects("requires")),
-        steps=tuple(_step(s) for s in r.objects("steps")),
-        enforce=_enforce(r.object_or_none("enforce")),
-        desired=read_changes_untrusted(r.texts("desired")),
-    )
-    r.done()
+    item = read_record_untrusted(_ITEM, data, limits.ITEM_BYTES, "item")
     for index, step in enumerate(item.steps, start=1):
         if step.n != index or any(a >= step.n for a in step.after):
             raise MalformedStatementError(f"item: expected steps 1..n that follow earlier ones, got step {step.n}")
@@ -617,36 +632,7 @@ def decode_head_untrusted(data: bytes) -> Head:
     Raises:
         MalformedStatementError: not strict JSON, a field missing, unknown, of the wrong type or out of range.
     """
-    r = read_object_untrusted(data, limits.ITEM_BYTES, "items head")
-    pace = r.object("pace")
-    head = Head(
-        plan_id=r.hex("plan_id", 16),
-        salt=r.hex("salt", 16),
-        items_n=r.integer("items_n", 0, limits.ITEMS_MAX),
-        counts=r.integer_map("counts", 0, limits.ITEMS_MAX),
-        waves=tuple(_wave(w) for w in r.objects("waves")),
-        pace=Pace(
-            pace.integer("per_target_per_s", 0, limits.SECONDS_MAX),
-            pace.integer("stop_failed_percent", 0, 100),
-            pace.integer("stop_lost_sessions", 0, limits.ITEMS_MAX),
-            pace.integer("stop_failed_least", 2, limits.ITEMS_MAX) if pace.has("stop_failed_least") else 1,
-        ),
-        config_sha256=r.hex("config_sha256", 32),
-        display=r.text_map("display"),
-    )
-    pace.done()
-    r.done()
-    return head
-
-
-def _wave(r: Reader) -> Wave:
-    wave = Wave(
-        r.integer("first", 1, limits.ITEMS_MAX),
-        r.integer("last", 0, limits.ITEMS_MAX),
-        r.integer("soak_s", 0, limits.SECONDS_MAX),
-    )
-    r.done()
-    return wave
+    return read_record_untrusted(_HEAD, data, limits.ITEM_BYTES, "items head")
 
 
 def guard_of(found: Iterable[Item]) -> GuardKind:

@@ -2,6 +2,8 @@
 
 Refused: duplicate names, NaN and Infinity, numbers that are not integers, lone surrogates, a byte order mark, nesting
 above `limits.JSON_DEPTH`, anything but an object at the top, and (through `Reader.done`) any field that nobody read.
+
+An object is read field by field (`Reader`), or as a whole by a declaration (`record`) of how each field is read.
 """
 
 from __future__ import annotations
@@ -9,13 +11,16 @@ from __future__ import annotations
 import enum
 import json
 import re
-from collections.abc import Sequence
-from typing import Final, NoReturn, TypeVar, final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Generic, NoReturn, ParamSpec, TypeVar, cast, final
 
 from trust import limits
 from trust.errors import MalformedStatementError, NotUnderstoodError
 
 _E = TypeVar("_E", bound=enum.Enum)
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_U = TypeVar("_U")
 _Json = object
 """Any JSON value. Spelled so because `Reader.object` hides the built-in inside the class."""
 
@@ -128,10 +133,12 @@ class Reader:
         self._what = what
 
     def _get(self, name: str) -> _Json:
-        if name not in self._fields:
-            raise self.error(name, "is missing")
+        try:
+            value = self._fields[name]
+        except KeyError:
+            raise self.error(name, "is missing") from None
         self._unread.discard(name)
-        return self._fields[name]
+        return value
 
     def error(self, name: str, problem: str) -> MalformedStatementError:
         """Return (not raise) an error about field `name`."""
@@ -140,6 +147,10 @@ class Reader:
     def has(self, name: str) -> bool:
         """Return whether the field is there (reading it not)."""
         return name in self._fields
+
+    def is_null(self, name: str) -> bool:
+        """Return whether the value is null, which then is read."""
+        return self._get(name) is None
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all fields, in their order."""
@@ -154,28 +165,13 @@ class Reader:
             raise self.error(name, f"should be an object, is {_kind(value)}")
         return Reader(value, f"{self._what}.{name[:40]}")
 
-    def object_or_none(self, name: str) -> Reader | None:
-        """Return a reader, or None where the value is null."""
-        return None if self._get(name) is None else self.object(name)
-
     def object_if_present(self, name: str) -> Reader | None:
         """Return a reader, or None where the field is missing."""
         return self.object(name) if self.has(name) else None
 
-    def values_or_none(self, name: str) -> dict[str, str | tuple[str, ...] | Reader] | None:
-        """Return an object's values, each a text, a list of texts or an object, in its order; None where it is null."""
-        sub = self.object_or_none(name)
-        return None if sub is None else sub.all_values()
-
-    def all_values(self) -> dict[str, str | tuple[str, ...] | Reader]:
-        """Return all values, each a text, a list of texts or an object, in their order."""
-        return {name: self._value(name, self._fields[name]) for name in self.names()}
-
     def value(self, name: str) -> str | tuple[str, ...] | Reader:
         """Return a text, a list of texts, or an object."""
-        return self._value(name, self._get(name))
-
-    def _value(self, name: str, value: _Json) -> str | tuple[str, ...] | Reader:
+        value = self._get(name)
         if isinstance(value, str):
             return self._text(name, value)
         return tuple(self.texts(name)) if isinstance(value, list) else self.object(name)
@@ -308,6 +304,151 @@ class Reader:
 
     def done(self) -> None:
         """Refuse fields that were not read."""
-        for name in self._fields:
-            if name in self._unread:
-                raise MalformedStatementError(f"{self._what}: unknown field {name[:40]!r}")
+        if self._unread:
+            name = next(name for name in self._fields if name in self._unread)
+            raise MalformedStatementError(f"{self._what}: unknown field {name[:40]!r}")
+
+
+# --- declarations ---------------------------------------------------------------------------------------------------
+#
+# Each of these functions returns how a field is read, typed as the value that is read (as `dataclasses.field` does it):
+# so mypy compares a record's declaration with the class that it makes, field by field.
+
+
+def by(read: Callable[[Reader, str], _T]) -> _T:
+    """Declare a field that `read` reads: it is given the object's reader and the field's name."""
+    return cast("_T", read)
+
+
+def _reading(declared: _T) -> Callable[[Reader, str], _T]:
+    """Return how a declared field is read."""
+    return cast("Callable[[Reader, str], _T]", declared)
+
+
+class _Record(Generic[_T]):
+    """How an object is read: its fields in the order of their declaration, and no other field."""
+
+    __slots__ = ("_fields", "_make")
+
+    def __init__(self, make: Callable[..., _T], fields: Mapping[str, object]) -> None:
+        self._make = make
+        self._fields = tuple((name, _reading(declared)) for name, declared in fields.items())
+
+    def __call__(self, r: Reader, name: str) -> _T:
+        return self.whole(r.object(name))
+
+    def whole(self, r: Reader) -> _T:
+        value = self._make(**{name: read(r, name) for name, read in self._fields})
+        r.done()
+        return value
+
+
+def record(make: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Declare an object: call the result with the declaration of each field, by the names that `make` has for them."""
+
+    def declared(*_: _P.args, **fields: _P.kwargs) -> _T:
+        return cast("_T", _Record(make, fields))
+
+    return declared
+
+
+def read_record_untrusted(declared: _T, data: bytes, max_bytes: int, what: str) -> _T:
+    """Return the one JSON object that `data` holds, read as declared by `record`.
+
+    Args:
+        declared: by `record`.
+        data: UTF-8 bytes.
+        max_bytes: the longest acceptable `data`.
+        what: the name of the document, for messages ("plan").
+
+    Raises:
+        MalformedStatementError: too long, not strict JSON, a field missing, unknown, of the wrong type or out of range.
+    """
+    return cast("_Record[_T]", declared).whole(read_object_untrusted(data, max_bytes, what))
+
+
+def each(declared: _T) -> tuple[_T, ...]:
+    """Declare a list of objects, each as declared by `record`."""
+    whole = cast("_Record[_T]", declared).whole
+    return by(lambda r, name: tuple(map(whole, r.objects(name))))
+
+
+def if_null(declared: _T, otherwise: _U) -> _T | _U:
+    """Declare a field that may be null, and its value then."""
+    read = _reading(declared)
+    return by(lambda r, name: otherwise if r.is_null(name) else read(r, name))
+
+
+def if_present(declared: _T, otherwise: _T) -> _T:
+    """Declare a field that may be missing, and its value then."""
+    read = _reading(declared)
+    return by(lambda r, name: read(r, name) if r.has(name) else otherwise)
+
+
+def called(name: str, declared: _T) -> _T:
+    """Declare a field that has another name in the document than in the class."""
+    read = _reading(declared)
+    return by(lambda r, _: read(r, name))
+
+
+def either(name: str, declared: _T, other: _U) -> _T | _U:
+    """Declare a field that the document has by this name, or else as `other` declares."""
+    read, read_other = _reading(declared), _reading(other)
+    return by(lambda r, own: read(r, name) if r.has(name) else read_other(r, own))
+
+
+def text() -> str:
+    """Declare text of at most `limits.TEXT_BYTES`."""
+    return by(Reader.text)
+
+
+def texts() -> tuple[str, ...]:
+    """Declare a list of texts."""
+    return by(lambda r, name: tuple(r.texts(name)))
+
+
+def text_map() -> Mapping[str, str]:
+    """Declare an object with text values only."""
+    return by(Reader.text_map)
+
+
+def values(objects: _T) -> Mapping[str, str | tuple[str, ...] | _T]:
+    """Declare an object with values that are each a text, a list of texts or an object, as declared by `record`."""
+    whole = cast("_Record[_T]", objects).whole
+
+    def read(r: Reader, name: str) -> Mapping[str, str | tuple[str, ...] | _T]:
+        sub = r.object(name)
+        found = {key: sub.value(key) for key in sub.names()}
+        return {key: whole(value) if isinstance(value, Reader) else value for key, value in found.items()}
+
+    return by(read)
+
+
+def boolean() -> bool:
+    """Declare true or false."""
+    return by(Reader.boolean)
+
+
+def hexed(nbytes: int) -> str:
+    """Declare the lower-case hex of exactly `nbytes` bytes."""
+    return by(lambda r, name: r.hex(name, nbytes))
+
+
+def integer(lo: int, hi: int) -> int:
+    """Declare an integer, lo <= it <= hi."""
+    return by(lambda r, name: r.integer(name, lo, hi))
+
+
+def integers(lo: int, hi: int) -> tuple[int, ...]:
+    """Declare a list of integers, lo <= each <= hi."""
+    return by(lambda r, name: tuple(r.integers(name, lo, hi)))
+
+
+def integer_map(lo: int, hi: int) -> Mapping[str, int]:
+    """Declare an object with integer values only, lo <= each <= hi."""
+    return by(lambda r, name: r.integer_map(name, lo, hi))
+
+
+def member(kind: type[_E]) -> _E:
+    """Declare a text that is the value of a member of `kind`."""
+    return by(lambda r, name: r.enum(name, kind))

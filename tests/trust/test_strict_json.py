@@ -1,11 +1,12 @@
 import enum
 import json
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trust import limits
+from trust import limits, strict_json
 from trust.errors import MalformedStatementError, NotUnderstoodError
 from trust.strict_json import Reader, read_object_untrusted
 
@@ -16,6 +17,15 @@ class Color(enum.Enum):
 
 def read(data: bytes) -> Reader:
     return read_object_untrusted(data, 10_000, "thing")
+
+
+@dataclass(frozen=True)
+class Inside:
+    commit: str
+
+
+def as_declared(declared, data: bytes):
+    return strict_json.read_record_untrusted(declared, data, 10_000, "document")
 
 
 T16 = {
@@ -132,13 +142,13 @@ def test_every_type_is_read_as_it_is():
     )
     assert (r.enum("e", Color), r.enums("es", Color), r.handle("hd")) == (Color.RED, (Color.RED,), "a-9")
     assert r.object("o").integer("x", 0, 9) == 1
-    assert r.object_or_none("on") is None
-    assert r.object_or_none("o") is not None
+    assert (r.is_null("on"), r.is_null("o")) == (True, False)
+    assert (r.value("t"), r.value("ts")) == ("x", ("a", "b"))
+    assert isinstance(r.value("o"), Reader)
     assert r.object_if_present("nowhere") is None
     assert r.object_if_present("o") is not None
     assert [o.integer("y", 0, 9) for o in r.objects("os")] == [2]
     assert r.names()[:2] == ("t", "tn")
-    assert r.values_or_none("on") is None
     assert r.text_if_present("t") == "x"
     assert r.text_if_present("nowhere") == ""
     assert r.texts_of("t", "hd") == ("x", "a-9")
@@ -146,14 +156,52 @@ def test_every_type_is_read_as_it_is():
 
 
 def test_an_object_of_values_of_several_kinds():
-    values = read(b'{"v":{"a":"x","b":["y","z"],"c":{"secret":"00"}}}').values_or_none("v")
-    inside = values.pop("c")
-    assert values == {"a": "x", "b": ("y", "z")}
-    assert inside.only_texts("secret") == ("00",)
-    with pytest.raises(MalformedStatementError, match="should be an object, is an integer"):
-        read(b'{"v":{"a":1}}').values_or_none("v")
+    inside = strict_json.record(Inside)(commit=strict_json.called("secret", strict_json.hexed(1)))
+    declared = strict_json.record(dict)(v=strict_json.if_null(strict_json.values(inside), None))
+    found = as_declared(declared, b'{"v":{"a":"x","b":["y","z"],"c":{"secret":"00"}}}')
+    assert found == {"v": {"a": "x", "b": ("y", "z"), "c": Inside("00")}}
+    assert as_declared(declared, b'{"v":null}') == {"v": None}
+    for wrong, match in (
+        (b'{"v":{"a":1}}', "should be an object, is an integer"),
+        (b'{"v":{"c":{"secret":"00","b":"y"}}}', r"document\.v\.c: unknown field 'b'"),
+        (b'{"v":{"c":{}}}', "'secret' is missing"),
+        (b'{"v":{"%s":"x"}}' % (b"n" * (limits.NAME_BYTES + 1)), "has a name of more than"),
+    ):
+        with pytest.raises(MalformedStatementError, match=match):
+            as_declared(declared, wrong)
     with pytest.raises(MalformedStatementError, match="unknown field 'b'"):
         read(b'{"a":"x","b":"y"}').only_texts("a")
+
+
+def test_a_record_is_read_as_declared_and_nothing_beside_it():
+    of = strict_json
+    inside = of.record(Inside)(commit=of.text())
+    declared = of.record(dict)(
+        n=of.integer(1, 9),
+        more=of.if_present(of.integers(1, 9), ()),
+        one=of.either("effect", inside, of.called("list", of.each(inside))),
+        color=of.if_null(of.member(Color), None),
+        inner=inside,
+    )
+    good = {"n": 1, "effect": {"commit": "a"}, "color": None, "inner": {"commit": "b"}}
+    found = {"n": 1, "more": (), "one": Inside("a"), "color": None, "inner": Inside("b")}
+    assert as_declared(declared, json.dumps(good).encode()) == found
+    other = {"n": 1, "more": [2], "list": [{"commit": "a"}], "color": "red", "inner": {"commit": "b"}}
+    found = {"n": 1, "more": (2,), "one": (Inside("a"),), "color": Color.RED, "inner": Inside("b")}
+    assert as_declared(declared, json.dumps(other).encode()) == found
+    for wrong, match in (
+        ({**good, "x": 1}, "document: unknown field 'x'"),
+        ({**good, "list": []}, "document: unknown field 'list'"),
+        ({**good, "inner": {"commit": "b", "x": 1}}, r"document\.inner: unknown field 'x'"),
+        ({**other, "list": [{"commit": "a", "x": 1}]}, r"document\.list\[0\]: unknown field 'x'"),
+        ({**good, "n": 10}, "'n' should be 1 to 9"),
+        ({**good, "n": True}, "'n' should be an integer"),
+        ({k: v for k, v in good.items() if k != "color"}, "'color' is missing"),
+        ({k: v for k, v in good.items() if k != "effect"}, "'list' is missing"),
+        ({**good, "inner": None}, "'inner' should be an object"),
+    ):
+        with pytest.raises(MalformedStatementError, match=match):
+            as_declared(declared, json.dumps(wrong).encode())
 
 
 WRONG = {
