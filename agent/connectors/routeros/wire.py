@@ -20,8 +20,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from librouteros.exceptions import ProtocolError
 from librouteros.protocol import decode_length, determine_length, encode_length
@@ -32,6 +31,7 @@ from agent.connectors.routeros.errors import LocalRouterError, MalformedRouterRe
 _END: Final = b"\x00"
 _EQUALS: Final = ord("=")
 _TAG: Final = b".tag="
+_TAG_BYTES: Final = len(_TAG)
 _SHORTEST: Final = (0, 0x80, 0x4000, 0x200000)
 """By how many bytes follow the first: the smallest length that is written so."""
 
@@ -46,19 +46,23 @@ class ReplyWord(enum.Enum):
     EMPTY = "!empty"
 
 
-@dataclass(frozen=True, slots=True)
-class WireReply:
-    """One sentence from the router.
+class WireReply(NamedTuple):
+    """One sentence from the router. A tuple: there is one for each row of a read, and it is made four times as fast.
 
     `tag`: of the command that it belongs to, None where it has none. `values`: its attributes; of two with one name
-    the last (as every client does). `text`: of a `!fatal`. `size_bytes`: of its words.
+    the last (as every client does). `texts`: other words, of a `!fatal`. `size_bytes`: of all its words.
     """
 
     word: ReplyWord
     tag: str | None
     values: Mapping[str, str]
-    text: str
+    texts: Sequence[str]
     size_bytes: int
+
+    @property
+    def text(self) -> str:
+        """Why the router refuses, or ends the connection."""
+        return " ".join(self.texts) or self.values.get("message", "")
 
 
 # --- out ---
@@ -100,7 +104,8 @@ def encode_sentence(words: Sequence[str], tag: str = "") -> bytes:
             data += encode_length(size)
         data += content
     if tag:
-        data += encode_length(len(tag) + len(_TAG)) + _TAG + tag.encode()
+        content = _TAG + tag.encode()
+        data += encode_length(len(content)) + content
     if len(data) > limits.COMMAND_BYTES:
         raise LocalRouterError(f"{words[0]}: expected at most {limits.COMMAND_BYTES} bytes, got {len(data)}")
     return bytes(data + _END)
@@ -109,18 +114,8 @@ def encode_sentence(words: Sequence[str], tag: str = "") -> bytes:
 # --- in ---
 
 
-class _Sentence:
-    """The words of the reply that is coming in."""
-
-    __slots__ = ("count", "size_bytes", "tag", "texts", "values", "word")
-
-    def __init__(self) -> None:
-        self.word: ReplyWord | None = None
-        self.tag: str | None = None
-        self.values: dict[str, str] = {}
-        self.texts: list[str] = []
-        self.size_bytes = 0
-        self.count = 0
+_Begun = tuple[ReplyWord | None, str | None, dict[str, str], list[str], int, int]
+"""A sentence that has begun: its first word, tag, attributes, other words, the number of its words and their bytes."""
 
 
 class ReplyReader:
@@ -129,14 +124,15 @@ class ReplyReader:
     def __init__(self) -> None:
         self._rest = bytearray()
         self._need = 0
-        self._sentence = _Sentence()
+        self._begun: _Begun = None, None, {}, [], 0, 0
         self._names: dict[bytes, str] = {}
         self._broken = False
 
     @property
     def unfinished(self) -> bool:
         """Whether a sentence has begun and not ended."""
-        return bool(self._rest) or self._sentence.count > 0
+        word, *_ = self._begun
+        return bool(self._rest) or word is not None
 
     def receive_untrusted(self, data: bytes) -> Iterator[WireReply]:
         """Give the replies that are complete with `data`. To be exhausted before more is given.
@@ -154,8 +150,8 @@ class ReplyReader:
             data = bytes(self._rest)
             self._rest.clear()
         self._broken = True  # until the end is reached
-        at, size, sentence, names = 0, len(data), self._sentence, self._names
-        values, count, size_bytes = sentence.values, sentence.count, sentence.size_bytes
+        at, size, names = 0, len(data), self._names
+        word, tag, values, texts, count, size_bytes = self._begun
         while at < size:
             length = data[at]
             start = at + 1
@@ -171,23 +167,30 @@ class ReplyReader:
                 size_bytes += length
                 count += 1
                 if count == 1:
-                    sentence.word = _reply_word_untrusted(data[start:stop])
+                    word = _REPLY_WORDS.get(data[start:stop])
+                    if word is None:
+                        raise _no_reply_word()
                 elif data[start] == _EQUALS:
                     name, _, value = data[start + 1 : stop].partition(b"=")
                     values[names.get(name) or self._name(name)] = value.decode("utf-8", "surrogateescape")
+                elif data.startswith(_TAG, start, stop):
+                    if tag is not None:
+                        raise MalformedRouterReplyError("reply: expected one tag, got a second one")
+                    tag = data[start + _TAG_BYTES : stop].decode("utf-8", "surrogateescape")
+                elif word is ReplyWord.FATAL:
+                    texts.append(data[start:stop].decode("utf-8", "surrogateescape"))
                 else:
-                    _other_word_untrusted(sentence, data[start:stop])
+                    raise MalformedRouterReplyError("reply: expected an attribute or a tag, got another word")
                 if size_bytes > limits.SENTENCE_BYTES or count > limits.SENTENCE_WORDS:
                     raise MalformedRouterReplyError(
                         f"reply: expected at most {limits.SENTENCE_WORDS} words of {limits.SENTENCE_BYTES} bytes, "
                         f"got {count} of {size_bytes} and no end"
                     )
-            elif count:  # "Empty sentences are ignored."
-                yield _reply(sentence, size_bytes)
-                self._sentence = sentence = _Sentence()
-                values, count, size_bytes = sentence.values, 0, 0
+            elif word is not None:  # "Empty sentences are ignored."
+                yield WireReply(word, tag, values, texts, size_bytes)
+                word, tag, values, texts, count, size_bytes = None, None, {}, [], 0, 0
             at = stop
-        sentence.count, sentence.size_bytes = count, size_bytes
+        self._begun = word, tag, values, texts, count, size_bytes
         self._rest += data[at:]
         self._broken = False
 
@@ -223,36 +226,11 @@ def _long_length_untrusted(data: bytes, at: int) -> tuple[int, int]:
     return start, length
 
 
-def _reply_word_untrusted(content: bytes) -> ReplyWord:
-    word = _REPLY_WORDS.get(content)
-    if word is None:
-        raise _no_reply_word()
-    return word
-
-
 def _no_reply_word() -> MalformedRouterReplyError:
     # Also one that begins with "!" but is not known: it may say what we would miss, as `!empty` was new once
     return MalformedRouterReplyError(
         f"reply: expected one of {', '.join(w.value for w in ReplyWord)} as its first word"
     )
-
-
-def _other_word_untrusted(sentence: _Sentence, content: bytes) -> None:
-    if content.startswith(_TAG):
-        if sentence.tag is not None:
-            raise MalformedRouterReplyError("reply: expected one tag, got a second one")
-        sentence.tag = content[len(_TAG) :].decode("utf-8", "surrogateescape")
-    elif sentence.word is ReplyWord.FATAL:
-        sentence.texts.append(content.decode("utf-8", "surrogateescape"))
-    else:
-        raise MalformedRouterReplyError("reply: expected an attribute or a tag, got another word")
-
-
-def _reply(sentence: _Sentence, size_bytes: int) -> WireReply:
-    if sentence.word is None:
-        raise MalformedRouterReplyError("reply: expected a first word")
-    text = " ".join(sentence.texts) if sentence.texts else sentence.values.get("message", "")
-    return WireReply(sentence.word, sentence.tag, sentence.values, text, size_bytes)
 
 
 _REPLY_WORDS: Final = {word.value.encode(): word for word in ReplyWord}
