@@ -59,6 +59,8 @@ class MenuRole(enum.StrEnum):
     """Changes without anybody changing the row, or follows from another property: neither compared nor written."""
 
 
+_ASKED: Final = 1024
+"""Menus to remember, by version, since each write asks three times; chosen arbitrarily, above those of a fleet."""
 _WRITABLE: Final = frozenset({MenuRole.PLAIN, MenuRole.SECRET, MenuRole.WRITE_ONLY})
 _NEVER_SHOWN: Final = frozenset({MenuRole.SECRET, MenuRole.WRITE_ONLY})
 _COMPARED: Final = frozenset({MenuRole.PLAIN, MenuRole.SECRET, MenuRole.READ_ONLY})
@@ -181,6 +183,7 @@ class Menu:
         return known
 
 
+@functools.lru_cache(maxsize=_ASKED)
 def menu(path: str, version: Version) -> Menu:
     """Return a menu as the table that serves a version has it; ask `versions.known` whether that is a guess.
 

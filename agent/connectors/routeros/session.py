@@ -336,9 +336,10 @@ class RouterSession:
 
     async def _command(self, api: RouterApi, ticket: Ticket, *words: str) -> Reply:
         """Send a command that changes something, once; the main job reads back the effect of a refused one."""
-        if self._clock.boot_s() >= ticket.deadline_s:
+        left_s = ticket.deadline_s - self._clock.boot_s()
+        if left_s <= 0:
             raise NotSentError(f"{self.target.id}: the deadline passed before its turn", reason=TargetReason.EXPIRED)
-        timeout_s = min(self._config.timeout_s, ticket.deadline_s - self._clock.boot_s())
+        timeout_s = min(self._config.timeout_s, left_s)
         try:
             await self._call(api, *words, timeout_s=timeout_s)
         except TrapError as err:
