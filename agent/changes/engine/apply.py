@@ -54,6 +54,8 @@ class Pacer:
 
     async def wait(self, key: str) -> None:
         """Return when the next start under `key` is due."""
+        if not self._gap_s:
+            return
         now = self._clock.boot_s()
         at = max(now, self._next.get(key, now))
         self._next[key] = at + self._gap_s

@@ -273,11 +273,11 @@ class ItemRun:
         while True:
             async with WindowSlot(self._parts.sessions) as slot:
                 stopped = await self._changed_since(sessions) or await self._run_steps(sessions, slot)
+            if stopped is None:
+                return None
             # Half done and frozen: it says so, and gives its addresses back (to a restore)
             pauses = self._unsent() or self._clock.boot_s() < give_up
-            if stopped is None or not (
-                (stopped.then is Then.PAUSE and pauses) or (stopped.then is Then.FOLLOW and self._follows())
-            ):
+            if not ((stopped.then is Then.PAUSE and pauses) or (stopped.then is Then.FOLLOW and self._follows())):
                 return stopped
             await self._steps.say()
             await self._clock.sleep(PAUSE_S)
@@ -300,19 +300,19 @@ class ItemRun:
         return Stopped(Event.DRIFT, RefusalReason.STALE, why) if why else None
 
     async def _spare(self, session: Session) -> Stopped | None:
+        if (busy := await session.busy()) is None:
+            return None
         try:
-            return await self._wait_while_busy(session)
+            return await self._wait_while_busy(session, busy)
         finally:
             self._steps.spared = ""
 
-    async def _wait_while_busy(self, session: Session) -> Stopped | None:
+    async def _wait_while_busy(self, session: Session, busy: Busy | None) -> Stopped | None:
         """Wait while the target is to be spared, not longer than the plan may run; return why it was not waited out.
 
         An item that was begun is finished after a short wait: half done it would hold its addresses against a restore.
         One of a device's own configuration holds up no restore, and is not gone on with where that may be undone.
         """
-        if (busy := await session.busy()) is None:
-            return None
         arrives = self._parts.sessions.arrives(session.target.id)
         pause_s, most_s, patience_s = SPARE_S, SPARE_MAX_S, PAUSE_MAX_S
         if arrives:  # it stays for seconds when it comes, and may come tomorrow
@@ -432,10 +432,11 @@ class ItemRun:
                 await steps.say()
                 await self._clock.sleep(PAUSE_S)
                 continue
-            if kind_of(outcome) is OutcomeKind.EXPIRED:
+            kind = kind_of(outcome)
+            if kind is OutcomeKind.EXPIRED:
                 return Stopped(Event.EXPIRE, outcome.reason, outcome.detail)
             steps.note_outcome((step.n, Direction.FORWARD), outcome)
-            if kind_of(outcome) is OutcomeKind.AWAY and self._may_try_again():
+            if kind is OutcomeKind.AWAY and self._may_try_again():
                 return away(outcome.detail) if steps.try_again(step, Direction.FORWARD, outcome) else None
             if not steps.try_again(step, Direction.FORWARD, outcome):
                 return None

@@ -151,7 +151,7 @@ class _Dialed:
     """A dialed target with its open session. `kept`: number of steps that need it open; `left`: rung when one ends."""
 
     session: CoalescedSession
-    limiter: trio.CapacityLimiter
+    places: trio.Semaphore
     kept: int = 0
     left: Notifier = field(default_factory=Notifier)
     over: trio.Event = field(default_factory=trio.Event)
@@ -318,15 +318,13 @@ class Sessions:
         Raises:
             UnreadableError: it cannot be reached now.
         """
-        return (await self._host(target)).session
+        return (self._hosts.get(target) or await self._open(target)).session
 
-    async def limiter(self, target: str) -> trio.CapacityLimiter:
-        """Return the bound on steps in flight at a target."""
-        return (await self._host(target)).limiter
+    async def places(self, target: str) -> trio.Semaphore:
+        """Return the free places among the steps in flight at a target."""
+        return (self._hosts.get(target) or await self._open(target)).places
 
-    async def _host(self, target: str) -> _Dialed:
-        if target in self._hosts:
-            return self._hosts[target]
+    async def _open(self, target: str) -> _Dialed:
         connector = self.connector(target)
         lock = self._opening.setdefault(target, trio.Lock())
         async with lock:
@@ -347,7 +345,9 @@ class Sessions:
         """Hold a session open until `_release` says that it is over."""
         with trio.CancelScope() as scope:
             async with connector.dial(target) as session:
-                host = _Dialed(CoalescedSession(session, self.trouble), trio.CapacityLimiter(connector.traits.window))
+                window = connector.traits.window
+                places = trio.Semaphore(window, max_value=window)
+                host = _Dialed(CoalescedSession(session, self.trouble), places)
                 self._hosts[target.id] = host
                 task_status.started()
                 try:
@@ -455,7 +455,7 @@ class WindowSlot:
     def __init__(self, sessions: Sessions) -> None:
         """Hold no place yet."""
         self._sessions = sessions
-        self._held: tuple[str, trio.CapacityLimiter] | None = None
+        self._held: tuple[str, trio.Semaphore] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -469,15 +469,15 @@ class WindowSlot:
             return
         self.over()
         if not self._sessions.arrives(target):
-            limiter = await self._sessions.limiter(target)
-            try:
-                limiter.acquire_on_behalf_of_nowait(self)  # a free place costs no turn of the scheduler
-            except trio.WouldBlock:
-                await limiter.acquire_on_behalf_of(self)
-            self._held = target, limiter
+            places = await self._sessions.places(target)
+            if places.value:
+                places.acquire_nowait()  # a free place costs no turn of the scheduler
+            else:
+                await places.acquire()
+            self._held = target, places
 
     def over(self) -> None:
         """Give the place back, if one is held."""
         if self._held is not None:
-            (_, limiter), self._held = self._held, None
-            limiter.release_on_behalf_of(self)
+            (_, places), self._held = self._held, None
+            places.release()

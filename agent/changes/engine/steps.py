@@ -274,8 +274,7 @@ class Steps:
 
     def _waited(self) -> bool:
         """Tell whether the next step is no mere finishing of the item: its device may have been away for days."""
-        at_once = self.parts.clock.boot_s() < self._sent_s + FINISH_S
-        return self.arrives() and not at_once
+        return self.arrives() and self.parts.clock.boot_s() >= self._sent_s + FINISH_S
 
     def _replied(self, action: StepAction, sessions: ItemSessions, slot: WindowSlot) -> Callable[[], None]:
         """Return the call to make when an effect is accepted: after its last one an item only reads."""

@@ -379,9 +379,9 @@ async def test_a_frozen_change_does_not_block_the_target_for_others(rig: Rig, wo
     async with rig.parts() as parts, trio.open_nursery() as nursery:
         nursery.start_soon(Run(parts, rig.loaded(frozen)).run)
         await trio.sleep(30)
-        limiter = await parts.sessions.limiter("fake/d")
+        places = await parts.sessions.places("fake/d")
         with trio.fail_after(60):
-            async with limiter:
+            async with places:
                 pass
         nursery.cancel_scope.cancel()
     assert world.writes == []

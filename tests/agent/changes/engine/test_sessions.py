@@ -44,7 +44,7 @@ async def test_a_dialed_session_is_opened_once_and_shared(autojump_clock: MockCl
     async def use() -> None:
         async with sessions.use("fake/d") as session:
             got.append(session)
-            got.append(await sessions.limiter("fake/d"))
+            got.append(await sessions.places("fake/d"))
 
     async with trio.open_nursery() as nursery:
         await sessions.host(nursery)
@@ -53,8 +53,8 @@ async def test_a_dialed_session_is_opened_once_and_shared(autojump_clock: MockCl
                 users.start_soon(use)
         assert connector.dialed == connector.open == 1
         assert len(set(map(id, got))) == 2
-        limiter = await sessions.limiter("fake/d")
-        assert limiter.total_tokens == connector.traits.window
+        places = await sessions.places("fake/d")
+        assert places.value == places.max_value == connector.traits.window
         assert isinstance(await sessions.dialed("fake/d"), CoalescedSession)
         nursery.cancel_scope.cancel()
     assert connector.open == 0
