@@ -119,12 +119,15 @@ ALLOWED: Final[Mapping[LeafKind, Mapping[Stage, Stage]]] = {
 MOVES: Final[Mapping[str, tuple[str, ...]]] = {
     "planned": (
         "waiting", "running", "skipped", "stale", "superseded", "cancelled", "expired", "not-applied",
+        "needs-a-person",
     ),
     "running": (
         "waiting", "stale", "cancelled", "expired", "not-applied", "unknown", "applied", "accepted",
         "set-at-next-login", "set-not-enforced", "diverged", "needs-a-person",
     ),
-    "waiting": ("running", "skipped", "stale", "superseded", "cancelled", "expired", "not-applied"),
+    "waiting": (
+        "running", "skipped", "stale", "superseded", "cancelled", "expired", "not-applied", "needs-a-person",
+    ),
     "unknown": (
         "stale", "not-applied", "applied", "accepted", "set-at-next-login", "set-not-enforced", "diverged",
         "needs-a-person",

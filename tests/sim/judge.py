@@ -167,7 +167,7 @@ def _twice(e: Evidence) -> Iterable[Verdict]:
 
 def _crashed(e: Evidence) -> Iterable[Verdict]:
     for move in e.seen.moves:
-        put_back = move.detail == PUT_BACK and any(at <= move.at for at in e.restored)
+        put_back = move.detail.startswith(PUT_BACK) and any(at <= move.at for at in e.restored)
         if move.reason == "given-up" and not put_back:
             yield Verdict("crashed", move.at, move.service, f"{move.state}: {move.detail}", leaf=move.seq)
     for crash in e.crashes:

@@ -297,6 +297,13 @@ KEPT: tuple[Kept, ...] = (
         ("radius", "sql", "routers", "cloud", "disk", "snmp"),
         "the judge's: an agent that read a damaged page switched the power of a port on again before it ended",
     ),
+    Kept(
+        21000250,
+        ("page-flipped",),
+        ("radius", "routers", "billing", "disk", "snmp"),
+        "items that a lost part of the log had sent were called cancelled, although their rows stayed changed",
+        size=0.3,
+    ),
 )
 
 

@@ -2,9 +2,8 @@
 
 A database that is older than a mark was restored from a backup: a plan that it believes to be unused may have been
 used, so every plan that it has not consumed is void and is previewed again, and no run that it believes to be
-unfinished goes
-on: its unsent items are cancelled, its begun ones need a person. There are two marks: in `keys.db`, which a copy of the
-state directory brings along, and in the mark file, which it does not.
+unfinished goes on: its items that have not ended need a person, since any of them may have been sent. There are two
+marks: in `keys.db`, which a copy of the state directory brings along, and in the mark file, which it does not.
 
 * A mark file that was lost says nothing, so the log may be an old one: the same happens, unless witnesses can tell.
 * Where a mark knows a newer trust version than the one that is pinned, or the mark file was lost, the trust is in
@@ -35,6 +34,8 @@ LEAVES_KEPT: Final = "leaves-kept"
 """The row of `meta` that says that the items of versions before V14 were gone through."""
 LEAVES_AT_ONCE: Final = 1000
 """Items of which the hashes are kept in one transaction."""
+RESTORED: Final = "the database was restored from a backup, and nobody knows whether it was sent since"
+"""Said of each item that had not ended."""
 
 
 def void_unconsumed(tx: Tx) -> int:
@@ -52,11 +53,12 @@ def void_unconsumed(tx: Tx) -> int:
 def give_up_unfinished(tx: Tx, record: Sealed) -> int:
     """Give up plans that were consumed and are not finished; return how many.
 
-    When the log lost its end, they may have run to their own end, and been taken back, since.
+    When the log lost its end, they may have run to their own end, and been taken back, since. So each of their items
+    that has not ended needs a person, also one that was not begun in this log.
     """
     rows = tx.all("SELECT plan_id FROM plan WHERE consumed_seq IS NOT NULL AND finished_seq IS NULL")
     for row in rows:
-        item_commands.GiveUp(bytes(row["plan_id"]), "the database was restored from a backup", record).run(tx)
+        item_commands.GiveUp(bytes(row["plan_id"]), RESTORED, record, lost=True).run(tx)
     return len(rows)
 
 

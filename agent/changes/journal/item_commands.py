@@ -449,17 +449,23 @@ def give_back_addresses(tx: Tx, plan_id: bytes, n: int, addresses: Sequence[Addr
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """End a run that cannot go on: unsent items are cancelled, items that were begun need a person."""
+    """End a run that cannot go on: unsent items are cancelled, items that were begun need a person.
+
+    `lost`: the log lost its end, so that an item which was not begun in it may have been begun since: it needs a
+    person, too.
+    """
 
     plan_id: bytes
     why: str
     sealed: Sealed
+    lost: bool = False
 
     def run(self, tx: Tx) -> dict[int, ItemState]:
         """Return every item's state afterwards."""
+        unsent = Event.ESCALATE if self.lost else Event.CANCEL
         ways = {
-            ItemState.PLANNED: Event.CANCEL,
-            ItemState.WAITING: Event.CANCEL,
+            ItemState.PLANNED: unsent,
+            ItemState.WAITING: unsent,
             ItemState.RUNNING: Event.ESCALATE,
             ItemState.UNKNOWN: Event.ESCALATE,
         }

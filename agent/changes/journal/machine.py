@@ -82,7 +82,7 @@ TRANSITIONS: Mapping[tuple[ItemState, Event], ItemState] = {
     **dict.fromkeys([(s, Event.DIVERGE) for s in (*_IN_DOUBT, *TOUCHED)], S.DIVERGED),
     **{(s, Event.LEAVE): s for s in LATER},
     **dict.fromkeys(
-        [(s, Event.ESCALATE) for s in (*_IN_DOUBT, S.DIVERGED, S.NEEDS_A_PERSON, *TOUCHED)], S.NEEDS_A_PERSON
+        [(s, Event.ESCALATE) for s in (*UNSENT, *_IN_DOUBT, S.DIVERGED, S.NEEDS_A_PERSON, *TOUCHED)], S.NEEDS_A_PERSON
     ),
     (S.SET_NOT_ENFORCED, Event.RETRY): S.RUNNING,
     **dict.fromkeys([(s, Event.REVERT) for s in (*TOUCHED, S.NEEDS_A_PERSON)], S.REVERTED),

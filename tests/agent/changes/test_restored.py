@@ -24,7 +24,7 @@ from agent.store.restoring import restore
 from tests.builders.age_files import Owner
 from tests.builders.agent import Agent
 from tests.builders.job import STORE_KEY
-from tests.builders.office import Desk, Office, approval, office_in, remove_joseph, words, work
+from tests.builders.office import Desk, Office, approval, approved, office_in, remove_joseph, words, work
 from tests.builders.store import edit
 from tests.builders.terminal import Terminal
 from tests.builders.witnesses import Witness, life, site_in, snapshot
@@ -32,7 +32,7 @@ from trust import envelope as envelopes
 from trust import statements
 from trust.document import Quorum, WitnessOperator
 from trust.leaf import LeafKind
-from trust.statements import Decision, Freeze, FreezeScope, Resume
+from trust.statements import Decision, Freeze, FreezeScope, Outcome, Resume
 
 
 @dataclass
@@ -178,6 +178,37 @@ async def test_a_stop_is_not_lost_with_a_copy_from_just_before_it(tmp_path: Path
     site.put_back()
     async with site.life() as office:
         assert (office.gate(), office.leaves(LeafKind.RESTORED_DATABASE)) == ("void", 1)
+
+
+async def test_items_that_may_have_been_sent_since_need_a_person(tmp_path: Path) -> None:
+    """The copy was taken between the start of a change and its first write: each of its items has run since."""
+    site = PutBack(tmp_path, Desk(), b"", b"")
+    (tmp_path / "state").mkdir()
+    async with site.life() as office:
+        row = await approved(office, await office.plan("C-1/home", "C-2/home"))
+        async with trio.open_nursery() as nursery:
+            await office.daemon.job.worker._look(nursery)
+            nursery.cancel_scope.cancel()  # as soon as the plan is consumed
+        assert office.number("SELECT count(*) FROM item WHERE state = 'planned'") == 2
+    shutil.copytree(tmp_path / "state", tmp_path / "backup")
+    async with site.life() as office:
+        await work(office)
+        assert len(site.desk.world.writes) == 2
+    site.put_back()
+    async with site.life() as office:
+        await work(office)
+        found = office.store.query("SELECT state, reason, detail FROM item")
+        assert {tuple(item) for item in found} == {("needs-a-person", "given-up", recovery.RESTORED)}
+        (outcome,) = [envelopes.decode_untrusted(sent.body) for sent in office.out("outcome")]
+        said = statements.decode_as_untrusted(Outcome, outcome)
+        assert (said.plan_sha256, said.state.value) == (row.digest.hex(), "needs-a-person")
+        assert len(site.desk.world.writes) == 2, "nothing is sent twice"
+
+        agent = Agent(office.daemon, office.people, "")
+        back = await agent.ask("revert", change=office.store.query("SELECT short FROM plan")[0]["short"])
+        assert (await agent.approve(back, "joseph"))["accepted"]
+        await work(office)
+        assert len(site.desk.world.writes) == 4, "what stands of it can be taken back"
 
 
 async def test_a_lost_mark_file_may_hide_anything(site: PutBack) -> None:

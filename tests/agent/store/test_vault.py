@@ -252,7 +252,7 @@ async def test_J4_C2_database_from_backup_cannot_run_its_plans_again(
                 commands.Consume(plan_id, now_of(clock), lambda tx, kept: None, lambda tx: None, 99, record)
             )
     await rig.apply(unused_started)  # it was started when the backup was taken: nobody knows how far it came
-    assert rig.states(unused_started) == [ItemState.CANCELLED]
+    assert rig.states(unused_started) == [ItemState.NEEDS_A_PERSON]
     assert len(world.writes) == len(world.kicks) == 2
     rig.close()
 

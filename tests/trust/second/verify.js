@@ -225,9 +225,9 @@ review-closed    -       -       -       running over`.trim().split("\n")) {
 }
 const MOVES = {};
 for (const row of `
-planned: waiting running skipped stale superseded cancelled expired not-applied
+planned: waiting running skipped stale superseded cancelled expired not-applied needs-a-person
 running: waiting stale cancelled expired not-applied unknown applied accepted set-at-next-login set-not-enforced diverged needs-a-person
-waiting: running skipped stale superseded cancelled expired not-applied
+waiting: running skipped stale superseded cancelled expired not-applied needs-a-person
 unknown: stale not-applied applied accepted set-at-next-login set-not-enforced diverged needs-a-person
 set-at-next-login: applied set-not-enforced diverged set-at-next-login needs-a-person reverted
 set-not-enforced: applied set-at-next-login diverged set-not-enforced needs-a-person running reverted

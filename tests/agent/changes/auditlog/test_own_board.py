@@ -350,7 +350,7 @@ async def test_a_run_that_goes_on_is_left_to_its_process(office: Office, site: S
         await office.daemon.log.board.start_rule(1)
     await told(office, *site.board)
     states = {r[0] for r in office.store.query("SELECT state FROM item")}
-    assert ("cancelled" in states) is not late
+    assert ("needs-a-person" in states) is not late
 
 
 def test_limits_are_those_of_the_control_plane() -> None:
