@@ -6,13 +6,12 @@ is the only caller of the commands of steps and of `MoveItem`.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from agent.changes.journal import item_commands
-from agent.changes.journal.audit import Json, Recorder, do_json, outcome_json, seen_json
+from agent.changes.journal.audit import Json, Recorder, encode_do, outcome_json, seen_json
 from agent.changes.journal.commands import Deadline, PlanRow
 from agent.changes.journal.item_commands import DesiredRecorder
 from agent.changes.journal.machine import FAILED, FINAL, UNSENT, Event
@@ -145,7 +144,7 @@ class Tickets:
     def _about(
         self, item: Item, action: StepAction, take: tuple[Address, ...], *, in_window: bool
     ) -> item_commands.AboutTo:
-        service, do = item.subject, do_json(action.do)
+        service, do = item.subject, encode_do(action.do)
         forward = action.direction is Direction.FORWARD
         begins = forward and self.unsent(item)
         rests_on = item
@@ -155,7 +154,6 @@ class Tickets:
             "what": "about-to",
             **({"event": Event.BEGIN.value} if begins else {}),
             "direction": action.direction.value,
-            "do": do,
             "bound": seen_json(action.bound),
         }
         return item_commands.AboutTo(
@@ -163,12 +161,12 @@ class Tickets:
             n=item.n,
             step=action.step,
             direction=action.direction,
-            do=json.dumps(do).encode(),
+            do=do.encode(),
             bound=action.bound,
             now=now_of(self._clock),
             unmet=lambda tx, begun: self._unmet(tx, rests_on, begun),
             take=take,
-            sealed=self._recorder.record(service, record),
+            sealed=self._recorder.record(service, record, {"do": do}),
             begins=begins,
             window=self.window() if begins or (forward and in_window) else None,
         )

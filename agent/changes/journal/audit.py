@@ -20,6 +20,8 @@ from trust.leaf import PLAN_LEAVES, STATEMENT
 
 Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_ASCII: Final = json.JSONEncoder(separators=(",", ":"))
+_NOTHING: Final[Mapping[str, str]] = {}
 
 
 def subject_of(service: str | None) -> str:
@@ -36,8 +38,12 @@ def seen_json(seen: Mapping[Address, Seen]) -> Json:
     return {address: _seen_json(s) for address, s in seen.items()}
 
 
-def do_json(do: tuple[Transition, ...] | Effect) -> Json:
-    """Return the action of a step, for a record and for the journal."""
+def encode_do(do: tuple[Transition, ...] | Effect) -> str:
+    """Return the action of a step as JSON in ASCII: the text in the journal and in a record is one."""
+    return _ASCII.encode(_do_json(do))
+
+
+def _do_json(do: tuple[Transition, ...] | Effect) -> Json:
     if isinstance(do, Effect):
         return {"effect": do.verb, "address": do.address, "args": dict(do.args), "key": do.key}
     return [{"address": t.address, "before": _seen_json(t.before), "after": value_json(t.after)} for t in do]
@@ -64,13 +70,21 @@ class Recorder:
         """Make the keys of these services' subscribers durable."""
         self._vault.ensure_subjects([subject_of(s) for s in services])
 
-    def record(self, service: str | None, fields: Mapping[str, Json]) -> Sealed:
+    def record(self, service: str | None, fields: Mapping[str, Json], encoded: Mapping[str, str] = _NOTHING) -> Sealed:
         """Return the record about this service (or about nobody), sealed.
+
+        Args:
+            service: the service; None: it is about nobody.
+            fields: at least one.
+            encoded: further fields, each as JSON: a text that is kept elsewhere too is encoded once.
 
         Raises:
             ErasedSubjectError: the service's subscriber was erased.
         """
-        return self._vault.seal_record(subject_of(service), _ENCODER.encode(fields).encode())
+        text = _ENCODER.encode(fields)
+        for name, value in encoded.items():
+            text = f'{text[:-1]},"{name}":{value}}}'
+        return self._vault.seal_record(subject_of(service), text.encode())
 
     def ending(self, fields: Mapping[str, Json], outcome: bytes) -> Callable[[int], Sealed]:
         """Return the record of a leaf that an outcome has, for the number of its plan's leaves.
