@@ -164,6 +164,9 @@ class Direction(enum.Enum):
     FORWARD = "forward"
     REVERT = "revert"
 
+    __hash__ = object.__hash__
+    """Each member is one object; Enum's own hash is that of a name, two calls for each look into a table."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
@@ -217,3 +220,5 @@ class ItemState(enum.Enum):
     DIVERGED = "diverged"
     REVERTED = "reverted"
     NEEDS_A_PERSON = "needs-a-person"
+
+    __hash__ = object.__hash__  # as of Direction

@@ -161,11 +161,21 @@ class ItemRun:
 
         While the plan may not send no device is asked to call in, and none is held on the line.
         """
-        hung, stopped, kept_out = False, None, ""
-        target, waiting = self._item.steps[0].target, trio.CancelScope()
+        target = self._item.steps[0].target
+        if not self._sends_at_once(target):
+            return await self._visit_later(target)
         try:
-            if self._sends_at_once(target):
-                return await self._run_with(ItemSessions(self._parts.sessions))
+            return await self._run_with(ItemSessions(self._parts.sessions))
+        except UnreadableError as err:
+            stopped = self._unreadable(err)
+        await self._stop(stopped)
+        return False
+
+    async def _visit_later(self, target: str) -> bool:
+        """Visit a target that has to call in or to be dialed first, or once the plan may send."""
+        hung, kept_out, waiting = False, "", trio.CancelScope()
+        stopped: Stopped | None = None
+        try:
             waits = self._unsent() or self._parts.sessions.arrives(target)
             if waits:  # one that was begun at a target that we dial is read to its end
                 self._stopping.waiting.add(waiting)
@@ -187,20 +197,27 @@ class ItemRun:
                     self._stopping.waiting.discard(waiting)  # from here on each step has its own deadline
                     hung = await self._run_with(sessions)
         except UnreadableError as err:
-            stopped = Stopped(Event.FAIL, err.reason, str(err))
-            if absent(err.reason) and self._may_try_again():
-                stopped = away(str(err))
+            stopped = self._unreadable(err)
         finally:
             self._stopping.waiting.discard(waiting)
         if waiting.cancelled_caught:
             stopped = self._stopping.left
             if stopped is EXPIRED:
                 stopped = KEPT_OUT.get(kept_out, EXPIRED)
-        if stopped is not None and stopped.then is Then.TRY_AGAIN:
-            await self._leave(stopped)
-        elif stopped is not None:
-            await self._end(None, stopped)
+        if stopped is not None:
+            await self._stop(stopped)
         return hung
+
+    def _unreadable(self, err: UnreadableError) -> Stopped:
+        """Return how the item goes on when a target cannot be read."""
+        again = absent(err.reason) and self._may_try_again()
+        return away(str(err)) if again else Stopped(Event.FAIL, err.reason, str(err))
+
+    async def _stop(self, stopped: Stopped) -> None:
+        if stopped.then is Then.TRY_AGAIN:
+            await self._leave(stopped)
+        else:
+            await self._end(None, stopped)
 
     def _sends_at_once(self, target: str) -> bool:
         """Tell whether nothing is waited for, as mostly: the target is dialed, and the plan may send."""

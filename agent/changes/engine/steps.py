@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import trio
 
@@ -262,7 +263,7 @@ class Steps:
 
     async def _about_to(self, action: StepAction) -> Ticket:
         # With the first "about to", in one command: an item needs few of them (ADR 4)
-        take = () if self.locked else self._addresses()
+        take = () if self.locked else self._addresses
         try:
             ticket = await self.tickets.about_to(self.item, action, take, self._owed, in_window=self._waited())
         except RefusedCommandError:
@@ -330,7 +331,7 @@ class Steps:
     async def end(self, event: Event, reason: str, detail: str = "", desired: tuple[DesiredChange, ...] = ()) -> None:
         """Move the item for the last time of its run, and give its addresses back, unless a step is in doubt."""
         # A step in doubt keeps them: another change would plan on a value that may yet turn out to be ours
-        give_back = () if self._in_doubt else self._addresses()
+        give_back = () if self._in_doubt else self._addresses
         await self.tickets.end(self.item, event, reason, detail, desired, self._owed, give_back)
         self._owed, self.locked = None, self.locked and not give_back
         self.changed()
@@ -341,7 +342,7 @@ class Steps:
         Raises:
             RefusedCommandError: `busy`: another change holds one.
         """
-        await self.tickets.lock(self.item, self._addresses())
+        await self.tickets.lock(self.item, self._addresses)
         self.locked = True
 
     async def leave(self) -> None:
@@ -349,10 +350,12 @@ class Steps:
         await self.say()
         if self.locked and not self._in_doubt:
             with trio.CancelScope(shield=True):
-                await self.tickets.unlock(self.item, self._addresses())
+                await self.tickets.unlock(self.item, self._addresses)
             self.locked = False
 
+    @cached_property
     def _addresses(self) -> tuple[Address, ...]:
+        """The addresses that the item holds while it acts."""
         return addresses_of(self.item, whole=self.arrives())
 
     # --- after a crash ---

@@ -145,7 +145,8 @@ class RouterLine:
         Raises:
             UnreadableError: there is no connection, another router answers, or its release is not served.
         """
-        reached = await self._reach(self._wires[self._read_use])
+        wire = self._wires[self._read_use]
+        reached = wire.usable or await self._reach(wire)
         return reached.api, reached.version
 
     async def writing(self, use: Use = Use.SERVICE) -> tuple[RouterApi, Version]:
@@ -158,7 +159,7 @@ class RouterLine:
         """
         use = use if use in self._wires else Use.SERVICE
         wire = self._wires[use]
-        reached = await self._reach(wire)
+        reached = wire.usable or await self._reach(wire)
         if self._may_not_write.get(use):  # as it was on connecting; somebody may have put it right since
             for one in dict.fromkeys((self._read_use, use)):
                 await self._recognize_again(self._wires[one])
@@ -336,6 +337,7 @@ class RouterLine:
     # --- connecting ---
 
     async def _reach(self, wire: _Wire) -> _Reached:
+        """Return the connection, opened where it is not."""
         if (usable := wire.usable) is not None:
             return usable
         failures = wire.failures
