@@ -133,6 +133,12 @@ class TargetReason(ExplainedReason):
         "The device ended its session before it was asked or before it answered.",
         "Nothing: it is asked again at its next call.",
     )
+    TRIPPED = (
+        "tripped",
+        "The circuit breaker holds the request back: the CPE rebooted after it.",
+        "Look at the CPE, then ispagent cpe clear NAME, and ask for what is wanted.",
+    )
+    UNSAFE = "unsafe", "This model is known to fail on the request.", "Do it by hand, with somebody at the device."
     STOPPED = "stopped", "The agent is stopping.", "Start the agent: the change goes on."
     ENDLESS = (
         "endless",

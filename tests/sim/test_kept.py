@@ -120,6 +120,12 @@ KEPT: tuple[Kept, ...] = (
         "the judge's: people cancelled after a router's row was written, and nobody could ask for its session's end",
     ),
     Kept(
+        21000172,
+        ("cpe-owner-resets",),
+        ("radius", "cpe"),
+        "an owner reset a CPE twice, the breaker held a read-back, and its change held the addresses for two days",
+    ),
+    Kept(
         9460002,
         ("copy-put-back", "snmp-flaps", "agent-killed"),
         ("radius", "disk", "snmp"),

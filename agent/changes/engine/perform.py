@@ -2,7 +2,7 @@
 
 * The verdict comes from the device's state, never from its reply: *applied* is "read back, equal"; *not applied* is
   "the carrier is closed, it settled, and it reads as before"; a third value is *diverged*; a resource that is not
-  re-read in time stays *unknown*.
+  re-read in time stays *unknown*. So does, at once, one of which the agent sends no read until a person acts.
 * From the first byte to the recorded outcome nothing here can be cancelled, but a read-back of a device that calls in.
 * A step is sent once. Whether it may be sent again is for `Steps.try_again` to say, after the verdict.
 """
@@ -13,7 +13,7 @@ import enum
 import functools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
 import trio
@@ -51,6 +51,8 @@ _HUNG_UP = frozenset({TargetReason.SESSION_ENDED, TargetReason.NOT_ON_THE_LINE})
 """Reasons of connectors: the device ended its session before anything was sent, and will call in again."""
 _ABSENT = frozenset({TargetReason.UNREACHABLE, TargetReason.TIMEOUT, TargetReason.HUNG_UP, TargetReason.CUT})
 """Reasons of connectors: a target that we dial does not answer now. All others are its answer."""
+_HELD_BACK = frozenset({TargetReason.TRIPPED, TargetReason.UNSAFE})
+"""Reasons of connectors: the agent sends no such request until a person acts. Waiting would only hold the addresses."""
 
 
 _NONE = frozenset({TargetReason.NOTHING_TO_DO, TargetReason.NO_SESSION, TargetReason.NOT_THERE})
@@ -296,16 +298,16 @@ async def _prove_writes(
     until = clock.boot_s() + patience.reread_s
     addresses = [w.address for w in writes]
     seen = await _reread(session, addresses, until, clock, patience)
-    if seen is None:
-        return StepOutcome(Verdict.UNKNOWN, TargetReason.UNREADABLE, "could not be read back in time")
+    if isinstance(seen, StepOutcome):
+        return seen
     verdict = _judge_writes(writes, seen)
     if verdict is Verdict.APPLIED:
         return _written(writes, seen, said.detail if isinstance(said, Reply) else "")
     # Not what was wanted. Before saying so: nothing of ours may still be on its way, and a second read must agree.
     await session.settle()
     again = await _reread(session, addresses, until, clock, patience)
-    if again is None:
-        return StepOutcome(Verdict.UNKNOWN, TargetReason.UNREADABLE, "could not be read back in time", seen)
+    if isinstance(again, StepOutcome):
+        return replace(again, observed=seen)
     # What the second read finds counts: a write that was late in the first is applied
     verdict = _judge_writes(writes, again)
     if verdict is Verdict.APPLIED:
@@ -332,16 +334,28 @@ def _written(writes: tuple[Transition, ...], seen: Mapping[Address, Seen], detai
 
 async def _reread(
     session: Session, addresses: list[Address], until: float, clock: Clock, patience: Patience
-) -> Mapping[Address, Seen] | None:
+) -> Mapping[Address, Seen] | StepOutcome:
+    """Return the values; or the outcome of a step that cannot be read back, in time or until a person acts."""
     pause = patience.poll_s
     while True:
         try:
             return await session.read(addresses)
-        except UnreadableError:
+        except UnreadableError as err:
+            if err.reason in _HELD_BACK:
+                return await _held_back(session, err)
             if clock.boot_s() + pause >= until:
-                return None
+                return _UNREAD
         await clock.sleep(pause)
         pause = min(pause * 2, patience.poll_max_s)
+
+
+_UNREAD = StepOutcome(Verdict.UNKNOWN, TargetReason.UNREADABLE, "could not be read back in time")
+
+
+async def _held_back(session: Session, err: UnreadableError) -> StepOutcome:
+    """Return that the fate is unknown, once nothing may still be on its way: the addresses are given back next."""
+    await session.settle()
+    return StepOutcome(Verdict.UNKNOWN, err.reason, f"cannot be read back: {err}")
 
 
 async def _prove_effect(
@@ -358,8 +372,8 @@ async def _prove_effect(
     until = clock.boot_s() + (effect.within_s if reply is None or reply.accepted else patience.poll_s)
     observed, later = await _wait_for_proof(session, ticket, effect.proof, until, clock, patience)
     reply = later or reply
-    if observed is None:
-        return StepOutcome(Verdict.UNKNOWN, TargetReason.UNREADABLE, "could not be read back in time")
+    if isinstance(observed, StepOutcome):
+        return observed
     # The proof outranks the reply: a session that is gone is gone, though its NAS said NAK (RFC 5176, Error-Cause 503)
     if _effect_holds(ticket.bound, effect.proof, observed):
         return _done(session, effect, reply, observed)
@@ -372,8 +386,8 @@ async def _prove_effect(
     # No reply, and it did not hold. Before saying so: nothing may still be on its way, and a second read must agree.
     await session.settle()
     again = await _reread(session, list(ticket.bound), clock.boot_s() + patience.reread_s, clock, patience)
-    if again is None:
-        return StepOutcome(Verdict.UNKNOWN, TargetReason.UNREADABLE, "could not be read back in time", observed)
+    if isinstance(again, StepOutcome):
+        return replace(again, observed=observed)
     if _effect_holds(ticket.bound, effect.proof, again):
         return _done(session, effect, None, again)
     return StepOutcome(Verdict.NOT_APPLIED, _lost(said), f"{_silence(said)}, and it reads as before", again)
@@ -417,8 +431,8 @@ def _effect_holds(bound: Mapping[Address, Seen], proof: ProofKind, now: Mapping[
 
 async def _wait_for_proof(
     session: Session, ticket: Ticket, proof: ProofKind, until: float, clock: Clock, patience: Patience
-) -> tuple[Mapping[Address, Seen] | None, Reply | None]:
-    """Return the last reading, which may or may not hold, None when nothing could be read for `reread_s`; and the
+) -> tuple[Mapping[Address, Seen] | StepOutcome, Reply | None]:
+    """Return the last reading, which may or may not hold, or the outcome of an effect that cannot be proven; and the
     device's later reply to an effect that it had accepted: a refusal ends the waiting.
     """
     pause = patience.proof_s
@@ -427,7 +441,9 @@ async def _wait_for_proof(
     while True:
         try:
             last = await session.read(list(ticket.bound))
-        except UnreadableError:
+        except UnreadableError as err:
+            if err.reason in _HELD_BACK:  # an earlier reading says nothing: the effect had more time since
+                return await _held_back(session, err), None
             last = None
         now = clock.boot_s()
         later = cast("LateResult", session).late_result(ticket) if plays(type(session), LateResult) else None
@@ -435,6 +451,6 @@ async def _wait_for_proof(
         if last is not None and (_effect_holds(ticket.bound, proof, last) or over):
             return last, later
         if now >= give_up:
-            return None, later
+            return _UNREAD, later
         await clock.sleep(min(pause, max(until - now, patience.poll_s)) if now < until else pause)
         pause = min(pause * 2, patience.poll_max_s)

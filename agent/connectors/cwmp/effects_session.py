@@ -22,7 +22,6 @@ from agent.connectors.cwmp.effects import STATE, Flash
 from agent.connectors.cwmp.faults import refused
 from agent.connectors.cwmp.line_session import CpeLine
 from agent.connectors.cwmp.methods import AcsRequest
-from agent.connectors.cwmp.reasons import CwmpReason
 from agent.cpe_model import addresses
 from agent.cpe_model.addresses import address
 from agent.cpe_model.effects import METHODS, UNKNOWN_VERSION
@@ -69,7 +68,7 @@ async def send(line: CpeLine, call: CwmpSession, effect: Effect) -> Reply:
     except UnreadableError as err:
         raise NotSentError(str(err), reason=err.reason) from err
     if why is not None:
-        raise NotSentError(f"{method} is not asked of this model: {why}", reason=CwmpReason.UNSAFE)
+        raise NotSentError(f"{method} is not asked of this model: {why}", reason=TargetReason.UNSAFE)
     match effect.verb:
         case "reboot":
             return await _ask(line, call, effect.verb, m.Reboot(effect.key))

@@ -244,7 +244,7 @@ class CpeLine:
         """
         profile = self.profile()
         if (why := profile.unsafe_call("GetParameterValues", path)) is not None:
-            raise UnreadableError(f"{path} is not read of this model: {why}", reason=CwmpReason.UNSAFE)
+            raise UnreadableError(f"{path} is not read of this model: {why}", reason=TargetReason.UNSAFE)
         if not profile.get_by_path:
             return await self._each_below(call, path)
         answer = await self.asked(call, m.GetParameterValues((path,)))
@@ -321,7 +321,7 @@ class CpeLine:
         signature = signature_of(request)
         self._refuse_unsafe(request)
         if (tripped := self.breaker.allowed(signature)) is not None:
-            raise NotSentError(f"{tripped}: ispagent cpe clear {self.name}", reason=CwmpReason.TRIPPED)
+            raise NotSentError(f"{tripped}: ispagent cpe clear {self.name}", reason=TargetReason.TRIPPED)
         if not call.over.is_set():  # else it is not sent, and no boot comes of it
             self.breaker.task(signature, self._clock.wall_s())
         return await call.ask(request)
@@ -335,7 +335,7 @@ class CpeLine:
             raise NotSentError(str(err), reason=err.reason) from err
         for path in paths_of(request):
             if (why := profile.unsafe_call(method, path)) is not None:
-                raise NotSentError(f"{method} {path} is not asked of this model: {why}", reason=CwmpReason.UNSAFE)
+                raise NotSentError(f"{method} {path} is not asked of this model: {why}", reason=TargetReason.UNSAFE)
 
     async def booted(self) -> None:
         """Take note that the CPE booted: the last request may be why."""

@@ -24,11 +24,6 @@ class CwmpReason(ExplainedReason):
         "The secret from before is not known, so it cannot be set again.",
         "Set a new one.",
     )
-    TRIPPED = (
-        "tripped",
-        "The circuit breaker holds the request back: the CPE rebooted after it.",
-        "Look at the CPE, then ispagent cpe clear.",
-    )
     UNEXPECTED = (
         "unexpected-answer",
         "The CPE sent something else than was due, and this agent ended the session.",
@@ -50,4 +45,3 @@ class CwmpReason(ExplainedReason):
         "The present value cannot be decoded, so nothing is written over it.",
         "Correct it at the device, then ispagent cpe refresh NAME PATH.",
     )
-    UNSAFE = "unsafe", "This model is known to fail on the request.", "Do it by hand, with somebody at the device."

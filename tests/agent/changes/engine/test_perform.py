@@ -270,6 +270,34 @@ async def test_writes(
         assert outcome.observed is not None
 
 
+TRIPPED = UnreadableError("GetParameterValues: not sent until a person clears it", reason=TargetReason.TRIPPED)
+
+
+@pytest.mark.parametrize("reply", [OK, LOST])
+@pytest.mark.parametrize(("reads", "seen"), [([TRIPPED], 0), ([UNREADABLE, TRIPPED], 0), ([BEFORE, TRIPPED], 1)])
+async def test_a_read_back_held_back_for_a_person_ends_at_once(
+    reads: list[Value | Exception], seen: int, reply: Reply | Exception
+) -> None:
+    """Of a CPE it would go on for two days, with its addresses held. Nothing may come late once they are given back."""
+    started, play = trio.current_time(), Play(list(reads), reply)
+    outcome, _ = await perform(play, ticket())
+    assert (outcome.verdict, outcome.reason) == (V.UNKNOWN, "tripped")
+    assert play.settled
+    assert outcome.detail == "cannot be read back: GetParameterValues: not sent until a person clears it"
+    assert (outcome.observed is not None) == bool(seen)
+    assert trio.current_time() - started < 1
+
+
+@pytest.mark.parametrize("reads", [[TRIPPED], [UNREADABLE, TRIPPED], [BEFORE, TRIPPED]])
+async def test_a_proof_held_back_for_a_person_is_unknown(reads: list[Value | Exception]) -> None:
+    """An earlier look does not say that the effect failed: it had more time."""
+    started, play = trio.current_time(), Play(list(reads), OK)
+    outcome, _ = await perform(play, ticket(effect()))
+    assert (outcome.verdict, outcome.reason) == (V.UNKNOWN, "tripped")
+    assert play.settled
+    assert trio.current_time() - started < 1
+
+
 async def test_nothing_sent_is_said_at_once() -> None:
     play = Play([BEFORE], NotSentError("refused", reason="unreachable"))
     outcome, notes = await perform(play, ticket())
