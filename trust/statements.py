@@ -23,7 +23,19 @@ from trust.errors import NotUnderstoodError, Reason
 from trust.items import EffectKind, GuardKind
 from trust.keys import SigningKey
 from trust.policy import Action, RiskClass
-from trust.strict_json import Reader, read_object_untrusted
+from trust.strict_json import (
+    Reader,
+    boolean,
+    by,
+    each,
+    handle,
+    hexed,
+    integer,
+    member,
+    members,
+    read_object_untrusted,
+    record,
+)
 
 NO_PLAN: Final = "0" * 64
 """In the place of a plan's digest, where there is no plan."""
@@ -488,10 +500,10 @@ def _minutes(r: Reader, name: str) -> int:
     return r.integer(name, 0, limits.MINUTES_MAX)
 
 
-def _plans(r: Reader) -> tuple[str, ...]:
-    plans = tuple(r.hexes("plans", 32))
+def _plans(r: Reader, name: str) -> tuple[str, ...]:
+    plans = tuple(r.hexes(name, 32))
     if not 1 <= len(plans) <= limits.PLANS_MAX or len(set(plans)) != len(plans):
-        raise r.error("plans", f"should hold 1 to {limits.PLANS_MAX} different digests")
+        raise r.error(name, f"should hold 1 to {limits.PLANS_MAX} different digests")
     return plans
 
 
@@ -526,64 +538,60 @@ def _intent(r: Reader) -> Intent:
     )
 
 
+_LOG_SIZE: Final = integer(0, limits.TREE_SIZE_MAX)
+_MINUTES: Final = integer(0, limits.MINUTES_MAX)
+_PLAN: Final = record(Plan)(
+    log_size=_LOG_SIZE,
+    log_root=hexed(32),
+    trust_id=hexed(16),
+    plan_id=hexed(16),
+    agent=hexed(16),
+    trust_version=integer(1, limits.SECONDS_MAX),
+    intent_sha256=hexed(32),
+    requester=handle(),
+    risk_class=member(RiskClass),
+    action=member(Action),
+    made=_MINUTES,
+    start_by=_MINUTES,
+    run_until=_MINUTES,
+    size_bucket=member(SizeBucket),
+    effect_kinds=members(EffectKind),
+    guard_kind=member(GuardKind),
+    cannot_enforce=boolean(),
+    on_failure=member(OnFailure),
+    on_stale=member(OnStale),
+    items_root=hexed(32),
+    build_sha256=hexed(32),
+)
+
+
 def _plan(r: Reader) -> Plan:
-    log_size, log_root = _log(r)
-    plan = Plan(
-        trust_id=r.hex("trust_id", 16),
-        plan_id=r.hex("plan_id", 16),
-        agent=r.hex("agent", 16),
-        trust_version=r.integer("trust_version", 1, limits.SECONDS_MAX),
-        intent_sha256=r.hex("intent_sha256", 32),
-        requester=r.handle("requester"),
-        risk_class=r.enum("risk_class", RiskClass),
-        action=r.enum("action", Action),
-        made=_minutes(r, "made"),
-        start_by=_minutes(r, "start_by"),
-        run_until=_minutes(r, "run_until"),
-        size_bucket=r.enum("size_bucket", SizeBucket),
-        effect_kinds=r.enums("effect_kinds", EffectKind),
-        guard_kind=r.enum("guard_kind", GuardKind),
-        cannot_enforce=r.boolean("cannot_enforce"),
-        on_failure=r.enum("on_failure", OnFailure),
-        on_stale=r.enum("on_stale", OnStale),
-        items_root=r.hex("items_root", 32),
-        build_sha256=r.hex("build_sha256", 32),
-        log_size=log_size,
-        log_root=log_root,
-    )
+    plan = r.whole(_PLAN)
     if not plan.made <= plan.start_by <= plan.run_until:
         raise r.error("start_by", "should lie between made and run_until")
     return plan
 
 
-def _seen_log(r: Reader) -> SeenLog:
-    log = SeenLog(r.hex("agent", 16), r.integer("size", 0, limits.TREE_SIZE_MAX), r.hex("root", 32))
-    r.done()
-    return log
-
-
-def _seen(r: Reader) -> SeenHeads:
-    seen = SeenHeads(
-        r.integer("trust_version", 1, limits.SECONDS_MAX),
-        r.hex("trust_sha256", 32),
-        tuple(map(_seen_log, r.objects("logs"))),
-    )
-    r.done()
-    return seen
+_SEEN: Final = record(SeenHeads)(
+    trust_version=integer(1, limits.SECONDS_MAX),
+    trust_sha256=hexed(32),
+    logs=each(record(SeenLog)(agent=hexed(16), size=_LOG_SIZE, root=hexed(32))),
+)
+_APPROVAL: Final = record(Approval)(
+    trust_id=hexed(16),
+    plans=by(_plans),
+    decision=member(Decision),
+    person=handle(),
+    saw=member(Saw),
+    not_before=_MINUTES,
+    not_after=_MINUTES,
+    reason_code=member(ReasonCode),
+    seen=_SEEN,
+)
 
 
 def _approval(r: Reader) -> Approval:
-    return Approval(
-        trust_id=r.hex("trust_id", 16),
-        plans=_plans(r),
-        decision=r.enum("decision", Decision),
-        person=r.handle("person"),
-        saw=r.enum("saw", Saw),
-        not_before=_minutes(r, "not_before"),
-        not_after=_minutes(r, "not_after"),
-        reason_code=r.enum("reason_code", ReasonCode),
-        seen=_seen(r.object("seen")),
-    )
+    return r.whole(_APPROVAL)
 
 
 def _receipt(r: Reader) -> Receipt:
@@ -626,7 +634,7 @@ def _outcome(r: Reader) -> Outcome:
 
 
 def _cancel(r: Reader) -> Cancel:
-    return Cancel(r.hex("trust_id", 16), r.hex("cancel_id", 16), _plans(r), r.handle("person"), _minutes(r, "at"))
+    return Cancel(*_ids(r, "cancel_id"), _plans(r, "plans"), r.handle("person"), _minutes(r, "at"))
 
 
 def _pause(r: Reader) -> Pause:
@@ -696,7 +704,7 @@ def _view(r: Reader) -> View:
         plan_sha256=r.hex("plan_sha256", 32),
         person=r.handle("person"),
         eph_pub=r.hex("eph_pub", 32),
-        seen=_seen(r.object("seen")),
+        seen=r.object("seen").whole(_SEEN),
         expires=_minutes(r, "expires"),
     )
 

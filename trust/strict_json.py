@@ -302,6 +302,10 @@ class Reader:
                 raise NotUnderstoodError(f"{self._what}: demands {name[:40]!r}, which this version does not know")
         self.object_if_present("ext")
 
+    def whole(self, declared: _T) -> _T:
+        """Return the whole object, read as declared by `record`; fields that were read before it are let be."""
+        return cast("_Record[_T]", declared).whole(self)
+
     def done(self) -> None:
         """Refuse fields that were not read."""
         if self._unread:
@@ -364,7 +368,7 @@ def read_record_untrusted(declared: _T, data: bytes, max_bytes: int, what: str) 
     Raises:
         MalformedStatementError: too long, not strict JSON, a field missing, unknown, of the wrong type or out of range.
     """
-    return cast("_Record[_T]", declared).whole(read_object_untrusted(data, max_bytes, what))
+    return read_object_untrusted(data, max_bytes, what).whole(declared)
 
 
 def each(declared: _T) -> tuple[_T, ...]:
@@ -434,6 +438,11 @@ def hexed(nbytes: int) -> str:
     return by(lambda r, name: r.hex(name, nbytes))
 
 
+def handle() -> str:
+    """Declare a handle, `[a-z0-9-]{1,32}`."""
+    return by(Reader.handle)
+
+
 def integer(lo: int, hi: int) -> int:
     """Declare an integer, lo <= it <= hi."""
     return by(lambda r, name: r.integer(name, lo, hi))
@@ -452,3 +461,8 @@ def integer_map(lo: int, hi: int) -> Mapping[str, int]:
 def member(kind: type[_E]) -> _E:
     """Declare a text that is the value of a member of `kind`."""
     return by(lambda r, name: r.enum(name, kind))
+
+
+def members(kind: type[_E]) -> tuple[_E, ...]:
+    """Declare a list of texts, each the value of a member of `kind`."""
+    return by(lambda r, name: r.enums(name, kind))

@@ -182,12 +182,16 @@ def test_a_record_is_read_as_declared_and_nothing_beside_it():
         one=of.either("effect", inside, of.called("list", of.each(inside))),
         color=of.if_null(of.member(Color), None),
         inner=inside,
+        colors=of.if_present(of.members(Color), ()),
+        who=of.if_present(of.handle(), ""),
     )
     good = {"n": 1, "effect": {"commit": "a"}, "color": None, "inner": {"commit": "b"}}
-    found = {"n": 1, "more": (), "one": Inside("a"), "color": None, "inner": Inside("b")}
+    found = {"n": 1, "more": (), "one": Inside("a"), "color": None, "inner": Inside("b"), "colors": (), "who": ""}
     assert as_declared(declared, json.dumps(good).encode()) == found
     other = {"n": 1, "more": [2], "list": [{"commit": "a"}], "color": "red", "inner": {"commit": "b"}}
+    other |= {"colors": ["red"], "who": "a-9"}
     found = {"n": 1, "more": (2,), "one": (Inside("a"),), "color": Color.RED, "inner": Inside("b")}
+    found |= {"colors": (Color.RED,), "who": "a-9"}
     assert as_declared(declared, json.dumps(other).encode()) == found
     for wrong, match in (
         ({**good, "x": 1}, "document: unknown field 'x'"),
@@ -199,6 +203,8 @@ def test_a_record_is_read_as_declared_and_nothing_beside_it():
         ({k: v for k, v in good.items() if k != "color"}, "'color' is missing"),
         ({k: v for k, v in good.items() if k != "effect"}, "'list' is missing"),
         ({**good, "inner": None}, "'inner' should be an object"),
+        ({**good, "colors": ["blue"]}, "'colors' should be one of red"),
+        ({**good, "who": "A"}, "'who' should be a handle"),
     ):
         with pytest.raises(MalformedStatementError, match=match):
             as_declared(declared, json.dumps(wrong).encode())
