@@ -97,6 +97,23 @@ async def test_a_change_of_tariff_is_what_the_session_gets(tmp_path: Path, kind:
         assert net.gets_out(ELSEWHERE)
 
 
+@kinds(of=(Ppp, Hotspots))
+async def test_a_new_tariff_ends_no_session_in_the_garden(tmp_path: Path, kind: Kind, version: str) -> None:
+    """Seed 22000333: it was ended for nothing, and "carries on as before" was said of one that no command ended."""
+    async with running(tmp_path, kind) as net:
+        await net.site.do("suspend", ref(LOGIN))
+        row, menu = net.row(LOGIN), "/ppp/active" if kind is Ppp else "/ip/hotspot/active"
+        sessions = [one[".id"] for one in net.router(LOGIN).rows(menu)]
+        done = await net.site.do("set-plan", ref(LOGIN), tariff="Home 50M")
+        assert (state_of(done), done["state"]) == (("applied", "recorded"), "done")
+        assert (net.row(LOGIN), [one[".id"] for one in net.router(LOGIN).rows(menu)]) == (row, sessions)
+        assert net.kept_in(LOGIN)
+        net.age(LOGIN)
+        back = await net.site.do("restore", ref(LOGIN))
+        assert (state_of(back), net.gets_out(LOGIN)) == (("applied", "seen"), True)
+        assert net.row(LOGIN)["profile"] == "home50"
+
+
 @kinds(of=(Ppp, Hotspots, Leases))
 async def test_a_list_without_a_rule_suspends_nobody(tmp_path: Path, kind: Kind, version: str) -> None:
     async with running(tmp_path, kind) as net:

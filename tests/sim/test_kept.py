@@ -114,6 +114,12 @@ OLD = (
 """Found at the old pace of worlds (`tests.sim.world.WorldOptions.old_pace`): at another one they are other worlds."""
 KEPT: tuple[Kept, ...] = (
     Kept(
+        22000333,
+        ("router-no-effect",),
+        ("radius", "routers"),
+        "a new tariff ended the session of a suspended subscriber for nothing, and one that stayed was not enforced",
+    ),
+    Kept(
         22000195,
         (),
         ("radius", "sql", "routers", "cpe", "snmp"),

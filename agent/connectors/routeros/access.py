@@ -261,7 +261,9 @@ class ProfileAccess:
             enforce = replace(enforce, expect={**enforce.expect, REJECTED: "yes"})
         ends = self._ends(service, wanted.access, seen)
         if all(texts_of(before.value).get(name) == text for name, text in fields.items()):
-            stays = wanted.tariff != service.tariff and bool(self._sessions(service, seen))
+            # The router does not show a session's profile: it may still be that of the former tariff
+            had = self._fields(replace(wanted, tariff=service.tariff))
+            stays = self._fields(wanted) != had and bool(self._sessions(service, seen))
             rests_on = (self._at(self.menus.row, service.login),)  # no write tells that the row is another one by then
             if not stays and not self._at_large(wanted.access, service, seen):
                 told = enforce if rejected else None

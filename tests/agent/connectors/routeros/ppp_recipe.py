@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from agent.connectors.base import AccessPlan, CannotEnforce
 from agent.connectors.routeros.access import PppAccess
@@ -74,4 +75,5 @@ def planned(
 
 
 RECIPE, ROW = PppAccess, at("ppp/secret", "amina.h")
-METHODS = {"profile": METHOD}
+ALIKE = replace(METHOD, tariffs={**METHOD.tariffs, "Home 20M again": "home20"})
+METHODS = {"profile": METHOD, "alike": ALIKE}
