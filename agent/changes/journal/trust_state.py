@@ -328,7 +328,7 @@ def split_envelopes(data: bytes) -> list[bytes]:
     """Return the envelopes of a file: one, or one a line (at least one; they may still be malformed)."""
     lines = [line for line in data.splitlines() if line.strip()]
     if len(lines) <= 1:
-        return [data]
+        return lines or [data]
     try:
         envelopes.decode_untrusted(data)
     except MalformedEnvelopeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +23,7 @@ from tests.builders.office import Office, approval, next_trust
 from tests.builders.people import People, any_time, plan_of
 from tests.builders.world import World
 from trust import envelope as envelopes
-from trust import statements, verify
+from trust import limits, statements, verify
 from trust.document import Person, PersonKey, Root, RootKey, Trust
 from trust.envelope import Envelope
 from trust.keys import SigningKey
@@ -228,6 +229,17 @@ def test_a_file_is_one_envelope_or_one_a_line() -> None:
     assert split_envelopes(b"\n" + one + b"\n \n" + one + b"\n") == [one, one]
     assert split_envelopes(b"garbage") == [b"garbage"]
     assert split_envelopes(b"") == [b""]
+    lines = b"".join(line + b"\n" for line in json.dumps(json.loads(one), indent=1).encode().splitlines())
+    assert split_envelopes(lines) == [lines]
+
+
+def test_lines_of_space_around_one_envelope_are_no_part_of_it() -> None:
+    one = envelopes.encode(
+        statements.sign(statements.Unfreeze("1" * 32, "2" * 64, "joseph", 0), [SigningKey.generate()])
+    )
+    # The decoder would refuse a form feed, and a file over its limit
+    for file in (b"\x0c\n" + one, one + b"\n\x0c\n", one + b"\n" * limits.ENVELOPE_BYTES):
+        assert split_envelopes(file) == [one]
 
 
 # --- what a new version does to what is approved ---
