@@ -81,6 +81,11 @@ class TargetReason(ExplainedReason):
         "The target's CPU load is above its configured limit.",
         "Wait: the change goes on when the load falls.",
     )
+    NOT_UTF8 = (
+        "not-utf8",
+        "A text of the resource on the target is not UTF-8, and no plan can hold it.",
+        "Write it anew on the target; mostly it is a comment in another code page.",
+    )
     DRIFTED = (
         "drifted",
         "The resource no longer reads as in the preview. Nothing was written.",

@@ -65,7 +65,7 @@ from agent.store.vault import Vault
 from trust import chance, merkle, statements
 from trust import envelope as envelopes
 from trust.document import UNKNOWN, Trust
-from trust.items import encode_head, encode_item, guard_of, items_root
+from trust.items import encode_head, encode_item, encode_value, guard_of, items_root
 from trust.keys import SigningKey
 from trust.moments import moment_text
 from trust.policy import (
@@ -320,7 +320,7 @@ class Previewer:
         asked = _as_new(service) if again else service
         other = _other_tariff(service, state) if wish.same_tariff else ""
         asked = replace(asked, tariff=other or asked.tariff)
-        planned = _planned(method, wish, asked, seen)
+        planned = _in_a_document(_planned(method, wish, asked, seen))
         if isinstance(planned, CannotEnforce):
             return _leave(
                 service, Leave(planned.reason, planned.detail, blocked=True), {**display, **_now({}, service, state)}
@@ -691,6 +691,18 @@ def _planned(
         why = f"method {service.method} has no accounting that keeps rows of sessions"
         return CannotEnforce(TargetReason.UNSUPPORTED, why)
     return method.close_ghosts(service, seen, wish.silent_h)
+
+
+def _in_a_document(planned: AccessPlan | CannotEnforce) -> AccessPlan | CannotEnforce:
+    """Return the plan where a document can hold its values: a device may have texts that are no UTF-8."""
+    if isinstance(planned, AccessPlan):
+        for write in (w for step in planned.steps if not isinstance(step.do, Effect) for w in step.do):
+            try:
+                encode_value(write.before.value)
+                encode_value(write.after)
+            except UnicodeEncodeError:
+                return CannotEnforce(TargetReason.NOT_UTF8, f"{write.address} has a text that is not UTF-8")
+    return planned
 
 
 def _is_read(chosen: Chosen) -> bool:
