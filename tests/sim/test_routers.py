@@ -20,9 +20,13 @@ from tests.sim.parts import router_rules
 from tests.sim.parts.radius import RadiusPart
 from tests.sim.parts.router_access import (
     ACTIVE,
+    COOKIES,
     KINDS,
+    LOGGED_IN,
     SECRETS,
+    TARIFFS,
     Access,
+    HotspotUsers,
     Online,
     PppSubscribers,
     Sample,
@@ -211,3 +215,40 @@ def test_a_session_is_asked_to_end_unless_cancelled(reason: str, removed_at: flo
     )
     evidence = Evidence(Seen(moves=[move]), asked, (), (), {}, "", 200.0)
     assert [verdict.rule for verdict in router_rules.judge(evidence, part)] == rules  # type: ignore[arg-type]  # as far as they ask
+
+
+@pytest.mark.parametrize(
+    ("action", "logged_in", "rules"),
+    [("restore", False, []), ("restore", True, ["claim"]), ("suspend", False, ["claim"])],
+)
+def test_a_connection_alone_is_no_session_of_the_active(action: str, logged_in: bool, rules: list[str]) -> None:
+    """Seed 24000028: a cancel left a logged-out user a connection, and the restore after it truly said: no session."""
+    _, access, _ = furnished(HotspotUsers)
+    suspended = action == "suspend"
+    line = Line("C-1/home", access, "user0")
+    rate = access.rate(TARIFFS[0])
+    online = Online("user0 10.5.50.2 1" if logged_in else "a connection", "10.5.50.2", 0.0, False, True, rate)
+    after = NextLogin(True, suspended, rate)
+    one = Sample((online,), after) if logged_in else Sample((), after, left=(online,))
+    line.times, line.samples = [50.0], [one]
+    state = "set-at-next-login"
+    move = Move(130.0, "aa", 1, line.service, "", state, "running", 98.0, "offline", "", suspended, 7, ORIGINAL)
+    asked = {"aa": Asked("aa", action, frozenset({line.service}), 0)}
+    part = SimpleNamespace(lines={line.service: line}, written=[], tariffs={}, routers={}, changed={})
+    evidence = Evidence(Seen(moves=[move]), asked, (), (), {}, "", 200.0)
+    assert [verdict.rule for verdict in router_rules.judge(evidence, part)] == rules  # type: ignore[arg-type]  # as far as they ask
+
+
+def test_a_connection_of_a_logged_out_user_is_told_apart() -> None:
+    router, access, _ = furnished(HotspotUsers)
+    (session,) = [row for row in router.store.table(LOGGED_IN) if row.props["user"] == access.logins["user0"]]
+    row = access.row("user0")
+    assert row is not None
+    router.set(access.own, row.id, disabled="yes")
+    for cookie in list(router.store.table(COOKIES)):
+        router.remove(COOKIES, cookie.id)
+    router.remove(LOGGED_IN, session.id)
+    found = access.sample("user0")
+    assert (found.online, [one.session for one in found.left]) == ((), ["a connection"])
+    assert [one.walled for one in found.state(suspended=True).sessions] == [False], "it is at large"
+    assert found.state(suspended=False).sessions == ()

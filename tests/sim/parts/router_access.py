@@ -50,18 +50,22 @@ class Online:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What is true of a subscriber at an instant. `if_active`: `next`, judged for one who is to be active."""
+    """What is true of a subscriber at an instant. `if_active`: `next`, judged for one who is to be active.
+
+    `left`: connections that carry on after a logout. They are no sessions; who is to be suspended is at large by them.
+    """
 
     online: tuple[Online, ...]
     next: NextLogin
     if_active: NextLogin | None = None
+    left: tuple[Online, ...] = ()
 
     def state(self, *, suspended: bool) -> LineState:
         """Return it for a judgment: neither shut nor fully out is never as wanted."""
         return LineState(
             tuple(
                 OnlineSession("", one.session, one.address, one.shut if suspended else not one.out, one.rate, one.began)
-                for one in self.online
+                for one in (*self.online, *(self.left if suspended else ()))
             ),
             self.next if suspended or self.if_active is None else self.if_active,
         )
@@ -366,11 +370,12 @@ class HotspotUsers(Access):
             named = session_name(client.user, client.address, client.logins)
             online = (self._online(self.router.gets_out(client.mac), named, client.address, session.started, rate),)
         after = self._login_next(who)
+        left: tuple[Online, ...] = ()
         if client is not None and client.session is None and client.address:
             verdict = self.router.gets_out(client.mac)
-            if verdict.lingers:  # it is logged out, and a connection of it carries on
-                online = (Online("a connection", client.address, 0.0, False, True, after.rate),)
-        return Sample(online, after)
+            if verdict.lingers:
+                left = (Online("a connection", client.address, 0.0, False, True, after.rate),)
+        return Sample(online, after, left=left)
 
     def _login_next(self, who: str) -> NextLogin:
         user = self.router.store.named(USERS, self.logins[who])

@@ -58,7 +58,7 @@ class Line:
     def note(self, at: float) -> None:
         """Sample it now."""
         found = self.access.sample(self.who)
-        self.access.had.update({one.address: self.who for one in found.online})
+        self.access.had.update({one.address: self.who for one in (*found.online, *found.left)})
         if not self.samples or self.samples[-1] != found:
             self.times.append(at)
             self.samples.append(found)
