@@ -120,6 +120,19 @@ KEPT: tuple[Kept, ...] = (
         "the judge's: a connection of a hotspot user who was logged out counted as a session at the restore",
     ),
     Kept(
+        21000498,
+        ("billing-empty",),
+        ("radius", "routers", "billing"),
+        "UISP told a balance and no invoice after a part payment, and a debtor came back",
+        0.2,
+    ),
+    Kept(
+        21000603,
+        ("billing-page-lost",),
+        ("radius", "sql", "routers", "cloud", "cpe", "billing"),
+        "UISP told a balance and a list without its only page, and who owed again came back after a freeze",
+    ),
+    Kept(
         22000333,
         ("router-no-effect",),
         ("radius", "routers"),

@@ -12,7 +12,7 @@ from typing import Final
 import trio
 
 from agent.billing_model.account import Account, FullReading, Payment
-from agent.billing_model.errors import SourceError
+from agent.billing_model.errors import BillingState, SourceError
 from agent.billing_model.records import Record, record_untrusted, records_untrusted
 from agent.connectors.base import AnswerBook, KeptAnswer
 from agent.connectors.new_payments_session import LookUp, NewPayments
@@ -107,6 +107,8 @@ class CrmReader:
             options = await self._read_options(reading)
             clients = await self._clients(reading)
             invoices = await self._invoices(reading, ())
+        if not invoices and any(map(_owes, clients)):
+            raise self._invoices_lost()
         by_client: dict[str, list[CrmInvoice]] = {}
         for invoice in invoices:
             by_client.setdefault(invoice.client, []).append(invoice)
@@ -151,6 +153,18 @@ class CrmReader:
     async def _client_and_invoices(
         self, reading: WebReading, key: str
     ) -> tuple[CrmClient | None, Sequence[CrmInvoice]]:
+        """Return a client and its unpaid invoices.
+
+        Raises:
+            SourceError: PARTIAL, the client owes, and no invoice is listed, also when both are read again.
+        """
+        for _ in range(2):  # a payment between the two answers looks like a lost list
+            client, invoices = await self._both_at_once(reading, key)
+            if invoices or client is None or not _owes(client):
+                return client, invoices
+        raise self._invoices_lost()
+
+    async def _both_at_once(self, reading: WebReading, key: str) -> tuple[CrmClient | None, Sequence[CrmInvoice]]:
         """Read a client and its unpaid invoices, both at once: somebody waits."""
         clients: list[CrmClient | None] = []
         invoices: list[CrmInvoice] = []
@@ -163,6 +177,10 @@ class CrmReader:
 
         await self._all_of((client, unpaid))
         return clients[0], invoices
+
+    def _invoices_lost(self) -> SourceError:
+        said = f"{self.name}: invoices: none is listed, although a client owes; they are read again later"
+        return SourceError(said, state=BillingState.PARTIAL)
 
     async def _all_of(self, parts: Iterable[Callable[[], Awaitable[None]]]) -> None:
         """Run the parts of a reading in tasks; the first error of one ends them all, and is raised as itself."""
@@ -337,6 +355,11 @@ class CrmReader:
             for path in ("/clients", "/invoices", "/payments"):
                 await reading.get(path, {"limit": "1"})
         return _sentences(self.source, options, version[:32], self._clock.wall_s())
+
+
+def _owes(client: CrmClient) -> bool:
+    """Return whether UISP has to list an unpaid invoice of a client: its balance is credit less unpaid invoices."""
+    return client.balance > 0 and not client.lead and not client.archived
 
 
 def _sentences(source: CrmSource, options: CrmOptions, version: str, now_s: float) -> Sequence[str]:

@@ -338,6 +338,45 @@ async def test_some_accounts_on_a_bad_day(fault: dict[str, Any]) -> None:
             await connector.some_accounts(TARGET, [str(c.id) for c in books.clients.values()])
 
 
+LOST = ({"kind": "empty", "where": "/invoices"}, {"kind": "page-lost", "where": "/invoices"})
+
+
+@pytest.mark.parametrize("fault", LOST)
+async def test_a_debtor_without_invoices_is_read_again(fault: dict[str, Any]) -> None:
+    """The client owes by its balance, so that an empty list of its unpaid invoices was lost on the way."""
+    books = filled(5)
+    ids = [str(c.id) for c in books.clients.values()]
+    async with crm(books) as (connector, server):
+        server.play(**fault)
+        with pytest.raises(SourceError, match="none is listed, although a client owes") as caught:
+            await connector.some_accounts(TARGET, [ids[0]])
+        assert caught.value.state is BillingState.PARTIAL
+        assert [a.overdue(TODAY) for a in await connector.some_accounts(TARGET, [ids[2]])] == [0], "it owes nothing"
+        with pytest.raises(SourceError, match="none is listed, although a client owes"):
+            await connector.accounts(TARGET)
+        server.play(**fault, times=1)
+        assert [a.overdue(TODAY) for a in await connector.some_accounts(TARGET, [ids[0]])] == [30]
+
+
+async def test_a_payment_between_both_answers_is_no_lost_list() -> None:
+    books = filled(1)
+    (client,) = books.clients
+    async with crm(books) as (connector, server):
+        server.play("changing", where="/invoices", act=lambda _: books.pay(client, "30.00", NOW), times=1)
+        (found,) = await connector.some_accounts(TARGET, [str(client)])
+    assert (found.overdue(TODAY), found.invoices) == (0, ())
+
+
+@pytest.mark.parametrize("given", [{"archived": True}, {"lead": True}])
+async def test_nobody_who_is_never_cut_makes_a_list_partial(given: dict[str, Any]) -> None:
+    books = Uisp()
+    client = books.add_client("C-1", **given)
+    books.add_invoice(client.id, "34.00", DUE, NOW)
+    async with crm(books) as (connector, server):
+        server.play("empty", where="/invoices")
+        assert {a.overdue(TODAY) for a in (await accounts(connector)).values()} <= {0}
+
+
 # --- payments ---
 
 
