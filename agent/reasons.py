@@ -473,8 +473,13 @@ class ItemReason(ExplainedReason):
     REVERTED = "reverted", "The change took it back as declared.", ""
     GIVEN_UP = (
         "given-up",
-        "The run was ended by a restored backup or by a fault of the agent; the detail says which.",
+        "The run was ended by a fault of the agent; the detail says which.",
         "Look at the device, then ask for what is wanted.",
+    )
+    RESTORED = (
+        "restored",
+        "The database was restored from a backup, and nobody knows whether the item was sent since.",
+        "Look at the device. ispagent change revert ID takes back the part that stands.",
     )
     STOPPED = "stopped", "The run was stopped before this item began.", "Read the detail: what failed before it."
     TARGET_AWAY = (

@@ -25,7 +25,7 @@ from tests.sim.crashes import Crashed
 from tests.sim.part import Part
 from tests.sim.witness import ORIGINAL, Deed, Lost, Seen, machine_of
 
-PUT_BACK = "the database was restored from a backup"
+PUT_BACK = "restored"
 """Why a run is given up as it should be: by docs/operations.md it needs a person."""
 CANCELLED = "cancelled"
 """The reason of an item that stopped for its change's cancel, whatever was done before."""
@@ -167,8 +167,8 @@ def _twice(e: Evidence) -> Iterable[Verdict]:
 
 def _crashed(e: Evidence) -> Iterable[Verdict]:
     for move in e.seen.moves:
-        put_back = move.detail.startswith(PUT_BACK) and any(at <= move.at for at in e.restored)
-        if move.reason == "given-up" and not put_back:
+        put_back = any(at <= move.at for at in e.restored)
+        if move.reason == "given-up" or (move.reason == PUT_BACK and not put_back):
             yield Verdict("crashed", move.at, move.service, f"{move.state}: {move.detail}", leaf=move.seq)
     for crash in e.crashes:
         yield Verdict("crashed", crash.at, crash.by, f"{crash.task or 'a task'}: {crash.error}")

@@ -253,8 +253,9 @@ class AgentLog:
             " p.requester FROM step s JOIN plan p ON p.plan_id = s.plan_id"
             " JOIN item i ON i.plan_id = s.plan_id AND i.n = s.item"
             " JOIN event e ON e.seq = s.about_seq AND e.kind = ?"
-            " WHERE s.outcome_seq IS NULL AND (i.reason != 'given-up' OR CAST(s.do AS TEXT) LIKE '{%')"
-            " ORDER BY i.reason = 'given-up'",
+            " WHERE s.outcome_seq IS NULL"
+            " AND (i.reason NOT IN ('given-up', 'restored') OR CAST(s.do AS TEXT) LIKE '{%')"
+            " ORDER BY i.reason IN ('given-up', 'restored')",
             (ABOUT_TO,),
         )
         steps = []

@@ -34,8 +34,6 @@ LEAVES_KEPT: Final = "leaves-kept"
 """The row of `meta` that says that the items of versions before V14 were gone through."""
 LEAVES_AT_ONCE: Final = 1000
 """Items of which the hashes are kept in one transaction."""
-RESTORED: Final = "the database was restored from a backup, and nobody knows whether it was sent since"
-"""Said of each item that had not ended."""
 
 
 def void_unconsumed(tx: Tx) -> int:
@@ -58,7 +56,7 @@ def give_up_unfinished(tx: Tx, record: Sealed) -> int:
     """
     rows = tx.all("SELECT plan_id FROM plan WHERE consumed_seq IS NOT NULL AND finished_seq IS NULL")
     for row in rows:
-        item_commands.GiveUp(bytes(row["plan_id"]), RESTORED, record, lost=True).run(tx)
+        item_commands.GiveUp(bytes(row["plan_id"]), "it may have been sent since the backup", record, lost=True).run(tx)
     return len(rows)
 
 

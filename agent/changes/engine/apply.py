@@ -129,9 +129,13 @@ class Run:
         await self._finish_begun()
         standing = [steps for n, steps in self._steps.items() if self.tickets.states[n] in TOUCHED]
         await read_again(self._parts.sessions, standing, self._changed)
-        if self._loaded.plan.on_failure is OnFailure.REVERT and self._failed():
+        if self._loaded.plan.on_failure is OnFailure.REVERT and self._failed() and not self._was_lost():
             await self._revert_all()
         return self._stopping.why
+
+    def _was_lost(self) -> bool:
+        """Tell whether the log lost a part of the run. Its revert is for people: others may have changed it since."""
+        return ItemReason.RESTORED in self.tickets.reasons.values()
 
     async def _end_erased(self) -> None:
         """End the items of erased subscribers: nothing can be read or recorded of them. The others go on."""

@@ -462,7 +462,9 @@ class GiveUp:
 
     def run(self, tx: Tx) -> dict[int, ItemState]:
         """Return every item's state afterwards."""
-        unsent = Event.ESCALATE if self.lost else Event.CANCEL
+        unsent, reason = Event.CANCEL, ItemReason.GIVEN_UP
+        if self.lost:
+            unsent, reason = Event.ESCALATE, ItemReason.RESTORED
         ways = {
             ItemState.PLANNED: unsent,
             ItemState.WAITING: unsent,
@@ -473,8 +475,6 @@ class GiveUp:
         for row in tx.all("SELECT n, state FROM item WHERE plan_id = ?", (self.plan_id,)):
             state = ItemState(row["state"])
             if state in ways:
-                state = move_item(
-                    tx, MoveItem(self.plan_id, row["n"], ways[state], ItemReason.GIVEN_UP, self.why, self.sealed)
-                )
+                state = move_item(tx, MoveItem(self.plan_id, row["n"], ways[state], reason, self.why, self.sealed))
             states[row["n"]] = state
         return states
