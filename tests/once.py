@@ -1,4 +1,4 @@
-"""What a program does once, done once for all tests of a worker: it is most of the work of a short test.
+"""Shares costly first steps of a program among all tests of a worker. They are most of the work of a short test.
 
 - Typer reads the annotations of some 150 commands (0.08 s of CPU).
 - A digest of some 400 files of code is part of each preview (0.04 s).
@@ -25,7 +25,7 @@ _new: dict[tuple[tuple[str, ...], int], bytes] = {}
 
 
 def open_database(path: Path, migrations: Sequence[str], writers_from: int) -> sqlite3.Connection:
-    """Return what `durable.files.open_database` does, for a new file by a copy of what it made before."""
+    """Return an open database as `durable.files.open_database` does; a new one is a copy of the first one made."""
     if path.exists() or not path.parent.is_dir():
         return real_database(path, migrations, writers_from)
     made = _new.get(key := (tuple(migrations), writers_from))
@@ -39,7 +39,7 @@ def open_database(path: Path, migrations: Sequence[str], writers_from: int) -> s
 
 
 def share() -> None:
-    """Let the tests of this process share it."""
+    """Let the tests of this process share them."""
     files.open_database = open_database
     daemon.build_sha256 = cache(real_digest)
     typer.testing._get_command = cache(typer.main.get_command)

@@ -1,4 +1,4 @@
-"""What each test of the simulation has."""
+"""Gives each test of the simulation the real way to make a database."""
 
 from __future__ import annotations
 
