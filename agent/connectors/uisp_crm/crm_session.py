@@ -358,7 +358,7 @@ class CrmReader:
 
 
 def _owes(client: CrmClient) -> bool:
-    """Return whether UISP has to list an unpaid invoice of a client: its balance is credit less unpaid invoices."""
+    """Return whether UISP has to list an unpaid invoice of a client: its debt is unpaid invoices less credit."""
     return client.balance > 0 and not client.lead and not client.archived
 
 
