@@ -212,7 +212,12 @@ def begin(site: Site, system: Booted, to: str, at: str) -> None:
 
 def leave_cut(site: Site, system: Booted, to: str, at: str) -> None:
     """Kill dpkg and all else of an update at once, in the middle of it."""
+    was = system.show(AGENT, "InvocationID")
     begin(site, system, to, at)
+    if at == "installed":
+        # Killed before this start has passed the unit that undoes, the update is undone by this start, not by the next
+        system.wait("a new start", lambda: system.show(AGENT, "InvocationID"), lambda said: said not in {"", was})
+        system.wait("past what undoes", lambda: system.show(AGENT, "SubState"), lambda said: said == "start")
     system.run("systemctl kill --signal=KILL cut.service")
     # Not "deactivating": a process of it may live then, and hold the lock
     system.wait("the update is dead", lambda: system.show("cut", "ActiveState"), lambda said: said == "failed")
