@@ -36,6 +36,7 @@ from agent.model import (
 )
 from agent.reasons import SkipReason
 from agent.services.verbs import Leave
+from agent.store.stored import member_of
 from trust import chance
 
 _UNKNOWN = Verdict.UNKNOWN.value
@@ -95,7 +96,9 @@ class CpeReverts:
             (plan_id,),
         )
         last = {
-            (Direction(r["direction"]), r["item"], r["n"]): Fate(Verdict(r["verdict"] or _UNKNOWN), r["at_s"])
+            (member_of(Direction, r["direction"], "step"), r["item"], r["n"]): Fate(
+                member_of(Verdict, r["verdict"] or _UNKNOWN, "step"), r["at_s"]
+            )
             for r in rows
         }
         forward = {(item, n): fate for (way, item, n), fate in last.items() if way is Direction.FORWARD}

@@ -27,6 +27,7 @@ from agent.runtime.notifier import Notifier
 from agent.store.db import Store, Tx
 from agent.store.errors import RefusedCommandError
 from agent.store.log_store import Entry, Sealed
+from agent.store.stored import member_of, reads_row_of
 from agent.store.vault import Vault
 from trust.leaf import LeafKind
 
@@ -60,6 +61,7 @@ _LAST: Final = "\uffff"
 """After every character of a path."""
 
 
+@reads_row_of("cpe")
 def _cpe(row: sqlite3.Row) -> Cpe:
     return Cpe(
         name=row["name"],
@@ -89,6 +91,16 @@ def _cpe(row: sqlite3.Row) -> Cpe:
         certified=bool(row["certified"]),
         assured=row["assured"],
     )
+
+
+@reads_row_of("cpe_pending")
+def _pending(row: sqlite3.Row) -> Pending:
+    return Pending(row["key"], json.loads(row["secrets"]))
+
+
+@reads_row_of("cpe_breaker")
+def _breaker_rows(row: sqlite3.Row) -> list[BreakerRow]:
+    return [tuple(one) for one in json.loads(row["rows"])]
 
 
 def find(query: Callable[[str, Sequence[object]], list[sqlite3.Row]], name: str) -> Cpe | None:
@@ -618,7 +630,7 @@ class CpeStore:
     def counts(self) -> Mapping[Acceptance, int]:
         """Return how many CPE there are of each trust."""
         rows = self._store.query("SELECT trust, count(*) AS n FROM cpe GROUP BY trust")
-        return {Acceptance(r["trust"]): int(r["n"]) for r in rows}
+        return {member_of(Acceptance, r["trust"], "cpe"): int(r["n"]) for r in rows}
 
     def serving(self) -> Mapping[str, Sequence[str]]:
         """Return the names of the CPE that are bound to each service, by its ref."""
@@ -776,7 +788,7 @@ class CpeStore:
     def pending(self, name: str) -> Sequence[Pending]:
         """Return the settings that were about to be set, and are not known to have been taken."""
         rows = self._store.query("SELECT key, secrets FROM cpe_pending WHERE name = ?", (name,))
-        return [Pending(r["key"], json.loads(r["secrets"])) for r in rows]
+        return [_pending(r) for r in rows]
 
     def due(self) -> list[Cpe]:
         """Return the CPE that are accepted and new, or were reset since they had their baseline."""
@@ -816,7 +828,7 @@ class CpeStore:
     def breaker(self, name: str) -> Sequence[BreakerRow]:
         """Return the state of a CPE's breaker."""
         rows = self._store.query("SELECT rows FROM cpe_breaker WHERE name = ?", (name,))
-        return [tuple(row) for row in json.loads(rows[0]["rows"])] if rows else []
+        return _breaker_rows(rows[0]) if rows else []
 
     async def keep_breaker(self, name: str, rows: Sequence[BreakerRow]) -> None:
         """Keep the state of a CPE's breaker."""

@@ -10,6 +10,7 @@ from typing import Final
 
 from agent.model import SuspensionReason
 from agent.store.db import Tx
+from agent.store.stored import member_of, reads_row_of
 
 ROUNDS_KEPT: Final = 100
 """Rounds of which the counts are kept. Chosen arbitrarily."""
@@ -124,9 +125,11 @@ def _told(d: Difference) -> str:
 def last_round(query: Query) -> DriftRound | None:
     """Return the counts of the last round; None: there was none yet."""
     rows = query("SELECT * FROM drift_round ORDER BY id DESC LIMIT 1", ())
-    if not rows:
-        return None
-    r = rows[0]
+    return _round(rows[0]) if rows else None
+
+
+@reads_row_of("drift_round")
+def _round(r: sqlite3.Row) -> DriftRound:
     return DriftRound(
         began_s=r["began_s"],
         ended_s=r["ended_s"],
@@ -144,13 +147,15 @@ def last_round(query: Query) -> DriftRound | None:
 
 def differences(query: Query) -> list[SeenDifference]:
     """Return the differences of the last round, those seen first at the top."""
-    found = []
-    for r in query("SELECT * FROM drift ORDER BY first_s, subject, code", ()):
-        wanted, reads, where, known, asks = json.loads(r["told"])
-        asked = tuple((command, meaning) for command, meaning in asks)
-        told = Difference(r["subject"], r["code"], wanted, reads, where, r["read_s"], known, asked)
-        found.append(SeenDifference(told, r["first_s"]))
-    return found
+    return [_difference(r) for r in query("SELECT * FROM drift ORDER BY first_s, subject, code", ())]
+
+
+@reads_row_of("drift")
+def _difference(r: sqlite3.Row) -> SeenDifference:
+    wanted, reads, where, known, asks = json.loads(r["told"])
+    asked = tuple((command, meaning) for command, meaning in asks)
+    told = Difference(r["subject"], r["code"], wanted, reads, where, r["read_s"], known, asked)
+    return SeenDifference(told, r["first_s"])
 
 
 def unread(query: Query) -> list[Unread]:
@@ -166,7 +171,10 @@ def recorded_reasons(query: Query, service: str) -> list[RecordedReason]:
         (service,),
     )
     return [
-        RecordedReason(SuspensionReason(r["reason"]), r["at_s"], r["requester"] or "", r["short"] or "") for r in rows
+        RecordedReason(
+            member_of(SuspensionReason, r["reason"], "reason"), r["at_s"], r["requester"] or "", r["short"] or ""
+        )
+        for r in rows
     ]
 
 

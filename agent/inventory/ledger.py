@@ -24,6 +24,7 @@ from agent.billing_model.errors import BillingState
 from agent.billing_model.hooks import Heard
 from agent.store.db import Tx
 from agent.store.log_store import Entry, Sealed
+from agent.store.stored import member_of, reads_row_of
 from trust.leaf import LeafKind
 
 FILE: Final = "file"
@@ -198,7 +199,7 @@ def status(query: Query, source: str) -> SourceStatus:
     r = rows[0]
     return SourceStatus(
         source,
-        BillingState(r["state"]),
+        member_of(BillingState, r["state"], "billing_source"),
         r["detail"],
         r["since_s"],
         r["read_s"],
@@ -524,6 +525,7 @@ def _account_row(kept: KeptAccount) -> tuple[object, ...]:
     )
 
 
+@reads_row_of("account")
 def _account(r: sqlite3.Row) -> KeptAccount:
     invoices = tuple(
         OpenInvoice(number, _day(due), Decimal(unpaid)) for number, due, unpaid in json.loads(r["invoices"])
@@ -559,12 +561,14 @@ def _read_payment(text: str) -> Payment:
     )
 
 
+@reads_row_of("payment")
 def _payment(r: sqlite3.Row) -> KeptPayment:
     return KeptPayment(
         r["source"], _read_payment(r["told"]), r["learned_s"], r["settled_s"], r["subscriber"], r["matched_by"]
     )
 
 
+@reads_row_of("heard")
 def _heard(r: sqlite3.Row) -> Heard:
     told = None if r["payment"] is None else _read_payment(r["payment"])
     keys, ids = (tuple(json.loads(r[name])) for name in ("accounts", "payment_ids"))

@@ -47,6 +47,7 @@ from agent.lines.limits import (
 )
 from agent.spelling import mac_digits
 from agent.store.db import Tx
+from agent.store.stored import reads_row_of
 
 Query = Callable[[str, Sequence[object]], Sequence[sqlite3.Row]]
 """Returns all rows of a query: `Tx.all` inside a command, `Store.query` outside of one."""
@@ -102,6 +103,7 @@ def _part_row(p: KnownPart) -> tuple[object, ...]:
     )  # fmt: skip
 
 
+@reads_row_of("line_device")
 def _device(r: sqlite3.Row) -> KnownDevice:
     fields = {name: r[name] for name in _DEVICE} | {"answers": bool(r["answers"])}
     for name in ("restarts", "not_read", "places"):
@@ -115,6 +117,7 @@ _SINCES: Final = {one.value: one for one in SinceHow}
 _HOWS: Final = {one.value: one for one in StateHow}
 
 
+@reads_row_of("line_part")
 def _part(row: sqlite3.Row) -> KnownPart:
     """Return the part of a whole row. Outages make tens of thousands: names of columns and enums are looked up once."""
     (
@@ -673,6 +676,13 @@ def events(query: Query, target: str, part_key: str | None = None, limit: int = 
         (target, part_key, limit),
     )
     return [
-        KnownEvent(r["target"], EventKind(r["kind"]), r["heard_s"], r["part"], r["told"], bool(r["authenticated"]))
+        KnownEvent(
+            r["target"],
+            EventKind(r["kind"]),
+            r["heard_s"],
+            r["part"],
+            r["told"],
+            bool(r["authenticated"]),
+        )
         for r in rows
     ]

@@ -19,6 +19,7 @@
     + MalformedWebError: an answer, and not of the form or size that was expected
       - WebStatusError: its status is none of those that were expected, such as 404
   x SlowError: the client of a server let a deadline pass
+  x UncontainedError: no task goes on after it: the program ends, and says it
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ class AgentRuntimeError(Exception):
 
 class SlowError(AgentRuntimeError):
     """The client let a deadline pass."""
+
+
+class UncontainedError(AgentRuntimeError):
+    """No task goes on after it: `supervise` starts none again, and the program ends and says it."""
 
 
 class BindError(AgentRuntimeError):

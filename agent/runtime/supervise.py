@@ -2,8 +2,8 @@
 
 A crash is logged (its type and where, never its message: that may hold a subscriber's name) and the task starts again
 after a pause that grows and is jittered, so that many do not come back at once. `trio.Cancelled` always passes, as do
-the errors in `fatal` (a failed commit stops the daemon), and SQLite's that it cannot read a database: nobody knows what
-else is damaged, and a task that starts again reads the same page.
+the errors in `fatal` (a failed commit stops the daemon), and those of a damaged database: nobody knows what else is
+damaged, and a task that starts again reads the same page.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 
 import trio
 
+from agent.runtime.errors import UncontainedError
 from trust import chance
 
 T = TypeVar("T")
@@ -60,11 +61,11 @@ async def contain(
     """Return the result of `fn`, or the `Crash`, logged, if it raises an Exception that is not `fatal`.
 
     Of a group (a nursery's) with something `fatal` in it, all is raised; else the crashes are logged and the rest
-    (Cancelled, KeyboardInterrupt) is raised. A database that cannot be read is always fatal.
+    (Cancelled, KeyboardInterrupt) is raised. A database that is damaged is always fatal.
     """
 
     def passes(err: BaseException) -> bool:
-        return isinstance(err, fatal) or is_unreadable(err)
+        return isinstance(err, fatal) or is_of_a_damage(err)
 
     try:
         return await fn()
@@ -81,6 +82,11 @@ async def contain(
             raise
         _log_crash(name, err, log)
         return Crash(err)
+
+
+def is_of_a_damage(err: BaseException) -> bool:
+    """Return whether an error says that a database is damaged: it cannot be read, or holds what no program writes."""
+    return isinstance(err, UncontainedError) or is_unreadable(err)
 
 
 def is_unreadable(err: BaseException) -> bool:

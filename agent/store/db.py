@@ -21,10 +21,11 @@ import trio
 
 from agent.runtime.supervise import is_unreadable
 from agent.store import log_store, schema
-from agent.store.errors import LogCorruptError, StoreFailedError, StoreInUseError, StoreVersionError
+from agent.store.errors import DamagedValueError, LogCorruptError, StoreFailedError, StoreInUseError, StoreVersionError
 from agent.store.log_store import Entry, Tail
 from agent.store.mark_file import DOUBT, LogMark
 from agent.store.state_folder import DATABASE, KEYS, PUT_BACK, opening_error
+from agent.store.stored import MISREAD
 from durable import files, writer
 from durable.errors import NewerDatabaseError
 from durable.writer import SqliteWriter, Transaction
@@ -249,8 +250,6 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
 
 _MALFORMED: Final = "malformed"
 """In SQLite's messages on a damaged page or schema."""
-_MISREAD: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""Errors of a program that reads a value which it never wrote: SQLite takes a page of another table for one of this."""
 
 
 async def check_storage(folder: Path) -> None:
@@ -272,7 +271,7 @@ def damage_named(folder: Path) -> Iterator[None]:
     A start reads and writes before `check_storage`, and a page may be damaged while the agent runs.
 
     Raises:
-        LogCorruptError: one is damaged, which explains the error.
+        LogCorruptError: SQLite finds a damage in one, which explains the error.
         StoreFailedError: SQLite could not read one, which is in order now.
     """
     try:
@@ -290,7 +289,7 @@ def damage_named(folder: Path) -> Iterator[None]:
 def _may_be_of_a_damage(err: BaseException) -> bool:
     if isinstance(err, StoreFailedError):
         return _MALFORMED in str(err)
-    return isinstance(err, (sqlite3.Error, *_MISREAD))
+    return isinstance(err, (sqlite3.Error, DamagedValueError, *MISREAD))
 
 
 def _leaves(group: BaseExceptionGroup[BaseException] | None) -> list[BaseException]:

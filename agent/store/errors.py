@@ -7,6 +7,7 @@
   x MissingKeyError: the store key is absent, has the wrong mode, or does not open what it should
   x ErasedSubjectError: the key of a subscriber is gone: nothing about them can be recorded or read
   x LogCorruptError: events and tree disagree
+  x DamagedValueError: a stored value is none that this ispagent writes: the daemon ends
   x DamagedStateError: a file of the state directory is missing, cut, or belongs to somebody else
   x RefusedCommandError: a typed command was refused by what is stored (`reason` is a short code)
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 from typing import Final
 
 from agent.reasons import AnyReason
+from agent.runtime.errors import UncontainedError
 from trust.errors import Reason
 
 
@@ -47,6 +49,10 @@ class LogCorruptError(StoreError):
     """The events and the tree over them disagree."""
 
 
+class DamagedValueError(StoreError, UncontainedError):
+    """A stored value is none that this ispagent writes: its page is damaged. The message names the table."""
+
+
 class DamagedStateError(StoreError):
     """A file of the state directory is missing, cut, or belongs to somebody else; a person has to put it right."""
 
@@ -59,5 +65,5 @@ class RefusedCommandError(StoreError):
         self.reason: str = reason.value if isinstance(reason, Reason) else reason
 
 
-LASTING: Final = (DamagedStateError, LogCorruptError, MissingKeyError, StoreVersionError)
+LASTING: Final = (DamagedStateError, DamagedValueError, LogCorruptError, MissingKeyError, StoreVersionError)
 """Those that no further start mends: a person has to do something first."""

@@ -18,6 +18,7 @@ from agent.reasons import RefusalReason
 from agent.runtime.notifier import Notifier
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
+from agent.store.stored import reads_row_of
 from trust import chance
 
 CLOUD: Final = "cloud"
@@ -281,8 +282,11 @@ def next_in(
         " ORDER BY id LIMIT 1",
         (after, *only, *but),
     ).fetchone()
-    if row is None:
-        return None
+    return None if row is None else _waiting(row)
+
+
+@reads_row_of("inbox")
+def _waiting(row: sqlite3.Row) -> Inbox:
     links = tuple(bytes.fromhex(link) for link in json.loads(bytes(row["links"])))
     return Inbox(
         row["id"], bytes(row["ref"]), row["kind"], bytes(row["body"]), links, bytes(row["witness"]), row["at_s"]

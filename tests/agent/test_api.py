@@ -26,6 +26,7 @@ from agent.cli.outcome import outcome_text
 from agent.runtime.http import HttpRequest
 from agent.store import mail
 from agent.store.db import Tx
+from agent.store.errors import DamagedValueError
 from agent.store.log_store import Entry
 from agent.store.mail import JoinCloud
 from tests.builders.agent import MARIA, NOBODY, OTHER, Agent, agent_in, refused
@@ -61,6 +62,20 @@ async def test_every_route_names_its_role_and_unknown_ones_are_404(tmp_path: Pat
                 continue
             path = route.path.replace("{id}", "X").replace("{ref}", "X").replace("{seq}", "1").replace("{name}", "x")
             assert (await refused(agent.call(route.method, path, {}, NOBODY))).status == 403
+
+
+async def test_a_stored_plan_that_no_agent_wrote_ends_the_agent(tmp_path: Path, world: World) -> None:
+    """A page of zeros is a valid one for SQLite, and a task that starts again would read it again and again."""
+
+    async def work() -> None:
+        async with agent_in(tmp_path, world) as agent:
+            await agent.ask("suspend", "C-1")
+            agent.daemon.files.store._con.execute("UPDATE plan SET gate = ?", ("\0" * 4,))
+            await agent.call("GET", "/v1/changes")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await work()
+    assert caught.group_contains(DamagedValueError, match="table plan")
 
 
 async def test_trust_document_decides_who_sees_subscribers_here_too(agent: Agent) -> None:

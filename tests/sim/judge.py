@@ -81,8 +81,8 @@ class Evidence:
 
     `asked`: by plan. `held`: addresses that the agent still holds. `open_changes`: those that are not over. `recorded`:
     whether the agent has a reason on record to suspend a service. `log_says`: what is wrong with the log's sums.
-    `lost`: of which times the log knows nothing any more; `restored`: when files were
-    put back.
+    `lost`: of which times the log knows nothing any more; `restored`: when files were put back; `damaged`: from when
+    until when a database was damaged, so that tasks crash over what they read.
     """
 
     seen: Seen
@@ -94,6 +94,7 @@ class Evidence:
     ended_at: float
     lost: Sequence[Lost] = ()
     restored: Sequence[float] = ()
+    damaged: Sequence[tuple[float, float]] = ()
     crashes: Sequence[Crashed] = ()
 
     @property
@@ -168,10 +169,16 @@ def _twice(e: Evidence) -> Iterable[Verdict]:
 def _crashed(e: Evidence) -> Iterable[Verdict]:
     for move in e.seen.moves:
         put_back = any(at <= move.at for at in e.restored)
-        if move.reason == "given-up" or (move.reason == PUT_BACK and not put_back):
+        given_up = move.reason == "given-up" and not _is_damaged(e, move.at)
+        if given_up or (move.reason == PUT_BACK and not put_back):
             yield Verdict("crashed", move.at, move.service, f"{move.state}: {move.detail}", leaf=move.seq)
     for crash in e.crashes:
-        yield Verdict("crashed", crash.at, crash.by, f"{crash.task or 'a task'}: {crash.error}")
+        if not _is_damaged(e, crash.at):
+            yield Verdict("crashed", crash.at, crash.by, f"{crash.task or 'a task'}: {crash.error}")
+
+
+def _is_damaged(e: Evidence, at: float) -> bool:
+    return any(since <= at <= until for since, until in e.damaged)
 
 
 def _rest(e: Evidence) -> Iterable[Verdict]:

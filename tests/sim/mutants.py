@@ -127,7 +127,7 @@ MUTANTS: Final = (
     Mutant(
         "over-is-not-seen",
         "agent/changes/journal/item_commands.py",
-        '        if (state := ItemState(row["state"])) in FINAL:\n'
+        '        if (state := member_of(ItemState, row["state"], "item")) in FINAL:\n'
         '            raise RefusedCommandError(RefusalReason.OVER, f"the item is {state.value}")\n'
         "        refuse_if_held(tx, plan_id, self.addresses)\n",
         "        refuse_if_held(tx, plan_id, self.addresses)\n",
@@ -332,7 +332,7 @@ MUTANTS: Final = (
     Mutant(
         "damage-is-a-crash",
         "agent/runtime/supervise.py",
-        "        return isinstance(err, fatal) or is_unreadable(err)\n",
+        "        return isinstance(err, fatal) or is_of_a_damage(err)\n",
         "        return isinstance(err, fatal)\n",
         "a task that reads a damaged page is started again, and nobody looks at the other pages",
         "page-rots",

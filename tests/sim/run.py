@@ -203,7 +203,8 @@ async def _gather(world: World, desk: Desk, crashes: CrashReader) -> Evidence:
         trio.current_time(),
         world.lost,
         world.restored,
-        [one for one in crashes.found if not any(since <= one.at <= until for since, until in world.damaged)],
+        world.damaged,
+        crashes.found,
     )
 
 

@@ -16,7 +16,7 @@ from durable import files
 from tests.sim.all_parts import PARTS
 from tests.sim.disk import Rot, SimulatedDisk
 from tests.sim.faults import FAULTS
-from tests.sim.parts.disk import PAGE
+from tests.sim.parts.disk import PAGE, rows_of
 from tests.sim.run import run_seed
 from tests.sim.witness import beside_the_disk
 
@@ -97,6 +97,19 @@ def test_a_disk_that_lies_loses_commits_that_returned(tmp_path: Path) -> None:
             con.close()
         disk.put(disk.left)
         assert 10 <= kept(tmp_path / "some.db") < 20
+
+
+def test_zeros_in_a_long_row_alter_it_and_sqlite_finds_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "some.db"
+    with closing(sqlite3.connect(path)) as con:
+        con.execute("CREATE TABLE kept (long TEXT, state TEXT)")
+        con.execute("INSERT INTO kept VALUES (?, 'planned')", ("x" * 2 * PAGE,))
+        con.commit()
+    whole = path.read_bytes()
+    last, leaf = (whole[:-PAGE] + bytes(PAGE), whole[:PAGE] + bytes(PAGE) + whole[2 * PAGE :])
+    assert rows_of({path: whole}, path) == rows_of({path: whole}, path)
+    assert rows_of({path: last}, path) not in (None, rows_of({path: whole}, path))
+    assert rows_of({path: leaf}, path) is None
 
 
 @pytest.mark.parametrize("given", [b"\xff" * PAGE, bytes(PAGE), None], ids=["garbage", "nothing", "error"])

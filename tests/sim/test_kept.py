@@ -114,6 +114,27 @@ OLD = (
 """Found at the old pace of worlds (`tests.sim.world.WorldOptions.old_pace`): at another one they are other worlds."""
 KEPT: tuple[Kept, ...] = (
     Kept(
+        21000536,
+        ("replies-doubled", "sql-fails", "page-rots"),
+        ("radius", "sql", "disk"),
+        "a page of zeros is a valid one: the trust document read as another, and nothing seemed to be damaged",
+        size=0.3,
+    ),
+    Kept(
+        21000485,
+        ("cpe-refuses", "page-rots"),
+        ("radius", "cpe", "disk"),
+        "a page of zeros is a valid one: items had a state that nobody wrote, and each look at them crashed",
+        size=0.5,
+    ),
+    Kept(
+        25000280,
+        ("page-rots",),
+        ("radius", "cpe", "disk"),
+        "a page of zeros is a valid one: a plan had a gate that nobody wrote, and each look at it crashed",
+        size=1,
+    ),
+    Kept(
         24000028,
         (),
         ("radius", "routers"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import os
 import random
 import secrets
@@ -28,16 +29,17 @@ from agent.changes.engine.perform import Patience
 from agent.config import load
 from agent.connectors import registry
 from agent.connectors.spec import ConnectorSpec
+from agent.reasons import HttpReason
 from agent.runtime import json_text
 from agent.runtime.errors import HttpError
 from agent.runtime.http import HttpRequest, Response
-from agent.runtime.supervise import is_unreadable
+from agent.runtime.supervise import Crash, contain, is_of_a_damage
 from lab.isp import Isp, LabOptions, open_lab
 from lab.staff import Staff, write_disabled_group
 from tests.builders.clock import FakeClock
 from tests.builders.job import CrashingStore
 from tests.e2e.files import FILE_DECIDES, Files, lab_mapping, lab_secrets, make_files, ref_of
-from tests.e2e.site import ApiRefusedError, Json, Office
+from tests.e2e.site import ApiRefusedError, Office
 from tests.seeded import SeededChance
 from tests.sim.inline import ThreadPace, inline_threads
 from tests.sim.machine import Life, Machine, MachineClock, exit_of
@@ -59,6 +61,8 @@ SOAKS_S = (0, 0, 40)
 """How long the agent watches the first item of a batch before it goes on with the others."""
 BILLING_S = 900.0
 PartT = TypeVar("PartT", bound=Part)
+_log = logging.getLogger("agent.runtime.http")
+"""Where the agent's server tells of a request that crashed."""
 code_sha256 = functools.cache(daemons.build_sha256)
 
 
@@ -103,37 +107,45 @@ class SimulatedOffice(Office):
         bare, _, query = path.partition("?")
         data = b"" if body is None else json_text.encode(body)
         request = HttpRequest(method, bare, dict(parse_qsl(query)), {}, data, os.getuid(), os.getpid())
-        answers: list[Json] = []
+        answers: list[Response | HttpError | Crash] = []
         token = PROCESS.set(life.process)
         try:
             async with trio.open_nursery() as nursery:
 
                 async def ask() -> None:
-                    answer = await life.daemon.api(request)
-                    assert isinstance(answer, Response)
-                    answers.append(json.loads(json_text.encode(answer.json)))
+                    answers.append(await contain("http", lambda: _answer(life, request), log=_log))
                     nursery.cancel_scope.cancel()
 
                 nursery.start_soon(ask)
                 await life.over.wait()
                 nursery.cancel_scope.cancel()
         except BaseExceptionGroup as group:
-            if group.subgroup(is_unreadable) is not None:
+            if group.subgroup(is_of_a_damage) is not None:
                 life.fail(group)
                 raise AgentAwayError from group
-            refused = group.split(HttpError)[0]
             if life.process.dead or exit_of(group, life.process.name) is not None:
                 raise AgentAwayError from group
-            if refused is None:
-                raise
-            (err,) = refused.exceptions
-            assert isinstance(err, HttpError)
-            raise ApiRefusedError(err.status, err.code, str(err)) from err
+            raise
         finally:
             PROCESS.reset(token)
-        if not answers:
-            raise AgentAwayError
-        return answers[0]
+        match answers:
+            case [Response() as answer]:
+                return json.loads(json_text.encode(answer.json))
+            case [HttpError() as err]:
+                raise ApiRefusedError(err.status, err.code, str(err)) from err
+            case [Crash(err)] if not life.process.dead and exit_of(err, life.process.name) is None:
+                raise ApiRefusedError(500, HttpReason.INTERNAL, repr(err)) from err
+        raise AgentAwayError
+
+
+async def _answer(life: Life, request: HttpRequest) -> Response | HttpError:
+    """Return an agent's answer, or its refusal."""
+    try:
+        answer = await life.daemon.api(request)
+    except HttpError as err:
+        return err
+    assert isinstance(answer, Response)
+    return answer
 
 
 class World:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from agent.changes.journal import plans
 from agent.changes.journal.commands import PlanRow, read_plan_row
 from agent.store.db import refuse_damage
-from agent.store.errors import LogCorruptError, MissingKeyError
+from agent.store.errors import DamagedValueError, LogCorruptError, MissingKeyError
 from agent.store.vault import Vault
 from trust import envelope as envelopes
 from trust import statements
@@ -44,7 +44,7 @@ def check_stored(reader: sqlite3.Connection, vault: Vault) -> None:
 def _plan_row(row: sqlite3.Row) -> PlanRow:
     try:
         return read_plan_row(row)
-    except (TypeError, ValueError) as err:
+    except DamagedValueError as err:
         raise LogCorruptError(f"change {row['short']}: its row cannot be read: {err}") from err
 
 

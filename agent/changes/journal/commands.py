@@ -25,6 +25,7 @@ from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
 from agent.store.log_store import Entry, Sealed
 from agent.store.mail import Post, post
+from agent.store.stored import reads_row_of
 from trust import envelope as envelopes
 from trust.document import ED25519
 from trust.errors import TrustError
@@ -293,8 +294,13 @@ class PlanRow:
         return next((r for r in SuspensionReason if self.reason == str(ReasonChange(r, added=False))), None)
 
 
+@reads_row_of("plan")
 def read_plan_row(row: sqlite3.Row) -> PlanRow:
-    """Return a row of the `plan` table, typed."""
+    """Return a row of the `plan` table, typed.
+
+    Raises:
+        DamagedValueError: it holds what no plan has.
+    """
     return PlanRow(
         plan_id=bytes(row["plan_id"]),
         short=row["short"],

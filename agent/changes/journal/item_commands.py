@@ -34,6 +34,8 @@ from agent.runtime.clock import Now
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
 from agent.store.log_store import Entry, Sealed
+from agent.store.stored import MISREAD, damaged, member_of
+from trust.errors import TrustError
 from trust.items import decode_value_untrusted, encode_value
 from trust.leaf import ITEM_STATE_CODES, VERDICT_CODES, LeafKind
 from trust.policy import Action
@@ -141,7 +143,7 @@ class MoveStanding:
             return None
         if self.over:
             tx.run("UPDATE plan SET outcome_due = 1 WHERE plan_id = ?", (plan_id,))
-        return _moved(tx, self.move, ItemState(row["state"]), bytes(row["digest"]))
+        return _moved(tx, self.move, member_of(ItemState, row["state"], "item"), bytes(row["digest"]))
 
 
 def _standing(tx: Tx, plan_id: bytes, n: int) -> tuple[ItemState, bytes]:
@@ -151,7 +153,7 @@ def _standing(tx: Tx, plan_id: bytes, n: int) -> tuple[ItemState, bytes]:
     )
     if row is None:
         raise RefusedCommandError(RefusalReason.UNKNOWN_ITEM, f"there is no item {n}")
-    return ItemState(row["state"]), bytes(row["digest"])
+    return member_of(ItemState, row["state"], "item"), bytes(row["digest"])
 
 
 def _moved(tx: Tx, move: MoveItem, before: ItemState, digest: bytes) -> ItemState:
@@ -184,8 +186,15 @@ def encode_bound(bound: Mapping[Address, Seen]) -> bytes:
 
 
 def decode_bound(data: bytes) -> dict[Address, Seen]:
-    """Read a document of `encode_bound` (our own database: malformed means corrupt)."""
-    return {Address(a): Seen(decode_value_untrusted(v.encode()), at) for a, (v, at) in json.loads(data).items()}
+    """Return the resources in a document of `encode_bound`.
+
+    Raises:
+        DamagedValueError: it is none.
+    """
+    try:
+        return {Address(a): Seen(decode_value_untrusted(v.encode()), at) for a, (v, at) in json.loads(data).items()}
+    except (*MISREAD, TrustError) as err:
+        raise damaged("step", "what an effect was bound to is no document of resources") from err
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +233,7 @@ class AboutTo:
             raise RefusedCommandError(RefusalReason.UNKNOWN_ITEM, f"there is no item {self.n}")
         self._refuse(tx, row)
         digest = bytes(row["digest"])
-        state = ItemState(row["state"])
+        state = member_of(ItemState, row["state"], "item")
         # After all refusals: a command that refuses leaves nothing behind
         take_addresses(tx, self.plan_id, self.n, self.take)
         # This leaf is that of the move as well: two leaves said one thing, and cost a third of a lone step (ADR 26)
@@ -241,7 +250,7 @@ class AboutTo:
         return attempt
 
     def _refuse(self, tx: Tx, row: sqlite3.Row) -> None:
-        state = ItemState(row["state"])
+        state = member_of(ItemState, row["state"], "item")
         if self.direction is Direction.FORWARD:
             _refuse_if_over(row, self.now)
         # The plan's declared revert may finish after its deadline, but not against a freeze
@@ -307,7 +316,7 @@ class RecordReason:
         refuse_if_stopped(tx, plan_id, row["requester"])
         if row["paused_by"] is not None:
             raise RefusedCommandError(RefusalReason.PAUSED, f"paused by {row['paused_by']}")
-        if (state := ItemState(row["state"])) in FINAL:
+        if (state := member_of(ItemState, row["state"], "item")) in FINAL:
             raise RefusedCommandError(RefusalReason.OVER, f"the item is {state.value}")
         refuse_if_held(tx, plan_id, self.addresses)
         if (broken := self.unmet(tx, False)) is not None:
@@ -473,7 +482,7 @@ class GiveUp:
         }
         states: dict[int, ItemState] = {}
         for row in tx.all("SELECT n, state FROM item WHERE plan_id = ?", (self.plan_id,)):
-            state = ItemState(row["state"])
+            state = member_of(ItemState, row["state"], "item")
             if state in ways:
                 state = move_item(tx, MoveItem(self.plan_id, row["n"], ways[state], reason, self.why, self.sealed))
             states[row["n"]] = state

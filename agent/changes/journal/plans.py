@@ -26,6 +26,7 @@ from agent.reasons import RefusalReason
 from agent.runtime.slices import MANY
 from agent.store.db import Store
 from agent.store.errors import LogCorruptError, RefusedCommandError
+from agent.store.stored import member_of
 from agent.store.vault import Vault
 from trust import envelope as envelopes
 from trust import statements
@@ -119,7 +120,9 @@ def done_again(reader: sqlite3.Connection, plan_ids: Sequence[bytes]) -> dict[by
     """  # noqa: S608  # only question marks
     found: dict[bytes, dict[int, DoneAgain]] = {}
     for r in reader.execute(query, list(plan_ids)):
-        found.setdefault(bytes(r["first"]), {})[r["n"]] = DoneAgain(ItemState(r["state"]), r["short"])
+        found.setdefault(bytes(r["first"]), {})[r["n"]] = DoneAgain(
+            member_of(ItemState, r["state"], "item"), r["short"]
+        )
     for plan_id, taken_back in _taken_back(reader, plan_ids).items():
         found.setdefault(plan_id, {}).update(taken_back)
     return found
@@ -142,7 +145,9 @@ def _taken_back(reader: sqlite3.Connection, plan_ids: Sequence[bytes]) -> dict[b
     found: dict[bytes, dict[int, DoneAgain]] = {}
     for r in rows:
         if r["by_n"] not in again.get(bytes(r["by_plan"]), {}):
-            found.setdefault(bytes(r["plan_id"]), {})[r["n"]] = DoneAgain(ItemState(r["state"]), r["short"], True)
+            found.setdefault(bytes(r["plan_id"]), {})[r["n"]] = DoneAgain(
+                member_of(ItemState, r["state"], "item"), r["short"], True
+            )
     return found
 
 
@@ -240,7 +245,7 @@ def look(reader: sqlite3.Connection, ref: str) -> ChangeLook:
 def counts(reader: sqlite3.Connection, row: PlanRow) -> Counter[ItemState]:
     """Return how many of a plan's items are in each state."""
     found = reader.execute("SELECT state, count(*) AS n FROM item WHERE plan_id = ? GROUP BY state", (row.plan_id,))
-    return Counter({ItemState(r["state"]): r["n"] for r in found})
+    return Counter({member_of(ItemState, r["state"], "item"): r["n"] for r in found})
 
 
 def load(reader: sqlite3.Connection, vault: Vault, row: PlanRow) -> Loaded:
@@ -258,7 +263,7 @@ def load(reader: sqlite3.Connection, vault: Vault, row: PlanRow) -> Loaded:
     found = reader.execute(
         "SELECT n, service, state, reason, detail, state_seq FROM item WHERE plan_id = ? ORDER BY n", (row.plan_id,)
     )
-    rows = {n: ItemRow(n, service, ItemState(state), *rest) for n, service, state, *rest in found}
+    rows = {n: ItemRow(n, service, member_of(ItemState, state, "item"), *rest) for n, service, state, *rest in found}
     return Loaded(row, opened.plan, opened.items, rows)
 
 
@@ -356,10 +361,10 @@ def steps(reader: sqlite3.Connection, plan_id: bytes) -> list[StepRow]:
         StepRow(
             item=r["item"],
             n=r["n"],
-            direction=Direction(r["direction"]),
+            direction=member_of(Direction, r["direction"], "step"),
             attempt=r["attempt"],
             bound=decode_bound(bytes(r["bound"])),
-            verdict=None if r["verdict"] is None else Verdict(r["verdict"]),
+            verdict=None if r["verdict"] is None else member_of(Verdict, r["verdict"], "step"),
             reason=r["reason"] or "",
             detail=r["detail"] or "",
             outcome_seq=r["outcome_seq"],
@@ -425,7 +430,10 @@ def finished_s(reader: sqlite3.Connection, row: PlanRow) -> int | None:
 
 def gates(reader: sqlite3.Connection) -> dict[Gate, int]:
     """Return how many plans are at each gate."""
-    return {Gate(r["gate"]): r["n"] for r in reader.execute("SELECT gate, count(*) AS n FROM plan GROUP BY gate")}
+    return {
+        member_of(Gate, r["gate"], "plan"): r["n"]
+        for r in reader.execute("SELECT gate, count(*) AS n FROM plan GROUP BY gate")
+    }
 
 
 def item_counts(reader: sqlite3.Connection) -> dict[str, int]:

@@ -18,9 +18,10 @@ from agent.changes.journal.request import RequestError
 from agent.model import ItemState
 from agent.reasons import RefusalReason
 from agent.store.db import Store, Tx
-from agent.store.errors import LogCorruptError, RefusedCommandError
+from agent.store.errors import RefusedCommandError
 from agent.store.log_store import Entry, Sealed
 from agent.store.mark_file import BOARD_DOUBT, DOUBT, TRUST_ACCEPTED
+from agent.store.stored import damaged, member_of
 from trust import chain, statements, verify
 from trust import envelope as envelopes
 from trust.document import Trust
@@ -379,7 +380,10 @@ def cannot_lift(query: Query, freezes_sha256: Sequence[str], now_s: float) -> Ca
     nobody.
     """
     held = "SELECT digest, scope, target FROM freeze WHERE lifted_seq IS NULL AND coalesce(expires_s > ?, 1)"
-    found = {bytes(r["digest"]).hex(): (FreezeScope(r["scope"]), r["target"]) for r in query(held, (now_s,))}
+    found = {
+        bytes(r["digest"]).hex(): (member_of(FreezeScope, r["scope"], "freeze"), r["target"])
+        for r in query(held, (now_s,))
+    }
     return verify.cannot_lift([found[sha256] for sha256 in freezes_sha256 if sha256 in found], found.values())
 
 
@@ -429,7 +433,7 @@ def _load(store: Store) -> Pinned | None:
         envelope = bytes(row["envelope"])
         trust, digest = _trust_in(envelope), envelopes.digest(envelopes.decode_untrusted(envelope))
     except TrustError as err:
-        raise LogCorruptError(f"the stored trust document is malformed: {err}") from err
+        raise damaged("trust", f"the stored document is malformed: {err}") from err
     if digest != bytes(row["sha256"]):
-        raise LogCorruptError("the stored trust document is not the one that was pinned")
+        raise damaged("trust", "the stored document is not the one that was pinned")
     return Pinned(trust, digest)

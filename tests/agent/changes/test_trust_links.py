@@ -16,7 +16,7 @@ import trio
 from agent.changes.journal import plans
 from agent.changes.journal.request import RequestError
 from agent.changes.journal.trust_state import InstallTrust, TrustState, split_envelopes
-from agent.store.errors import LogCorruptError
+from agent.store.errors import DamagedValueError
 from tests.builders.agent import Agent, agent_in, refused
 from tests.builders.expect import present
 from tests.builders.office import Office, approval, next_trust
@@ -211,13 +211,13 @@ async def test_a_version_without_this_agent_or_its_key_is_not_pinned(agent: Agen
     ("altered", "says"),
     [
         ("sha256 = zeroblob(32)", "not the one that was pinned"),
-        ("envelope = x'7b7d'", "the stored trust document is malformed"),
+        ("envelope = x'7b7d'", "table trust: the stored document is malformed.* put the state directory back"),
     ],
 )
 async def test_a_stored_document_that_was_altered_stops_the_start(office: Office, altered: str, says: str) -> None:
     office.store._con.execute(f"UPDATE trust SET {altered}")
     plan_key = office.daemon.files.identity.plan_key.public
-    with pytest.raises(LogCorruptError, match=says):
+    with pytest.raises(DamagedValueError, match=says):
         TrustState(office.store, office.parts.recorder, office.parts.agent, plan_key)
 
 

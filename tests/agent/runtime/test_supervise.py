@@ -13,6 +13,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.runtime.errors import UncontainedError
 from agent.runtime.supervise import Backoff, Crash, contain, supervise
 from tests.builders.expect import expect
 
@@ -90,6 +91,21 @@ async def test_a_database_that_cannot_be_read_is_no_crash(tmp_path: Path) -> Non
             con.execute("SELECT x FROM t")
 
     assert isinstance(await contain("t", mistaken, log=LOG), Crash)
+
+
+async def test_a_stored_value_that_no_program_writes_is_no_crash() -> None:
+    async def read() -> None:
+        raise UncontainedError("table item: expected a state, got zeros")
+
+    async def grouped() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+
+    with pytest.raises(UncontainedError):
+        await contain("t", read, log=LOG)
+    with pytest.raises(ExceptionGroup) as caught:
+        await supervise("t", grouped, log=LOG)
+    assert caught.group_contains(UncontainedError)
 
 
 async def test_a_group_of_crashes_is_one_crash(caplog: pytest.LogCaptureFixture) -> None:

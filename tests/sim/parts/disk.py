@@ -7,6 +7,7 @@ is on it too, though what is done to the state directory alone leaves it as it i
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import random
 import sqlite3
@@ -103,7 +104,7 @@ class DiskPart(Part):
 
     async def settle(self, world: World) -> None:
         """Let people wait until the agent runs; a damage that nobody noticed ends here."""
-        if world.witness.agent_log.broken and (backup := self.backup) is not None:
+        if (world.witness.agent_log.broken or self._is_altered()) and (backup := self.backup) is not None:
             await self.while_stopped(lambda: self.restore(backup, "directory"))
         await world.machine.started.wait()
 
@@ -148,7 +149,12 @@ class DiskPart(Part):
     def _is_whole(self) -> bool:
         runs = self.disk.powered and self._world.life is not None
         rots = self.disk.rot is not None or self.disk.on_read is not None
-        return runs and not rots and not self._world.witness.agent_log.broken
+        return runs and not rots and not self._world.witness.agent_log.broken and not self._is_altered()
+
+    def _is_altered(self) -> bool:
+        """Tell whether rows read as something else, which SQLite's check does not find."""
+        since = max((back.at for back in self.put_back), default=0.0)
+        return any(flip.alters and flip.at > since for flip in self.flips)
 
     async def running(self) -> None:
         """Return once the machine has its power and its agent runs, with a database that is whole.
@@ -182,7 +188,7 @@ class DiskPart(Part):
         known = self.plans()
         raised = any(seq > copy.size and number in KNOWN_BY_MARKS for seq, number in self.leaves())
         self._world.witness.agent_log.unplug()
-        if self._world.witness.agent_log.broken:
+        if self._world.witness.agent_log.broken or self._is_altered():
             self._world.witness.agent_log.broken = False
             self._world.damaged.append((self.flips[-1].since, trio.current_time()))
         mark = {path for path in (*copy.image, *now) if path.parent == self.mark_folder}
@@ -215,15 +221,17 @@ class DiskPart(Part):
         other = dice.choice(pages)
         page = {"garbage": dice.randbytes(PAGE), "nothing": bytes(PAGE), "another page": content[other : other + PAGE]}
         content[at : at + PAGE] = page[what]
-        image[path] = bytes(content)
-        self._put_flipped(image, path, f"page {at // PAGE + 1} of {path.name} is {what}", trio.current_time())
+        self._put_flipped(path, bytes(content), f"page {at // PAGE + 1} of {path.name} is {what}", trio.current_time())
 
-    def _put_flipped(self, image: Image, path: Path, what: str, since: float) -> None:
-        log = self._world.witness.agent_log
-        self.disk.put(image)
-        log.broken = is_damaged(image, path)
-        self.flips.append(Flip(trio.current_time(), what, log.broken, since))
-        self._world.trace(f"disk: {what}{', which damages it' if log.broken else ''}")
+    def _put_flipped(self, path: Path, content: bytes, what: str, since: float) -> None:
+        log, image = self._world.witness.agent_log, self.disk.image()
+        before = rows_of(image, path)
+        self.disk.put(image | {path: content})
+        now = rows_of(image | {path: content}, path)
+        log.broken, alters = now is None, now not in (None, before)
+        self.flips.append(Flip(trio.current_time(), what, log.broken, since, alters))
+        said = ", which damages it" if log.broken else ", and SQLite finds nothing" if alters else ""
+        self._world.trace(f"disk: {what}{said}")
 
     # --- pages that rot -----------------------------------------------------------------------------------------------
 
@@ -271,9 +279,8 @@ class DiskPart(Part):
         image = self.disk.image()
         content = bytearray(image[rot.path] or b"")
         content[rot.offset : rot.offset + rot.size] = rot.given or bytes(rot.size)
-        image[rot.path] = bytes(content)
         since = self.rotten[-1].at
-        self._put_flipped(image, rot.path, self.rotten[-1].what, since)
+        self._put_flipped(rot.path, bytes(content), self.rotten[-1].what, since)
         self._world.damaged.append((since, trio.current_time()))
 
     async def accept_trust(self, world: World, within_s: float) -> None:
@@ -327,14 +334,21 @@ class DiskPart(Part):
             machine.repaired.set()
 
 
-def is_damaged(image: Image, path: Path) -> bool:
-    """Tell whether SQLite finds anything wrong with a database: its pages, rows and indexes."""
+def rows_of(image: Image, path: Path) -> bytes | None:
+    """Return a digest of all rows of a database; None: SQLite finds something wrong with its pages, rows or indexes."""
     with tempfile.TemporaryDirectory() as folder:
         for one in (path, path.with_name(f"{path.name}-wal")):
             if (content := image.get(one)) is not None:
                 (Path(folder) / one.name).write_bytes(content)
         try:
             with closing(sqlite3.connect(Path(folder) / path.name)) as con:
-                return bool(con.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok")
+                if con.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
+                    return None
+                con.text_factory = bytes
+                tables = [
+                    row[0] for row in con.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")
+                ]
+                rows = [con.execute(f'SELECT * FROM "{name.decode()}"').fetchall() for name in tables]
+                return hashlib.sha256(repr(rows).encode()).digest()
         except (sqlite3.DatabaseError, UnicodeDecodeError):
-            return True
+            return None

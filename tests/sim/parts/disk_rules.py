@@ -9,7 +9,7 @@
 | `lingers` | an agent that cannot write its log ends at once |
 | `sentence` | an agent that ends by itself says why in plain sentences, which name no subscriber |
 | `damaged` | with a damaged database an agent does nothing but say so, and ends; one that runs ends when it reads it |
-| `stays-down` | it ends for good only where a file is damaged |
+| `stays-down` | it ends for good only where a file is damaged, or reads as something else |
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ class Cut:
 class Flip:
     """A page of a database reads as something else. `damages`: SQLite finds that, and the agent must.
 
+    `alters`: SQLite finds nothing, and rows read as something else: the agent may find that, as in a page of zeros.
+
     `since`: since when; before `at`, when its agent had ended, where the page began to rot while it was in use.
     """
 
@@ -59,6 +61,7 @@ class Flip:
     what: str
     damages: bool
     since: float
+    alters: bool = False
 
 
 @dataclass(slots=True)
@@ -175,7 +178,7 @@ def _exits(part: DiskPart, machine: Machine) -> Iterable[Verdict]:
                 yield Verdict("sentence", one.at, one.life, f"expected one plain sentence, got {sentence!r}")
             if any(name in sentence for name in names):
                 yield Verdict("sentence", one.at, one.life, f"it names a subscriber: {sentence!r}")
-        damaged = any(flip.damages and flip.since <= one.at for flip in part.flips)
+        damaged = any((flip.damages or flip.alters) and flip.since <= one.at for flip in part.flips)
         damaged = damaged or any(rot.read_at <= one.at <= rot.read_at + POWER_S for rot in part.rotten)
         lied = any(cut.lies and cut.at <= one.at for cut in part.cuts)
         if one.stays_down and not damaged and not lied:

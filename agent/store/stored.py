@@ -1,0 +1,58 @@
+"""Reads values of the database that only ispagent writes; any other value there ends the program.
+
+SQLite keeps no checksums. A page of zeros is a valid page of a long row, and then its check finds nothing. So a value
+that no ispagent writes is a damage: nobody knows what else is damaged, and nothing more is done.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from enum import Enum
+from typing import Final, ParamSpec, TypeVar
+
+from agent.store.errors import DamagedValueError
+from agent.store.state_folder import DATABASE, PUT_BACK
+
+E = TypeVar("E", bound=Enum)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+MISREAD: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""Errors of a program that reads a value which it never wrote."""
+
+
+def damaged(table: str, found: str) -> DamagedValueError:
+    """Return the error of a table of agent.db. `found`: what is wrong there, without the value: it may be anything."""
+    return DamagedValueError(
+        f"{DATABASE}, table {table}: {found}: it is damaged, or another version of ispagent wrote it, and nothing more"
+        f" is done with it: install that version, or {PUT_BACK}, and look at the disk"
+    )
+
+
+def member_of(kind: type[E], value: object, table: str) -> E:
+    """Return the member of an enumeration that a column holds.
+
+    Raises:
+        DamagedValueError: the column holds another value.
+    """
+    try:
+        return kind(value)
+    except ValueError:
+        raise damaged(table, f"expected a value of {kind.__name__}, got another one") from None
+
+
+def reads_row_of(table: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Return a decorator of functions that only decode a row: one that cannot be decoded raises DamagedValueError."""
+
+    def decorated(decode: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(decode)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+            try:
+                return decode(*args, **kwargs)
+            except MISREAD as err:
+                raise damaged(table, "a row does not have the form that this ispagent writes") from err
+
+        return checked
+
+    return decorated
