@@ -38,6 +38,7 @@ from trust import chain, seal, statements, verify
 from trust import envelope as envelopes
 from trust.document import PersonKey, ServiceAccount, Trust
 from trust.envelope import Envelope
+from trust.items import SuspensionReason
 from trust.keys import SigningKey
 from trust.policy import Action
 from trust.statements import (
@@ -116,11 +117,17 @@ class Office:
         await self.daemon.sealing.refresh()
         await self.all_sent()
 
-    async def plan(self, *refs: str, requester: int = MARIA_UID, verb: Action = Action.SUSPEND) -> PlanRow:
+    async def plan(
+        self,
+        *refs: str,
+        requester: int = MARIA_UID,
+        verb: Action = Action.SUSPEND,
+        reason: SuspensionReason = SuspensionReason.DEBT,
+    ) -> PlanRow:
         """A plan that maria asked for at the site."""
         api, now_s = self.daemon.api.parts, self.daemon.clock.wall_s()
         pinned = api.trust.current(now_s)
-        ask = Ask(verb, refs or ("C-1",))
+        ask = Ask(verb, refs or ("C-1",), reason=reason)
         asked = local(ask, requester, api.people, pinned.trust, api.agent, now_s)
         plan_id = await api.intake.plan(asked, pinned)
         return read_plan_row(self.store.reader.execute("SELECT * FROM plan WHERE plan_id = ?", (plan_id,)).fetchone())

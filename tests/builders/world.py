@@ -50,6 +50,8 @@ from agent.model import (
 )
 from agent.reasons import TargetReason
 
+WITHIN_S = 10
+"""How long a session may take to be as wanted."""
 EFFECTS = {
     "disconnect": frozenset({EffectKind.DISCONNECT}),
     "tell": frozenset({EffectKind.CHANGE_OF_AUTHORIZATION}),
@@ -274,7 +276,7 @@ class FakeMethod:
         if "rejected" in value and (same or wanted.access is Access.SUSPENDED):  # suspended, it would be let in
             why = f"the login stays rejected: {value['rejected']}"
             enforce = Enforcement(
-                "fake/d", Address(f"fake/d/sessions/{service.login}"), {"method": "fake", "why": why}, 10
+                "fake/d", Address(f"fake/d/sessions/{service.login}"), {"method": "fake", "why": why}, WITHIN_S
             )
             return AccessPlan((), enforce, {"after": why}, (user,))
         if same:
@@ -282,7 +284,7 @@ class FakeMethod:
         online = not isinstance(seen[Address(f"fake/d/sessions/{service.login}")].value, Absent)
         return AccessPlan(
             steps_for(service.login, before, value),
-            Enforcement("fake/d", Address(f"fake/d/sessions/{service.login}"), {"method": "fake"}, 10),
+            Enforcement("fake/d", Address(f"fake/d/sessions/{service.login}"), {"method": "fake"}, WITHIN_S),
             {"online": "online" if online else "offline", "nas": "bng"},
         )
 

@@ -73,3 +73,9 @@ async def test_more_connections_than_are_cut_are_not_said_to_be_gone(tmp_path: P
         done = await net.site.do("suspend", ref(LOGIN))
         assert router.gets_out(LOGIN).lingers
         assert (state_of(done)[0], done["state"]) == ("set-not-enforced", "finished, needs you")
+        # Its settings read as suspended and its session is over, but it is not "already" suspended
+        for row in list(router.store.table("/ip/firewall/connection"))[500:]:
+            router.store.remove("/ip/firewall/connection", row)
+        again = await net.site.do("suspend", ref(LOGIN))
+        assert f"change {done['id']} is set-not-enforced for it" in again["documents"][1]
+        assert (router.gets_out(LOGIN).lingers, state_of(again)[0]) == (False, "applied")

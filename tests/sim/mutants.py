@@ -385,6 +385,14 @@ MUTANTS: Final = (
         "a 32-bit counter that was cleared is taken for one that wrapped",
         "snmp-wraps",
     ),
+    Mutant(
+        "unproven-is-already",
+        "agent/changes/planning/preview.py",
+        "        left = await unproven_suspensions(self.store, self.vault, refs)\n",
+        "        left: dict[str, UnprovenSuspension] = {}\n",
+        "a suspension that was set and not seen enforced is said to be there already",
+        faults="router-flows-stay",
+    ),
 )
 
 

@@ -14,6 +14,7 @@ from agent.changes.journal.machine import Gate
 from agent.changes.journal.plans import Loaded
 from agent.changes.journal.request import RequestError
 from agent.model import ItemState, ReasonChange, SuspensionReason
+from agent.reasons import RefusalReason
 from agent.rest import HAVE_A_REST
 from trust.policy import Action
 
@@ -148,9 +149,13 @@ def rest_of(loaded: Loaded, known: Collection[str]) -> RestOfChange:
             f"{row.short} closes stale sessions: ask for it by its own verb, ispagent session close-stale"
         )
 
+    cancelled = any(one.reason == RefusalReason.CANCELLED for one in loaded.rows.values())
+
     def commands(short: str, state: ItemState, ref: str) -> str:
-        anew = f"ispagent subscriber show {ref}, then ispagent change {action.value} {ref}"
-        return command_of(short, state, anew)
+        anew = f"ispagent change {action.value} {ref}"
+        if cancelled and state is S.SET_NOT_ENFORCED:
+            return anew  # a cancelled change is not tried again
+        return command_of(short, state, f"ispagent subscriber show {ref}, then {anew}")
 
     refs: list[str] = []
     left: list[LeftOut] = []

@@ -23,6 +23,7 @@ from agent.changes.journal.moments import windows_text
 from agent.changes.journal.request import PORT, Ask, Request, RequestError
 from agent.changes.journal.trust_state import Pinned, policy_for
 from agent.changes.planning.start import StartTimes, start_times
+from agent.changes.planning.unproven import UnprovenSuspension, unproven_suspensions
 from agent.connectors.base import (
     WARNING,
     AccessMethod,
@@ -227,7 +228,11 @@ class Previewer:
         authors = authorship.recent(self.store.query, [c.service.ref for c in chosen], self.clock.wall_s())
         own = self._own_edits(request, chosen, pinned.trust)
         chosen = [replace(c, wish=_not_by_who_asks(c, own)) async for c in InSlices(chosen)] if own else chosen
-        items = [self._item(c, read, authors.get(c.service.ref, ())) async for c in InSlices(chosen)]
+        refs = [c.service.ref for c in chosen if request.ask.action is Action.SUSPEND and _is_read(c)]
+        left = await unproven_suspensions(self.store, self.vault, refs)
+        items = [
+            self._item(c, read, authors.get(c.service.ref, ()), left.get(c.service.ref)) async for c in InSlices(chosen)
+        ]
         if read.unread and not any(i.listed is Listed.CHANGE for i in items):
             raise next(iter(read.unread.values()))
         scope = replace(
@@ -297,7 +302,9 @@ class Previewer:
         asks = None if request.requester == UNKNOWN else {request.requester, runs(request.requester, trust)}
         return authorship.unlooked(self.store.query, [c.service.ref for c in chosen], asks)
 
-    def _item(self, chosen: Chosen, read: Readings, authors: Sequence[Authorship]) -> Item:
+    def _item(
+        self, chosen: Chosen, read: Readings, authors: Sequence[Authorship], left: UnprovenSuspension | None
+    ) -> Item:
         service, wish = chosen.service, chosen.wish
         display = {"title": title(service), "login": service.login, "tariff": service.tariff}
         if authors:
@@ -326,12 +333,16 @@ class Previewer:
                 service, Leave(planned.reason, planned.detail, blocked=True), {**display, **_now({}, service, state)}
             )
         shown = {**planned.display, **_now(planned.display, service, state), **display}
+        if left:
+            planned = left.after(planned)
         if not planned.steps and not wish.desired and not wish.always:
             return _leave(service, _already(wish, state), shown)
         if not planned.steps and isinstance(state, NetworkState) and state.not_checked:
             shown["now"] = " · ".join(filter(None, (shown.get("now"), f"not checked: {'; '.join(state.not_checked)}")))
         if planned.steps and (other or again):
             shown["why"] = f"{wish.why}: the network does not read so, and it is enforced again"
+        elif left:
+            shown["why"] = f"{wish.why}: {left.text()}"
         return _change(service, wish, planned, shown, seen)
 
     def _order(self, items: list[Item]) -> tuple[Item, ...]:

@@ -3,6 +3,7 @@
 | rule | what must hold |
 |---|---|
 | `claim` | each state that an item came into was true at some instant between its evidence and its leaf |
+| `already` | who is said to be suspended already was so at some instant while it was asked |
 | `touched` | a command of the agent changes no row but those of the subscriber that its step names |
 | `unmeant` | a row has after a write what the step says |
 | `overwrote` | a row had before a write what the step says, unless somebody changed it after it was read last |
@@ -24,7 +25,7 @@ from tests.sim.judge import CANCELLED, Asked, Evidence, Verdict
 from tests.sim.parts.record_rules import forgotten, is_rejected, text_of
 from tests.sim.parts.router_access import ACTIVE, LOGGED_IN, SECRETS, TARIFFS, bits
 from tests.sim.witness import Deed, Move
-from tests.year.claims import STAYS_REJECTED, ItemFact, Wanted, false_at_end, opened
+from tests.year.claims import STAYS_REJECTED, ItemFact, Wanted, false_already, false_at_end, opened
 
 if TYPE_CHECKING:
     from tests.sim.parts.routers import Line, RouterPart, Written
@@ -52,6 +53,7 @@ cloud judge if they held, and `uncancelled` of `tests.sim.judge`.
 def judge(evidence: Evidence, part: RouterPart) -> Iterable[Verdict]:
     """Return everything that must not be."""
     yield from _claims(evidence, part)
+    yield from _already(part)
     yield from _writes(evidence, part)
     yield from _kicked(evidence, part)
     yield from _spared(evidence, part)
@@ -102,6 +104,13 @@ def _claims(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
         if asked.action == "suspend" and last and before and opened(run, last[0]):
             said = "a suspension let somebody in who was rejected"
             yield Verdict("claim", move.at, move.service, said, text_of(run), move.seq)
+
+
+def _already(part: RouterPart) -> Iterable[Verdict]:
+    for told in part.already:
+        run = list(part.lines[told.service].during(told.asked_at, told.at, suspended=True))
+        if false := false_already("suspend", Wanted(suspended=True), run, told.words):
+            yield Verdict("already", told.at, told.service, f"{false} ({told.words})", text_of(run))
 
 
 def _mistaken(move: Move, run: Iterable[LineState]) -> str:

@@ -45,6 +45,10 @@ TLS_SHARE = 0.3
 """How many routers speak TLS."""
 
 
+ALREADY = "already suspended"
+"""Words of an answer that a suspension is there, and reads so."""
+
+
 @dataclass
 class Line:
     """A subscriber of a router, and what was true of it since each moment."""
@@ -86,6 +90,16 @@ class Written:
     machine: str
 
 
+@dataclass(frozen=True, slots=True)
+class Already:
+    """An answer that nothing of a suspension would change: the service's line of it, and when the question was put."""
+
+    asked_at: float
+    at: float
+    service: str
+    words: str
+
+
 class RouterPart(Part):
     """The routers. `lines`: their subscribers by service; `tariffs`: asked for, by plan."""
 
@@ -97,6 +111,7 @@ class RouterPart(Part):
         self.world = world
         self.routers: dict[str, RecordedRouter] = {}
         self.access: dict[str, Access] = {}
+        self.already: list[Already] = []
         self.lines: dict[str, Line] = {}
         self.hosts: dict[str, str] = {}
         self.tariffs: dict[str, str] = {}
@@ -152,12 +167,20 @@ class RouterPart(Part):
         self, desk: Desk, action: str, services: Iterable[str], tariff: str, reverted: str = ""
     ) -> Json | None:
         office = desk.world.office
+        asked_at = trio.current_time()
+
+        async def ask() -> Json:
+            nonlocal asked_at
+            asked_at = trio.current_time()
+            return await office.ask(action, *services, tariff=tariff, change=reverted)
+
         try:
-            change: Json | None = await desk.patiently(
-                lambda: office.ask(action, *services, tariff=tariff, change=reverted)
-            )
+            change: Json | None = await desk.patiently(ask)
         except ApiRefusedError as err:
             desk.refused.append(err.code)
+            if action == "suspend":
+                told = [(one, words) for words in err.message.splitlines() for one in services if one in words]
+                self.already += [Already(asked_at, trio.current_time(), *one) for one in told if ALREADY in one[1]]
             return None
         if change is None:
             return None

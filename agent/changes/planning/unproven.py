@@ -1,0 +1,121 @@
+"""Suspensions that an earlier change set, and did not see enforced.
+
+An item knows sessions and clients of its preview that no read of today tells: the connections of a hotspot's client
+carry on after its session has ended, and only the item has the client's address. So such a service is not "already
+suspended", however its settings read. The next suspension of it does the rest of the earlier one: it ends the same
+sessions and connections, and is judged by the same check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from agent.changes.journal import plans
+from agent.changes.journal.commands import PlanRow, read_plan_row
+from agent.connectors.base import AccessPlan
+from agent.model import Effect, Enforcement, ItemState, Step
+from agent.reasons import ItemReason, ProofReason
+from agent.runtime.slices import InSlices
+from agent.store.db import Store
+from agent.store.vault import Vault
+from trust.policy import Action
+
+_UNPROVEN = (
+    ItemState.RUNNING,
+    ItemState.UNKNOWN,
+    ItemState.SET_NOT_ENFORCED,
+    ItemState.NEEDS_A_PERSON,
+    ItemState.DIVERGED,
+)
+"""States of an item that may have begun to enforce something, and did not see it enforced. After `set-at-next-login`
+no session was left that it could be judged by."""
+
+_NOT_TOLD = (ProofReason.NOT_PROVEN, ItemReason.NOT_PROVEN_IN_TIME)
+"""Reasons of items of which nothing is known to be left, only that no read could show it: the preview says that by its
+own reads. A monthly batch would end the sessions of such services each time."""
+_NOW = "now"
+"""An argument of effects: what was there at their preview, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnprovenSuspension:
+    """The rest of an earlier suspension: its effects, in order, and its check. `short`: the id of its change."""
+
+    short: str
+    state: ItemState
+    ends: tuple[Step, ...]
+    enforce: Enforcement
+
+    def after(self, planned: AccessPlan) -> AccessPlan:
+        """Return the plan with the effects that it lacks.
+
+        One that writes nothing is judged by the earlier check: it knows all that is to be gone. After a write the new
+        check has other settings to look for.
+        """
+        has = {step.do.address for step in planned.steps if isinstance(step.do, Effect)}
+        left = [step for step in self.ends if isinstance(step.do, Effect) and step.do.address not in has]
+        shift = len(planned.steps)
+        writes = tuple(step.n for step in planned.steps if not isinstance(step.do, Effect))
+        numbers = {step.n: n for n, step in enumerate(left, start=shift + 1)}
+        more = [
+            replace(
+                step,
+                n=numbers[step.n],
+                after=(*writes, *(numbers[n] for n in step.after if n in numbers)),
+                fallback_for=tuple(numbers[n] for n in step.fallback_for if n in numbers),
+                on_revert=(),
+            )
+            for step in left
+        ]
+        enforce = planned.enforce if writes else self.enforce
+        return replace(planned, steps=(*planned.steps, *more), enforce=enforce)
+
+    def text(self) -> str:
+        """Return why a service that reads as suspended is suspended once more."""
+        return f"change {self.short} is {self.state.value} for it: its sessions and connections are ended again"
+
+
+async def unproven_suspensions(store: Store, vault: Vault, refs: Sequence[str]) -> dict[str, UnprovenSuspension]:
+    """Return, by service, the rest of its newest suspension; without those that were seen enforced, or never acted.
+
+    Changes of the tariff and disconnects in between change nothing about it; a restore does.
+
+    Raises:
+        LogCorruptError: a plan does not verify.
+    """
+    newest: dict[bytes, list[tuple[str, int, ItemState]]] = {}
+    rows: dict[bytes, PlanRow] = {}
+    async for ref in InSlices(refs):
+        for r in store.query(_NEWEST, (ref, Action.SET_PLAN.value, Action.DISCONNECT.value)):
+            state, plan_id = ItemState(r["item_state"]), bytes(r["plan_id"])
+            if state in _UNPROVEN and r["item_reason"] not in _NOT_TOLD and r["action"] == Action.SUSPEND.value:
+                rows.setdefault(plan_id, read_plan_row(r))
+                newest.setdefault(plan_id, []).append((ref, r["item"], state))
+    found: dict[str, UnprovenSuspension] = {}
+    for plan_id, row in rows.items():
+        loaded = await plans.load_aside(store, vault, row)
+        items = {item.n: item for item in loaded.items.items}
+        for ref, n, state in newest[plan_id]:
+            item = items.get(n)  # that of an erased subscriber is not there
+            if item is not None and item.enforce is not None:
+                ends = tuple(
+                    replace(step, do=replace(step.do, args={k: v for k, v in step.do.args.items() if k != _NOW}))
+                    for step in item.steps
+                    if isinstance(step.do, Effect)
+                )
+                found[ref] = UnprovenSuspension(row.short, state, ends, item.enforce)
+    return found
+
+
+_NEWEST = """
+SELECT p.*, i.n AS item, i.state AS item_state, i.reason AS item_reason, coalesce(
+    (SELECT max(s.about_seq) FROM step s WHERE s.plan_id = i.plan_id AND s.item = i.n),
+    iif(p.action = 'suspend' AND i.state IN ('applied', 'accepted', 'set-at-next-login', 'set-not-enforced',
+        'needs-a-person'), i.state_seq, NULL)
+) AS acted_seq
+FROM item i JOIN plan p USING (plan_id)
+WHERE i.service = ? AND p.action NOT IN (?, ?) AND acted_seq IS NOT NULL ORDER BY acted_seq DESC LIMIT 1
+"""
+"""An item may have been judged without a step of its own. And of one that a restored backup cut short no step is
+recorded, though it may have acted: it needs a person."""
