@@ -9,7 +9,8 @@
 * Where it counts more, the first one took long, as where our machine slept in the middle of it: there is no rate.
   Where it counts more twice in a row, its clock is wrong.
 * A rate far over the port's speed is a counter that jumped, and is dropped. Where it comes twice in a row, the
-  speed is wrong (tunnels and VLANs tell any number), and it counts.
+  speed is wrong (tunnels and VLANs tell any number), and it counts. A 32-bit counter that fell may have been cleared:
+  no such row begins with it.
 """
 
 from __future__ import annotations
@@ -98,8 +99,8 @@ def rates(before: Mark | None, reading: DeviceReading) -> tuple[Mapping[str, Map
             earlier = before.parts.get(part.key)
             if earlier is None or not part.counters:
                 continue
-            rated, is_over = _of_part(earlier, part, seconds, shapes)
-            if is_over:
+            rated, is_over, fell = _of_part(earlier, part, seconds, shapes)
+            if is_over and (not fell or part.key in before.over):
                 over.add(part.key)
             if not is_over or part.key in before.over:
                 found[part.key] = rated
@@ -139,8 +140,10 @@ def _of_part(
     part: Part,
     seconds: float,
     shapes: dict[tuple[tuple[str, ...], frozenset[str], float], _Shape | None],
-) -> tuple[Mapping[str, float], bool]:
-    """Return the rates of a part, and whether one is over its speed. `shapes`: gets those of this reading.
+) -> tuple[Mapping[str, float], bool, bool]:
+    """Return the rates of a part, whether one is over its speed, and whether each that is so is of a counter that fell.
+
+    `shapes`: gets those of this reading.
 
     Nearly all parts have the counters of before, of which none fell: those go the short way.
     """
@@ -154,9 +157,11 @@ def _of_part(
         counts = list(map(sub, part.counters.values(), earlier.values()))
         if min(counts) >= 0:
             rated = [count * scale / seconds for count, scale in zip(counts, shape.scales, strict=True)]
-            return dict(zip(shape.rates, rated, strict=True)), any(map(gt, rated, shape.most))
+            return dict(zip(shape.rates, rated, strict=True)), any(map(gt, rated, shape.most)), False
     found = _one_by_one(earlier, part, seconds, speed)
-    return found, any(rate > _limit(name, speed) for name, rate in found.items())
+    over = {name for name, rate in found.items() if rate > _limit(name, speed)}
+    fell = {RATES[name][0] for name in names if name in RATES and part.counters[name] < earlier.get(name, 0)}
+    return found, bool(over), over <= fell
 
 
 def _shape(names: tuple[str, ...], narrow: frozenset[str], speed: float, seconds: float) -> _Shape | None:

@@ -380,8 +380,8 @@ MUTANTS: Final = (
     Mutant(
         "counter-is-guessed",
         "agent/line_model/rates.py",
-        "    return most * seconds > WRAP\n",
-        "    return False\n",
+        "            if not is_over or part.key in before.over:\n",
+        "            if part.counters:\n",
         "a 32-bit counter that was cleared is taken for one that wrapped",
         "snmp-wraps",
     ),

@@ -356,6 +356,12 @@ KEPT: tuple[Kept, ...] = (
         "items that a lost part of the log had sent were called cancelled, although their rows stayed changed",
         size=0.3,
     ),
+    Kept(
+        25000152,
+        ("snmp-wraps", "snmp-flaps"),
+        ("radius", "sql", "cpe", "billing", "snmp"),
+        "the 32-bit counters of a port began again twice in a row, and the second time counted as a rate of a wrap",
+    ),
 )
 
 

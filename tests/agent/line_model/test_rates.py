@@ -103,6 +103,27 @@ def test_a_wrap_that_the_port_cannot_have_made_is_a_reset() -> None:
     assert between(first, second) == {}
 
 
+def test_counters_that_are_cleared_twice_have_no_rate() -> None:
+    """Seed 25000152: the second time counted as a speed that is wrong, and 1,062 Mbit/s were kept."""
+    mark: Mark | None = None
+    found = []
+    for turn, octets in enumerate((1_000_000, 2000, 1500, 1500 + 37_500)):
+        rated, mark = rates(mark, reading(1000 + 300 * turn, octets, speed=10e6, narrow=True))
+        found.append(rated.get("port/1", {}).get("in_bps"))
+    assert found == [None, None, None, 1000]
+
+
+def test_a_wrap_is_rated_where_the_speed_is_wrong() -> None:
+    step = int(10e6 / 8 * 300 * 5)  # five times as fast as the port says to be
+    mark: Mark | None = None
+    found = []
+    for turn in range(5):
+        rated, mark = rates(mark, reading(1000 + 300 * turn, step * turn % (1 << 32), speed=10e6, narrow=True))
+        found.append(rated.get("port/1", {}).get("in_bps"))
+    assert found == [None, None, 50e6, 50e6, 50e6]
+    assert step * 3 > 1 << 32 > step * 2
+
+
 def test_a_wide_counter_that_fell_was_reset() -> None:
     assert between(reading(1000, 1_000_000), reading(1300, 5)) == {}
 
