@@ -260,7 +260,7 @@ class Link:
         """Keep the connection, once there is an enrolment, until cancelled."""
         while not self._wanted():  # noqa: ASYNC110  another process enrols this agent
             await trio.sleep(ENROLLED_S)
-        await supervise("uplink", self._made().run, log=_log, fatal=(StoreFailedError,))
+        await supervise("uplink", self._made().run, log=_log)
 
     def state(self) -> Mapping[str, object]:
         """Return how mail and connection stand."""
@@ -447,7 +447,7 @@ class Daemon:
         await self.api.parts.lines.run()
 
     async def _supervised(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        await supervise(name, run, log=_log, fatal=(StoreFailedError,))
+        await supervise(name, run, log=_log)
 
     async def _billing(self) -> None:
         async def read_again() -> None:

@@ -35,7 +35,6 @@ from agent.runtime.clock import sleep_or
 from agent.runtime.notifier import Notifier
 from agent.runtime.supervise import Backoff, supervise
 from agent.store.db import Tx
-from agent.store.errors import StoreFailedError
 from agent.store.log_store import Entry, Sealed
 from trust.leaf import LeafKind
 
@@ -138,7 +137,7 @@ class BillingSources:
         async def read() -> None:
             await reader.run(self.tell)
 
-        await supervise(f"billing {reader.name}", read, log=_log, fatal=(StoreFailedError,))
+        await supervise(f"billing {reader.name}", read, log=_log)
 
     # --- payers ---
 

@@ -32,7 +32,7 @@ from agent.runtime.clock import Now, now_of
 from agent.runtime.notifier import Notifier
 from agent.runtime.supervise import Crash, contain
 from agent.store.db import Tx
-from agent.store.errors import RefusedCommandError, StoreError, StoreFailedError
+from agent.store.errors import RefusedCommandError, StoreError
 from agent.store.log_store import Sealed
 from agent.store.vault import Vault
 from trust.leaf import LeafKind
@@ -189,7 +189,7 @@ class Worker:
         async def load_and_apply() -> None:
             await self._apply(await plans.load_aside(self._parts.store, self._vault, row))
 
-        done = await contain(f"change {row.short}", load_and_apply, log=_log, fatal=(StoreFailedError,))
+        done = await contain(f"change {row.short}", load_and_apply, log=_log)
         if isinstance(done, Crash):
             await self._alone(row, functools.partial(self._give_up, row, done))
 
@@ -202,7 +202,7 @@ class Worker:
 
     async def _alone(self, row: PlanRow, work: Callable[[], Awaitable[T]]) -> T | None:
         """Return the result of work on one plan; None where it raised: then this plan is left, and the others go on."""
-        done = await contain(f"change {row.short}", work, log=_log, fatal=(StoreFailedError,))
+        done = await contain(f"change {row.short}", work, log=_log)
         if not isinstance(done, Crash):
             return done
         self._crashed.add(row.plan_id)

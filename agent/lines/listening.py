@@ -17,7 +17,6 @@ from agent.line_model.reading import EventKind, LineEvent
 from agent.lines.states import RecordEvent
 from agent.runtime.supervise import supervise
 from agent.store.db import Store
-from agent.store.errors import StoreFailedError
 
 _log = logging.getLogger("agent.lines")
 
@@ -39,7 +38,7 @@ class Listening:
         async with trio.open_nursery() as nursery:
             for teller in self._tellers:
                 listen = partial(teller.listen, self._heard)
-                nursery.start_soon(partial(supervise, "notifications", listen, log=_log, fatal=(StoreFailedError,)))
+                nursery.start_soon(partial(supervise, "notifications", listen, log=_log))
 
     async def _heard(self, event: LineEvent) -> None:
         """Record a notification; returns when it is durable."""

@@ -32,7 +32,6 @@ from agent.model import Target
 from agent.reasons import TargetReason
 from agent.runtime.clock import Clock
 from agent.runtime.supervise import supervise
-from agent.store.errors import StoreFailedError
 from trust import chance
 
 _log = logging.getLogger("agent.polling")
@@ -125,7 +124,7 @@ class Poller:
         async with trio.open_nursery() as nursery:
             for one in self._polled.values():
                 again = partial(self._again, one)
-                nursery.start_soon(partial(supervise, "poll", again, log=_log, fatal=(StoreFailedError,)))
+                nursery.start_soon(partial(supervise, "poll", again, log=_log))
 
     def reports(self) -> Sequence[DeviceReport]:
         """Return how the last poll of each device went; nothing is sent."""

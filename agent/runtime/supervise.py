@@ -2,8 +2,8 @@
 
 A crash is logged (its type and where, never its message: that may hold a subscriber's name) and the task starts again
 after a pause that grows and is jittered, so that many do not come back at once. `trio.Cancelled` always passes, as do
-the errors in `fatal` (a failed commit stops the daemon), and those of a damaged database: nobody knows what else is
-damaged, and a task that starts again reads the same page.
+the errors in `fatal`, `UncontainedError` (a failed commit), and those of a database that cannot be read: nobody knows
+what else is damaged, and a task that starts again reads the same page.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ async def contain(
     """Return the result of `fn`, or the `Crash`, logged, if it raises an Exception that is not `fatal`.
 
     Of a group (a nursery's) with something `fatal` in it, all is raised; else the crashes are logged and the rest
-    (Cancelled, KeyboardInterrupt) is raised. A database that is damaged is always fatal.
+    (Cancelled, KeyboardInterrupt) is raised. An error that `ends_program` is always fatal.
     """
 
     def passes(err: BaseException) -> bool:
-        return isinstance(err, fatal) or is_of_a_damage(err)
+        return isinstance(err, fatal) or ends_program(err)
 
     try:
         return await fn()
@@ -84,8 +84,8 @@ async def contain(
         return Crash(err)
 
 
-def is_of_a_damage(err: BaseException) -> bool:
-    """Return whether an error says that a database is damaged: it cannot be read, or holds what no program writes."""
+def ends_program(err: BaseException) -> bool:
+    """Return whether no task may go on after an error: nothing can be recorded, or a database is damaged."""
     return isinstance(err, UncontainedError) or is_unreadable(err)
 
 

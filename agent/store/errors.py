@@ -25,7 +25,7 @@ class StoreError(Exception):
     """Anything that the store raises."""
 
 
-class StoreFailedError(StoreError):
+class StoreFailedError(StoreError, UncontainedError):
     """A commit failed; nothing of the batch is durable and nothing more will be written."""
 
 

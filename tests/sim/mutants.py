@@ -332,7 +332,7 @@ MUTANTS: Final = (
     Mutant(
         "damage-is-a-crash",
         "agent/runtime/supervise.py",
-        "        return isinstance(err, fatal) or is_of_a_damage(err)\n",
+        "        return isinstance(err, fatal) or ends_program(err)\n",
         "        return isinstance(err, fatal)\n",
         "a task that reads a damaged page is started again, and nobody looks at the other pages",
         "page-rots",

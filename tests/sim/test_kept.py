@@ -114,6 +114,13 @@ OLD = (
 """Found at the old pace of worlds (`tests.sim.world.WorldOptions.old_pace`): at another one they are other worlds."""
 KEPT: tuple[Kept, ...] = (
     Kept(
+        25000784,
+        ("answers-late", "disk-full"),
+        ("radius", "sql", "disk"),
+        "a request on a full disk was logged as a crash, before another task ended the agent",
+        size=0.2,
+    ),
+    Kept(
         21000536,
         ("replies-doubled", "sql-fails", "page-rots"),
         ("radius", "sql", "disk"),

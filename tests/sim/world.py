@@ -33,7 +33,7 @@ from agent.reasons import HttpReason
 from agent.runtime import json_text
 from agent.runtime.errors import HttpError
 from agent.runtime.http import HttpRequest, Response
-from agent.runtime.supervise import Crash, contain, is_of_a_damage
+from agent.runtime.supervise import Crash, contain, ends_program
 from lab.isp import Isp, LabOptions, open_lab
 from lab.staff import Staff, write_disabled_group
 from tests.builders.clock import FakeClock
@@ -120,12 +120,11 @@ class SimulatedOffice(Office):
                 await life.over.wait()
                 nursery.cancel_scope.cancel()
         except BaseExceptionGroup as group:
-            if group.subgroup(is_of_a_damage) is not None:
+            if not life.process.dead:
+                if group.subgroup(ends_program) is None:
+                    raise
                 life.fail(group)
-                raise AgentAwayError from group
-            if life.process.dead or exit_of(group, life.process.name) is not None:
-                raise AgentAwayError from group
-            raise
+            raise AgentAwayError from group
         finally:
             PROCESS.reset(token)
         match answers:

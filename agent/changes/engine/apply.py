@@ -29,7 +29,6 @@ from agent.reasons import ItemReason, ProofReason, RefusalReason
 from agent.runtime.clock import Clock
 from agent.runtime.slices import InSlices
 from agent.runtime.supervise import Crash, contain
-from agent.store.errors import StoreFailedError
 from trust.statements import OnFailure
 
 _log = logging.getLogger(__name__)
@@ -382,7 +381,7 @@ class Run:
     async def _run_one(self, item: Item) -> None:
         run = self._item_run(item)
         name = f"change {self._loaded.row.short}, item {item.n}"
-        if isinstance(await contain(name, run.run, log=_log, fatal=(StoreFailedError,)), Crash):
+        if isinstance(await contain(name, run.run, log=_log), Crash):
             await self._give_up(item)
         self._away.pop(item.n, None)
         if run.away is not None:
@@ -412,7 +411,7 @@ class Run:
         async def look() -> None:
             await steps.find_fates(plans.steps(reader, plan_id))
 
-        if isinstance(await contain(name, look, log=_log, fatal=(StoreFailedError,)), Crash):
+        if isinstance(await contain(name, look, log=_log), Crash):
             why = "a fault of the agent's own, also when it looked what became of it"
             await steps.give_up_doubts(plans.steps(reader, plan_id), why)
         await steps.leave()

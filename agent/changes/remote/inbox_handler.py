@@ -37,7 +37,7 @@ from agent.runtime.notifier import Notifier
 from agent.runtime.supervise import Crash, contain
 from agent.store import mail
 from agent.store.db import Store, Tx
-from agent.store.errors import LogCorruptError, RefusedCommandError, StoreFailedError
+from agent.store.errors import LogCorruptError, RefusedCommandError
 from agent.store.log_store import ZERO32, Entry, Sealed
 from agent.store.mail import Done, Inbox, MailBells, Post
 from trust import envelope as envelopes
@@ -175,9 +175,9 @@ class InboxHandler:
         async def handle_it() -> None:
             await handle(row)
 
-        done = await contain(f"mail {row.kind}", handle_it, log=_log, fatal=(StoreFailedError,))
+        done = await contain(f"mail {row.kind}", handle_it, log=_log)
         if isinstance(done, Crash):
-            await contain("mail given up", lambda: self._end(row), log=_log, fatal=(StoreFailedError,))
+            await contain("mail given up", lambda: self._end(row), log=_log)
 
     # --- statements ---
 

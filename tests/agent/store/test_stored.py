@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 from contextlib import closing
 
 import pytest
 
 from agent.model import ItemState
-from agent.runtime.supervise import is_of_a_damage
-from agent.store.errors import LASTING, DamagedValueError, StoreError
+from agent.runtime.supervise import contain, ends_program
+from agent.store.errors import LASTING, DamagedValueError, StoreError, StoreFailedError
 from agent.store.stored import damaged, member_of, reads_row_of
 
 ZEROS = "\0" * 7
@@ -41,6 +42,16 @@ def test_a_row_that_does_not_decode_is_a_damage(row: str) -> None:
 
 def test_it_ends_the_agent_and_no_further_start_mends_it() -> None:
     error = damaged("plan", "something")
-    assert is_of_a_damage(error)
+    assert ends_program(error)
     assert isinstance(error, StoreError)
     assert isinstance(error, LASTING)
+
+
+async def test_a_request_that_cannot_be_recorded_ends_the_server() -> None:
+    """It was a crash of the request, with a traceback in the log, and another task ended the agent."""
+
+    async def request() -> None:
+        raise StoreFailedError("the store cannot be written: database or disk is full")
+
+    with pytest.raises(StoreFailedError):
+        await contain("http", request, log=logging.getLogger("agent.test"))
