@@ -333,15 +333,15 @@ class Previewer:
                 service, Leave(planned.reason, planned.detail, blocked=True), {**display, **_now({}, service, state)}
             )
         shown = {**planned.display, **_now(planned.display, service, state), **display}
-        if left:
-            planned = left.after(planned)
+        rest = left.after(planned, seen) if left else None
+        planned = rest or planned
         if not planned.steps and not wish.desired and not wish.always:
             return _leave(service, _already(wish, state), shown)
         if not planned.steps and isinstance(state, NetworkState) and state.not_checked:
             shown["now"] = " · ".join(filter(None, (shown.get("now"), f"not checked: {'; '.join(state.not_checked)}")))
         if planned.steps and (other or again):
             shown["why"] = f"{wish.why}: the network does not read so, and it is enforced again"
-        elif left:
+        elif left and rest:
             shown["why"] = f"{wish.why}: {left.text()}"
         return _change(service, wish, planned, shown, seen)
 

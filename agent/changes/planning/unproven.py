@@ -1,20 +1,21 @@
 """Suspensions that an earlier change set, and did not see enforced.
 
-An item knows sessions and clients of its preview that no read of today tells: the connections of a hotspot's client
-carry on after its session has ended, and only the item has the client's address. So such a service is not "already
-suspended", however its settings read. The next suspension of it does the rest of the earlier one: it ends the same
-sessions and connections, and is judged by the same check.
+An item knows clients of its preview that no read of today tells: the connections of a hotspot's client carry on after
+its session has ended, and only the item has the client's address. So such a service is not "already suspended",
+however its settings read. The next suspension of it also ends what the earlier one set out to end and today's reads do
+not show, and is judged by the same check. Sessions that they show are left to today's plan: one of a suspended
+subscriber may be as wanted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
 from agent.changes.journal import plans
 from agent.changes.journal.commands import PlanRow, read_plan_row
 from agent.connectors.base import AccessPlan
-from agent.model import Effect, Enforcement, ItemState, Step
+from agent.model import Address, Effect, Enforcement, ItemState, Step
 from agent.reasons import ItemReason, ProofReason
 from agent.runtime.slices import InSlices
 from agent.store.db import Store
@@ -48,14 +49,18 @@ class UnprovenSuspension:
     ends: tuple[Step, ...]
     enforce: Enforcement
 
-    def after(self, planned: AccessPlan) -> AccessPlan:
-        """Return the plan with the effects that it lacks.
+    def after(self, planned: AccessPlan, seen: Container[Address]) -> AccessPlan | None:
+        """Return the plan with the effects that it lacks on resources that were not read for it; None: there are none.
 
         One that writes nothing is judged by the earlier check: it knows all that is to be gone. After a write the new
         check has other settings to look for.
         """
         has = {step.do.address for step in planned.steps if isinstance(step.do, Effect)}
-        left = [step for step in self.ends if isinstance(step.do, Effect) and step.do.address not in has]
+        left = [
+            s for s in self.ends if isinstance(s.do, Effect) and s.do.address not in has and s.do.address not in seen
+        ]
+        if not left:
+            return None
         shift = len(planned.steps)
         writes = tuple(step.n for step in planned.steps if not isinstance(step.do, Effect))
         numbers = {step.n: n for n, step in enumerate(left, start=shift + 1)}
@@ -74,7 +79,7 @@ class UnprovenSuspension:
 
     def text(self) -> str:
         """Return why a service that reads as suspended is suspended once more."""
-        return f"change {self.short} is {self.state.value} for it: its sessions and connections are ended again"
+        return f"change {self.short} is {self.state.value} for it: what it set out to end is ended again"
 
 
 async def unproven_suspensions(store: Store, vault: Vault, refs: Sequence[str]) -> dict[str, UnprovenSuspension]:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agent.changes.journal import plans
 from agent.changes.planning.preview import NothingToDoError
-from agent.model import Effect, Item, SuspensionReason
+from agent.model import Address, Effect, Item, SuspensionReason
 from tests.builders import world as worlds
 from tests.builders.office import Desk, Office, approved, finished, office_in, work
+from tests.builders.world import disconnect as of_sessions
 from trust.policy import Action
+
+
+def cut(login: str) -> Effect:
+    """Return an effect on what no preview reads."""
+    return replace(of_sessions(login), address=Address(f"fake/d/flows/{login}"))
 
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worlds, "WITHIN_S", 0)
+    monkeypatch.setattr(worlds, "disconnect", cut)
 
 
 def items_of(office: Office, row: plans.PlanRow) -> list[Item]:
@@ -62,6 +70,16 @@ async def test_another_reason_is_added_and_judged_too(tmp_path: Path) -> None:
         row = await office.plan("C-2/home", reason=SuspensionReason.ABUSE)
         (item,) = items_of(office, row)
         assert (len(item.steps), len(item.desired), item.enforce is not None) == (1, 1, True)
+
+
+async def test_sessions_that_are_read_are_left_to_the_new_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of a suspended subscriber may be as wanted: simulated seed 28000000 saw such a one ended."""
+    monkeypatch.setattr(worlds, "disconnect", of_sessions)
+    desk = Desk()
+    async with office_in(tmp_path, desk) as office:
+        await suspended_in_vain(office, desk)
+        with pytest.raises(NothingToDoError):
+            await office.plan("C-2/home")
 
 
 async def test_a_write_is_judged_by_its_own_check_and_ends_the_same(tmp_path: Path) -> None:
