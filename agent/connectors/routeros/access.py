@@ -266,10 +266,13 @@ class ProfileAccess:
             stays = self._fields(wanted) != had and bool(self._sessions(service, seen))
             rests_on = (self._at(self.menus.row, service.login),)  # no write tells that the row is another one by then
             if not stays and not self._at_large(wanted.access, service, seen):
-                told = enforce if rejected else None
-                return AccessPlan((), told, display, rests_on)
+                passing = self._passing(service, seen) if wanted.access is Access.SUSPENDED else ()
+                ends = [end for end in ends if end.address in passing]
+                # Its sessions are as wanted and stay, however old they are
+                enforce = replace(enforce, expect={k: v for k, v in enforce.expect.items() if rejected or k != READ_AT})
+                display = {**display, "proof": self._proof_text(enforce)}
             again = tuple(Step(n, self.target, end) for n, end in enumerate(ends, 1))
-            return AccessPlan(again, enforce, display, rests_on)
+            return AccessPlan(again, enforce if again or rejected else None, display, rests_on)
         after = self._become(before.value, fields)
         write = Step(1, self.target, (Transition(self._at(self.menus.row, service.login), before, after),))
         back = (self._disconnect(service, {}, f"{_OPPOSITE[wanted.access].value}-revert"),)
@@ -445,6 +448,25 @@ class ProfileAccess:
             return bool(sessions) and (isinstance(how, CannotEnforce) or bool(self._unseen(profile, sessions, seen)))
         return len(found) < len(sessions) or not all(lists <= one for one in found)
 
+    def _passing(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:  # noqa: ARG002  those who have addresses look
+        """Return where connections pass of the sessions of a suspended subscriber, which are as wanted."""
+        return ()
+
+    def _kept_now(self, service: Service, seen: Mapping[Address, Seen]) -> KeptIn | None:
+        """Return how the rules hold the sessions of a suspended subscriber; None: they do not, or there are none."""
+        lists, places = self._suspended_lists(seen), tuple(sorted(_addresses(self._sessions(service, seen))))
+        kept = self._kept(seen, self._confined(self._method.suspended_profile, lists, places, seen))
+        return kept if places and isinstance(kept, KeptIn) else None
+
+    def _that_pass(
+        self, flows: Collection[Address], service: Service, seen: Mapping[Address, Seen]
+    ) -> Collection[Address]:
+        """Return those of the addresses of connections where some pass by the rules."""
+        kept, mine = self._kept_now(service, seen), _addresses(self._sessions(service, seen))
+        open_flows = kept.open_flows if kept else ""
+        garden = garden_of(self._ruleset(seen), self._suspended_lists(seen))
+        return [at for at in flows if passing(seen[at].value, garden, open_flows, mine)]
+
     def _suspended_lists(self, seen: Mapping[Address, Seen]) -> tuple[str, ...]:
         profile = seen.get(self._at(self.menus.profile, self._method.suspended_profile))
         return _lists(profile.value) if profile else ()
@@ -608,6 +630,22 @@ class PppAccess(ProfileAccess):
     )
 
     interface = PPP
+
+    def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        """Return the needs of a profile's access method; of one that is suspended and online then the connections."""
+        missing = super().reads(service, seen)
+        return missing or [a for a in self._held_flows(service, seen) if a not in seen]
+
+    def _held_flows(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        """Return where connections from before the suspension are read: only where the rules let such pass."""
+        row = texts_of(seen[self._at(RouterResource.SECRET, service.login)].value)
+        kept = self._kept_now(service, seen) if self._holds(row) else None
+        if kept is None or not (kept.fasttracks or kept.open_flows):
+            return ()
+        return (self._flows_at(service.login, self._own_address(service.login, seen) or _OF_SESSIONS),)
+
+    def _passing(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        return self._that_pass(self._held_flows(service, seen), service, seen)
 
     def _then_reads(self, seen: Mapping[Address, Seen]) -> Collection[Address]:
         # Only where it hangs on the address that a session will have what the rules do with it

@@ -22,8 +22,7 @@ from agent.connectors.routeros.access import DISABLED, PROFILE, READ_AT, Menus, 
 from agent.connectors.routeros.access_text import disabled_proof, disabled_text
 from agent.connectors.routeros.addresses import ALL, RouterResource, member, parse, rows_of, texts_of
 from agent.connectors.routeros.comment_marker import COMMENT, SUSPENDED, marks_in
-from agent.connectors.routeros.firewall import KeptIn
-from agent.connectors.routeros.flows import garden_of, left_text, passing
+from agent.connectors.routeros.flows import left_text, passing
 from agent.connectors.routeros.live_sessions import SINCE, end_of
 from agent.connectors.routeros.reasons import RouterReason
 from agent.connectors.routeros.values import RouterKind, normalize
@@ -265,17 +264,12 @@ class HotspotAccess(ProfileAccess):
     def _at_large(self, access: Access, service: Service, seen: Mapping[Address, Seen]) -> bool:
         if self._disables and access is Access.SUSPENDED:
             return bool(self._sessions(service, seen) or self._cookies(service.login, seen))
-        if access is Access.SUSPENDED and self._passing_now(service, seen):
-            return True
         return super()._at_large(access, service, seen)
 
-    def _passing_now(self, service: Service, seen: Mapping[Address, Seen]) -> bool:
-        """Tell whether sessions with the suspended profile have connections that the rules do not hold."""
-        sessions, lists = self._sessions(service, seen), self._suspended_lists(seen)
-        mine = tuple(sorted(_places(sessions)))
-        kept = self._kept(seen, self._confined(self._method.suspended_profile, lists, mine, seen))
-        open_flows, garden = kept.open_flows if isinstance(kept, KeptIn) else "", garden_of(self._ruleset(seen), lists)
-        return any(passing(seen[at].value, garden, open_flows, mine) for at in self._flows_at(_macs(sessions)))
+    def _passing(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        if self._disables:  # then no session is as wanted
+            return ()
+        return self._that_pass(self._flows_at(_macs(self._sessions(service, seen))), service, seen)
 
     def _enforcement(
         self, service: Service, access: Access, fields: Mapping[str, str], seen: Mapping[Address, Seen]

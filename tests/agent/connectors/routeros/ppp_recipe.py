@@ -32,6 +32,9 @@ PROFILES: Mapping[str, Value] = {
     "suspended": {"name": "suspended", "address-list": "suspended"},
 }
 RULES = [("1", {"chain": "forward", "action": "drop", "src-address-list": "suspended"})]
+ESTABLISHED = {"chain": "forward", "action": "fasttrack-connection", "connection-state": "established,related"}
+FASTTRACK = [("0", ESTABLISHED), *RULES]
+FLOW = [("tcp 100.64.12.9:50001 198.51.100.1:443", {"fasttrack": "true"})]
 SESSION = {"login": "amina.h", "address": "100.64.12.9", "caller-id": "AA:BB"}
 ONLINE = [("0x81", SESSION)]
 
@@ -54,13 +57,14 @@ def seen_of(
     profiles: Mapping[str, Value] = PROFILES,
     rules: list[tuple[str, dict[str, str]]] | None = None,
     lists: tuple[str, ...] = (),
+    flows: list[tuple[str, dict[str, str]]] | None = None,
 ) -> dict[Address, Seen]:
     online = sessions or []
     values: dict[Address, Value] = {
         at("ppp/secret", "amina.h"): secret,
         at("ppp/active", "amina.h"): rows_value(online),
         at("ppp/began", "amina.h"): {sid: str(NOW_S - 6 * 86_400) for sid, _ in online} or ABSENT,
-        at("ppp/flows", "amina.h"): ABSENT,
+        at("ppp/flows", "amina.h"): rows_value(flows or []),
         at("ip/filter", "all"): rows_value(RULES if rules is None else rules),
         **members(lists, [row["address"] for _, row in online]),
         **{at("ppp/profile", name): value for name, value in profiles.items()},
