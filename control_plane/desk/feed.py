@@ -365,7 +365,8 @@ def _is_paused(about: Sequence[tuple[Sent, Receipt]]) -> bool:
 
 def _missing(memory: Memory, found: Fold, handles: dict[str, str], now_s: int) -> Iterator[Missing]:
     for sent in memory.sent:
-        silent = tuple(handles.get(a, a) for a in sent.agents if (a, sent.sha256) not in found.receipts)
+        answered = {agent for agent, sha256 in found.receipts if sha256 in sent.digests}
+        silent = tuple(handles.get(a, a) for a in sent.agents if a not in answered)
         if silent and RECEIPT_S <= now_s - sent.at_s <= MISSED_S:
             yield Missing(sent, silent)
 

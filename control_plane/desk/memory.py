@@ -26,7 +26,8 @@ _FORMAT: Final = "ispcloud-memory-v0"
 class Sent:
     """A statement that this desk sent: its digest (hex), its word (`approve`, `freeze`…), its plan's digest or empty.
 
-    `agents` (ids, hex) are expected to answer with a receipt each; `at_s` is unix seconds.
+    `agents` (ids, hex) are expected to answer with a receipt each; `at_s` is unix seconds. `sealed`: the digest (hex)
+    of the sealed body that traveled in its place, empty where none did.
     """
 
     sha256: str
@@ -34,6 +35,12 @@ class Sent:
     plan: str
     agents: tuple[str, ...]
     at_s: int
+    sealed: str = ""
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """The digests that a receipt may name: an agent that cannot open a sealed body knows only the body's."""
+        return (self.sha256, self.sealed) if self.sealed else (self.sha256,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,7 @@ def encode(memory: Memory) -> bytes:
         "format": _FORMAT,
         "sent": [
             {"sha256": s.sha256, "what": s.what, "plan": s.plan, "agents": list(s.agents), "at_s": s.at_s}
+            | ({"sealed": s.sealed} if s.sealed else {})
             for s in memory.sent
         ],
         "signed": [{"trust_id": s.trust_id, "version": s.version, "sha256": s.sha256} for s in memory.signed],
@@ -105,7 +113,8 @@ def decode_untrusted(data: bytes) -> Memory:
 
 def _sent(r: Reader) -> Sent:
     plan = r.hex("plan", 32) if r.text("plan") else ""
-    sent = Sent(r.hex("sha256", 32), r.handle("what"), plan, tuple(r.hexes("agents", 16)), _at(r))
+    sealed = r.hex("sealed", 32) if r.has("sealed") else ""
+    sent = Sent(r.hex("sha256", 32), r.handle("what"), plan, tuple(r.hexes("agents", 16)), _at(r), sealed)
     r.done()
     return sent
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import threading
@@ -224,7 +225,7 @@ class Desk:
             return stream.pages()
         except (CloudAwayError, CloudRefusedError) as err:
             if refusals:
-                raise RefusedHereError(f"{change.agent} does not show it: {_reason(refusals[0])}") from err
+                raise RefusedHereError(f"{change.agent} does not show it: {_reason(refusals[0], sent)}") from err
             raise
         finally:
             feed.cancel()
@@ -271,7 +272,8 @@ class Desk:
             CloudAwayError: no answer.
             CloudRefusedError: a refusal.
         """
-        sent = Sent(envelopes.digest(envelope).hex(), what, plan, tuple(agents), now_s())
+        sealed = hashlib.sha256(body).hexdigest() if body else ""
+        sent = Sent(envelopes.digest(envelope).hex(), what, plan, tuple(agents), now_s(), sealed)
         data = body or envelopes.encode(envelope)
         self.memory = self._change_memory(lambda m: m.with_sent(sent))
         try:
@@ -316,7 +318,7 @@ class Desk:
             if receipt.result is ReceiptResult.ACCEPTED:
                 typer.echo(f"RECEIPT {handles.get(agent, agent)}: {sent.what} accepted{people}")
             else:
-                refused.append(f"{handles.get(agent, agent)} refused it: {_reason(receipt)}")
+                refused.append(f"{handles.get(agent, agent)} refused it: {_reason(receipt, sent)}")
         silent = [handles.get(a, a) for a in sent.agents if a not in got]
         if silent:
             red(f"NO RECEIPT from {', '.join(silent)} within {wait_s:g} s: nobody knows whether the {sent.what} came")
@@ -343,9 +345,11 @@ def _links(answer: ViewAnswer) -> list[Envelope]:
     return found
 
 
-def _reason(receipt: Receipt) -> str:
+def _reason(receipt: Receipt, sent: Sent) -> str:
     if receipt.reason is None:
         return "no reason"
+    if receipt.of_sha256 == sent.sealed:
+        return f"it cannot open the {sent.what}: it has lost the key that it was sealed to. Send it again in a minute"
     return f"{receipt.reason.value}. {receipt.reason.meaning} {receipt.reason.remedy}".rstrip()
 
 
@@ -356,4 +360,4 @@ def _receipt(message: Received, sent: Sent, trust: Trust) -> Receipt | None:
         receipt = verify.verify_receipt(envelopes.decode_untrusted(message.body), trust)
     except (MalformedError, RefusedError):
         return None
-    return receipt if receipt.of_sha256 == sent.sha256 and receipt.agent in sent.agents else None
+    return receipt if receipt.of_sha256 in sent.digests and receipt.agent in sent.agents else None

@@ -1,6 +1,7 @@
 """The desk through a control plane: what goes well, and every lie that the control plane may tell."""
 
 import dataclasses
+import hashlib
 import json
 import queue
 import secrets
@@ -827,6 +828,28 @@ def test_an_intent_is_sealed_and_a_preview_appears(online: Connected) -> None:
     assert len({len(m.body) for m in online.cloud.submitted}) == 1
     refused(online.change("restore", "tech4", "--agent", "north"), 2, "at least one service")
     refused(online.change("restore", "tech4", "C-1", "--agent", "west"), 2, "north")
+
+
+def test_an_intent_that_no_key_opens_is_said_to_be_refused(online: Connected) -> None:
+    """The agent was restored from a backup without its newest sealing key: it knows no other digest."""
+    online.cloud.post(pb.KIND_SEALKEY, online.agent.sealkey())
+
+    def refuse(message: pb.Message) -> None:
+        of_sha256 = hashlib.sha256(message.body).hexdigest()
+        other = next(iter(online.agent.plans.values())).envelope
+        online.cloud.post(
+            pb.KIND_RECEIPT, online.agent.receipt(other, "intent", Reason.MALFORMED, 0, 0, of_sha256=of_sha256)
+        )
+
+    online.planned()
+    online.cloud.on_submit = refuse
+    result = online.change("suspend", "tech4", "C-10482/home", "--agent", "north", "--wait", "1")
+    refused(result, REFUSED, "north refused it: it cannot open the intent")
+    memory = online.desk.path / "state" / "desk.json"
+    document = json.loads(memory.read_bytes())
+    document["sent"][0]["at_s"] -= 61
+    memory.write_text(json.dumps(document))
+    ok(online.run("changes", "list"))
 
 
 def test_all_overdue_are_asked_for_without_naming_anybody(online: Connected) -> None:

@@ -289,7 +289,7 @@ def test_trust_envelopes_are_told_apart(desk: Desk) -> None:
 
 def test_memory_round_trip_and_forgetting(desk: Desk) -> None:
     first = Sent("ab" * 32, "approve", "cd" * 32, (AGENT,), 1000)
-    second = Sent("ef" * 32, "freeze", "", (AGENT,), 2000)
+    second = Sent("ef" * 32, "intent", "", (AGENT,), 2000, "aa" * 32)
     made = Memory().with_sent(first).with_sent(second)
     assert memory.decode_untrusted(memory.encode(made)) == made
     assert made.with_sent(first).sent == (second, first)

@@ -114,6 +114,13 @@ OLD = (
 """Found at the old pace of worlds (`tests.sim.world.WorldOptions.old_pace`): at another one they are other worlds."""
 KEPT: tuple[Kept, ...] = (
     Kept(
+        25000928,
+        ("reply-lost", "page-rots", "cloud-half-open"),
+        ("radius", "sql", "cloud", "disk", "clock", "snmp"),
+        "an intent was sealed to a key that a backup lacks, and its desk did not take the refusal for its own",
+        size=0.5,
+    ),
+    Kept(
         25000784,
         ("answers-late", "disk-full"),
         ("radius", "sql", "disk"),

@@ -4,7 +4,7 @@
 |---|---|
 | `lost` | what a member was told is taken is in the control plane's file, or was delivered |
 | `undelivered` | at rest, the agent's program has read every message that the control plane holds for it |
-| `unanswered` | a statement that reached the agent has its receipt at the control plane |
+| `unanswered` | a statement that reached the agent has its receipt at the control plane, by either digest |
 | `unread` | at rest, nothing waits in the agent's outbox or inbox |
 | `untold` | at its desk, a person sees the receipt of what they sent, or that there is none |
 | `again` | an intent makes one plan, however often it comes |
@@ -18,6 +18,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections import Counter
@@ -105,7 +106,8 @@ def _mail(e: Evidence, part: CloudPart, world: World) -> Iterator[Verdict]:
         sha256 = _digest(message, part)
         reached = [at for at in times if at < e.ended_at - ANSWERS_S and not _died_after(world, at)]
         reached = [at for at in reached if not _forgotten(e, at)]
-        if reached and sha256 and sha256 not in ledger.receipts:
+        answered = {sha256, hashlib.sha256(message.body).hexdigest()} & ledger.receipts.keys()
+        if reached and sha256 and not answered:
             said = f"{word(message.kind)} of {taken.who} reached the agent, which never answered"
             yield Verdict("unanswered", reached[-1], "agent", said)
     state = world.files.state / "agent.db"
@@ -121,10 +123,10 @@ def _untold(e: Evidence, part: CloudPart) -> Iterator[Verdict]:
     withheld = {_answered(body) for body in part.withheld}
     for who, feed in part.last_seen.items():
         for sent in part.sent[who]:
-            receipts = part.ledger.receipts.get(sent.sha256, [])
+            receipts = [one for sha256 in sent.digests for one in part.ledger.receipts.get(sha256, [])]
             kept = [at for at, _ in receipts if at < part.looked_at and not part.may_be_lost(at)]
-            kept = [] if sent.sha256 in withheld else kept
-            shown = any((agent, sent.sha256) in feed.receipts for agent in sent.agents)
+            kept = [] if withheld & set(sent.digests) else kept
+            shown = any((agent, sha256) in feed.receipts for agent in sent.agents for sha256 in sent.digests)
             missed = any(missing.sent == sent for missing in feed.missing)
             if kept and not shown:
                 said = f"{who} is not shown the receipt of their {sent.what}"
