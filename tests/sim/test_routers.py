@@ -139,19 +139,31 @@ def test_a_sample_is_true_of_who_is_in_and_who_is_out(kind: type[Access]) -> Non
     assert other.next.accepted
 
 
-@pytest.mark.parametrize(("began", "rules"), [(99.0, []), (100.5, []), (101.5, ["kicked"])])
-def test_an_end_is_judged_by_what_an_uptime_tells(began: float, rules: list[str]) -> None:
-    """Seed 1008 with billing-clock-wrong: a session began 0.01 s after the write, and was ended as from before it."""
+@pytest.mark.parametrize(
+    ("began", "proven", "rules"),
+    [
+        (99.0, 100.1, []),
+        (100.5, 100.1, []),
+        (101.5, 100.1, ["kicked"]),
+        (101.5, 0.0, ["kicked"]),
+        (101.5, 101.8, []),
+    ],
+)
+def test_an_end_is_judged_by_what_an_uptime_tells(began: float, proven: float, rules: list[str]) -> None:
+    """Seed 1008 with billing-clock-wrong: a session began 0.01 s after the write, and was ended as from before it.
+
+    Until the write is proven nobody knows when it took effect (seed 26100002).
+    """
     _, access, _ = furnished()
     line = Line("C-1/home", access, "user0")
     online = Online("0x1", "100.64.0.2", began, shut=False, out=True, rate="20M/20M")
     line.times, line.samples = [began], [Sample((online,), NextLogin(True))]
     change = RowChange(SECRETS, Row("*1", {}), "changed", {}, {})
     written = Written(100.0, line.service, "edge-1", change, 99.0, (), ORIGINAL)
-    step = OpenStep("aa", 1, 2, 1, 100.0, True, line.service, "", {})
+    step = OpenStep("aa", 1, 2, 1, 100.0, True, line.service, "", {}, proven_at=proven)
     ended = Deed(102.0, line.service, "agent", f"removed {ACTIVE}", (step,), "0x1")
     asked = {"aa": Asked("aa", "restore", frozenset({line.service}), 0)}
-    part = SimpleNamespace(lines={line.service: line}, written=[written], tariffs={}, routers={})
+    part = SimpleNamespace(lines={line.service: line}, written=[written], tariffs={}, routers={}, already=())
     evidence = Evidence(Seen(ended=[ended]), asked, (), (), {}, "", 200.0)
     assert [verdict.rule for verdict in router_rules.judge(evidence, part)] == rules  # type: ignore[arg-type]  # as far as they ask
 
@@ -179,7 +191,7 @@ def test_another_machine_may_come_between(changed: tuple[tuple[float, str], ...]
     written = Written(100.0, line.service, "edge-1", change, 99.0, (step,), ORIGINAL)
     rows = {("edge-1", SECRETS, "*1"): changed}
     part = SimpleNamespace(
-        lines={line.service: line}, written=[written], tariffs={}, routers={"edge-1": router}, changed=rows
+        already=(), lines={line.service: line}, written=[written], tariffs={}, routers={"edge-1": router}, changed=rows
     )
     evidence = Evidence(Seen(), {}, (), (), {}, "", 200.0)
     assert [verdict.rule for verdict in router_rules.judge(evidence, part)] == rules  # type: ignore[arg-type]  # as far as they ask
@@ -211,7 +223,7 @@ def test_a_session_is_asked_to_end_unless_cancelled(reason: str, removed_at: flo
     move = Move(130.0, "aa", 1, line.service, "", "set-not-enforced", "running", 98.0, reason, "", False, 7, ORIGINAL)
     asked = {"aa": Asked("aa", "restore", frozenset({line.service}), 0)}
     part = SimpleNamespace(
-        lines={line.service: line}, written=[written], tariffs={}, routers={"edge-1": router}, changed={}
+        already=(), lines={line.service: line}, written=[written], tariffs={}, routers={"edge-1": router}, changed={}
     )
     evidence = Evidence(Seen(moves=[move]), asked, (), (), {}, "", 200.0)
     assert [verdict.rule for verdict in router_rules.judge(evidence, part)] == rules  # type: ignore[arg-type]  # as far as they ask
@@ -234,7 +246,7 @@ def test_a_connection_alone_is_no_session_of_the_active(action: str, logged_in: 
     state = "set-at-next-login"
     move = Move(130.0, "aa", 1, line.service, "", state, "running", 98.0, "offline", "", suspended, 7, ORIGINAL)
     asked = {"aa": Asked("aa", action, frozenset({line.service}), 0)}
-    part = SimpleNamespace(lines={line.service: line}, written=[], tariffs={}, routers={}, changed={})
+    part = SimpleNamespace(lines={line.service: line}, written=[], tariffs={}, routers={}, changed={}, already=())
     evidence = Evidence(Seen(moves=[move]), asked, (), (), {}, "", 200.0)
     assert [verdict.rule for verdict in router_rules.judge(evidence, part)] == rules  # type: ignore[arg-type]  # as far as they ask
 

@@ -32,7 +32,8 @@ class OpenStep:
 
     `effect`: whether it is something done, as the end of a session, in place of something written. `do`: all that the
     log says of it. `service`, `component`: those of its item, each "" where it has none. `direction`: whether it takes
-    back what a step of the same number did. `action`, `requester`: of its change; "" where nobody looked.
+    back what a step of the same number did. `action`, `requester`: of its change; "" where nobody looked. `proven_at`:
+    when the log had the outcome of the steps before it; 0: there is none.
     """
 
     plan: str
@@ -47,6 +48,7 @@ class OpenStep:
     direction: str = "forward"
     action: str = ""
     requester: str = ""
+    proven_at: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +252,8 @@ class AgentLog:
             return ()
         found = log.execute(
             "SELECT s.plan_id, s.item, s.n, s.direction, s.attempt, e.seq, s.do, i.service, i.part, p.action,"
-            " p.requester FROM step s JOIN plan p ON p.plan_id = s.plan_id"
+            " p.requester, (SELECT max(b.outcome_seq) FROM step b WHERE b.plan_id = s.plan_id AND b.item = s.item"
+            " AND b.direction = s.direction AND b.n < s.n) FROM step s JOIN plan p ON p.plan_id = s.plan_id"
             " JOIN item i ON i.plan_id = s.plan_id AND i.n = s.item"
             " JOIN event e ON e.seq = s.about_seq AND e.kind = ?"
             " WHERE s.outcome_seq IS NULL"
@@ -259,10 +262,12 @@ class AgentLog:
             (ABOUT_TO,),
         )
         steps = []
-        for plan, item, n, direction, attempt, seq, text, service, part, *asked in found:
+        for plan, item, n, direction, attempt, seq, text, service, part, *asked, proven in found:
             do = json.loads(text)
             effect, about_at, names = isinstance(do, dict), self.at_of(seq), (service or "", part or "")
-            steps.append(OpenStep(plan.hex(), item, n, attempt, about_at, effect, *names, do, direction, *asked))
+            proven_at = 0.0 if proven is None else self.at_of(proven)
+            one = OpenStep(plan.hex(), item, n, attempt, about_at, effect, *names, do, direction, *asked, proven_at)
+            steps.append(one)
         return tuple(steps)
 
     def look(self) -> None:

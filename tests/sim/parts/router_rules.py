@@ -7,7 +7,7 @@
 | `touched` | a command of the agent changes no row but those of the subscriber that its step names |
 | `unmeant` | a row has after a write what the step says |
 | `overwrote` | a row had before a write what the step says, unless somebody changed it after it was read last |
-| `kicked` | no session was ended that began a second or more after the change and already had what it wants |
+| `kicked` | no session was ended that began a second or more after the change was proven and had what it wants |
 | `spared` | of a session that is said to carry on since before a write, the end was asked for |
 | `denied` | where nothing is said to have been changed, nothing stays changed |
 | `forgotten` | as in `tests.sim.parts.record_rules` |
@@ -206,7 +206,7 @@ def _kicked(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
         before = list(line.during(deed.at - 0.05, deed.at, suspended=suspended))
         sessions = {s.session_id: s for state in before for s in state.sessions}
         session = sessions.get(deed.session)
-        if session is None or not wrote or session.began < wrote[-1] + UPTIME_S:
+        if session is None or not wrote or session.began < max(wrote[-1], step.proven_at) + UPTIME_S:
             continue
         if session.walled is suspended:
             age_s = deed.at - session.began
