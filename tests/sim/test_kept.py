@@ -378,6 +378,18 @@ KEPT: tuple[Kept, ...] = (
         size=0.3,
     ),
     Kept(
+        28000000,
+        ("router-staff",),
+        ("routers", "radius"),
+        "what an earlier suspension had not done was done again, and ended a session that was in the garden by then",
+    ),
+    Kept(
+        28000039,
+        ("router-staff",),
+        ("routers", "radius"),
+        "a PPP subscriber was already suspended, and a connection that FastTrack had taken before carried on",
+    ),
+    Kept(
         25000152,
         ("snmp-wraps", "snmp-flaps"),
         ("radius", "sql", "cpe", "billing", "snmp"),
