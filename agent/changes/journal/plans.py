@@ -101,6 +101,14 @@ class DoneAgain:
 NONE_AGAIN: Final[Mapping[int, DoneAgain]] = MappingProxyType({})
 
 
+_ALIKE: Final = """i.rowid IN (
+        SELECT rowid FROM item WHERE service = j.service AND +plan_id = {plan}
+        UNION ALL SELECT rowid FROM item WHERE j.part IS NOT NULL AND part = j.part AND plan_id = {plan})"""
+"""Item `i` of a plan is of the same service or part as item `j`. The plus keeps SQLite from comparing each item with
+each of the plan. CROSS JOIN, where it stands, keeps it from beginning with the items of all plans.
+"""
+
+
 def done_again(reader: sqlite3.Connection, plan_ids: Sequence[bytes]) -> dict[bytes, dict[int, DoneAgain]]:
     """Return the items of plans that a later change did or took back, by plan and number.
 
@@ -113,9 +121,9 @@ def done_again(reader: sqlite3.Connection, plan_ids: Sequence[bytes]) -> dict[by
         UNION SELECT l.first, p.plan_id FROM plan p JOIN later l ON p.again_of = l.plan_id
     )
     SELECT l.first, i.n, i.state, p.short FROM later l
-    JOIN plan p ON p.plan_id = l.plan_id
-    JOIN item j ON j.plan_id = l.plan_id AND j.state IN ('applied', 'set-at-next-login')
-    JOIN item i ON i.plan_id = l.first AND (i.service = j.service OR i.part = j.part)
+    CROSS JOIN plan p ON p.plan_id = l.plan_id
+    CROSS JOIN item j ON j.plan_id = l.plan_id AND j.state IN ('applied', 'set-at-next-login')
+    CROSS JOIN item i ON {_ALIKE.format(plan="l.first")}
     WHERE i.state IN ('stale', 'cancelled', 'expired', 'not-applied')
     """  # noqa: S608  # only question marks
     found: dict[bytes, dict[int, DoneAgain]] = {}
@@ -133,8 +141,8 @@ def _taken_back(reader: sqlite3.Connection, plan_ids: Sequence[bytes]) -> dict[b
     marks = ",".join("?" * len(plan_ids))
     query = f"""
     SELECT i.plan_id, i.n, i.state, p.short, j.plan_id AS by_plan, j.n AS by_n FROM plan p
-    JOIN item j ON j.plan_id = p.plan_id AND j.state IN ('applied', 'set-at-next-login')
-    JOIN item i ON i.plan_id = p.reverts AND (i.service = j.service OR i.part = j.part)
+    CROSS JOIN item j ON j.plan_id = p.plan_id AND j.state IN ('applied', 'set-at-next-login')
+    CROSS JOIN item i ON {_ALIKE.format(plan="p.reverts")}
     WHERE p.reverts IN ({marks}) AND i.state IN ({",".join("?" * len(MAY_STAND))})
     AND (SELECT count(*) FROM item WHERE plan_id = i.plan_id AND service = i.service) = (SELECT count(*) FROM item
         WHERE plan_id = j.plan_id AND service = j.service AND state IN ('applied', 'set-at-next-login'))

@@ -80,3 +80,43 @@ async def test_items_that_do_not_hash_to_the_root_are_refused(rig: Rig) -> None:
     rig.store._con.execute("UPDATE plan SET head = ? WHERE plan_id = ?", (b"{}", plan_id))
     with pytest.raises(LogCorruptError, match="does not verify"):
         rig.loaded(plan_id)
+
+
+def instructions_of_again(rig: Rig, plan_id: bytes) -> tuple[int, int]:
+    """Return SQLite's instructions to find what was done again of a plan, and how many items that are."""
+    executed: list[None] = []
+    reader = rig.store.reader
+    plans.done_again(reader, [plan_id])  # the first time it reads the schema
+    reader.set_progress_handler(lambda: executed.append(None), 1)
+    executed.clear()
+    found = plans.done_again(reader, [plan_id]).get(plan_id, {})
+    reader.set_progress_handler(None, 1)
+    return len(executed), len(found)
+
+
+async def test_a_changes_rest_is_found_without_other_changes(rig: Rig) -> None:
+    plan_id = await saved(rig)
+    found = []
+    for others in (2, 40):
+        for _ in range(others):
+            await saved(rig)
+        found.append(instructions_of_again(rig, plan_id))
+    assert found[0] == found[1]
+
+
+async def test_items_of_a_revert_are_not_compared_each_with_each(tmp_path: Path) -> None:
+    found = []
+    for count in (20, 40, 60):
+        (tmp_path / str(count)).mkdir()
+        rig = Rig(tmp_path / str(count), World.of(*(f"u{n}" for n in range(count))), FakeClock())
+        rig.without_fsync()
+        first, revert = await saved(rig, count), await saved(rig, count)
+        con = rig.store._con
+        con.executescript("DROP TRIGGER item_way; DROP TRIGGER item_event; UPDATE item SET state = 'applied'")
+        con.execute("UPDATE plan SET reverts = ? WHERE plan_id = ?", (first, revert))
+        instructions, items = instructions_of_again(rig, first)
+        assert items == count
+        found.append(instructions)
+        rig.close()
+    small, middle, large = found
+    assert large - middle <= 1.2 * (middle - small), found
