@@ -154,9 +154,10 @@ class Reader:
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all fields, in their order."""
-        for name in self._fields:
-            if _CHARACTER_BYTES * len(name) > limits.NAME_BYTES and len(name.encode()) > limits.NAME_BYTES:
-                raise self.error(name, f"has a name of more than {limits.NAME_BYTES} bytes")
+        if _CHARACTER_BYTES * max(map(len, self._fields), default=0) > limits.NAME_BYTES:
+            for name in self._fields:
+                if len(name.encode()) > limits.NAME_BYTES:
+                    raise self.error(name, f"has a name of more than {limits.NAME_BYTES} bytes")
         return tuple(self._fields)
 
     def object(self, name: str) -> Reader:
@@ -168,13 +169,6 @@ class Reader:
     def object_if_present(self, name: str) -> Reader | None:
         """Return a reader, or None where the field is missing."""
         return self.object(name) if self.has(name) else None
-
-    def value(self, name: str) -> str | tuple[str, ...] | Reader:
-        """Return a text, a list of texts, or an object."""
-        value = self._get(name)
-        if isinstance(value, str):
-            return self._text(name, value)
-        return tuple(self.texts(name)) if isinstance(value, list) else self.object(name)
 
     def _list(self, name: str) -> list[_Json]:
         value = self._get(name)
@@ -231,6 +225,19 @@ class Reader:
     def all_texts(self) -> dict[str, str]:
         """Return all values, each of which is a text, in their order."""
         return {name: self._text(name, self._fields[name]) for name in self.names()}
+
+    def all_values(self, of_object: Callable[[Reader], _T]) -> dict[str, str | tuple[str, ...] | _T]:
+        """Return all values, each a text, a list of texts or an object that `of_object` reads, in their order."""
+        found: dict[str, str | tuple[str, ...] | _T] = {}
+        for name in self.names():
+            value = self._fields[name]
+            if isinstance(value, str):
+                found[name] = self._text(name, value)
+            elif isinstance(value, list):
+                found[name] = tuple(self.texts(name))
+            else:
+                found[name] = of_object(self.object(name))
+        return found
 
     def _integer(self, name: str, value: _Json, lo: int, hi: int) -> int:
         # bool is an int in Python: `true` as a threshold is T6 of the attack list
@@ -419,13 +426,7 @@ def text_map() -> Mapping[str, str]:
 def values(objects: _T) -> Mapping[str, str | tuple[str, ...] | _T]:
     """Declare an object with values that are each a text, a list of texts or an object, as declared by `record`."""
     whole = cast("_Record[_T]", objects).whole
-
-    def read(r: Reader, name: str) -> Mapping[str, str | tuple[str, ...] | _T]:
-        sub = r.object(name)
-        found = {key: sub.value(key) for key in sub.names()}
-        return {key: whole(value) if isinstance(value, Reader) else value for key, value in found.items()}
-
-    return by(read)
+    return by(lambda r, name: r.object(name).all_values(whole))
 
 
 def boolean() -> bool:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import nacl.exceptions
-from nacl.bindings import crypto_secretbox_easy
+from nacl.bindings import crypto_secretbox_easy, crypto_secretbox_open_easy
 from nacl.secret import SecretBox
 
 from agent.runtime.random_blocks import random_bytes
@@ -220,7 +220,7 @@ class Vault:
         drawn = random_bytes(SALT_BYTES + SecretBox.NONCE_SIZE)
         salt, nonce = drawn[:SALT_BYTES], drawn[SALT_BYTES:]
         # The salt is sealed too: erasing the key leaves the leaf's commitment unlinkable to a guessed record. The
-        # bytes are those of `SecretBox.encrypt`, which makes three more objects and copies for each record.
+        # bytes are those of a `SecretBox`, which makes three more objects and copies for each record.
         ciphertext = nonce + crypto_secretbox_easy(salt + record, nonce, self._keys[subject])
         return Sealed(subject, ciphertext, commitment(salt, record))
 
@@ -234,7 +234,8 @@ class Vault:
         if key is None:
             return None
         try:
-            clear = SecretBox(key).decrypt(ciphertext)
+            nonce, rest = ciphertext[: SecretBox.NONCE_SIZE], ciphertext[SecretBox.NONCE_SIZE :]
+            clear = crypto_secretbox_open_easy(rest, nonce, key)
         except (nacl.exceptions.CryptoError, ValueError) as err:
             raise MissingKeyError("a record does not open under its subject's key: it was damaged") from err
         return clear[:SALT_BYTES], clear[SALT_BYTES:]

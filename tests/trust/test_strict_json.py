@@ -143,8 +143,6 @@ def test_every_type_is_read_as_it_is():
     assert (r.enum("e", Color), r.enums("es", Color), r.handle("hd")) == (Color.RED, (Color.RED,), "a-9")
     assert r.object("o").integer("x", 0, 9) == 1
     assert (r.is_null("on"), r.is_null("o")) == (True, False)
-    assert (r.value("t"), r.value("ts")) == ("x", ("a", "b"))
-    assert isinstance(r.value("o"), Reader)
     assert r.object_if_present("nowhere") is None
     assert r.object_if_present("o") is not None
     assert [o.integer("y", 0, 9) for o in r.objects("os")] == [2]
