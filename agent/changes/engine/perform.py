@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
@@ -184,13 +184,14 @@ async def perform_step(
             else:
                 if isinstance(sent.said, _InDoubt) and sent.said.reason != TargetReason.DRIFTED:
                     await journal.doubt(ticket, sent.said.reason)
-                # A device that calls in may come back in days: a stop of the agent must not wait for that
-                scope.shield = not leave
+                if leave:  # a device that calls in may come back in days: a stop of the agent must not wait for that
+                    scope.shield = False
                 if isinstance(sent.said, Reply) and sent.said.accepted and isinstance(ticket.do, Effect):
                     replied()
                     await clock.sleep(patience.proof_s)
                 outcome = await _read_back(session, ticket, sent.said, clock, patience)
-                scope.shield = True
+                if leave:
+                    scope.shield = True
             await journal.outcome(ticket, outcome)
             return outcome
         late = f"no reply from {_asked(ticket)} in {patience.send_s:g} s"
@@ -253,13 +254,13 @@ def plays(kind: type, role: type) -> bool:
     return issubclass(kind, role)
 
 
-async def _read_back(
+def _read_back(
     session: Session, ticket: Ticket, said: Reply | _InDoubt | None, clock: Clock, patience: Patience
-) -> StepOutcome:
-    """Return the verdict. `said`: the reply; or why it is in doubt; None when a crash lost even that."""
+) -> Awaitable[StepOutcome]:
+    """Return the verdict, to be awaited. `said`: the reply; or why it is in doubt; None when a crash lost even that."""
     if isinstance(ticket.do, Effect):
-        return await _prove_effect(session, ticket, ticket.do, said, clock, patience)
-    return await _prove_writes(session, ticket.do, said, clock, patience)
+        return _prove_effect(session, ticket, ticket.do, said, clock, patience)
+    return _prove_writes(session, ticket.do, said, clock, patience)
 
 
 def same(value: Value, wanted: Value, unprovable: frozenset[str]) -> bool:

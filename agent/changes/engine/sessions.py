@@ -51,7 +51,7 @@ class _SharedRead:
         self.led = False
         self.turn = trio.Event()
         self.finished = trio.Event()
-        self.seen: Mapping[Address, Seen] = {}
+        self.seen: dict[Address, Seen] = {}
         self.error: UnreadableError | None = None
 
 
@@ -89,20 +89,16 @@ class CoalescedSession:
             if self._reading:
                 await mine.turn.wait()
             self._reading, self._next = True, _SharedRead()
+            wanted = list(mine.addresses)
             try:
-                mine.seen = await self._read_bulk(list(mine.addresses))
+                for start in range(0, len(wanted), BULK_MAX):
+                    mine.seen.update(await self._session.read(wanted[start : start + BULK_MAX]))
             except UnreadableError as err:
                 mine.error = err
             finally:
                 self._reading = self._next.led
                 mine.finished.set()
                 self._next.turn.set()
-
-    async def _read_bulk(self, wanted: list[Address]) -> Mapping[Address, Seen]:
-        seen: dict[Address, Seen] = {}
-        for start in range(0, len(wanted), BULK_MAX):
-            seen.update(await self._session.read(wanted[start : start + BULK_MAX]))
-        return seen
 
     async def bind(self, effect: Effect, earlier: Earlier = NOTHING_EARLIER) -> Mapping[Address, Seen]:
         """Pass through."""

@@ -279,13 +279,13 @@ class Steps:
 
     def _replied(self, action: StepAction, sessions: ItemSessions, slot: WindowSlot) -> Callable[[], None]:
         """Return the call to make when an effect is accepted: after its last one an item only reads."""
-        last = all(action.step in later.fallback_for for later in self.item.steps[action.step :])
 
         def replied() -> None:
-            if action.direction is Direction.FORWARD:
-                self.accepted.add(action.step)
-                self.changed()
-            if last and action.direction is Direction.FORWARD:
+            if action.direction is not Direction.FORWARD:
+                return
+            self.accepted.add(action.step)
+            self.changed()
+            if all(action.step in later.fallback_for for later in self.item.steps[action.step :]):
                 slot.over()
                 if isinstance(action.do, Effect):
                     sessions.let_go(action.do)

@@ -13,7 +13,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from agent.changes.journal.commands import Deadline, refuse_if_stopped
 from agent.changes.journal.machine import FINAL, UNSENT, Event, next_state
@@ -39,6 +39,8 @@ from trust.errors import TrustError
 from trust.items import decode_value_untrusted, encode_value
 from trust.leaf import ITEM_STATE_CODES, VERDICT_CODES, LeafKind
 from trust.policy import Action
+
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 
 
 class DesiredRecorder(Protocol):
@@ -180,9 +182,7 @@ def _set_state(tx: Tx, plan_id: bytes, n: int, state: ItemState, seq: int, reaso
 
 def encode_bound(bound: Mapping[Address, Seen]) -> bytes:
     """Return the document of the resources that an effect was bound to."""
-    return json.dumps(
-        {a: [encode_value(s.value).decode(), s.at_s] for a, s in bound.items()}, separators=(",", ":")
-    ).encode()
+    return _ENCODER.encode({a: [encode_value(s.value).decode(), s.at_s] for a, s in bound.items()}).encode()
 
 
 def decode_bound(data: bytes) -> dict[Address, Seen]:

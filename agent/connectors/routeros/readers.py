@@ -166,16 +166,16 @@ class Readers:
             **{resource: partial(self._held, resource) for resource in _HELD},
         }
 
-    async def read(
+    def read(
         self, api: RouterApi, version: Version, resource: RouterResource, keys: Sequence[str]
-    ) -> Mapping[str, Value]:
-        """Return the value of each key of a resource; one that is left out is ABSENT.
+    ) -> Awaitable[Mapping[str, Value]]:
+        """Return the value of each key of a resource, to be awaited; one that is left out is ABSENT.
 
         Raises:
             RouterError: the router cannot be asked.
             UnreadableError: its answer cannot be right.
         """
-        return await self._readers[resource](api, version, keys)
+        return self._readers[resource](api, version, keys)
 
     async def rows(self, api: RouterApi, menu: Menu, kept: KeptMenu, key: str) -> Sequence[_Row]:
         """Return the rows of one key of a kept menu, as the router's release has it, with their `.id`."""
@@ -202,11 +202,13 @@ class Readers:
         query = [f"?{key}={text}" for text in asked] + ["?#|"] * (len(asked) - 1)
         few = 0 < len(asked) <= ONE_BY_ONE_MAX
         answer = await self._ask(api, f"{path}/print", f"=.proplist={','.join(proplist)}", *(query if few else ()))
+        if not wanted:
+            return answer.rows
         chosen = frozenset(wanted)
-        return tuple(row for row in answer.rows if not chosen or row.get(key, "") in chosen)
+        return tuple([row for row in answer.rows if row.get(key, "") in chosen])
 
-    async def _ask(self, api: RouterApi, *words: str) -> RouterAnswer:
-        return await api.call(*words, timeout_s=self._timeout_s)
+    def _ask(self, api: RouterApi, *words: str) -> Awaitable[RouterAnswer]:
+        return api.call(*words, timeout_s=self._timeout_s)
 
     # --- rows of menus ---
 

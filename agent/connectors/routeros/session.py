@@ -340,9 +340,12 @@ class RouterSession:
         if left_s <= 0:
             raise NotSentError(f"{self.target.id}: the deadline passed before its turn", reason=TargetReason.EXPIRED)
         timeout_s = min(self._config.timeout_s, left_s)
+        over = False
         try:
-            await self._call(api, *words, timeout_s=timeout_s)
+            await api.call(*words, timeout_s=timeout_s)
+            over = True
         except TrapError as err:
+            over = True
             return Reply(False, TargetReason.REFUSED, str(err))
         except LocalRouterError as err:
             raise NotSentError(f"{self.target.id}: {err}", reason=TargetReason.UNWRITABLE) from err
@@ -354,20 +357,10 @@ class RouterSession:
         except RouterError as err:
             # The command was sent, and an answer that makes no sense does not say what became of it
             raise LostError(f"{self.target.id}: {err}", reason=TargetReason.MALFORMED) from err
-        return Reply(True, TargetReason.DONE)
-
-    async def _call(self, api: RouterApi, *words: str, timeout_s: float) -> None:
-        """Send a command; its fate, when it is given up for any reason, is in doubt for a while."""
-        over = False
-        try:
-            await api.call(*words, timeout_s=timeout_s)
-            over = True
-        except TrapError:
-            over = True
-            raise
         finally:
-            if not over:
+            if not over:  # given up, for any reason: its fate is in doubt for a while
                 self._settled_at = trio.current_time() + SETTLE_S
+        return Reply(True, TargetReason.DONE)
 
     # --- asking ---
 
