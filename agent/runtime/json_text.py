@@ -142,3 +142,15 @@ def _refuse_odd(value: object, depth: int) -> None:
 def encode(value: object) -> bytes:
     """Return `value` as JSON in UTF-8 on one line, without a line end."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+
+
+_ESCAPED: Final = re.compile("[\udc80-\udcff]")
+"""Bytes that are no UTF-8, as `surrogateescape` reads them (PEP 383)."""
+
+
+def as_utf8(text: str) -> bytes:
+    r"""Return JSON text in UTF-8. In a device's string a byte that is no UTF-8 reads `\xNN` afterwards."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return _ESCAPED.sub(lambda found: f"\\\\x{ord(found[0]) - 0xDC00:02x}", text).encode()

@@ -87,17 +87,34 @@ async def test_a_batch_over_both_routers(tmp_path: Path, kind: Kind, version: st
         await until(lambda: all(map(net.gets_out, everybody)))
 
 
+def _as_winbox_writes(net: Network, kind: Kind) -> None:
+    """Give a subscriber's row a comment in the code page of Windows."""
+    cyrillic = "дом 5".encode("cp1251").decode("utf-8", "surrogateescape")
+    (menu,) = {one.rpartition("/")[0] for one in kind.COMMANDS if one.endswith("/set") and "queue" not in one}
+    named = net.login(LOGIN) if kind is not Leases else net.login(LOGIN).replace("-", ":")
+    (row,) = [r for r in net.router(LOGIN).rows(menu) if named in (r.get("name"), r.get("mac-address"))]
+    net.router(LOGIN).set(menu, row[".id"], comment=cyrillic)
+
+
 @kinds(of=(Ppp, Hotspots, Leases))
 async def test_a_comment_that_is_no_utf8_stops_its_own_item(tmp_path: Path, kind: Kind, version: str) -> None:
     async with running(tmp_path, kind, versions=(version, "7.15.3")) as net:
-        cyrillic = "дом 5".encode("cp1251").decode("utf-8", "surrogateescape")  # as WinBox on Windows writes it
-        (menu,) = {one.rpartition("/")[0] for one in kind.COMMANDS if one.endswith("/set") and "queue" not in one}
-        named = net.login(LOGIN) if kind is not Leases else net.login(LOGIN).replace("-", ":")
-        (row,) = [r for r in net.router(LOGIN).rows(menu) if named in (r.get("name"), r.get("mac-address"))]
-        net.router(LOGIN).set(menu, row[".id"], comment=cyrillic)
+        _as_winbox_writes(net, kind)
         before = net.row(LOGIN)
         done = await net.site.do("suspend", ref(LOGIN), ref(OTHER))
         assert item_states(done) == {ref(LOGIN): ("blocked", "not-utf8"), ref(OTHER): ("applied", "seen")}
+        assert (net.row(LOGIN), net.gets_out(LOGIN), net.kept_in(OTHER)) == (before, True, True)
+
+
+@kinds(of=(Ppp, Hotspots, Leases))
+async def test_a_comment_that_becomes_no_utf8_is_drift(tmp_path: Path, kind: Kind, version: str) -> None:
+    """Between preview and run."""
+    async with running(tmp_path, kind, versions=(version, "7.15.3")) as net:
+        asked = await net.site.ask("suspend", ref(LOGIN), ref(OTHER))
+        _as_winbox_writes(net, kind)
+        before = net.row(LOGIN)
+        done = await net.site.apply(asked)
+        assert item_states(done) == {ref(LOGIN): ("stale", "drifted"), ref(OTHER): ("applied", "seen")}
         assert (net.row(LOGIN), net.gets_out(LOGIN), net.kept_in(OTHER)) == (before, True, True)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from agent.model import Address, Effect, Seen, StepOutcome, Transition
+from agent.runtime.json_text import as_utf8
 from agent.store.errors import ErasedSubjectError
 from agent.store.log_store import Sealed
 from agent.store.vault import NOBODY, Vault
@@ -84,7 +85,7 @@ class Recorder:
         text = _ENCODER.encode(fields)
         for name, value in encoded.items():
             text = f'{text[:-1]},"{name}":{value}}}'
-        return self._vault.seal_record(subject_of(service), text.encode())
+        return self._vault.seal_record(subject_of(service), as_utf8(text))
 
     def ending(self, fields: Mapping[str, Json], outcome: bytes) -> Callable[[int], Sealed]:
         """Return the record of a leaf that an outcome has, for the number of its plan's leaves.

@@ -94,3 +94,9 @@ def test_brackets_in_texts_are_no_depth() -> None:
         '"{' * 99,
         "\\" * 7 + "[",
     ]
+
+
+def test_bytes_of_a_device_that_are_no_utf8_are_shown() -> None:
+    text = json.dumps({"comment": b"\xe4\xee\xec 5".decode("utf-8", "surrogateescape")}, ensure_ascii=False)
+    assert json_text.decode_untrusted(json_text.as_utf8(text)) == {"comment": r"\xe4\xee\xec 5"}
+    assert json_text.as_utf8('{"comment":"дом"}') == '{"comment":"дом"}'.encode()
