@@ -32,7 +32,7 @@ from agent.model import Address, Effect, Enforcement, Item, ItemState, ProofKind
 from agent.reasons import ItemReason
 from agent.runtime.clock import now_of
 from agent.runtime.notifier import Notifier
-from agent.store.stored import member_of
+from agent.store.stored import members
 from agent.store.vault import Vault
 from trust.errors import TrustError
 from trust.items import decode_item_untrusted
@@ -163,7 +163,7 @@ class JudgeAgain:
             if watched is not None and row["reason"] not in _LEFT:
                 enforce = self._as_of_now(row, watched.enforce)
                 yield _Later(
-                    *key, member_of(ItemState, row["state"], "item"), row["state_seq"], row["set_s"], enforce, watched
+                    *key, members(ItemState, "item")[row["state"]], row["state_seq"], row["set_s"], enforce, watched
                 )
 
     def _as_of_now(self, row: sqlite3.Row, enforce: Enforcement | None) -> Enforcement | None:
@@ -274,7 +274,7 @@ class JudgeAgain:
         due = self._parts.store.query("SELECT * FROM plan WHERE outcome_due = 1 AND finished_seq IS NOT NULL")
         for row in map(read_plan_row, due):
             found = self._parts.store.query("SELECT n, state FROM item WHERE plan_id = ?", (row.plan_id,))
-            states = {r["n"]: member_of(ItemState, r["state"], "item") for r in found}
+            states = {r["n"]: members(ItemState, "item")[r["state"]] for r in found}
             state = fold(Gate.CONSUMED, Counter(states.values()))
             number = outcome_number(self._parts.store.query, row.plan_id)
             envelope = self._signer().outcome(row.digest, number, state, states, self._parts.clock.wall_s())

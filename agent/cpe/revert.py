@@ -36,7 +36,7 @@ from agent.model import (
 )
 from agent.reasons import SkipReason
 from agent.services.verbs import Leave
-from agent.store.stored import member_of
+from agent.store.stored import members
 from trust import chance
 
 _UNKNOWN = Verdict.UNKNOWN.value
@@ -96,8 +96,8 @@ class CpeReverts:
             (plan_id,),
         )
         last = {
-            (member_of(Direction, r["direction"], "step"), r["item"], r["n"]): Fate(
-                member_of(Verdict, r["verdict"] or _UNKNOWN, "step"), r["at_s"]
+            (members(Direction, "step")[r["direction"]], r["item"], r["n"]): Fate(
+                members(Verdict, "step")[r["verdict"] or _UNKNOWN], r["at_s"]
             )
             for r in rows
         }

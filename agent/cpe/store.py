@@ -27,7 +27,7 @@ from agent.runtime.notifier import Notifier
 from agent.store.db import Store, Tx
 from agent.store.errors import RefusedCommandError
 from agent.store.log_store import Entry, Sealed
-from agent.store.stored import member_of, reads_row_of
+from agent.store.stored import members, reads_row_of
 from agent.store.vault import Vault
 from trust.leaf import LeafKind
 
@@ -630,7 +630,7 @@ class CpeStore:
     def counts(self) -> Mapping[Acceptance, int]:
         """Return how many CPE there are of each trust."""
         rows = self._store.query("SELECT trust, count(*) AS n FROM cpe GROUP BY trust")
-        return {member_of(Acceptance, r["trust"], "cpe"): int(r["n"]) for r in rows}
+        return {members(Acceptance, "cpe")[r["trust"]]: int(r["n"]) for r in rows}
 
     def serving(self) -> Mapping[str, Sequence[str]]:
         """Return the names of the CPE that are bound to each service, by its ref."""

@@ -34,7 +34,7 @@ from agent.reasons import SkipReason
 from agent.spelling import search_key
 from agent.store.db import Tx
 from agent.store.log_store import Entry, Sealed
-from agent.store.stored import member_of, reads_row_of
+from agent.store.stored import members, reads_row_of
 from trust.leaf import LeafKind
 
 OWES = "owes"
@@ -68,7 +68,7 @@ def services(reader: sqlite3.Connection) -> dict[str, Service]:
     """Return every service by its ref, with the reasons that are recorded for it."""
     reasons: dict[str, set[SuspensionReason]] = {}
     for r in reader.execute("SELECT service, reason FROM reason"):
-        reasons.setdefault(r["service"], set()).add(member_of(SuspensionReason, r["reason"], "reason"))
+        reasons.setdefault(r["service"], set()).add(members(SuspensionReason, "reason")[r["reason"]])
     rows = reader.execute("SELECT * FROM service ORDER BY ref")
     return {r["ref"]: read_service(r, frozenset(reasons.get(r["ref"], ()))) for r in rows}
 

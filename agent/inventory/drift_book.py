@@ -10,7 +10,7 @@ from typing import Final
 
 from agent.model import SuspensionReason
 from agent.store.db import Tx
-from agent.store.stored import member_of, reads_row_of
+from agent.store.stored import members, reads_row_of
 
 ROUNDS_KEPT: Final = 100
 """Rounds of which the counts are kept. Chosen arbitrarily."""
@@ -172,7 +172,7 @@ def recorded_reasons(query: Query, service: str) -> list[RecordedReason]:
     )
     return [
         RecordedReason(
-            member_of(SuspensionReason, r["reason"], "reason"), r["at_s"], r["requester"] or "", r["short"] or ""
+            members(SuspensionReason, "reason")[r["reason"]], r["at_s"], r["requester"] or "", r["short"] or ""
         )
         for r in rows
     ]

@@ -24,7 +24,7 @@ from agent.billing_model.errors import BillingState
 from agent.billing_model.hooks import Heard
 from agent.store.db import Tx
 from agent.store.log_store import Entry, Sealed
-from agent.store.stored import member_of, reads_row_of
+from agent.store.stored import members, reads_row_of
 from trust.leaf import LeafKind
 
 FILE: Final = "file"
@@ -199,7 +199,7 @@ def status(query: Query, source: str) -> SourceStatus:
     r = rows[0]
     return SourceStatus(
         source,
-        member_of(BillingState, r["state"], "billing_source"),
+        members(BillingState, "billing_source")[r["state"]],
         r["detail"],
         r["since_s"],
         r["read_s"],

@@ -7,7 +7,7 @@ that no ispagent writes is a damage: nobody knows what else is damaged, and noth
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Final, ParamSpec, TypeVar
 
@@ -30,16 +30,29 @@ def damaged(table: str, found: str) -> DamagedValueError:
     )
 
 
-def member_of(kind: type[E], value: object, table: str) -> E:
-    """Return the member of an enumeration that a column holds.
+class _Members(dict[object, E]):
+    """The members of an enumeration by their values in a table."""
 
-    Raises:
-        DamagedValueError: the column holds another value.
+    def __init__(self, kind: type[E], table: str) -> None:
+        super().__init__({member.value: member for member in kind})
+        self._kind, self._table = kind, table
+
+    def __missing__(self, value: object) -> E:
+        raise damaged(self._table, f"expected a value of {self._kind.__name__}, got another one")
+
+
+@functools.cache
+def members(kind: type[E], table: str) -> Mapping[object, E]:
+    """Return the members of an enumeration by the values that a column holds.
+
+    A look at another value raises DamagedValueError.
     """
-    try:
-        return kind(value)
-    except ValueError:
-        raise damaged(table, f"expected a value of {kind.__name__}, got another one") from None
+    return _Members(kind, table)
+
+
+def misread(table: str) -> DamagedValueError:
+    """Return the error of a row that cannot be decoded."""
+    return damaged(table, "a row does not have the form that this ispagent writes")
 
 
 def reads_row_of(table: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
@@ -51,7 +64,7 @@ def reads_row_of(table: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
             try:
                 return decode(*args, **kwargs)
             except MISREAD as err:
-                raise damaged(table, "a row does not have the form that this ispagent writes") from err
+                raise misread(table) from err
 
         return checked
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-HELD = {"files": 108, "moves": 1700}
+HELD = {"files": 110, "moves": 1740}
 """Measured last; lower these when the script prints less. The aim is 55 files and 1,800 moves. Accounts and payments,
 and the question of their source before each cut, added five files; the question whether a service is in an
 outage, one; long answers that are encoded in slices, and ages in words, one each. Devices
@@ -19,7 +19,8 @@ of a session is kept over a restart, since a database may forget it (seed 30118 
 One short id of a change and one form of a moment, at the site and at every desk: `trust/short_id.py` and
 `trust/moments.py`. By how much our clock was set since the preview, which each disconnect asks: one. A short answer is
 encoded at once: 140 moves less. Item documents, plans and approvals are read as declared (`trust.strict_json.record`),
-and clocks, rows and trusts are asked once for each answer: 270 moves less."""
+and clocks, rows and trusts are asked once for each answer: 270 moves less. Whether an earlier suspension was set and
+not seen enforced, and what is said of a value in the database that no ispagent writes: two files and 60 moves."""
 POLLS = 1.1
 """How much a slow machine may add to the moves: it lets the agent poll more often."""
 RUNS = 3

@@ -47,10 +47,11 @@ MUTANTS: Final = (
     Mutant(
         "skip-read-back",
         "agent/changes/engine/perform.py",
-        "    if isinstance(ticket.do, Effect):\n        return await _prove_effect",
-        "    if not isinstance(said, Reply):\n"
-        '        return StepOutcome(Verdict.APPLIED, TargetReason.READ_BACK, "")\n'
-        "    if isinstance(ticket.do, Effect):\n        return await _prove_effect",
+        "                outcome = await _read_back(session, ticket, sent.said, clock, patience)\n",
+        "                if isinstance(sent.said, Reply):\n"
+        "                    outcome = await _read_back(session, ticket, sent.said, clock, patience)\n"
+        "                else:\n"
+        '                    outcome = StepOutcome(Verdict.APPLIED, TargetReason.READ_BACK, "")\n',
         "a step whose reply was lost is called applied, and nobody reads it back",
     ),
     Mutant(
@@ -127,7 +128,7 @@ MUTANTS: Final = (
     Mutant(
         "over-is-not-seen",
         "agent/changes/journal/item_commands.py",
-        '        if (state := member_of(ItemState, row["state"], "item")) in FINAL:\n'
+        '        if (state := members(ItemState, "item")[row["state"]]) in FINAL:\n'
         '            raise RefusedCommandError(RefusalReason.OVER, f"the item is {state.value}")\n'
         "        refuse_if_held(tx, plan_id, self.addresses)\n",
         "        refuse_if_held(tx, plan_id, self.addresses)\n",

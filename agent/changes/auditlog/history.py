@@ -21,7 +21,7 @@ from agent.changes.journal.commands import PlanRow, read_plan_row
 from agent.changes.journal.machine import ChangeState
 from agent.changes.journal.plans import NONE_AGAIN, DoneAgain, ItemRow
 from agent.model import ItemState, SuspensionReason
-from agent.store.stored import member_of
+from agent.store.stored import members
 from agent.store.vault import Vault
 
 LIMIT: Final = 200
@@ -125,7 +125,7 @@ def _counts(reader: sqlite3.Connection, rows: Sequence[PlanRow]) -> dict[bytes, 
     query = f"SELECT plan_id, state, count(*) AS n FROM item WHERE plan_id IN ({marks}) GROUP BY plan_id, state"  # noqa: S608  # only question marks
     found: dict[bytes, Counter[ItemState]] = {}
     for r in reader.execute(query, [row.plan_id for row in rows]):
-        found.setdefault(bytes(r["plan_id"]), Counter())[member_of(ItemState, r["state"], "item")] = r["n"]
+        found.setdefault(bytes(r["plan_id"]), Counter())[members(ItemState, "item")[r["state"]]] = r["n"]
     return found
 
 
@@ -136,7 +136,7 @@ def _items_of(reader: sqlite3.Connection, plan_id: bytes, services: Sequence[str
         f" WHERE plan_id = ? AND service IN ({marks}) ORDER BY n"
     )
     found = reader.execute(query, (plan_id, *services))
-    return tuple(ItemRow(n, service, member_of(ItemState, state, "item"), *rest) for n, service, state, *rest in found)
+    return tuple(ItemRow(n, service, members(ItemState, "item")[state], *rest) for n, service, state, *rest in found)
 
 
 def services_named(reader: sqlite3.Connection, ref: str) -> tuple[str, ...]:
@@ -166,7 +166,7 @@ def reasons(reader: sqlite3.Connection, services: Iterable[str]) -> list[Suspens
     found = []
     for service in services:
         for r in reader.execute(query, (service,)).fetchall():
-            reason = member_of(SuspensionReason, r["reason"], "reason")
+            reason = members(SuspensionReason, "reason")[r["reason"]]
             if r["plan_id"] is None:
                 found.append(SuspensionRecord(service, reason, r["at_s"], "", "", ()))
                 continue

@@ -21,7 +21,7 @@ from agent.changes.journal.machine import FAILED, Gate
 from agent.model import ItemState, ReasonChange, SuspensionReason
 from agent.reasons import ItemReason, ProofReason
 from agent.services.verbs import stays_suspended
-from agent.store.stored import member_of
+from agent.store.stored import members
 from agent.store.vault import Vault
 from trust.moments import day_text, local
 
@@ -108,7 +108,7 @@ def payers_restored(reader: sqlite3.Connection, requester: str, period: Period) 
 
 
 def _column(vault: Vault, r: sqlite3.Row) -> ReportColumn:
-    state, gate = member_of(ItemState, r["state"], "item"), member_of(Gate, r["gate"], "plan")
+    state, gate = members(ItemState, "item")[r["state"]], members(Gate, "plan")[r["gate"]]
     if state is ItemState.BLOCKED:
         return ReportColumn.CANNOT
     if state in FAILED and state is not ItemState.UNKNOWN:

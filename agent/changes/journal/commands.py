@@ -25,7 +25,7 @@ from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
 from agent.store.log_store import Entry, Sealed
 from agent.store.mail import Post, post
-from agent.store.stored import reads_row_of
+from agent.store.stored import MISREAD, misread
 from trust import envelope as envelopes
 from trust.document import ED25519
 from trust.errors import TrustError
@@ -294,35 +294,37 @@ class PlanRow:
         return next((r for r in SuspensionReason if self.reason == str(ReasonChange(r, added=False))), None)
 
 
-@reads_row_of("plan")
 def read_plan_row(row: sqlite3.Row) -> PlanRow:
     """Return a row of the `plan` table, typed.
 
     Raises:
         DamagedValueError: it holds what no plan has.
     """
-    return PlanRow(
-        plan_id=bytes(row["plan_id"]),
-        short=row["short"],
-        digest=bytes(row["digest"]),
-        envelope=bytes(row["envelope"]),
-        intent_id=bytes(row["intent_id"]),
-        action=row["action"],
-        risk=row["risk"],
-        reason=row["reason"],
-        requester=row["requester"],
-        made_s=row["made_s"],
-        start_by=Deadline(row["start_by_s"], row["start_by_boot"], row["boot_id"]),
-        run_until=Deadline(row["run_until_s"], row["run_until_boot"], row["boot_id"]),
-        reverts=None if row["reverts"] is None else bytes(row["reverts"]),
-        head=bytes(row["head"]),
-        hold=bool(row["hold"]),
-        gate=Gate(row["gate"]),
-        consumed_seq=row["consumed_seq"],
-        finished_seq=row["finished_seq"],
-        paused_by=row["paused_by"],
-        paused_s=row["paused_s"],
-    )
+    try:
+        return PlanRow(
+            plan_id=bytes(row["plan_id"]),
+            short=row["short"],
+            digest=bytes(row["digest"]),
+            envelope=bytes(row["envelope"]),
+            intent_id=bytes(row["intent_id"]),
+            action=row["action"],
+            risk=row["risk"],
+            reason=row["reason"],
+            requester=row["requester"],
+            made_s=row["made_s"],
+            start_by=Deadline(row["start_by_s"], row["start_by_boot"], row["boot_id"]),
+            run_until=Deadline(row["run_until_s"], row["run_until_boot"], row["boot_id"]),
+            reverts=None if row["reverts"] is None else bytes(row["reverts"]),
+            head=bytes(row["head"]),
+            hold=bool(row["hold"]),
+            gate=Gate(row["gate"]),
+            consumed_seq=row["consumed_seq"],
+            finished_seq=row["finished_seq"],
+            paused_by=row["paused_by"],
+            paused_s=row["paused_s"],
+        )
+    except MISREAD as err:
+        raise misread("plan") from err
 
 
 def plan_row(tx: Tx, plan_id: bytes) -> PlanRow:

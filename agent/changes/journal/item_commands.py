@@ -34,7 +34,7 @@ from agent.runtime.clock import Now
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
 from agent.store.log_store import Entry, Sealed
-from agent.store.stored import MISREAD, damaged, member_of
+from agent.store.stored import MISREAD, damaged, members
 from trust.errors import TrustError
 from trust.items import decode_value_untrusted, encode_value
 from trust.leaf import ITEM_STATE_CODES, VERDICT_CODES, LeafKind
@@ -145,7 +145,7 @@ class MoveStanding:
             return None
         if self.over:
             tx.run("UPDATE plan SET outcome_due = 1 WHERE plan_id = ?", (plan_id,))
-        return _moved(tx, self.move, member_of(ItemState, row["state"], "item"), bytes(row["digest"]))
+        return _moved(tx, self.move, members(ItemState, "item")[row["state"]], bytes(row["digest"]))
 
 
 def _standing(tx: Tx, plan_id: bytes, n: int) -> tuple[ItemState, bytes]:
@@ -155,7 +155,7 @@ def _standing(tx: Tx, plan_id: bytes, n: int) -> tuple[ItemState, bytes]:
     )
     if row is None:
         raise RefusedCommandError(RefusalReason.UNKNOWN_ITEM, f"there is no item {n}")
-    return member_of(ItemState, row["state"], "item"), bytes(row["digest"])
+    return members(ItemState, "item")[row["state"]], bytes(row["digest"])
 
 
 def _moved(tx: Tx, move: MoveItem, before: ItemState, digest: bytes) -> ItemState:
@@ -233,7 +233,7 @@ class AboutTo:
             raise RefusedCommandError(RefusalReason.UNKNOWN_ITEM, f"there is no item {self.n}")
         self._refuse(tx, row)
         digest = bytes(row["digest"])
-        state = member_of(ItemState, row["state"], "item")
+        state = members(ItemState, "item")[row["state"]]
         # After all refusals: a command that refuses leaves nothing behind
         take_addresses(tx, self.plan_id, self.n, self.take)
         # This leaf is that of the move as well: two leaves said one thing, and cost a third of a lone step (ADR 26)
@@ -250,7 +250,7 @@ class AboutTo:
         return attempt
 
     def _refuse(self, tx: Tx, row: sqlite3.Row) -> None:
-        state = member_of(ItemState, row["state"], "item")
+        state = members(ItemState, "item")[row["state"]]
         if self.direction is Direction.FORWARD:
             _refuse_if_over(row, self.now)
         # The plan's declared revert may finish after its deadline, but not against a freeze
@@ -316,7 +316,7 @@ class RecordReason:
         refuse_if_stopped(tx, plan_id, row["requester"])
         if row["paused_by"] is not None:
             raise RefusedCommandError(RefusalReason.PAUSED, f"paused by {row['paused_by']}")
-        if (state := member_of(ItemState, row["state"], "item")) in FINAL:
+        if (state := members(ItemState, "item")[row["state"]]) in FINAL:
             raise RefusedCommandError(RefusalReason.OVER, f"the item is {state.value}")
         refuse_if_held(tx, plan_id, self.addresses)
         if (broken := self.unmet(tx, False)) is not None:
@@ -482,7 +482,7 @@ class GiveUp:
         }
         states: dict[int, ItemState] = {}
         for row in tx.all("SELECT n, state FROM item WHERE plan_id = ?", (self.plan_id,)):
-            state = member_of(ItemState, row["state"], "item")
+            state = members(ItemState, "item")[row["state"]]
             if state in ways:
                 state = move_item(tx, MoveItem(self.plan_id, row["n"], ways[state], reason, self.why, self.sealed))
             states[row["n"]] = state

@@ -26,7 +26,7 @@ from agent.reasons import RefusalReason
 from agent.runtime.slices import MANY
 from agent.store.db import Store
 from agent.store.errors import LogCorruptError, RefusedCommandError
-from agent.store.stored import member_of
+from agent.store.stored import members
 from agent.store.vault import Vault
 from trust import envelope as envelopes
 from trust import statements
@@ -128,9 +128,7 @@ def done_again(reader: sqlite3.Connection, plan_ids: Sequence[bytes]) -> dict[by
     """  # noqa: S608  # only question marks
     found: dict[bytes, dict[int, DoneAgain]] = {}
     for r in reader.execute(query, list(plan_ids)):
-        found.setdefault(bytes(r["first"]), {})[r["n"]] = DoneAgain(
-            member_of(ItemState, r["state"], "item"), r["short"]
-        )
+        found.setdefault(bytes(r["first"]), {})[r["n"]] = DoneAgain(members(ItemState, "item")[r["state"]], r["short"])
     for plan_id, taken_back in _taken_back(reader, plan_ids).items():
         found.setdefault(plan_id, {}).update(taken_back)
     return found
@@ -154,7 +152,7 @@ def _taken_back(reader: sqlite3.Connection, plan_ids: Sequence[bytes]) -> dict[b
     for r in rows:
         if r["by_n"] not in again.get(bytes(r["by_plan"]), {}):
             found.setdefault(bytes(r["plan_id"]), {})[r["n"]] = DoneAgain(
-                member_of(ItemState, r["state"], "item"), r["short"], True
+                members(ItemState, "item")[r["state"]], r["short"], True
             )
     return found
 
@@ -253,7 +251,7 @@ def look(reader: sqlite3.Connection, ref: str) -> ChangeLook:
 def counts(reader: sqlite3.Connection, row: PlanRow) -> Counter[ItemState]:
     """Return how many of a plan's items are in each state."""
     found = reader.execute("SELECT state, count(*) AS n FROM item WHERE plan_id = ? GROUP BY state", (row.plan_id,))
-    return Counter({member_of(ItemState, r["state"], "item"): r["n"] for r in found})
+    return Counter({members(ItemState, "item")[r["state"]]: r["n"] for r in found})
 
 
 def load(reader: sqlite3.Connection, vault: Vault, row: PlanRow) -> Loaded:
@@ -271,7 +269,7 @@ def load(reader: sqlite3.Connection, vault: Vault, row: PlanRow) -> Loaded:
     found = reader.execute(
         "SELECT n, service, state, reason, detail, state_seq FROM item WHERE plan_id = ? ORDER BY n", (row.plan_id,)
     )
-    rows = {n: ItemRow(n, service, member_of(ItemState, state, "item"), *rest) for n, service, state, *rest in found}
+    rows = {n: ItemRow(n, service, members(ItemState, "item")[state], *rest) for n, service, state, *rest in found}
     return Loaded(row, opened.plan, opened.items, rows)
 
 
@@ -369,10 +367,10 @@ def steps(reader: sqlite3.Connection, plan_id: bytes) -> list[StepRow]:
         StepRow(
             item=r["item"],
             n=r["n"],
-            direction=member_of(Direction, r["direction"], "step"),
+            direction=members(Direction, "step")[r["direction"]],
             attempt=r["attempt"],
             bound=decode_bound(bytes(r["bound"])),
-            verdict=None if r["verdict"] is None else member_of(Verdict, r["verdict"], "step"),
+            verdict=None if r["verdict"] is None else members(Verdict, "step")[r["verdict"]],
             reason=r["reason"] or "",
             detail=r["detail"] or "",
             outcome_seq=r["outcome_seq"],
@@ -439,7 +437,7 @@ def finished_s(reader: sqlite3.Connection, row: PlanRow) -> int | None:
 def gates(reader: sqlite3.Connection) -> dict[Gate, int]:
     """Return how many plans are at each gate."""
     return {
-        member_of(Gate, r["gate"], "plan"): r["n"]
+        members(Gate, "plan")[r["gate"]]: r["n"]
         for r in reader.execute("SELECT gate, count(*) AS n FROM plan GROUP BY gate")
     }
 

@@ -21,7 +21,7 @@ from agent.store.db import Store, Tx
 from agent.store.errors import RefusedCommandError
 from agent.store.log_store import Entry, Sealed
 from agent.store.mark_file import BOARD_DOUBT, DOUBT, TRUST_ACCEPTED
-from agent.store.stored import damaged, member_of
+from agent.store.stored import damaged, members
 from trust import chain, statements, verify
 from trust import envelope as envelopes
 from trust.document import Trust
@@ -381,7 +381,7 @@ def cannot_lift(query: Query, freezes_sha256: Sequence[str], now_s: float) -> Ca
     """
     held = "SELECT digest, scope, target FROM freeze WHERE lifted_seq IS NULL AND coalesce(expires_s > ?, 1)"
     found = {
-        bytes(r["digest"]).hex(): (member_of(FreezeScope, r["scope"], "freeze"), r["target"])
+        bytes(r["digest"]).hex(): (members(FreezeScope, "freeze")[r["scope"]], r["target"])
         for r in query(held, (now_s,))
     }
     return verify.cannot_lift([found[sha256] for sha256 in freezes_sha256 if sha256 in found], found.values())

@@ -19,7 +19,7 @@ from agent.model import Address, Effect, Enforcement, ItemState, Step
 from agent.reasons import ItemReason, ProofReason
 from agent.runtime.slices import InSlices
 from agent.store.db import Store
-from agent.store.stored import member_of
+from agent.store.stored import members
 from agent.store.vault import Vault
 from trust.policy import Action
 
@@ -94,7 +94,7 @@ async def unproven_suspensions(store: Store, vault: Vault, refs: Sequence[str]) 
     rows: dict[bytes, PlanRow] = {}
     async for ref in InSlices(refs):
         for r in store.query(_NEWEST, (ref, Action.SET_PLAN.value, Action.DISCONNECT.value)):
-            state, plan_id = member_of(ItemState, r["item_state"], "item"), bytes(r["plan_id"])
+            state, plan_id = members(ItemState, "item")[r["item_state"]], bytes(r["plan_id"])
             if state in _UNPROVEN and r["item_reason"] not in _NOT_TOLD and r["action"] == Action.SUSPEND.value:
                 rows.setdefault(plan_id, read_plan_row(r))
                 newest.setdefault(plan_id, []).append((ref, r["item"], state))

@@ -12,16 +12,16 @@ import pytest
 from agent.model import ItemState
 from agent.runtime.supervise import contain, ends_program
 from agent.store.errors import LASTING, DamagedValueError, StoreError, StoreFailedError
-from agent.store.stored import damaged, member_of, reads_row_of
+from agent.store.stored import damaged, members, reads_row_of
 
 ZEROS = "\0" * 7
 
 
 def test_a_member_is_found_by_its_value_and_zeros_are_a_damage() -> None:
-    assert member_of(ItemState, "planned", "item") is ItemState.PLANNED
+    assert members(ItemState, "item")["planned"] is ItemState.PLANNED
     for value in (ZEROS, b"planned", None, 7, "Ann Doe"):
         with pytest.raises(DamagedValueError, match=r"agent\.db, table item: expected a value of ItemState") as caught:
-            member_of(ItemState, value, "item")
+            members(ItemState, "item")[value]
         assert "put the state directory back from a backup" in str(caught.value)
         assert "Doe" not in str(caught.value)
 
