@@ -199,7 +199,7 @@ class Vault:
                 self._con.executemany("INSERT INTO subject (id, name, key) VALUES (?,?,?)", rows)
                 self._con.execute("COMMIT")
         except sqlite3.Error as err:
-            raise StoreFailedError(f"subject keys cannot be written: {err}") from err
+            raise StoreFailedError(f"the store cannot be written: the subjects' keys: {err}") from err
         for subject, name, key in made:
             self._remember(subject, name, key)
 
