@@ -23,7 +23,7 @@ MISREAD: Final = (ArithmeticError, AttributeError, LookupError, TypeError, Value
 
 
 def damaged(table: str, found: str) -> DamagedValueError:
-    """Return the error of a table of agent.db. `found`: what is wrong there, without the value: it may be anything."""
+    """Return the error of a table of agent.db. `found`: the problem, without the value, which may be anything."""
     return DamagedValueError(
         f"{DATABASE}, table {table}: {found}: it is damaged, or another version of ispagent wrote it, and nothing more"
         f" is done with it: install that version, or {PUT_BACK}, and look at the disk"

@@ -20,7 +20,7 @@ One short id of a change and one form of a moment, at the site and at every desk
 `trust/moments.py`. By how much our clock was set since the preview, which each disconnect asks: one. A short answer is
 encoded at once: 140 moves less. Item documents, plans and approvals are read as declared (`trust.strict_json.record`),
 and clocks, rows and trusts are asked once for each answer: 270 moves less. Whether an earlier suspension was set and
-not seen enforced, and what is said of a value in the database that no ispagent writes: two files and 60 moves."""
+not seen enforced, and the check of stored states for values that no ispagent writes: two files and 60 moves."""
 POLLS = 1.1
 """How much a slow machine may add to the moves: it lets the agent poll more often."""
 RUNS = 3

@@ -37,7 +37,7 @@ _NOT_TOLD = (ProofReason.NOT_PROVEN, ItemReason.NOT_PROVEN_IN_TIME)
 """Reasons of items of which nothing is known to be left, only that no read could show it: the preview says that by its
 own reads. A monthly batch would end the sessions of such services each time."""
 _NOW = "now"
-"""An argument of effects: what was there at their preview, for people."""
+"""An argument of effects, for people: the sessions or connections at their preview."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,12 @@ class UnprovenSuspension:
         check has other settings to look for.
         """
         has = {step.do.address for step in planned.steps if isinstance(step.do, Effect)}
-        left = [
-            s for s in self.ends if isinstance(s.do, Effect) and s.do.address not in has and s.do.address not in seen
-        ]
+        left: list[Step] = []
+        for step in self.ends:
+            known = isinstance(step.do, Effect) and (step.do.address in has or step.do.address in seen)
+            # A fallback for an effect that is not taken over would be sent like any other
+            if not known and {one.n for one in left}.issuperset(step.fallback_for):
+                left.append(step)
         if not left:
             return None
         shift = len(planned.steps)

@@ -83,7 +83,7 @@ async def test_items_that_do_not_hash_to_the_root_are_refused(rig: Rig) -> None:
 
 
 def instructions_of_again(rig: Rig, plan_id: bytes) -> tuple[int, int]:
-    """Return SQLite's instructions to find what was done again of a plan, and how many items that are."""
+    """Count SQLite's instructions that find the items of a plan that another change did again, and those items."""
     executed: list[None] = []
     reader = rig.store.reader
     plans.done_again(reader, [plan_id])  # the first time it reads the schema

@@ -9,7 +9,9 @@ import pytest
 
 from agent.changes.journal import plans
 from agent.changes.planning.preview import NothingToDoError
-from agent.model import Address, Effect, Item, SuspensionReason
+from agent.changes.planning.unproven import UnprovenSuspension
+from agent.connectors.base import AccessPlan
+from agent.model import Address, Effect, Enforcement, Item, ItemState, Step, SuspensionReason
 from tests.builders import world as worlds
 from tests.builders.office import Desk, Office, approved, finished, office_in, work
 from tests.builders.world import disconnect as of_sessions
@@ -61,6 +63,21 @@ async def test_what_was_not_seen_enforced_is_done_again(tmp_path: Path) -> None:
         assert states(office, row) == ["set-at-next-login"]
         with pytest.raises(NothingToDoError):
             await office.plan("C-2/home")
+
+
+def test_a_fallback_is_taken_over_with_its_effect_only() -> None:
+    """Alone it would be sent like any other, and end a session that is as wanted."""
+    sessions, flows = of_sessions("u1"), cut("u1")
+    check = Enforcement("fake/d", sessions.address, {"method": "fake"}, 0)
+    fallback = replace(flows, address=Address("fake/d/other/u1"))
+    ends = (Step(2, "fake/d", sessions), Step(3, "fake/d", fallback, fallback_for=(2,)), Step(4, "fake/d", flows))
+    left = UnprovenSuspension("K7QF2", ItemState.SET_NOT_ENFORCED, ends, check)
+    nothing = AccessPlan((), None, {})
+    with_all, without = left.after(nothing, ()), left.after(nothing, {sessions.address})
+    assert with_all is not None
+    assert [(step.n, step.fallback_for) for step in with_all.steps] == [(1, ()), (2, (1,)), (3, ())]
+    assert without is not None
+    assert [(step.n, step.do) for step in without.steps] == [(1, flows)]
 
 
 async def test_another_reason_is_added_and_judged_too(tmp_path: Path) -> None:
