@@ -55,6 +55,8 @@ class UnprovenSuspension:
         One that writes nothing is judged by the earlier check: it knows all that is to be gone. After a write the new
         check has other settings to look for.
         """
+        if self.enforce.address not in seen:
+            return None  # the service has another login or router by now: those addresses may be somebody else's
         has = {step.do.address for step in planned.steps if isinstance(step.do, Effect)}
         left: list[Step] = []
         for step in self.ends:

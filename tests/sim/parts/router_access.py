@@ -50,7 +50,7 @@ class Online:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The true state of a subscriber at an instant. `if_active`: `next`, judged for one who is to be active.
+    """The true state of a subscriber at an instant. `if_active`: the next login, judged for an active subscriber.
 
     `left`: connections that carry on after a logout. They are no sessions; who is to be suspended is at large by them.
     """

@@ -68,12 +68,14 @@ async def test_what_was_not_seen_enforced_is_done_again(tmp_path: Path) -> None:
 def test_a_fallback_is_taken_over_with_its_effect_only() -> None:
     """Alone it would be sent like any other, and end a session that is as wanted."""
     sessions, flows = of_sessions("u1"), cut("u1")
-    check = Enforcement("fake/d", sessions.address, {"method": "fake"}, 0)
+    user = Address("fake/d/user/u1")
+    check = Enforcement("fake/d", user, {"method": "fake"}, 0)
     fallback = replace(flows, address=Address("fake/d/other/u1"))
     ends = (Step(2, "fake/d", sessions), Step(3, "fake/d", fallback, fallback_for=(2,)), Step(4, "fake/d", flows))
     left = UnprovenSuspension("K7QF2", ItemState.SET_NOT_ENFORCED, ends, check)
     nothing = AccessPlan((), None, {})
-    with_all, without = left.after(nothing, ()), left.after(nothing, {sessions.address})
+    with_all, without = left.after(nothing, {user}), left.after(nothing, {user, sessions.address})
+    assert left.after(nothing, ()) is None, "the service has another login by now"
     assert with_all is not None
     assert [(step.n, step.fallback_for) for step in with_all.steps] == [(1, ()), (2, (1,)), (3, ())]
     assert without is not None
