@@ -124,15 +124,22 @@ class Desk:
             answers = await self.patiently(lambda: world.office.hand_in(statement, change["id"]))
         except ApiRefusedError as err:  # a change that the agent does not know any more
             self.refused.append(err.code)
-            if at in asked.approved_at and self.away == away:
-                asked.approved_at.remove(at)
+            self._not_taken(asked, at, away)
             return
         said = "nobody answered" if answers is None else answers[0]["reason"] or "taken"
         world.trace(f"people: {who} approves {asked.plan[:6]}: {said}")
         if answers is not None and not answers[0]["accepted"] and answers[0]["reason"] != "already-approved":
             self.refused.append(str(answers[0]["reason"]))
-            if at in asked.approved_at and self.away == away:
-                asked.approved_at.remove(at)
+            self._not_taken(asked, at, away)
+
+    def _not_taken(self, asked: Asked, at: float, away: int) -> None:
+        """Note that an approval was refused; an agent that died over it may have taken it before."""
+        if at not in asked.approved_at:
+            return
+        if self.away == away:
+            asked.approved_at.remove(at)
+        else:
+            asked.unsure += 1
 
     async def _cancel(self, change: Json, asked: Asked) -> None:
         world = self.world

@@ -114,6 +114,13 @@ OLD = (
 """Found at the old pace of worlds (`tests.sim.world.WorldOptions.old_pace`): at another one they are other worlds."""
 KEPT: tuple[Kept, ...] = (
     Kept(
+        29000034,
+        ("clock-stepped",),
+        ("radius", "clock"),
+        "the judge's: an agent died over an approval and refused it later, and the change counted as approved",
+        size=0.5,
+    ),
+    Kept(
         26100002,
         ("router-reboots", "machine-cloned"),
         ("radius", "sql", "routers", "clone"),
