@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import signal
@@ -108,6 +109,7 @@ from agent.store.identity import Identity, load_identity
 from agent.store.last_backup import BackupAge
 from agent.store.mail import LeaveCloud, MailBells
 from agent.store.mark_file import LogMark, MarkFile
+from agent.store.schema import MIGRATIONS
 from agent.store.secrets import SecretStore
 from agent.store.state_folder import refuse_half_written, refuse_without_database
 from agent.store.vault import Vault, load_store_key
@@ -124,6 +126,10 @@ BILLING_S = 2.0
 """How often the billing file is looked at."""
 STATUS_S = 10.0
 """How often systemd is told how the agent is, where that changed."""
+MIGRATION_S = 600.0
+"""How long a database that is rewritten for a new version may show no progress: its last commit copies all at once."""
+MIGRATING = "rewriting the database for this version"
+"""How the status of such a start begins; `packaging/apply-update` waits for its end."""
 ENROLLED_S = 2.0
 """How often it is looked whether this agent was enrolled with a control plane."""
 
@@ -754,7 +760,11 @@ async def main(config: AgentConfig, manager: ServiceManager | None = None, passe
     redacting_log.install()
     manager = manager or ServiceManager()
     clock = SystemClock()
-    async with open_files(config, clock) as files:
+
+    def migrating(version: int) -> None:
+        manager.starting(f"{MIGRATING}: number {version} of {len(MIGRATIONS)}", MIGRATION_S)
+
+    async with open_files(config, clock, functools.partial(Store, migrating=migrating)) as files:
         daemon = build(config, files, clock)
         await daemon.begin()
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:

@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Final
@@ -42,6 +43,9 @@ def connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
     return con
 
 
+MIGRATION_STEPS: Final = 2_000_000
+"""Instructions of SQLite between two calls that tell of a migration's progress: 0.1 s and more."""
+
 UNREADABLE_SCHEMA: Final = "malformed database schema"
 
 
@@ -69,13 +73,20 @@ def first_damage(con: sqlite3.Connection) -> str:
     return "" if found == "ok" else " ".join(found.split())
 
 
-def open_database(path: Path, migrations: Sequence[str], writers_from: int) -> sqlite3.Connection:
+def open_database(
+    path: Path,
+    migrations: Sequence[str],
+    writers_from: int,
+    migrating: Callable[[int], None] | None = None,
+) -> sqlite3.Connection:
     """Return a connection that may write, to a database that exists and is of version `len(migrations)` or newer.
 
     Args:
         path: the file; its folder exists.
         migrations: SQL scripts; number `i` takes version `i` to `i + 1`.
         writers_from: version `len(migrations)` may still be written by programs that know this version or a newer one.
+        migrating: called with the version that a migration leads to, now and then while it makes progress; not for a
+            short one. Copying a large table takes minutes on a slow disk.
 
     Raises:
         NewerDatabaseError: its version is higher, and does not let a program write that knows `len(migrations)` only.
@@ -95,10 +106,13 @@ def open_database(path: Path, migrations: Sequence[str], writers_from: int) -> s
         if version > len(migrations) and (oldest := _oldest_writer(con, version)) > len(migrations):
             raise NewerDatabaseError(len(migrations), version, oldest)
         for number, script in enumerate(migrations[version:], start=version + 1):
+            if migrating is not None:
+                con.set_progress_handler(functools.partial(migrating, number), MIGRATION_STEPS)
             # Who may write stands in the same transaction: after a crash between two, an older program would go on.
             con.executescript(
                 f"BEGIN IMMEDIATE;\n{script}\n{_writers_are(writers_from)}\nPRAGMA user_version = {number};\nCOMMIT;"
             )
+        con.set_progress_handler(None, 0)
         undo.pop_all()
     return con
 

@@ -69,6 +69,10 @@ class ServiceManager:
         """Say that the program serves, after its start or a reload; sets the status too."""
         self._send("READY=1", _status(status))
 
+    def starting(self, status: str, more_s: float) -> None:
+        """Say that the start goes on, and may take that much longer from now; sets the status too."""
+        self._send(f"EXTEND_TIMEOUT_USEC={int(more_s * 1e6)}", _status(status))
+
     def status(self, text: str) -> None:
         """Set the line that `systemctl status` shows. Any user of the machine can read it."""
         self._send(_status(text))

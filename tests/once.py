@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -24,14 +24,19 @@ real_digest = daemon.build_sha256
 _new: dict[tuple[tuple[str, ...], int], bytes] = {}
 
 
-def open_database(path: Path, migrations: Sequence[str], writers_from: int) -> sqlite3.Connection:
+def open_database(
+    path: Path,
+    migrations: Sequence[str],
+    writers_from: int,
+    migrating: Callable[[int], None] | None = None,
+) -> sqlite3.Connection:
     """Return an open database as `durable.files.open_database` does; a new one is a copy of the first one made."""
     if path.exists() or not path.parent.is_dir():
-        return real_database(path, migrations, writers_from)
+        return real_database(path, migrations, writers_from, migrating)
     made = _new.get(key := (tuple(migrations), writers_from))
     if made is not None:
         path.write_bytes(made)
-    con = real_database(path, migrations, writers_from)
+    con = real_database(path, migrations, writers_from, migrating)
     if made is None:
         con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         _new[key] = path.read_bytes()

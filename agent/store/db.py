@@ -71,6 +71,7 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
         wall_s: Callable[[], float],
         *,
         high_water: Callable[[LogMark], None] | None = None,
+        migrating: Callable[[int], None] | None = None,
     ) -> None:
         """Open or create `state_dir/agent.db`, take the lock, bring the schema up to date, start the writer.
 
@@ -88,7 +89,8 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
             self._lock = _take_lock(state_dir / "lock")
             undo.callback(os.close, self._lock)
             try:
-                con = undo.enter_context(closing(files.open_database(path, schema.MIGRATIONS, schema.WRITERS_FROM)))
+                con = files.open_database(path, schema.MIGRATIONS, schema.WRITERS_FROM, migrating)
+                undo.callback(con.close)
                 _write_transitions(con, transitions)
                 self._tail = log_store.load_tail(con)
                 self.trust_version: int = con.execute("SELECT max(version) FROM trust").fetchone()[0] or 0

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from agent import daemon
 from agent.runtime import http_client
 from tests.agent.units import WAIT_S, Unit
 
@@ -36,6 +37,15 @@ def test_the_daemon_says_that_it_serves_works_reloads_and_ends(unit: Unit) -> No
         assert unit.told("STOPPING=1")
         assert process.wait(WAIT_S) == 0
     assert (unit.folder / "agent.sock").exists()  # it is systemd's: those who call meanwhile wait
+
+
+def test_a_start_that_rewrites_the_database_asks_for_more_time(unit: Unit) -> None:
+    few_steps = "from durable import files; files.MIGRATION_STEPS = 50; "  # the new database is small
+    with unit.started(passed=unit.api.fileno(), before=few_steps):
+        more, status = unit.notified.recv(4096).decode().split("\n")
+        assert more == f"EXTEND_TIMEOUT_USEC={daemon.MIGRATION_S * 1e6:.0f}"
+        assert status.startswith(f"STATUS={daemon.MIGRATING}: number ")
+        assert unit.told("READY=1")
 
 
 def test_a_status_that_changed_is_told(unit: Unit) -> None:

@@ -44,9 +44,9 @@ class Unit:
         self.config.write_text(f'[agent]\nname = "noc-1"\n{where}{more}')
 
     @contextmanager
-    def started(self, *, passed: int, **environ: str) -> Iterator[subprocess.Popen[str]]:
+    def started(self, *, passed: int, before: str = "", **environ: str) -> Iterator[subprocess.Popen[str]]:
         with subprocess.Popen(
-            [sys.executable, "-c", STARTED, str(passed), "run", "--config", str(self.config)],
+            [sys.executable, "-c", f"{before}{STARTED}", str(passed), "run", "--config", str(self.config)],
             env={
                 "PATH": os.environ["PATH"],
                 "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),

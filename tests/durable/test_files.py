@@ -30,6 +30,23 @@ def test_migrations_go_on_from_where_the_database_is(tmp_path: Path) -> None:
     assert version(path) == 2
 
 
+def test_a_migration_tells_that_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "one.db"
+    told: list[int] = []
+    with closing(files.open_database(path, [V1, V2], 1, told.append)) as con:
+        con.executemany("INSERT INTO a VALUES (?, ?)", ((n, n) for n in range(1000)))
+    assert not told, "a short one"
+    monkeypatch.setattr(files, "MIGRATION_STEPS", 1000)
+    copied = "CREATE TABLE b (n INTEGER) STRICT; INSERT INTO b SELECT n FROM a ORDER BY -n;"
+    with closing(files.open_database(path, [V1, V2, copied], 1, told.append)) as con:
+        assert len(told) > 5
+        assert set(told) == {3}
+        told.clear()
+        con.execute("SELECT sum(n) FROM b").fetchone()
+        assert not told, "the migration is over"
+    assert version(path) == 3
+
+
 def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "one.db"
     files.open_database(path, [V1, V2], 2).close()

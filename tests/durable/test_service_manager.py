@@ -35,6 +35,8 @@ def test_messages(systemd: tuple[str, socket.socket]) -> None:
     manager = ServiceManager(address)
     manager.ready("FINE\n· log 3 leaves")
     assert lines(sock) == ["READY=1", "STATUS=FINE · log 3 leaves"]
+    manager.starting("copying", 90)
+    assert lines(sock) == ["EXTEND_TIMEOUT_USEC=90000000", "STATUS=copying"]
     manager.status("a\nWATCHDOG=1")  # an error's text must not become a field
     assert lines(sock) == ["STATUS=a WATCHDOG=1"]
     manager.status("x" * 5000)

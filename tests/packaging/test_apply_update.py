@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from agent import daemon
+
 SCRIPT = Path(__file__).parents[2] / "packaging" / "apply-update"
 PATH_LINE = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -45,7 +47,12 @@ SYSTEMCTL = """
 step
 case $1 in
 is-active) cat state ;;
-show) cat invocation ;;
+show)
+    case $2 in
+    --property=StatusText) if [ -e status-text ]; then sed -n 1p status-text; sed -i 1d status-text; fi ;;
+    *) cat invocation ;;
+    esac
+    ;;
 stop) echo "$*" >>stopped; echo inactive >state ;;
 start) echo "$(cat version)-again" >invocation; cat starts-"$(cat version)" >state ;;
 reset-failed) ;;
@@ -59,6 +66,10 @@ def test_it_waits_for_ready_as_long_as_the_unit_does() -> None:
     (start,) = re.findall(r"(?m)^TimeoutStartSec=(\d+)$", unit)
     (ready,) = re.findall(r"(?m)^ready_s=(\d+)$", SCRIPT.read_text())
     assert start == ready
+
+
+def test_it_knows_the_status_of_a_start_that_rewrites_the_database() -> None:
+    assert re.findall(r"(?m)^migrating='(.+)'$", SCRIPT.read_text()) == [daemon.MIGRATING]
 
 
 @dataclass
@@ -191,6 +202,27 @@ def test_dpkg_does_not_wait_for_a_daemon_that_never_is_ready(machine: Machine) -
     machine.program("sleep", 'echo "$1" >>slept')
     assert machine.run("new", "old")[0] == 1
     assert set(machine.get("slept").split()) == {"1"}
+
+
+def test_a_database_that_is_rewritten_has_more_than_the_minute(machine: Machine) -> None:
+    """Copying its largest tables takes minutes on a slow disk, and put the old version back each time."""
+    machine.put("starts-new", "activating")
+    machine.put("status-text", "\n".join([*[f"{daemon.MIGRATING}: number 27 of 27"] * 70, *["checking"] * 20]))
+    machine.program("sleep", "if [ -s status-text ]; then exit 0; fi; echo active >state")
+    assert machine.run("new", "old")[0] == 0
+    assert machine.get("version") == "new"
+
+
+def test_one_that_is_rewritten_for_ever_is_put_back(machine: Machine) -> None:
+    machine.put("starts-new", "activating")
+    machine.put("status-text", "")
+    machine.program("sleep", f"echo '{daemon.MIGRATING}' >status-text; echo x >>slept")
+    script = machine.folder / "apply-update"
+    (line,) = re.findall(r"(?m)^migrating_s=\d+$", text := script.read_text())
+    script.write_text(text.replace(line, "migrating_s=90"))
+    assert machine.run("new", "old")[0] == 1
+    assert machine.get("version") == "old"
+    assert len(machine.get("slept").split()) == 90
 
 
 def test_the_old_program_still_runs(machine: Machine) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from agent import daemon
 from tests import debian_packages as rig
 from tests.builders.update import Shop
 from tests.debian_packages import Packages
@@ -22,8 +23,20 @@ from tests.systemd.disk import cut_disk
 pytestmark = pytest.mark.slow
 
 AGENT, FETCH, RECOVER = "ispagent.service", "ispagent-update.service", "ispagent-update-recover.service"
-OFFERED, BROKEN, LARGE = "0.1.1-0ispagents1", "0.1.2-0ispagents1", "0.1.3-0ispagents1"
+OFFERED, BROKEN, LARGE, SLOW = (f"0.1.{n}-0ispagents1" for n in (1, 2, 3, 4))
 SILENT = "#!/bin/sh\n# Never says READY\nexec sleep infinity\n"
+REWRITING = f"""#!/usr/bin/python3
+import os, socket, time
+
+systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+systemd.connect(os.environ["NOTIFY_SOCKET"])
+for second in range(65):
+    systemd.send(b"EXTEND_TIMEOUT_USEC=5000000\\nSTATUS={daemon.MIGRATING}: number 27 of 27")
+    time.sleep(1)
+systemd.send(b"READY=1\\nSTATUS=FINE")
+time.sleep(600)
+"""
+"""Its start takes longer than the unit and `apply-update` wait for one that says nothing."""
 CONFIGURE = """
 umask 022
 cat >/etc/ispagent/update.toml <<'END'
@@ -65,18 +78,19 @@ def site(packages: Packages, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         old = packages.get("ispagent")
         offered = rig.repacked(old, work / "offered", {"Version": OFFERED})
         broken = rig.repacked(old, work / "broken", {"Version": BROKEN}, {"usr/bin/ispagent": SILENT})
+        slow = rig.repacked(old, work / "slow", {"Version": SLOW}, {"usr/bin/ispagent": REWRITING})
         # It says that it needs no room, and so passes for one that another program takes the room from
         large = rig.repacked(old, work / "large", {"Version": LARGE, "Installed-Size": "1"})
         shop = Shop(work / "shop", old)
         shop.offer_files(offered)
         shop.offer_files(broken, channel="early")
-        for package in (old, offered, broken, large):
+        for package in (old, offered, broken, large, slow):
             root.put(package, f"/srv/{package.name}")
         shutil.copytree(shop.repo, root.upper / "srv/updates")
         in_root(root, f"chmod -R go+rX /srv/updates; dpkg --install /srv/{old.name}")
         root.put(shop.path("root"), "/etc/ispagent/update-root.json")
         in_root(root, CONFIGURE)
-        versions = {path.name.split("_")[1]: f"/srv/{path.name}" for path in (old, offered, broken, large)}
+        versions = {path.name.split("_")[1]: f"/srv/{path.name}" for path in (old, offered, broken, large, slow)}
         yield Site(root, old.name.split("_")[1], versions)
 
 
@@ -172,6 +186,12 @@ def test_a_version_of_the_channel_that_does_not_run_is_put_back(site: Site, syst
     assert done.returncode == 1
     assert f"put back: installed ispagent {site.installed}; it runs" in done.stderr
     assert (version(system), system.show(AGENT, "ActiveState")) == (f"installed {site.installed}", "active")
+
+
+def test_a_version_that_rewrites_a_large_database_first_is_waited_for(site: Site, system: Booted) -> None:
+    done = system.run(f"/usr/lib/ispagents/apply-update {site.paths[SLOW]} {site.paths[site.installed]}")
+    assert (done.returncode, version(system)) == (0, f"installed {SLOW}")
+    assert (system.show(AGENT, "ActiveState"), system.show(AGENT, "NRestarts")) == ("active", "0")
 
 
 def test_apt_tells_way_back_from_version_that_does_not_run(site: Site, system: Booted) -> None:
