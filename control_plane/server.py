@@ -36,7 +36,7 @@ from control_plane.members import IdentityKind
 from control_plane.metrics import Metrics
 from control_plane.queues import Forget
 from control_plane.service import AgentService, DeskService, Parts
-from control_plane.store import CloudStore
+from control_plane.store import CloudStore, refuse_damaged
 from control_plane.witness import CloudWitness
 from durable.service_manager import ServiceManager
 from durable.writer import AnswerCall
@@ -124,8 +124,9 @@ class CloudServer:
 
         Raises:
             LocalFailureError: a port cannot be had.
-            ServerConfigError: the server's certificate file holds something else.
+            ServerConfigError: the database is damaged, or the server's certificate file holds something else.
         """
+        await asyncio.to_thread(refuse_damaged, self._data.need_database())
         config, wall_s = self._data.config, self._clock.wall_s
         parts = Parts(
             self._store,
@@ -325,7 +326,7 @@ def run(
 
     Raises:
         LocalFailureError: the database or a port cannot be had, or a commit failed.
-        ServerConfigError: the server's certificate file holds something else.
+        ServerConfigError: the database is damaged, or the server's certificate file holds something else.
     """
     _allow_files()
     silence_libraries()

@@ -110,6 +110,20 @@ def open_reader(path: Path) -> sqlite3.Connection:
         raise LocalFailureError(f"{path.name}: cannot be opened: {err}") from err
 
 
+def refuse_damaged(path: Path) -> None:
+    """Read the whole database, for seconds where it is large. SQLite opens one with damaged pages.
+
+    Raises:
+        ServerConfigError: it is damaged.
+    """
+    if found := files.damage(path):
+        raise _damaged(path, found)
+
+
+def _damaged(path: Path, found: object) -> ServerConfigError:
+    return ServerConfigError(f"{path.name}: it is damaged: {found}: {PUT_BACK}, and look at the disk")
+
+
 def prepare(path: Path) -> sqlite3.Connection:
     """Return a connection that may write, to a database that exists and is of this version.
 
@@ -126,7 +140,7 @@ def prepare(path: Path) -> sqlite3.Connection:
         raise LocalFailureError(f"{path.name}: {err}: a newer ispcloud wrote it") from err
     except sqlite3.Error as err:
         if getattr(err, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            raise ServerConfigError(f"{path.name}: it is damaged: {err}: {PUT_BACK}, and look at the disk") from err
+            raise _damaged(path, err) from err
         raise LocalFailureError(f"{path.name}: cannot be opened: {err}") from err
     return con
 

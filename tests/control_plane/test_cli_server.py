@@ -422,6 +422,19 @@ def test_half_a_data_directory_serves_nobody(
     assert {path.name for path in folder.iterdir()} - before <= {"lock"}, "nothing is made anew"
 
 
+def test_a_damaged_page_that_sqlite_does_not_notice_is_not_served(folder: Path) -> None:
+    """A name reads otherwise in its row than in its index: the database opens, and a lookup finds one or the other."""
+    done("operators", "add", "zebra-net", folder=folder)
+    path = folder / "cloud.db"
+    data = path.read_bytes()
+    assert data.count(b"zebra-net") == 2, "in the row and in the index"
+    place = data.rindex(b"zebra-net")
+    path.write_bytes(data[:place] + b"cobra" + data[place + 5 :])
+    result = run("serve", folder=folder)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    assert "cloud.db: it is damaged: " in result.stderr
+
+
 # --- health ---
 
 
