@@ -39,7 +39,7 @@ def test_the_daemon_says_that_it_serves_works_reloads_and_ends(unit: Unit) -> No
     assert (unit.folder / "agent.sock").exists()  # it is systemd's: those who call meanwhile wait
 
 
-def test_a_start_that_rewrites_the_database_asks_for_more_time(unit: Unit) -> None:
+def test_a_start_that_rewrites_database_asks_for_more_time(unit: Unit) -> None:
     few_steps = "from durable import files; files.MIGRATION_STEPS = 50; "  # the new database is small
     with unit.started(passed=unit.api.fileno(), before=few_steps):
         more, status = unit.notified.recv(4096).decode().split("\n")

@@ -422,7 +422,7 @@ def test_half_a_data_directory_serves_nobody(
     assert {path.name for path in folder.iterdir()} - before <= {"lock"}, "nothing is made anew"
 
 
-def test_a_damaged_page_that_sqlite_does_not_notice_is_not_served(folder: Path) -> None:
+def test_a_damaged_page_of_which_sqlite_is_silent_is_not_served(folder: Path) -> None:
     """A name reads otherwise in its row than in its index: the database opens, and a lookup finds one or the other."""
     done("operators", "add", "zebra-net", folder=folder)
     path = folder / "cloud.db"

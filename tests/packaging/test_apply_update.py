@@ -68,7 +68,7 @@ def test_it_waits_for_ready_as_long_as_the_unit_does() -> None:
     assert start == ready
 
 
-def test_it_knows_the_status_of_a_start_that_rewrites_the_database() -> None:
+def test_it_knows_status_of_a_start_that_rewrites_database() -> None:
     assert re.findall(r"(?m)^migrating='(.+)'$", SCRIPT.read_text()) == [daemon.MIGRATING]
 
 

@@ -188,7 +188,7 @@ def test_a_version_of_the_channel_that_does_not_run_is_put_back(site: Site, syst
     assert (version(system), system.show(AGENT, "ActiveState")) == (f"installed {site.installed}", "active")
 
 
-def test_a_version_that_rewrites_a_large_database_first_is_waited_for(site: Site, system: Booted) -> None:
+def test_version_that_rewrites_its_database_is_waited_for(site: Site, system: Booted) -> None:
     done = system.run(f"/usr/lib/ispagents/apply-update {site.paths[SLOW]} {site.paths[site.installed]}")
     assert (done.returncode, version(system)) == (0, f"installed {SLOW}")
     assert (system.show(AGENT, "ActiveState"), system.show(AGENT, "NRestarts")) == ("active", "0")
