@@ -13,9 +13,9 @@ Running things, each a table of rows (`rows_of`) under its owner, and each row b
 
 * `ppp/active/NAME` and `ppp/session/ID`; `hotspot/active/USER` and `hotspot/session/…`; `hotspot/cookies/USER` and
   `hotspot/cookie/…`; `ip/flows/ADDRESS` and `ip/flow/…`, `ipv6/flows/PREFIX` and `ipv6/flow/…`: the open connections
-  from an address or network, and to it. `ppp/flows/NAME`, `hotspot/flows/MAC`, `hotspot/login-flows/USER`, and
-  `ip/flow/…`: those of the addresses that the sessions of a PPP login, a client of a hotspot, the sessions of a hotspot
-  login have now.
+  from an address or network, and to it. `ppp/flows/NAME`, `hotspot/flows/MAC USER`, `hotspot/login-flows/USER`, and
+  `ip/flow/…`: those of the addresses that the sessions of a PPP login, a hotspot login's client, the sessions of a
+  hotspot login have now. Where the client has another login's session now, its connections are not that user's.
 * `ppp/began/NAME`, `hotspot/began/USER`: when each session began, its key -> unix seconds. Apart, since that is known
   to a second at best.
 

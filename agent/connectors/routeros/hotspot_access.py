@@ -5,6 +5,7 @@ asking, so the cookies are forgotten after the write and before the sessions end
 hotspot makes all settings of its user void: a user that may have one is refused. Where no suspended profile is
 configured the user is disabled, and then whoever has no session and no cookie is out: nothing else lets anybody by.
 A fasttracked connection passes no rule of the hotspot's either, so connections from before are cut after the session.
+Those of a client are another login's where that has a session at the client's address by then.
 
 Not known here: whether a client that is not online has an ip-binding (a user is a name; the clients that are looked up
 are those of its sessions, of its cookies, and the one that it is pinned to), and whether RouterOS takes a user's name
@@ -67,7 +68,7 @@ class HotspotAccess(ProfileAccess):
         missing = super().reads(service, seen)
         if missing or not self._holds(self._row(service, seen)):
             return missing
-        return [a for a in self._flows_at(_macs(self._sessions(service, seen))) if a not in seen]
+        return [a for a in self._flows_at(service.login, _macs(self._sessions(service, seen))) if a not in seen]
 
     def enforcement_reads(
         self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address] = ()
@@ -76,7 +77,7 @@ class HotspotAccess(ProfileAccess):
         missing = list(super().enforcement_reads(enforce, seen, ended))
         if missing or not _is_suspended(enforce) or self._judge_login(enforce, seen, ended).enforced is Enforced.NO:
             return missing
-        return [a for a in self._flows_at(self._watched(enforce, seen)) if a not in seen]
+        return [a for a in self._flows_at(self._name(enforce), self._watched(enforce, seen)) if a not in seen]
 
     def _also_read(self, login: str) -> Sequence[Address]:
         hotspots = self._at(RouterResource.HOTSPOT_LOGINS, ALL)
@@ -117,7 +118,7 @@ class HotspotAccess(ProfileAccess):
         mine = [session.get("address", "") for session in rows_of(seen[enforce.address].value).values()]
         open_flows = "" if DISABLED in enforce.expect else self._open_flows(enforce, seen)
         for mac in sorted(self._watched(enforce, seen)):
-            where = self._at(RouterResource.HOTSPOT_FLOWS, mac)
+            (where,) = self._flows_at(self._name(enforce), [mac])
             if left := passing(seen[where].value, self._garden(enforce, seen), open_flows, mine):
                 return Judgment(Enforced.NO, ProofReason.STILL_ONLINE, left_text(len(left), mac), (where,))
         known = {place for _, place in _online(enforce)}
@@ -176,8 +177,8 @@ class HotspotAccess(ProfileAccess):
         """Return the clients with connections that count: those that had a session, and those that have one."""
         return _macs(rows_of(seen[enforce.address].value)) | frozenset(mac for mac, _ in _online(enforce))
 
-    def _flows_at(self, macs: Collection[str]) -> list[Address]:
-        return [self._at(RouterResource.HOTSPOT_FLOWS, mac) for mac in sorted(macs)]
+    def _flows_at(self, login: str, macs: Collection[str]) -> list[Address]:
+        return [self._at(RouterResource.HOTSPOT_FLOWS, f"{mac} {login}") for mac in sorted(macs)]
 
     @property
     def _disables(self) -> bool:
@@ -269,7 +270,8 @@ class HotspotAccess(ProfileAccess):
     def _passing(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
         if self._disables:  # then no session is as wanted
             return ()
-        return self._that_pass(self._flows_at(_macs(self._sessions(service, seen))), service, seen)
+        flows = self._flows_at(service.login, _macs(self._sessions(service, seen)))
+        return self._that_pass(flows, service, seen)
 
     def _enforcement(
         self, service: Service, access: Access, fields: Mapping[str, str], seen: Mapping[Address, Seen]
@@ -307,7 +309,7 @@ class HotspotAccess(ProfileAccess):
         cuts = [
             self._end(where, f"connections of {mac}", f"{service.ref}:suspended-{mac}")
             for mac in sorted(_macs(self._sessions(service, seen)))
-            for where in self._flows_at([mac])
+            for where in self._flows_at(service.login, [mac])
         ]
         return (*ends, *cuts)
 

@@ -87,11 +87,10 @@ _LISTED: Final = {
     RouterResource.LISTED6: "/ipv6/firewall/address-list",
 }
 _LISTS_OF: Final = {"/ip/firewall/filter": RouterResource.MEMBERS, "/ipv6/firewall/filter": RouterResource.MEMBERS6}
-_PLACES: Final = {
-    RouterResource.SESSION_FLOWS: ("/ppp/active", "name", ("address",)),
-    RouterResource.HOTSPOT_FLOWS: ("/ip/hotspot/host", "mac-address", ("address", "to-address")),
-}
-"""Where an owner of connections has its addresses of now: the menu, the owner's property, those of the addresses."""
+_OWNED: Final = (RouterResource.SESSION_FLOWS, RouterResource.HOTSPOT_FLOWS, RouterResource.LOGIN_FLOWS)
+"""Connections of owners with addresses that are looked up."""
+_TRIAL_USER: Final = "T-"
+"""Before the client's MAC: the user of a trial's session (manual of RouterOS 2.9), which is nobody else's."""
 _BEGINNINGS: Final = {began: active for active, began in BEGINNINGS.items()}
 _COUNTERS: Final = frozenset({"bytes", "packets"})
 _TRACKING: Final = ("enabled", "loose-tcp-tracking")
@@ -153,7 +152,7 @@ class Readers:
                 resource: partial(self._flows_at, resource)
                 for resource in (RouterResource.FLOWS, RouterResource.FLOWS6)
             },
-            **{resource: partial(self._flows_of, resource) for resource in (*_PLACES, RouterResource.LOGIN_FLOWS)},
+            **{resource: partial(self._flows_of, resource) for resource in _OWNED},
             **{one: partial(self._ones, one) for one in BY_ONE},
             **{resource: partial(self._beginnings, owner) for resource, owner in _BEGINNINGS.items()},
             **{resource: partial(self._rules, path) for resource, path in _RULES.items()},
@@ -280,20 +279,44 @@ class Readers:
     ) -> dict[str, tuple[str, ...]]:
         """Return the addresses that each owner of connections has now; of one that has none, nothing."""
         found: dict[str, dict[str, None]] = {}
+        if resource is RouterResource.HOTSPOT_FLOWS:
+            return await self._client_places(api, owners)
         if resource is RouterResource.LOGIN_FLOWS:  # of the clients that are logged in so
             active = await self.print(api, "/ip/hotspot/active", ("user", "mac-address"), "user", owners)
             macs = sorted({row.get("mac-address", "") for row in active} - {""})
-            of_mac = await self._places(api, RouterResource.HOTSPOT_FLOWS, macs) if macs else {}
+            of_mac = await self._client_places(api, macs) if macs else {}
             for row in active:
-                own = of_mac.get(normalize(RouterKind.MAC, row.get("mac-address", "")), ())
+                own = of_mac.get(row.get("mac-address", ""), ())
                 found.setdefault(row.get("user", ""), {}).update(dict.fromkeys(own))
         else:
-            path, name, props = _PLACES[resource]
-            kind = RouterKind.MAC if name == "mac-address" else RouterKind.TEXT
-            for row in await self.print(api, path, (name, *props), name, owners):
-                there = (row.get(prop, "") for prop in props)
-                found.setdefault(normalize(kind, row.get(name, "")), {}).update(dict.fromkeys(filter(None, there)))
+            for row in await self.print(api, "/ppp/active", ("name", "address"), "name", owners):
+                found.setdefault(row.get("name", ""), {}).update(dict.fromkeys(filter(None, [row.get("address", "")])))
         return {owner: tuple(own) for owner, own in found.items()}
+
+    async def _client_places(self, api: RouterApi, clients: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Return the addresses that each hotspot client has now.
+
+        A client is its MAC, or `MAC LOGIN`: then without addresses where another login has a session by now. Somebody
+        else may have the device.
+        """
+        mac, places, macs = "mac-address", ("address", "to-address"), [client.partition(" ")[0] for client in clients]
+        hosts = await self.print(api, "/ip/hotspot/host", (mac, *places), mac, macs)
+        active: Sequence[_Row] = ()
+        if any(" " in client for client in clients):
+            active = await self.print(api, "/ip/hotspot/active", (mac, "user", "address"), mac, macs)
+        users = {row["address"]: row.get("user", "") for row in active if row.get("address")}
+        of_mac: dict[str, list[list[str]]] = {}
+        for row in hosts:
+            there = [row[prop] for prop in places if row.get(prop)]
+            of_mac.setdefault(normalize(RouterKind.MAC, row.get(mac, "")), []).append(there)
+        found: dict[str, tuple[str, ...]] = {}
+        for client in clients:
+            who, _, login = client.partition(" ")
+            mine = ("", login, f"{_TRIAL_USER}{who}")
+            hosted = of_mac.get(normalize(RouterKind.MAC, who), ())
+            known = [one for one in hosted if not login or all(users.get(place, "") in mine for place in one)]
+            found[client] = tuple(dict.fromkeys(place for there in known for place in there))
+        return found
 
     async def _flows_at(
         self, resource: RouterResource, api: RouterApi, _: Version, places: Sequence[str]

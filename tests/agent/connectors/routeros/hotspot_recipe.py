@@ -37,6 +37,7 @@ IN_GARDEN = {**USER, "profile": "suspended", **MARK}
 OFF = {**USER, "disabled": "true", **MARK}
 MAC, OTHER_MAC = "02:00:00:00:00:07", "02:00:00:00:00:08"
 SESSION = {"login": "amina.h", "address": "10.5.50.7", "mac-address": MAC, "login-by": "http-chap"}
+FLOWS = at("hotspot/flows", f"{MAC} amina.h")
 OLD_KEY = f"amina.h 10.5.50.7@{NOW_S - 6 * 86_400}"
 ONLINE = [(OLD_KEY, SESSION)]
 FLOW = [("tcp 10.5.50.7:50000 203.0.113.80:443", {"fasttrack": "true"})]
@@ -66,7 +67,7 @@ def seen_of(
         at("hotspot/cookies", "amina.h"): rows_value(cookies or []),
         at("hotspot/binding", "all"): rows_value(bindings or []),
         at("hotspot/logins", "all"): logins,
-        at("hotspot/flows", MAC): rows_value(flows or []),
+        FLOWS: rows_value(flows or []),
         at("ip/filter", "all"): rows_value(RULES if rules is None else rules),
         **members(lists, [row["address"] for _, row in online]),
         **{at("hotspot/profile", name): value for name, value in profiles.items()},

@@ -18,6 +18,7 @@ from tests.agent.connectors.routeros.hotspot_recipe import (
     COOKIE,
     DISABLE,
     FLOW,
+    FLOWS,
     GARDEN,
     IN_GARDEN,
     MAC,
@@ -49,7 +50,7 @@ def verbs_of(plan: AccessPlan) -> list[str]:
 
 @pytest.mark.parametrize(
     ("method", "rounds"),
-    [(GARDEN, [[at("ip/members", "suspended")], [at("hotspot/flows", MAC)]]), (DISABLE, [[at("hotspot/flows", MAC)]])],
+    [(GARDEN, [[at("ip/members", "suspended")], [FLOWS]]), (DISABLE, [[FLOWS]])],
     ids=["profile", "disabled"],
 )
 def test_reads_in_rounds(method: HotspotMethod, rounds: list[list[Address]]) -> None:
@@ -62,9 +63,7 @@ def test_reads_in_rounds(method: HotspotMethod, rounds: list[list[Address]]) -> 
         got |= {where: seen[where] for where in missing}
     assert list(recipe.reads(SERVICE, got)) == []
     for other in (seen_of(), seen_of(sessions=ONLINE)):
-        assert at("hotspot/flows", MAC) not in recipe.reads(
-            SERVICE, {w: s for w, s in other.items() if "flows" not in w}
-        )
+        assert FLOWS not in recipe.reads(SERVICE, {w: s for w, s in other.items() if "flows" not in w})
 
 
 # --- what is written ---

@@ -531,3 +531,21 @@ async def test_a_hotspot_session_after_one_that_was_seen_gone() -> None:
         router.hotspot.log_in(client)
         (key,) = rows_of(await value_of(session, at("hotspot/active", "amina.h")))
         assert at("hotspot/session", key) not in bound
+
+
+@pytest.mark.parametrize(("user", "mine"), [("amina.h", 1), ("other", 0), ("T-02:00:00:00:00:07", 1)])
+async def test_connections_of_a_client_are_those_of_its_login(user: str, mine: int) -> None:
+    """Whoever has the device by then has a session there; a trial of the same client is nobody else."""
+    mac = "02:00:00:00:00:07"
+    router = Router()
+    add_hotspot_user(router)
+    router.add("/ip/hotspot/user", name="other", password="x")
+    router.add("/ip/hotspot/user", name="T-02:00:00:00:00:07", password="x")
+    client = router.plug_in_hotspot(mac=mac, user=user, password="x")
+    async with opened(router) as session:
+        assert len(rows_of(await value_of(session, at("hotspot/flows", f"{mac} amina.h")))) == mine
+        assert len(rows_of(await value_of(session, at("hotspot/flows", mac)))) == 1, "as older plans name it"
+        assert len(rows_of(await value_of(session, at("hotspot/login-flows", user)))) == 1
+        client.password = ""
+        router.hotspot.log_out(client, "lost")
+        assert len(rows_of(await value_of(session, at("hotspot/flows", f"{mac} amina.h")))) == 1, "nobody is"
