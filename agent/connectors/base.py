@@ -586,6 +586,12 @@ that is told as an age. Absent: by none that is known.
 """
 
 
+CLIENTS: Final = "clients"
+"""In an enforcement's `expect`: clients that no read names once they are offline, comma separated. Where a suspension
+was not seen enforced, the check of the next one looks for these clients too.
+"""
+
+
 def clock_set_s(told: Mapping[str, str]) -> int:
     """Return by how many seconds our clock was set since the preview, from an `expect` or from `args`."""
     return int(told.get(CLOCK_SET, "0"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.files import HURRIED
-from tests.e2e.router_site import COOKIES, LOGIN, OTHER, DisabledHotspots, Hotspots, ref, running
+from tests.e2e.router_site import COOKIES, LOGIN, OTHER, WORD, DisabledHotspots, Hotspots, ref, running
 from tests.e2e.site import ApiRefusedError, state_of
 
 BOTH_WAYS = pytest.mark.parametrize("kind", [Hotspots, DisabledHotspots])
@@ -80,3 +80,43 @@ async def test_more_connections_than_are_cut_are_not_said_to_be_gone(tmp_path: P
         told = f"change {done['id']} is set-not-enforced for it" in again["documents"][1]
         assert told is (kind is DisabledHotspots), "the garden's session shows where its connections are"
         assert (router.gets_out(LOGIN).lingers, state_of(again)[0]) == (False, "applied")
+
+
+CUT = "/ip/firewall/connection/remove"
+
+
+@pytest.mark.assumed("routeros-connections-outlive-sessions")
+@BOTH_WAYS
+async def test_a_restore_forgets_no_client_of_unproven_suspensions(tmp_path: Path, kind: type[Hotspots]) -> None:
+    """The simulation's seed 1453: the next suspension met nobody online, and said so of a client that got out."""
+    async with running(tmp_path, kind, waits=HURRIED) as net:
+        router = net.router(LOGIN)
+        net.host(LOGIN).password = "forgotten"
+        router.faults.inject("no-effect", match=CUT, times=1000)
+        for _ in range(2):
+            done = await net.site.do("suspend", ref(LOGIN))
+            assert (router.gets_out(LOGIN).lingers, state_of(done)[0]) == (True, "set-not-enforced")
+            assert state_of(await net.site.do("restore", ref(LOGIN))) == ("set-at-next-login", "offline")
+        router.faults.clear()
+        again = await net.site.do("suspend", ref(LOGIN))
+        assert not router.gets_out(LOGIN).lingers
+        assert state_of(again)[0] == ("applied" if kind is DisabledHotspots else "set-at-next-login")
+
+
+@pytest.mark.assumed("routeros-connections-outlive-sessions")
+@BOTH_WAYS
+async def test_a_client_that_has_another_login_is_left_alone(tmp_path: Path, kind: type[Hotspots]) -> None:
+    async with running(tmp_path, kind, waits=HURRIED) as net:
+        router, client = net.router(LOGIN), net.host(LOGIN)
+        client.password = "forgotten"
+        router.faults.inject("no-effect", match=CUT, times=1000)
+        assert state_of(await net.site.do("suspend", ref(LOGIN)))[0] == "set-not-enforced"
+        router.faults.clear()
+        await net.site.do("restore", ref(LOGIN))
+        router.hotspot.unplug(net.host(OTHER))
+        client.user, client.password = OTHER, WORD
+        router.hotspot.log_in(client)
+        assert router.gets_out(client.mac).out
+        again = await net.site.do("suspend", ref(LOGIN))
+        assert router.gets_out(client.mac).lingers, "the connections are the other subscriber's"
+        assert state_of(again)[0] == ("applied" if kind is DisabledHotspots else "set-at-next-login")

@@ -397,6 +397,12 @@ KEPT: tuple[Kept, ...] = (
         "a PPP subscriber was already suspended, and a connection that FastTrack had taken before carried on",
     ),
     Kept(
+        1453,
+        ("router-flows-stay",),
+        ("routers", "radius"),
+        "a restore made the agent forget the client of an unproven suspension, whose connection outlived the next one",
+    ),
+    Kept(
         25000152,
         ("snmp-wraps", "snmp-flaps"),
         ("radius", "sql", "cpe", "billing", "snmp"),

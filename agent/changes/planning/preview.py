@@ -333,7 +333,7 @@ class Previewer:
                 service, Leave(planned.reason, planned.detail, blocked=True), {**display, **_now({}, service, state)}
             )
         shown = {**planned.display, **_now(planned.display, service, state), **display}
-        rest = left.after(planned, seen) if left else None
+        rest = left.after(planned, seen, service.login) if left else None
         planned = rest or planned
         if not planned.steps and not wish.desired and not wish.always:
             return _leave(service, _already(wish, state), shown)

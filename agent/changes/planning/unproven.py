@@ -5,6 +5,9 @@ its session has ended, and only the item has the client's address. So such a ser
 however its settings read. The next suspension of it also ends what the earlier one set out to end and today's reads do
 not show, and is judged by the same check. Sessions that they show are left to today's plan: one of a suspended
 subscriber may be as wanted.
+
+After a restore only the earlier clients count. Each is known by its own name and the login, so the device tells by then
+whether the client has another login. An address without a login may be somebody else's by then.
 """
 
 from __future__ import annotations
@@ -14,14 +17,13 @@ from dataclasses import dataclass, replace
 
 from agent.changes.journal import plans
 from agent.changes.journal.commands import PlanRow, read_plan_row
-from agent.connectors.base import AccessPlan
-from agent.model import Address, Effect, Enforcement, ItemState, Step
+from agent.connectors.base import CLIENTS, AccessPlan
+from agent.model import Address, Effect, Enforcement, ItemState, Step, target_of
 from agent.reasons import ItemReason, ProofReason
 from agent.runtime.slices import InSlices
 from agent.store.db import Store
 from agent.store.stored import members
 from agent.store.vault import Vault
-from trust.policy import Action
 
 _UNPROVEN = (
     ItemState.RUNNING,
@@ -34,8 +36,8 @@ _UNPROVEN = (
 no session was left that it could be judged by."""
 
 _NOT_TOLD = (ProofReason.NOT_PROVEN, ItemReason.NOT_PROVEN_IN_TIME)
-"""Reasons of items of which nothing is known to be left, only that no read could show it: the preview says that by its
-own reads. A monthly batch would end the sessions of such services each time."""
+"""Reasons of items of which nothing is known to be left, unless they know clients, only that no read could show it: the
+preview says that by its own reads. A monthly batch would end the sessions of such services each time."""
 _NOW = "now"
 """An argument of effects, for people: the sessions or connections at their preview."""
 
@@ -48,18 +50,20 @@ class UnprovenSuspension:
     state: ItemState
     ends: tuple[Step, ...]
     enforce: Enforcement
+    over: bool = False
+    """Whether only its clients count. Another change ended it since, as a restore; or nothing else is known of it."""
 
-    def after(self, planned: AccessPlan, seen: Container[Address]) -> AccessPlan | None:
+    def after(self, planned: AccessPlan, seen: Container[Address], login: str) -> AccessPlan | None:
         """Return the plan with the effects that it lacks on resources that were not read for it; None: there are none.
 
         One that writes nothing is judged by the earlier check: it knows all that is to be gone. After a write the new
-        check has other settings to look for.
+        check has other settings to look for. Either looks for the clients of both.
         """
         if self.enforce.address not in seen:
             return None  # the service has another login or router by now: those addresses may be somebody else's
         has = {step.do.address for step in planned.steps if isinstance(step.do, Effect)}
         left: list[Step] = []
-        for step in self.ends:
+        for step in self._of_clients(planned, login) if self.over else self.ends:
             known = isinstance(step.do, Effect) and (step.do.address in has or step.do.address in seen)
             # A fallback for an effect that is not taken over would be sent like any other
             if not known and {one.n for one in left}.issuperset(step.fallback_for):
@@ -79,35 +83,58 @@ class UnprovenSuspension:
             )
             for step in left
         ]
-        enforce = planned.enforce if writes else self.enforce
+        enforce = _of_both(planned.enforce, self.enforce) if writes else _of_both(self.enforce, planned.enforce)
         return replace(planned, steps=(*planned.steps, *more), enforce=enforce)
+
+    def _of_clients(self, planned: AccessPlan, login: str) -> Sequence[Step]:
+        """Return the effects on clients of that login, on devices that still serve the service."""
+        serving = {*(step.target for step in planned.steps), *map(target_of, planned.rests_on)}
+        names = [name for key in _clients_in(self.enforce) for name in self.enforce.expect[key].split(",") if name]
+        ending = tuple(f"{name} {login}" for name in names)
+        ends = [step for step in self.ends if isinstance(step.do, Effect) and step.do.address.endswith(ending)]
+        return [step for step in ends if step.target in serving]
 
     def text(self) -> str:
         """Return why a service that reads as suspended is suspended once more."""
         return f"change {self.short} is {self.state.value} for it: what it set out to end is ended again"
 
 
+def _clients_in(enforce: Enforcement) -> list[str]:
+    """Return the keys of clients; a check of several devices has one for each, after the device's name."""
+    return [key for key in enforce.expect if key.rpartition(" ")[2] == CLIENTS]
+
+
+def _of_both(check: Enforcement | None, other: Enforcement | None) -> Enforcement | None:
+    """Return a check that also looks for the clients of another one."""
+    if check is None or other is None:
+        return check
+    both = {key: {*check.expect[key].split(","), *other.expect.get(key, "").split(",")} for key in _clients_in(check)}
+    names = {key: ",".join(sorted(filter(None, clients))) for key, clients in both.items()}
+    return replace(check, expect={**check.expect, **names})
+
+
 async def unproven_suspensions(store: Store, vault: Vault, refs: Sequence[str]) -> dict[str, UnprovenSuspension]:
     """Return, by service, the rest of its newest suspension; without those that were seen enforced, or never acted.
 
-    Changes of the tariff and disconnects in between change nothing about it; a restore does.
+    The newest one is enough: it took over the rest of those before.
 
     Raises:
         LogCorruptError: a plan does not verify.
     """
-    newest: dict[bytes, list[tuple[str, int, ItemState]]] = {}
+    newest: dict[bytes, list[tuple[str, int, ItemState, bool]]] = {}
     rows: dict[bytes, PlanRow] = {}
     async for ref in InSlices(refs):
-        for r in store.query(_NEWEST, (ref, Action.SET_PLAN.value, Action.DISCONNECT.value)):
+        for r in store.query(_NEWEST, (ref,)):
             state, plan_id = members(ItemState, "item")[r["item_state"]], bytes(r["plan_id"])
-            if state in _UNPROVEN and r["item_reason"] not in _NOT_TOLD and r["action"] == Action.SUSPEND.value:
+            if state in _UNPROVEN:
+                over = r["item_reason"] in _NOT_TOLD or bool(store.query(_ENDED, (ref, r["acted_seq"])))
                 rows.setdefault(plan_id, read_plan_row(r))
-                newest.setdefault(plan_id, []).append((ref, r["item"], state))
+                newest.setdefault(plan_id, []).append((ref, r["item"], state, over))
     found: dict[str, UnprovenSuspension] = {}
-    for plan_id, row in rows.items():
+    async for plan_id, row in InSlices(rows.items()):
         loaded = await plans.load_aside(store, vault, row)
         items = {item.n: item for item in loaded.items.items}
-        for ref, n, state in newest[plan_id]:
+        for ref, n, state, over in newest[plan_id]:
             item = items.get(n)  # that of an erased subscriber is not there
             if item is not None and item.enforce is not None:
                 ends = tuple(
@@ -115,18 +142,23 @@ async def unproven_suspensions(store: Store, vault: Vault, refs: Sequence[str]) 
                     for step in item.steps
                     if isinstance(step.do, Effect)
                 )
-                found[ref] = UnprovenSuspension(row.short, state, ends, item.enforce)
+                found[ref] = UnprovenSuspension(row.short, state, ends, item.enforce, over)
     return found
 
 
 _NEWEST = """
 SELECT p.*, i.n AS item, i.state AS item_state, i.reason AS item_reason, coalesce(
     (SELECT max(s.about_seq) FROM step s WHERE s.plan_id = i.plan_id AND s.item = i.n),
-    iif(p.action = 'suspend' AND i.state IN ('applied', 'accepted', 'set-at-next-login', 'set-not-enforced',
-        'needs-a-person'), i.state_seq, NULL)
+    iif(i.state IN ('applied', 'accepted', 'set-at-next-login', 'set-not-enforced', 'needs-a-person'),
+        i.state_seq, NULL)
 ) AS acted_seq
 FROM item i JOIN plan p USING (plan_id)
-WHERE i.service = ? AND p.action NOT IN (?, ?) AND acted_seq IS NOT NULL ORDER BY acted_seq DESC LIMIT 1
+WHERE i.service = ? AND p.action = 'suspend' AND acted_seq IS NOT NULL ORDER BY acted_seq DESC LIMIT 1
 """
 """An item may have been judged without a step of its own. And of one that a restored backup cut short no step is
 recorded, though it may have acted: it needs a person."""
+_ENDED = """
+SELECT 1 FROM item i JOIN plan p USING (plan_id) JOIN step s ON s.plan_id = i.plan_id AND s.item = i.n
+WHERE i.service = ? AND s.about_seq > ? AND p.action NOT IN ('suspend', 'set-plan', 'disconnect') LIMIT 1
+"""
+"""Changes of the tariff and disconnects change nothing about a suspension; a restore does."""

@@ -18,7 +18,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from agent.connectors.base import CannotEnforce, Enforced, Judgment
+from agent.connectors.base import CLIENTS, CannotEnforce, Enforced, Judgment
 from agent.connectors.routeros.access import DISABLED, PROFILE, READ_AT, Menus, ProfileAccess
 from agent.connectors.routeros.access_text import disabled_proof, disabled_text
 from agent.connectors.routeros.addresses import ALL, RouterResource, member, parse, rows_of, texts_of
@@ -175,7 +175,8 @@ class HotspotAccess(ProfileAccess):
 
     def _watched(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> frozenset[str]:
         """Return the clients with connections that count: those that had a session, and those that have one."""
-        return _macs(rows_of(seen[enforce.address].value)) | frozenset(mac for mac, _ in _online(enforce))
+        had = (*(mac for mac, _ in _online(enforce)), *enforce.expect.get(CLIENTS, "").split(","))
+        return _macs(rows_of(seen[enforce.address].value)) | frozenset(filter(None, had))
 
     def _flows_at(self, login: str, macs: Collection[str]) -> list[Address]:
         return [self._at(RouterResource.HOTSPOT_FLOWS, f"{mac} {login}") for mac in sorted(macs)]
@@ -282,6 +283,7 @@ class HotspotAccess(ProfileAccess):
         more = {
             _MACS: ",".join(sorted(self._clients(service, seen))),
             _ONLINE: ",".join(f"{s.get('mac-address', '')}={s.get('address', '')}" for s in sessions),
+            CLIENTS: ",".join(sorted(_macs(self._sessions(service, seen)))),
         }
         return super()._enforcement(service, access, {**fields, **more}, seen)
 

@@ -9,9 +9,10 @@ import pytest
 
 from agent.changes.journal import plans
 from agent.changes.planning.preview import NothingToDoError
-from agent.changes.planning.unproven import UnprovenSuspension
+from agent.changes.planning.unproven import _ENDED, _NEWEST, UnprovenSuspension, unproven_suspensions
 from agent.connectors.base import AccessPlan
-from agent.model import Address, Effect, Enforcement, Item, ItemState, Step, SuspensionReason
+from agent.model import Address, Effect, Enforcement, Item, ItemState, Seen, Step, SuspensionReason, Transition
+from agent.reasons import ItemReason
 from tests.builders import world as worlds
 from tests.builders.office import Desk, Office, approved, finished, office_in, work
 from tests.builders.world import disconnect as of_sessions
@@ -74,8 +75,8 @@ def test_a_fallback_is_taken_over_with_its_effect_only() -> None:
     ends = (Step(2, "fake/d", sessions), Step(3, "fake/d", fallback, fallback_for=(2,)), Step(4, "fake/d", flows))
     left = UnprovenSuspension("K7QF2", ItemState.SET_NOT_ENFORCED, ends, check)
     nothing = AccessPlan((), None, {})
-    with_all, without = left.after(nothing, {user}), left.after(nothing, {user, sessions.address})
-    assert left.after(nothing, ()) is None, "the service has another login by now"
+    with_all, without = left.after(nothing, {user}, "u1"), left.after(nothing, {user, sessions.address}, "u1")
+    assert left.after(nothing, (), "u1") is None, "the service has another login by now"
     assert with_all is not None
     assert [(step.n, step.fallback_for) for step in with_all.steps] == [(1, ()), (2, (1,)), (3, ())]
     assert without is not None
@@ -110,6 +111,18 @@ async def test_a_write_is_judged_by_its_own_check_and_ends_the_same(tmp_path: Pa
         assert [type(step.do).__name__ for step in item.steps] == ["tuple", "Effect"], "its own effect is the same one"
 
 
+async def test_what_was_not_proven_in_time_counts_for_clients_only(tmp_path: Path) -> None:
+    desk = Desk()
+    async with office_in(tmp_path, desk) as office:
+        await suspended_in_vain(office, desk)
+        store, vault = office.store, office.daemon.files.vault
+        assert [one.over for one in (await unproven_suspensions(store, vault, ["C-2/home"])).values()] == [False]
+        store._con.execute("UPDATE item SET reason = ?", (ItemReason.NOT_PROVEN_IN_TIME,))
+        assert [one.over for one in (await unproven_suspensions(store, vault, ["C-2/home"])).values()] == [True]
+        with pytest.raises(NothingToDoError):
+            await office.plan("C-2/home")
+
+
 async def test_a_restore_in_between_ends_it(tmp_path: Path) -> None:
     desk = Desk()
     async with office_in(tmp_path, desk) as office:
@@ -119,3 +132,39 @@ async def test_a_restore_in_between_ends_it(tmp_path: Path) -> None:
         desk.world.values[desk.world.user("u1")] = {"plan": "20M", "suspended": "yes"}  # by staff
         (item,) = items_of(office, await office.plan("C-2/home"))
         assert (item.steps, item.enforce) == ((), None)
+
+
+def test_behind_a_restore_only_the_logins_clients_count() -> None:
+    """An address may be somebody else's by then, and a device may serve the service no more."""
+    user, mac = Address("fake/d/user/u1"), "02:00:00:00:00:07"
+    client, gone = (replace(cut("u1"), address=Address(f"fake/{one}/flows/{mac} u1")) for one in "de")
+    check = Enforcement("fake/d", user, {"method": "fake", "clients": mac}, 0)
+    ends = (Step(2, "fake/d", cut("10.0.0.5")), Step(3, "fake/d", client), Step(4, "fake/e", gone))
+    left = UnprovenSuspension("K7QF2", ItemState.SET_NOT_ENFORCED, ends, check, over=True)
+    write = Step(1, "fake/d", (Transition(user, Seen({}, 0), {"suspended": "yes"}),))
+    new = replace(check, expect={"method": "fake", "clients": "02:00:00:00:00:08"})
+    planned = AccessPlan((write,), new, {})
+    rest = left.after(planned, {user}, "u1")
+    assert rest is not None
+    assert rest.enforce is not None
+    assert [(step.n, step.do, step.after) for step in rest.steps[1:]] == [(2, client, (1,))]
+    assert rest.enforce.expect["clients"] == "02:00:00:00:00:07,02:00:00:00:00:08"
+    assert left.after(planned, {user}, "u2") is None
+    hand = left.after(AccessPlan((), None, {}, (user,)), {user}, "u1")
+    assert hand is not None, "staff suspended it again"
+    assert (len(hand.steps), hand.enforce) == (1, check)
+    several = replace(check, expect={"method": "fake", "fake/d clients": mac, "fake/e clients": ""})
+    again = replace(planned, enforce=replace(new, expect=several.expect))
+    both = replace(left, enforce=several).after(again, {user}, "u1")
+    assert both is not None
+    assert both.enforce is not None
+    assert (len(both.steps), both.enforce.expect) == (2, several.expect)
+
+
+async def test_of_each_service_only_its_own_items_are_read(tmp_path: Path) -> None:
+    """A batch asks for each of its thousands of services."""
+    async with office_in(tmp_path, Desk()) as office:
+        for sql, args in ((_NEWEST, ("C-2/home",)), (_ENDED, ("C-2/home", 1))):
+            found = {row["detail"] for row in office.store.query(f"EXPLAIN QUERY PLAN {sql}", args)}
+            assert "SEARCH i USING INDEX item_service (service=?)" in found
+            assert not [detail for detail in found if detail.startswith("SCAN")]

@@ -246,6 +246,16 @@ def test_an_offline_subscribers_connections_count_too() -> None:
     assert judged(RESTORE, online=False, flows=FLOW) == (Enforced.PENDING, "offline")
 
 
+@pytest.mark.parametrize("method", [GARDEN, DISABLE], ids=["profile", "disabled"])
+def test_a_check_looks_for_clients_of_an_earlier_suspension(method: HotspotMethod) -> None:
+    before, user = enforce_of(SUSPEND, method), IN_GARDEN if method is GARDEN else OFF
+    enforce = enforce_of(SUSPEND, method, sessions=[])
+    assert (before.expect["clients"], enforce.expect["clients"]) == (MAC, "")
+    later = replace(enforce, expect={**enforce.expect, "clients": MAC})
+    found = [HotspotAccess(method).judge(one, seen_of(user, flows=FLOW), ()).how for one in (enforce, later)]
+    assert found == ["offline" if method is GARDEN else "seen", "still-online"]
+
+
 # --- what the router reads now ---
 
 
