@@ -375,6 +375,14 @@ class ItemRun:
                 return Stopped(Event.CANCEL, ItemReason.STOPPED, self._stopping.why)
             if (stopped := await self._run_step(step, sessions, slot)) is not None:
                 return stopped
+        return await self._begin() if self._unsent() else None
+
+    async def _begin(self) -> Stopped | None:
+        """Begin an item with nothing to send; return why it may not be done now."""
+        try:
+            await self._steps.begin()
+        except RefusedCommandError as err:
+            return refused(err)
         return None
 
     async def _missing(self, sessions: ItemSessions) -> Busy | None:
@@ -481,8 +489,6 @@ class ItemRun:
     async def _settle(self, sessions: ItemSessions | None, stopped: Stopped | None) -> None:
         """Move an item that was begun to the state in which it ends. `stopped` None: it did all its steps."""
         item, steps = self._item, self._steps
-        if self._unsent():
-            await steps.move(Event.BEGIN, "")  # there was nothing to send: no session to end
         facts = steps.facts()
         writes_stand = all(f.verdict is Verdict.APPLIED for f in facts if not f.effect)
         judgment: Judgment | None = None

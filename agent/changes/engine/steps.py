@@ -239,10 +239,7 @@ class Steps:
         """
         session = await sessions.at(action.target)
         async with self.parts.sessions.kept(action.target):
-            # For each step: a clock that leapt since the last one would stretch the deadline
-            await self.parts.check_clock()
-            if action.direction is Direction.FORWARD and self.item.requires:
-                await self.parts.refresh_facts(subjects(self.item))
+            await self._before_send(action.direction)
             ticket = await self._about_to(action)
             key = action.step, action.direction
             self._attempts[key] = ticket.attempt
@@ -260,6 +257,22 @@ class Steps:
             )
             self._in_doubt.discard(key)
         return done
+
+    async def begin(self) -> None:
+        """Begin an item of which nothing has to be sent, such as where no session is left to end.
+
+        Raises:
+            RefusedCommandError: it may not be done now.
+        """
+        await self._before_send(Direction.FORWARD)
+        await self.tickets.begin(self.item)
+        self.changed()
+
+    async def _before_send(self, direction: Direction) -> None:
+        """Read what each step rests on: a clock that leapt since the last one would stretch the deadline."""
+        await self.parts.check_clock()
+        if direction is Direction.FORWARD and self.item.requires:
+            await self.parts.refresh_facts(subjects(self.item))
 
     async def _about_to(self, action: StepAction) -> Ticket:
         # With the first "about to", in one command: an item needs few of them (ADR 4)

@@ -304,6 +304,30 @@ class Tickets:
         sealed = self._recorder.move_record(service, record)
         return item_commands.MoveItem(self.plan.plan_id, n, event, reason, detail, sealed, desired, service)
 
+    async def begin(self, item: Item) -> None:
+        """Begin an item of which nothing has to be sent, by the checks of a first "about to".
+
+        Raises:
+            RefusedCommandError: it may not be done now; `reason` says why.
+        """
+        self.states[item.n] = await self._store.run(self._begin(item, self.window()))
+        self.reasons[item.n] = ""
+
+    def _begin(self, item: Item, window: SendWindow) -> item_commands.Begin:
+        try:
+            sealed = self._recorder.record(item.subject, _event_record(Event.BEGIN))
+        except ErasedSubjectError as err:
+            raise RefusedCommandError(RefusalReason.ERASED, str(err)) from err
+        return item_commands.Begin(
+            self.plan.plan_id,
+            item.n,
+            now_of(self._clock),
+            lambda tx, begun: self._unmet(tx, item, begun),
+            addresses_of(item),
+            sealed,
+            window,
+        )
+
     async def record_reason(self, item: Item, how: ProofReason | ItemReason, detail: str) -> None:
         """Record the reason of an item without steps, if everything still is as previewed.
 
@@ -316,10 +340,8 @@ class Tickets:
             RefusedCommandError: it is not; `reason` says why.
         """
         record: dict[str, Json] = {**_event_record(Event.PROVE), "desired": [*write_changes(item.desired)]}
-        try:
-            sealed = self._recorder.record(item.subject, record)
-        except ErasedSubjectError as err:
-            raise RefusedCommandError(RefusalReason.ERASED, str(err)) from err
+        begin = self._begin(item, SendWindow(None))  # nothing is sent: in any window, but not in a pause
+        sealed = self._recorder.record(item.subject, record)
         move = item_commands.MoveItem(
             self.plan.plan_id,
             item.n,
@@ -331,15 +353,7 @@ class Tickets:
             item.subject,
             self._recorders,
         )
-        self.states[item.n] = await self._store.run(
-            item_commands.RecordReason(
-                move,
-                addresses_of(item),
-                now_of(self._clock),
-                lambda tx, begun: self._unmet(tx, item, begun),
-                self._recorder.record(item.subject, _event_record(Event.BEGIN)),
-            )
-        )
+        self.states[item.n] = await self._store.run(item_commands.RecordReason(begin, move))
         recorders = (self._recorders[type(one)] for one in item.desired if type(one) in self._recorders)
         for recorder in dict.fromkeys(recorders):
             recorder.recorded()

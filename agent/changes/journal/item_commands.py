@@ -59,6 +59,10 @@ class DesiredRecorder(Protocol):
         ...
 
 
+ItemUnmet = Callable[[Tx, bool], Broken | None]
+"""Reads the facts that an item requires (begun already?), and returns the first one that no longer holds."""
+
+
 @dataclass(frozen=True, slots=True)
 class MoveItem:
     """Move an item along the machine's table; `desired` is recorded in the same transaction when its writes stand."""
@@ -214,7 +218,7 @@ class AboutTo:
     do: bytes
     bound: Mapping[Address, Seen]
     now: Now
-    unmet: Callable[[Tx, bool], Broken | None]
+    unmet: ItemUnmet
     take: tuple[Address, ...]
     sealed: Sealed
     begins: bool
@@ -231,7 +235,7 @@ class AboutTo:
         row = tx.one(_BEFORE_STEP, (*key, self.plan_id, self.n))
         if row is None:
             raise RefusedCommandError(RefusalReason.UNKNOWN_ITEM, f"there is no item {self.n}")
-        self._refuse(tx, row)
+        _refuse(tx, row, self.plan_id, self.now, self.unmet, self.take, direction=self.direction, window=self.window)
         digest = bytes(row["digest"])
         state = members(ItemState, "item")[row["state"]]
         # After all refusals: a command that refuses leaves nothing behind
@@ -248,24 +252,6 @@ class AboutTo:
             (*key, attempt, seq, self.do, encode_bound(self.bound)),
         )
         return attempt
-
-    def _refuse(self, tx: Tx, row: sqlite3.Row) -> None:
-        state = members(ItemState, "item")[row["state"]]
-        if self.direction is Direction.FORWARD:
-            _refuse_if_over(row, self.now)
-        # The plan's declared revert may finish after its deadline, but not against a freeze
-        if row["halted"] or row["freezes"]:
-            refuse_if_stopped(tx, self.plan_id, row["requester"])
-        if self.direction is Direction.FORWARD and state in FINAL:
-            raise RefusedCommandError(RefusalReason.OVER, f"the item is {state.value}")
-        # Begun items are only finished, which a pause or a closed window must not keep half done
-        if self.window is not None and row["paused_by"] is not None:
-            raise RefusedCommandError(RefusalReason.PAUSED, f"paused by {row['paused_by']}")
-        if self.window is not None and self.window.closed:
-            raise RefusedCommandError(self.window.code, self.window.closed)
-        refuse_if_held(tx, self.plan_id, self.take)
-        if (broken := self.unmet(tx, state not in UNSENT)) is not None:
-            raise RefusedCommandError(RefusalReason.STALE if broken.stale else RefusalReason.NOT_REQUIRED, broken.why)
 
 
 _BEFORE_STEP = """
@@ -293,35 +279,83 @@ def _refuse_if_over(row: sqlite3.Row, now: Now) -> None:
         raise RefusedCommandError(RefusalReason.EXPIRED, "the plan's run-until time has passed")
 
 
-@dataclass(frozen=True, slots=True)
-class RecordReason:
-    """An item that only records, as why a service is suspended: all checks of an about-to, and its end, in one.
+def _refuse(
+    tx: Tx,
+    row: sqlite3.Row,
+    plan_id: bytes,
+    now: Now,
+    unmet: ItemUnmet,
+    addresses: Sequence[Address],
+    *,
+    direction: Direction,
+    window: SendWindow | None,
+) -> None:
+    """Refuse a step, or the beginning of an item without one. `row`: of `_BEFORE_STEP`.
 
-    `addresses`: that no other change may hold.
+    Raises:
+        RefusedCommandError: as `AboutTo` does.
+    """
+    state = members(ItemState, "item")[row["state"]]
+    if direction is Direction.FORWARD:
+        _refuse_if_over(row, now)
+    # The plan's declared revert may finish after its deadline, but not against a freeze
+    if row["halted"] or row["freezes"]:
+        refuse_if_stopped(tx, plan_id, row["requester"])
+    if direction is Direction.FORWARD and state in FINAL:
+        raise RefusedCommandError(RefusalReason.OVER, f"the item is {state.value}")
+    # Begun items are only finished, which a pause or a closed window must not keep half done
+    if window is not None and row["paused_by"] is not None:
+        raise RefusedCommandError(RefusalReason.PAUSED, f"paused by {row['paused_by']}")
+    if window is not None and window.closed:
+        raise RefusedCommandError(window.code, window.closed)
+    refuse_if_held(tx, plan_id, addresses)
+    if (broken := unmet(tx, state not in UNSENT)) is not None:
+        raise RefusedCommandError(RefusalReason.STALE if broken.stale else RefusalReason.NOT_REQUIRED, broken.why)
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Begin an item of which nothing is sent, as the first "about to" of another would: the same checks, and its move.
+
+    `addresses`: that no other change may hold. `window`: whether the plan may send at `now`.
     """
 
-    move: MoveItem
-    addresses: tuple[Address, ...]
+    plan_id: bytes
+    n: int
     now: Now
-    unmet: Callable[[Tx, bool], Broken | None]
-    began: Sealed
+    unmet: ItemUnmet
+    addresses: tuple[Address, ...]
+    sealed: Sealed
+    window: SendWindow
 
     def run(self, tx: Tx) -> ItemState:
         """Return the new state; raises RefusedCommandError as `AboutTo` does."""
-        plan_id = self.move.plan_id
-        row = tx.one(_BEFORE_STEP, (plan_id, self.move.n, 0, "", plan_id, self.move.n))
+        row = tx.one(_BEFORE_STEP, (self.plan_id, self.n, 0, "", self.plan_id, self.n))
         if row is None:
-            raise RefusedCommandError(RefusalReason.UNKNOWN_ITEM, f"there is no item {self.move.n}")
-        _refuse_if_over(row, self.now)
-        refuse_if_stopped(tx, plan_id, row["requester"])
-        if row["paused_by"] is not None:
-            raise RefusedCommandError(RefusalReason.PAUSED, f"paused by {row['paused_by']}")
-        if (state := members(ItemState, "item")[row["state"]]) in FINAL:
-            raise RefusedCommandError(RefusalReason.OVER, f"the item is {state.value}")
-        refuse_if_held(tx, plan_id, self.addresses)
-        if (broken := self.unmet(tx, False)) is not None:
-            raise RefusedCommandError(RefusalReason.STALE if broken.stale else RefusalReason.NOT_REQUIRED, broken.why)
-        move_item(tx, MoveItem(plan_id, self.move.n, Event.BEGIN, "", "", self.began))
+            raise RefusedCommandError(RefusalReason.UNKNOWN_ITEM, f"there is no item {self.n}")
+        _refuse(
+            tx,
+            row,
+            self.plan_id,
+            self.now,
+            self.unmet,
+            self.addresses,
+            direction=Direction.FORWARD,
+            window=self.window,
+        )
+        return move_item(tx, MoveItem(self.plan_id, self.n, Event.BEGIN, "", "", self.sealed))
+
+
+@dataclass(frozen=True, slots=True)
+class RecordReason:
+    """An item that only records, as why a service is suspended: its beginning and its end, in one."""
+
+    begin: Begin
+    move: MoveItem
+
+    def run(self, tx: Tx) -> ItemState:
+        """Return the new state; raises RefusedCommandError as `AboutTo` does."""
+        self.begin.run(tx)
         return move_item(tx, self.move)
 
 

@@ -18,6 +18,7 @@ from agent.changes.engine.tickets import addresses_of
 from agent.changes.journal import item_commands
 from agent.changes.journal.item_commands import Lock, MoveItem, move_item
 from agent.changes.journal.machine import ChangeState, Event
+from agent.changes.journal.moments import SendWindow
 from agent.connectors.base import CLOCK_SET, NOTHING_EARLIER, Busy, Earlier, Enforced, Judgment, Reach, Reply, Session
 from agent.inventory.book import Broken
 from agent.model import Address, Direction, Effect, Enforcement, GuardKind, Item, Pace, Seen, Step, Ticket, Wave
@@ -27,7 +28,7 @@ from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
 from tests.builders.clock import FakeClock
 from tests.builders.job import Rig, item
-from tests.builders.world import FakeMethod, FakeSession, World
+from tests.builders.world import FakeMethod, FakeSession, World, disconnect
 from trust.policy import Action
 from trust.statements import Cancel, Freeze, FreezeScope, OnFailure, Unfreeze
 
@@ -224,6 +225,57 @@ async def test_paid_meanwhile_is_skipped(rig: Rig, world: World) -> None:
     rig.unmet = lambda tx, item, begun: Broken("paid 09:03")
     assert await run_one(rig) is S.SKIPPED
     assert world.writes == []
+
+
+def nothing_to_end(world: World) -> Item:
+    """Return an item that is only to end a session, and there is none."""
+    del world.sessions["u0"]
+    world.values[world.user("u0")] = {"plan": "20M", "suspended": "yes"}
+    return replace(item(1, "u0", world), steps=(Step(1, "fake/d", disconnect("u0")),))
+
+
+async def freeze(rig: Rig, _: bytes) -> None:
+    frozen = Freeze("1" * 32, "5" * 32, FreezeScope.ALL, "", "joseph", 0)
+    await rig.store.run(stops.RecordFreeze(frozen, bytes(32), b"e", rig.recorder.record(None, {})))
+
+
+async def cancel(rig: Rig, plan_id: bytes) -> None:
+    digest = rig.loaded(plan_id).row.digest.hex()
+    cancelled = Cancel("1" * 32, "4" * 32, (digest,), "joseph", 0)
+    await rig.store.run(stops.RecordCancel(cancelled, b"e", rig.recorder.record(None, {})))
+
+
+async def pay(rig: Rig, _: bytes) -> None:
+    rig.unmet = lambda tx, item, begun: Broken("paid 09:03")
+
+
+async def close_window(rig: Rig, _: bytes) -> None:
+    rig.send_window = lambda _: SendWindow(None, "waits for the window")
+
+
+async def nobody(rig: Rig, plan_id: bytes) -> None:
+    del rig, plan_id
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "state", "recorded"),
+    [
+        (pay, S.SKIPPED, 0),
+        (cancel, S.CANCELLED, 0),
+        (freeze, S.EXPIRED, 0),
+        (close_window, S.EXPIRED, 0),
+        (nobody, S.SET_AT_NEXT_LOGIN, 1),
+    ],
+)
+async def test_an_item_with_nothing_to_send_may_be_stopped_as_others(
+    rig: Rig, world: World, meanwhile: Callable[[Rig, bytes], Awaitable[None]], state: S, recorded: int
+) -> None:
+    plan_id = await rig.consumed([nothing_to_end(world)])
+    await meanwhile(rig, plan_id)
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [state]
+    assert rig.store.reader.execute("SELECT count(*) FROM reason").fetchone()[0] == recorded
+    assert (world.writes, world.kicks) == ([], [])
 
 
 async def test_unreadable_while_reading_back_is_read_again(rig: Rig, world: World) -> None:
