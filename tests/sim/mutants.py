@@ -128,12 +128,19 @@ MUTANTS: Final = (
     Mutant(
         "over-is-not-seen",
         "agent/changes/journal/item_commands.py",
-        '        if (state := members(ItemState, "item")[row["state"]]) in FINAL:\n'
-        '            raise RefusedCommandError(RefusalReason.OVER, f"the item is {state.value}")\n'
-        "        refuse_if_held(tx, plan_id, self.addresses)\n",
-        "        refuse_if_held(tx, plan_id, self.addresses)\n",
+        "    if direction is Direction.FORWARD and state in FINAL:\n"
+        '        raise RefusedCommandError(RefusalReason.OVER, f"the item is {state.value}")\n',
+        "",
         "a restore that supersedes an item which only records crashes the run of others",
         "none",
+    ),
+    Mutant(
+        "nothing-sent-unchecked",
+        "agent/changes/engine/item.py",
+        "        return await self._begin() if self._unsent() else None\n",
+        '        return await self._steps.move(Event.BEGIN, "") if self._unsent() else None\n',
+        "an item with nothing left to send is recorded, whatever was changed, paid, cancelled or frozen since",
+        "session-vanishes",
     ),
     Mutant(
         "unknown-session-is-done",
