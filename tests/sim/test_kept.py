@@ -128,6 +128,13 @@ KEPT: tuple[Kept, ...] = (
         size=0.5,
     ),
     Kept(
+        25001296,
+        ("start-lost", "accounting-lossy"),
+        ("radius", "sql"),
+        "a garden session that a cancelled restore had ended stayed open in accounting, and proved the next suspension",
+        size=0.2,
+    ),
+    Kept(
         26100002,
         ("router-reboots", "machine-cloned"),
         ("radius", "sql", "routers", "clone"),

@@ -9,7 +9,7 @@ from the sessions that come.
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from types import MappingProxyType
@@ -45,10 +45,10 @@ from agent.connectors.radius.addresses import (
     CACHED,
     CLOSE,
     CONFIGURED,
-    DENIED,
     EACH_ANSWERS,
     IN,
     KNOWN,
+    MAY_BE_OVER,
     NAS,
     NOT_IN,
     OUTSIDE,
@@ -57,6 +57,7 @@ from agent.connectors.radius.addresses import (
     SPARED,
     WRITE,
     RadiusResource,
+    accounted_fields,
     address,
     began_s,
     held_key,
@@ -85,6 +86,8 @@ from agent.connectors.radius.garden import (
     is_outside,
     outside,
     pins_an_address,
+    stays_in_garden,
+    sure_ones,
 )
 from agent.connectors.radius.network_state import StateReader, rejection_text
 from agent.connectors.radius.reasons import RadiusReason
@@ -223,7 +226,8 @@ class RadiusAccess:
                 return missing
         if user not in seen:
             return [user]
-        seem_old = self._seem_old(enforce, self._judged(enforce, where), where.at_s, ended)
+        sure = self._sure(enforce, self._judged(enforce, where))
+        seem_old = self._seem_old(enforce, sure, where.at_s, ended)
         if missing := [a for a in self._accounted(seem_old, ended) if a not in seen]:
             return missing
         return [g for g in map(self._group, _groups_of(seen[user].value)) if g not in seen]
@@ -368,8 +372,7 @@ class RadiusAccess:
                 steps.append(Step(len(steps) + 1, self.target, self._ask_about(service, unique_id, session)))
                 after = (len(steps),)
             row = address(self.target, RadiusResource.ROW, unique_id)
-            open_row = {name: text for name, text in session.items() if name != DENIED}
-            write = (Transition(row, Seen(open_row, where.at_s), ABSENT),)
+            write = (Transition(row, Seen(accounted_fields(session), where.at_s), ABSENT),)
             steps.append(Step(len(steps) + 1, self.target, write, after=after))
         told = ghost_rows_text(rows.values(), where.at_s, self._nas_names)
         may_live = may_live_text([s for s in rows.values() if s.get("nas", "") in self._nas_names], self._nas_names)
@@ -395,7 +398,13 @@ class RadiusAccess:
         """
         where = seen[enforce.address]
         sessions = self._judged(enforce, where)
-        found = self._judge_open(enforce, sessions, seen, ended) if sessions else self._judge_none(enforce, seen, ended)
+        sure = self._sure(enforce, sessions)
+        if len(sure) < len(sessions):
+            found = self._judge_unsure(enforce, sessions, seen, ended)
+        elif sessions:
+            found = self._judge_open(enforce, sessions, seen, ended)
+        else:
+            found = self._judge_none(enforce, seen, ended)
         if _REJECTED in enforce.expect and found.enforced is not Enforced.UNPROVEN:
             still_there = found.how == ProofReason.STILL_ONLINE
             found = found if still_there else self._judge_rejected(enforce, sessions, seen) or found
@@ -406,6 +415,26 @@ class RadiusAccess:
         left = left_text(self._left(live_sessions(where.value), where.at_s).values(), where.at_s)
         return replace(found, detail=f"{found.detail}; {left}") if left else found
 
+    def _sure(self, enforce: Enforcement, sessions: Mapping[str, Session]) -> Mapping[str, Session]:
+        """Return the sessions that tell something: for a suspension without those in the garden that may be over."""
+        return sessions if self._is_active(enforce) else sure_ones(sessions, enforce.expect)
+
+    def _judge_unsure(
+        self,
+        enforce: Enforcement,
+        sessions: Mapping[str, Session],
+        seen: Mapping[Address, Seen],
+        ended: Collection[Address],
+    ) -> Judgment:
+        """Judge a suspension with a session that may be over: it is not proven, unless another session disproves it."""
+        sure = self._sure(enforce, sessions)
+        found = self._judge_open(enforce, sure, seen, ended) if sure else None
+        if found is not None and found.enforced is Enforced.NO:
+            return found
+        told = " · ".join(addresses_text(s) for uid, s in sessions.items() if uid not in sure)
+        text = f"not proven: the end of {told} was asked for, and accounting has not heard of it since"
+        return Judgment(Enforced.UNPROVEN, ProofReason.NOT_PROVEN, text, (enforce.address,))
+
     def _judge_open(
         self,
         enforce: Enforcement,
@@ -413,12 +442,11 @@ class RadiusAccess:
         seen: Mapping[Address, Seen],
         ended: Collection[Address],
     ) -> Judgment:
-        left = [uid for uid in sessions if address(self.target, RadiusResource.SESSION, uid) in ended]
-        if left:
+        suspended = not self._is_active(enforce)
+        if left := self._carry_on(enforce, sessions, ended):
             # A database that fails over forgets the end that was seen in it: only the NAS can say how it is
             text = f"{len(left)} session(s) carry on as before"
             return Judgment(Enforced.NO, ProofReason.STILL_ONLINE, text, (enforce.address,))
-        suspended = not self._is_active(enforce)
         gardens = {uid: in_garden(s, enforce.expect) for uid, s in sessions.items()}
         told = " · ".join(filter(None, map(addresses_text, sessions.values())))
         if suspended and all(gardens.values()):
@@ -560,11 +588,23 @@ class RadiusAccess:
         kept = [uid for uid, s in sessions.items() if uid in spared and is_outside(s, enforce.expect)]
         return {uid: s for uid, s in sessions.items() if not in_garden(s, enforce.expect) and uid not in kept}
 
+    def _carry_on(
+        self, enforce: Enforcement, sessions: Mapping[str, Session], ended: Collection[Address]
+    ) -> Sequence[str]:
+        """Return the sessions that are there though they were to be ended, and are not seen to be as wanted.
+
+        Where a NAS did nothing, accounting hears of a session in the garden again: a suspension wants just that.
+        """
+        there = [uid for uid in sessions if address(self.target, RadiusResource.SESSION, uid) in ended]
+        if self._is_active(enforce):
+            return there
+        return [uid for uid in there if not stays_in_garden(sessions[uid], enforce.expect)]
+
     def _seem_old(
         self, enforce: Enforcement, sessions: Mapping[str, Session], now_s: int, ended: Collection[Address]
     ) -> Mapping[str, Session]:
         """Return the sessions that began before the change if accounting's clock and ours are alike."""
-        if any(address(self.target, RadiusResource.SESSION, uid) in ended for uid in sessions):
+        if self._carry_on(enforce, sessions, ended):
             return {}  # that decides
         before_s = self._began_before(enforce, now_s, ended)
         return {u: s for u, s in self._come(enforce, sessions).items() if began_s(s, before_s) < before_s}
@@ -972,7 +1012,7 @@ class RadiusAccess:
             return bool(sessions) or self._unknown(not service.reasons, sessions)
         if wanted.access is Access.SUSPENDED:
             at_large = isinstance(outcome, Accepted) and any(
-                goes_on_outside(s, enforce.expect, outcome) for s in sessions.values()
+                MAY_BE_OVER in s or goes_on_outside(s, enforce.expect, outcome) for s in sessions.values()
             )
             right = all(in_garden(s, enforce.expect) for s in sessions.values())
             return at_large or (not service.reasons and not right) or self._unknown(not service.reasons, sessions)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from agent.age import age_text
-from agent.connectors.radius.addresses import SAME_AS
+from agent.connectors.radius.addresses import MAY_BE_OVER, SAME_AS
 from agent.connectors.radius.evaluator import SECRET
 from agent.connectors.radius.rowset import fields_of, holds_secret
 from agent.model import Access
@@ -72,7 +72,9 @@ def _session_text(session: Mapping[str, str], at_s: int, nas_names: Mapping[str,
     since = session.get("since", "")
     age = f" {age_text(at_s - int(since))}" if since.isdecimal() else ""
     nas = session.get("nas", "")
-    parts = (session.get("ip"), session.get("ip6"), session.get("pd"))
+    asked = session.get(MAY_BE_OVER, "")
+    over = f"may be over: its end was asked for {age_text(at_s - int(asked))} ago" if asked.isdecimal() else ""
+    parts = (session.get("ip"), session.get("ip6"), session.get("pd"), over)
     return " · ".join((f"online{age} on {nas_names.get(nas, nas)}", *filter(None, parts)))
 
 

@@ -40,6 +40,11 @@ CLOSE: Final = "close"
 WRITE: Final = "write"
 DENIED: Final = "denied"
 """Field of an open session of accounting: when its NAS denied having it, unix seconds."""
+MAY_BE_OVER: Final = "may-be-over"
+"""Field of an open session of accounting: when its NAS was asked to end it, unix seconds.
+
+The NAS did not refuse, and accounting has not heard of the session since: nothing says whether it goes on.
+"""
 STOPPED: Final = "stopped"
 """Field of `accounted/UNIQUEID`: when the session ended, unix seconds by its NAS."""
 LASTED: Final = "lasted"
@@ -146,17 +151,15 @@ def session_value(session: OpenSession | None) -> Value:
 
 
 def sessions_value(
-    sessions: Iterable[OpenSession], denied: Callable[[OpenSession], int | None] = lambda _: None
+    sessions: Iterable[OpenSession], by_nas: Callable[[OpenSession], Mapping[str, str]] = lambda _: {}
 ) -> Value:
     """Return the value of `sessions/LOGIN`: acctuniqueid -> its fields as `name=text`; ABSENT when there is none.
 
-    `denied` says when a session's NAS denied it, None where it did not.
+    `by_nas` returns the fields that come from a session's NAS: `DENIED`, or `MAY_BE_OVER`, or none.
     """
     found: dict[str, tuple[str, ...]] = {}
     for session in sessions:
-        fields, at_s = session_fields(session_value(session)), denied(session)
-        if at_s is not None:
-            fields[DENIED] = str(at_s)
+        fields = {**session_fields(session_value(session)), **by_nas(session)}
         found[session.unique_id] = tuple(f"{k}={v}" for k, v in fields.items())
     return found or ABSENT
 
@@ -175,6 +178,11 @@ def sessions_of(value: Value) -> Mapping[str, Mapping[str, str]]:
 def live_sessions(value: Value) -> Mapping[str, Mapping[str, str]]:
     """Return the same as `sessions_of`, without ghosts: open rows of sessions that their NAS denied."""
     return {uid: fields for uid, fields in sessions_of(value).items() if DENIED not in fields}
+
+
+def accounted_fields(session: Mapping[str, str]) -> dict[str, str]:
+    """Return the fields that accounting told of an open session, without those that come from its NAS."""
+    return {name: text for name, text in session.items() if name not in (DENIED, MAY_BE_OVER)}
 
 
 def silent(session: Mapping[str, str], at_s: int, hours: int) -> bool:

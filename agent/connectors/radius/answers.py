@@ -2,9 +2,12 @@
 
 * A NAS denies one session of accounting (503, Session-Context-Not-Found): its row is a ghost, until accounting hears of
   the session again: then the NAS was wrong, or was asked by the wrong attributes.
+* A NAS that was asked to end a session, and acknowledged that or did not answer, may have ended it or not. Its row may
+  be a ghost, until accounting hears of the session again.
 * A NAS that is asked about a login by User-Name alone says that it holds no session of it (503), or ended those (ACK).
 
-A NAS' denial or answer is kept over a restart, with its name and the time; its silence is not.
+A NAS' denial or answer is kept over a restart, with its name and the time. So are the sessions that it was asked to
+end. Its silence about a login is not.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ SILENT: Final = "did not answer"
 _DENIED: Final = "denied"
 """Kind of a kept answer: a NAS denied a session of accounting. `_HELD`: it said that it holds none of a login."""
 _HELD: Final = "held"
+_ASKED: Final = "asked"
+"""Likewise: a NAS was asked to end a session of accounting, and may have done so."""
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
@@ -52,12 +57,15 @@ class NasAnswers:
     def __init__(self, kept: Iterable[KeptAnswer] = ()) -> None:
         """Take the answers from before a restart, oldest first."""
         self._denied: dict[str, tuple[int, str]] = {}
+        self._asked: dict[str, tuple[int, str]] = {}
         self._held: dict[tuple[str, str], HeldAnswer] = {}
         self._silent: dict[str, float] = {}
         self._news: dict[tuple[str, str], KeptAnswer] = {}
         for one in kept:
             if one.kind == _DENIED:
                 _keep(self._denied, one.key, (one.at_s, one.told))
+            elif one.kind == _ASKED:
+                _keep(self._asked, one.key, (one.at_s, one.told))
             else:
                 _keep(self._held, held_of(one.key), HeldAnswer(one.told, one.at_s))
 
@@ -75,6 +83,17 @@ class NasAnswers:
         """Return when a NAS denied a session; None: it did not, or accounting has heard of it since."""
         at_s, then = self._denied.get(unique_id, (0, ""))
         return at_s if at_s and then == heard else None
+
+    def ask(self, unique_id: str, heard: str, at_s: int, nas: str) -> None:
+        """Note that a NAS was asked to end a session, and did not refuse. `heard`: as in `deny`."""
+        _keep(self._asked, unique_id, (at_s, heard))
+        self._news[_ASKED, unique_id] = KeptAnswer(_ASKED, unique_id, heard, nas, at_s)
+
+    def asked(self, unique_id: str, heard: str) -> int | None:
+        """Return when a NAS was asked to end a session; None: it was not, or accounting has heard of it since."""
+        at_s, then = self._asked.get(unique_id, (0, ""))
+        # A database that fails over forgets packets: then the last one is older than it was
+        return at_s if at_s and _seconds(heard) <= _seconds(then) else None
 
     def say(self, nas: str, login: str, why: str, at_s: int, boot_s: float) -> None:
         """Note the answer of a NAS, by its configured name, on a login. `why`, `boot_s`: as in `HeldAnswer`."""
@@ -105,6 +124,10 @@ def _keep(where: dict[_K, _V], key: _K, value: _V) -> None:
     where[key] = value
     if len(where) > KEPT_MAX:
         del where[next(iter(where))]
+
+
+def _seconds(heard: str) -> int:
+    return int(heard) if heard.isdecimal() else 0
 
 
 def held_why(seen: Seen, since_s: int) -> str:

@@ -1,9 +1,12 @@
 """Which sessions a disconnect ends, when it is sent and when it is sent again. Pure.
 
 The first attempt ends every session of the login, but one that is as wanted already: by its address, or since it began
-when the rows were right. A later one ends the sessions that the first one set out to end and those that began before
-it: every other one logged in under the written settings, and is the change's own result. One that is seen to be wrong
-is ended whenever it began.
+when the rows were right. A suspension also ends one in the garden that may be over: a NAS was asked for its end before,
+and accounting has not heard of it since. If it is over, its NAS denies it and is asked for others of the login.
+
+A later attempt ends the sessions that the first one set out to end and those that began before it: every other one
+logged in under the written settings, and is the change's own result. One that is seen to be wrong is ended whenever it
+began.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING
 from agent.connectors.base import clock_set_s
 from agent.connectors.radius.addresses import IN, KNOWN, NOT_IN, OUTSIDE, RIGHT_SINCE, SPARED, began_s
 from agent.connectors.radius.beginnings import CLOCKS_S, Began
-from agent.connectors.radius.garden import gardens_of, in_garden, is_outside
+from agent.connectors.radius.garden import gardens_of, in_garden, is_outside, stays_in_garden
 
 if TYPE_CHECKING:
     from agent.model import Effect
@@ -23,17 +26,17 @@ if TYPE_CHECKING:
 def has_it(effect: Effect, unique_id: str, session: Mapping[str, str]) -> bool:
     """Tell whether a session is as the disconnect should make it.
 
-    One in the garden is suspended. After a restore, one that began since the preview and is outside of the garden is
-    active, and so is one that the preview showed there: a NAS had acknowledged its end, and did nothing. Where the rows
-    were right before the preview already, one that began since and that it did not show is right too: of a tariff
-    nothing else tells.
+    One that stays in the garden is suspended. After a restore, one that began since the preview and is outside of the
+    garden is active, and so is one that the preview showed there: a NAS had acknowledged its end, and did nothing.
+    Where the rows were right before the preview already, one that began since and that it did not show is right too: of
+    a tariff nothing else tells.
 
     Args:
         effect: the disconnect.
         unique_id: of the session.
         session: its fields, as accounting told them.
     """
-    if in_garden(session, gardens_of(effect.args.get(NOT_IN, ""))):
+    if stays_in_garden(session, gardens_of(effect.args.get(NOT_IN, ""))):
         return True
     wrong = gardens_of(effect.args.get(IN, ""))
     if in_garden(session, wrong) or unique_id in effect.args.get(KNOWN, "").split(","):

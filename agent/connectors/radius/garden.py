@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from agent.connectors.radius.addresses import MAY_BE_OVER
+
 if TYPE_CHECKING:
     from agent.connectors.radius.evaluator import Accepted
 
@@ -38,6 +40,16 @@ def in_garden(session: Mapping[str, str], gardens: Mapping[str, str]) -> bool:
     """
     found = [inside for _, _, inside in _placed(session, gardens)]
     return bool(found) and all(found)
+
+
+def stays_in_garden(session: Mapping[str, str], gardens: Mapping[str, str]) -> bool:
+    """Tell whether the session is in the garden, and is not one that its NAS may have ended: another may follow it."""
+    return MAY_BE_OVER not in session and in_garden(session, gardens)
+
+
+def sure_ones(sessions: Mapping[str, Mapping[str, str]], gardens: Mapping[str, str]) -> dict[str, Mapping[str, str]]:
+    """Return the sessions without those in the garden that may be over: they prove no suspension."""
+    return {u: s for u, s in sessions.items() if MAY_BE_OVER not in s or not in_garden(s, gardens)}
 
 
 def is_outside(session: Mapping[str, str], gardens: Mapping[str, str]) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import LiveSession, NetworkState
-from agent.connectors.radius.addresses import began_s
+from agent.connectors.radius.addresses import MAY_BE_OVER, accounted_fields, began_s
 from agent.connectors.radius.evaluator import Accepted, CannotTell, Outcome, Rejected, holds
 from agent.connectors.radius.garden import addresses_text, in_garden, outside
 from agent.connectors.radius.rowset import MalformedRowSetError, fields_of, rows_of
@@ -78,7 +78,7 @@ class StateReader:
             refused=rejection_text(outcome, self._sql, self._same) if isinstance(outcome, Rejected) else "",
             unknown=unknown,
             tariff=self._tariff(user, tariff),
-            sessions=tuple(self._session(one, outcome) for one in sessions.values()),
+            sessions=tuple(self._session(one, outcome, access) for one in sessions.values()),
             reply=_joined(outcome) if isinstance(outcome, Accepted) else {},
             groups=groups_in_order(user),
             sessions_by=ACCOUNTING,
@@ -126,15 +126,17 @@ class StateReader:
             return ""
         return expected if expected in found else found[0] if len(found) == 1 else ""
 
-    def _session(self, session: Session, outcome: Outcome) -> LiveSession:
+    def _session(self, session: Session, outcome: Outcome, access: Access | None) -> LiveSession:
         nas = session.get("nas", "")
         carries, how = self._carries(session, outcome)
+        if MAY_BE_OVER in session and carries is access is Access.SUSPENDED:  # another one may follow it: not proven
+            carries, how = None, ProofReason.NOT_TOLD
         return LiveSession(
             place=self._nas_names.get(nas, nas),
             source=ACCOUNTING,
             since_s=began_s(session, 0) or None,
             address=addresses_text(session),
-            facts=dict(session),
+            facts=accounted_fields(session),
             carries=carries,
             how=how,
             may_be_over=True,

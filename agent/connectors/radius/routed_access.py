@@ -32,7 +32,7 @@ from agent.connectors.base import (
     SessionHost,
 )
 from agent.connectors.radius.addresses import live_sessions, sessions_of
-from agent.connectors.radius.garden import in_garden
+from agent.connectors.radius.garden import in_garden, sure_ones
 from agent.connectors.radius.schema import Method, Nas
 from agent.model import ABSENT, Access, Address, Effect, Enforcement, Seen, Service, ServiceState, Step
 from agent.reasons import MethodReason, ProofReason, TargetReason
@@ -482,7 +482,10 @@ class RoutedAccess:
                     text = f"{text or where}: a session that accounting does not tell of"
                     return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, text)
                 told.append(text)
-        return Judgment(Enforced.YES, ProofReason.SEEN, "; ".join(told)) if told else None
+        # Another one that nobody reads may follow a session that may be over on a NAS without a router
+        live, sure = live_sessions(seen[enforce.address].value), self._sessions(enforce, seen)
+        unread = any(uid not in sure and s.get("nas", "") not in self._routers for uid, s in live.items())
+        return Judgment(Enforced.YES, ProofReason.SEEN, "; ".join(told)) if told and not unread else None
 
     def _with_lists(self, enforce: Enforcement, seen: Mapping[Address, Seen], found: Judgment) -> Judgment:
         """Return a judgment of nobody online, with the lists of the routers: all of them prove it."""
@@ -573,7 +576,10 @@ class RoutedAccess:
         return Address(f"{self.target}/sessions/{login}")
 
     def _sessions(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Mapping[str, Session]:
-        return live_sessions(seen[enforce.address].value)
+        """Return the sessions of accounting; for a suspension without those in the garden that may be over."""
+        live = live_sessions(seen[enforce.address].value)
+        active = enforce.expect["state"] == Access.ACTIVE.value
+        return live if active else sure_ones(live, enforce.expect)
 
 
 def _lists_of(enforce: Enforcement) -> tuple[str, ...]:

@@ -17,7 +17,8 @@ Resources, by address under the target's id (`radius/main`):
 * `held/NAS/LOGIN`: ABSENT once the NAS said that it holds no session of the login; before that why it is not known.
 
 A NAS' answer counts more than accounting: a session that its NAS denied is ABSENT too, though its row stays open, and
-stands in `sessions/LOGIN` with the field `addresses.DENIED`.
+stands in `sessions/LOGIN` with the field `addresses.DENIED`. One that its NAS was asked to end, and of which accounting
+has not heard since, stands there with `addresses.MAY_BE_OVER`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ from agent.connectors.radius.addresses import (
     BY_NAME,
     CLOSE,
     CONFIGURED,
+    DENIED,
     EACH_ANSWERS,
+    MAY_BE_OVER,
     NAS,
     SAME_AS,
     OpenSession,
@@ -204,10 +207,10 @@ class RadiusSession:
                 return {name: rowset.to_value(rows, self._committer(keys[name])) for name, rows in groups.items()}
             case RadiusResource.SESSIONS:
                 of_logins = await self._sql.read_sessions(keys)
-                return {login: sessions_value(found, self._denied) for login, found in of_logins.items()}
+                return {login: sessions_value(found, self._by_nas) for login, found in of_logins.items()}
             case RadiusResource.HOLDERS:
                 of_addresses = await self._sql.read_holders(keys)
-                return {ip: sessions_value(found, self._denied) for ip, found in of_addresses.items()}
+                return {ip: sessions_value(found, self._by_nas) for ip, found in of_addresses.items()}
             case RadiusResource.SESSION:
                 rows = await self._sql.read_session(keys)
                 self._note_over(uid for uid, row in rows.items() if row is None)
@@ -237,6 +240,13 @@ class RadiusSession:
 
     def _denied(self, session: OpenSession) -> int | None:
         return self._answers.denied(session.unique_id, _heard(session.heard_s))
+
+    def _by_nas(self, session: OpenSession) -> Mapping[str, str]:
+        """Return the fields of an open session that come from its NAS."""
+        if (denied := self._denied(session)) is not None:
+            return {DENIED: str(denied)}
+        asked = self._answers.asked(session.unique_id, _heard(session.heard_s))
+        return {} if asked is None else {MAY_BE_OVER: str(asked)}
 
     def _held(self, key: str) -> Seen:
         answer = self._answers.of(*held_of(key))
@@ -577,7 +587,8 @@ class RadiusSession:
             async with trio.open_nursery() as nursery:
                 for one in asked:
                     nursery.start_soon(self._ask_about, kind, one, changes, deadline, outcomes)
-        if news := self._answers.news():
+        acked = all(isinstance(one.told, DynAuthAnswer) and one.told.ack for one in outcomes)
+        if not acked and (news := self._answers.news()):  # those of an ACK are kept with the read-back: one write less
             await self._keep(news)
         return _answered(outcomes)
 
@@ -623,9 +634,12 @@ class RadiusSession:
         now_s = int(self._clock.wall_s())
         denied = isinstance(told, DynAuthAnswer) and not told.ack and told.cause == _SESSION_NOT_FOUND
         if asked.session:
+            acked = isinstance(told, DynAuthAnswer) and told.ack
             if denied:
                 self._answers.deny(asked.key, asked.session.get("heard", ""), now_s, asked.nas)
-            elif isinstance(told, DynAuthAnswer) and told.ack and kind is PacketKind.DISCONNECT:
+            elif kind is PacketKind.DISCONNECT and (acked or isinstance(told, _Unanswered)):
+                self._answers.ask(asked.key, asked.session.get("heard", ""), now_s, asked.nas)
+            if acked and kind is PacketKind.DISCONNECT:
                 self._acked[asked.key] = asked
         elif isinstance(told, RadiusError):
             self._say(asked.nas, asked.key, f"could not be asked ({told})")

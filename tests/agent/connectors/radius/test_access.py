@@ -365,8 +365,53 @@ def judged(sessions: Value, user: Value = SUSPENDED, wanted: ServiceState = SUSP
 
 
 def test_B10_ended_session_that_is_still_open_is_not_enforced() -> None:
-    new_and_old = {**session("u2", ip="100.127.0.9"), **session("u1", ip="100.127.0.9")}
+    new_and_old = {**session("u2", ip="100.127.0.9"), **session("u1", ip="100.64.0.9")}
     assert judged(new_and_old)[:2] == (Enforced.NO, "still-online")
+    walled = {**session("u2", ip="100.64.0.9"), **session("u1", ip="100.127.0.9")}
+    assert judged(walled, user=USER, wanted=RESTORE)[:2] == (Enforced.NO, "still-online")
+
+
+OVER = {"may-be-over": str(NOW_S - 180), "ip": "100.127.3.4"}
+"""In the garden; its NAS was asked to end it, and accounting has not heard of it since."""
+
+
+def test_a_garden_session_that_may_be_over_proves_no_suspension() -> None:
+    text = "not proven: the end of 100.127.3.4 was asked for, and accounting has not heard of it since"
+    assert judged(session("u1", **OVER)) == (Enforced.UNPROVEN, "not-proven", text), "it was ended again"
+    assert judged(session("u2", **OVER)) == (Enforced.UNPROVEN, "not-proven", text), "it was not"
+    beside = {**session("u1", **OVER), **session("u2", ip="100.127.0.9")}
+    assert judged(beside) == (Enforced.UNPROVEN, "not-proven", text)
+    assert judged({**session("u1", **OVER), **session("u2", ip="100.64.0.9")})[:2] == (Enforced.NO, "outside-garden")
+    heard = session("u1", ip="100.127.3.4", heard=str(NOW_S))
+    assert judged(heard)[:2] == (Enforced.YES, "garden"), "accounting heard of it: its NAS did nothing"
+    beside = {**heard, **session("u2", since=str(NOW_S - 86400))}
+    seen = seen_of(SUSPENDED, beside, accounted={"u2": {"lasted": "86400", "nas": "10.0.0.1"}})
+    assert recipe().judge(enforcement(), seen, [at("session", "u1")]).how == "old-session"
+
+
+def test_a_garden_session_that_may_be_over_is_ended_again() -> None:
+    plan = expect(AccessPlan, planned(SUSPEND, USER))
+    effect = expect(Effect, plan.steps[-1].do)
+    for uid in ("u1", "u2"):
+        got = recipe().judge(enforcement(), seen_of(SUSPENDED, session(uid, **OVER)), [at("session", "u1")])
+        assert got.again == (effect.address,)
+
+
+def test_beside_one_maybe_over_the_age_of_another_is_read() -> None:
+    both = {**session("u1", **OVER), **session("u2", since=str(NOW_S - 86400))}
+    seen = seen_of(SUSPENDED, both, accounted={"u2": {"lasted": "86400", "nas": "10.0.0.1"}})
+    ended = [at("session", "u1")]
+    first = {a: seen[a] for a in (at("sessions", "amina.h"), at("user", "amina.h"))}
+    missing = recipe().enforcement_reads(enforcement(), first, ended)
+    assert set(missing) == {at("accounted", "u1"), at("accounted", "u2")}
+    got = recipe().judge(enforcement(), seen, ended)
+    assert (got.enforced, got.how) == (Enforced.NO, "old-session")
+
+
+def test_a_restore_takes_no_notice_of_an_end_that_was_asked_for() -> None:
+    assert judged(session("u2", **OVER), user=USER, wanted=RESTORE)[:2] == (Enforced.NO, "garden")
+    there = {**OVER, "ip": "100.64.3.4"}
+    assert judged(session("u2", **there), user=USER, wanted=RESTORE)[:2] == (Enforced.YES, "inferred")
 
 
 def test_an_end_that_the_database_forgot_is_asked_for_again() -> None:
@@ -685,6 +730,23 @@ def test_marked_already_and_where_it_can_be_has_no_steps(sessions: Value, user: 
     assert bool(by_hand.steps) is not in_the_garden, "a marker that we did not set: the session may be from before it"
 
 
+def test_suspended_with_a_session_maybe_over_is_not_already() -> None:
+    """Its NAS was asked to end it, and the Start of the session that followed may be lost."""
+    known = replace(SERVICE, reasons=frozenset({SuspensionReason.DEBT}))
+    for service in (SERVICE, known):
+        plan = expect(AccessPlan, recipe().plan(SUSPEND, service, seen_of(SUSPENDED, session("u1", sid="s1", **OVER))))
+        (step,) = plan.steps
+        drop = expect(Effect, step.do)
+        assert drop.args == {"now": "s1 on bng-1", "not-in": GARDEN}
+        assert plan.display["now"] == "online on bng-1 · 100.127.3.4 · may be over: its end was asked for 3m ago"
+    restore = expect(AccessPlan, recipe().plan(RESTORE, SERVICE, seen_of(USER, session("u1", ip="100.64.3.4"))))
+    asked = {**OVER, "ip": "100.64.3.4"}
+    assert recipe().plan(RESTORE, SERVICE, seen_of(USER, session("u1", **asked))) == replace(
+        restore,
+        display={**restore.display, "now": f"{restore.display['now']} · may be over: its end was asked for 3m ago"},
+    )
+
+
 # --- secrets ---------------------------------------------------------------------------------------------------------
 
 
@@ -824,6 +886,13 @@ def test_our_marker_is_a_suspension_a_garden_session_carries_it() -> None:
     assert (state.access, state.tariff, state.groups) == (Access.SUSPENDED, "Home 20M", ("suspended", "home20"))
     (session,) = state.sessions
     assert (session.place, session.since_s, session.carries) == ("10.0.0.9", None, Access.SUSPENDED)
+
+
+def test_a_garden_session_maybe_over_carries_no_suspension() -> None:
+    (session,) = state_of(SUSPENDED, {"u2": ("nas=10.0.0.1", "ip=100.127.0.5", f"may-be-over={NOW_S}")}).sessions
+    assert (session.carries, session.how, session.facts) == (None, "not-told", {"nas": "10.0.0.1", "ip": "100.127.0.5"})
+    (session,) = state_of(USER, {"u2": ("nas=10.0.0.1", "ip=100.127.0.5", f"may-be-over={NOW_S}")}).sessions
+    assert session.carries is Access.SUSPENDED, "its login is active: whether it is still there is for its NAS to say"
 
 
 def test_without_a_garden_a_sessions_policy_cannot_be_told() -> None:
@@ -1090,14 +1159,17 @@ def test_rows_to_close_are_asked_about_where_their_nas_is_there() -> None:
         **fields(GHOST),
         "u2": ("login=amina.h", "nas=10.9.9.9", "sid=s2", SINCE_BEFORE),
         "u3": ("login=amina.h", "nas=10.0.0.1", "sid=s3", SINCE_BEFORE, f"heard={NOW_S - 60}"),
+        "u4": ("login=amina.h", "nas=10.0.0.1", "sid=s4", SINCE_BEFORE, f"may-be-over={NOW_S - 60}"),
     }  # type: ignore[dict-item]  # dict is invariant in its values
     plan = expect(AccessPlan, placed().close_ghosts(SERVICE, seen_of(USER, rows), 24))
-    ask, close, alone = plan.steps
+    ask, close, alone, _, over = plan.steps
     assert isinstance(ask.do, Effect)
     assert (ask.do.address, ask.do.args, ask.after) == (at("session", "u1"), {"now": "s1 on bng-2"}, ())
     assert not isinstance(close.do, Effect)
     assert (close.do[0].address, close.do[0].after, close.after) == (at("open-row", "u1"), ABSENT, (1,))
     assert "denied" not in fields(close.do[0].before.value), "what its NAS said is not in the row"
+    assert not isinstance(over.do, Effect)
+    assert "may-be-over" not in fields(over.do[0].before.value)
     assert not isinstance(alone.do, Effect)
     assert (alone.do[0].address, alone.after) == (at("open-row", "u2"), ())
     assert plan.enforce is None

@@ -18,6 +18,20 @@ def test_a_denial_counts_until_accounting_hears_of_the_session() -> None:
     assert answers.denied("u3", "") == 500, "a row without a time"
 
 
+def test_an_asked_end_counts_until_accounting_hears_of_it() -> None:
+    answers = NasAnswers()
+    assert answers.asked("u1", "100") is None
+    answers.ask("u1", "100", 500, "bng-1")
+    assert answers.asked("u1", "100") == 500
+    assert answers.asked("u1", "600") is None
+    assert answers.asked("u1", "40") == 500, "a failover forgot the last packet"
+    assert answers.asked("u2", "100") is None
+    assert answers.denied("u1", "100") is None
+    answers.ask("u3", "", 500, "bng-1")
+    assert answers.asked("u3", "") == 500, "a row without a time"
+    assert answers.asked("u3", "501") is None
+
+
 def test_what_a_nas_said_of_a_login() -> None:
     answers = NasAnswers()
     assert answers.of("bng-1", "amina.h") is None
@@ -52,14 +66,17 @@ def test_denials_and_answers_outlive_a_restart_silence_does_not() -> None:
     answers.deny("u1", "100", 500, "bng-1")
     answers.say("bng-1", "amina.h", "", 501, 51.0)
     answers.say("bng-2", "amina.h", SILENT, 502, 52.0)
+    answers.ask("u2", "100", 503, "bng-1")
     news = answers.news()
     assert [(one.kind, one.key, one.by, one.at_s) for one in news] == [
         ("denied", "u1", "bng-1", 500),
         ("held", "bng-1/amina.h", "bng-1", 501),
+        ("asked", "u2", "bng-1", 503),
     ]
     assert answers.news() == ()
     again = NasAnswers(news)
     assert again.denied("u1", "100") == 500
+    assert (again.asked("u2", "100"), again.denied("u2", "100")) == (503, None)
     assert again.of("bng-1", "amina.h") == HeldAnswer("", 501)
     assert again.of("bng-2", "amina.h") is None
     assert again.news() == ()

@@ -26,6 +26,7 @@ def effect(**args: str) -> Effect:
         ({"ip": "100.127.3.4", "pd": "2001:db8:4a00::/56"}, False),
         ({"ip": "100.64.3.4"}, False),
         ({}, False),
+        ({"ip": "100.127.3.4", "may-be-over": "1700600000"}, False),
     ],
 )
 def test_one_in_the_garden_has_what_a_suspension_wants(session: dict[str, str], has: bool) -> None:

@@ -259,6 +259,39 @@ def test_offline_by_accounting_is_not_offline_by_the_router(listed: list[str], e
     assert judged(SUSPEND, seen_of(), offline) == (Enforced.PENDING, "offline")
 
 
+@pytest.mark.parametrize(
+    ("here", "listed", "expected"),
+    [
+        ({}, ["100.64.0.9"], (Enforced.UNPROVEN, "not-proven")),  # the address may be another subscriber's by now
+        (LOST, [], (Enforced.NO, "not-in-effect")),
+        (LOST, ["100.64.7.7"], (Enforced.YES, "seen")),
+    ],
+    ids=["it shows none", "out of the list", "in the list"],
+)
+def test_of_a_session_that_may_be_over_the_router_is_asked(
+    here: Mapping[str, Sequence[tuple[str, Mapping[str, str]]]], listed: list[str], expected: tuple[Enforced, str]
+) -> None:
+    unsure, garden = Judgment(Enforced.UNPROVEN, "not-proven"), "100.64.0.0/24"
+    over = {**SESSION, "may-be-over": "1700000000"}
+    seen = seen_of([over], only_here=here, listed=listed)
+    assert judged(SUSPEND, seen, unsure, garden4=garden) == expected
+    elsewhere = seen_of([{**over, "nas": "10.0.0.9"}], only_here=here, listed=listed)
+    unread = (Enforced.UNPROVEN, "not-proven") if expected[0] is Enforced.YES else expected
+    assert judged(SUSPEND, elsewhere, unsure, garden4=garden) == unread, "nobody reads what follows it there"
+    assert judged(RESTORE, seen_of([over], listed=["100.64.0.9"])) == (Enforced.NO, "not-in-effect")
+
+
+@pytest.mark.parametrize(("garden", "asked"), [("100.64.0.0/24", [1, 2]), ("100.127.0.0/16", [])])
+def test_every_router_is_asked_of_a_garden_session_maybe_over(garden: str, asked: list[int]) -> None:
+    """One outside of the garden is told by accounting alone: mostly its Stop is only late."""
+    seen = seen_of([{**SESSION, "may-be-over": "1700000000"}])
+    enforce = plan_of(recipe().plan(SUSPEND, SERVICE, seen)).enforce
+    assert enforce is not None
+    enforce = replace(enforce, expect={**enforce.expect, "garden4": garden})
+    missing = recipe().enforcement_reads(enforce, {WHERE: seen[WHERE]})
+    assert [a for a in missing if "/ppp/active/" in a] == [f"routeros/bng-{n}/ppp/active/{LOGIN}" for n in asked]
+
+
 def test_the_routers_own_lists_prove_that_nobody_is_online() -> None:
     none = Judgment(Enforced.PENDING, "none-known", "accounting has none")
     of = recipe(Inner(none))

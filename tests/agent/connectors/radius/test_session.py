@@ -563,6 +563,63 @@ async def test_a_denied_session_is_absent_until_accounting_hears(database: Radiu
             assert (await session.bind(DISCONNECT)).keys() == {row}
 
 
+def may_be_over(value: Value) -> list[str]:
+    """Return the sessions of a login that its NAS may have ended."""
+    return [uid for uid, texts in fields_of(value).items() if any(text.startswith("may-be-over=") for text in texts)]
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("answers", [True, False], ids=["ACK", "silence"])
+async def test_a_session_may_be_over_once_its_end_was_asked_for(database: RadiusDatabase, answers: bool) -> None:
+    add_session(database, "u1")
+    row, every, book = Address("radius/main/session/u1"), DISCONNECT.address, Book()
+    with UdpNas(lambda data: [reply(data, ack=True)] if answers else []).run() as nas:
+        async with dialed(connector(database, nas.port, book=book)) as session:
+            assert may_be_over((await session.read([every]))[every].value) == []
+            sent = ticket(DISCONNECT, await session.bind(DISCONNECT))
+            if answers:
+                await session.send(sent)
+            else:
+                with pytest.raises(LostError):
+                    await session.send(sent)
+            seen = await session.read([row, every])
+            assert may_be_over(seen[every].value) == ["u1"]
+            assert "may-be-over" not in fields_of(seen[row].value), "accounting did not tell it"
+    async with dialed(connector(database, book=book)) as session:
+        assert may_be_over((await session.read([every]))[every].value) == ["u1"], "also after a restart"
+        database.run("UPDATE radacct SET acctupdatetime = '2026-11-27 10:30:00'")
+        assert may_be_over((await session.read([every]))[every].value) == []
+
+
+async def test_a_refused_end_leaves_a_session_as_it_was(database: RadiusDatabase) -> None:
+    add_session(database, "u1")
+    every = DISCONNECT.address
+    with UdpNas(lambda data: [reply(data, ack=False, attributes=error_cause(506))]).run() as nas:
+        async with dialed(connector(database, nas.port)) as session:
+            await session.send(ticket(DISCONNECT, await session.bind(DISCONNECT)))
+            assert may_be_over((await session.read([every]))[every].value) == []
+
+
+async def test_a_suspension_ends_a_session_again_that_may_be_over(database: RadiusDatabase) -> None:
+    """Its Stop and the Start of the next one got lost: its NAS denies it, and is asked for others of the login."""
+    add_session(database, "u1")
+    suspends = replace(BY_NAME, args={**BY_NAME.args, "not-in": "100.64.12.0/24"})
+    acks = [True]
+
+    def answer(data: bytes) -> list[bytes]:
+        return [reply(data, ack=True) if acks.pop() else reply(data, ack=False, attributes=error_cause(503))]
+
+    with UdpNas(answer).run() as nas:
+        async with dialed(connector(database, nas.port)) as session:
+            assert await session.bind(suspends) == {}, "it is in the garden"
+            await session.send(ticket(DISCONNECT, await session.bind(DISCONNECT)))
+            bound = await session.bind(suspends)
+            assert list(bound) == [Address("radius/main/session/u1")]
+            acks[:] = [False]
+            assert (await session.send(ticket(suspends, bound))).reason == TargetReason.NOT_THERE
+            assert list(await session.bind(suspends, bound)) == HELD
+
+
 class Book:
     """Keeps answers in memory, as the agent's database does."""
 
