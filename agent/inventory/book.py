@@ -319,7 +319,10 @@ def promise_of(service: Service) -> str:
 
 
 def _changed_since(tx: Tx, item: Item, shown: str, *, begun: bool) -> str | None:
+    """Return why a service's entry is neither as previewed nor, once its item was `begun`, as that item leaves it."""
     service = _service(tx.all, item.subject or "")
+    if begun and any(isinstance(change, EntryChange) for change in item.desired):
+        return None if stands(tx.all, item.subject or "", item.desired) else "its entry was put back or removed since"
     if service is None:
         return None if shown == NOT_THERE else "it is no longer in the inventory"
     if shown == NOT_THERE:

@@ -358,6 +358,15 @@ class Steps:
         await self.tickets.lock(self.item, self._addresses)
         self.locked = True
 
+    async def lock_to_revert(self) -> None:
+        """Take the item's addresses to take it back.
+
+        Raises:
+            RefusedCommandError: `busy`: another change holds one; or it may not be taken back now.
+        """
+        await self.tickets.lock_to_revert(self.item, self._addresses)
+        self.locked = True
+
     async def leave(self) -> None:
         """Say the outcome that is owed and give the addresses back, unless a step is in doubt."""
         await self.say()

@@ -14,7 +14,7 @@ from agent.changes.journal import item_commands
 from agent.changes.journal.audit import Json, Recorder, encode_do, outcome_json, seen_json
 from agent.changes.journal.commands import Deadline, PlanRow
 from agent.changes.journal.item_commands import DesiredRecorder
-from agent.changes.journal.machine import FAILED, FINAL, UNSENT, Event
+from agent.changes.journal.machine import FAILED, FINAL, TOUCHED, UNSENT, Event
 from agent.changes.journal.moments import SendWindow
 from agent.connectors.base import CLOCK_SET
 from agent.inventory.book import AS_PREVIEWED, OF_SUBJECTS, Broken, inventory_address
@@ -147,9 +147,7 @@ class Tickets:
         service, do = item.subject, encode_do(action.do)
         forward = action.direction is Direction.FORWARD
         begins = forward and self.unsent(item)
-        rests_on = item
-        if action.direction is Direction.REVERT:  # it keeps only the precondition that the device is the same one
-            rests_on = replace(item, requires=tuple(r for r in item.requires if r.test not in OF_SUBJECTS))
+        rests_on = item if forward else self._rest_of_revert(item)
         record: dict[str, Json] = {
             "what": "about-to",
             **({"event": Event.BEGIN.value} if begins else {}),
@@ -170,6 +168,16 @@ class Tickets:
             begins=begins,
             window=self.window() if begins or (forward and in_window) else None,
         )
+
+    def _rest_of_revert(self, item: Item) -> Item:
+        """Return an item with the facts that taking it back rests on.
+
+        Its device is the same one, and its service's entry is as the item left it: where another change acted on it
+        since, as by another reason for the suspension, that one would be taken back with it.
+        """
+        kept = tuple(r for r in item.requires if r.test == AS_PREVIEWED or r.test not in OF_SUBJECTS)
+        recorded = item.desired if self.states[item.n] in TOUCHED else ()  # half an item recorded nothing
+        return replace(item, requires=kept, desired=recorded)
 
     def cancelled(self) -> bool:
         """Tell whether a person cancelled the plan: unsent steps are then never sent."""
@@ -365,6 +373,23 @@ class Tickets:
             RefusedCommandError: `busy`: another change holds one.
         """
         await self._store.run(item_commands.Lock(self.plan.plan_id, item.n, addresses))
+
+    async def lock_to_revert(self, item: Item, addresses: tuple[Address, ...]) -> None:
+        """Take addresses for an item that is to be taken back, all or none.
+
+        Raises:
+            RefusedCommandError: `busy`: another change holds one; or it may not be taken back now: `reason` says why.
+        """
+        rests_on = self._rest_of_revert(item)
+        await self._store.run(
+            item_commands.LockToRevert(
+                self.plan.plan_id,
+                item.n,
+                now_of(self._clock),
+                lambda tx, begun: self._unmet(tx, rests_on, begun),
+                addresses,
+            )
+        )
 
     async def unlock(self, item: Item, addresses: tuple[Address, ...]) -> None:
         """Give an item's addresses back."""

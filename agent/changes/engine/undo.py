@@ -14,7 +14,7 @@ from agent.changes.journal.machine import TOUCHED, Event
 from agent.connectors.base import UnreadableError
 from agent.inventory.book import opposite
 from agent.model import Direction, Effect, Item, Step, StepOutcome, Verdict
-from agent.reasons import ItemReason
+from agent.reasons import ItemReason, RefusalReason
 from agent.store.errors import RefusedCommandError
 
 
@@ -47,18 +47,25 @@ class Undo:
         item, stands = self._item, self._tickets.states[self._item.n] in TOUCHED
         desired = opposite(item.desired) if stands else ()
         await self._steps.resolve_doubts()
+        revert = self._revert_steps if item.steps else self._revert_record
         try:
-            failed = await self._revert_steps() if item.steps else None
-            while failed is not None and failed.then is Then.PAUSE:
+            while (failed := await revert()) is not None and failed.then is Then.PAUSE:
                 await self._steps.leave()  # frozen: the applied writes stand, and hold no address meanwhile
                 await self._clock.sleep(PAUSE_S)
-                failed = await self._revert_steps()
             if failed is None:
                 await self._steps.end(Event.REVERT, ItemReason.REVERTED, desired=desired)
             else:
                 await self._steps.end(Event.ESCALATE, ItemReason.REVERT.numbered(failed.reason), failed.detail)
         finally:
             await self._steps.leave()
+
+    async def _revert_record(self) -> Stopped | None:
+        """Return why an item without steps may not be taken back now, or None: it holds its addresses then."""
+        try:
+            await self._lock()
+        except RefusedCommandError as err:
+            return refused(err)
+        return None
 
     async def _revert_steps(self) -> Stopped | None:
         """Revert the steps that are not reverted yet; return None, or why it stopped.
@@ -131,11 +138,17 @@ class Undo:
         return outcome
 
     async def _lock(self) -> None:
-        """Take the item's addresses, waiting while another change has them."""
+        """Take the item's addresses, waiting while another change has them.
+
+        Raises:
+            RefusedCommandError: the item may not be taken back now, or another change acted on its service since.
+        """
         while True:
             try:
-                await self._steps.lock()
-            except RefusedCommandError:
+                await self._steps.lock_to_revert()
+            except RefusedCommandError as err:
+                if err.reason != RefusalReason.BUSY:
+                    raise
                 await self._clock.sleep(PAUSE_S)
             else:
                 return

@@ -265,6 +265,14 @@ FROM plan p JOIN item i USING (plan_id) WHERE plan_id = ? AND i.n = ?
 """Everything that one "about to" rests on, but for facts and for freezes in detail, in one statement."""
 
 
+def _before_step(tx: Tx, plan_id: bytes, n: int) -> sqlite3.Row:
+    """Return the row of `_BEFORE_STEP` of an item, where no step of it is meant."""
+    row = tx.one(_BEFORE_STEP, (plan_id, n, 0, "", plan_id, n))
+    if row is None:
+        raise RefusedCommandError(RefusalReason.UNKNOWN_ITEM, f"there is no item {n}")
+    return row
+
+
 def _refuse_if_over(row: sqlite3.Row, now: Now) -> None:
     """Refuse the next step of a plan that was cancelled, or is out of time.
 
@@ -330,9 +338,7 @@ class Begin:
 
     def run(self, tx: Tx) -> ItemState:
         """Return the new state; raises RefusedCommandError as `AboutTo` does."""
-        row = tx.one(_BEFORE_STEP, (self.plan_id, self.n, 0, "", self.plan_id, self.n))
-        if row is None:
-            raise RefusedCommandError(RefusalReason.UNKNOWN_ITEM, f"there is no item {self.n}")
+        row = _before_step(tx, self.plan_id, self.n)
         _refuse(
             tx,
             row,
@@ -443,6 +449,27 @@ class Lock:
         """
         refuse_if_held(tx, self.plan_id, self.addresses)
         take_addresses(tx, self.plan_id, self.n, self.addresses)
+
+
+@dataclass(frozen=True, slots=True)
+class LockToRevert:
+    """Take the addresses of an item that is to be taken back, by the checks of an "about to" that does so.
+
+    Nothing may have to be sent for that, as where the item only recorded a reason: no "about to" would check it.
+    """
+
+    plan_id: bytes
+    n: int
+    now: Now
+    unmet: ItemUnmet
+    addresses: tuple[Address, ...]
+
+    def run(self, tx: Tx) -> None:
+        """Take them; raises RefusedCommandError as `AboutTo` does."""
+        row = _before_step(tx, self.plan_id, self.n)
+        way, held = Direction.REVERT, self.addresses
+        _refuse(tx, row, self.plan_id, self.now, self.unmet, held, direction=way, window=None)
+        take_addresses(tx, self.plan_id, self.n, held)
 
 
 @dataclass(frozen=True, slots=True)

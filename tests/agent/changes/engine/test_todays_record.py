@@ -1,0 +1,122 @@
+"""What a batch takes back rests on today's record: others may have changed the service since."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+import trio
+
+from agent.inventory import book
+from agent.inventory.billing import BillingReader
+from agent.model import EntryChange, Item, ItemState, Seen, Service, Wave
+from agent.store.db import Tx
+from tests.builders.job import Rig, item
+from tests.builders.world import World, steps_for
+from trust.items import ReasonChange, SuspensionReason
+from trust.statements import OnFailure
+
+pytestmark = pytest.mark.virtual_time
+S = ItemState
+SOAK_S = 60
+ADD_DEBT, NO_DEBT, ADD_ABUSE, NO_ABUSE = (
+    ReasonChange(reason, added=added)
+    for reason in (SuspensionReason.DEBT, SuspensionReason.ABUSE)
+    for added in (True, False)
+)
+
+
+@dataclass(frozen=True)
+class Know:
+    """Write services to the inventory."""
+
+    services: tuple[Service, ...]
+
+    def run(self, tx: Tx) -> None:
+        book.write_services(tx, self.services)
+
+
+def know(rig: Rig, *logins: str) -> None:
+    """Have the inventory know services, and each "about to" read it."""
+    tests = book.requirement_tests(BillingReader())
+    rig.unmet = lambda tx, item, begun: book.unmet(tx, item, begun, tests)
+    rig.store.now(Know(tuple(Service(f"C-{u}/home", f"C-{u}", "", "home", u, "fake", "20M") for u in logins)))
+
+
+def service_of(rig: Rig, login: str) -> Service:
+    return book.services(rig.store.reader)[f"C-{login}/home"]
+
+
+def asked(rig: Rig, n: int, login: str, *desired: ReasonChange) -> Item:
+    """Return an item as a preview of now makes it: without steps where the network reads as wanted."""
+    service, made = service_of(rig, login), item(n, login, rig.world)
+    before = rig.world.values[rig.world.user(login)]
+    reasons = book.with_desired(service, desired).reasons
+    after = {"plan": "20M", "suspended": "yes"} if reasons else {"plan": "20M"}
+    return replace(
+        made,
+        steps=steps_for(login, Seen(before, 0), after) if after != before else (),
+        enforce=made.enforce if after != before else None,
+        desired=desired,
+        requires=(book.as_previewed(service),),
+    )
+
+
+def suspended(rig: Rig, login: str) -> tuple[bool, list[str]]:
+    """Return whether the network suspends a login, and the recorded reasons."""
+    return "suspended" in rig.world.values[rig.world.user(login)], sorted(service_of(rig, login).reasons)
+
+
+# --- the declared revert ---
+
+
+@pytest.mark.parametrize(
+    ("before", "batch", "meanwhile", "left"),
+    [
+        ((), ADD_DEBT, ADD_ABUSE, (True, ["abuse", "debt"])),
+        ((ADD_ABUSE,), ADD_DEBT, NO_ABUSE, (True, ["debt"])),
+        ((ADD_ABUSE, ADD_DEBT), NO_DEBT, NO_ABUSE, (False, [])),
+        ((ADD_DEBT,), NO_DEBT, ADD_ABUSE, (True, ["abuse"])),
+    ],
+)
+async def test_a_batch_takes_nothing_back_that_another_change_rests_on(
+    rig: Rig,
+    world: World,
+    before: tuple[ReasonChange, ...],
+    batch: ReasonChange,
+    meanwhile: ReasonChange,
+    left: tuple[bool, list[str]],
+) -> None:
+    know(rig, "u0", "u1")
+    for one in before:
+        await rig.applied([asked(rig, 1, "u0", one)])
+    world.faults["u1"] = ["refused"]
+    items = [asked(rig, 1, "u0", batch), asked(rig, 2, "u1", ADD_DEBT)]
+    waves = [Wave(1, 1, SOAK_S), Wave(2, 2, 0)]
+    plan_id = await rig.consumed(items, on_failure=OnFailure.REVERT, waves=waves)
+
+    async def another() -> None:
+        await trio.sleep(SOAK_S / 2)
+        assert rig.states(await rig.applied([asked(rig, 1, "u0", meanwhile)])) == [S.APPLIED]
+
+    await rig.apply(plan_id, another)
+    assert suspended(rig, "u0") == left
+    assert rig.states(plan_id) == [S.NEEDS_A_PERSON, S.NOT_APPLIED]
+
+
+async def test_a_record_alone_is_taken_back_where_nothing_changed(rig: Rig, world: World) -> None:
+    know(rig, "u0", "u1")
+    await rig.applied([asked(rig, 1, "u0", ADD_ABUSE)])
+    world.faults["u1"] = ["refused"]
+    items = [asked(rig, 1, "u0", ADD_DEBT), asked(rig, 2, "u1", ADD_DEBT)]
+    plan_id = await rig.applied(items, on_failure=OnFailure.REVERT)
+    assert (rig.states(plan_id), suspended(rig, "u0")) == ([S.REVERTED, S.NOT_APPLIED], (True, ["abuse"]))
+
+
+async def test_an_entry_that_was_removed_is_put_back(rig: Rig, world: World) -> None:
+    know(rig, "u0", "u1")
+    world.faults["u1"] = ["refused"]
+    service = service_of(rig, "u0")
+    removed = replace(asked(rig, 1, "u0"), desired=(EntryChange(book.entry_text(service), added=False),))
+    plan_id = await rig.applied([removed, asked(rig, 2, "u1", ADD_DEBT)], on_failure=OnFailure.REVERT)
+    assert (rig.states(plan_id), service_of(rig, "u0")) == ([S.REVERTED, S.NOT_APPLIED], service)
