@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 
 from agent.changes.journal.commands import PlanRow, read_plan_row
 from agent.changes.journal.item_commands import decode_bound
-from agent.changes.journal.machine import MAY_STAND, ChangeState, Gate, fold
+from agent.changes.journal.machine import MAY_STAND, TOUCHED, ChangeState, Gate, fold
 from agent.model import Address, Direction, Item, Items, ItemState, Seen, Verdict
 from agent.reasons import RefusalReason
 from agent.runtime.slices import MANY
@@ -32,7 +32,7 @@ from trust import envelope as envelopes
 from trust import statements
 from trust.errors import TrustError
 from trust.items import ErasedDocument, open_items_untrusted
-from trust.leaf import LeafKind
+from trust.leaf import ITEM_STATE_CODES, LeafKind
 from trust.short_id import SHORT_CHARS_MAX, SHORT_CHARS_MIN, names
 from trust.statements import Plan
 
@@ -383,6 +383,19 @@ def locked(reader: sqlite3.Connection, plan_id: bytes) -> list[int]:
     """Return the items of a plan that hold addresses."""
     rows = reader.execute("SELECT DISTINCT item FROM address_lock WHERE plan_id = ? ORDER BY item", (plan_id,))
     return [r["item"] for r in rows.fetchall()]
+
+
+def recorded(reader: sqlite3.Connection, plan_id: bytes) -> frozenset[int]:
+    """Return the items of a plan that stood at some time, and so recorded their desired changes.
+
+    One that needs a person may be among them: its writes stood, and could not be taken back.
+    """
+    marks = ",".join("?" * len(TOUCHED))
+    rows = reader.execute(
+        f"SELECT DISTINCT item FROM event WHERE plan = ? AND kind = ? AND code IN ({marks})",  # noqa: S608  # only question marks
+        (plan_id, LeafKind.ITEM_STATE.value, *(ITEM_STATE_CODES[state.value] for state in TOUCHED)),
+    )
+    return frozenset(r["item"] for r in rows.fetchall())
 
 
 def reopened(reader: sqlite3.Connection, row: PlanRow) -> bool:

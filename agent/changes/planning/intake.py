@@ -21,7 +21,7 @@ from agent.changes.engine.perform import same, still_written
 from agent.changes.engine.sessions import Sessions
 from agent.changes.journal import plans
 from agent.changes.journal.commands import PlanRow, RefuseIntent
-from agent.changes.journal.machine import MAY_STAND, TOUCHED, Gate
+from agent.changes.journal.machine import MAY_STAND, Gate
 from agent.changes.journal.plans import Loaded
 from agent.changes.journal.request import Ask, Request, RequestError, is_overdue, refusal, silent_h_of
 from agent.changes.journal.trust_state import Pinned
@@ -341,10 +341,9 @@ class Intake:
             raise RequestError(f"{row.short} has nothing to revert: no item of it stands")
         now = await self._now(items)
         billing = self._billing([services[i.subject or ""] for i in items])
+        recorded = plans.recorded(self.store.reader, row.plan_id)
         chosen = [
-            self._take_back(
-                i, services[i.subject or ""], now, billing, first, recorded=loaded.rows[i.n].state in TOUCHED
-            )
+            self._take_back(i, services[i.subject or ""], now, billing, first, recorded=i.n in recorded)
             async for i in InSlices(items)
         ]
         suspends = any(verbs.suspends(c.wish) for c in chosen)
