@@ -273,6 +273,8 @@ class ItemRun:
                 stopped = refused(err)
             else:
                 return None
+            if stopped.reason == RefusalReason.NOTHING_TO_RETRY:
+                return stopped
             if self._stopping.left is not None and self._stopping.left.event is Event.CANCEL:
                 return self._stopping.left
             in_time = self._tickets.left_s() > 0
@@ -483,6 +485,9 @@ class ItemRun:
         """Move the item to the state in which its run ends. `sessions` None: nothing can be read now."""
         if stopped is not None and self._unsent():
             await self._steps.end(stopped.event, stopped.reason, stopped.detail)
+        elif stopped is not None and stopped.reason == RefusalReason.NOTHING_TO_RETRY:
+            # Its own judgment would be of another change's settings, and its record that of another change
+            await self._steps.end(Event.SET_UNENFORCED, ItemReason.OVERTAKEN, stopped.detail)
         else:
             await self._settle(sessions, stopped)
 

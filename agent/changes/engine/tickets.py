@@ -370,9 +370,11 @@ class Tickets:
         """Take addresses for an item, all or none.
 
         Raises:
-            RefusedCommandError: `busy`: another change holds one.
+            RefusedCommandError: `busy`: another change holds one. `nothing-to-retry`: the item is retried, and its
+                record was changed since.
         """
-        await self._store.run(item_commands.Lock(self.plan.plan_id, item.n, addresses))
+        retried = item if self.reasons[item.n] == ItemReason.RETRY else None
+        await self._store.run(item_commands.Lock(self.plan.plan_id, item.n, addresses, retried))
 
     async def lock_to_revert(self, item: Item, addresses: tuple[Address, ...]) -> None:
         """Take addresses for an item that is to be taken back, all or none.

@@ -25,6 +25,7 @@ from agent.model import (
     Address,
     DesiredChange,
     Direction,
+    Item,
     ItemState,
     Seen,
     StepOutcome,
@@ -435,20 +436,39 @@ class EndItem:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """Take the addresses of an item, all or none, before its first "about to": the item must read them first."""
+    """Take the addresses of an item, all or none, before its first "about to": the item must read them first.
+
+    `retried`: the item, where a person asked for it once more. It held none while it waited for its turn.
+    """
 
     plan_id: bytes
     n: int
     addresses: tuple[Address, ...]
+    retried: Item | None = None
 
     def run(self, tx: Tx) -> None:
         """Take them.
 
         Raises:
-            RefusedCommandError: another item holds one of them (`busy`).
+            RefusedCommandError: another item holds one of them (`busy`), or changed what was recorded of a retried one
+                (`nothing-to-retry`).
         """
         refuse_if_held(tx, self.plan_id, self.addresses)
+        if self.retried is not None:
+            refuse_if_changed(tx, self.retried)
         take_addresses(tx, self.plan_id, self.n, self.addresses)
+
+
+def refuse_if_changed(tx: Tx, item: Item) -> None:
+    """Refuse to try an item again of which the record no longer stands: a restore may have lifted its reason.
+
+    Raises:
+        RefusedCommandError: `nothing-to-retry`.
+    """
+    if item.subject is not None and not book.stands(tx.all, item.subject, item.desired):
+        raise RefusedCommandError(
+            RefusalReason.NOTHING_TO_RETRY, "what it recorded was changed since: ask for the change anew"
+        )
 
 
 @dataclass(frozen=True, slots=True)

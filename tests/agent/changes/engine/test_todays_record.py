@@ -1,4 +1,4 @@
-"""What a batch takes back rests on today's record: others may have changed the service since."""
+"""What is taken back or tried again rests on today's record too: others changed the service since."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 import pytest
 import trio
 
+from agent.changes.journal import commands
+from agent.changes.retry import ReopenRun
 from agent.inventory import book
 from agent.inventory.billing import BillingReader
-from agent.model import EntryChange, Item, ItemState, Seen, Service, Wave
+from agent.model import EntryChange, Item, ItemState, Pace, Seen, Service, Wave
+from agent.runtime.clock import now_of
 from agent.store.db import Tx
-from tests.builders.job import Rig, item
+from tests.builders.job import NO_PACE, Rig, item
 from tests.builders.world import World, steps_for
 from trust.items import ReasonChange, SuspensionReason
 from trust.statements import OnFailure
@@ -79,7 +82,7 @@ def suspended(rig: Rig, login: str) -> tuple[bool, list[str]]:
         ((ADD_DEBT,), NO_DEBT, ADD_ABUSE, (True, ["abuse"])),
     ],
 )
-async def test_a_batch_takes_nothing_back_that_another_change_rests_on(
+async def test_a_batch_takes_back_nothing_another_change_rests_on(
     rig: Rig,
     world: World,
     before: tuple[ReasonChange, ...],
@@ -120,3 +123,42 @@ async def test_an_entry_that_was_removed_is_put_back(rig: Rig, world: World) -> 
     removed = replace(asked(rig, 1, "u0"), desired=(EntryChange(book.entry_text(service), added=False),))
     plan_id = await rig.applied([removed, asked(rig, 2, "u1", ADD_DEBT)], on_failure=OnFailure.REVERT)
     assert (rig.states(plan_id), service_of(rig, "u0")) == ([S.REVERTED, S.NOT_APPLIED], service)
+
+
+# --- retry ---
+
+
+async def unenforced(rig: Rig, *logins: str, pace: Pace = NO_PACE) -> bytes:
+    """Return a finished batch of suspensions for debt: no session could be ended."""
+    rig.world.faults.update({login: ["", "nak"] for login in logins})
+    items = [asked(rig, n, login, ADD_DEBT) for n, login in enumerate(logins, start=1)]
+    plan_id = await rig.applied(items, on_failure=OnFailure.CONTINUE, pace=pace)
+    assert rig.states(plan_id) == [S.SET_NOT_ENFORCED] * len(logins)
+    await rig.store.run(commands.Finish(plan_id, b"outcome", lambda _: rig.recorder.record(None, {})))
+    return plan_id
+
+
+async def reopen(rig: Rig, plan_id: bytes) -> None:
+    seals = tuple((i, rig.recorder.record(i.subject, {})) for i in rig.loaded(plan_id).items.items)
+    await rig.store.run(ReopenRun(plan_id, seals, now_of(rig.clock), rig.recorder.record(None, {})))
+
+
+@pytest.mark.parametrize("online", [True, False])
+async def test_a_retry_records_no_reason_that_was_lifted_meanwhile(rig: Rig, world: World, *, online: bool) -> None:
+    know(rig, "u0", "u1")
+    plan_id = await unenforced(rig, "u0", "u1", pace=Pace(1, 100, 0))
+    await reopen(rig, plan_id)
+
+    async def restore() -> None:
+        await trio.sleep(0.2)
+        assert rig.states(plan_id)[1] is S.RUNNING, "it waits for its turn at the NAS"
+        assert rig.states(await rig.applied([asked(rig, 1, "u1", NO_DEBT)])) == [S.APPLIED]
+        world.kicks.clear()
+        if not online:
+            del world.sessions["u1"]
+
+    await rig.apply(plan_id, restore)
+    assert (suspended(rig, "u1"), "u1" in world.kicks) == ((False, []), False)
+    row = rig.loaded(plan_id).rows[2]
+    assert (row.state, row.reason) == (S.SET_NOT_ENFORCED, "overtaken")
+    assert (rig.states(plan_id)[0], suspended(rig, "u0")) == (S.APPLIED, (True, ["debt"]))
