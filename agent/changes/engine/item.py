@@ -18,7 +18,8 @@ from agent.changes.engine.reads import RecentReads
 from agent.changes.engine.sessions import ItemSessions, WindowSlot
 from agent.changes.engine.steps import Steps, guard_problem, subjects
 from agent.changes.engine.tickets import StepAction, with_clock
-from agent.changes.journal.machine import Event, settle
+from agent.changes.journal import plans
+from agent.changes.journal.machine import Event, StepFact, settle
 from agent.connectors.base import Busy, Enforced, Judgment, KnowsAbsence, Session, UnreadableError
 from agent.model import ABSENT, Address, Direction, Effect, ItemState, Seen, Step, StepOutcome, Verdict, target_of
 from agent.reasons import ItemReason, ProofReason, RefusalReason, TargetReason
@@ -497,6 +498,8 @@ class ItemRun:
         facts = steps.facts()
         writes_stand = all(f.verdict is Verdict.APPLIED for f in facts if not f.effect)
         judgment: Judgment | None = None
+        if stopped is not None and self._did_nothing(facts):
+            writes_stand = False
         if item.enforce is not None and writes_stand:
             judgment = Judgment(Enforced.NO, ProofReason.UNREADABLE)
             if sessions:
@@ -514,6 +517,14 @@ class ItemRun:
         if event is Event.SET_UNENFORCED and sessions and (missing := await self._missing_now(sessions)):
             reason, detail = ItemReason.TARGET_AWAY, f"{missing} · {detail}"
         await steps.end(event, reason, detail, item.desired if stands else ())
+
+    def _did_nothing(self, facts: Collection[StepFact]) -> bool:
+        """Tell whether nothing of an item stands that writes nothing: stopped so, it has no reason to record either.
+
+        One that is retried recorded its reason before.
+        """
+        acts = any(not f.effect or f.verdict is Verdict.APPLIED for f in facts)
+        return not acts and self._item.n not in plans.recorded(self._parts.store.reader, self._tickets.plan.plan_id)
 
     async def _enforce(
         self, sessions: ItemSessions, within_s: float, *, redials: bool = True, mends: bool = False

@@ -278,6 +278,32 @@ async def test_an_item_with_nothing_to_send_may_be_stopped_as_others(
     assert (world.writes, world.kicks) == ([], [])
 
 
+async def pay_once_begun(rig: Rig, _: bytes) -> None:
+    rig.unmet = lambda tx, item, begun: Broken("paid 09:03") if begun else None
+
+
+@pytest.mark.parametrize("meanwhile", [cancel, freeze, pay_once_begun])
+async def test_what_was_stopped_before_anything_stood_records_nothing(
+    rig: Rig, world: World, meanwhile: Callable[[Rig, bytes], Awaitable[None]]
+) -> None:
+    """It writes nothing, its one disconnect is lost, and the second try is refused."""
+    world.values[world.user("u0")] = {"plan": "20M", "suspended": "yes"}
+    world.faults["u0"] = ["command-lost"]
+    plan_id = await rig.consumed([replace(item(1, "u0", world), steps=(Step(1, "fake/d", disconnect("u0")),))])
+    if meanwhile is pay_once_begun:
+        await meanwhile(rig, plan_id)
+    sent = trio.Event()
+    world.on_send = lambda _: sent.set()
+
+    async def stop() -> None:
+        await sent.wait()
+        await meanwhile(rig, plan_id)
+
+    await rig.apply(plan_id, stop)
+    assert (rig.states(plan_id), world.kicks) == ([S.NOT_APPLIED], [])
+    assert rig.store.reader.execute("SELECT count(*) FROM reason").fetchone()[0] == 0
+
+
 async def test_unreadable_while_reading_back_is_read_again(rig: Rig, world: World) -> None:
     plan_id = await rig.consumed([item(1, "u0", world)])
     world.unreadable = 4
