@@ -35,7 +35,7 @@ from agent.spelling import search_key
 from agent.store.db import Tx
 from agent.store.log_store import Entry, Sealed
 from agent.store.stored import members, reads_row_of
-from trust.leaf import LeafKind
+from trust.leaf import ITEM_STATE_CODES, LeafKind
 
 OWES = "owes"
 AS_PREVIEWED = "as-previewed"
@@ -243,9 +243,10 @@ def record_desired(tx: Tx, ref: str, change: DesiredChange, plan_id: bytes, seq:
 
 
 def _looked_s(tx: Tx, ref: str, plan_id: bytes) -> float | None:
-    """Return when the facts under a plan's item were looked at last; None: nothing of it was sent.
+    """Return when the facts under a plan's item were looked at last; None: it was never begun.
 
-    Once something of it stands, it is finished without another look at billing.
+    Once something of it stands, it is finished without another look at billing. Where nothing was to be sent, they were
+    looked at when it was begun.
     """
     # +: the plan's id must not be searched by, or SQLite reads all steps of the plan for each of its items
     row = tx.one(
@@ -254,7 +255,17 @@ def _looked_s(tx: Tx, ref: str, plan_id: bytes) -> float | None:
         " JOIN event e ON e.seq = s.about_seq WHERE +i.plan_id = ? AND i.service = ? AND s.direction = 'forward'",
         (plan_id, ref),
     )
-    return None if row is None or row["at_s"] is None else float(row["at_s"])
+    if row is None or row["at_s"] is None:
+        begun = (LeafKind.ITEM_STATE.value, ITEM_STATE_CODES["running"])
+        row = tx.one(_BEGUN, (plan_id, ref, plan_id, *begun))
+    return None if row is None else float(row["at_s"])
+
+
+_BEGUN = """
+SELECT e.at_s FROM event e WHERE e.plan = ? AND e.item = (SELECT n FROM item WHERE service = ? AND plan_id = ?)
+    AND e.kind = ? AND e.code = ? ORDER BY e.seq DESC LIMIT 1
+"""
+"""From the newest event back: few items of a plan are under way beside this one."""
 
 
 def _note_author(tx: Tx, ref: str, field: str, before: str, plan_id: bytes) -> None:

@@ -278,6 +278,15 @@ async def test_an_item_with_nothing_to_send_may_be_stopped_as_others(
     assert (world.writes, world.kicks) == ([], [])
 
 
+async def test_a_payment_counts_from_the_last_look_at_billing(rig: Rig, world: World) -> None:
+    """Nothing was to be sent, and the judgment took a while: what was paid meanwhile is news to the suspension."""
+    plan_id = await rig.consumed([nothing_to_end(world)])
+    world.unreadable, began = 20, rig.clock.wall_s()
+    await rig.apply(plan_id)
+    (row,) = rig.store.query("SELECT r.looked_s, e.at_s FROM reason r JOIN event e USING (seq)")
+    assert row["looked_s"] == began < row["at_s"]
+
+
 async def pay_once_begun(rig: Rig, _: bytes) -> None:
     rig.unmet = lambda tx, item, begun: Broken("paid 09:03") if begun else None
 
