@@ -102,6 +102,8 @@ def neutralize(text: str) -> str:
     Control, bidirectional, zero-width and other format characters, and spaces but U+0020, become escapes such as
     `\u202e`. A word that mixes Latin, Cyrillic and Greek letters is a likely forgery: the text ends with a mark.
     """
+    if text.isascii() and text.isprintable():
+        return text  # most text: it hides nothing, and is in one script
     shown = "".join(_visible(c) for c in text)
     return shown + _MIXED if any(_is_mixed(word) for word in _WORD.findall(text)) else shown
 
