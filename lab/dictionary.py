@@ -7,6 +7,7 @@ section 3, and MikroTik's vendor space (14988). Values print as FreeRADIUS print
 from __future__ import annotations
 
 import enum
+import functools
 import ipaddress
 import re
 import struct
@@ -189,6 +190,7 @@ def _integer(d: Definition, text: str) -> bytes:
     return struct.pack("!I", int(text, 0 if text[1:2] in ("x", "X") else 10))
 
 
+@functools.lru_cache(4096)
 def _prefix6(text: str) -> bytes:
     network = ipaddress.IPv6Network(text, strict=False)
     octets = (network.prefixlen + 7) // 8
@@ -246,7 +248,12 @@ def _unpack_prefix6(d: Definition, data: bytes) -> str:
     # RFC 3162 section 2.3: reserved, prefix length, then as many octets as the sender liked, bits beyond it zero
     if not 2 <= len(data) <= 18 or data[1] > 128 or len(data) - 2 < (data[1] + 7) // 8:
         raise AttributeValueError(f"{d.name}: expected an IPv6 prefix, got {len(data)} octets")
-    return str(ipaddress.IPv6Network((data[2:].ljust(16, b"\0"), data[1]), strict=False))
+    return _network6(data[2:].ljust(16, b"\0"), data[1])
+
+
+@functools.lru_cache(4096)
+def _network6(address: bytes, prefix_length: int) -> str:
+    return str(ipaddress.IPv6Network((address, prefix_length), strict=False))
 
 
 def unpack(d: Definition, data: bytes) -> str:
