@@ -33,6 +33,9 @@ BARE_CHARS = 10
 
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{8,}={0,2}")
 _HEX = re.compile(rb"(?:[0-9a-f]{2}){8,}|(?:[0-9A-F]{2}){8,}")
+_HEX_OF_ANY_CASE = re.compile(rb"[0-9A-Fa-f]{16,}")
+_URL_LIKE = re.compile(rb"[A-Za-z0-9._~+%-]{8,}")
+"""Any run of `_HEX` and of `_URL` is inside one of these, which are found five times as fast."""
 _URL = re.compile(rb"(?:[A-Za-z0-9._~+-]|%[0-9A-Fa-f]{2}){8,}")
 _PRINTABLE = re.compile(rb"[ -~]{8,}")
 _JSON_ESCAPE = re.compile(rb"\\u([0-9a-fA-F]{4})")
@@ -92,15 +95,20 @@ def unbase64(run: bytes) -> bytes | None:
 def opened(data: bytes, depth: int = DEPTH) -> Iterator[bytes]:
     """Yield what is inside, one layer at a time, and `data` itself first."""
     yield data
-    if not depth:
-        return
+    if depth:
+        for layer in layers_in(data):
+            yield from opened(layer, depth - 1)
+
+
+def layers_in(data: bytes) -> list[bytes]:
+    """Return what anybody can open of `data`, one layer deep."""
     inside = [found for run in _BASE64.findall(data) if (found := unbase64(run)) is not None]
-    inside += [bytes.fromhex(run.decode()) for run in _HEX.findall(data)]
+    inside += [bytes.fromhex(run.decode()) for text in _HEX_OF_ANY_CASE.findall(data) for run in _HEX.findall(text)]
     inside += [value for value in fields_of(data) or () if isinstance(value, bytes) and len(value) > 3]
-    inside += [unquote_to_bytes(run) for run in _URL.findall(data) if b"%" in run]
+    escaped = [text for text in _URL_LIKE.findall(data) if b"%" in text]
+    inside += [unquote_to_bytes(run) for text in escaped for run in _URL.findall(text) if b"%" in run]
     inside += [_JSON_ESCAPE.sub(_unescaped, run) for run in _PRINTABLE.findall(data) if b"\\u" in run]
-    for layer in inside:
-        yield from opened(layer, depth - 1)
+    return inside
 
 
 def _unescaped(found: re.Match[bytes]) -> bytes:
@@ -180,6 +188,9 @@ class Sweep:
     _by_window: dict[bytes, list[tuple[int, bytes, str]]] = field(init=False, repr=False)
     _small: dict[int, str] = field(init=False, repr=False)
     _known: dict[bytes, frozenset[str]] = field(init=False, repr=False, default_factory=dict)
+    """What is found in a layer itself."""
+    _opened: dict[tuple[bytes, int], frozenset[str]] = field(init=False, repr=False, default_factory=dict)
+    """What is found in a layer and inside it, by how deep it is opened."""
 
     def __post_init__(self) -> None:
         self._by_window, self._small = {}, {}
@@ -195,13 +206,24 @@ class Sweep:
         """Return what is found where. `sealed`: the pieces are ciphertext: nothing in them is opened."""
         found: set[str] = set()
         for name, piece in pieces.items():
-            for layer in [piece] if sealed else opened(piece):
-                if layer not in self._known:
-                    whole = () if sealed else small_values(layer)
-                    leaks = {*self._in(layer, sealed=sealed), *(self._small[v] for v in whole if v in self._small)}
-                    self._known[layer] = frozenset(leaks)
-                found |= {f"{leak}: {name}" for leak in self._known[layer]}
+            leaks = self._of(piece, sealed=True) if sealed else self._below(piece, DEPTH)
+            found |= {f"{leak}: {name}" for leak in leaks}
         return sorted(found)
+
+    def _below(self, layer: bytes, depth: int) -> frozenset[str]:
+        """Return what is found in a layer and in all that is inside. Of twenty layers nineteen are found again."""
+        if (known := self._opened.get((layer, depth))) is None:
+            inside = layers_in(layer) if depth else ()
+            known = self._of(layer).union(*(self._below(one, depth - 1) for one in inside))
+            self._opened[layer, depth] = known
+        return known
+
+    def _of(self, layer: bytes, *, sealed: bool = False) -> frozenset[str]:
+        if layer not in self._known:
+            whole = () if sealed else small_values(layer)
+            leaks = {*self._in(layer, sealed=sealed), *(self._small[v] for v in whole if v in self._small)}
+            self._known[layer] = frozenset(leaks)
+        return self._known[layer]
 
     def _in(self, layer: bytes, *, sealed: bool) -> Iterator[str]:
         windows = self._by_window
