@@ -3,7 +3,7 @@
 - Typer reads the annotations of some 150 commands (0.08 s of CPU).
 - A digest of some 400 files of code is part of each preview (0.04 s).
 - A new database goes through all versions of its schema (0.02 s of CPU, 25 commits). Each further one begins as a copy
-  of the first. The simulation makes its own: its worlds are played outside of pytest, too.
+  of the first. The simulation says itself where: its worlds are played outside of pytest, too.
 """
 
 from __future__ import annotations

@@ -10,5 +10,5 @@ from tests import once
 
 @pytest.fixture(autouse=True)
 def real_databases(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make each new database by its migrations, as `make sim` does: a kept seed is to play the same world here."""
+    """Make databases as `make sim` does, where `open_world` says which are copies: a kept seed is to be one world."""
     monkeypatch.setattr(files, "open_database", once.real_database)

@@ -34,8 +34,10 @@ from agent.runtime import json_text
 from agent.runtime.errors import HttpError
 from agent.runtime.http import HttpRequest, Response
 from agent.runtime.supervise import Crash, contain, ends_program
+from durable import files as databases
 from lab.isp import Isp, LabOptions, open_lab
 from lab.staff import Staff, write_disabled_group
+from tests import once
 from tests.builders.clock import FakeClock
 from tests.builders.job import CrashingStore
 from tests.e2e.files import FILE_DECIDES, Files, lab_mapping, lab_secrets, make_files, ref_of
@@ -370,6 +372,8 @@ async def open_world(options: WorldOptions, parts: Sequence[Part]) -> AsyncItera
         stack.enter_context(virtual_time(clock))
         stack.enter_context(seeded(options.seed))
         stack.enter_context(inline_threads(pace))
+        if all(part.name != "disk" for part in parts):  # a simulated disk has to see each write
+            stack.enter_context(mock.patch.object(databases, "open_database", once.open_database))
         stack.enter_context(mock.patch.object(os, "fdatasync", return_value=None))  # no machine of the world is real
         network = await stack.enter_async_context(open_network(options.seed, by_clock=not options.old_pace))
         network.air.base = Weather(delay_s=(0.0002, 0.003))
