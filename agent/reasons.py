@@ -280,7 +280,7 @@ class ProofReason(ExplainedReason):
     )
     NOT_PROVEN = (
         "not-proven",
-        "Accounting has no session, and not every NAS that could hold one said so: nobody knows whether one is open.",
+        "Accounting has no session, or one whose end was asked for, and not every NAS said that it holds no other.",
         "Wait: it is judged again. Or bring back the NAS that the detail names, then retry the change.",
     )
     STILL_ONLINE = (

@@ -505,7 +505,8 @@ class LiveSession:
     `router edge-1`). `since_s`: unix seconds, None where the source has no time. `address`: "" where it has none.
     `facts`: the source's own strings (`mac`, `sid`, `list`, ...). `carries`: the policy that the session has, None
     where that cannot be told; `how` says how it is known. `until`: of one that nobody can end, when it has the policy
-    of the next login; "": a disconnect ends it. `may_be_over`: its source may have missed its end.
+    of the next login; "": a disconnect ends it. `may_be_over`: its source may have missed its end. `unsure`: why nobody
+    knows whether it goes on, as its end was asked for; "": it counts.
     """
 
     place: str
@@ -517,6 +518,7 @@ class LiveSession:
     how: AnyReason
     until: str = ""
     may_be_over: bool = False
+    unsure: str = ""
 
 
 @dataclass(frozen=True, slots=True)

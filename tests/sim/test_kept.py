@@ -135,6 +135,12 @@ KEPT: tuple[Kept, ...] = (
         size=0.2,
     ),
     Kept(
+        28001081,
+        ("accounting-lossy", "ack-without-effect"),
+        ("radius", "sql"),
+        "a session that a cancelled suspension had ended stayed open in accounting, and proved the next restore",
+    ),
+    Kept(
         26100002,
         ("router-reboots", "machine-cloned"),
         ("radius", "sql", "routers", "clone"),

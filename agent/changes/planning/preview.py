@@ -661,11 +661,16 @@ def _already(wish: Wish, state: NetworkState | UnreadableError) -> Leave:
 def _unproven(wish: Wish, state: NetworkState | UnreadableError) -> str:
     """Return the text for a service without a known session that an unasked NAS may still hold; "": the reads prove it.
 
-    Accounting lacks a session if its Start packet was lost, and the rows do not show sessions.
+    Accounting lacks a session if its Start packet was lost, and the rows do not show sessions. A session is not known
+    either where its end was asked for, and nobody has heard of it since.
     """
-    if not isinstance(state, NetworkState) or state.sessions or not state.unasked or wish.state is None:
+    if not isinstance(state, NetworkState) or wish.state is None:
         return ""
     held = wish.why if wish.already else "the network already is as wanted"
+    if state.sessions and all(one.unsure for one in state.sessions):
+        return f"{held}, as far as was read; not proven: {'; '.join(one.unsure for one in state.sessions)}"
+    if state.sessions or not state.unasked:
+        return ""
     asked = f"{', '.join(state.unasked)} {'was' if len(state.unasked) == 1 else 'were'} not asked"
     return f"{held}, as far as was read; not proven: no session by {state.sessions_by}, and {asked}"
 

@@ -82,12 +82,14 @@ from agent.connectors.radius.evaluator import (
 from agent.connectors.radius.garden import (
     addresses_text,
     goes_on_outside,
+    heard_ones,
     in_garden,
     is_outside,
     outside,
     pins_an_address,
     stays_in_garden,
     sure_ones,
+    unheard_text,
 )
 from agent.connectors.radius.network_state import StateReader, rejection_text
 from agent.connectors.radius.reasons import RadiusReason
@@ -403,6 +405,10 @@ class RadiusAccess:
             found = self._judge_unsure(enforce, sessions, seen, ended)
         elif sessions:
             found = self._judge_open(enforce, sessions, seen, ended)
+            if found.enforced is Enforced.YES and self._is_active(enforce) and not heard_ones(sessions, enforce.expect):
+                # It is not ended for that: its NAS may have done nothing, and its subscriber be a payer
+                text = f"not proven: {unheard_text(sessions.values())}; the next login gets what is wanted"
+                found = Judgment(Enforced.UNPROVEN, ProofReason.NOT_PROVEN, text)
         else:
             found = self._judge_none(enforce, seen, ended)
         if _REJECTED in enforce.expect and found.enforced is not Enforced.UNPROVEN:
@@ -431,8 +437,7 @@ class RadiusAccess:
         found = self._judge_open(enforce, sure, seen, ended) if sure else None
         if found is not None and found.enforced is Enforced.NO:
             return found
-        told = " · ".join(addresses_text(s) for uid, s in sessions.items() if uid not in sure)
-        text = f"not proven: the end of {told} was asked for, and accounting has not heard of it since"
+        text = f"not proven: {unheard_text(s for uid, s in sessions.items() if uid not in sure)}"
         return Judgment(Enforced.UNPROVEN, ProofReason.NOT_PROVEN, text, (enforce.address,))
 
     def _judge_open(
@@ -976,7 +981,10 @@ class RadiusAccess:
         if not any(spared.values()):
             return {}
         outside = {u: s for u, s in sessions.items() if told and is_outside(s, gardens)}
-        kept = [uid for uid, s in self._on_nas(outside).items() if s["nas"] not in self._watched]
+        shown = [
+            uid for uid, s in outside.items() if s.get("nas") in self._watched and not (stays and MAY_BE_OVER in s)
+        ]
+        kept = [uid for uid in self._on_nas(outside) if uid not in shown]
         known = [uid for uid in sessions if uid not in kept and not (stays and uid in outside)]
         since = {name: str(read_at_s) for name, counts in spared.items() if counts}
         return {**since, KNOWN: ",".join(known), **({SPARED: ",".join(kept)} if kept else {})}
@@ -1020,7 +1028,8 @@ class RadiusAccess:
         if any(in_garden(s, enforce.expect) for s in own.values()):
             return True
         other_tariff = wanted.tariff != service.tariff
-        right = all(is_outside(s, enforce.expect) for s in own.values()) and not other_tariff
+        outside = all(is_outside(s, enforce.expect) for s in own.values())
+        right = outside and bool(heard_ones(own, enforce.expect)) and not other_tariff
         differs = bool(service.reasons) or other_tariff
         return (differs and bool(own) and not right) or self._unknown(differs, own)
 

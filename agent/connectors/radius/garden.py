@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -50,6 +50,11 @@ def stays_in_garden(session: Mapping[str, str], gardens: Mapping[str, str]) -> b
 def sure_ones(sessions: Mapping[str, Mapping[str, str]], gardens: Mapping[str, str]) -> dict[str, Mapping[str, str]]:
     """Return the sessions without those in the garden that may be over: they prove no suspension."""
     return {u: s for u, s in sessions.items() if MAY_BE_OVER not in s or not in_garden(s, gardens)}
+
+
+def heard_ones(sessions: Mapping[str, Mapping[str, str]], gardens: Mapping[str, str]) -> dict[str, Mapping[str, str]]:
+    """Return the sessions without those outside of the garden that may be over: they prove no restore."""
+    return {u: s for u, s in sessions.items() if MAY_BE_OVER not in s or in_garden(s, gardens)}
 
 
 def is_outside(session: Mapping[str, str], gardens: Mapping[str, str]) -> bool:
@@ -99,6 +104,12 @@ def gardens_of(prefixes: str) -> Mapping[str, str]:
 def addresses_text(session: Mapping[str, str]) -> str:
     """Return the session's addresses and prefixes, for people; empty when accounting told none."""
     return " · ".join(filter(None, (session.get(name) for name in _PINNED_BY)))
+
+
+def unheard_text(sessions: Iterable[Mapping[str, str]]) -> str:
+    """Return why sessions that may be over prove nothing."""
+    told = " · ".join(addresses_text(s) or s.get("sid", "a session") for s in sessions)
+    return f"the end of {told} was asked for, and accounting has not heard of it since"
 
 
 def _placed(session: Mapping[str, str], gardens: Mapping[str, str]) -> Iterator[tuple[str, _Network, bool]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from agent.connectors.base import LiveSession, NetworkState
 from agent.connectors.radius.addresses import MAY_BE_OVER, accounted_fields, began_s
 from agent.connectors.radius.evaluator import Accepted, CannotTell, Outcome, Rejected, holds
-from agent.connectors.radius.garden import addresses_text, in_garden, outside
+from agent.connectors.radius.garden import addresses_text, in_garden, outside, unheard_text
 from agent.connectors.radius.rowset import MalformedRowSetError, fields_of, rows_of
 from agent.connectors.radius.schema import TableSet
 from agent.model import Access, Value
@@ -140,6 +140,7 @@ class StateReader:
             carries=carries,
             how=how,
             may_be_over=True,
+            unsure=unheard_text([session]) if MAY_BE_OVER in session else "",
         )
 
     def _carries(self, session: Session, outcome: Outcome) -> tuple[Access | None, AnyReason]:

@@ -32,7 +32,7 @@ from agent.connectors.base import (
     SessionHost,
 )
 from agent.connectors.radius.addresses import live_sessions, sessions_of
-from agent.connectors.radius.garden import in_garden, sure_ones
+from agent.connectors.radius.garden import heard_ones, in_garden, sure_ones
 from agent.connectors.radius.schema import Method, Nas
 from agent.model import ABSENT, Access, Address, Effect, Enforcement, Seen, Service, ServiceState, Step
 from agent.reasons import MethodReason, ProofReason, TargetReason
@@ -469,21 +469,24 @@ class RoutedAccess:
     def _judge_unaccounted(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Judgment | None:
         """Judge a login that is offline by accounting by the sessions that routers have; None: none has."""
         active = enforce.expect["state"] == Access.ACTIVE.value
+        live, sure = live_sessions(seen[enforce.address].value), self._sessions(enforce, seen)
         told: list[str] = []
         for target, rows in self._unaccounted(self._login(enforce), {}, seen).items():
             nas = next(nas for nas, router in self._routers.items() if router == target)
             for row in rows.values():
-                how, text = self._of_session(enforce, {"nas": nas, "ip": row.get("address", "")}, seen)
+                there = {"nas": nas, "ip": row.get("address", "")}
+                goes_on = next((s for u, s in live.items() if u not in sure and there.items() <= s.items()), None)
+                how, text = self._of_session(enforce, goes_on or there, seen)
                 where = f"{row.get('address', '?')} on {_name(target)}"
-                if how is Enforced.PENDING and active:  # a router shows lists; where there are none, nothing is seen
-                    how = Enforced.YES if _lists_of(enforce) else how
-                    text = f"{where} not in list {', '.join(_lists_of(enforce))}"
+                if how is Enforced.PENDING and active and _lists_of(enforce):
+                    how, text = Enforced.YES, f"{where} not in list {', '.join(_lists_of(enforce))}"
+                elif how is Enforced.PENDING and active and goes_on:  # a router without lists shows that it is not over
+                    how, text = Enforced.YES, f"{where} goes on"
                 if how is not Enforced.YES:
                     text = f"{text or where}: a session that accounting does not tell of"
                     return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, text)
                 told.append(text)
         # Another one that nobody reads may follow a session that may be over on a NAS without a router
-        live, sure = live_sessions(seen[enforce.address].value), self._sessions(enforce, seen)
         unread = any(uid not in sure and s.get("nas", "") not in self._routers for uid, s in live.items())
         return Judgment(Enforced.YES, ProofReason.SEEN, "; ".join(told)) if told and not unread else None
 
@@ -576,10 +579,10 @@ class RoutedAccess:
         return Address(f"{self.target}/sessions/{login}")
 
     def _sessions(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Mapping[str, Session]:
-        """Return the sessions of accounting; for a suspension without those in the garden that may be over."""
+        """Return the sessions of accounting without those that seem to be as wanted, and may be over."""
         live = live_sessions(seen[enforce.address].value)
         active = enforce.expect["state"] == Access.ACTIVE.value
-        return live if active else sure_ones(live, enforce.expect)
+        return heard_ones(live, enforce.expect) if active else sure_ones(live, enforce.expect)
 
 
 def _lists_of(enforce: Enforcement) -> tuple[str, ...]:

@@ -83,6 +83,22 @@ async def test_already_is_not_proven_where_an_unknown_session_may_be(tmp_path: P
         assert "not proven" not in str(await refused(agent.ask("restore", "C-1")))
 
 
+class EndAskedFor(FakeMethod):
+    """Nobody knows whether its sessions go on: their end was asked for."""
+
+    def network_state(self, service: Service, seen: Mapping[Address, Seen]) -> NetworkState:
+        state = super().network_state(service, seen)
+        return replace(state, sessions=tuple(replace(one, unsure="its end was asked for") for one in state.sessions))
+
+
+async def test_already_is_not_proven_by_a_session_that_may_be_over(tmp_path: Path, world: World) -> None:
+    connector = FakeConnector(world)
+    connector.access_methods = {"fake": EndAskedFor()}
+    async with agent_in(tmp_path, world, connector=connector) as agent:
+        told = str(await refused(agent.ask("restore", "C-1")))
+        assert "the network already is as wanted, as far as was read; not proven: its end was asked for" in told
+
+
 async def test_a_second_reason_puts_a_removed_suspension_back(agent: Agent, world: World) -> None:
     await done(agent, "suspend", "C-1")
     by_hand(world, ACTIVE)

@@ -14,6 +14,7 @@ import pytest
 
 from agent.connectors.base import CLOCK_SET, AccessMethod, AccessPlan, CannotEnforce, Enforced, Judgment, NetworkState
 from agent.connectors.radius.access import RadiusAccess
+from agent.connectors.radius.ending import has_it
 from agent.connectors.radius.evaluator import CannotTell, Rejected, effective_reply, may_reject
 from agent.connectors.radius.rowset import Table, UserRow, to_value
 from agent.connectors.radius.schema import Database, Method, NasPlaces, SqlTarget, TableSet
@@ -408,10 +409,26 @@ def test_beside_one_maybe_over_the_age_of_another_is_read() -> None:
     assert (got.enforced, got.how) == (Enforced.NO, "old-session")
 
 
-def test_a_restore_takes_no_notice_of_an_end_that_was_asked_for() -> None:
+OUT: Mapping[str, str] = {**OVER, "ip": "100.64.3.4"}
+"""As `OVER`, outside of the garden."""
+
+
+def test_a_session_that_may_be_over_proves_no_restore() -> None:
+    text = (
+        "not proven: the end of 100.64.3.4 was asked for, and accounting has not heard of it since; the next login gets"
+        " what is wanted"
+    )
+    plan = expect(AccessPlan, planned(RESTORE, SUSPENDED, session("u1", **OUT)))
+    assert spared(plan)["spared"] == "u1", "its NAS may have done nothing: nobody is thrown out for it"
+    assert plan.enforce is not None
+    got = recipe().judge(plan.enforce, seen_of(USER, session("u1", **OUT)), [])
+    assert (got.enforced, got.how, got.detail, got.again) == (Enforced.UNPROVEN, "not-proven", text, ())
+    assert recipe().judge(plan.enforce, seen_of(SUSPENDED, session("u1", **OUT)), []).how == "not-in-effect"
+    heard = session("u1", ip="100.64.3.4", heard=str(NOW_S))
+    assert recipe().judge(plan.enforce, seen_of(USER, heard), []).how == "inferred", "its NAS did nothing"
+    beside = {**session("u1", **OUT), **session("u2", ip="100.64.0.9")}
+    assert recipe().judge(plan.enforce, seen_of(USER, beside), []).how == "inferred", "accounting knows what followed"
     assert judged(session("u2", **OVER), user=USER, wanted=RESTORE)[:2] == (Enforced.NO, "garden")
-    there = {**OVER, "ip": "100.64.3.4"}
-    assert judged(session("u2", **there), user=USER, wanted=RESTORE)[:2] == (Enforced.YES, "inferred")
 
 
 def test_an_end_that_the_database_forgot_is_asked_for_again() -> None:
@@ -739,12 +756,22 @@ def test_suspended_with_a_session_maybe_over_is_not_already() -> None:
         drop = expect(Effect, step.do)
         assert drop.args == {"now": "s1 on bng-1", "not-in": GARDEN}
         assert plan.display["now"] == "online on bng-1 · 100.127.3.4 · may be over: its end was asked for 3m ago"
-    restore = expect(AccessPlan, recipe().plan(RESTORE, SERVICE, seen_of(USER, session("u1", ip="100.64.3.4"))))
-    asked = {**OVER, "ip": "100.64.3.4"}
-    assert recipe().plan(RESTORE, SERVICE, seen_of(USER, session("u1", **asked))) == replace(
-        restore,
-        display={**restore.display, "now": f"{restore.display['now']} · may be over: its end was asked for 3m ago"},
-    )
+
+
+@pytest.mark.parametrize("watched", [[], ["10.0.0.1"]])
+def test_active_with_a_session_maybe_over_is_judged_if_recorded(watched: list[str]) -> None:
+    known = replace(SERVICE, reasons=frozenset({SuspensionReason.DEBT}))
+    method = RadiusAccess(METHOD, SqlTarget("main", Database.POSTGRESQL), {"10.0.0.1": "bng-1"}, watched=watched)
+    seen = seen_of(USER, session("u1", **OUT))
+    plan = expect(AccessPlan, method.plan(RESTORE, known, seen))
+    (step,) = plan.steps
+    drop = expect(Effect, step.do)
+    assert has_it(drop, "u1", OUT), "it is not ended for that"
+    assert plan.enforce is not None
+    assert method.judge(plan.enforce, seen, []).enforced is Enforced.UNPROVEN
+    assert expect(AccessPlan, method.plan(RESTORE, SERVICE, seen)).steps == (), "nothing would change"
+    both = seen_of(USER, {**session("u1", **OUT), **session("u2", ip="100.64.0.9")})
+    assert expect(AccessPlan, method.plan(RESTORE, known, both)).steps == (), "accounting knows what followed"
 
 
 # --- secrets ---------------------------------------------------------------------------------------------------------
@@ -893,6 +920,8 @@ def test_a_garden_session_maybe_over_carries_no_suspension() -> None:
     assert (session.carries, session.how, session.facts) == (None, "not-told", {"nas": "10.0.0.1", "ip": "100.127.0.5"})
     (session,) = state_of(USER, {"u2": ("nas=10.0.0.1", "ip=100.127.0.5", f"may-be-over={NOW_S}")}).sessions
     assert session.carries is Access.SUSPENDED, "its login is active: whether it is still there is for its NAS to say"
+    (session,) = state_of(USER, {"u2": ("nas=10.0.0.1", "ip=100.64.0.5", f"may-be-over={NOW_S}")}).sessions
+    assert session.unsure == "the end of 100.64.0.5 was asked for, and accounting has not heard of it since"
 
 
 def test_without_a_garden_a_sessions_policy_cannot_be_told() -> None:

@@ -278,7 +278,37 @@ def test_of_a_session_that_may_be_over_the_router_is_asked(
     elsewhere = seen_of([{**over, "nas": "10.0.0.9"}], only_here=here, listed=listed)
     unread = (Enforced.UNPROVEN, "not-proven") if expected[0] is Enforced.YES else expected
     assert judged(SUSPEND, elsewhere, unsure, garden4=garden) == unread, "nobody reads what follows it there"
-    assert judged(RESTORE, seen_of([over], listed=["100.64.0.9"])) == (Enforced.NO, "not-in-effect")
+
+
+HERE = {"bng-1": [("0x81", {"login": LOGIN, "address": "100.64.0.9"})]}
+"""The router shows the session of accounting."""
+
+
+@pytest.mark.parametrize(
+    ("here", "listed", "lists", "expected"),
+    [
+        ({}, ["100.64.0.9"], "suspended", (Enforced.UNPROVEN, "not-proven")),  # it may be another subscriber's by now
+        (HERE, [], "suspended", (Enforced.YES, "seen")),
+        (HERE, ["100.64.0.9"], "suspended", (Enforced.NO, "not-in-effect")),
+        (HERE, [], "", (Enforced.YES, "seen")),  # else the last rung would throw a payer out
+        (LOST, [], "", (Enforced.NO, "not-in-effect")),
+    ],
+)
+def test_of_a_restored_session_maybe_over_the_router_is_asked(
+    here: Mapping[str, Sequence[tuple[str, Mapping[str, str]]]],
+    listed: list[str],
+    lists: str,
+    expected: tuple[Enforced, str],
+) -> None:
+    unsure, over = Judgment(Enforced.UNPROVEN, "not-proven"), {**SESSION, "may-be-over": "1700000000"}
+    seen = seen_of([over], only_here=here, listed=listed)
+    enforce = plan_of(recipe().plan(RESTORE, SERVICE, seen)).enforce
+    assert enforce is not None
+    enforce = replace(enforce, expect={**enforce.expect, "router-lists": lists})
+    missing = recipe().enforcement_reads(enforce, {WHERE: seen[WHERE]})
+    assert [a for a in missing if "/ppp/active/" in a] == [f"routeros/bng-{n}/ppp/active/{LOGIN}" for n in (1, 2)]
+    got = recipe(Inner(unsure)).judge(enforce, seen, ())
+    assert (got.enforced, got.how) == expected
 
 
 @pytest.mark.parametrize(("garden", "asked"), [("100.64.0.0/24", [1, 2]), ("100.127.0.0/16", [])])
