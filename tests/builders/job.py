@@ -269,7 +269,7 @@ class Rig:
                 intent_envelope=None,
                 action=action.value,
                 risk="low",
-                reason="debt",
+                reason=next((str(d) for i in items for d in i.desired if isinstance(d, ReasonChange)), ""),
                 requester="maria",
                 made_s=int(now.wall_s),
                 start_by=deadline(plan.start_by),

@@ -386,7 +386,7 @@ class Tickets:
         await self._store.run(
             item_commands.LockToRevert(
                 self.plan.plan_id,
-                item.n,
+                rests_on,
                 now_of(self._clock),
                 lambda tx, begun: self._unmet(tx, rests_on, begun),
                 addresses,

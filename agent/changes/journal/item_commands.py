@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from agent.changes.journal.commands import Deadline, refuse_if_stopped
-from agent.changes.journal.machine import FINAL, UNSENT, Event, next_state
+from agent.changes.journal.machine import FINAL, TOUCHED, UNSENT, Event, next_state
 from agent.changes.journal.moments import SendWindow
 from agent.inventory import book
 from agent.inventory.book import Broken
@@ -27,8 +27,10 @@ from agent.model import (
     Direction,
     Item,
     ItemState,
+    ReasonChange,
     Seen,
     StepOutcome,
+    TariffChange,
 )
 from agent.reasons import ItemReason, RefusalReason
 from agent.runtime.clock import Now
@@ -114,6 +116,40 @@ def overtaken_by(query: Query, plan_id: bytes, n: int, service: str, wrote: Sequ
         " (SELECT coalesce(max(about_seq), 0) FROM step WHERE plan_id = ? AND item = ?)"
         f" AND p.action <> ? AND ({named}) ORDER BY s.about_seq DESC LIMIT 1",
         (service, plan_id, plan_id, n, Action.DISCONNECT.value, *(json.dumps(a).encode() for a in wrote)),
+    )
+    return str(rows[0]["short"]) if rows else ""
+
+
+def repeated_by(query: Query, plan_id: bytes, item: Item) -> str:
+    """Return the short id of the newest other change that did to a service since what an item did to it; "": none.
+
+    Lifted and suspended again for the same reason, all reads as the item left it. To take it back would undo the other
+    change, which says that it was applied. One that is overtaken moved since, and did nothing.
+    """
+    reasons = [change.reason for change in item.desired if isinstance(change, ReasonChange)]
+    wanted = [str(ReasonChange(reason, added=added)) for reason in reasons for added in (True, False)]
+    if any(isinstance(change, TariffChange) for change in item.desired):
+        wanted.append(Action.SET_PLAN.value)
+    if not wanted:
+        return ""
+    marks, mine = ",".join("?" * len(wanted)), (plan_id, item.n)
+    rows = query(
+        "SELECT p.short FROM item i JOIN plan p USING (plan_id) WHERE i.service = ? AND i.plan_id <> ?"  # noqa: S608  # only question marks
+        f" AND i.state IN (?,?,?,?) AND i.reason <> ? AND (p.reason IN ({marks}) OR p.action IN ({marks}))"
+        " AND i.state_seq > coalesce("
+        "  (SELECT max(about_seq) FROM step WHERE plan_id = ? AND item = ? AND direction = 'forward'),"
+        "  (SELECT state_seq FROM item WHERE plan_id = ? AND n = ?)"
+        " ) ORDER BY i.state_seq DESC LIMIT 1",
+        (
+            item.subject,
+            plan_id,
+            *(state.value for state in TOUCHED),
+            ItemReason.OVERTAKEN,
+            *wanted,
+            *wanted,
+            *mine,
+            *mine,
+        ),
     )
     return str(rows[0]["short"]) if rows else ""
 
@@ -479,17 +515,19 @@ class LockToRevert:
     """
 
     plan_id: bytes
-    n: int
+    item: Item
     now: Now
     unmet: ItemUnmet
     addresses: tuple[Address, ...]
 
     def run(self, tx: Tx) -> None:
         """Take them; raises RefusedCommandError as `AboutTo` does."""
-        row = _before_step(tx, self.plan_id, self.n)
-        way, held = Direction.REVERT, self.addresses
-        _refuse(tx, row, self.plan_id, self.now, self.unmet, held, direction=way, window=None)
-        take_addresses(tx, self.plan_id, self.n, held)
+        n, held = self.item.n, self.addresses
+        row = _before_step(tx, self.plan_id, n)
+        _refuse(tx, row, self.plan_id, self.now, self.unmet, held, direction=Direction.REVERT, window=None)
+        if by := repeated_by(tx.all, self.plan_id, self.item):
+            raise RefusedCommandError(RefusalReason.STALE, f"change {by} did the same to the service since")
+        take_addresses(tx, self.plan_id, n, held)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from agent.changes.engine.perform import same, still_written
 from agent.changes.engine.sessions import Sessions
 from agent.changes.journal import plans
 from agent.changes.journal.commands import PlanRow, RefuseIntent
+from agent.changes.journal.item_commands import repeated_by
 from agent.changes.journal.machine import MAY_STAND, Gate
 from agent.changes.journal.plans import Loaded
 from agent.changes.journal.request import Ask, Request, RequestError, is_overdue, refusal, silent_h_of
@@ -343,7 +344,7 @@ class Intake:
         billing = self._billing([services[i.subject or ""] for i in items])
         recorded = plans.recorded(self.store.reader, row.plan_id)
         chosen = [
-            self._take_back(i, services[i.subject or ""], now, billing, first, recorded=i.n in recorded)
+            self._take_back(i, services[i.subject or ""], now, billing, first, row, recorded=i.n in recorded)
             async for i in InSlices(items)
         ]
         suspends = any(verbs.suspends(c.wish) for c in chosen)
@@ -398,9 +399,12 @@ class Intake:
         now: Mapping[Address, Seen | UnreadableError],
         billing: Mapping[str, Billing],
         first: Action,
+        row: PlanRow,
         *,
         recorded: bool,
     ) -> Chosen:
+        if recorded and (by := repeated_by(self.store.query, row.plan_id, item)):
+            return Chosen(service, Leave(SkipReason.CHANGED_SINCE, f"change {by} did the same to it since"))
         # A suspension can always be taken back; what others wrote beside it stays, and is in the new preview
         suspended = any(isinstance(d, ReasonChange) and d.added for d in item.desired)
         for step in item.steps:

@@ -17,6 +17,7 @@ from agent.store.db import Tx
 from tests.builders.job import NO_PACE, Rig, item
 from tests.builders.world import World, steps_for
 from trust.items import ReasonChange, SuspensionReason
+from trust.policy import Action
 from trust.statements import OnFailure
 
 pytestmark = pytest.mark.virtual_time
@@ -105,6 +106,28 @@ async def test_a_batch_takes_back_nothing_another_change_rests_on(
     await rig.apply(plan_id, another)
     assert suspended(rig, "u0") == left
     assert rig.states(plan_id) == [S.NEEDS_A_PERSON, S.NOT_APPLIED]
+
+
+async def test_what_was_done_again_since_is_not_taken_back(rig: Rig, world: World) -> None:
+    """Lifted and suspended for debt again in the soak: that is another change's by now, though it reads the same."""
+    know(rig, "u0", "u1")
+    world.faults["u1"] = ["refused"]
+    items = [asked(rig, 1, "u0", ADD_DEBT), asked(rig, 2, "u1", ADD_DEBT)]
+    plan_id = await rig.consumed(items, on_failure=OnFailure.REVERT, waves=[Wave(1, 1, SOAK_S), Wave(2, 2, 0)])
+    again: list[bytes] = []
+
+    async def others() -> None:
+        await trio.sleep(SOAK_S / 2)
+        await rig.applied([asked(rig, 1, "u0", NO_DEBT)], action=Action.RESTORE)
+        again.append(await rig.applied([asked(rig, 1, "u0", ADD_DEBT)]))
+
+    await rig.apply(plan_id, others)
+    assert (suspended(rig, "u0"), rig.states(again[0])) == ((True, ["debt"]), [S.APPLIED])
+    row = rig.loaded(plan_id).rows[1]
+    assert (row.state, row.detail) == (
+        S.NEEDS_A_PERSON,
+        f"change {rig.loaded(again[0]).row.short} did the same to the service since",
+    )
 
 
 async def test_a_record_alone_is_taken_back_where_nothing_changed(rig: Rig, world: World) -> None:

@@ -1,8 +1,8 @@
-"""A change that could not take back an item by itself: a revert that people ask for does."""
+"""A revert that people ask for: what a change could not take back by itself, and nothing that is another change's."""
 
 from __future__ import annotations
 
-from tests.builders.agent import Agent, done, states, suspended_for
+from tests.builders.agent import Agent, done, refused, states, suspended_for
 from tests.builders.world import World
 
 
@@ -14,3 +14,42 @@ async def test_what_a_failed_revert_left_is_taken_back(agent: Agent, world: Worl
     back = await done(agent, "revert", change=first["id"], on_failure="continue")
     assert await states(agent, back) == ["applied"]
     assert ("suspended" in world.values[world.user("u0")], await suspended_for(agent, "C-1")) == (False, [])
+
+
+async def test_what_another_change_did_again_is_not_taken_back(agent: Agent) -> None:
+    """Lifted and suspended again since: its own revert would undo what somebody else asked for."""
+    first = await done(agent, "suspend", "C-1", reason="abuse")
+    await done(agent, "restore", "C-1", reason="abuse")
+    again = await done(agent, "suspend", "C-1", reason="abuse")
+    why = str(await refused(agent.ask("revert", change=first["id"], on_failure="continue")))
+    assert f"change {again['id']} did the same to it since" in why
+    assert await suspended_for(agent, "C-1") == ["abuse"]
+    await done(agent, "revert", change=again["id"], on_failure="continue")
+    assert await suspended_for(agent, "C-1") == []
+
+
+async def test_a_tariff_that_another_change_set_again_stays(agent: Agent, world: World) -> None:
+    first = await done(agent, "set-plan", "C-1", tariff="50M")
+    for tariff in ("20M", "50M"):
+        await done(agent, "set-plan", "C-1", tariff=tariff)
+    assert "did the same to it since" in str(await refused(agent.ask("revert", change=first["id"])))
+    assert world.values[world.user("u0")] == {"plan": "50M"}
+
+
+async def test_what_was_done_beside_it_since_does_not_matter(agent: Agent, world: World) -> None:
+    first = await done(agent, "set-plan", "C-1", tariff="50M")
+    await done(agent, "suspend", "C-1", reason="abuse")
+    await done(agent, "restore", "C-1", reason="abuse")
+    await done(agent, "revert", change=first["id"], on_failure="continue")
+    assert world.values[world.user("u0")] == {"plan": "20M"}
+
+
+async def test_what_is_no_longer_judged_did_nothing_since(agent: Agent, world: World) -> None:
+    del world.sessions["u0"]
+    first = await done(agent, "suspend", "C-1", reason="abuse")
+    restored = await done(agent, "restore", "C-1", reason="abuse")
+    await agent.daemon.judging.round()
+    shown = await agent.call("GET", f"/v1/changes/{first['id']}")
+    assert shown["items"][0]["reason"] == "overtaken"
+    await done(agent, "revert", change=restored["id"], on_failure="continue")
+    assert await suspended_for(agent, "C-1") == ["abuse"]
