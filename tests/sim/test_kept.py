@@ -141,6 +141,12 @@ KEPT: tuple[Kept, ...] = (
         "a session that a cancelled suspension had ended stayed open in accounting, and proved the next restore",
     ),
     Kept(
+        28001132,
+        ("accounting-lossy", "ack-without-effect"),
+        ("radius", "sql"),
+        "a NAS acknowledged the end of all sessions of a login and did nothing, and that proved that it holds none",
+    ),
+    Kept(
         26100002,
         ("router-reboots", "machine-cloned"),
         ("radius", "sql", "routers", "clone"),

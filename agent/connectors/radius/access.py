@@ -68,7 +68,7 @@ from agent.connectors.radius.addresses import (
     sessions_of,
     silent,
 )
-from agent.connectors.radius.answers import NOT_ASKED, held_why
+from agent.connectors.radius.answers import ACK_ALONE, NOT_ASKED, held_why
 from agent.connectors.radius.beginnings import CLOCKS_S, Began, when_began
 from agent.connectors.radius.evaluator import (
     Accepted,
@@ -151,10 +151,10 @@ Session = Mapping[str, str]
 
 
 @functools.lru_cache(maxsize=CACHED)
-def _held_at(target: str, login: str, names: str) -> Mapping[str, Address]:
+def _told_at(what: RadiusResource, target: str, login: str, names: str) -> Mapping[str, Address]:
     """Return where NAS with these names, separated by commas, tell of a login: by name. Each judgment asks for all."""
     each = filter(None, names.split(","))
-    return {name: address(target, RadiusResource.HELD, held_key(name, login)) for name in each}
+    return {name: address(target, what, held_key(name, login)) for name in each}
 
 
 class RadiusAccess:
@@ -223,7 +223,8 @@ class RadiusAccess:
             return [a for a in (enforce.address, user) if a not in seen]
         where = seen[enforce.address]
         if not self._ended_known_one(where, ended) and not self._judged(enforce, where):
-            missing = [where for where in self._held(enforce).values() if where not in seen]
+            told = (*self._held(enforce).values(), *self._held(enforce, RadiusResource.ACKED).values())
+            missing = [where for where in told if where not in seen]
             if missing:
                 return missing
         if user not in seen:
@@ -485,6 +486,9 @@ class RadiusAccess:
             return Judgment(Enforced.PENDING, ProofReason.NONE_KNOWN, none_known_text({}, unasked))
         since_s = self._previewed_s(enforce)
         open_ones = {nas: why for nas, where in asked.items() if (why := held_why(seen[where], since_s))}
+        for nas, where in self._held(enforce, RadiusResource.ACKED).items():
+            if seen[where].value is not ABSENT:  # some do nothing, and of the session that follows nobody has heard
+                open_ones.setdefault(nas, ACK_ALONE)
         open_ones |= dict.fromkeys(filter(None, enforce.expect.get(_NOT_ASKED, "").split(",")), NOT_ASKED)
         if open_ones:
             named = ", ".join(f"{nas} {why}" for nas, why in open_ones.items())
@@ -536,9 +540,9 @@ class RadiusAccess:
         except MalformedRowSetError as err:
             return CannotTell(str(err))
 
-    def _held(self, enforce: Enforcement) -> Mapping[str, Address]:
+    def _held(self, enforce: Enforcement, what: RadiusResource = RadiusResource.HELD) -> Mapping[str, Address]:
         """Return the addresses of NAS' answers on the login, by name, for those that are asked by User-Name."""
-        return _held_at(self.target, self._login(enforce), enforce.expect.get(BY_NAME, ""))
+        return _told_at(what, self.target, self._login(enforce), enforce.expect.get(BY_NAME, ""))
 
     def _is_active(self, enforce: Enforcement) -> bool:
         return enforce.expect["state"] == _ACTIVE

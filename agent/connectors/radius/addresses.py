@@ -64,6 +64,7 @@ class RadiusResource(enum.StrEnum):
     SESSION = "session"
     ONLINE = "online"
     HELD = "held"
+    ACKED = "acked"
     HOLDERS = "holders"
     PRIVILEGES = "privileges"
     ROW = "open-row"

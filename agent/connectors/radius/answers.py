@@ -5,6 +5,7 @@
 * A NAS that was asked to end a session, and acknowledged that or did not answer, may have ended it or not. Its row may
   be a ghost, until accounting hears of the session again.
 * A NAS that is asked about a login by User-Name alone says that it holds no session of it (503), or ended those (ACK).
+  An ACK proves no end: some do nothing. Nor that it holds none since: the CPE logs in again.
 
 A NAS' denial or answer is kept over a restart, with its name and the time. So are the sessions that it was asked to
 end. Its silence about a login is not.
@@ -25,12 +26,15 @@ KEPT_MAX: Final = 100_000
 SILENT_S: Final = 60
 """How long a NAS that did not answer is not asked about further logins; chosen arbitrarily."""
 NOT_ASKED: Final = "was not asked"
+ACK_ALONE: Final = "acknowledged the end of one, which nothing shows"
 SILENT: Final = "did not answer"
 _DENIED: Final = "denied"
 """Kind of a kept answer: a NAS denied a session of accounting. `_HELD`: it said that it holds none of a login."""
 _HELD: Final = "held"
 _ASKED: Final = "asked"
 """Likewise: a NAS was asked to end a session of accounting, and may have done so."""
+_ACK: Final = "ack"
+"""Text of a kept `_HELD` that was an ACK."""
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
@@ -39,12 +43,13 @@ _V = TypeVar("_V")
 class HeldAnswer:
     """The answer of a NAS on a login. `why`: why it is not known whether it holds a session, "" when it is known.
 
-    `boot_s`: when it came, on the clock that nobody sets; None: before a restart.
+    `boot_s`: when it came, on the clock that nobody sets; None: before a restart. `acked`: whether it was an ACK.
     """
 
     why: str
     at_s: int
     boot_s: float | None = None
+    acked: bool = False
 
     def come_s(self, wall_s: float, boot_s: float) -> int:
         """Return when it came by our clock of now, of which `wall_s` and `boot_s` are the present values."""
@@ -67,7 +72,7 @@ class NasAnswers:
             elif one.kind == _ASKED:
                 _keep(self._asked, one.key, (one.at_s, one.told))
             else:
-                _keep(self._held, held_of(one.key), HeldAnswer(one.told, one.at_s))
+                _keep(self._held, held_of(one.key), HeldAnswer("", one.at_s, acked=one.told == _ACK))
 
     def news(self) -> Sequence[KeptAnswer]:
         """Return the answers since the last call that are to outlive a restart."""
@@ -95,16 +100,16 @@ class NasAnswers:
         # A database that fails over forgets packets: then the last one is older than it was
         return at_s if at_s and _seconds(heard) <= _seconds(then) else None
 
-    def say(self, nas: str, login: str, why: str, at_s: int, boot_s: float) -> None:
-        """Note the answer of a NAS, by its configured name, on a login. `why`, `boot_s`: as in `HeldAnswer`."""
-        _keep(self._held, (nas, login), HeldAnswer(why, at_s, boot_s))
+    def say(self, nas: str, login: str, why: str, at_s: int, boot_s: float, *, acked: bool = False) -> None:
+        """Note the answer of a NAS, by its configured name, on a login. The rest is as in `HeldAnswer`."""
+        _keep(self._held, (nas, login), HeldAnswer(why, at_s, boot_s, acked))
         if why == SILENT:
             self._silent[nas] = boot_s
         else:
             self._silent.pop(nas, None)
         if not why:
             key = held_key(nas, login)
-            self._news[_HELD, key] = KeptAnswer(_HELD, key, why, nas, at_s)
+            self._news[_HELD, key] = KeptAnswer(_HELD, key, _ACK if acked else "", nas, at_s)
 
     def answers_again(self, nas: str) -> None:
         """Note that a NAS answered something."""

@@ -15,6 +15,8 @@ Resources, by address under the target's id (`radius/main`):
 * `accounted/UNIQUEID`: its NAS, its end and its length as that told them, of an open or a closed row.
 * `online/all`: everybody with an open session, login -> how many; ABSENT when nobody has one.
 * `held/NAS/LOGIN`: ABSENT once the NAS said that it holds no session of the login; before that why it is not known.
+  Also ABSENT once it acknowledged the end of its sessions.
+* `acked/NAS/LOGIN`: when it acknowledged that; ABSENT where that was not its last answer.
 
 A NAS' answer counts more than accounting: a session that its NAS denied is ABSENT too, though its row stays open, and
 stands in `sessions/LOGIN` with the field `addresses.DENIED`. One that its NAS was asked to end, and of which accounting
@@ -192,6 +194,9 @@ class RadiusSession:
             self._calls.release()
         for key, where in wanted.get(RadiusResource.HELD, {}).items():
             found[where] = self._held(key)
+        for key, where in wanted.get(RadiusResource.ACKED, {}).items():
+            answer = self._answers.of(*held_of(key))
+            found[where] = Seen({"at": str(self._come_s(answer))} if answer and answer.acked else ABSENT, at_s)
         if news := self._answers.news():
             await self._keep(news)
         return {text: found[text] for text in addresses}
@@ -226,7 +231,7 @@ class RadiusSession:
             case RadiusResource.PRIVILEGES:
                 asks = {key: missing_to_close if key == CLOSE else missing_privileges for key in keys}
                 return {key: await self._missing_privileges(ask) for key, ask in asks.items()}
-            case RadiusResource.HELD:
+            case RadiusResource.HELD | RadiusResource.ACKED:
                 return {}  # what a NAS said is in no database
 
     def _note_over(self, unique_ids: Iterable[str]) -> None:
@@ -258,9 +263,9 @@ class RadiusSession:
         """Return when an answer came by our clock of now: it may have been set since."""
         return answer.come_s(self._clock.wall_s(), self._clock.boot_s())
 
-    def _say(self, nas: str, login: str, why: str) -> None:
+    def _say(self, nas: str, login: str, why: str, *, acked: bool = False) -> None:
         """Note the answer of a NAS on a login."""
-        self._answers.say(nas, login, why, int(self._clock.wall_s()), self._clock.boot_s())
+        self._answers.say(nas, login, why, int(self._clock.wall_s()), self._clock.boot_s(), acked=acked)
 
     async def _missing_privileges(self, ask: Callable[[Connection, SqlTarget], tuple[SqlMeaning, ...]]) -> Value:
         try:
@@ -645,7 +650,7 @@ class RadiusSession:
             self._say(asked.nas, asked.key, f"could not be asked ({told})")
         elif isinstance(told, DynAuthAnswer):
             why = "" if told.ack or denied else f"refused the question ({cause_name(told.cause) or 'NAK'})"
-            self._say(asked.nas, asked.key, why)
+            self._say(asked.nas, asked.key, why, acked=told.ack)
         else:
             self._say(asked.nas, asked.key, SILENT)
 

@@ -1010,17 +1010,22 @@ def judged_none(
 ) -> Judgment:
     """Judge a suspension where accounting has no session, by no more than is asked for.
 
-    `said`: why it is not known of each NAS, None where it said so; nothing: no NAS is asked for.
+    `said`: why it is not known of each NAS, None where it said so, `ACK` where it acknowledged an end; nothing: no NAS
+    is asked for.
     """
     made = placed(places)
     plan = expect(AccessPlan, made.plan(SUSPEND, SERVICE, seen_of(USER, sessions)))
     assert plan.enforce is not None
     seen = seen_of({**fields(USER), "group:suspended": "-1"}, sessions)  # type: ignore[dict-item]  # dict is invariant in its values
     over = [Address(a) for a in ended]
-    wanted = [a for a in made.enforcement_reads(plan.enforce, seen, over) if a in HELD]
-    assert wanted == (HELD[: len(places.asked)] if said else [])
-    for where, why in zip(wanted, said, strict=True):
-        seen[where] = Seen(ABSENT if why is None else {"why": why}, NOW_S + 1)
+    wanted = made.enforcement_reads(plan.enforce, seen, over)
+    held = [a for a in wanted if a in HELD]
+    assert held == (HELD[: len(places.asked)] if said else [])
+    for where, why in zip(held, said, strict=True):
+        acked = at("acked", where.removeprefix(at("held", "")))
+        assert acked in wanted
+        seen[where] = Seen(ABSENT if why in (None, "ACK") else {"why": why}, NOW_S + 1)
+        seen[acked] = Seen({"at": str(NOW_S + 1)} if why == "ACK" else ABSENT, NOW_S + 1)
     return made.judge(plan.enforce, seen, over)
 
 
@@ -1049,6 +1054,7 @@ def test_offline_once_every_nas_said_so() -> None:
     [
         ((None, "did not answer"), "bng-2 did not answer"),
         (("was not asked", "did not answer"), "bng-1 was not asked, bng-2 did not answer"),
+        (("ACK", None), "bng-1 acknowledged the end of one, which nothing shows"),  # some acknowledge and do nothing
     ],
 )
 def test_not_proven_while_a_nas_did_not(said: tuple[str | None, ...], told: str) -> None:
@@ -1065,6 +1071,7 @@ def test_a_nas_said_so_since_the_preview_whoever_set_our_clock(clock_set: int, h
     told = replace(plan.enforce, expect={**plan.enforce.expect, CLOCK_SET: str(clock_set)})
     seen = seen_of(SUSPENDED)
     seen[HELD[0]] = Seen(ABSENT, NOW_S - 50)
+    seen[at("acked", "bng-1/amina.h")] = Seen(ABSENT, NOW_S)
     assert made.judge(told, seen, []).how == how
 
 

@@ -76,6 +76,9 @@ def test_denials_and_answers_outlive_a_restart_silence_does_not() -> None:
     assert answers.news() == ()
     again = NasAnswers(news)
     assert again.denied("u1", "100") == 500
+    acked = NasAnswers()
+    acked.say("bng-1", "amina.h", "", 501, 51.0, acked=True)
+    assert NasAnswers(acked.news()).of("bng-1", "amina.h") == HeldAnswer("", 501, acked=True)
     assert (again.asked("u2", "100"), again.denied("u2", "100")) == (503, None)
     assert again.of("bng-1", "amina.h") == HeldAnswer("", 501)
     assert again.of("bng-2", "amina.h") is None

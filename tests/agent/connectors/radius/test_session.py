@@ -666,6 +666,7 @@ async def test_a_forgotten_end_of_accounting_stays_after_a_restart(database: Rad
 
 BY_NAME = replace(DISCONNECT, args={"by-user-name": "bng-1,bng-2"})
 HELD = [Address(f"radius/main/held/bng-{n}/amina.h") for n in (1, 2)]
+ACKED = [Address(f"radius/main/acked/bng-{n}/amina.h") for n in (1, 2)]
 
 
 async def test_without_accounting_each_nas_is_asked_by_user_name(database: RadiusDatabase) -> None:
@@ -676,7 +677,7 @@ async def test_without_accounting_each_nas_is_asked_by_user_name(database: Radiu
             assert {s.value["why"] for s in bound.values() if s.value is not ABSENT} == {"was not asked"}
             got = await session.send(ticket(BY_NAME, bound))
             assert got == Reply(True, "no-session", "no session on bng-1, bng-2")
-            assert all(s.value is ABSENT for s in (await session.read(HELD)).values())
+            assert all(s.value is ABSENT for s in (await session.read([*HELD, *ACKED])).values())
         requests = [dict(attributes_of(data)) for data, _ in nas.requests]
     assert [r[1] for r in requests] == [b"amina.h"] * 2
     assert not any({8, 44} & r.keys() for r in requests), "no session is named"
@@ -688,6 +689,8 @@ async def test_nas_that_ends_session_that_accounting_does_not_know(database: Rad
         async with dialed(connector(database, nas.port)) as session:
             got = await session.send(ticket(BY_NAME, await session.bind(BY_NAME)))
             assert got == Reply(True, "ack", "2 session(s)")
+            assert all(s.value is ABSENT for s in (await session.read(HELD)).values())
+            assert all(s.value is not ABSENT for s in (await session.read(ACKED)).values()), "it may have done nothing"
 
 
 async def test_where_accounting_has_one_nobody_is_asked_by_user_name(database: RadiusDatabase) -> None:
