@@ -124,7 +124,7 @@ def repeated_by(query: Query, plan_id: bytes, item: Item) -> str:
     """Return the short id of the newest other change that did to a service since what an item did to it; "": none.
 
     Lifted and suspended again for the same reason, all reads as the item left it. To take it back would undo the other
-    change, which says that it was applied. One that is overtaken moved since, and did nothing.
+    change, which says that it was applied. A step tells when an item acted: later it is judged again, and moves.
     """
     reasons = [change.reason for change in item.desired if isinstance(change, ReasonChange)]
     wanted = [str(ReasonChange(reason, added=added)) for reason in reasons for added in (True, False)]
@@ -134,22 +134,14 @@ def repeated_by(query: Query, plan_id: bytes, item: Item) -> str:
         return ""
     marks, mine = ",".join("?" * len(wanted)), (plan_id, item.n)
     rows = query(
-        "SELECT p.short FROM item i JOIN plan p USING (plan_id) WHERE i.service = ? AND i.plan_id <> ?"  # noqa: S608  # only question marks
-        f" AND i.state IN (?,?,?,?) AND i.reason <> ? AND (p.reason IN ({marks}) OR p.action IN ({marks}))"
-        " AND i.state_seq > coalesce("
-        "  (SELECT max(about_seq) FROM step WHERE plan_id = ? AND item = ? AND direction = 'forward'),"
-        "  (SELECT state_seq FROM item WHERE plan_id = ? AND n = ?)"
-        " ) ORDER BY i.state_seq DESC LIMIT 1",
-        (
-            item.subject,
-            plan_id,
-            *(state.value for state in TOUCHED),
-            ItemReason.OVERTAKEN,
-            *wanted,
-            *wanted,
-            *mine,
-            *mine,
-        ),
+        "SELECT p.short, coalesce("  # noqa: S608  # only question marks
+        " (SELECT max(about_seq) FROM step s WHERE s.plan_id = i.plan_id AND s.item = i.n AND direction = 'forward'),"
+        " i.state_seq) AS acted FROM item i JOIN plan p USING (plan_id)"
+        f" WHERE i.service = ? AND i.plan_id <> ? AND (p.reason IN ({marks}) OR p.action IN ({marks}))"
+        " AND i.state IN (?,?,?,?) AND acted > coalesce("
+        " (SELECT max(about_seq) FROM step WHERE plan_id = ? AND item = ? AND direction = 'forward'),"
+        " (SELECT state_seq FROM item WHERE plan_id = ? AND n = ?)) ORDER BY acted DESC LIMIT 1",
+        (item.subject, plan_id, *wanted, *wanted, *(state.value for state in TOUCHED), *mine, *mine),
     )
     return str(rows[0]["short"]) if rows else ""
 
