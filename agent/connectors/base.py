@@ -733,6 +733,18 @@ class Ways(Protocol):
 
 
 @runtime_checkable
+class KnowsClients(Protocol):
+    """Role of an access method: a session has a client with connections that outlive it (`CLIENTS`)."""
+
+    def ends_of_clients(self, service: Service, ended: Mapping[Address, Seen]) -> Sequence[tuple[str, Effect]]:
+        """Return the clients of sessions that a suspension of the service ended; each with what ends its connections.
+
+        The sessions are as they were read before their end, on any of the method's devices.
+        """
+        ...
+
+
+@runtime_checkable
 class ClosesGhosts(Protocol):
     """Role of an access method: its accounting keeps rows of sessions, also of those that are over."""
 

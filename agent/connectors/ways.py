@@ -20,18 +20,19 @@ from agent.connectors.base import (
     Enforced,
     Example,
     Judgment,
+    KnowsClients,
     NetworkState,
     WayOut,
     Ways,
 )
-from agent.model import Access, Address, Enforcement, Seen, Service, ServiceState
+from agent.model import Access, Address, Effect, Enforcement, Seen, Service, ServiceState
 from agent.reasons import MethodReason, ProofReason
 
 _WITHIN: Final = frozenset({Enforced.YES, Enforced.PENDING})
 
 
 class WaysAccess:
-    """Implements `agent.connectors.base.DeviceMethod` over another one."""
+    """Implements `agent.connectors.base.DeviceMethod` and `KnowsClients` over another one."""
 
     def __init__(self, inner: DeviceMethod, ways: Ways) -> None:
         """Take the access method, and the ways out of its devices."""
@@ -75,6 +76,10 @@ class WaysAccess:
     def disconnect(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the access method's disconnect."""
         return self._inner.disconnect(service, seen)
+
+    def ends_of_clients(self, service: Service, ended: Mapping[Address, Seen]) -> Sequence[tuple[str, Effect]]:
+        """Return the access method's clients; none of one that knows none."""
+        return self._inner.ends_of_clients(service, ended) if isinstance(self._inner, KnowsClients) else ()
 
     def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
         """Judge as the access method does; a suspension does not hold while a way out is there that defeats it."""

@@ -217,7 +217,12 @@ def stays_suspended(why: str) -> bool:
 
 def enforces_again(wish: Wish, service: Service) -> bool:
     """Return whether steps of a wish would suspend a service that by its recorded reasons is suspended already."""
-    return wish.state is not None and wish.state.access is Access.SUSPENDED and bool(service.reasons)
+    return is_suspended(wish) and bool(service.reasons)
+
+
+def is_suspended(wish: Wish | Leave) -> bool:
+    """Return whether a wish is for a suspended service."""
+    return isinstance(wish, Wish) and wish.state is not None and wish.state.access is Access.SUSPENDED
 
 
 def suspends(wish: Wish | Leave) -> bool:

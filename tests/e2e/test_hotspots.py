@@ -48,6 +48,27 @@ async def test_who_came_after_preview_is_ended_and_not_said_to_be_out(tmp_path: 
         assert state_of(done) == ("set-not-enforced", "not-in-effect")
 
 
+@pytest.mark.assumed("routeros-connections-outlive-sessions")
+@pytest.mark.parametrize("then", ["set-plan", "restore, suspend", "suspend"])
+async def test_who_came_after_preview_is_known_to_the_next_change(tmp_path: Path, then: str) -> None:
+    """The simulation's seed 28005014: a new tariff of such a user was called applied, and suspended."""
+    async with running(tmp_path, DisabledHotspots, waits=HURRIED) as net:
+        router, host = net.router(LOGIN), net.host(LOGIN)
+        router.hotspot.unplug(host)
+        for row in router.rows(COOKIES):
+            router.remove(COOKIES, row[".id"])
+        asked = await net.site.ask("suspend", ref(LOGIN))
+        router.hotspot.plug_in(host)
+        net.age(LOGIN)
+        assert state_of(await net.site.apply(asked)) == ("set-not-enforced", "not-in-effect")
+        host.password = "forgotten"
+        if then == "restore, suspend":
+            assert state_of(await net.site.do("restore", ref(LOGIN))) == ("set-at-next-login", "offline")
+        assert router.gets_out(LOGIN).lingers
+        done = await net.site.do(then.split()[-1], ref(LOGIN), tariff="Home 50M" if then == "set-plan" else "")
+        assert (router.gets_out(LOGIN).lingers, state_of(done)) == (False, ("applied", "seen"))
+
+
 @pytest.mark.assumed("routeros-hotspot-gate-above")
 async def test_a_hotspot_that_is_off_lets_everybody_by(tmp_path: Path) -> None:
     async with running(tmp_path, DisabledHotspots, waits=HURRIED) as net:

@@ -429,6 +429,13 @@ KEPT: tuple[Kept, ...] = (
         "a restore made the agent forget the client of an unproven suspension, whose connection outlived the next one",
     ),
     Kept(
+        28005014,
+        ("accounting-lossy", "ack-without-effect"),
+        ("radius", "routers"),
+        "a new tariff of a suspended hotspot user was called applied, and a client's connection carried on that the "
+        "suspension had not cut: the client had logged in after its preview",
+    ),
+    Kept(
         25000152,
         ("snmp-wraps", "snmp-flaps"),
         ("radius", "sql", "cpe", "billing", "snmp"),

@@ -228,10 +228,12 @@ class Previewer:
         authors = authorship.recent(self.store.query, [c.service.ref for c in chosen], self.clock.wall_s())
         own = self._own_edits(request, chosen, pinned.trust)
         chosen = [replace(c, wish=_not_by_who_asks(c, own)) async for c in InSlices(chosen)] if own else chosen
-        refs = [c.service.ref for c in chosen if request.ask.action is Action.SUSPEND and _is_read(c)]
+        refs = [c.service.ref for c in chosen if _is_read(c) and verbs.is_suspended(c.wish)]
         left = await unproven_suspensions(self.store, self.vault, refs)
+        ends = request.ask.action is Action.SUSPEND
         items = [
-            self._item(c, read, authors.get(c.service.ref, ()), left.get(c.service.ref)) async for c in InSlices(chosen)
+            self._item(c, read, authors.get(c.service.ref, ()), left.get(c.service.ref), ends=ends)
+            async for c in InSlices(chosen)
         ]
         if read.unread and not any(i.listed is Listed.CHANGE for i in items):
             raise next(iter(read.unread.values()))
@@ -303,8 +305,15 @@ class Previewer:
         return authorship.unlooked(self.store.query, [c.service.ref for c in chosen], asks)
 
     def _item(
-        self, chosen: Chosen, read: Readings, authors: Sequence[Authorship], left: UnprovenSuspension | None
+        self,
+        chosen: Chosen,
+        read: Readings,
+        authors: Sequence[Authorship],
+        left: UnprovenSuspension | None,
+        *,
+        ends: bool,
     ) -> Item:
+        """Return the item of a service. `ends`: it ends all that is `left`, though the service is suspended already."""
         service, wish = chosen.service, chosen.wish
         display = {"title": title(service), "login": service.login, "tariff": service.tariff}
         if authors:
@@ -333,7 +342,11 @@ class Previewer:
                 service, Leave(planned.reason, planned.detail, blocked=True), {**display, **_now({}, service, state)}
             )
         shown = {**planned.display, **_now(planned.display, service, state), **display}
-        rest = left.after(planned, seen, service.login) if left else None
+        rest = None
+        if left and (again or ends or not service.reasons):
+            rest = left.knowing(method, service).after(planned, seen, service.login)
+        elif left and planned.steps:
+            rest = replace(left.knowing(method, service), over=True).after(planned, seen, service.login)
         planned = rest or planned
         if not planned.steps and not wish.desired and not wish.always:
             return _leave(service, _already(wish, state), shown)

@@ -8,17 +8,22 @@ subscriber may be as wanted.
 
 After a restore only the earlier clients count. Each is known by its own name and the login, so the device tells by then
 whether the client has another login. An address without a login may be somebody else's by then.
+
+A client may have logged in after the preview of the earlier one, which ended its session: only the record of its steps
+has that client. Another change of a suspended service, as of its tariff, may write its settings and is judged
+"suspended" too. It ends the rest of the clients as well, and nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from agent.changes.journal import plans
 from agent.changes.journal.commands import PlanRow, read_plan_row
-from agent.connectors.base import CLIENTS, AccessPlan
-from agent.model import Address, Effect, Enforcement, ItemState, Step, target_of
+from agent.changes.journal.item_commands import decode_bound
+from agent.connectors.base import CLIENTS, AccessMethod, AccessPlan, KnowsClients
+from agent.model import Address, Effect, Enforcement, ItemState, Seen, Service, Step, target_of
 from agent.reasons import ItemReason, ProofReason
 from agent.runtime.slices import InSlices
 from agent.store.db import Store
@@ -52,6 +57,25 @@ class UnprovenSuspension:
     enforce: Enforcement
     over: bool = False
     """Whether only its clients count. Another change ended it since, as a restore; or nothing else is known of it."""
+    ended: Mapping[Address, Seen] = field(default_factory=dict)
+    """Running things that its steps were to end, as they were read before."""
+
+    def knowing(self, method: AccessMethod, service: Service) -> UnprovenSuspension:
+        """Return it with the clients of sessions that it ended without knowing them at its preview."""
+        if not isinstance(method, KnowsClients):
+            return self
+        has = {step.do.address for step in self.ends if isinstance(step.do, Effect)}
+        n, keys = max((step.n for step in self.ends), default=0), _clients_in(self.enforce)
+        more: list[Step] = []
+        expect = dict(self.enforce.expect)
+        for client, effect in method.ends_of_clients(service, self.ended):
+            target = target_of(effect.address)
+            for key in keys:
+                if (key.rpartition(" ")[0] or self.enforce.target) == target:
+                    expect[key] = _joined(expect[key], client)
+            if effect.address not in has:
+                more.append(Step(n + len(more) + 1, target, effect))
+        return replace(self, ends=(*self.ends, *more), enforce=replace(self.enforce, expect=expect))
 
     def after(self, planned: AccessPlan, seen: Container[Address], login: str) -> AccessPlan | None:
         """Return the plan with the effects that it lacks on resources that were not read for it; None: there are none.
@@ -108,9 +132,13 @@ def _of_both(check: Enforcement | None, other: Enforcement | None) -> Enforcemen
     """Return a check that also looks for the clients of another one."""
     if check is None or other is None:
         return check
-    both = {key: {*check.expect[key].split(","), *other.expect.get(key, "").split(",")} for key in _clients_in(check)}
-    names = {key: ",".join(sorted(filter(None, clients))) for key, clients in both.items()}
-    return replace(check, expect={**check.expect, **names})
+    both = {key: _joined(check.expect[key], other.expect.get(key, "")) for key in _clients_in(check)}
+    return replace(check, expect={**check.expect, **both})
+
+
+def _joined(*clients: str) -> str:
+    """Return the clients of several lists, each once."""
+    return ",".join(sorted({one for names in clients for one in names.split(",") if one}))
 
 
 async def unproven_suspensions(store: Store, vault: Vault, refs: Sequence[str]) -> dict[str, UnprovenSuspension]:
@@ -142,7 +170,10 @@ async def unproven_suspensions(store: Store, vault: Vault, refs: Sequence[str]) 
                     for step in item.steps
                     if isinstance(step.do, Effect)
                 )
-                found[ref] = UnprovenSuspension(row.short, state, ends, item.enforce, over)
+                ended: dict[Address, Seen] = {}
+                for step in store.query(_BOUND, (plan_id, n)):
+                    ended |= decode_bound(bytes(step["bound"]))
+                found[ref] = UnprovenSuspension(row.short, state, ends, item.enforce, over, ended)
     return found
 
 
@@ -157,6 +188,7 @@ WHERE i.service = ? AND p.action = 'suspend' AND acted_seq IS NOT NULL ORDER BY 
 """
 """An item may have been judged without a step of its own. And of one that a restored backup cut short no step is
 recorded, though it may have acted: it needs a person."""
+_BOUND = "SELECT bound FROM step WHERE plan_id = ? AND item = ? AND direction = 'forward'"
 _ENDED = """
 SELECT 1 FROM item i JOIN plan p USING (plan_id) JOIN step s ON s.plan_id = i.plan_id AND s.item = i.n
 WHERE i.service = ? AND s.about_seq > ? AND p.action NOT IN ('suspend', 'set-plan', 'disconnect') LIMIT 1

@@ -46,7 +46,7 @@ _Rows = Mapping[str, Mapping[str, str]]
 
 
 class HotspotAccess(ProfileAccess):
-    """Subscribers are users of a hotspot."""
+    """Subscribers are users of a hotspot: implements `agent.connectors.base.KnowsClients` too."""
 
     menus = Menus(
         "hotspot user",
@@ -124,9 +124,8 @@ class HotspotAccess(ProfileAccess):
         known = {place for _, place in _online(enforce)}
         known |= {session.get("address", "") for session in rows_of(seen[enforce.address].value).values()}
         for where in ended:
-            found = parse(self.target, where)
-            if found and found[0] is RouterResource.HOTSPOT_SESSION:
-                place = found[1].rpartition("@")[0].rpartition(" ")[2]
+            if self._is_session(where):
+                place = where.rpartition("@")[0].rpartition(" ")[2]
                 if place not in known:
                     why = f"it logged in from {place} after the preview: connections of there may carry on"
                     return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
@@ -308,12 +307,23 @@ class HotspotAccess(ProfileAccess):
             shown = ", ".join(f"cookie of {cookie.get('mac-address', '?')}" for cookie in cookies.values())
             where = self._at(RouterResource.COOKIES, service.login)
             ends = (self._end(where, shown, f"{service.ref}:suspended-cookies"), *ends)
-        cuts = [
-            self._end(where, f"connections of {mac}", f"{service.ref}:suspended-{mac}")
-            for mac in sorted(_macs(self._sessions(service, seen)))
-            for where in self._flows_at(service.login, [mac])
-        ]
+        cuts = (self._cut(service, mac) for mac in sorted(_macs(self._sessions(service, seen))))
         return (*ends, *cuts)
+
+    def ends_of_clients(self, service: Service, ended: Mapping[Address, Seen]) -> Sequence[tuple[str, Effect]]:
+        """Return the clients of the router's sessions among the ended, each with the cut of its connections."""
+        rows: dict[str, Mapping[str, str]] = {
+            where: texts_of(seen.value) for where, seen in ended.items() if self._is_session(where)
+        }
+        return [(mac, self._cut(service, mac)) for mac in sorted(_macs(rows))]
+
+    def _is_session(self, where: Address) -> bool:
+        found = parse(self.target, where)
+        return found is not None and found[0] is self.menus.session
+
+    def _cut(self, service: Service, mac: str) -> Effect:
+        (where,) = self._flows_at(service.login, [mac])
+        return self._end(where, f"connections of {mac}", f"{service.ref}:suspended-{mac}")
 
     def _end(self, where: Address, shown: str, key: str) -> Effect:
         now = f"{shown} on {self._router}" if shown else ""

@@ -20,9 +20,10 @@ from agent.connectors.base import (
     DeviceMethod,
     Enforced,
     Judgment,
+    KnowsClients,
     NetworkState,
 )
-from agent.model import Access, Address, Enforcement, Seen, Service, ServiceState, Step
+from agent.model import Access, Address, Effect, Enforcement, Seen, Service, ServiceState, Step
 from agent.reasons import ProofReason
 
 NOT_HERE: Final = "no-such-login"
@@ -33,7 +34,7 @@ _WORST: Final = (Enforced.NO, Enforced.YES, Enforced.UNPROVEN, Enforced.PENDING)
 
 
 class SeveralAccess:
-    """Implements `agent.connectors.base.AccessMethod` and `OnDevices` by one for each router."""
+    """Implements `agent.connectors.base.AccessMethod`, `OnDevices` and `KnowsClients` by one for each router."""
 
     def __init__(self, parts: Sequence[DeviceMethod], *, alone: bool = False) -> None:
         """Take the access methods, by router; the first one's is the method's home.
@@ -90,6 +91,11 @@ class SeveralAccess:
     def disconnect(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the disconnects on every router that knows the login."""
         return self._together(lambda part: part.disconnect(service, seen))
+
+    def ends_of_clients(self, service: Service, ended: Mapping[Address, Seen]) -> Sequence[tuple[str, Effect]]:
+        """Return the clients of all routers."""
+        parts = [part for part in self._parts.values() if isinstance(part, KnowsClients)]
+        return [found for part in parts for found in part.ends_of_clients(service, ended)]
 
     def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
         """Return the verdict on all routers together."""

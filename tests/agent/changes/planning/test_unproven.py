@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agent.changes.journal import plans
+from agent.changes.planning import preview
 from agent.changes.planning.preview import NothingToDoError
 from agent.changes.planning.unproven import _ENDED, _NEWEST, UnprovenSuspension, unproven_suspensions
 from agent.connectors.base import AccessPlan
-from agent.model import Address, Effect, Enforcement, Item, ItemState, Seen, Step, SuspensionReason, Transition
+from agent.model import (
+    Address,
+    Effect,
+    Enforcement,
+    Item,
+    ItemState,
+    Seen,
+    Service,
+    Step,
+    SuspensionReason,
+    Transition,
+)
 from agent.reasons import ItemReason
 from tests.builders import world as worlds
 from tests.builders.office import Desk, Office, approved, finished, office_in, work
@@ -159,6 +172,65 @@ def test_behind_a_restore_only_the_logins_clients_count() -> None:
     assert both is not None
     assert both.enforce is not None
     assert (len(both.steps), both.enforce.expect) == (2, several.expect)
+
+
+class Knowing(worlds.FakeMethod):
+    """A session's client is the letter that stands before its number."""
+
+    def ends_of_clients(self, service: Service, ended: Mapping[Address, Seen]) -> Sequence[tuple[str, Effect]]:
+        names = sorted(where.rpartition("#")[0][-1] for where in ended)
+        return [(one, replace(cut("u1"), address=Address(f"fake/d/flows/{one} {service.login}"))) for one in names]
+
+
+def test_a_client_that_came_after_the_preview_is_known() -> None:
+    user, session = Address("fake/d/user/u1"), Address("fake/d/session/u1 b#2")
+    check = Enforcement("fake/d", user, {"method": "fake", "clients": "a"}, 0)
+    known = replace(cut("u1"), address=Address("fake/d/flows/a u1"))
+    ended = {session: Seen({"login": "u1"}, 0), Address("fake/d/session/u1 a#1"): Seen({"login": "u1"}, 0)}
+    ends = (Step(2, "fake/d", of_sessions("u1")), Step(3, "fake/d", known))
+    left = UnprovenSuspension("K7QF2", ItemState.SET_NOT_ENFORCED, ends, check, ended=ended)
+    service = Service("C-1/home", "C-1", "Amina", "home", "u1", "fake", "20M")
+    found = left.knowing(Knowing(), service)
+    assert (left.knowing(worlds.FakeMethod(), service), found.enforce.expect["clients"]) == (left, "a,b")
+    assert [(step.n, step.do.address) for step in found.ends[2:] if isinstance(step.do, Effect)] == [
+        (4, "fake/d/flows/b u1")
+    ]
+    several = {"method": "fake", "fake/d clients": "", "fake/e clients": "c"}
+    both = replace(left, enforce=replace(check, expect=several)).knowing(Knowing(), service)
+    assert both.enforce.expect == several | {"fake/d clients": "a,b"}
+
+
+async def test_a_tariff_of_a_suspended_service_ends_clients_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is judged "suspended" as well: simulated seed 28005014 said so of a client that carried on."""
+    desk = Desk()
+    async with office_in(tmp_path, desk) as office:
+        old = await suspended_in_vain(office, desk)
+        (kept,) = (await unproven_suspensions(office.store, office.daemon.files.vault, ["C-2/home"])).values()
+        assert list(kept.ended) == ["fake/d/session/u1#1"]
+        kept = replace(kept, ends=(*kept.ends, Step(9, "fake/d", cut("of-nobody"))))
+
+        async def known(*_: object) -> dict[str, UnprovenSuspension]:
+            return {"C-2/home": kept}
+
+        monkeypatch.setattr(preview, "unproven_suspensions", known)
+        monkeypatch.setattr(UnprovenSuspension, "knowing", lambda left, *_: with_client(left))
+        row = await office.plan("C-2/home", verb=Action.SET_PLAN, tariff="50M")
+        (item,) = items_of(office, row)
+        ended = [step.do.address for step in item.steps if isinstance(step.do, Effect)]
+        assert ended == ["fake/d/flows/u1", "fake/d/flows/7 u1"], "its own effect, and the client's"
+        assert f"change {old.short} is set-not-enforced for it" in item.display["why"]
+        again = await office.plan("C-2/home")
+        (item,) = items_of(office, again)
+        assert "fake/d/flows/of-nobody" in [step.do.address for step in item.steps if isinstance(step.do, Effect)]
+
+
+def with_client(left: UnprovenSuspension) -> UnprovenSuspension:
+    """Return it with the client 7, and what ends its connections."""
+    client = Step(10, "fake/d", replace(cut("u1"), address=Address("fake/d/flows/7 u1")))
+    enforce = replace(left.enforce, expect={**left.enforce.expect, "clients": "7"})
+    return replace(left, ends=(*left.ends, client), enforce=enforce)
 
 
 async def test_of_each_service_only_its_own_items_are_read(tmp_path: Path) -> None:

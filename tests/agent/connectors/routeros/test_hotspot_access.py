@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from agent.connectors.base import AccessPlan, Enforced, NetworkState
+from agent.connectors.base import AccessPlan, Enforced, KnowsClients, NetworkState
 from agent.connectors.routeros.access_methods import access_method_of
 from agent.connectors.routeros.hotspot_access import HotspotAccess
 from agent.connectors.routeros.schema import HotspotMethod
@@ -25,6 +25,7 @@ from tests.agent.connectors.routeros.hotspot_recipe import (
     OFF,
     OLD_KEY,
     ONLINE,
+    OTHER_MAC,
     SESSION,
     SLOW,
     USER,
@@ -254,6 +255,20 @@ def test_a_check_looks_for_clients_of_an_earlier_suspension(method: HotspotMetho
     later = replace(enforce, expect={**enforce.expect, "clients": MAC})
     found = [HotspotAccess(method).judge(one, seen_of(user, flows=FLOW), ()).how for one in (enforce, later)]
     assert found == ["offline" if method is GARDEN else "seen", "still-online"]
+
+
+def test_clients_of_ended_sessions_are_known_by_router() -> None:
+    """The record of a step has the session, whose client no read names once it is offline."""
+    session, elsewhere = at("hotspot/session", OLD_KEY), Address(f"routeros/edge-2/hotspot/session/{OLD_KEY}")
+    cookie = at("hotspot/cookie", f"amina.h {OTHER_MAC}")
+    ended = {session: Seen(SESSION, NOW_S), elsewhere: Seen(SESSION | {"mac-address": OTHER_MAC}, NOW_S)}
+    ended[cookie] = Seen({"login": "amina.h", "mac-address": OTHER_MAC}, NOW_S)
+    (cut,) = [effect for effect in effects_of(plan_of(planned(sessions=ONLINE))) if effect.verb == "cut"]
+    both = access_method_of(replace(GARDEN, also_on=("routeros/edge-2",)))
+    assert isinstance(both, KnowsClients)
+    found = both.ends_of_clients(SERVICE, ended)
+    assert found[0] == (MAC, cut)
+    assert [effect.address for _, effect in found[1:]] == [f"routeros/edge-2/hotspot/flows/{OTHER_MAC} amina.h"]
 
 
 # --- what the router reads now ---
