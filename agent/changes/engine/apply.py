@@ -128,9 +128,13 @@ class Run:
         await self._finish_begun()
         standing = [steps for n, steps in self._steps.items() if self.tickets.states[n] in TOUCHED]
         await read_again(self._parts.sessions, standing, self._changed)
-        if self._loaded.plan.on_failure is OnFailure.REVERT and self._failed() and not self._was_lost():
+        if self._reverts() and self._failed() and not self._was_lost():
             await self._revert_all()
         return self._stopping.why
+
+    def _reverts(self) -> bool:
+        """Tell whether a failure takes back what stands: not where only a retry failed, long after the others stood."""
+        return self._loaded.plan.on_failure is OnFailure.REVERT and not self._reopened
 
     def _was_lost(self) -> bool:
         """Tell whether the log lost a part of the run. Its revert is for people: others may have changed it since."""

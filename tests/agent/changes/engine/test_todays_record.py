@@ -8,6 +8,8 @@ import pytest
 import trio
 
 from agent.changes.journal import commands
+from agent.changes.journal.item_commands import MoveItem
+from agent.changes.journal.machine import Event
 from agent.changes.retry import ReopenRun
 from agent.inventory import book
 from agent.inventory.billing import BillingReader
@@ -161,8 +163,10 @@ async def unenforced(rig: Rig, *logins: str, pace: Pace = NO_PACE) -> bytes:
     return plan_id
 
 
-async def reopen(rig: Rig, plan_id: bytes) -> None:
-    seals = tuple((i, rig.recorder.record(i.subject, {})) for i in rig.loaded(plan_id).items.items)
+async def reopen(rig: Rig, plan_id: bytes, *numbers: int) -> None:
+    """Retry items of a finished change, or all."""
+    items = [i for i in rig.loaded(plan_id).items.items if i.n in (numbers or (i.n,))]
+    seals = tuple((i, rig.recorder.record(i.subject, {})) for i in items)
     await rig.store.run(ReopenRun(plan_id, seals, now_of(rig.clock), rig.recorder.record(None, {})))
 
 
@@ -185,3 +189,20 @@ async def test_a_retry_records_no_reason_that_was_lifted_meanwhile(rig: Rig, wor
     row = rig.loaded(plan_id).rows[2]
     assert (row.state, row.reason) == (S.SET_NOT_ENFORCED, "overtaken")
     assert (rig.states(plan_id)[0], suspended(rig, "u0")) == (S.APPLIED, (True, ["debt"]))
+
+
+async def test_a_retry_that_fails_takes_nothing_back(rig: Rig, world: World) -> None:
+    """The batch was over, and stood; one session began with full service since."""
+    know(rig, "u0", "u1")
+    session = world.sessions.pop("u0")
+    items = [asked(rig, 1, "u0", ADD_DEBT), asked(rig, 2, "u1", ADD_DEBT)]
+    plan_id = await rig.applied(items, on_failure=OnFailure.REVERT)
+    assert rig.states(plan_id) == [S.SET_AT_NEXT_LOGIN, S.APPLIED]
+    await rig.store.run(commands.Finish(plan_id, b"outcome", lambda _: rig.recorder.record(None, {})))
+    at_large = MoveItem(plan_id, 1, Event.SET_UNENFORCED, "still-online", "", rig.recorder.record("C-u0/home", {}))
+    await rig.store.run(at_large)
+    world.sessions["u0"], world.faults["u0"] = session, ["nak"]
+    await reopen(rig, plan_id, 1)
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.SET_NOT_ENFORCED, S.APPLIED]
+    assert [suspended(rig, login) for login in ("u0", "u1")] == [(True, ["debt"])] * 2
