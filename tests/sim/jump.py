@@ -11,9 +11,8 @@ from unittest import mock
 
 import trio
 import trio._timeouts as timeouts
+from trio._core._instrumentation import Instruments
 from trio._core._run import GLOBAL_RUN_CONTEXT, Cancelled
-
-from tests.sim.passes import own_passes
 
 T = TypeVar("T")
 STILL: Final = 1_000_000
@@ -115,6 +114,67 @@ async def wait_until(event: trio.Event, deadline: float) -> None:
         alarm[2] = None
 
 
+class _Kernel:
+    """Asks the kernel for events only while something waits in trio's entry queue, and once more after that.
+
+    Nothing else comes from outside: no kernel's socket is waited for. Each pass of trio asked it in vain.
+    """
+
+    def __init__(self, real: Any) -> None:
+        self._real, self._queue, self._asks = real, GLOBAL_RUN_CONTEXT.runner.entry_queue, True
+        self.process_events = real.process_events
+
+    def get_events(self, timeout: float) -> Any:
+        """Return what the kernel has, as trio's own class does."""
+        waits = bool(self._queue.queue or self._queue.idempotent_queue)
+        if not (timeout or waits or self._asks):
+            return ()
+        self._asks = waits
+        return self._real.get_events(timeout)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+class _MayChangeDeadline:
+    """Registers the deadline of a scope anew after the block, as trio's own generator does: three times for each."""
+
+    __slots__ = ("_scope",)
+
+    def __init__(self, scope: Any) -> None:
+        self._scope = scope
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        scope = self._scope
+        old = scope._registered_deadline
+        new = math.inf if scope._cancel_status is None or scope._cancel_called else scope._deadline
+        if old != new:
+            scope._registered_deadline = new
+            deadlines = GLOBAL_RUN_CONTEXT.runner.deadlines
+            if old != math.inf:
+                deadlines.remove(old, scope)
+            if new != math.inf:
+                deadlines.add(new, scope)
+
+
+class _Instruments(dict[str, Any]):
+    """trio's `Instruments`, as a dictionary: trio asks it five times in each step of a task."""
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        super().__init__(data)
+        self.data = self
+
+    add_instrument, remove_instrument = Instruments.add_instrument, Instruments.remove_instrument
+    call = Instruments.call
+
+
+def _may_change_deadline(scope: trio.CancelScope) -> _MayChangeDeadline:
+    return _MayChangeDeadline(scope)
+
+
 def run(main: Callable[[], Awaitable[T]]) -> T:
     """Return what `main` returns when it runs in virtual time.
 
@@ -124,13 +184,16 @@ def run(main: Callable[[], Awaitable[T]]) -> T:
     clock = JumpingClock()
 
     async def whole() -> T:
+        runner = GLOBAL_RUN_CONTEXT.runner
+        runner.io_manager = _Kernel(runner.io_manager)
+        runner.instruments = _Instruments(runner.instruments.data)
         with trio.CancelScope() as scope:
             clock.on_still = scope.cancel
             return await main()
         raise TimeStandsStillError(f"virtual time stands still at {trio.current_time()} s: a task never waits")
 
     with (
-        own_passes(clock),
+        mock.patch.object(trio.CancelScope, "_might_change_registered_deadline", _may_change_deadline),
         mock.patch.object(timeouts, "sleep_until", clock.sleep_until),
         mock.patch.object(trio, "sleep_until", clock.sleep_until),
     ):

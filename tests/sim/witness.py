@@ -117,9 +117,6 @@ class Seen:
     moves: list[Move] = field(default_factory=list)
 
 
-_NO_SUMS: Final = memoryview(bytes(8)).cast("Q")
-
-
 class WriteAheadLog:
     """Tells whether a database in SQLite's WAL mode may have changed, without a call of the system.
 
@@ -132,10 +129,8 @@ class WriteAheadLog:
     def __init__(self, database: Path) -> None:
         self._path = database.with_name(f"{database.name}-shm")
         self._shared: mmap.mmap | None = None
-        self.sums, self.seen = _NO_SUMS, -1
-        """The header as it is now; and its last eight bytes when `changed` was asked last. For who asks at each step:
-        where both are the same nothing has changed.
-        """
+        self._sums = memoryview(b"").cast("Q")
+        self._seen = -1
 
     def changed(self) -> bool:
         """Return whether it may have changed since this was asked last; True where nobody can tell."""
@@ -145,18 +140,18 @@ class WriteAheadLog:
                     self._shared = mmap.mmap(file.fileno(), self._HEADER, access=mmap.ACCESS_READ)
             except (OSError, ValueError):  # it is not there yet, or empty
                 return True
-            self.sums = memoryview(self._shared).cast("Q")
-        if (now := self.sums[-1]) == self.seen:
+            self._sums = memoryview(self._shared).cast("Q")
+        if (now := self._sums[-1]) == self._seen:
             return False
-        self.seen = now
+        self._seen = now
         return True
 
     def close(self) -> None:
         """Let go of the file: the next one may be another."""
+        self._sums.release()
         if self._shared is not None:
-            self.sums.release()
             self._shared.close()
-        self._shared, self.sums, self.seen = None, _NO_SUMS, -1
+        self._shared, self._seen = None, -1
 
 
 def beside_the_disk(path: Path) -> str:
@@ -277,8 +272,6 @@ class AgentLog:
 
     def look(self) -> None:
         """Look at what changed in it."""
-        if self._wal.sums[-1] == self._wal.seen:
-            return  # as at nearly each step
         if self.unplugged or not self._wal.changed() or (log := self.log()) is None:
             return
         size, last = self.size, self.last_leaf
