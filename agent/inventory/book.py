@@ -36,6 +36,7 @@ from agent.store.db import Tx
 from agent.store.log_store import Entry, Sealed
 from agent.store.stored import members, reads_row_of
 from trust.leaf import ITEM_STATE_CODES, LeafKind
+from trust.policy import Action
 
 OWES = "owes"
 AS_PREVIEWED = "as-previewed"
@@ -305,11 +306,12 @@ def unmet(tx: Tx, item: Item, begun: bool, tests: Mapping[str, RequirementTest])
 
 
 def _half_done(tx: Tx, ref: str) -> bool:
-    """Return whether something of the item that acts on a service stands already."""
+    """Return whether something of the item that suspends a service stands already. A change of its CPE is none."""
     row = tx.one(
-        "SELECT 1 FROM item i JOIN step s ON s.plan_id = i.plan_id AND s.item = i.n WHERE i.service = ?"
-        " AND i.state IN ('running', 'unknown') AND s.direction = 'forward' AND s.verdict = 'applied'",
-        (ref,),
+        "SELECT 1 FROM item i JOIN plan p USING (plan_id) JOIN step s ON s.plan_id = i.plan_id AND s.item = i.n"
+        " WHERE i.service = ? AND i.state IN ('running', 'unknown') AND p.action IN (?, ?)"
+        " AND s.direction = 'forward' AND s.verdict = 'applied'",
+        (ref, Action.SUSPEND.value, Action.REVERT.value),
     )
     return row is not None
 

@@ -13,7 +13,8 @@ from agent.changes.journal.machine import Event
 from agent.changes.retry import ReopenRun
 from agent.inventory import book
 from agent.inventory.billing import BillingReader
-from agent.model import EntryChange, Item, ItemState, Pace, Seen, Service, Wave
+from agent.inventory.facts import fact_address
+from agent.model import EntryChange, Item, ItemState, Pace, Requirement, Seen, Service, Ticket, Wave
 from agent.runtime.clock import now_of
 from agent.store.db import Tx
 from tests.builders.job import NO_PACE, Rig, item
@@ -206,3 +207,34 @@ async def test_a_retry_that_fails_takes_nothing_back(rig: Rig, world: World) -> 
     await rig.apply(plan_id)
     assert rig.states(plan_id) == [S.SET_NOT_ENFORCED, S.APPLIED]
     assert [suspended(rig, login) for login in ("u0", "u1")] == [(True, ["debt"])] * 2
+
+
+# --- the debt ---
+
+
+@dataclass(frozen=True)
+class Owes:
+    """Ask whether a suspension that was begun may go on: nothing is known of the debt."""
+
+    item: Item
+
+    def run(self, tx: Tx) -> book.Broken | None:
+        debt = Requirement(fact_address("file", "C-u0"), book.OWES, "")
+        return book.requirement_tests(BillingReader())[book.OWES](tx, self.item, debt, True)
+
+
+@pytest.mark.parametrize(("action", "goes_on"), [(Action.SUSPEND, True), (Action.CPE_SET, False)])
+async def test_only_half_a_suspension_goes_on_without_a_debt(
+    rig: Rig, world: World, action: Action, *, goes_on: bool
+) -> None:
+    """Half a change of the subscriber's CPE is none."""
+    know(rig, "u0")
+    half, told = asked(rig, 1, "u0", ADD_DEBT), list[bool]()
+
+    def second_step(ticket: Ticket) -> None:
+        if ticket.step == 2:
+            told.append(rig.store.now(Owes(half)) is None)
+
+    world.on_send = second_step
+    await rig.applied([half], action=action)
+    assert told == [goes_on]
