@@ -129,8 +129,8 @@ async def a_redial_that_accounting_does_not_know_is_not_ended_again(isp: Isp, si
     await dial_unknown(isp, service)
     isp.set_fault("start-lost", service.login)
     done = await site.do("suspend", ref_of(service))
-    assert state_of(done) == ("set-at-next-login", "none-known")
-    assert "no session on" in detail(done)
+    assert state_of(done) == ("set-not-enforced", "not-proven")
+    assert "acknowledged the end of one, which nothing shows" in detail(done)
     assert [outcome for _, outcome in asked(isp, service)].count("ack") == 1
     assert only(isp, service).walled
 
