@@ -564,7 +564,7 @@ class Enforced(enum.Enum):
     UNPROVEN = "unproven"
     """No session is known, and not everything that could hold one was asked: true or false, nobody knows."""
     NO = "no"
-    """A session carries on as before."""
+    """A session carries on as before, or nothing shows that it ended."""
 
 
 @dataclass(frozen=True, slots=True)

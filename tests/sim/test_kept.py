@@ -147,6 +147,12 @@ KEPT: tuple[Kept, ...] = (
         "a NAS acknowledged the end of all sessions of a login and did nothing, and that proved that it holds none",
     ),
     Kept(
+        28004244,
+        ("accounting-lossy", "sql-failover", "reply-lost"),
+        ("radius", "sql"),
+        "a NAS ended a session, its reply and the Stop were lost, and the session was said to carry on",
+    ),
+    Kept(
         26100002,
         ("router-reboots", "machine-cloned"),
         ("radius", "sql", "routers", "clone"),

@@ -55,6 +55,7 @@ from agent.connectors.radius.addresses import (
     RIGHT_SINCE,
     SAME_AS,
     SPARED,
+    UNANSWERED,
     WRITE,
     RadiusResource,
     accounted_fields,
@@ -413,7 +414,7 @@ class RadiusAccess:
         else:
             found = self._judge_none(enforce, seen, ended)
         if _REJECTED in enforce.expect and found.enforced is not Enforced.UNPROVEN:
-            still_there = found.how == ProofReason.STILL_ONLINE
+            still_there = found.how in (ProofReason.STILL_ONLINE, ProofReason.NOT_PROVEN)
             found = found if still_there else self._judge_rejected(enforce, sessions, seen) or found
         if found.how in (ProofReason.GARDEN, ProofReason.NONE_KNOWN) and found.enforced is not Enforced.NO:
             found = self._with_next_login(enforce, seen, found)
@@ -451,8 +452,11 @@ class RadiusAccess:
         suspended = not self._is_active(enforce)
         if left := self._carry_on(enforce, sessions, ended):
             # A database that fails over forgets the end that was seen in it: only the NAS can say how it is
-            text = f"{len(left)} session(s) carry on as before"
-            return Judgment(Enforced.NO, ProofReason.STILL_ONLINE, text, (enforce.address,))
+            how, text = ProofReason.NOT_PROVEN, f"not proven: {unheard_text(sessions[uid] for uid in left)}"
+            if known := [uid for uid in left if UNANSWERED not in sessions[uid]]:
+                how, text = ProofReason.STILL_ONLINE, f"{len(known)} session(s) carry on as before"
+            # A batch stops by it either way: a NAS with another secret answers nothing, and nobody is suspended
+            return Judgment(Enforced.NO, how, text, (enforce.address,))
         gardens = {uid: in_garden(s, enforce.expect) for uid, s in sessions.items()}
         told = " · ".join(filter(None, map(addresses_text, sessions.values())))
         if suspended and all(gardens.values()):

@@ -45,6 +45,8 @@ MAY_BE_OVER: Final = "may-be-over"
 
 The NAS did not refuse, and accounting has not heard of the session since: nothing says whether it goes on.
 """
+UNANSWERED: Final = "unanswered"
+"""Beside `MAY_BE_OVER`: its NAS did not answer. An ACK tells more: a NAS that has ended a session denies it next."""
 STOPPED: Final = "stopped"
 """Field of `accounted/UNIQUEID`: when the session ended, unix seconds by its NAS."""
 LASTED: Final = "lasted"
@@ -183,7 +185,7 @@ def live_sessions(value: Value) -> Mapping[str, Mapping[str, str]]:
 
 def accounted_fields(session: Mapping[str, str]) -> dict[str, str]:
     """Return the fields that accounting told of an open session, without those that come from its NAS."""
-    return {name: text for name, text in session.items() if name not in (DENIED, MAY_BE_OVER)}
+    return {name: text for name, text in session.items() if name not in (DENIED, MAY_BE_OVER, UNANSWERED)}
 
 
 def silent(session: Mapping[str, str], at_s: int, hours: int) -> bool:

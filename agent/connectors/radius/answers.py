@@ -32,7 +32,8 @@ _DENIED: Final = "denied"
 """Kind of a kept answer: a NAS denied a session of accounting. `_HELD`: it said that it holds none of a login."""
 _HELD: Final = "held"
 _ASKED: Final = "asked"
-"""Likewise: a NAS was asked to end a session of accounting, and may have done so."""
+"""Likewise: a NAS was asked to end a session of accounting, and may have done so. `_UNANSWERED`: it did not answer."""
+_UNANSWERED: Final = "unanswered"
 _ACK: Final = "ack"
 """Text of a kept `_HELD` that was an ACK."""
 _K = TypeVar("_K")
@@ -62,15 +63,15 @@ class NasAnswers:
     def __init__(self, kept: Iterable[KeptAnswer] = ()) -> None:
         """Take the answers from before a restart, oldest first."""
         self._denied: dict[str, tuple[int, str]] = {}
-        self._asked: dict[str, tuple[int, str]] = {}
+        self._asked: dict[str, tuple[int, str, bool]] = {}
         self._held: dict[tuple[str, str], HeldAnswer] = {}
         self._silent: dict[str, float] = {}
         self._news: dict[tuple[str, str], KeptAnswer] = {}
         for one in kept:
             if one.kind == _DENIED:
                 _keep(self._denied, one.key, (one.at_s, one.told))
-            elif one.kind == _ASKED:
-                _keep(self._asked, one.key, (one.at_s, one.told))
+            elif one.kind in (_ASKED, _UNANSWERED):
+                _keep(self._asked, one.key, (one.at_s, one.told, one.kind == _ASKED))
             else:
                 _keep(self._held, held_of(one.key), HeldAnswer("", one.at_s, acked=one.told == _ACK))
 
@@ -89,16 +90,29 @@ class NasAnswers:
         at_s, then = self._denied.get(unique_id, (0, ""))
         return at_s if at_s and then == heard else None
 
-    def ask(self, unique_id: str, heard: str, at_s: int, nas: str) -> None:
-        """Note that a NAS was asked to end a session, and did not refuse. `heard`: as in `deny`."""
-        _keep(self._asked, unique_id, (at_s, heard))
-        self._news[_ASKED, unique_id] = KeptAnswer(_ASKED, unique_id, heard, nas, at_s)
+    def ask(self, unique_id: str, heard: str, at_s: int, nas: str, *, answered: bool) -> None:
+        """Note that a NAS was asked to end a session, and acknowledged that or did not answer.
+
+        Args:
+            unique_id: of the session.
+            heard: as in `deny`.
+            at_s: when.
+            nas: its name.
+            answered: whether it acknowledged that.
+        """
+        _keep(self._asked, unique_id, (at_s, heard, answered))
+        kind = _ASKED if answered else _UNANSWERED
+        self._news[_ASKED, unique_id] = KeptAnswer(kind, unique_id, heard, nas, at_s)
 
     def asked(self, unique_id: str, heard: str) -> int | None:
         """Return when a NAS was asked to end a session; None: it was not, or accounting has heard of it since."""
-        at_s, then = self._asked.get(unique_id, (0, ""))
+        at_s, then, _ = self._asked.get(unique_id, (0, "", True))
         # A database that fails over forgets packets: then the last one is older than it was
         return at_s if at_s and _seconds(heard) <= _seconds(then) else None
+
+    def left_unanswered(self, unique_id: str) -> bool:
+        """Tell whether a NAS left the last request to end a session unanswered."""
+        return not self._asked.get(unique_id, (0, "", True))[2]
 
     def say(self, nas: str, login: str, why: str, at_s: int, boot_s: float, *, acked: bool = False) -> None:
         """Note the answer of a NAS, by its configured name, on a login. The rest is as in `HeldAnswer`."""

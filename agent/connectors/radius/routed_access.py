@@ -452,7 +452,10 @@ class RoutedAccess:
     def _judge_policy(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
         """Judge by the policies that the sessions have, whatever is open of before."""
         found = self._inner.judge(enforce, seen, ended)
-        if found.how == ProofReason.STILL_ONLINE:
+        if found.how == ProofReason.STILL_ONLINE or (found.enforced, found.how) == (
+            Enforced.NO,
+            ProofReason.NOT_PROVEN,
+        ):
             return found
         if found.enforced in (Enforced.PENDING, Enforced.UNPROVEN) or found.how == ProofReason.STAYS_REJECTED:
             return self._judge_unaccounted(enforce, seen) or self._with_lists(enforce, seen, found)

@@ -54,6 +54,7 @@ from agent.connectors.radius.addresses import (
     MAY_BE_OVER,
     NAS,
     SAME_AS,
+    UNANSWERED,
     OpenSession,
     RadiusResource,
     accounted_value,
@@ -251,7 +252,10 @@ class RadiusSession:
         if (denied := self._denied(session)) is not None:
             return {DENIED: str(denied)}
         asked = self._answers.asked(session.unique_id, _heard(session.heard_s))
-        return {} if asked is None else {MAY_BE_OVER: str(asked)}
+        if asked is None:
+            return {}
+        silent = {UNANSWERED: "yes"} if self._answers.left_unanswered(session.unique_id) else {}
+        return {MAY_BE_OVER: str(asked), **silent}
 
     def _held(self, key: str) -> Seen:
         answer = self._answers.of(*held_of(key))
@@ -643,7 +647,7 @@ class RadiusSession:
             if denied:
                 self._answers.deny(asked.key, asked.session.get("heard", ""), now_s, asked.nas)
             elif kind is PacketKind.DISCONNECT and (acked or isinstance(told, _Unanswered)):
-                self._answers.ask(asked.key, asked.session.get("heard", ""), now_s, asked.nas)
+                self._answers.ask(asked.key, asked.session.get("heard", ""), now_s, asked.nas, answered=acked)
             if acked and kind is PacketKind.DISCONNECT:
                 self._acked[asked.key] = asked
         elif isinstance(told, RadiusError):

@@ -413,6 +413,20 @@ OUT: Mapping[str, str] = {**OVER, "ip": "100.64.3.4"}
 """As `OVER`, outside of the garden."""
 
 
+def test_an_end_that_its_nas_did_not_answer_is_not_proven() -> None:
+    """Its NAS may have ended it, and the Stop may be lost: nobody knows that it carries on."""
+    text = "not proven: the end of {} was asked for, and accounting has not heard of it since"
+    lost = session("u1", **OUT, unanswered="yes")
+    assert judged(lost) == (Enforced.NO, "not-proven", text.format("100.64.3.4"))
+    assert recipe().judge(enforcement(), seen_of(SUSPENDED, lost), [at("session", "u1")]).again
+    walled = session("u1", **OVER, unanswered="yes")
+    assert judged(walled, user=USER, wanted=RESTORE) == (Enforced.NO, "not-proven", text.format("100.127.3.4"))
+    assert judged(session("u1", **OUT))[1] == "still-online", "its NAS acknowledged that twice, and has it still"
+    both = {**lost, **session("u2", ip="100.64.0.9")}
+    got = recipe().judge(enforcement(), seen_of(SUSPENDED, both), [at("session", "u1"), at("session", "u2")])
+    assert (got.how, got.detail) == ("still-online", "1 session(s) carry on as before")
+
+
 def test_a_session_that_may_be_over_proves_no_restore() -> None:
     text = (
         "not proven: the end of 100.64.3.4 was asked for, and accounting has not heard of it since; the next login gets"

@@ -21,13 +21,16 @@ def test_a_denial_counts_until_accounting_hears_of_the_session() -> None:
 def test_an_asked_end_counts_until_accounting_hears_of_it() -> None:
     answers = NasAnswers()
     assert answers.asked("u1", "100") is None
-    answers.ask("u1", "100", 500, "bng-1")
+    answers.ask("u1", "100", 500, "bng-1", answered=True)
     assert answers.asked("u1", "100") == 500
+    assert not answers.left_unanswered("u1")
     assert answers.asked("u1", "600") is None
     assert answers.asked("u1", "40") == 500, "a failover forgot the last packet"
     assert answers.asked("u2", "100") is None
     assert answers.denied("u1", "100") is None
-    answers.ask("u3", "", 500, "bng-1")
+    answers.ask("u3", "", 500, "bng-1", answered=False)
+    assert answers.left_unanswered("u3")
+    assert not answers.left_unanswered("u2")
     assert answers.asked("u3", "") == 500, "a row without a time"
     assert answers.asked("u3", "501") is None
 
@@ -66,12 +69,14 @@ def test_denials_and_answers_outlive_a_restart_silence_does_not() -> None:
     answers.deny("u1", "100", 500, "bng-1")
     answers.say("bng-1", "amina.h", "", 501, 51.0)
     answers.say("bng-2", "amina.h", SILENT, 502, 52.0)
-    answers.ask("u2", "100", 503, "bng-1")
+    answers.ask("u2", "100", 503, "bng-1", answered=True)
+    answers.ask("u3", "100", 504, "bng-1", answered=False)
     news = answers.news()
     assert [(one.kind, one.key, one.by, one.at_s) for one in news] == [
         ("denied", "u1", "bng-1", 500),
         ("held", "bng-1/amina.h", "bng-1", 501),
         ("asked", "u2", "bng-1", 503),
+        ("unanswered", "u3", "bng-1", 504),
     ]
     assert answers.news() == ()
     again = NasAnswers(news)
@@ -80,6 +85,7 @@ def test_denials_and_answers_outlive_a_restart_silence_does_not() -> None:
     acked.say("bng-1", "amina.h", "", 501, 51.0, acked=True)
     assert NasAnswers(acked.news()).of("bng-1", "amina.h") == HeldAnswer("", 501, acked=True)
     assert (again.asked("u2", "100"), again.denied("u2", "100")) == (503, None)
+    assert (again.asked("u3", "100"), again.left_unanswered("u3"), again.left_unanswered("u2")) == (504, True, False)
     assert again.of("bng-1", "amina.h") == HeldAnswer("", 501)
     assert again.of("bng-2", "amina.h") is None
     assert again.news() == ()

@@ -586,7 +586,9 @@ async def test_a_session_may_be_over_once_its_end_was_asked_for(database: Radius
             assert may_be_over(seen[every].value) == ["u1"]
             assert "may-be-over" not in fields_of(seen[row].value), "accounting did not tell it"
     async with dialed(connector(database, book=book)) as session:
-        assert may_be_over((await session.read([every]))[every].value) == ["u1"], "also after a restart"
+        told = (await session.read([every]))[every].value
+        assert may_be_over(told) == ["u1"], "also after a restart"
+        assert ("unanswered=yes" in fields_of(told)["u1"]) is not answers
         database.run("UPDATE radacct SET acctupdatetime = '2026-11-27 10:30:00'")
         assert may_be_over((await session.read([every]))[every].value) == []
 
