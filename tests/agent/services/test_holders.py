@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from agent.connectors.base import AddressHolder, UnreadableError
-from agent.connectors.radius.addresses import OpenSession, RadiusResource, address, sessions_value
+from agent.connectors.radius.addresses import DENIED, OpenSession, RadiusResource, address, sessions_value
 from agent.connectors.radius.connector import RadiusConnector
 from agent.connectors.routeros.connector import RouterosConnector
 from agent.model import ABSENT, Address, Seen, Target, Value
@@ -77,7 +77,8 @@ def test_accounting_tells_by_open_sessions() -> None:
     connector._nas = {}
     assert connector.holders_at("radius/main", IP) == address("radius/main", RadiusResource.HOLDERS, IP)
     sessions = [OpenSession(f"u{n}", "s", f"user{n}", "10.0.0.2", IP, "", "", "", 5) for n in (1, 2)]
-    value = sessions_value(sessions, lambda session: 9 if session.login == "user2" else None)  # a ghost: denied
+    denied = {DENIED: "9"}  # a ghost
+    value = sessions_value(sessions, lambda session: denied if session.login == "user2" else {})
     assert connector.holders_of("radius/main", IP, value) == [
         AddressHolder("user1", "a session on 10.0.0.2, by accounting")
     ]
