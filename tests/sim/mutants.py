@@ -140,7 +140,7 @@ MUTANTS: Final = (
         "        return await self._begin() if self._unsent() else None\n",
         '        return await self._steps.move(Event.BEGIN, "") if self._unsent() else None\n',
         "an item with nothing left to send is recorded, whatever was changed, paid, cancelled or frozen since",
-        "session-vanishes",
+        "router-flows-stay",
     ),
     Mutant(
         "unknown-session-is-done",
