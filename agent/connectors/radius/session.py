@@ -28,7 +28,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -57,6 +57,7 @@ from agent.connectors.radius.addresses import (
     UNANSWERED,
     OpenSession,
     RadiusResource,
+    accounted_fields,
     accounted_value,
     address,
     held_key,
@@ -306,7 +307,7 @@ class RadiusSession:
                 return asked
         began = await self._began(effect, found, earlier) if earlier else dict.fromkeys(found, Began.BEFORE)
         return {
-            where: session
+            where: replace(session, value=accounted_fields(session_fields(session.value)))
             for where, session in found.items()
             if to_end_again(effect, session_fields(session.value), began[where])
             and not has_it(effect, self._parse(where)[1], session_fields(session.value))
