@@ -107,7 +107,7 @@ CUT = "/ip/firewall/connection/remove"
 
 
 @pytest.mark.assumed("routeros-connections-outlive-sessions")
-@BOTH_WAYS
+@pytest.mark.parametrize("kind", [pytest.param(Hotspots, marks=pytest.mark.slow), DisabledHotspots])
 async def test_a_restore_forgets_no_client_of_unproven_suspensions(tmp_path: Path, kind: type[Hotspots]) -> None:
     """The simulation's seed 1453: the next suspension met nobody online, and said so of a client that got out."""
     async with running(tmp_path, kind, waits=HURRIED) as net:
