@@ -35,7 +35,7 @@ from tests.e2e.site import ApiRefusedError, Office
 KILLS, PARTS = 200, 8
 GATE_PARTS = 3
 """Of them, in the slow suite, which is bounded; `make fuzz` has all."""
-PAYERS = 25
+PAYERS = 40
 """Of each part, at most."""
 AT_ONCE = 10
 LIVES_ON = 0.15
