@@ -259,6 +259,7 @@ async def test_a_port_switched_off_before_a_kill_is_only_read(tmp_path: Path) ->
                 one.stop()
 
 
+@pytest.mark.slow
 async def test_what_silence_kept_is_asked_for_again_not_retried(tmp_path: Path) -> None:
     async with ground(tmp_path) as net, open_site(net.files) as site:
         await all_read(site)
