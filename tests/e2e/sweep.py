@@ -188,9 +188,9 @@ class Sweep:
     _by_window: dict[bytes, list[tuple[int, bytes, str]]] = field(init=False, repr=False)
     _small: dict[int, str] = field(init=False, repr=False)
     _known: dict[bytes, frozenset[str]] = field(init=False, repr=False, default_factory=dict)
-    """What is found in a layer itself."""
+    """The findings of one layer itself."""
     _opened: dict[tuple[bytes, int], frozenset[str]] = field(init=False, repr=False, default_factory=dict)
-    """What is found in a layer and inside it, by how deep it is opened."""
+    """The findings of a layer and of those inside it, by the depth to which it is opened."""
 
     def __post_init__(self) -> None:
         self._by_window, self._small = {}, {}
@@ -211,7 +211,7 @@ class Sweep:
         return sorted(found)
 
     def _below(self, layer: bytes, depth: int) -> frozenset[str]:
-        """Return what is found in a layer and in all that is inside. Of twenty layers nineteen are found again."""
+        """Return the findings of a layer and of all layers inside it. Nineteen of twenty layers were seen before."""
         if (known := self._opened.get((layer, depth))) is None:
             inside = layers_in(layer) if depth else ()
             known = self._of(layer).union(*(self._below(one, depth - 1) for one in inside))

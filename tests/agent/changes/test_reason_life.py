@@ -389,7 +389,7 @@ class ReasonLife(RuleBasedStateMachine):
 
         self.play(scene, dies)
 
-    # --- what is rare where all is drawn by itself ---
+    # --- rare orders, each by itself ---
 
     def turn(self, what: str, refs: tuple[str, ...] = ("C-1/home",), *, revert: bool = False) -> Ask:
         """Return the ask that turns a reason, or the tariff, of C-1 into what it is not."""

@@ -279,7 +279,7 @@ async def test_an_item_with_nothing_to_send_may_be_stopped_as_others(
 
 
 async def test_a_payment_counts_from_the_last_look_at_billing(rig: Rig, world: World) -> None:
-    """Nothing was to be sent, and the judgment took a while: what was paid meanwhile is news to the suspension."""
+    """Nothing had to be sent, and the judgment took a while: a payment in that time is news to the suspension."""
     plan_id = await rig.consumed([nothing_to_end(world)])
     world.unreadable, began = 20, rig.clock.wall_s()
     await rig.apply(plan_id)

@@ -1,4 +1,4 @@
-"""What is taken back or tried again rests on today's record too: others changed the service since."""
+"""A revert and a retry rest on today's record too: others may have changed the service since."""
 
 from __future__ import annotations
 
