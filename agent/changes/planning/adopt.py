@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from agent.changes.journal.item_commands import repeated_by
 from agent.changes.journal.machine import TOUCHED, Gate
 from agent.changes.journal.plans import Loaded
 from agent.changes.journal.request import Request, RequestError
@@ -79,7 +80,7 @@ class Adopter:
         stand = [i for i in loaded.items.items if loaded.rows[i.n].state in TOUCHED and i.subject in services]
         if not stand:
             raise RequestError(f"{row.short} has nothing to revert: no item of it stands")
-        items = [self._taken_back(services[i.subject or ""], i.desired) for i in stand]
+        items = [self._taken_back(services[i.subject or ""], i, row.plan_id) for i in stand]
         scope = _scope(services, reverts=row.plan_id, source=f"reverts {row.short}")
         return await self.previewer.propose(request, items, scope, pinned)
 
@@ -105,10 +106,12 @@ class Adopter:
         tariff = f", tariff {state.tariff}" if state.tariff else ""
         return _recording(service, adopted, f"{method.target} reads: {reads}{tariff}", rests_on)
 
-    def _taken_back(self, service: Service, adopted: tuple[DesiredChange, ...]) -> Item:
-        if book.with_desired(service, adopted) != service:
+    def _taken_back(self, service: Service, adopted: Item, plan_id: bytes) -> Item:
+        if book.with_desired(service, adopted.desired) != service:
             return _left(service, Leave(SkipReason.CHANGED_SINCE, "its record was changed since"))
-        return _recording(service, book.opposite(adopted), "")
+        if by := repeated_by(self.store.query, plan_id, adopted):
+            return _left(service, Leave(SkipReason.CHANGED_SINCE, f"change {by} did the same to it since"))
+        return _recording(service, book.opposite(adopted.desired), "")
 
 
 def _rests_on(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.connectors.spec import AccessMap
 from agent.model import Absent
-from tests.builders.agent import Agent, done, item_of, states, suspended_for
+from tests.builders.agent import Agent, done, item_of, refused, states, suspended_for
 from tests.builders.world import World
 from trust.policy import Action
 
@@ -33,6 +33,16 @@ async def test_what_the_network_says_is_recorded_and_taken_back(agent: Agent, wo
     await agent.end(back)
     assert await suspended_for(agent, "C-1") == []
     assert world.writes == []
+
+
+async def test_what_another_change_recorded_since_is_not_taken_back(agent: Agent, world: World) -> None:
+    marked(world, "u0", suspended="yes")
+    adopted = await done(agent, "adopt", "C-1", reason="abuse")
+    await done(agent, "restore", "C-1", reason="abuse")
+    again = await done(agent, "suspend", "C-1", reason="abuse")
+    why = str(await refused(agent.ask("revert", change=adopted["id"])))
+    assert f"change {again['id']} did the same to it since" in why
+    assert await suspended_for(agent, "C-1") == ["abuse"]
 
 
 async def test_another_tariff_is_told_with_the_one_before(agent: Agent, world: World) -> None:
