@@ -4,8 +4,9 @@
   people signed approves it; over its rate, or without one, people may. A person that asks by hand takes it over.
 * The evidence is that of `facts.paid_since`: nothing is overdue now, and a payment that the suspension did not know of.
   The order of payment and suspension does not matter. Other reasons for a suspension stay.
-* A service has one open restore. One that fails or expires is asked for again, later each time, up to an hour. Beyond
-  the rate nothing is asked for: the queue is in the order in which payments were settled, its plans are made in turn.
+* A service has one open restore; under a standing authority a person's that nobody approved does not count. One that
+  fails or expires is asked for again, later each time, up to an hour. Beyond the rate nothing is asked for: the queue
+  is in the order in which payments were settled, its plans are made in turn.
 * Where no standing authority is in force a plan waits for a person, and is asked for again a day later: not six hundred
   of them each half an hour. The same holds where a person rejected or cancelled one.
 * Doubtful ones are not asked for at all: `for_people` lists them.
@@ -60,6 +61,7 @@ JUDGE_S: Final = 600.0
 AT_ONCE: Final = 8
 """Plans that are made at once: each reads the service's targets."""
 _OPEN: Final = (Gate.OPEN, Gate.APPROVED, Gate.CONSUMED)
+_GOES_ON: Final = (Gate.APPROVED.value, Gate.CONSUMED.value)
 _LIFTS: Final = str(ReasonChange(SuspensionReason.DEBT, added=False))
 _TURNED_DOWN: Final = frozenset({Gate.REJECTED, Gate.CANCELLED})
 
@@ -162,11 +164,8 @@ class PaidRestores:
                 continue
             if payer.plan is not None:
                 self._see(payer)
-            if payer.alone and covered:
-                if (plan := self._own_open(payer)) is not None and await self.standings.withdraw(plan):
-                    payer.plan = None
-                if payer.plan is None:
-                    payer.alone, payer.again_at = False, float("-inf")
+            if payer.alone and covered and await self._waits_for_nobody(payer):
+                payer.plan, payer.alone, payer.again_at = None, False, float("-inf")
             if payer.plan is not None or payer.again_at > self.clock.boot_s():
                 continue
             room = not turn and self._asking < AT_ONCE
@@ -219,7 +218,9 @@ class PaidRestores:
             self.changed.ring()  # there is room for the next one
 
     async def _ask(self, service: str, payer: _Payer, pinned: Pinned) -> None:
-        if (asked := self._open_restore(service)) is not None:  # by a person, or before the agent was started anew
+        if (
+            asked := self._open_restore(service, covered=not payer.alone)
+        ) is not None:  # by a person, or before the agent was started anew
             payer.plan = asked
             await trio.lowlevel.checkpoint()
             return
@@ -230,21 +231,29 @@ class PaidRestores:
         self.poke()
         self._see(payer)
 
-    def _open_restore(self, service: str) -> bytes | None:
-        """Return the plan that restores a service, whoever asked for it, and is not over yet; None: there is none."""
+    def _open_restore(self, service: str, *, covered: bool) -> bytes | None:
+        """Return the plan that restores a service, whoever asked for it, and is not over yet; None: there is none.
+
+        `covered`: a standing authority is in force, so that no payer waits for a person's plan that nobody approved.
+        """
         query = (
             "SELECT p.plan_id FROM item i JOIN plan p USING (plan_id) WHERE i.service = ? AND p.reason = ?"
-            " AND p.finished_seq IS NULL AND p.gate IN (?, ?, ?) AND i.state NOT IN ('blocked', 'excluded')"
+            " AND p.finished_seq IS NULL AND (p.gate IN (?, ?) OR p.gate = ? AND (p.requester = ? OR NOT ?))"
+            " AND i.state NOT IN ('blocked', 'excluded')"
         )
-        rows = self.store.query(query, (service, _LIFTS, *(gate.value for gate in _OPEN)))
+        rows = self.store.query(query, (service, _LIFTS, *_GOES_ON, Gate.OPEN.value, self.handle, covered))
         return bytes(rows[0]["plan_id"]) if rows else None
 
-    def _own_open(self, payer: _Payer) -> bytes | None:
-        """Return the agent's own open plan for a payer; None: there is none, or a person asked for it."""
+    async def _waits_for_nobody(self, payer: _Payer) -> bool:
+        """Withdraw the agent's plan that waits for a person; False: a person decided on it, or it was approved."""
         if payer.plan is None:
-            return None
+            await trio.lowlevel.checkpoint()
+            return True
         row = plans.find(self.store.reader, payer.plan.hex())
-        return payer.plan if row.requester == self.handle and row.gate is Gate.OPEN else None
+        if row.gate is not Gate.OPEN or row.requester != self.handle:  # a person's own stays for its approvers
+            await trio.lowlevel.checkpoint()
+            return row.gate is Gate.OPEN
+        return await self.standings.withdraw(payer.plan)
 
     def _see(self, payer: _Payer) -> None:
         """Take note of how a plan stands."""

@@ -336,6 +336,30 @@ async def test_a_person_who_asks_first_has_the_only_plan(rig: PaidRig) -> None:
         assert rig.why("C-1") != ""
 
 
+async def test_a_payer_waits_for_no_plan_that_nobody_approved(rig: PaidRig) -> None:
+    async with rig.life("C-1"):
+        await rig.office.plan("C-1", verb=Action.RESTORE)
+        rig.billing.pay("C-1")
+        await rig.ring("C-1", "e1")
+        await trio.sleep(5)
+        assert (rig.reasons("C-1"), rig.desk.is_cut("C-1")) == (frozenset(), False), rig.why("C-1")
+        assert [(plan.requester, plan.gate.value) for plan in rig.plans()] == [
+            (rig.office.daemon.config.name, "consumed"),
+            ("maria", "open"),
+        ]
+
+
+async def test_a_new_standing_authority_waits_for_no_person(rig: PaidRig) -> None:
+    async with rig.life("C-1", rate=0):
+        await rig.office.plan("C-1", verb=Action.RESTORE)
+        rig.billing.pay("C-1")
+        await trio.sleep(100)
+        assert (rig.reasons("C-1"), len(rig.plans())) == ({"debt"}, 1)
+        await grant(rig.office, rig.desk, 60)
+        await trio.sleep(100)
+        assert rig.reasons("C-1") == frozenset(), rig.why("C-1")
+
+
 async def test_who_is_turned_down_is_not_asked_for_again_the_same_day(rig: PaidRig) -> None:
     async with rig.life("C-1", rate=0):
         rig.billing.pay("C-1")
