@@ -9,7 +9,7 @@ import pytest
 from agent.reasons import DriftReason
 from tests.e2e.files import HURRIED
 from tests.e2e.router_site import ELSEWHERE, LEASES, LOGIN, BlockedLeases, Leases, mac, ref, running
-from tests.e2e.site import ApiRefusedError, by_subject, one_round, state_of
+from tests.e2e.site import ApiRefusedError, by_subject, items_of, one_round, state_of
 
 
 @pytest.mark.assumed("routeros-lease-applies")
@@ -129,3 +129,26 @@ async def test_a_client_of_a_lease_made_again_is_not_offline(tmp_path: Path) -> 
         assert net.kept_in(LOGIN)
         done = await net.site.wait_for(done, lambda change: change["items"][0]["state"] == "applied")
         assert state_of(done) == ("applied", "seen")
+
+
+@pytest.mark.parametrize("pool", ["lan", "static-only"])
+@pytest.mark.assumed("routeros-lease-disabled")
+async def test_a_disabled_lease_rejects_by_its_server(tmp_path: Path, pool: str) -> None:
+    async with running(tmp_path, Leases, waits=HURRIED) as net:
+        router = net.router(LOGIN)
+        router.set("/ip/dhcp-server", "d1", address_pool=pool)
+        await net.site.do("suspend", ref(LOGIN))
+        (lease,) = [row for row in router.rows(LEASES) if row["mac-address"] == mac(LOGIN)]
+        router.set(LEASES, lease[".id"], disabled="yes")
+        done = await net.site.do("restore", ref(LOGIN))
+        (item,) = items_of(done)
+        net.renews(LOGIN)
+        if pool == "static-only":
+            assert "login is rejected today: its lease is disabled" in item.display["now"]
+            assert state_of(done) == ("applied", "stays-rejected")
+            assert not net.online(LOGIN)
+        else:
+            assert "rejected" not in f"{item.display}"
+            assert state_of(done) == ("set-not-enforced", "not-in-effect")
+            assert "DHCP server d1 gives its client another address, of pool lan" in done["items"][0]["detail"]
+            assert net.gets_out(LOGIN)

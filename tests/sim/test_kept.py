@@ -441,6 +441,16 @@ KEPT: tuple[Kept, ...] = (
         "a new tariff of a suspended hotspot user was called applied, and a client's connection carried on that the "
         "suspension had not cut: the client had logged in after its preview",
     ),
+    *(
+        Kept(
+            seed,
+            ("router-flows-stay", "router-staff"),
+            ("radius", "routers"),
+            "staff disabled a lease, and a restore said that the login stays rejected: its server had a pool",
+            size=1.0,
+        )
+        for seed in (29522014, 29522025)
+    ),
     Kept(
         25000152,
         ("snmp-wraps", "snmp-flaps"),

@@ -9,7 +9,8 @@ at the next renewal; a blocked client keeps its address until the lease runs out
 nothing is taken for granted: the router's own list is looked at, for the address that the client has now, and its own
 queue; until then it is not enforced, and the time that is left is told. Nor does a lease that waits prove that its
 client is offline: where the router has not seen the client since somebody made the lease again, the client may go on
-with the address that it had, outside of every list, until it renews.
+with the address that it had, outside of every list, until it renews. Nor is the client of a lease that staff disabled
+rejected: its server gives it another address, but where it has static leases only.
 
 IPv4 only: a prefix that the same subscriber has by DHCPv6 is not read, and the preview says that it is not held.
 """
@@ -45,6 +46,7 @@ from agent.connectors.routeros.readiness import ADDRESS, MAC, MADE_UP, example, 
 from agent.connectors.routeros.reasons import RouterReason
 from agent.connectors.routeros.rulesets import Rulesets
 from agent.connectors.routeros.values import RouterKind, mac_of, normalize
+from agent.connectors.routeros.ways_out import Way, beside_lease, way_at
 from agent.model import Absent, Access, Address, Effect, Enforcement, Seen, Step, Transition
 from agent.reasons import MethodReason, ProofReason
 
@@ -100,8 +102,10 @@ class DhcpAccess:
         missing = [a for a in wanted if a not in seen]
         if missing:
             return missing
-        # Connections are looked at only where a suspension that is there already may not hold
         lease = texts_of(seen[wanted[0]].value)
+        if unread := self._servers_to_read(lease, seen):
+            return unread
+        # Connections are looked at only where a suspension that is there already may not hold
         places = self._places(lease, self._bound(mac, seen)) if self._holds(lease) else ()
         return [a for a in self._flows_at(places) if a not in seen]
 
@@ -119,6 +123,8 @@ class DhcpAccess:
             wanted += [self._at(RouterResource.FILTER, ALL)] if _is_suspended(enforce) else []
         wanted += [self._at(RouterResource.QUEUES, ALL)] if _SPEED in enforce.expect else []
         missing = [a for a in wanted if a not in seen]
+        if not missing and REJECTED in enforce.expect:
+            missing = self._servers_to_read(texts_of(seen[wanted[1]].value), seen)
         if missing or not _is_suspended(enforce) or self._judge_lease(enforce, seen).enforced is Enforced.NO:
             return missing
         return [a for a in self._flows_at(self._watched(enforce, seen)) if a not in seen]
@@ -137,21 +143,37 @@ class DhcpAccess:
         if refusal:
             return NetworkState(None, unknown=refusal.detail, sessions=sessions)
         lease = texts_of(value)
-        refused = self._rejected(lease)
-        access = None if refused else Access.SUSPENDED if self._holds(lease) else Access.ACTIVE
+        refused, beside = self._rejected(lease, seen), self._beside(lease, seen)
+        access = Access.SUSPENDED if self._holds(lease) else Access.ACTIVE
         rates = {tariff: normalize(RouterKind.RATE_LIMIT, text) for tariff, text in self._method.tariffs.items()}
         tariffs = [tariff for tariff, rate in rates.items() if rate == lease.get(RATE, "")]
         tariff = service.tariff if service.tariff in tariffs else tariffs[0] if len(tariffs) == 1 else ""
         reply = {name: lease[name] for name in ("address", RATE, LISTS) if lease.get(name)}
         lists = tuple(filter(None, lease.get(LISTS, "").split(",")))
-        return NetworkState(access, refused, "", tariff, sessions, reply, lists, ("IPv6: no DHCPv6 was read",))
+        told = None if refused or beside else access
+        return NetworkState(told, refused, beside, tariff, sessions, reply, lists, ("IPv6: no DHCPv6 was read",))
 
-    def _rejected(self, lease: Mapping[str, str]) -> str:
-        """Return why a lease gives no address that we did not block; "": it gives one."""
+    def _off(self, lease: Mapping[str, str]) -> str:
+        """Return how somebody else took a lease out of use, or nothing."""
         if lease.get("disabled") == "true":
             return "its lease is disabled"
         ours = not self._list and SUSPENDED in marks_in(lease.get(COMMENT, ""))
         return "its lease has block-access" if lease.get(BLOCK) == "true" and not ours else ""
+
+    def _beside(self, lease: Mapping[str, str], seen: SeenAll) -> str:
+        """Return how the client of a lease that is disabled gets another address, or that nobody knows; or nothing."""
+        if lease.get("disabled") != "true":
+            return ""
+        given = beside_lease(seen[way_at(self.target, Way.LEASES_FOR_ALL)].value, lease)
+        return f"its lease is disabled, and {given}" if given else ""
+
+    def _rejected(self, lease: Mapping[str, str], seen: SeenAll) -> str:
+        """Return why the client gets no address, which is not by us; "": it gets one."""
+        return "" if self._beside(lease, seen) else self._off(lease)
+
+    def _servers_to_read(self, lease: Mapping[str, str], seen: SeenAll) -> list[Address]:
+        servers = way_at(self.target, Way.LEASES_FOR_ALL)
+        return [servers] if lease.get("disabled") == "true" and servers not in seen else []
 
     def _live(self, mac: str, seen: SeenAll) -> tuple[LiveSession, ...]:
         client = self._bound(mac, seen)
@@ -186,17 +208,15 @@ class DhcpAccess:
         if isinstance(how, CannotEnforce):
             return how
         lease = texts_of(before.value)
-        rejected, then = (
-            self._rejected(lease),
-            dhcp_text.after_text(wanted.access, self._method, self._rate(wanted), how),
-        )
+        beside, rejected = self._beside(lease, seen), self._rejected(lease, seen)
+        then = dhcp_text.after_text(wanted.access, self._method, self._rate(wanted), how)
         display = self._display(mac, seen) | {
-            "after": rejected_text(rejected, then) if rejected else then,
+            "after": rejected_text(rejected, then) if rejected else dhcp_text.beside_text(beside, then),
             "proof": dhcp_text.proof_text(wanted.access, self._method),
         }
         after = self._become(before.value, wanted)
         enforce = self._enforcement(mac, wanted, service, lease)
-        if rejected and wanted.access is Access.ACTIVE:
+        if self._off(lease) and wanted.access is Access.ACTIVE:
             enforce = replace(enforce, expect={**enforce.expect, REJECTED: "yes"})
         # Only a suspension cuts, and only of a lease with an address of its own: others were refused above
         cut = self._cut(lease["address"], service, "suspended") if wanted.access is Access.SUSPENDED else None
@@ -332,7 +352,9 @@ class DhcpAccess:
     def _judge_active(self, enforce: Enforcement, client: Mapping[str, str], seen: SeenAll) -> Judgment:
         mac = self._key(enforce)
         lease = texts_of(seen[self._at(RouterResource.LEASE, mac)].value)
-        rejected = self._rejected(lease) if REJECTED in enforce.expect else ""
+        if REJECTED in enforce.expect and (beside := self._beside(lease, seen)):
+            return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, beside)
+        rejected = self._rejected(lease, seen) if REJECTED in enforce.expect else ""
         if rejected and not client:
             return Judgment(Enforced.YES, ProofReason.STAYS_REJECTED, f"it stays without an address: {rejected}")
         if not client:
@@ -356,7 +378,7 @@ class DhcpAccess:
         lease, expect = texts_of(value), enforce.expect
         if COPIES in lease or not lease:
             return f"there are {lease.get(COPIES, 'no')} leases of it now"
-        stays = REJECTED in expect and bool(self._rejected(lease))
+        stays = REJECTED in expect and bool(self._off(lease))
         if lease.get("dynamic") == "true" or (lease.get("disabled") == "true" and not stays):
             return "its lease is disabled now" if lease.get("disabled") == "true" else "its lease is dynamic now"
         if self._holds(lease) is not _is_suspended(enforce) and not (stays and not self._list):
@@ -430,7 +452,7 @@ class DhcpAccess:
         """Return the lease as it is in a state; its comment says of a suspended one that it is so by us."""
         suspended = wanted.access is Access.SUSPENDED
         after = {**lease, RATE: self._rate(wanted)}
-        staff = not self._list and not suspended and bool(self._rejected(texts_of(lease)))
+        staff = not self._list and not suspended and bool(self._off(texts_of(lease)))
         if suspended is not self._holds(lease) and not staff:
             if self._list:
                 others = [name for name in str(lease.get(LISTS, "")).split(",") if name not in ("", self._list)]
@@ -475,7 +497,7 @@ class DhcpAccess:
         if lease.get("disabled") == "true" and not gives_back:
             why = "its lease is disabled: the router gives it another one, or none"
             return CannotEnforce(MethodReason.DISABLED, why)
-        blocked = self._rejected(lease) if wanted.access is Access.ACTIVE and not gives_back else ""
+        blocked = self._off(lease) if wanted.access is Access.ACTIVE and not gives_back else ""
         if blocked and self._list:
             return CannotEnforce(RouterReason.BLOCKED, "its lease has block-access: with any list it gets no address")
         place = lease.get("address", "")

@@ -81,6 +81,7 @@ _PORT: Final = "/interface/ethernet/switch/port"
 _GARDEN_IP: Final = "/ip/hotspot/walled-garden/ip"
 _GARDEN_WEB: Final = "/ip/hotspot/walled-garden"
 _DHCP: Final = "/ip/dhcp-server"
+_STATIC_ONLY: Final = "static-only"
 _ARP: Final = ("/interface/ethernet", "/interface/bridge", "/interface/vlan", "/interface/bonding")
 _PROXY: Final = "/ip/proxy"
 _PROXY_ACCESS: Final = "/ip/proxy/access"
@@ -382,16 +383,49 @@ def _walled_garden(printed: _WayRows, suspended: Suspended, seen: SeenAll) -> li
     return found
 
 
-def _leases_for_all(printed: _WayRows, suspended: Suspended, lease: Row) -> list[WayOut]:
+def beside_lease(value: Value, lease: Row) -> str:
+    """Return how the client of a disabled lease gets another address, or that nobody knows; "": it gets none.
+
+    RouterOS serves such a client as one without a static lease (`address-pool=static-only`: nobody else gets one).
+
+    Args:
+        value: of the way `LEASES_FOR_ALL`.
+        lease: the disabled one.
+    """
+    printed = _WayRows(rows_of(value))
+    hidden = [f"whether it gets another address is not known: {path}: {why}" for path, why in printed.unread]
+    given = []
+    for row in _dhcp_servers(printed, lease) or _dhcp_servers(printed, {}):
+        name, pool = row.get("name", ""), _pool(row)
+        if pool != _STATIC_ONLY:
+            given.append(f"DHCP server {name} gives its client another address, of pool {pool}")
+        elif _asks_radius(row):
+            given.append(f"DHCP server {name} asks RADIUS for another address")
+    return next(iter((*given, *hidden)), "")
+
+
+def _dhcp_servers(printed: _WayRows, lease: Row) -> list[Row]:
+    """Return the DHCP servers that are on and serve a lease's client."""
     named = lease.get("server", "all")
+    on = [row for row in printed.of(_DHCP) if _on(row) and row.get("invalid") != "true"]
+    return [row for row in on if named in ("all", row.get("name", ""))]
+
+
+def _pool(server: Row) -> str:
+    return server.get("address-pool", _STATIC_ONLY)
+
+
+def _asks_radius(server: Row) -> bool:
+    return server.get("use-radius", "no") not in ("no", "false")
+
+
+def _leases_for_all(printed: _WayRows, suspended: Suspended, lease: Row) -> list[WayOut]:
     strict = {row.get("name", "") for path in _ARP for row in printed.of(path)}
     found = []
-    for row in printed.of(_DHCP):
-        name, place, pool = row.get("name", ""), row.get("interface", ""), row.get("address-pool", "static-only")
-        if not _on(row) or row.get("invalid") == "true" or named not in ("all", name):
-            continue
+    for row in _dhcp_servers(printed, lease):
+        name, place, pool = row.get("name", ""), row.get("interface", ""), _pool(row)
         held = bool(suspended.lists) and set(suspended.lists) <= set(row.get("address-lists", "").split(","))
-        if pool != "static-only" and not held:
+        if pool != _STATIC_ONLY and not held:
             found.append(
                 WayOut(
                     f"another MAC gets an address of pool {pool} (DHCP server {name})",
@@ -399,7 +433,7 @@ def _leases_for_all(printed: _WayRows, suspended: Suspended, lease: Row) -> list
                     f"{_DHCP} set {name} address-pool=static-only",
                 )
             )
-        if row.get("use-radius", "no") not in ("no", "false"):
+        if _asks_radius(row):
             found.append(_not_checked(f"whether RADIUS gives another MAC an address (DHCP server {name})"))
         if place not in strict:
             found.append(

@@ -9,9 +9,10 @@ from agent.connectors.base import AccessPlan, CannotEnforce
 from agent.connectors.routeros.addresses import rows_value
 from agent.connectors.routeros.dhcp_access import DhcpAccess
 from agent.connectors.routeros.schema import DhcpMethod
+from agent.connectors.routeros.ways_out import Way, way_at
 from agent.model import ABSENT, Access, Address, Seen, Service, ServiceState, Value
 from tests.agent.connectors.routeros.ppp_recipe import NOW_S, RULES, at
-from tests.agent.connectors.routeros.ways import closed_ways
+from tests.agent.connectors.routeros.ways import closed_ways, way_value
 
 MAC = "02:00:00:00:AA:01"
 PLACE = "10.1.0.50"
@@ -47,6 +48,7 @@ def seen_of(
     rules: Rows | None = None,
     flows: Rows | None = None,
     queues: Rows | None = None,
+    servers: Rows | None = None,
 ) -> dict[Address, Seen]:
     values: dict[Address, Value] = {
         at("dhcp/lease", MAC): lease,
@@ -56,8 +58,16 @@ def seen_of(
         at("ip/flows", PLACE): rows_value(flows or []),
         at("ip/flows", "10.1.0.60"): rows_value(flows or []),
         at("queue/order", "all"): rows_value(queues or []),
+        way_at("routeros/edge-1", Way.LEASES_FOR_ALL): way_value(
+            {"/ip/dhcp-server": [row for _, row in servers or [("0", STRICT)]]}
+        ),
     }
-    return {where: Seen(value, NOW_S) for where, value in values.items()} | closed_ways(NOW_S)
+    return closed_ways(NOW_S) | {where: Seen(value, NOW_S) for where, value in values.items()}
+
+
+STRICT = {"name": "d1", "address-pool": "static-only"}
+POOL = {"name": "d1", "address-pool": "lan"}
+"""DHCP servers: with static leases only, and with a pool for everybody else."""
 
 
 OFFLINE = {"status": "waiting", "last-seen": "20m"}

@@ -12,6 +12,7 @@ from agent.connectors.routeros.access_methods import access_method_of
 from agent.connectors.routeros.dhcp_access import DhcpAccess
 from agent.connectors.routeros.schema import DhcpMethod
 from agent.connectors.routeros.values import mac_of
+from agent.connectors.routeros.ways_out import Way, way_at
 from agent.model import ABSENT, Access, Address, Effect, Enforcement, Seen, ServiceState, Value
 from tests.agent.connectors.answers import plan_of, refused, write_of
 from tests.agent.connectors.routeros.dhcp_recipe import (
@@ -27,10 +28,12 @@ from tests.agent.connectors.routeros.dhcp_recipe import (
     MAC,
     OFFLINE,
     PLACE,
+    POOL,
     QUEUE,
     RESTORE,
     SERVICE,
     SLOW,
+    STRICT,
     SUSPEND,
     UNLIMITED,
     UNSEEN,
@@ -262,6 +265,38 @@ def test_a_listed_lease_counts_once_the_router_has_its_client() -> None:
 def test_a_lease_that_staff_blocked_is_refused(method: DhcpMethod, lease: Value, says: str) -> None:
     state = state_of(method, lease=lease)
     assert (state.access, state.refused) == (None, says)
+
+
+@pytest.mark.parametrize(
+    ("lease", "servers", "says"),
+    [
+        ({}, [{**STRICT, "use-radius": "yes"}], "DHCP server d1 asks RADIUS for another address"),
+        ({}, [STRICT, {**POOL, "name": "d2"}], "DHCP server d2 gives its client another address, of pool lan"),
+        ({"server": "d1"}, [STRICT, {**POOL, "name": "d2"}], ""),
+        ({"server": "gone"}, [POOL], "of pool lan"),
+        ({}, [{**POOL, "disabled": "true"}, {**STRICT, "use-radius": "accounting"}], "asks RADIUS"),
+        ({}, [{"unread": "not permitted"}], "whether it gets another address is not known: /ip/dhcp-server: not perm"),
+        ({}, [STRICT], ""),
+    ],
+)
+def test_whether_the_client_of_a_disabled_lease_gets_an_address(
+    lease: Mapping[str, str], servers: list[dict[str, str]], says: str
+) -> None:
+    state = state_of(lease={**LEASE, **lease, "disabled": "true"}, servers=[("", row) for row in servers])
+    assert (state.access, state.refused) == (None, "" if says else "its lease is disabled")
+    assert says in state.unknown
+    assert bool(state.unknown) is bool(says)
+
+
+def test_servers_are_read_only_for_a_disabled_lease() -> None:
+    disabled: Value = {**IN_LIST, "disabled": "true"}
+    recipe, where = DhcpAccess(LISTED), way_at("routeros/edge-1", Way.LEASES_FOR_ALL)
+    enforce = plan_of(planned(RESTORE, lease=disabled)).enforce
+    assert enforce is not None
+    for lease, more in ((LEASE, []), (disabled, [where])):
+        seen = {at_: one for at_, one in seen_of(lease).items() if at_ != where}
+        assert list(recipe.reads(SERVICE, seen)) == more
+        assert list(recipe.enforcement_reads(enforce, seen)) == more
 
 
 def test_block_access_with_our_mark_is_our_suspension() -> None:
