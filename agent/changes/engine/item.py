@@ -303,8 +303,12 @@ class ItemRun:
             await self._clock.sleep(PAUSE_S)
 
     async def _changed_since(self, sessions: ItemSessions) -> Stopped | None:
-        """Return why nothing is sent: a resource that the item rests on no longer reads as in the preview."""
-        if not self._unsent():
+        """Return why nothing is sent: a resource that the item rests on no longer reads as in the preview.
+
+        Of an item that was begun too, as long as nothing of it stands: its device may have been away since, or the
+        agent. One that stands in part is finished.
+        """
+        if not (self._unsent() or self._steps.all_failed()):
             return None
         arrives = self._steps.arrives()
         try:
@@ -468,6 +472,8 @@ class ItemRun:
                 return away(outcome.detail) if steps.try_again(step, Direction.FORWARD, outcome) else None
             if not steps.try_again(step, Direction.FORWARD, outcome):
                 return None
+            if (changed := await self._changed_since(sessions)) is not None:
+                return changed
 
     async def _once(self, step: Step, sessions: ItemSessions, slot: WindowSlot) -> StepOutcome:
         bound: Mapping[Address, Seen] = {}

@@ -225,6 +225,11 @@ class Steps:
         """Tell whether the item is as if it had not been begun: its device was away before each first byte."""
         return not self._in_doubt and all(kind_of(done) in _NOTHING_SENT for done in self.outcomes.values())
 
+    def all_failed(self) -> bool:
+        """Tell whether steps were sent, and each is proven to have had no effect."""
+        fates = {outcome.verdict for outcome in self.outcomes.values()}
+        return not self._in_doubt and fates == {Verdict.NOT_APPLIED}
+
     def in_doubt(self) -> bool:
         """Tell whether the fate of a step is not known now."""
         return bool(self._in_doubt)
