@@ -16,6 +16,7 @@ Port = Annotated[str, typer.Argument(help="The port, as the device calls it: ge-
 Ports = Annotated[list[str], typer.Argument(metavar="PORT", help="Ports, as the device calls them")]
 Hold = Annotated[bool, typer.Option("--hold", help="Do not start by itself once approved; wait for `change apply`")]
 OnFailure = Annotated[str, typer.Option("--on-failure", help="stop, continue or revert when ports fail")]
+OnFailureUp = Annotated[str, typer.Option("--on-failure", help="stop or continue when ports fail")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
@@ -29,7 +30,7 @@ def down(
 
 @app.command()
 def up(
-    device: Device, ports: Ports, on_failure: OnFailure = "stop", hold: Hold = False, as_json: AsJson = False
+    device: Device, ports: Ports, on_failure: OnFailureUp = "stop", hold: Hold = False, as_json: AsJson = False
 ) -> None:
     """Ask that ports are switched on; show the preview."""
     _set(device, ports, {"admin": "up"}, on_failure, hold, as_json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from agent.changes.journal.item_commands import set_since
 from agent.changes.journal.machine import TOUCHED
 from agent.changes.journal.plans import Loaded
 from agent.changes.journal.request import Request, RequestError
@@ -35,6 +36,7 @@ from agent.model import (
     Verdict,
 )
 from agent.reasons import SkipReason
+from agent.runtime.slices import InSlices
 from agent.services.verbs import Leave
 from agent.store.stored import members
 from trust import chance
@@ -69,8 +71,14 @@ class CpeReverts:
         items = [i for i in loaded.items.items if loaded.rows[i.n].state in _MAY_STAND and i.steps]
         if not items:
             raise RequestError(f"{row.short} has nothing to revert: no item of it stands")
-        fates = self._fates(row.plan_id)
-        made = [self.take_back(item, {n: fate for (of, n), fate in fates.items() if of == item.n}) for item in items]
+        fates: dict[int, dict[int, Fate]] = {}
+        for (of, n), fate in self._fates(row.plan_id).items():
+            fates.setdefault(of, {})[n] = fate
+        query = self.intake.previewer.store.query
+        made = [
+            self.take_back(item, fates.get(item.n, {}), set_since(query, row.plan_id, item))
+            async for item in InSlices(items)
+        ]
         writes = [t for i in made for s in i.steps if not isinstance(s.do, Effect) for t in s.do]
         management = any(cpe_verbs.loses_us(Transition(t.address, t.before, t.before.value)) for t in writes)
         own_age_s = int(self.intake.clock.wall_s()) - row.made_s if row.requester == request.requester else None
@@ -105,15 +113,24 @@ class CpeReverts:
         back = {(item, n): fate for (way, item, n), fate in last.items() if way is Direction.REVERT}
         return {key: _after(fate, back.get(key)) for key, fate in forward.items()}
 
-    def take_back(self, item: Item, fates: Mapping[int, Fate]) -> Item:
-        """Return the item that takes another back, or says why it is left alone. `fates`: by the number of its step."""
+    def take_back(self, item: Item, fates: Mapping[int, Fate], by: str = "") -> Item:
+        """Return the item that takes another back, or says why it is left alone.
+
+        Args:
+            item: the other.
+            fates: by the number of its step.
+            by: the change that set the same since, "": none did.
+        """
         name, now_s = name_of(item.steps[0].target), int(self.intake.clock.wall_s())
         cpe = self.intake.cpes.find(name)
         if cpe is None:
             gone = {"title": name, "cpe": name, "why_not": "the CPE is no longer in the inventory"}
             return Item(1, chance.token_hex(16), item.subject, Listed.BLOCKED, "unknown-cpe", gone)
         subject = self.intake.subject(cpe)
-        return self.intake.made(subject, cpe_verbs.usable(subject) or self.inverse(subject, item, fates), now_s)
+        planned = cpe_verbs.usable(subject) or self.inverse(subject, item, fates)
+        if by and isinstance(planned, CpePlan):
+            planned = Leave(SkipReason.CHANGED_SINCE, f"change {by} set it since")
+        return self.intake.made(subject, planned, now_s)
 
     def inverse(self, subject: CpeSubject, item: Item, fates: Mapping[int, Fate]) -> CpePlan | Leave:
         """Return the steps that take an item back, the last step first, or why it is left alone."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from agent.changes.journal.commands import PlanRow
+from agent.changes.journal.item_commands import set_since
 from agent.changes.journal.machine import TOUCHED
 from agent.changes.journal.plans import Loaded
 from agent.changes.journal.request import PORT, PORT_ADMIN, PORT_ALIAS, PORT_OFF_S, Ask, Request, RequestError, refusal
@@ -92,6 +93,8 @@ class PortPlanner:
         if ask.action is Action.PORT_CYCLE and ask.on_failure is OnFailure.REVERT:
             raise RequestError(f"{ask.action.value} cannot be taken back: expected another --on-failure than revert")
         wish, chosen = wish_of(ask), self._chosen(ask.refs)
+        if wish.restores and ask.on_failure is OnFailure.REVERT:  # nobody judged who would be cut off by then
+            raise RequestError("port up: to take it back would cut: expected another --on-failure than revert")
         made = [await self._made(target, port, wish) for target, port in chosen]
         _refuse_twice(made)
         cycles = wish.what is PortChange.POWER_CYCLE
@@ -110,7 +113,7 @@ class PortPlanner:
         stand = [item for item in loaded.items.items if loaded.rows[item.n].state in _MAY_STAND and item.steps]
         if not stand:
             raise RequestError(f"{row.short} has nothing to revert: no item of it stands")
-        made = [await self._taken_back(item) for item in stand]
+        made = [await self._taken_back(item, row.plan_id) for item in stand]
         own = int(self.previewer.clock.wall_s()) - row.made_s if row.requester == request.requester else None
         scope = replace(self._scope(made, f"reverts {row.short}"), own_revert_age_s=own, reverts=row.plan_id)
         return await self.previewer.propose(request, [one.item for one in made], scope, pinned)
@@ -181,7 +184,7 @@ class PortPlanner:
 
     # --- revert ---
 
-    async def _taken_back(self, item: Item) -> MadePort:
+    async def _taken_back(self, item: Item, plan_id: bytes) -> MadePort:
         target, port = item.steps[0].target, item.display.get(PORT, "")
         title = {name: item.display[name] for name in ("title", PORT) if name in item.display}
         if target not in self.connectors:
@@ -190,12 +193,18 @@ class PortPlanner:
         if isinstance(do, Effect):
             return MadePort(_left(title, Leave(SkipReason.IRREVERSIBLE, f"a {do.verb} cannot be taken back")))
         (write,) = do
+        same = item.requires[0]  # the marks of its device
         session = await self.previewer.sessions.dialed(target)
-        now = (await session.read([write.address]))[write.address]
+        seen = await session.read([write.address, same.address])
+        now = seen[write.address]
+        if as_read(same.address, seen[same.address].value) != same:
+            return MadePort(_left(title, Leave(SkipReason.CHANGED_SINCE, "another device is there since")))
         if now.value == write.before.value:
             return MadePort(_left(title, Leave(PortSkipReason.PORT_AS_BEFORE, "nothing of the change stands on it")))
         if now.value != write.after:
             return MadePort(_left(title, Leave(SkipReason.CHANGED_SINCE, f"{write.address} was changed since")))
+        if by := set_since(self.previewer.store.query, plan_id, item):
+            return MadePort(_left(title, Leave(SkipReason.CHANGED_SINCE, f"change {by} set it since")))
         back = write.before.value
         wanted = None if back is ABSENT else back.get(PortChange.ADMIN.value)
         if isinstance(wanted, str):  # it may cut somebody off, as any other

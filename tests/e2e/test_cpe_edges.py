@@ -470,3 +470,57 @@ async def test_a_campaign_paused_over_a_restart_goes_on_by_rings(tmp_path: Path)
     finally:
         for program in programs:
             program.stop()
+
+
+# --- reverts of what was done again since -----------------------------------------------------------------------------
+
+
+async def test_a_revert_leaves_what_another_change_set_again(at: CpeSite) -> None:
+    cpe = await at_home(at)
+    first = await sent(at, cpe, await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.channel": "11"}))
+    await sent(at, cpe, await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.channel": "6"}))
+    again = await sent(at, cpe, await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.channel": "11"}))
+    assert state_of(again) == ("applied", "read-back")
+    with pytest.raises(ApiRefusedError, match=f"change {again['id']} set it since"):
+        await at.site.ask("revert", change=first["id"])
+    back = await sent(at, cpe, await at.site.ask("revert", change=again["id"]))
+    assert state_of(back) == ("applied", "read-back")
+
+
+async def test_a_declared_revert_leaves_what_was_set_again(tmp_path: Path, strict: None) -> None:
+    async with acs_site(tmp_path) as at:
+        first, second = await plugged(at, "LAB0001", "LAB0002")
+        before = first.device.tree.get(SSID)
+        batch = await at.site.ask("cpe-set", "LAB0001", "LAB0002", settings={"wifi.1.ssid": "Z"}, on_failure="revert")
+        await waiting(at, batch)
+        await first.call_in("2 PERIODIC")
+        await at.site.wait_for(batch, lambda c: by_cpe(c)["LAB0001"] == "applied")
+        for name_ in (before, "Z"):  # the subscriber asks for the old name, then for the new one
+            change = await at.site.ask("cpe-set", "LAB0001", settings={"wifi.1.ssid": name_})
+            assert state_of(await sent(at, first, change)) == ("applied", "read-back")
+        second.device.quirks = Quirks(fails_on=("SetParameterValues",))
+        await second.call_in("2 PERIODIC")
+        with trio.fail_after(60):
+            while not (await at.site.show(batch))["finished"]:
+                await first.call_in("2 PERIODIC")
+        assert by_cpe(await at.site.show(batch)) == {"LAB0001": "needs-a-person", "LAB0002": "not-applied"}
+        assert first.device.tree.get(SSID) == "Z"
+
+
+async def test_a_lost_secret_is_not_sent_again_to_another_network(at: CpeSite) -> None:
+    """The request is cut off; until the CPE calls in again, its access point comes to belong to network 2."""
+    cpe, tree = await at_home(at), None
+    tree = cpe.device.tree
+    change = await at.site.ask("cpe-set", ref(WHO), secrets={"wifi.1.key": "correct horse battery"})
+    before = tree.get("Device.WiFi.AccessPoint.1.Security.KeyPassphrase")
+    cpe.device.quirks = Quirks(cut_on=("SetParameterValues",))
+    await waiting(at, change)
+    await cpe.call_in("2 PERIODIC")
+    await at.site.wait_for(change, lambda c: c["items"][0]["state"] == "unknown")
+    tree._values["Device.WiFi.AccessPoint.1.SSIDReference"] = "Device.WiFi.SSID.2."
+    cpe.device.quirks = Quirks()
+    with trio.fail_after(60):
+        while not (await at.site.show(change))["finished"]:
+            await cpe.call_in("2 PERIODIC")
+    assert state_of(await at.site.show(change)) == ("not-applied", "stale")
+    assert tree.get("Device.WiFi.AccessPoint.1.Security.KeyPassphrase") == before

@@ -324,3 +324,73 @@ async def test_secrets_for_writing_are_in_no_log_and_no_table(tmp_path: Path) ->
             assert secret not in str(await site.call("GET", f"/v1/changes/{done['id']}"))
         held = [path.read_bytes() for path in net.files.folder.rglob("*") if path.is_file()]
         assert not [data for data in held if secret.encode() in data]
+
+
+_WAY_HERE = "1.3.6.1.2.1.17.7.1.2.2.1.2.1.2.76.255.255.0.1"
+"""Where the core switch has learned the agent's way."""
+
+
+async def test_a_lost_set_is_not_repeated_on_the_agents_own_way(tmp_path: Path) -> None:
+    async with ground(tmp_path) as net, open_site(net.files) as site:
+        await all_read(site)
+        asked = await site.ask("port-set", net.port, settings={"admin": "down"})
+        lose_first_set(net, lambda: net.core.put(_WAY_HERE, Value(2, bytes([net.house]))))
+        done = await site.apply(asked)
+        assert net.admin == 1, done
+        assert result(done)[:2] == ("not-applied", "stale"), done
+
+
+def lose_first_set(net: Ground, then: Callable[[], None]) -> None:
+    """Lose the next SET on its way, and call `then`."""
+    answer = net.core.answer
+
+    def lost(pdu: Pdu, asked: Asked) -> bytes | None:
+        if pdu.kind != Kind.SET:
+            return answer(pdu, asked)
+        net.core.answer = answer  # type: ignore[method-assign]  # of this device alone
+        then()
+        return None
+
+    net.core.answer = lost  # type: ignore[method-assign]  # as above
+
+
+async def test_a_revert_does_not_undo_what_another_change_did_again(tmp_path: Path) -> None:
+    async with ground(tmp_path) as net, open_site(net.files) as site:
+        await all_read(site)
+        first, on, again = [
+            await site.do("port-set", net.port, settings={"admin": word}) for word in ("down", "up", "down")
+        ]
+        assert [result(one)[0] for one in (first, on, again)] == ["applied"] * 3
+        with pytest.raises(ApiRefusedError, match=f"change {again['id']} set it since"):
+            await site.ask("revert", change=first["plan_id"])
+        back = await site.do("revert", change=again["plan_id"])
+        assert (result(back)[0], net.admin) == ("applied", 1)
+
+
+async def test_a_change_that_was_taken_back_does_not_count_as_since(tmp_path: Path) -> None:
+    async with ground(tmp_path) as net, open_site(net.files) as site:
+        await all_read(site)
+        first = await site.do("port-set", net.port, settings={"alias": "Amina"})
+        second = await site.do("port-set", net.port, settings={"alias": "Brian"})
+        await site.do("revert", change=second["plan_id"])
+        assert net.alias == "Amina"
+        back = await site.do("revert", change=first["plan_id"])
+        assert (result(back)[0], net.alias) == ("applied", "customer4")
+
+
+async def test_a_port_of_another_device_is_not_switched_on_again(tmp_path: Path) -> None:
+    async with ground(tmp_path) as net, open_site(net.files) as site:
+        await all_read(site)
+        done = await site.do("port-set", net.port, settings={"admin": "down"})
+        net.core.put("1.3.6.1.2.1.17.1.1.0", Value(4, bytes.fromhex("024cee000099")))  # it was replaced
+        with pytest.raises(ApiRefusedError, match="another device is there since"):
+            await site.ask("revert", change=done["plan_id"])
+        assert net.admin == 2
+
+
+async def test_switching_on_declares_no_revert_that_would_cut(tmp_path: Path) -> None:
+    async with ground(tmp_path) as net, open_site(net.files) as site:
+        await all_read(site)
+        await site.do("port-set", net.port, settings={"admin": "down"})
+        with pytest.raises(ApiRefusedError, match="to take it back would cut"):
+            await site.ask("port-set", net.port, settings={"admin": "up"}, on_failure="revert")

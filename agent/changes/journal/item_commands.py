@@ -25,12 +25,14 @@ from agent.model import (
     Address,
     DesiredChange,
     Direction,
+    Effect,
     Item,
     ItemState,
     ReasonChange,
     Seen,
     StepOutcome,
     TariffChange,
+    Verdict,
 )
 from agent.reasons import ItemReason, RefusalReason
 from agent.runtime.clock import Now
@@ -144,6 +146,39 @@ def repeated_by(query: Query, plan_id: bytes, item: Item) -> str:
         (item.subject, plan_id, *wanted, *wanted, *(state.value for state in TOUCHED), *mine, *mine),
     )
     return str(rows[0]["short"]) if rows else ""
+
+
+_SETS_VALUES: Final = (*(action.value for action in Action if action.on_cpe or action.on_ports), Action.REVERT.value)
+
+
+def set_since(query: Query, plan_id: bytes, item: Item) -> str:
+    """Return the short id of the newest other change of CPE or ports that set an item's values since; "": none.
+
+    Set back and set again, all reads as the item left it: to take it back would undo the other change. A change that
+    was taken back does not count, nor does its revert.
+    """
+    wrote = [write.address for step in item.steps if not isinstance(step.do, Effect) for write in step.do]
+    last = query("SELECT max(about_seq) AS seq FROM step WHERE plan_id = ? AND item = ?", (plan_id, item.n))[0]["seq"]
+    if not wrote or last is None:
+        return ""
+    marks, named = ",".join("?" * len(_SETS_VALUES)), " OR ".join("instr(s.do, ?)" for _ in wrote)
+    rows = query(
+        "SELECT plan_id, p.short, p.reverts, s.direction FROM plan p JOIN step s USING (plan_id)"  # noqa: S608  # only question marks
+        f" WHERE plan_id <> ? AND p.action IN ({marks}) AND (p.finished_seq IS NULL OR p.finished_seq > ?)"
+        f" AND s.about_seq > ? AND s.verdict IS NOT ? AND ({named}) ORDER BY s.about_seq DESC",
+        (plan_id, *_SETS_VALUES, last, last, Verdict.NOT_APPLIED.value, *(json.dumps(a).encode() for a in wrote)),
+    )
+    others, undone = {row["plan_id"] for row in rows}, set()
+    for row in rows:
+        if row["plan_id"] in undone:
+            continue
+        if row["direction"] == Direction.REVERT.value:
+            undone.add(row["plan_id"])
+        elif row["reverts"] in others:
+            undone.add(row["reverts"])
+        else:
+            return str(row["short"])
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -519,6 +554,8 @@ class LockToRevert:
         _refuse(tx, row, self.plan_id, self.now, self.unmet, held, direction=Direction.REVERT, window=None)
         if by := repeated_by(tx.all, self.plan_id, self.item):
             raise RefusedCommandError(RefusalReason.STALE, f"change {by} did the same to the service since")
+        if by := set_since(tx.all, self.plan_id, self.item):
+            raise RefusedCommandError(RefusalReason.STALE, f"change {by} set it since")
         take_addresses(tx, self.plan_id, n, held)
 
 
