@@ -1,4 +1,4 @@
-"""Reads values of the database that only ispagent writes; any other value there ends the program.
+"""Reads values of the databases that only ispagent writes; any other value there ends the program.
 
 SQLite keeps no checksums. A page of zeros is a valid page of a long row, and then its check finds nothing. So a value
 that no ispagent writes is a damage: nobody knows what else is damaged, and nothing more is done.
@@ -22,10 +22,10 @@ MISREAD: Final = (ArithmeticError, AttributeError, LookupError, TypeError, Value
 """Errors of a program that reads a value which it never wrote."""
 
 
-def damaged(table: str, found: str) -> DamagedValueError:
-    """Return the error of a table of agent.db. `found`: the problem, without the value, which may be anything."""
+def damaged(table: str, found: str, file: str = DATABASE) -> DamagedValueError:
+    """Return the error of a table of a file. `found`: the problem, without the value, which may be anything."""
     return DamagedValueError(
-        f"{DATABASE}, table {table}: {found}: it is damaged, or another version of ispagent wrote it, and nothing more"
+        f"{file}, table {table}: {found}: it is damaged, or another version of ispagent wrote it, and nothing more"
         f" is done with it: install that version, or {PUT_BACK}, and look at the disk"
     )
 
@@ -50,12 +50,12 @@ def members(kind: type[E], table: str) -> Mapping[object, E]:
     return _Members(kind, table)
 
 
-def misread(table: str) -> DamagedValueError:
+def misread(table: str, file: str = DATABASE) -> DamagedValueError:
     """Return the error of a row that cannot be decoded."""
-    return damaged(table, "a row does not have the form that this ispagent writes")
+    return damaged(table, "a row does not have the form that this ispagent writes", file)
 
 
-def reads_row_of(table: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+def reads_row_of(table: str, file: str = DATABASE) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Return a decorator of functions that only decode a row: one that cannot be decoded raises DamagedValueError."""
 
     def decorated(decode: Callable[P, T]) -> Callable[P, T]:
@@ -64,7 +64,7 @@ def reads_row_of(table: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
             try:
                 return decode(*args, **kwargs)
             except MISREAD as err:
-                raise misread(table) from err
+                raise misread(table, file) from err
 
         return checked
 

@@ -15,8 +15,9 @@ import sqlite3
 import threading
 from collections.abc import Iterable
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import nacl.exceptions
 from nacl.bindings import crypto_secretbox_easy, crypto_secretbox_open_easy
@@ -26,7 +27,8 @@ from agent.runtime.random_blocks import random_bytes
 from agent.store.errors import ErasedSubjectError, MissingKeyError, StoreFailedError
 from agent.store.log_store import Sealed
 from agent.store.mark_file import LogMark
-from agent.store.state_folder import PUT_BACK, opening_error
+from agent.store.state_folder import KEYS, PUT_BACK, opening_error
+from agent.store.stored import reads_row_of
 from durable.credentials import mode_problem
 from trust import chance
 from trust.leaf import SALT_BYTES, commitment
@@ -116,6 +118,7 @@ class Vault:
         Raises:
             MissingKeyError: the store key does not open the keys that are there.
             DamagedStateError: the file is damaged.
+            DamagedValueError: a row is none that an ispagent writes.
             StoreFailedError: the file cannot be opened.
         """
         self._box = SecretBox(_derive(store_key, b"seal"))
@@ -137,8 +140,9 @@ class Vault:
                 rows = self._con.execute("SELECT id, name, key FROM subject").fetchall()
             except (sqlite3.Error, OSError) as err:
                 raise opening_error(keys_path.name, err) from err
-            for subject, name, key in rows:
-                self._remember(bytes(subject), self.open(bytes(name)).decode(), self.open(bytes(key)))
+            for row in rows:
+                subject, name, key = _subject(row)
+                self._remember(subject, self.open(name).decode(), self.open(key))
             undo.pop_all()
 
     def close(self) -> None:
@@ -263,7 +267,8 @@ class Vault:
             rows = self._con.execute(
                 "SELECT public, private, not_before_s, not_after_s FROM sealing ORDER BY not_after_s DESC, rowid DESC"
             ).fetchall()
-        return [StoredSealing(bytes(public), self.open(bytes(key)), *dates) for public, key, *dates in rows]
+        found = [_sealing(row) for row in rows]
+        return [replace(key, private=self.open(key.private)) for key in found]
 
     def drop_sealing(self, before_s: float) -> int:
         """Delete the keys with a last moment before `before_s`; return how many. Nothing of them stays on disk.
@@ -298,7 +303,10 @@ class Vault:
     def backup_key(self, con: sqlite3.Connection) -> BackupKey | None:
         """Return the key of backups' data in one moment of the file that a connection reads; None: it has ended."""
         row = con.execute("SELECT identity, made_s FROM backup_key").fetchone()
-        return None if row is None else BackupKey(self.open(bytes(row[0])).decode(), int(row[1]))
+        if row is None:
+            return None
+        identity, made_s = _backup_key(row)
+        return BackupKey(self.open(identity).decode(), made_s)
 
     # --- the log's high-water mark ---
 
@@ -317,6 +325,42 @@ class Vault:
         self.raise_mark(LogMark(size, chance.token_bytes(32)))
 
     def mark(self) -> tuple[int, bytes] | None:
-        """Return the remembered (size, root) of the log, or None."""
+        """Return the remembered (size, root) of the log, or None.
+
+        Raises:
+            DamagedValueError: the row is none that an ispagent writes.
+        """
         row = self._con.execute("SELECT size, root FROM mark").fetchone()
-        return None if row is None else (int(row[0]), bytes(row[1]))
+        return None if row is None else _mark(row)
+
+
+@reads_row_of("subject", KEYS)
+def _subject(row: tuple[Any, ...]) -> tuple[bytes, bytes, bytes]:
+    subject, name, key = row
+    return _blob(subject), _blob(name), _blob(key)
+
+
+@reads_row_of("sealing", KEYS)
+def _sealing(row: tuple[Any, ...]) -> StoredSealing:
+    """Return a key with its private half still sealed."""
+    public, private, not_before_s, not_after_s = row
+    return StoredSealing(_blob(public), _blob(private), int(not_before_s), int(not_after_s))
+
+
+@reads_row_of("backup_key", KEYS)
+def _backup_key(row: tuple[Any, ...]) -> tuple[bytes, int]:
+    identity, made_s = row
+    return _blob(identity), int(made_s)
+
+
+@reads_row_of("mark", KEYS)
+def _mark(row: tuple[Any, ...]) -> tuple[int, bytes]:
+    size, root = row
+    return int(size), _blob(root)
+
+
+def _blob(value: object) -> bytes:
+    """Return a column's bytes; `bytes` of a damaged one may be as many zeros as a number says."""
+    if not isinstance(value, bytes):
+        raise TypeError("expected bytes")
+    return value

@@ -188,6 +188,12 @@ KEPT: tuple[Kept, ...] = (
         size=0.5,
     ),
     Kept(
+        29410195,
+        ("router-redials", "page-flipped", "cloud-forges", "replies-doubled"),
+        ("radius", "sql", "routers", "cloud", "disk"),
+        "the mark in keys.db read as a page that nobody wrote, and the start broke off without naming the damage",
+    ),
+    Kept(
         25000280,
         ("page-rots",),
         ("radius", "cpe", "disk"),

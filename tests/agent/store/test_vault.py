@@ -19,13 +19,14 @@ from agent.model import ItemState
 from agent.runtime.clock import now_of
 from agent.store.errors import (
     DamagedStateError,
+    DamagedValueError,
     ErasedSubjectError,
     MissingKeyError,
     RefusedCommandError,
     StoreFailedError,
 )
 from agent.store.mark_file import LogMark
-from agent.store.vault import NOBODY, Vault, create_store_key, load_store_key
+from agent.store.vault import NOBODY, StoredSealing, Vault, create_store_key, load_store_key
 from tests.builders.clock import FakeClock
 from tests.builders.expect import present
 from tests.builders.job import Rig, item
@@ -101,6 +102,40 @@ def test_an_unusable_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "keys.db").write_bytes(b"this is no database" * 100)
     with pytest.raises(DamagedStateError, match=r"keys\.db: it is damaged"):
         Vault(STORE_KEY, tmp_path / "keys.db")
+
+
+@pytest.mark.parametrize(
+    ("table", "to"),
+    [
+        ("mark", "size = x'a3c6'"),
+        ("mark", "root = 1000000000000"),
+        ("subject", "id = 7"),
+        ("subject", "name = 'a text'"),
+        ("sealing", "not_after_s = 'never'"),
+        ("sealing", "private = 7"),
+        ("backup_key", "made_s = x'00ff'"),
+        ("backup_key", "identity = 7"),
+    ],
+)
+def test_a_row_that_no_vault_writes_is_a_damage(tmp_path: Path, table: str, to: str) -> None:
+    path = tmp_path / "keys.db"
+    vault = Vault(STORE_KEY, path)
+    vault.ensure_subjects(["C-1"])
+    vault.keep_sealing(StoredSealing(bytes(32), bytes(32), 1, 2))
+    vault.ensure_backup_key("AGE-SECRET-KEY-1", 1)
+    vault.raise_mark(LogMark(3, bytes(32)))
+    vault.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as con:
+        con.execute(f"UPDATE {table} SET {to}")
+        with pytest.raises(DamagedValueError, match=rf"keys\.db, table {table}: a row does not have the form"):
+            read_all(path, con)
+
+
+def read_all(path: Path, con: sqlite3.Connection) -> None:
+    with closing(Vault(STORE_KEY, path)) as vault:
+        vault.mark()
+        vault.sealing_keys()
+        vault.backup_key(con)
 
 
 def test_records_open_after_a_restart_bound_to_their_subject(tmp_path: Path) -> None:
