@@ -507,7 +507,7 @@ def build(
         ground,
         made,
         RunTempo(patience or Patience(), paced),
-        lambda tx, item, begun: book.unmet(tx, item, begun, tests),
+        lambda tx, plan, item, begun: book.unmet(tx, item, begun, tests) or standings.unmet(tx, plan, item, billing),
         check_clock=clock_watch.check,
         refresh_facts=sources.refresh,
         send_window=approvals.send_window,

@@ -167,7 +167,7 @@ class Rig:
         self.recorder = Recorder(self.vault)
         self.evidence = Evidence(self.store, self.vault, self.recorder, "test.local/agent/a", KEY)
         self.census: dict[str, Address] = {}
-        self.unmet: Callable[..., Broken | None] = lambda tx, item, begun: None
+        self.unmet: Callable[..., Broken | None] = lambda tx, _, item, begun: None
         self.send_window: Callable[[PlanRow], SendWindow] = lambda _: SendWindow(0)
 
     def without_fsync(self) -> None:

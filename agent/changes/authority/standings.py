@@ -28,7 +28,7 @@ from agent.changes.journal.trust_state import NoteRefusal, Pinned, Query, TrustS
 from agent.inventory import book, facts
 from agent.inventory.billing import BillingReader
 from agent.inventory.book import Broken, RequirementTest
-from agent.model import Item, Requirement, SuspensionReason
+from agent.model import Item, ReasonChange, Requirement, SuspensionReason
 from agent.runtime.clock import Clock
 from agent.store.db import Store, Tx
 from agent.store.log_store import Entry, Sealed
@@ -414,6 +414,19 @@ def requirement_tests(billing: BillingReader) -> Mapping[str, RequirementTest]:
         return Broken("no payment is matched any more: ask for it with office hours")
 
     return {book.PAID: paid}
+
+
+def unmet(tx: Tx, plan_id: bytes, item: Item, billing: BillingReader) -> Broken | None:
+    """Return why a standing authority's restore of a payer may not be begun: its payment is matched no more; or None.
+
+    Half a restore is finished. `plan_id`: of the item's plan; `billing`: the facts on payments.
+    """
+    lifts = ReasonChange(SuspensionReason.DEBT, added=False) in item.desired
+    if not lifts or not used_by(tx.all, plan_id) or has_matched_payment(tx.all, item.subject or "", tx.now_s, billing):
+        return None
+    applied = "SELECT 1 FROM step WHERE plan_id = ? AND item = ? AND verdict = 'applied'"
+    half_done = tx.one(applied, (plan_id, item.n)) is not None
+    return None if half_done else Broken("no payment is matched now, by which a standing authority restores")
 
 
 def used_by(query: Query, plan_id: bytes) -> str:

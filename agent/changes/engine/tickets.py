@@ -39,8 +39,10 @@ from agent.store.errors import ErasedSubjectError, RefusedCommandError
 
 _log = logging.getLogger(__name__)
 
-Unmet = Callable[[Tx, Item, bool], Broken | None]
-"""Reads the facts that an item requires (begun already?) and returns the first one that no longer holds."""
+Unmet = Callable[[Tx, bytes, Item, bool], Broken | None]
+"""Reads the facts that an item of a plan (its id) requires (begun already?) and returns the first one that no longer
+holds.
+"""
 
 
 def with_clock(enforce: Enforcement, until: Deadline, clock: Clock) -> Enforcement:
@@ -162,7 +164,7 @@ class Tickets:
             do=do.encode(),
             bound=action.bound,
             now=now_of(self._clock),
-            unmet=lambda tx, begun: self._unmet(tx, rests_on, begun),
+            unmet=lambda tx, begun: self._unmet(tx, self.plan.plan_id, rests_on, begun),
             take=take,
             sealed=self._recorder.record(service, record, {"do": do}),
             begins=begins,
@@ -330,7 +332,7 @@ class Tickets:
             self.plan.plan_id,
             item.n,
             now_of(self._clock),
-            lambda tx, begun: self._unmet(tx, item, begun),
+            lambda tx, begun: self._unmet(tx, self.plan.plan_id, item, begun),
             addresses_of(item),
             sealed,
             window,
@@ -388,7 +390,7 @@ class Tickets:
                 self.plan.plan_id,
                 rests_on,
                 now_of(self._clock),
-                lambda tx, begun: self._unmet(tx, rests_on, begun),
+                lambda tx, begun: self._unmet(tx, self.plan.plan_id, rests_on, begun),
                 addresses,
             )
         )

@@ -14,6 +14,7 @@ from agent.billing import matcher, source_reader
 from agent.billing_model.account import PaymentState
 from agent.changes import paid
 from agent.changes.journal import plans
+from agent.changes.journal.machine import Gate
 from agent.inventory import importing
 from agent.model import ItemState
 from tests.builders.billing import refused
@@ -457,3 +458,24 @@ async def test_where_somebody_else_asks_the_payer_is_only_listed(rig: PaidRig) -
         (waiting,) = restores(rig.office).queue()
         assert (waiting.change, waiting.why) == ("", "[billing] restore_paid is false: somebody else asks")
         assert (rig.desk.is_cut("C-1"), rig.plans()) == (True, [])
+
+
+async def test_a_payment_taken_back_while_a_restore_waits_ends_it(rig: PaidRig) -> None:
+    async with rig.life("C-1"):
+        dead = rig.desk.world.dead
+
+        def die(_: object) -> None:
+            if any(plan.gate is Gate.CONSUMED for plan in rig.plans()):
+                dead.add("fake/d")
+                rig.office.store.between = lambda _: None
+
+        rig.office.store.between = die
+        told = rig.billing.pay("C-1")
+        await trio.sleep(200)
+        (plan,) = rig.plans()
+        assert (plan.gate, plan.finished_seq, rig.desk.is_cut("C-1")) == (Gate.CONSUMED, None, True)
+        rig.billing.reverse(told)
+        await trio.sleep(100)
+        dead.clear()
+        await trio.sleep(600)
+        assert (rig.desk.is_cut("C-1"), rig.reasons("C-1")) == (True, {"debt"})

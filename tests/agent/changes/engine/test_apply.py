@@ -222,7 +222,7 @@ async def test_a_restore_does_not_wait_behind_a_suspension_that_waits(rig: Rig, 
 
 
 async def test_paid_meanwhile_is_skipped(rig: Rig, world: World) -> None:
-    rig.unmet = lambda tx, item, begun: Broken("paid 09:03")
+    rig.unmet = lambda tx, _, item, begun: Broken("paid 09:03")
     assert await run_one(rig) is S.SKIPPED
     assert world.writes == []
 
@@ -246,7 +246,7 @@ async def cancel(rig: Rig, plan_id: bytes) -> None:
 
 
 async def pay(rig: Rig, _: bytes) -> None:
-    rig.unmet = lambda tx, item, begun: Broken("paid 09:03")
+    rig.unmet = lambda tx, _, item, begun: Broken("paid 09:03")
 
 
 async def close_window(rig: Rig, _: bytes) -> None:
@@ -288,7 +288,7 @@ async def test_a_payment_counts_from_the_last_look_at_billing(rig: Rig, world: W
 
 
 async def pay_once_begun(rig: Rig, _: bytes) -> None:
-    rig.unmet = lambda tx, item, begun: Broken("paid 09:03") if begun else None
+    rig.unmet = lambda tx, _, item, begun: Broken("paid 09:03") if begun else None
 
 
 @pytest.mark.parametrize("meanwhile", [cancel, freeze, pay_once_begun])

@@ -46,7 +46,7 @@ class Know:
 def know(rig: Rig, *logins: str) -> None:
     """Have the inventory know services, and each "about to" read it."""
     tests = book.requirement_tests(BillingReader())
-    rig.unmet = lambda tx, item, begun: book.unmet(tx, item, begun, tests)
+    rig.unmet = lambda tx, _, item, begun: book.unmet(tx, item, begun, tests)
     rig.store.now(Know(tuple(Service(f"C-{u}/home", f"C-{u}", "", "home", u, "fake", "20M") for u in logins)))
 
 
