@@ -187,8 +187,12 @@ class BillingSources:
 
     def _is_new(self, subscriber: str) -> bool:
         """Return whether an account was read a moment ago, as where its webhook names it."""
+        return self._was_read(subscriber, BELL_S)
+
+    def _was_read(self, subscriber: str, within_s: float) -> bool:
+        """Return whether an account was read lately; not where that lies ahead: our clock was set back since."""
         kept = ledger.account_of(self.ground.store.query, self.rules.authority, subscriber)
-        return kept is not None and self.ground.clock.wall_s() - kept.read_s < BELL_S
+        return kept is not None and 0 <= self.ground.clock.wall_s() - kept.read_s < within_s
 
     def _still_overdue(self, subscriber: str) -> bool:
         if self._why_unread(subscriber):
@@ -316,13 +320,8 @@ class BillingSources:
         if self.authority is None:
             return
         found = dict.fromkeys(r["subscriber"] for ref in services for r in self._rows(ref))
-        now_s = self.ground.clock.wall_s()
-        old = []
-        for subscriber in found:
-            kept = ledger.account_of(self.ground.store.query, self.rules.authority, subscriber)
-            if self._why_unread(subscriber) or kept is None or now_s - kept.read_s >= self.rules.recheck_s:
-                old.append(subscriber)
-        if old:
+        young_s = self.rules.recheck_s
+        if old := [name for name in found if self._why_unread(name) or not self._was_read(name, young_s)]:
             await self._recheck(old)
 
     def _rows(self, ref: str) -> Sequence[Mapping[str, str]]:

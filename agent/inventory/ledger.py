@@ -478,9 +478,13 @@ def _again(before: KeptPayment, told: Payment, settled_s: float) -> KeptPayment:
 
 
 def _stands(tx: Tx, source: str, key: str, read_s: float) -> bool:
-    """Return whether the kept word on an account is later than one that was read at a moment."""
+    """Return whether the kept word on an account is later than one that was read at a moment.
+
+    Only a file's clock may run before ours; of the others a moment that lies ahead is from before ours was set back.
+    """
     kept = tx.one("SELECT as_of_s FROM account WHERE source = ? AND key = ?", (source, key))
-    return kept is not None and read_s < kept["as_of_s"] <= tx.now_s + CLOCK_SLACK_S
+    slack_s = CLOCK_SLACK_S if source in (FILE, BY_HAND) else 0
+    return kept is not None and read_s < kept["as_of_s"] <= tx.now_s + slack_s
 
 
 def _drop(tx: Tx, source: str, keys: Collection[str], read_s: float) -> None:

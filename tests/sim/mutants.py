@@ -243,8 +243,8 @@ MUTANTS: Final = (
     Mutant(
         "old-account-cuts",
         "agent/billing/sources.py",
-        "            if self._why_unread(subscriber) or kept is None or now_s - kept.read_s >= self.rules.recheck_s:\n",
-        "            if kept is None:\n",
+        "        if old := [name for name in found if self._why_unread(name) or not self._was_read(name, young_s)]:\n",
+        "        if old := [name for name in found if not self._was_read(name, 1e12 + young_s)]:\n",
         "an account is not read again before a cut",
         "billing-clock-wrong",
     ),

@@ -536,3 +536,12 @@ async def test_a_signed_body_counts_where_a_webhook_carries_one(rig: SourcesRig)
         (kept,) = ledger.payments_of(rig.store.query, "C-1")
         assert kept.payment.state is PaymentState.SETTLED
         assert rig.overdue("C-1") == 0
+
+
+async def test_a_clock_that_was_set_back_a_little_hides_no_payment(rig: SourcesRig) -> None:
+    rig.add("C-1")
+    async with rig.running():
+        rig.clock.step_wall(-250)
+        rig.billing.owe("C-1", "0")
+        await rig.sources.refresh(["C-1"])
+        assert rig.overdue("C-1") == 0
