@@ -325,6 +325,8 @@ def doubtful(billing: Billing, looked_s: float) -> str:
             return f"it paid, and {unsure}"
         if overdue > 0:
             return f"it paid a part: {overdue} is overdue still"
+        if (owed := facts.unlisted(billing.kept.account)) > 0:
+            return f"it paid, and {owed} are owed of which billing lists no invoice"
         return "it paid, by what a person could have written: no standing authority goes by that"
     if unsure or overdue > 0:
         return ""

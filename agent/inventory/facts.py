@@ -174,6 +174,11 @@ def late(billing: Billing, account: Account) -> Decimal:
     return account.overdue(billing.today, _grace(billing.terms, account))
 
 
+def unlisted(account: Account) -> Decimal:
+    """Return the debt of an account without any open invoice: its list may be lost, so that no due day is known."""
+    return Decimal(0) if account.invoices else max(account.balance, Decimal(0))
+
+
 def _grace(terms: BillingTerms, account: Account) -> int:
     """Return the days of grace: the operator's or the source's own, whichever are more."""
     own = account.own_grace_days if OwnRule.GRACE in terms.own_rules else None
@@ -209,7 +214,7 @@ def paid_since(billing: Billing, looked_s: float) -> bool:
     An invoice within its days of grace is not late: nobody is suspended for it, so it keeps nobody suspended. When it
     was made does not matter: one that was made before the suspension and heard of after it shows that the suspension
     was a mistake. It stands for a person's look at night, so in doubt it is not: neither by facts that lie in the
-    future, nor by a file that a requester of changes could have written.
+    future, nor by a file that a requester of changes could have written, nor beside a debt without an open invoice.
 
     Args:
         billing: of the subscriber, now.
@@ -218,7 +223,7 @@ def paid_since(billing: Billing, looked_s: float) -> bool:
     kept = billing.kept
     if kept is None or kept.source == BY_HAND or kept.author or unsure(billing):
         return False
-    if late(billing, kept.account) > 0:
+    if late(billing, kept.account) > 0 or unlisted(kept.account) > 0:
         return False
     known = {
         one.payment.provider_reference

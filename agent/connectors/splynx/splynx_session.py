@@ -90,8 +90,9 @@ class SplynxReader:
         as_of_s = self._clock.wall_s()
         async with self._reading() as reading:
             customers = await self._customers(reading)
+            listed = await self._invoices(reading)
             invoices: dict[str, list[SplynxInvoice]] = {}
-            for invoice in await self._invoices(reading):
+            for invoice in listed:
                 invoices.setdefault(invoice.customer, []).append(invoice)
             found, skipped = [], 0
             for customer in customers:
@@ -100,7 +101,9 @@ class SplynxReader:
                 if not customer.subscriber:
                     skipped += 1
                     continue
-                found.append(await self._account(reading, customer, invoices.get(customer.key, ()), as_of_s))
+                own = invoices.get(customer.key, ())
+                # A list without a row may be a lost one: only the deposit says then that a customer owes
+                found.append(await self._account(reading, customer, own, as_of_s, always=not listed))
         self._subscribers = {account.key: account.subscriber for account in found}
         return FullReading(found, skipped)
 

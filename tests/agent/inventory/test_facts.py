@@ -11,6 +11,7 @@ import pytest
 
 from agent.billing_model.account import OpenInvoice, PaymentState
 from agent.billing_model.terms import OwnRule
+from agent.changes.paid import doubtful
 from agent.inventory.facts import (
     PENDING_S,
     Billing,
@@ -23,6 +24,7 @@ from agent.inventory.facts import (
     subscriber_of,
 )
 from agent.inventory.ledger import BY_HAND, KeptPayment
+from tests.builders.expect import present
 from tests.builders.facts import LONG, at, billing, payment
 
 AS_OF = "2026-10-15T09:00:00Z"
@@ -259,6 +261,14 @@ def known(paid: str, learned: str, **more: object) -> Billing:
 )
 def test_F3_F4_whose_payment_restores_without_a_person(said: Billing, restores: bool) -> None:
     assert paid_since(said, CUT) is restores
+
+
+def test_a_debt_without_an_invoice_restores_nobody() -> None:
+    said = known("2026-10-15T09:04:00Z", "2026-10-15T09:04:01Z", balance="24.00")
+    kept = present(said.kept)
+    said = replace(said, kept=replace(kept, account=replace(kept.account, invoices=())))
+    assert not paid_since(said, CUT)
+    assert doubtful(said, CUT) == "it paid, and 24.00 are owed of which billing lists no invoice"
 
 
 @pytest.mark.parametrize(("grace_days", "restores"), [(9, False), (10, True), (30, True)])

@@ -19,7 +19,7 @@ from agent.billing_model.errors import BillingState, ForgedHookError, MalformedH
 from agent.billing_model.hooks import HookCall
 from agent.connectors.splynx import SPEC
 from agent.connectors.splynx.signing import Nonces, authorization
-from lab.billing.server import BillingServer
+from lab.billing.server import BillingServer, WebFault
 from lab.billing.splynx import Splynx
 from tests.builders.web import NOW_S, Book, QuickClock, behind, made, problems
 from tests.shared_data import shared_json
@@ -142,6 +142,17 @@ async def test_an_unattached_payment_counts_beside_a_later_invoice() -> None:
         account = (await accounts(one))["amina"]
     assert (account.balance, account.credit, account.overdue(TODAY)) == (20, 34, 0)
     assert account.overdue(date(2026, 12, 21)) == 20
+
+
+async def test_a_debt_is_told_though_the_list_of_invoices_is_lost() -> None:
+    books = Splynx()
+    customer = books.add_customer("amina")
+    books.bill(customer.id, "34.00", DUE)
+    books.pay(customer.id, "10.00", TODAY)
+    async with splynx(books) as (one, server):
+        server.faults.append(WebFault("empty", where="invoices"))
+        (whole,), (again,) = (await one.accounts(TARGET)).accounts, await one.some_accounts(TARGET, ["1"])
+    assert [(a.balance, a.invoices) for a in (whole, again)] == [(24, ()), (24, ())]
 
 
 @pytest.mark.parametrize("status", ["paid", "pending", "deleted"])
