@@ -104,10 +104,12 @@ class SeveralAccess:
             text = f"its access method is no longer configured on {', '.join(map(_name, gone))}"
             return Judgment(Enforced.NO, ProofReason.UNMAPPED_METHOD, text)
         found = {t: self._parts[t].judge(own, seen, ended) for t, own in self._own(enforce).items()}
-        worst = min(found.values(), key=lambda judgment: _WORST.index(judgment.enforced))
+        # Only where all routers reject a login is it rejected; else one that does says nothing of the others
+        deciding = {t: j for t, j in found.items() if j.how != ProofReason.STAYS_REJECTED} or found
+        worst = min(deciding.values(), key=lambda judgment: _WORST.index(judgment.enforced))
         if len(found) == 1:
             return worst
-        told = [f"{_name(t)}: {j.detail}" for t, j in found.items() if j.enforced is worst.enforced and j.detail]
+        told = [f"{_name(t)}: {j.detail}" for t, j in deciding.items() if j.enforced is worst.enforced and j.detail]
         again = tuple(where for judgment in found.values() for where in judgment.again)
         return replace(worst, detail=" · ".join(told), again=again)
 

@@ -105,14 +105,19 @@ def enforcement(wanted: ServiceState = SUSPEND) -> Enforcement:
 NEW: dict[Address, Value] = {}
 
 
-def judged(first: Mapping[str, object], second: Mapping[str, object], clock_set: int = 0) -> tuple[Enforced, str, str]:
+def judged(
+    first: Mapping[str, object],
+    second: Mapping[str, object],
+    clock_set: int = 0,
+    enforce: Enforcement | None = None,
+) -> tuple[Enforced, str, str]:
     seen = on_both(first, second)
     for router in ("edge-1", "edge-2"):  # sessions of after the preview
         began = Address(f"routeros/{router}/ppp/began/amina.h")
         value = seen[began].value
         if value is not ABSENT:
             seen[began] = Seen(dict.fromkeys(value, str(NOW_S + 30 + clock_set)), NOW_S + clock_set)
-    recipe, enforce = access_method_of(BOTH), enforcement()
+    recipe, enforce = access_method_of(BOTH), enforce or enforcement()
     if clock_set:
         enforce = replace(enforce, expect={**enforce.expect, CLOCK_SET: str(clock_set)})
     assert not [a for a in recipe.enforcement_reads(enforce, seen) if a not in seen]
@@ -123,6 +128,8 @@ def judged(first: Mapping[str, object], second: Mapping[str, object], clock_set:
 OFF = {"secret": SUSPENDED}
 HELD = {"secret": SUSPENDED, "sessions": [("0x82", SESSION)], "lists": ("suspended",)}
 LOOSE = {"secret": SUSPENDED, "sessions": [("0x82", SESSION)]}
+OPEN = {"secret": SECRET, "sessions": [("0x82", SESSION)]}
+DISABLED = {"secret": {**SECRET, "disabled": "true"}}
 
 
 @pytest.mark.parametrize(
@@ -141,6 +148,24 @@ def test_all_routers_must_hold(
     first: Mapping[str, object], second: Mapping[str, object], expected: tuple[Enforced, str]
 ) -> None:
     assert judged(first, second)[:2] == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (DISABLED, DISABLED, (Enforced.YES, "stays-rejected")),
+        (DISABLED, OPEN, (Enforced.YES, "seen")),
+        (OPEN, DISABLED, (Enforced.YES, "seen")),
+        (DISABLED, HERE, (Enforced.PENDING, "offline")),
+    ],
+)
+def test_a_login_is_rejected_where_all_routers_reject_it(
+    first: Mapping[str, object], second: Mapping[str, object], expected: tuple[Enforced, str]
+) -> None:
+    asked = [{"secret": {**SUSPENDED, "disabled": "true" if one is DISABLED else "false"}} for one in (first, second)]
+    enforce = plan_of(plan(RESTORE, on_both(*asked))).enforce
+    assert enforce is not None
+    assert judged(first, second, enforce=enforce)[:2] == expected
 
 
 def test_each_router_is_told_that_our_clock_was_set() -> None:
