@@ -1,8 +1,8 @@
 """PPPoE: CPE that dial, their sessions, and the rows that come and go with a session. Pure.
 
 A session takes its profile from the secret as it is when the CPE dials: a running session keeps the former one. A login
-without a secret is asked about where /ppp/aaa and /radius say so: RADIUS' answer goes before the profile, and its rate
-and lists may be changed while the session lasts. A secret hides RADIUS, even where it refuses.
+without a secret that is on is asked about where /ppp/aaa and /radius say so: RADIUS' answer goes before the profile,
+and its rate and lists may be changed while the session lasts. A secret that is on hides RADIUS, even where it refuses.
 
 A session brings an interface `<pppoe-NAME>`, a dynamic queue where its rate is limited, and dynamic entries of its
 address lists: all go with it. Its CPE opens one connection to the internet where the firewall lets it. That outlives
@@ -185,12 +185,16 @@ class Access:
         try:
             self._check_server()
             secret = self._store.named(SECRETS, cpe.login)
-            if secret is None:
+            if secret is None or self._passed_over(secret):
                 self._ask(cpe, self._aaa())
             else:
                 self._begin(cpe, self._authenticate(cpe, secret), self._number())
         except _RefusedError as err:
             self._turn_away(cpe, str(err))
+
+    def _passed_over(self, secret: Row) -> bool:
+        """Whether a secret counts for none, so that RADIUS is asked about its login."""
+        return secret.props.get("disabled") == "true" and self._setting(AAA, "use-radius") == "true"
 
     def admit(self, cpe: Cpe, number: int, accepted: Accepted) -> Session | None:
         """Begin the session that RADIUS accepted; None: it cannot, or nobody waits for that dial any more."""

@@ -180,6 +180,32 @@ async def test_who_is_offline_is_suspended_at_the_next_login(tmp_path: Path, kin
         assert net.kept_in(LOGIN)
 
 
+async def test_who_goes_offline_later_is_judged_by_the_row(tmp_path: Path) -> None:
+    """Its session carried on; staff gave the profile back; it ended by itself. The next login has full internet."""
+    async with running(tmp_path, Ppp, waits=HURRIED) as net:
+        net.router(LOGIN).faults.inject("no-effect", match=Ppp.COMMANDS[1], times=1000)
+        done = await net.site.do("suspend", ref(LOGIN))
+        assert state_of(done)[0] == "set-not-enforced"
+        net.router(LOGIN).set("/ppp/secret", LOGIN, profile="home20")
+        net.unplug(LOGIN)
+        await net.site.call("POST", f"/v1/changes/{done['id']}/retry", {})
+        assert state_of(await net.site.wait_end(done))[0] == "set-not-enforced"
+
+
+@pytest.mark.assumed("routeros-secret-disabled")
+async def test_a_disabled_secret_rejects_nobody_that_radius_knows(tmp_path: Path) -> None:
+    async with running(tmp_path, Ppp, waits=HURRIED) as net:
+        net.router(LOGIN).set("/ppp/aaa", use_radius="yes")
+        net.router(LOGIN).set("/ppp/secret", LOGIN, disabled="yes")
+        net.unplug(LOGIN)
+        done = await net.site.do("suspend", ref(LOGIN))
+        assert state_of(done) == ("set-not-enforced", "not-in-effect")
+        assert "the router may ask RADIUS about the login" in done["items"][0]["detail"]
+        net.router(LOGIN).set("/ppp/aaa", use_radius="no")
+        done = await net.site.do("restore", ref(LOGIN))
+        assert state_of(done) == ("applied", "stays-rejected")
+
+
 STEPS = [(k, n) for k in (Ppp, DisabledHotspots, Leases, Static) for n in range(len(k.COMMANDS))]
 
 

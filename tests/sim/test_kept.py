@@ -457,6 +457,16 @@ KEPT: tuple[Kept, ...] = (
         )
         for seed in (29522014, 29522025)
     ),
+    *(
+        Kept(
+            seed,
+            ("router-flows-stay", "router-staff"),
+            ("radius", "routers"),
+            "a session in the garden of a secret that staff had disabled was said to carry on as before",
+            size=0.3,
+        )
+        for seed in (29522061, 29522071)
+    ),
     Kept(
         25000152,
         ("snmp-wraps", "snmp-flaps"),

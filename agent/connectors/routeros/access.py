@@ -27,7 +27,7 @@ from agent.connectors.base import (
     NetworkState,
     clock_set_s,
 )
-from agent.connectors.routeros.access_text import after_text, now_text, proof_text, rejected_text
+from agent.connectors.routeros.access_text import after_text, beside_text, now_text, proof_text, rejected_text
 from agent.connectors.routeros.addresses import (
     ALL,
     COPIES,
@@ -161,14 +161,22 @@ class ProfileAccess:
         if enforce.address not in seen:
             return [enforce.address]
         name, sessions = self._name(enforce), rows_of(seen[enforce.address].value)
-        also = self._also_read(name)
-        wanted = [*also, self._at(self.menus.row, name)] if also or sessions or REJECTED in enforce.expect else []
+        wanted = [*self._also_read(name), self._at(self.menus.row, name)]
+        if sessions or self._by_profile(enforce):
+            wanted += [self._at(self.menus.profile, enforce.expect[PROFILE]), self._at(RouterResource.FILTER, ALL)]
         if sessions:
-            profile = self._at(self.menus.profile, enforce.expect[PROFILE])
-            wanted += [self._at(self.menus.began, name), profile, self._at(RouterResource.FILTER, ALL)]
+            wanted.append(self._at(self.menus.began, name))
         members = self._members_to_read(_expected(enforce), seen) if sessions else ()
         missing = [*(a for a in wanted if a not in seen), *members]
-        return missing or (self._signs_to_read(enforce.expect[PROFILE], seen) if sessions else [])
+        if missing:
+            return missing
+        if sessions:
+            return self._signs_to_read(enforce.expect[PROFILE], seen)
+        return self._then_reads(seen) if self._by_profile(enforce) else []
+
+    def _by_profile(self, enforce: Enforcement) -> bool:
+        """Tell whether a profile, and the rules about it, are to keep the subscriber in."""
+        return enforce.expect["state"] == Access.SUSPENDED.value and DISABLED not in enforce.expect
 
     def _signs_to_read(self, profile: str, seen: Mapping[Address, Seen]) -> list[Address]:  # noqa: ARG002  as above
         """Return what `_unseen` needs."""
@@ -189,17 +197,25 @@ class ProfileAccess:
         if copies:
             return NetworkState(None, unknown=copies.detail, sessions=sessions)
         profile = row.get(PROFILE, "")
-        refused = self._rejected(service.login, row, seen)
-        access, unknown = (None, "") if refused else self._access_now(row)
+        refused, beside = self._rejected(service.login, row, seen), self._beside(service.login, row, seen)
+        access, unknown = (None, beside) if refused or beside else self._access_now(row)
         tariffs = [tariff for tariff, name in self._method.tariffs.items() if name == profile]
         tariff = service.tariff if service.tariff in tariffs else tariffs[0] if len(tariffs) == 1 else ""
         reply = {PROFILE: profile} | {name: row[name] for name in ("remote-address", "rate-limit") if row.get(name)}
         listed = self._suspended_lists(seen) if access is Access.SUSPENDED else ()
         return NetworkState(access, refused, unknown, tariff, sessions, reply, (profile, *listed))
 
-    def _rejected(self, login: str, row: Mapping[str, str], seen: Mapping[Address, Seen]) -> str:  # noqa: ARG002  other kinds look at more
-        """Return why a login is rejected that we did not suspend; "": it is not."""
+    def _rejected(self, login: str, row: Mapping[str, str], seen: Mapping[Address, Seen]) -> str:
+        """Return why a login is rejected that we did not suspend; "": it is not, or nobody knows."""
+        return "" if self._beside(login, row, seen) else self._off(login, row, seen)
+
+    def _off(self, login: str, row: Mapping[str, str], seen: Mapping[Address, Seen]) -> str:  # noqa: ARG002  other kinds look at more
+        """Return how somebody else took a row out of use, or nothing."""
         return f"its {self.menus.what} is disabled" if row.get(DISABLED) == "true" else ""
+
+    def _beside(self, login: str, row: Mapping[str, str], seen: Mapping[Address, Seen]) -> str:  # noqa: ARG002  other kinds look
+        """Return how a subscriber gets, or may get, out beside a row that is out of use; or nothing."""
+        return ""
 
     def _access_now(self, row: Mapping[str, str]) -> tuple[Access | None, str]:
         """Return the access by a row that is not disabled, or why that cannot be told."""
@@ -249,15 +265,16 @@ class ProfileAccess:
         how = self._effect_of(fields[PROFILE], wanted.access, seen, given)
         if isinstance(how, CannotEnforce):
             return how
-        rejected = self._rejected(service.login, texts_of(before.value), seen)
+        off = self._off(service.login, texts_of(before.value), seen)
+        beside = self._beside(service.login, texts_of(before.value), seen)
         then = self._after_text(wanted.access, fields[PROFILE], how, seen)
         enforce = self._enforcement(service, wanted.access, fields, seen)
         display = {
             **self._display(service, seen),
-            "after": rejected_text(rejected, then) if rejected else then,
+            "after": beside_text(beside, then) if beside else rejected_text(off, then) if off else then,
             "proof": self._proof_text(enforce),
         }
-        if rejected:
+        if off:
             enforce = replace(enforce, expect={**enforce.expect, REJECTED: "yes"})
         ends = self._ends(service, wanted.access, seen)
         if all(texts_of(before.value).get(name) == text for name, text in fields.items()):
@@ -269,10 +286,10 @@ class ProfileAccess:
                 passing = self._passing(service, seen) if wanted.access is Access.SUSPENDED else ()
                 ends = [end for end in ends if end.address in passing]
                 # Its sessions are as wanted and stay, however old they are
-                enforce = replace(enforce, expect={k: v for k, v in enforce.expect.items() if rejected or k != READ_AT})
+                enforce = replace(enforce, expect={k: v for k, v in enforce.expect.items() if k != READ_AT})
                 display = {**display, "proof": self._proof_text(enforce)}
             again = tuple(Step(n, self.target, end) for n, end in enumerate(ends, 1))
-            return AccessPlan(again, enforce if again or rejected else None, display, rests_on)
+            return AccessPlan(again, enforce if again or off else None, display, rests_on)
         after = self._become(before.value, fields)
         write = Step(1, self.target, (Transition(self._at(self.menus.row, service.login), before, after),))
         back = (self._disconnect(service, {}, f"{_OPPOSITE[wanted.access].value}-revert"),)
@@ -293,20 +310,33 @@ class ProfileAccess:
 
     def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
         """Judge from the sessions that are open now; those in `ended` must be gone."""
-        where = seen[enforce.address]
-        sessions = rows_of(where.value)
+        sessions = rows_of(seen[enforce.address].value)
         left = [sid for sid in sessions if self._at(self.menus.session, sid) in ended]
         if left and READ_AT in enforce.expect:
             return Judgment(Enforced.NO, ProofReason.STILL_ONLINE, f"{len(left)} session(s) carry on as before")
         name = self._name(enforce)
-        if REJECTED in enforce.expect and (found := self._judge_rejected(enforce, len(sessions), seen)) is not None:
-            return found
-        if not sessions:
-            return Judgment(Enforced.PENDING, ProofReason.OFFLINE, "no session: it holds at the next login")
-        differs = self._differs(enforce, texts_of(seen[self._at(self.menus.row, name)].value))
-        if differs:
-            return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, differs)
-        old = self._older(enforce, sessions, texts_of(seen[self._at(self.menus.began, name)].value))
+        row = texts_of(seen[self._at(self.menus.row, name)].value)
+        off = self._off(name, row, seen) if REJECTED in enforce.expect else ""
+        if why := self._differs(enforce, row) or (self._beside(name, row, seen) if off else ""):
+            return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
+        if sessions:
+            found = self._judge_sessions(enforce, sessions, seen)
+            if not off or found.enforced is not Enforced.YES or enforce.expect["state"] != Access.ACTIVE.value:
+                return found
+            return replace(
+                found, how=ProofReason.STAYS_REJECTED, detail=f"{found.detail}; then the login is rejected: {off}"
+            )
+        if off:
+            return Judgment(Enforced.YES, ProofReason.STAYS_REJECTED, f"the login stays rejected: {off}")
+        if why := self._not_at_login(enforce, row, seen):
+            return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
+        return Judgment(Enforced.PENDING, ProofReason.OFFLINE, "no session: it holds at the next login")
+
+    def _judge_sessions(
+        self, enforce: Enforcement, sessions: Mapping[str, Mapping[str, str]], seen: Mapping[Address, Seen]
+    ) -> Judgment:
+        """Judge the sessions of a row that reads as wanted."""
+        old = self._older(enforce, sessions, texts_of(seen[self._at(self.menus.began, self._name(enforce))].value))
         if old:
             return Judgment(Enforced.NO, ProofReason.OLD_SESSION, f"{old} session(s) from before the change carry on")
         if any(session.get("radius") == "true" for session in sessions.values()):
@@ -323,18 +353,13 @@ class ProfileAccess:
                 return Judgment(Enforced.YES, ProofReason.SEEN, f"new session {' · '.join(places)}: {how}")
         return self._by_lists(enforce, sessions, seen)
 
-    def _judge_rejected(self, enforce: Enforcement, sessions: int, seen: Mapping[Address, Seen]) -> Judgment | None:
-        """Judge a login that something else rejects; None: it does no longer, and is judged as any other."""
-        name = self._name(enforce)
-        row = texts_of(seen[self._at(self.menus.row, name)].value)
-        why = self._rejected(name, row, seen)
-        if not why:
-            return None
-        if differs := self._differs(enforce, row):
-            return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, differs)
-        if sessions:
-            return Judgment(Enforced.NO, ProofReason.OLD_SESSION, f"{sessions} session(s) carry on, and {why}")
-        return Judgment(Enforced.YES, ProofReason.STAYS_REJECTED, f"the login stays rejected: {why}")
+    def _not_at_login(self, enforce: Enforcement, row: Mapping[str, str], seen: Mapping[Address, Seen]) -> str:
+        """Return why the next login would not get what is wanted of a row that reads as wanted; or nothing."""
+        if not self._by_profile(enforce):
+            return self._off(self._name(enforce), row, seen)
+        profile = enforce.expect[PROFILE]
+        how = self._effect_of(profile, Access.SUSPENDED, seen, self._given(row, profile, seen))
+        return how.detail if isinstance(how, CannotEnforce) else ""
 
     def _differs(self, enforce: Enforcement, row: Mapping[str, str]) -> str:
         """Return the setting of the row that it should not have, or nothing."""
@@ -440,12 +465,15 @@ class ProfileAccess:
         sessions = self._sessions(service, seen)
         lists = frozenset(self._suspended_lists(seen))
         found = self._listed(sessions, lists, seen)
-        if access is Access.ACTIVE:
+        if lists and access is Access.ACTIVE:
             return any(found)
         if not lists:  # only the address, or its interface, tells a suspended session
             profile = self._method.suspended_profile
-            how = self._effect_of(profile, access, seen, tuple(sorted(_addresses(sessions))))
-            return bool(sessions) and (isinstance(how, CannotEnforce) or bool(self._unseen(profile, sessions, seen)))
+            if not sessions or not profile:
+                return False
+            how = self._effect_of(profile, Access.SUSPENDED, seen, tuple(sorted(_addresses(sessions))))
+            held = not isinstance(how, CannotEnforce) and not self._unseen(profile, sessions, seen)
+            return held is (access is Access.ACTIVE)
         return len(found) < len(sessions) or not all(lists <= one for one in found)
 
     def _passing(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:  # noqa: ARG002  those who have addresses look
@@ -633,8 +661,18 @@ class PppAccess(ProfileAccess):
 
     def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
         """Return the needs of a profile's access method; of one that is suspended and online then the connections."""
-        missing = super().reads(service, seen)
+        missing = super().reads(service, seen) or self._aaa_to_read(service.login, seen)
         return missing or [a for a in self._held_flows(service, seen) if a not in seen]
+
+    def _aaa_to_read(self, login: str, seen: Mapping[Address, Seen]) -> list[Address]:
+        row, where = texts_of(seen[self._at(RouterResource.SECRET, login)].value), self._at(RouterResource.AAA, ALL)
+        return [where] if row.get(DISABLED) == "true" and where not in seen else []
+
+    def _beside(self, login: str, row: Mapping[str, str], seen: Mapping[Address, Seen]) -> str:
+        off = self._off(login, row, seen)
+        if not off or texts_of(seen[self._at(RouterResource.AAA, ALL)].value).get("use-radius") not in ("true", "yes"):
+            return ""
+        return f"{off}, and the router may ask RADIUS about the login (/ppp/aaa use-radius=yes)"
 
     def _held_flows(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
         """Return where connections from before the suspension are read: only where the rules let such pass."""
@@ -730,7 +768,7 @@ class PppAccess(ProfileAccess):
         self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address] = ()
     ) -> Collection[Address]:
         """Return the needs of a profile's access method; then connections, and only where nothing else decides."""
-        missing = list(super().enforcement_reads(enforce, seen, ended))
+        missing = list(super().enforcement_reads(enforce, seen, ended)) or self._aaa_to_read(self._name(enforce), seen)
         where = self._flows_of(enforce, seen) if not missing else None
         if where is None or super().judge(enforce, seen, ended).enforced is Enforced.NO:
             return missing

@@ -35,6 +35,11 @@ def rejected_text(why: str, then: str) -> str:
     return f"the login stays rejected: {why} · once that ends: {then}"
 
 
+def beside_text(beside: str, then: str) -> str:
+    """Return the state after a change of a row that is disabled and rejects nobody, for `beside`."""
+    return f"{beside} · once it is enabled: {then}"
+
+
 def proof_text(access: Access, method: PppMethod | HotspotMethod, *, new: bool) -> str:
     """Return how enforcement will be judged; `new`: by new sessions alone."""
     written = "written if it reads as planned just before (RouterOS cannot do both at once)"

@@ -32,7 +32,8 @@ And look-ups:
 * `queue/order/all`: the simple queues in their order, number -> its properties.
 * `dhcp/leased/MAC`: the present state of a lease's client (`status`, `address`, `server`, `expires-after`).
 * `hotspot/binding/MAC`: the ip-bindings of that client, their place -> their properties; `hotspot/binding/all`: all.
-* `hotspot/logins/all`: in which ways the hotspots that are on let somebody in, the name of a profile -> its `login-by`.
+* `hotspot/logins/all`: in which ways the hotspots that are on let somebody in, the name of a profile -> its `login-by`,
+  and `radius` where it asks RADIUS about others than its users.
 * `ppp/aaa/all`: whether PPP asks RADIUS.
 * `ways/WAY`: settings that may let a suspended subscriber out beside the rules (`ways_out`): the rows of a few menus,
   `PATH NUMBER` -> properties; of a menu that the router refuses to show, why.

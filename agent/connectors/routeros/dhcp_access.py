@@ -34,7 +34,7 @@ from agent.connectors.base import (
 )
 from agent.connectors.routeros import dhcp_text
 from agent.connectors.routeros.access import REJECTED
-from agent.connectors.routeros.access_text import rejected_text
+from agent.connectors.routeros.access_text import beside_text, rejected_text
 from agent.connectors.routeros.addresses import ALL, COPIES, RouterResource, address, member, parse, rows_of, texts_of
 from agent.connectors.routeros.comment_marker import COMMENT, SUSPENDED, marked, marks_in
 from agent.connectors.routeros.firewall import KeptIn, LetOut
@@ -208,15 +208,15 @@ class DhcpAccess:
         if isinstance(how, CannotEnforce):
             return how
         lease = texts_of(before.value)
-        beside, rejected = self._beside(lease, seen), self._rejected(lease, seen)
+        off, beside = self._off(lease), self._beside(lease, seen)
         then = dhcp_text.after_text(wanted.access, self._method, self._rate(wanted), how)
         display = self._display(mac, seen) | {
-            "after": rejected_text(rejected, then) if rejected else dhcp_text.beside_text(beside, then),
+            "after": beside_text(beside, then) if beside else rejected_text(off, then) if off else then,
             "proof": dhcp_text.proof_text(wanted.access, self._method),
         }
         after = self._become(before.value, wanted)
         enforce = self._enforcement(mac, wanted, service, lease)
-        if self._off(lease) and wanted.access is Access.ACTIVE:
+        if off and wanted.access is Access.ACTIVE:
             enforce = replace(enforce, expect={**enforce.expect, REJECTED: "yes"})
         # Only a suspension cuts, and only of a lease with an address of its own: others were refused above
         cut = self._cut(lease["address"], service, "suspended") if wanted.access is Access.SUSPENDED else None

@@ -51,11 +51,6 @@ def after_text(access: Access, method: DhcpMethod, rate: str, how: str) -> str:
     return f"pay page only: {how} · {renews} · {_ONLY}"
 
 
-def beside_text(beside: str, then: str) -> str:
-    """Return the state after a change of a disabled lease whose client gets another address: `beside`, if any."""
-    return f"{beside} · once it is enabled: {then}" if beside else then
-
-
 def proof_text(access: Access, method: DhcpMethod) -> str:
     """Return how enforcement will be judged."""
     written = "written if it reads as planned just before (RouterOS cannot do both at once)"

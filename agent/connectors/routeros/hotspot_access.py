@@ -41,6 +41,8 @@ _ONLINE: Final = "online"
 _NO_HOTSPOT: Final = "no hotspot is on: nobody needs a login to get out"
 _NO_MAC: Final = "00:00:00:00:00:00"
 _TRIAL: Final = "trial"
+_RADIUS: Final = "radius"
+"""Among the ways of a hotspot's profile: it asks RADIUS about logins that no user has."""
 
 _Rows = Mapping[str, Mapping[str, str]]
 
@@ -83,13 +85,32 @@ class HotspotAccess(ProfileAccess):
         hotspots = self._at(RouterResource.HOTSPOT_LOGINS, ALL)
         return (self._at(RouterResource.COOKIES, login), self._at(RouterResource.BINDING, ALL), hotspots)
 
-    def _rejected(self, login: str, row: Mapping[str, str], seen: Mapping[Address, Seen]) -> str:
+    def _off(self, login: str, row: Mapping[str, str], seen: Mapping[Address, Seen]) -> str:
         if row.get(DISABLED) == "true" and not self._disabled_by_us(row):
-            return super()._rejected(login, row, seen)
+            return super()._off(login, row, seen)
         sessions = rows_of(seen[self._at(self.menus.active, login)].value)
-        macs = {*_macs(sessions), *_macs(self._cookies(login, seen)), *self._pinned(row)}
-        by = self._bound(macs, _places(sessions), seen, "blocked")
-        return f"an ip-binding blocks {by}" if by else ""
+        macs = self._pinned(row) or {*_macs(sessions), *_macs(self._cookies(login, seen))}
+        blocked = [mac for mac in sorted(macs) if self._binding(mac, _places(sessions), seen) == "blocked"]
+        return f"an ip-binding blocks {', '.join(blocked)}" if macs and len(blocked) == len(macs) else ""
+
+    def _beside(self, login: str, row: Mapping[str, str], seen: Mapping[Address, Seen]) -> str:
+        if row.get(DISABLED) != "true" or self._disabled_by_us(row):
+            return ""
+        off, logins = super()._off(login, row, seen), self._logins(seen)
+        sessions, cookies = rows_of(seen[self._at(self.menus.active, login)].value), self._cookies(login, seen)
+        macs = {*_macs(sessions), *_macs(cookies), *self._pinned(row)}
+        if not logins:
+            return f"{off}, and {_NO_HOTSPOT}"
+        if by := self._bound(macs, _places(sessions), seen, "bypassed"):
+            return f"{off}, and an ip-binding lets {by} by the hotspot"
+        if cookies:
+            return f"{off}, and {len(cookies)} cookie(s) may let it in again"
+        asked = sorted(name for name, ways in logins.items() if _RADIUS in ways.split(","))
+        return (
+            f"{off}, and the router may ask RADIUS about the login (hotspot profile {', '.join(asked)})"
+            if asked
+            else ""
+        )
 
     def _fields_of(self, wanted: ServiceState, row: Mapping[str, str]) -> Mapping[str, str]:
         fields = dict(super()._fields_of(wanted, row))
@@ -245,6 +266,18 @@ class HotspotAccess(ProfileAccess):
                     return one
         return ""
 
+    def _binding(self, mac: str, places: Collection[str], seen: Mapping[Address, Seen]) -> str:
+        """Return the type of the first ip-binding that is about a client; "": none is, or it is of one hotspot only."""
+        for row in rows_of(seen[self._at(RouterResource.BINDING, ALL)].value).values():
+            own, place = normalize(RouterKind.MAC, row.get("mac-address", "")), row.get("address", "")
+            about = own == mac or (
+                own in ("", _NO_MAC)
+                and any(member({normalize(RouterKind.RANGE, place): "here"}, one) for one in places)
+            )
+            if about and row.get(DISABLED) != "true":
+                return row.get("type", "regular") if row.get("server", "all") in ("all", "") else ""
+        return ""
+
     def _clients(self, service: Service, seen: Mapping[Address, Seen]) -> frozenset[str]:
         """Return the MACs that the user is known to log in from."""
         sessions, cookies = self._sessions(service, seen), self._cookies(service.login, seen)
@@ -343,6 +376,9 @@ class HotspotAccess(ProfileAccess):
             return super()._after_text(access, profile, how, seen)
         text = disabled_text(self.menus.what) if self._disables else super()._after_text(access, profile, how, seen)
         told = [text, "IPv4 only: a hotspot holds no IPv6"]
+        asked = [name for name, ways in self._logins(seen).items() if _RADIUS in ways.split(",")]
+        if asked and self._disables:
+            told.append(f"not checked: whether RADIUS lets the login in (hotspot profile {', '.join(sorted(asked))})")
         trials = [name for name, ways in self._logins(seen).items() if _TRIAL in ways.split(",")]
         if trials:
             told.append(f"a trial is open to anybody (hotspot profile {', '.join(sorted(trials))})")

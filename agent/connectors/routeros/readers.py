@@ -514,8 +514,10 @@ class Readers:
     async def _logins(self, api: RouterApi, _: Version, __: Sequence[str]) -> dict[str, Value]:
         servers = await self.print(api, "/ip/hotspot", ("profile", "disabled", "invalid"), "", ())
         on = {s.get("profile", "default") for s in servers if "true" not in (s.get("disabled"), s.get("invalid"))}
-        rows = await self.print(api, "/ip/hotspot/profile", ("name", "login-by"), "name", ())
-        ways = {row["name"]: row.get("login-by", "") for row in rows if row.get("name") in on}
+        rows = await self.print(api, "/ip/hotspot/profile", ("name", "login-by", "use-radius"), "name", ())
+        radius = {row.get("name") for row in rows if row.get("use-radius") in ("true", "yes")}
+        told = {row["name"]: [row.get("login-by", "")] for row in rows if row.get("name") in on}
+        ways = {name: ",".join([*by, *(["radius"] if name in radius else [])]) for name, by in told.items()}
         return {ALL: ways or ABSENT}
 
     async def _ways(self, api: RouterApi, _: Version, keys: Sequence[str]) -> dict[str, Value]:

@@ -102,9 +102,12 @@ def test_a_local_secret_hides_radius():
     assert r.plug_in("home1", "pw1").online
     assert r.rows("/ppp/active")[0]["radius"] == "false"
     assert r.plug_in("home2", "wrong").refused == "wrong password"
-    r.set("/ppp/secret", "home3", disabled="yes")
-    assert r.plug_in("home3", "pw3").refused == "the secret is disabled"
     assert asked.logins == []
+    r.set("/ppp/secret", "home3", disabled="yes")
+    cpe = r.plug_in("home3", "pw3")
+    assert [one for one, _ in asked.logins] == [cpe]
+    r.set("/ppp/aaa", use_radius="no")
+    assert r.plug_in("home3", "pw3").refused == "the secret is disabled"
     r.remove("/ppp/active", r.rows("/ppp/active")[0][".id"])
     assert asked.ends == []
 

@@ -58,6 +58,7 @@ def seen_of(
     rules: list[tuple[str, dict[str, str]]] | None = None,
     lists: tuple[str, ...] = (),
     flows: list[tuple[str, dict[str, str]]] | None = None,
+    radius: str = "false",
 ) -> dict[Address, Seen]:
     online = sessions or []
     values: dict[Address, Value] = {
@@ -65,6 +66,7 @@ def seen_of(
         at("ppp/active", "amina.h"): rows_value(online),
         at("ppp/began", "amina.h"): {sid: str(NOW_S - 6 * 86_400) for sid, _ in online} or ABSENT,
         at("ppp/flows", "amina.h"): rows_value(flows or []),
+        at("ppp/aaa", "all"): {"use-radius": radius},
         at("ip/filter", "all"): rows_value(RULES if rules is None else rules),
         **members(lists, [row["address"] for _, row in online]),
         **{at("ppp/profile", name): value for name, value in profiles.items()},

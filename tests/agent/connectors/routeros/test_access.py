@@ -344,6 +344,31 @@ def test_a_login_that_the_router_does_not_know_is_absent() -> None:
     assert len(state.sessions) == 1
 
 
+# --- without a session ---
+
+
+def test_without_a_session_the_secret_and_the_rules_decide() -> None:
+    """Staff gave the profile back while the old session carried on, and it ended by itself: nothing holds then."""
+    offline = (Enforced.PENDING, "offline")
+    not_so = (Enforced.NO, "not-in-effect")
+    assert judged(SUSPEND, online=False) == offline
+    assert judged(SUSPEND, online=False, secret=SECRET) == not_so
+    assert judged(SUSPEND, online=False, secret=ABSENT) == not_so
+    assert judged(SUSPEND, online=False, secret={**SUSPENDED, "disabled": "true"}) == offline
+    assert judged(SUSPEND, online=False, rules=[]) == not_so
+    assert judged(RESTORE, online=False) == offline
+    assert judged(RESTORE, online=False, rules=[]) == offline
+    assert judged(RESTORE, online=False, secret=SUSPENDED) == not_so
+    assert judged(RESTORE, online=False, secret={**SECRET, "disabled": "true"}) == not_so
+
+
+@pytest.mark.parametrize(("place", "ends"), [("10.9.0.17", 1), ("100.64.0.9", 0)])
+def test_a_session_in_the_gardens_pool_is_not_active_already(place: str, ends: int) -> None:
+    seen = seen_of(SECRET, [("0x82", {**SESSION, "address": place})], POOLED, BY_POOL)
+    seen[at("ip/pools", "all")] = Seen({"garden": "10.9.0.10-10.9.0.99"}, NOW_S)
+    assert len(plan_of(PppAccess(METHOD).plan(RESTORE, SERVICE, seen)).steps) == ends
+
+
 # --- a secret that staff disabled ---
 
 
@@ -359,20 +384,34 @@ def test_our_profile_comes_and_goes_on_a_disabled_secret() -> None:
     ((write,),) = [step.do for step in restore.steps if isinstance(step.do, tuple)]
     assert write.after == off
     assert restore.display["after"].startswith("the login stays rejected: its PPP secret is disabled")
-    for plan, after in [(suspend, {**SUSPENDED, "disabled": "true"}), (restore, off)]:
+    for plan, after, carries_on in [
+        (suspend, {**SUSPENDED, "disabled": "true"}, (Enforced.NO, "old-session")),
+        (restore, off, (Enforced.YES, "stays-rejected")),  # it never was in the garden, and nothing ends it
+    ]:
         assert plan.enforce is not None
         recipe = PppAccess(METHOD)
         where = at("ppp/active", "amina.h")
-        assert recipe.enforcement_reads(plan.enforce, {where: Seen(ABSENT, NOW_S)}) == [at("ppp/secret", "amina.h")]
+        assert at("ppp/secret", "amina.h") in recipe.enforcement_reads(plan.enforce, {where: Seen(ABSENT, NOW_S)})
         judged = recipe.judge(plan.enforce, seen_of(secret=after), [at("ppp/session", "0x81")])
         assert (judged.enforced, judged.how) == (Enforced.YES, "stays-rejected")
         assert judged.detail == "the login stays rejected: its PPP secret is disabled"
         online = recipe.judge(plan.enforce, seen_of(secret=after, sessions=ONLINE), [])
-        assert (online.enforced, online.how) == (Enforced.NO, "old-session")
+        assert (online.enforced, online.how) == carries_on
         moved = recipe.judge(plan.enforce, seen_of(secret={**after, "profile": "vip"}), [])
         assert (moved.enforced, moved.how) == (Enforced.NO, "not-in-effect")
         enabled = recipe.judge(plan.enforce, seen_of(secret={**after, "disabled": "false"}), [])
         assert (enabled.enforced, enabled.how) == (Enforced.PENDING, "offline")
+
+
+def test_a_garden_session_of_a_disabled_secret_is_as_wanted() -> None:
+    """Seed 29522061 of the simulation: it was said to carry on as before, and only its connections had."""
+    disabled = {**SUSPENDED, "disabled": "true"}
+    held = seen_of(secret=disabled, sessions=ONLINE, lists=("suspended",))
+    plan = plan_of(PppAccess(METHOD).plan(SUSPEND, SERVICE, held))
+    assert plan.steps == ()
+    assert plan.enforce is not None
+    found = PppAccess(METHOD).judge(plan.enforce, held, [])
+    assert (found.enforced, found.how, found.detail) == (Enforced.YES, "seen", "100.64.12.9 in list suspended")
 
 
 def test_open_flows_count_where_the_profiles_list_is_dropped() -> None:

@@ -303,3 +303,24 @@ def test_a_client_that_an_ip_binding_blocks_is_refused() -> None:
     binding = [("0", {"mac-address": MAC, "type": "blocked", "disabled": "false"})]
     state = state_of(sessions=ONLINE, bindings=binding)
     assert (state.access, state.refused) == (None, f"an ip-binding blocks {MAC}")
+
+
+BLOCK = {"mac-address": MAC, "type": "blocked", "disabled": "false"}
+
+
+@pytest.mark.parametrize(
+    ("bindings", "seen"),
+    [
+        ([{**BLOCK, "type": "regular"}, BLOCK], {}),  # the first one counts
+        ([{"address": "10.5.50.0/24", "type": "bypassed"}, BLOCK], {}),
+        ([{**BLOCK, "server": "hs2"}], {}),
+        ([BLOCK], {"cookies": [(f"amina.h {OTHER_MAC}", {"login": "amina.h", "mac-address": OTHER_MAC})]}),
+        ([BLOCK], {"user": {**USER, "mac-address": OTHER_MAC}}),
+        ([BLOCK], {"sessions": []}),
+    ],
+    ids=["regular above", "bypassed above", "another hotspot's", "another client", "pinned to another", "nobody"],
+)
+def test_bindings_that_reject_no_login(bindings: list[dict[str, str]], seen: dict[str, object]) -> None:
+    rows = [(str(n), row) for n, row in enumerate(bindings)]
+    state = state_of(**{"sessions": ONLINE, **seen}, bindings=rows)
+    assert (state.access, state.refused) == (Access.ACTIVE, "")
