@@ -54,6 +54,9 @@ SETTLE_S: Final = 3.0
 LOOKS_S: Final = 4.0
 """How long the effect of a SET that was answered is looked for: some agents apply it after their answer."""
 LOOK_S: Final = 0.2
+UNREAD_S: Final = 30.0
+"""How long a port whose power was switched off is looked at where the device does not answer: nothing tells then that
+it was cut, and switching it on may not arrive either. Chosen arbitrarily."""
 POWER_TRIES: Final = 4
 """How often power is switched on again before the send leaves that to `finish`."""
 DELIVERS_S: Final = 10.0
@@ -217,7 +220,7 @@ class PortSession:
         return None
 
     async def settle(self) -> None:
-        """Return when no SET can arrive any more that was not answered."""
+        """Return when no SET can arrive any more that was not answered, nor take effect that was."""
         await self._clock.sleep_until_boot(self._settled_boot_s)
 
     # --- writing ---
@@ -269,6 +272,7 @@ class PortSession:
             todo[oid] = value
         if (refused := await self._set(client, todo)) is not None:
             return refused
+        self._settled_boot_s = max(self._settled_boot_s, self._clock.boot_s() + LOOKS_S)
         return Reply(True, TargetReason.DONE, await self._told(writes))
 
     def _value_of(self, text: Address, ports: _Ports) -> FieldValues:
@@ -338,49 +342,56 @@ class PortSession:
             raise NotSentError(f"{effect.address}: its power is not on, nothing was sent", reason=TargetReason.DRIFTED)
         off, on = ((values.INTEGER, cell.how.number(word)) for word in ("off", "on"))
         lost: LostError | None = None
-        began = False
+        refused: Reply | None = None
+        seen_off: bool | None = None
         try:
-            began = True
             try:
                 refused = await self._set(client, {cell.oid: off})
             except LostError as err:
-                refused, lost = None, err
-            if refused is not None and not await self._look(of.port, "off", within_s=0):
-                began = False  # an agent that answers an error, and does it all the same, is no fiction
-                return refused
-            seen_off = await self._look(of.port, "off")
+                lost = err
+            # Also after an error: an agent that answers one, and does it all the same, is no fiction
+            seen_off = await self._look(of.port, "off", None if refused is None else 0, UNREAD_S)
             if seen_off:
                 await self._cuts.read_off(effect.address, self.target.id)
                 await self._clock.sleep(float(effect.args.get(port_plans.OFF_ARG, str(port_plans.OFF_S))))
-        finally:
-            if began:  # whatever came in between: an error of the store, the end of the time for one send
-                with trio.CancelScope(shield=True):
-                    is_on = await self._switch_on(client, of.port, on)
+        finally:  # whatever came in between: an error of the store, the end of the time for one send
+            with trio.CancelScope(shield=True):
+                is_on = (refused is not None and seen_off is False) or await self._switch_on(client, of.port, on)
         if not is_on:
             text = f"{effect.address}: power was switched off, and it is not seen that it is on again"
             raise LostError(text, reason=TargetReason.TIMEOUT)
         if not seen_off and lost is not None:
             raise lost
+        if seen_off is None:
+            text = f"{effect.address}: the device was silent after it was told to: power may have been off"
+            raise LostError(text, reason=TargetReason.TIMEOUT)
         if not seen_off:
-            return Reply(
+            return refused or Reply(
                 False,
                 TargetReason.ACCEPTED_WITHOUT_EFFECT,
-                "the device answered noError, and its power still read on: nothing was cut",
+                "the device answered noError, and its power still read on: no cut was seen",
             )
         return Reply(True, TargetReason.DONE, await self._delivers(of.port, cell.told))
 
-    async def _look(self, port: str, word: str, within_s: float | None = None) -> bool:
-        """Return whether a port's power is seen to read so within so many seconds, None: `LOOKS_S`."""
+    async def _look(self, port: str, word: str, within_s: float | None = None, unread_s: float = 0.0) -> bool | None:
+        """Return whether a port's power is seen to read so within so many seconds; None: it could not be read then.
+
+        Args:
+            port: which.
+            word: the reading.
+            within_s: None: `LOOKS_S`.
+            unread_s: seconds more where it cannot be read then.
+        """
         until = self._clock.boot_s() + (LOOKS_S if within_s is None else within_s)
         while True:
             try:
-                ports, _ = await self._ports()
-                if _power(ports, port) == word:
-                    return True
+                found = _power((await self._ports())[0], port)
             except UnreadableError:
-                pass
-            if self._clock.boot_s() >= until:
-                return False
+                found = ""
+            if found == word:
+                return True
+            if self._clock.boot_s() >= until + (0.0 if found else unread_s):
+                return False if found else None
             await self._clock.sleep(LOOK_S)
 
     async def _switch_on(self, client: SnmpClient, port: str, on: Value) -> bool:

@@ -104,6 +104,8 @@ def _outcome(step: PortStep, switch: WatchedSwitch, since: float) -> str:
             return f"its power was {[on for _, on in power]}"
         if step.verdict == "not-applied" and step.reason in NOTHING_SENT and any(one.what == "power" for one in sent):
             return "its power was switched"
+        if step.verdict == "not-applied" and not step.reason.startswith("lost-") and off:
+            return f"its power was cut at {off[0]:.1f}"
         return ""
     sent = [one for one in sent if one.what == step.what]
     had = [state.reads(step.what) for state in switch.during(step.port, step.about, until)]

@@ -30,9 +30,10 @@ from agent.connectors.snmp.port_session import PortSession
 from agent.model import ABSENT, Address, Direction, Effect, Seen, Step, Ticket, Transition
 from agent.runtime.clock import Clock, SystemClock
 from lab.snmp import values
+from lab.snmp.answers import Asked
 from lab.snmp.device import POE_ADMIN, Device
 from lab.snmp.links import IF_ADMIN, IF_ALIAS
-from lab.snmp.messages import Status
+from lab.snmp.messages import Kind, Pdu, Status
 from lab.snmp.server import Layout, open_snmp_lab
 from lab.snmp.usm import USERS
 from lab.tests.snmp.devices import IF, IFX, POE, switch
@@ -313,6 +314,22 @@ async def test_a_switched_off_port_that_stays_up_contradicts_itself(net: Ground)
     assert await net.value("ge-2", "admin") == {"admin": "down"}
 
 
+async def test_what_takes_effect_after_its_answer_is_waited_for(net: Ground) -> None:
+    step = await net.step("ge-3", PortWish(PortChange.ALIAS, "Amina"))
+    net.switch.faults.set_ignored = True
+
+    async def applies() -> None:
+        await trio.sleep(0.2)
+        net.switch.put(f"{IF_ALIAS}.3", values.string("Amina"))
+
+    async with trio.open_nursery() as nursery:
+        assert (await net.sent(step)).accepted
+        nursery.start_soon(applies)
+        assert await net.value("ge-3", "alias") != {"alias": "Amina"}
+        await net.session.settle()  # as before each "not applied"
+        assert await net.value("ge-3", "alias") == {"alias": "Amina"}
+
+
 # --- power ---
 
 
@@ -390,6 +407,50 @@ async def test_a_refused_cycle_sends_nothing_more(net: Ground) -> None:
     net.switch.faults.set_error = int(Status.NO_ACCESS)
     reply = await net.sent(step, bound)
     assert (reply.accepted, reply.reason, seen) == (False, "set-refused-noAccess", [])
+
+
+def silent_after_off(net: Ground, seconds: float) -> None:
+    """Let the device be silent for a while once it was told to switch power off, and answered that."""
+    answer, until = net.switch.answer, [0.0]
+
+    def answered(pdu: Pdu, asked: Asked) -> bytes | None:
+        if time.time() < until[0]:
+            return None
+        found = answer(pdu, asked)
+        if pdu.kind == Kind.SET and not until[0]:
+            until[0] = time.time() + seconds
+        return found
+
+    net.switch.answer = answered  # type: ignore[method-assign]  # of this device alone
+
+
+async def test_a_cut_at_a_device_that_falls_silent_is_seen_later() -> None:
+    async with ground(timeout_s=0.3) as net:
+        step, bound = await cycle_of(net)
+        silent_after_off(net, 3.0)
+        reply = await net.sent(step, bound)
+        assert (reply.accepted, reply.detail) == (True, "seen off, then on again: deliveringPower")
+
+
+async def test_of_a_cut_that_nobody_could_see_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(port_session, "UNREAD_S", 0.0)
+    async with ground(timeout_s=0.3) as net:
+        step, bound = await cycle_of(net)
+        silent_after_off(net, 3.0)
+        with pytest.raises(LostError):
+            await net.sent(step, bound)
+        with trio.fail_after(30):
+            await net.session.finish(ticket(step, bound))
+        assert net.number(POE_ADMIN, "1.3") == 1
+
+
+async def test_an_agent_that_errs_cuts_and_falls_silent_is_mended() -> None:
+    async with ground(timeout_s=0.3) as net:
+        step, bound = await cycle_of(net)
+        net.switch.faults.set_error, net.switch.faults.set_done = int(Status.GEN_ERR), True
+        silent_after_off(net, 3.0)
+        assert (await net.sent(step, bound)).accepted
+        assert net.number(POE_ADMIN, "1.3") == 1
 
 
 @pytest.mark.parametrize("late_s", [0.5, 0.9])
