@@ -24,7 +24,7 @@ from agent.cpe.verbs import CpePlan, CpeSubject, Wanted
 from agent.cpe_model.addresses import VALUE, is_path
 from agent.cpe_model.known import Acceptance, Cpe
 from agent.inventory.drift_book import Difference, Unread
-from agent.model import ABSENT, Effect, Service, Transition
+from agent.model import ABSENT, Effect, ItemState, Service, Transition
 from agent.reasons import SkipReason
 from agent.services.verbs import Leave
 from agent.store.db import Store
@@ -109,7 +109,7 @@ class CpeDrift:
 
 
 class _SetByChanges:
-    """The parameters that finished changes set by name, the last one of each; read on from the journal each time."""
+    """The parameters that changes set by name, the last one of each; read on from the journal each time."""
 
     def __init__(self, store: Store, vault: Vault) -> None:
         self._store, self._vault = store, vault
@@ -121,23 +121,28 @@ class _SetByChanges:
         return self._found.get(target, {})
 
     async def read_on(self) -> None:
-        """Take note of changes that ended since the last time. A plan with a reason sets a baseline: no name's wish."""
-        plans = self._store.query(
-            "SELECT p.plan_id, p.short, p.requester, p.finished_seq FROM plan p WHERE p.finished_seq > ?"
-            " AND (p.action = 'cpe-set' OR p.action = 'revert') AND p.reason = '' ORDER BY p.finished_seq",
-            (self._seq,),
-        )
-        for plan in plans:
-            await trio.lowlevel.checkpoint()
-            origin = f"change {plan['short']} of {plan['requester']}"
-            for row in self._store.query(
-                "SELECT subject, doc FROM item WHERE plan_id = ? AND state IN ('applied', 'accepted')",
-                (plan["plan_id"],),
-            ):
-                self._note(bytes(row["subject"]), bytes(row["doc"]), origin)
-            self._seq = plan["finished_seq"]
+        """Take note of the items that stand, or were taken back, since the last time.
 
-    def _note(self, subject: bytes, document: bytes, origin: str) -> None:
+        By the order in which they did: a batch waits for others of its CPE for days. A plan with a reason sets a
+        baseline: no name's wish.
+        """
+        head = self._store.query("SELECT coalesce(max(seq), 0) AS seq FROM event", ())[0]["seq"]
+        items = self._store.query(
+            "SELECT p.short, p.requester, i.subject, i.doc, i.state FROM plan p JOIN item i USING (plan_id)"
+            " WHERE (p.finished_seq IS NULL OR p.finished_seq > ?) AND p.action IN ('cpe-set', 'revert')"
+            " AND p.reason = '' AND i.state IN ('applied', 'accepted', 'reverted')"
+            " AND i.state_seq > ? AND i.state_seq <= ? ORDER BY i.state_seq",
+            (self._seq, self._seq, head),
+        )
+        for n, row in enumerate(items):
+            if n % EACH == 0:
+                await trio.lowlevel.checkpoint()
+            origin = f"change {row['short']} of {row['requester']}"
+            back = row["state"] == ItemState.REVERTED.value
+            self._note(bytes(row["subject"]), bytes(row["doc"]), origin, back=back)
+        self._seq = head
+
+    def _note(self, subject: bytes, document: bytes, origin: str, *, back: bool) -> None:
         opened = self._vault.open_record(subject, document)
         if opened is None:
             return  # its subscriber was erased
@@ -147,8 +152,8 @@ class _SetByChanges:
             return  # the audit of the log names it
         for step in item.steps:
             for t in () if isinstance(step.do, Effect) else step.do:
-                path = verbs.path_of(t)
-                text = None if t.after is ABSENT else t.after.get(VALUE)
+                path, value = verbs.path_of(t), t.before.value if back else t.after
+                text = None if value is ABSENT else value.get(VALUE)
                 if isinstance(text, str) and is_path(path):
                     self._found.setdefault(step.target, {})[path] = _Wish(text, origin)
 

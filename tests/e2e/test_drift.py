@@ -18,10 +18,10 @@ from lab.isp import Isp
 from lab.population import MARKER_GROUP, LabService
 from lab.staff import Staff, write_disabled_group
 from tests.e2e.accounting import add_ghost, dial_unknown, mark, unmark, until_known
-from tests.e2e.cpe_site import WHO, acs_site, name
+from tests.e2e.cpe_site import WHO, acs_site, name, sent
 from tests.e2e.files import dsn_of, ordinary, real_radius, ref_of
 from tests.e2e.router_site import ref
-from tests.e2e.site import END_S, Site, at_work, by_subject, one_round, state_of
+from tests.e2e.site import END_S, Json, Site, at_work, by_subject, one_round, state_of
 from tests.servers import Cluster, FreeRadius
 
 ISP = {"services": 60, "nas": 2}
@@ -202,3 +202,36 @@ async def test_a_parameter_that_the_agent_set_and_somebody_changed(tmp_path: Pat
         assert one["wanted"] == f"{SSID} = Amina at home (change {change['id']} of maria)"
         assert one["reads"] == f"{SSID} = by the subscriber"
         assert one["asks"][-1]["command"] == (f"ispagent cpe set {name('LAB0001')} --value '{SSID}=Amina at home'")
+
+
+@pytest.mark.slow
+async def test_the_newest_change_of_a_parameter_counts(tmp_path: Path) -> None:
+    """A batch that waits for another CPE set it first, and ends last; then one that waits sets it last."""
+    async with acs_site(tmp_path) as at:
+        cpes = [await at.plug_in(serial) for serial in ("LAB0001", "LAB0002")]
+        for serial in ("LAB0001", "LAB0002"):
+            await at.accept(serial)
+
+        async def batch(ssid: str) -> Json:
+            """Set it at both; the second does not call in yet."""
+            change = await at.site.ask("cpe-set", "LAB0001", "LAB0002", settings={"wifi.1.ssid": ssid})
+            await at.site.approve(change, "joseph")
+            await at.site.wait_for(change, lambda c: {i["state"] for i in c["items"]} == {"waiting"})
+            await cpes[0].call_in("2 PERIODIC")
+            return await at.site.wait_for(change, lambda c: "applied" in {i["state"] for i in c["items"]})
+
+        async def differs() -> bool:
+            return f"CPE {name('LAB0001')}" in by_subject(await one_round(at.site))
+
+        first = await batch("old")
+        assert state_of(
+            await sent(at, cpes[0], await at.site.ask("cpe-set", "LAB0001", settings={"wifi.1.ssid": "new"}))
+        )
+        await cpes[1].call_in("2 PERIODIC")
+        await at.site.wait_end(first)
+        assert not await differs()
+        last = await batch("newest")
+        assert not await differs()
+        await cpes[1].call_in("2 PERIODIC")
+        await at.site.wait_end(last)
+        assert not await differs()
