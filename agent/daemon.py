@@ -502,7 +502,7 @@ def build(
     by_address: list[Devices] = []
     lines = _lines(config, files.store, clock, by_address)
     of_ports = ports.requirement_tests(lines.uplink_now)
-    tests = {**book.requirement_tests(billing), **paid, **run_day, **REQUIREMENT_TESTS, **of_ports}
+    tests = {**book.requirement_tests(billing, config.access), **paid, **run_day, **REQUIREMENT_TESTS, **of_ports}
     run = engine.build(
         ground,
         made,

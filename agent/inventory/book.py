@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from agent.connectors.spec import AccessMap
 from agent.inventory import authorship, ledger
 from agent.inventory.authorship import Authorship
 from agent.inventory.billing import BillingReader
 from agent.inventory.facts import NotOwing, debt, subscriber_of
 from agent.inventory.ledger import BY_HAND, KeptAccount, Query
-from agent.inventory.mapping_check import LoginOf
+from agent.inventory.mapping_check import LoginOf, sharing
 from agent.inventory.merge import EXTRA, MergeResult
 from agent.inventory.subscribers_csv import SubscriberRow
 from agent.model import (
@@ -276,8 +277,13 @@ def _note_author(tx: Tx, ref: str, field: str, before: str, plan_id: bytes) -> N
     authorship.note(tx, [Authorship(ref, field, before, by, how, int(tx.now_s))])
 
 
-def requirement_tests(billing: BillingReader) -> Mapping[str, RequirementTest]:
-    """Return the tests of requirements on services and subscribers, by their names. `billing`: the facts on debts."""
+def requirement_tests(billing: BillingReader, access: Sequence[AccessMap] = ()) -> Mapping[str, RequirementTest]:
+    """Return the tests of requirements on services and subscribers, by their names.
+
+    Args:
+        billing: the facts on debts.
+        access: the access methods that the configuration declares.
+    """
 
     def owing(tx: Tx, item: Item, requirement: Requirement, begun: bool) -> Broken | None:
         if begun and _half_done(tx, item.subject or ""):
@@ -287,7 +293,8 @@ def requirement_tests(billing: BillingReader) -> Mapping[str, RequirementTest]:
 
     def as_it_was(tx: Tx, item: Item, requirement: Requirement, begun: bool) -> Broken | None:
         why = _changed_since(tx, item, requirement.shown, begun=begun)
-        return None if why is None else Broken(why)
+        why = why if why or begun else _login_taken(tx, item, access)
+        return Broken(why) if why else None
 
     return {OWES: owing, AS_PREVIEWED: as_it_was, AS_READ: lambda _tx, _item, _requirement, _begun: None}
 
@@ -346,6 +353,20 @@ def _changed_since(tx: Tx, item: Item, shown: str, *, begun: bool) -> str | None
     if begun and previewed_text(with_desired(service, opposite(item.desired))) == shown:
         return None
     return f"its entry changed since the preview: was {shown}; now {now}"
+
+
+def _login_taken(tx: Tx, item: Item, access: Sequence[AccessMap]) -> str:
+    """Return why an item must not act on its service's login: another service came to have it; "": none did.
+
+    A login is looked up as the entry spells it, in small letters and in capitals. Changes of entries act on none.
+    """
+    service = _service(tx.all, item.subject or "")
+    if service is None or any(isinstance(change, EntryChange | EntryFieldChange) for change in item.desired):
+        return ""
+    spelled = (service.login, service.login.lower(), service.login.upper(), service.ref)
+    rows = tx.all("SELECT ref, method, login FROM service WHERE login IN (?,?,?) AND ref <> ?", spelled)
+    others = sharing([service], [LoginOf(*row) for row in rows], access) if rows else ()
+    return f"its login is also that of {', '.join(sorted(others))} now: whose it is, nobody can say" if others else ""
 
 
 def opposite(desired: tuple[DesiredChange, ...]) -> tuple[DesiredChange, ...]:

@@ -13,7 +13,7 @@ from lab.isp import Isp
 from lab.population import LabService
 from tests.builders.answers import unix_of
 from tests.e2e.files import Billing, ordinary, ref_of
-from tests.e2e.site import ApiRefusedError, Json, Site, at_work, item_states, items_of, state_of
+from tests.e2e.site import ApiRefusedError, Json, Site, at_work, b64, item_states, items_of, state_of
 
 ROWS = (
     "SELECT attribute, op, value FROM radcheck WHERE username = ? ORDER BY id",
@@ -348,3 +348,25 @@ async def spoil(isp: Isp, site: Site, parts: dict[str, LabService]) -> None:
 
 
 FAULTS = frozenset(kind.value for kind in FaultKind)
+
+
+async def test_a_login_that_another_took_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    async with at_work(tmp_path) as (isp, site):
+        (service,) = ordinary(isp, 1)
+        before, old = await rows(isp, service.login), session_of(isp, service)
+        suspend = await site.ask("suspend", ref_of(service), hold=True)
+        await site.approve(suspend, "joseph")
+        header = site.files.billing.text().splitlines()[0]
+        taker = {"subscriber": "C-99999", "name": "Zawadi", "service": "home", "login": service.login}
+        taker |= {"method": "pppoe", "tariff": service.tariff.name, "feeds": "0"}
+        line = ",".join(taker.get(name, "") for name in header.split(","))
+        body = {"csv": b64(f"{header}\n{line}\n".encode()), "dry_run": False}
+        imported = await site.call("POST", "/v1/subscribers/import", body)
+        edit = await site.show(imported["change"])
+        assert (await site.apply(edit))["state"] == "done"
+        await site.call("POST", f"/v1/changes/{suspend['id']}/apply", {})
+        ended = await site.wait_end(suspend)
+        assert state_of(ended) == ("skipped", "not-required")
+        assert ended["items"][0]["detail"] == "its login is also that of C-99999/home now: whose it is, nobody can say"
+        assert await rows(isp, service.login) == before
+        assert session_of(isp, service) is old
