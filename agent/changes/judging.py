@@ -21,21 +21,18 @@ import trio
 from agent.changes.engine.reads import read_targets
 from agent.changes.engine.steps import RunParts
 from agent.changes.engine.tickets import with_clock
-from agent.changes.journal import commands
+from agent.changes.journal import commands, plans
 from agent.changes.journal.commands import Deadline, read_plan_row
-from agent.changes.journal.item_commands import MoveItem, MoveStanding, decode_bound, overtaken_by
+from agent.changes.journal.item_commands import MoveItem, MoveStanding, acted_on_since, decode_bound, written_by
 from agent.changes.journal.machine import Event, Gate, fold, settle_later
 from agent.changes.journal.signing import Signer, outcome_number
 from agent.connectors.base import AccessMethod, Judgment
-from agent.inventory import book
 from agent.model import Address, Effect, Enforcement, Item, ItemState, ProofKind, Seen, target_of
 from agent.reasons import ItemReason
 from agent.runtime.clock import now_of
 from agent.runtime.notifier import Notifier
 from agent.store.stored import members
 from agent.store.vault import Vault
-from trust.errors import TrustError
-from trust.items import decode_item_untrusted
 
 _log = logging.getLogger("agent.changes")
 SLICE: Final = 100
@@ -76,7 +73,7 @@ class _Watched:
     item: Item
     enforce: Enforcement | None
     wrote: tuple[Address, ...]
-    ended: tuple[Address, ...]
+    ended: Mapping[Address, Seen]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,24 +178,18 @@ class JudgeAgain:
 
     def _open(self, plan_id: bytes, n: int) -> _Watched | None:
         """Return the parts of an item that judging needs; None: its subscriber was erased, or it does not decode."""
-        (row,) = self._parts.store.query("SELECT subject, doc FROM item WHERE plan_id = ? AND n = ?", (plan_id, n))
-        opened = self._vault.open_record(bytes(row["subject"]), bytes(row["doc"]))
-        try:
-            item = None if opened is None else decode_item_untrusted(opened[1])
-        except TrustError:
-            item = None
+        item = plans.open_item(self._parts.store, self._vault, plan_id, n)
         if item is None:
-            _log.warning("an item cannot be opened to be judged again", extra={"plan": plan_id.hex(), "item": n})
             return None
-        wrote = [t.address for s in item.steps if not isinstance(s.do, Effect) for t in s.do]
-        if item.enforce is not None and not wrote:
-            wrote = [item.enforce.address]
         gone = {
             s.n for s in item.steps if isinstance(s.do, Effect) and s.do.proof is ProofKind.GONE
         }  # as `Steps.note_bound`
         bound = self._parts.store.query("SELECT n, bound FROM step WHERE plan_id = ? AND item = ?", (plan_id, n))
-        ended = [a for r in bound if r["n"] in gone for a in decode_bound(bytes(r["bound"]))]
-        return _Watched(item, item.enforce, tuple(dict.fromkeys(wrote)), tuple(dict.fromkeys(ended)))
+        ended: dict[Address, Seen] = {}
+        for r in bound:
+            if r["n"] in gone:
+                ended |= decode_bound(bytes(r["bound"]))
+        return _Watched(item, item.enforce, written_by(item), ended)
 
     async def _judge(self, items: Sequence[_Later]) -> JudgedItems:
         seen, unread = await self._read(items)
@@ -246,14 +237,8 @@ class JudgeAgain:
 
     def _move(self, later: _Later, judgment: Judgment | None) -> MoveItem | None:
         """Return the move of an item by its judgment, or its last one (`leave`); None: it waits on."""
-        item, store = later.watched.item, self._parts.store
-        if item.subject is not None:
-            by = overtaken_by(store.query, later.plan_id, later.n, item.subject, later.watched.wrote)
-            why = f"change {by} acted on the service since" if by else ""
-            if not by and not book.stands(store.query, item.subject, item.desired):
-                why = "what it recorded of the service was changed since"
-            if why:
-                return self._made(later, Event.LEAVE, ItemReason.OVERTAKEN, f"{why}: no longer judged")
+        if why := acted_on_since(self._parts.store.query, later.plan_id, later.watched.item):
+            return self._made(later, Event.LEAVE, ItemReason.OVERTAKEN, f"{why}: no longer judged")
         if judgment is not None and (event := settle_later(later.state, judgment)) is not None:
             return self._made(later, event, judgment.how, judgment.detail)
         age_s = self._parts.clock.wall_s() - later.set_s

@@ -14,7 +14,6 @@ from agent.changes.journal.moments import SendWindow
 from agent.changes.journal.plans import Loaded
 from agent.changes.planning.again import RETURNS
 from agent.changes.worker import Worker
-from agent.inventory import book
 from agent.model import Item, ItemState
 from agent.reasons import ItemReason, RefusalReason
 from agent.rest import HAVE_A_REST
@@ -55,11 +54,11 @@ class ReopenRun:
             raise RefusedCommandError(RefusalReason.CANCELLED, f"{plan.short} was cancelled: ask for the change anew")
         commands.refuse_if_stopped(tx, self.plan_id, plan.requester)
         commands.refuse_if_contradicted(tx)
-        left = [(i, s) for i, s in self.items if i.subject is None or book.stands(tx.all, i.subject, i.desired)]
+        since = {item.n: item_commands.acted_on_since(tx.all, self.plan_id, item) for item, _ in self.items}
+        left = [(item, sealed) for item, sealed in self.items if not since[item.n]]
         if not left:
-            raise RefusedCommandError(
-                RefusalReason.NOTHING_TO_RETRY, "what it set was changed since: ask for the change anew"
-            )
+            why = next(iter(since.values()), "what it set was changed since")
+            raise RefusedCommandError(RefusalReason.NOTHING_TO_RETRY, f"{why}: ask for the change anew")
         tx.append(Entry(LeafKind.RESUMED, self.plan_id, plan.digest, sealed=self.sealed))
         for item, sealed in left:
             item_commands.move_item(tx, MoveItem(self.plan_id, item.n, Event.RETRY, ItemReason.RETRY, "", sealed))

@@ -594,9 +594,22 @@ was not seen enforced, the check of the next one looks for these clients too.
 """
 
 
+STATE: Final = "state"
+"""In an enforcement's `expect`: the access that it looks for, as `Access` names it."""
+
+
+def is_of_suspension(enforce: Enforcement) -> bool:
+    """Tell whether an enforcement looks for a suspension; one of several devices has a `STATE` for each."""
+    states = (value for key, value in enforce.expect.items() if key.rpartition(" ")[2] == STATE)
+    return Access.SUSPENDED.value in states
+
+
 def clock_set_s(told: Mapping[str, str]) -> int:
     """Return by how many seconds our clock was set since the preview, from an `expect` or from `args`."""
     return int(told.get(CLOCK_SET, "0"))
+
+
+NONE_ENDED: Final[Mapping[Address, Seen]] = MappingProxyType({})
 
 
 class AccessMethod(Protocol):
@@ -623,12 +636,12 @@ class AccessMethod(Protocol):
         """Return the steps that end the service's sessions and change nothing else."""
         ...
 
-    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
-        """Judge enforcement from present values. `ended`: the sessions that the item set out to end."""
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Mapping[Address, Seen]) -> Judgment:
+        """Judge enforcement from present values. `ended`: the sessions that the item set out to end, as read then."""
         ...
 
     def enforcement_reads(
-        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address] = ()
+        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Mapping[Address, Seen] = NONE_ENDED
     ) -> Collection[Address]:
         """Return the addresses that `judge` needs and that `seen` lacks; with fewer `ended`, maybe more of them."""
         ...

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from agent.connectors.base import (
+    NONE_ENDED,
     OPEN,
     AccessPlan,
     CannotEnforce,
@@ -81,7 +82,7 @@ class WaysAccess:
         """Return the access method's clients; none of one that knows none."""
         return self._inner.ends_of_clients(service, ended) if isinstance(self._inner, KnowsClients) else ()
 
-    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Mapping[Address, Seen]) -> Judgment:
         """Judge as the access method does; a suspension does not hold while a way out is there that defeats it."""
         found = self._inner.judge(enforce, seen, ended)
         if not _suspends(enforce) or found.enforced not in _WITHIN:
@@ -92,7 +93,7 @@ class WaysAccess:
         return replace(found, detail=told)
 
     def enforcement_reads(
-        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address] = ()
+        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Mapping[Address, Seen] = NONE_ENDED
     ) -> Collection[Address]:
         """Return the addresses that the access method needs to judge, and those of ways that defeat a suspension."""
         more = self._ways.defeat_reads(seen) if _suspends(enforce) else ()

@@ -124,11 +124,12 @@ class Office:
         verb: Action = Action.SUSPEND,
         reason: SuspensionReason = SuspensionReason.DEBT,
         tariff: str = "",
+        change: str = "",
     ) -> PlanRow:
         """A plan that maria asked for at the site."""
         api, now_s = self.daemon.api.parts, self.daemon.clock.wall_s()
         pinned = api.trust.current(now_s)
-        ask = Ask(verb, refs or ("C-1",), reason=reason, tariff=tariff)
+        ask = Ask(verb, refs or (() if change else ("C-1",)), reason=reason, tariff=tariff, change=change)
         asked = local(ask, requester, api.people, pinned.trust, api.agent, now_s)
         plan_id = await api.intake.plan(asked, pinned)
         return read_plan_row(self.store.reader.execute("SELECT * FROM plan WHERE plan_id = ?", (plan_id,)).fetchone())

@@ -275,16 +275,16 @@ class FakeMethod:
         same = value == before.value
         if "rejected" in value and (same or wanted.access is Access.SUSPENDED):  # suspended, it would be let in
             why = f"the login stays rejected: {value['rejected']}"
-            enforce = Enforcement(
-                "fake/d", Address(f"fake/d/sessions/{service.login}"), {"method": "fake", "why": why}, WITHIN_S
-            )
+            expect = {"method": "fake", "state": wanted.access.value, "why": why}
+            enforce = Enforcement("fake/d", Address(f"fake/d/sessions/{service.login}"), expect, WITHIN_S)
             return AccessPlan((), enforce, {"after": why}, (user,))
         if same:
             return AccessPlan((), None, {}, (user,))
         online = not isinstance(seen[Address(f"fake/d/sessions/{service.login}")].value, Absent)
+        expect = {"method": "fake", "state": wanted.access.value, "plan": wanted.tariff}
         return AccessPlan(
             steps_for(service.login, before, value),
-            Enforcement("fake/d", Address(f"fake/d/sessions/{service.login}"), {"method": "fake"}, WITHIN_S),
+            Enforcement("fake/d", Address(f"fake/d/sessions/{service.login}"), expect, WITHIN_S),
             {"online": "online" if online else "offline", "nas": "bng"},
         )
 

@@ -468,6 +468,12 @@ KEPT: tuple[Kept, ...] = (
         for seed in (29522061, 29522071)
     ),
     Kept(
+        29210039,
+        ("router-full", "cpe-informs-twice", "router-flows-stay"),
+        ("radius", "sql", "routers", "cpe", "billing", "disk", "snmp"),
+        "connections of a client that had logged in after the preview were said to carry on maybe, and were not read",
+    ),
+    Kept(
         25000152,
         ("snmp-wraps", "snmp-flaps"),
         ("radius", "sql", "cpe", "billing", "snmp"),

@@ -550,7 +550,7 @@ class ItemRun:
         pause = self._parts.patience.poll_s
         while True:
             seen: dict[Address, Seen] = {}
-            unread, ended = False, list(self._steps.ended)
+            unread, ended = False, dict(self._steps.ended)
             enforce = with_clock(expected, self._tickets.plan.run_until, self._clock)
             try:
                 first = [a for a in method.enforcement_reads(enforce, seen, ended) if target_of(a) == enforce.target]

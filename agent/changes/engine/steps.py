@@ -112,8 +112,8 @@ class Steps:
         self.outcomes: dict[_Key, StepOutcome] = {}
         """The last outcome of each step, each way."""
         self.last: StepOutcome | None = None
-        self.ended: dict[Address, None] = {}
-        """Sessions that the item set out to end: they must be gone in the end."""
+        self.ended: dict[Address, Seen] = {}
+        """Sessions that the item set out to end, as they were read: they must be gone in the end."""
         self.locked = False
         """Whether the item holds its addresses."""
         self.accepted: set[int] = set()
@@ -154,10 +154,10 @@ class Steps:
         if key[1] is Direction.FORWARD:
             self.last = outcome
 
-    def note_bound(self, step: Step, bound: Collection[Address]) -> None:
+    def note_bound(self, step: Step, bound: Mapping[Address, Seen]) -> None:
         """Take note of the sessions that a step is to end."""
         if isinstance(step.do, Effect) and step.do.proof is ProofKind.GONE:
-            self.ended.update(dict.fromkeys(bound))
+            self.ended.update(bound)
 
     async def bind(self, step: Step, way: Direction, effect: Effect, sessions: ItemSessions) -> Earlier:
         """Return what an effect is to end now; the next attempt at its step, also in a retry, needs that.

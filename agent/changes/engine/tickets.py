@@ -372,8 +372,8 @@ class Tickets:
         """Take addresses for an item, all or none.
 
         Raises:
-            RefusedCommandError: `busy`: another change holds one. `nothing-to-retry`: the item is retried, and its
-                record was changed since.
+            RefusedCommandError: `busy`: another change holds one. `nothing-to-retry`: the item is retried, and
+                another change acted on its service since.
         """
         retried = item if self.reasons[item.n] == ItemReason.RETRY else None
         await self._store.run(item_commands.Lock(self.plan.plan_id, item.n, addresses, retried))

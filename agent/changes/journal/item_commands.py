@@ -122,6 +122,23 @@ def overtaken_by(query: Query, plan_id: bytes, n: int, service: str, wrote: Sequ
     return str(rows[0]["short"]) if rows else ""
 
 
+def written_by(item: Item) -> tuple[Address, ...]:
+    """Return the addresses that an item writes; of one that writes none, the one that it is judged by."""
+    wrote = [write.address for step in item.steps if not isinstance(step.do, Effect) for write in step.do]
+    if item.enforce is not None and not wrote:
+        wrote = [item.enforce.address]
+    return tuple(dict.fromkeys(wrote))
+
+
+def acted_on_since(query: Query, plan_id: bytes, item: Item) -> str:
+    """Return why reads of today say nothing of an item with standing writes; "": they do."""
+    if item.subject is None:
+        return ""
+    if by := overtaken_by(query, plan_id, item.n, item.subject, written_by(item)):
+        return f"change {by} acted on the service since"
+    return "" if book.stands(query, item.subject, item.desired) else "what it recorded of the service was changed since"
+
+
 def repeated_by(query: Query, plan_id: bytes, item: Item) -> str:
     """Return the short id of the newest other change that did to a service since what an item did to it; "": none.
 
@@ -513,25 +530,13 @@ class Lock:
         """Take them.
 
         Raises:
-            RefusedCommandError: another item holds one of them (`busy`), or changed what was recorded of a retried one
+            RefusedCommandError: another item holds one of them (`busy`), or acted on the service of a retried one since
                 (`nothing-to-retry`).
         """
         refuse_if_held(tx, self.plan_id, self.addresses)
-        if self.retried is not None:
-            refuse_if_changed(tx, self.retried)
+        if self.retried is not None and (why := acted_on_since(tx.all, self.plan_id, self.retried)):
+            raise RefusedCommandError(RefusalReason.NOTHING_TO_RETRY, f"{why}: ask for the change anew")
         take_addresses(tx, self.plan_id, self.n, self.addresses)
-
-
-def refuse_if_changed(tx: Tx, item: Item) -> None:
-    """Refuse to try an item again of which the record no longer stands: a restore may have lifted its reason.
-
-    Raises:
-        RefusedCommandError: `nothing-to-retry`.
-    """
-    if item.subject is not None and not book.stands(tx.all, item.subject, item.desired):
-        raise RefusedCommandError(
-            RefusalReason.NOTHING_TO_RETRY, "what it recorded was changed since: ask for the change anew"
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import re
 import sqlite3
 import threading
@@ -31,12 +32,13 @@ from agent.store.vault import Vault
 from trust import envelope as envelopes
 from trust import statements
 from trust.errors import TrustError
-from trust.items import ErasedDocument, open_items_untrusted
+from trust.items import ErasedDocument, decode_item_untrusted, open_items_untrusted
 from trust.leaf import ITEM_STATE_CODES, LeafKind
 from trust.short_id import SHORT_CHARS_MAX, SHORT_CHARS_MIN, names
 from trust.statements import Plan
 
 T = TypeVar("T")
+_log = logging.getLogger("agent.changes")
 _ID = re.compile(r"[0-9A-Fa-f]{32}", re.ASCII)
 _NAMED_MAX = 8
 """Changes that are named where one word means several; chosen arbitrarily."""
@@ -377,6 +379,19 @@ def steps(reader: sqlite3.Connection, plan_id: bytes) -> list[StepRow]:
         )
         for r in found
     ]
+
+
+def open_item(store: Store, vault: Vault, plan_id: bytes, n: int) -> Item | None:
+    """Return one item without its plan; None: its subscriber was erased, or it does not decode."""
+    (row,) = store.query("SELECT subject, doc FROM item WHERE plan_id = ? AND n = ?", (plan_id, n))
+    opened = vault.open_record(bytes(row["subject"]), bytes(row["doc"]))
+    try:
+        item = None if opened is None else decode_item_untrusted(opened[1])
+    except TrustError:
+        item = None
+    if item is None:
+        _log.warning("an item cannot be opened", extra={"plan": plan_id.hex(), "item": n})
+    return item
 
 
 def locked(reader: sqlite3.Connection, plan_id: bytes) -> list[int]:

@@ -3,7 +3,7 @@
 An item knows clients of its preview that no read of today tells: the connections of a hotspot's client carry on after
 its session has ended, and only the item has the client's address. So such a service is not "already suspended",
 however its settings read. The next suspension of it also ends what the earlier one set out to end and today's reads do
-not show, and is judged by the same check. Sessions that they show are left to today's plan: one of a suspended
+not show, and is judged by the newest check of a suspension. Sessions that they show are left to today's plan: one of a suspended
 subscriber may be as wanted.
 
 After a restore only the earlier clients count. Each is known by its own name and the login, so the device tells by then
@@ -20,9 +20,8 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from agent.changes.journal import plans
-from agent.changes.journal.commands import PlanRow, read_plan_row
 from agent.changes.journal.item_commands import decode_bound
-from agent.connectors.base import CLIENTS, AccessMethod, AccessPlan, KnowsClients
+from agent.connectors.base import CLIENTS, AccessMethod, AccessPlan, KnowsClients, is_of_suspension
 from agent.model import Address, Effect, Enforcement, ItemState, Seen, Service, Step, target_of
 from agent.reasons import ItemReason, ProofReason
 from agent.runtime.slices import InSlices
@@ -107,7 +106,8 @@ class UnprovenSuspension:
             )
             for step in left
         ]
-        enforce = _of_both(planned.enforce, self.enforce) if writes else _of_both(self.enforce, planned.enforce)
+        new = planned.enforce or self.enforce
+        enforce = _of_both(new, self.enforce) if writes else _of_both(self.enforce, new)
         return replace(planned, steps=(*planned.steps, *more), enforce=enforce)
 
     def _of_clients(self, planned: AccessPlan, login: str) -> Sequence[Step]:
@@ -128,10 +128,8 @@ def _clients_in(enforce: Enforcement) -> list[str]:
     return [key for key in enforce.expect if key.rpartition(" ")[2] == CLIENTS]
 
 
-def _of_both(check: Enforcement | None, other: Enforcement | None) -> Enforcement | None:
+def _of_both(check: Enforcement, other: Enforcement) -> Enforcement:
     """Return a check that also looks for the clients of another one."""
-    if check is None or other is None:
-        return check
     both = {key: _joined(check.expect[key], other.expect.get(key, "")) for key in _clients_in(check)}
     return replace(check, expect={**check.expect, **both})
 
@@ -145,52 +143,43 @@ async def unproven_suspensions(store: Store, vault: Vault, refs: Sequence[str]) 
     """Return, by service, the rest of its newest suspension; without those that were seen enforced, or never acted.
 
     The newest one is enough: it took over the rest of those before.
-
-    Raises:
-        LogCorruptError: a plan does not verify.
     """
-    newest: dict[bytes, list[tuple[str, int, ItemState, bool]]] = {}
-    rows: dict[bytes, PlanRow] = {}
-    async for ref in InSlices(refs):
-        for r in store.query(_NEWEST, (ref,)):
-            state, plan_id = members(ItemState, "item")[r["item_state"]], bytes(r["plan_id"])
-            if state in _UNPROVEN:
-                over = r["item_reason"] in _NOT_TOLD or bool(store.query(_ENDED, (ref, r["acted_seq"])))
-                rows.setdefault(plan_id, read_plan_row(r))
-                newest.setdefault(plan_id, []).append((ref, r["item"], state, over))
     found: dict[str, UnprovenSuspension] = {}
-    async for plan_id, row in InSlices(rows.items()):
-        loaded = await plans.load_aside(store, vault, row)
-        items = {item.n: item for item in loaded.items.items}
-        for ref, n, state, over in newest[plan_id]:
-            item = items.get(n)  # that of an erased subscriber is not there
-            if item is not None and item.enforce is not None:
-                ends = tuple(
-                    replace(step, do=replace(step.do, args={k: v for k, v in step.do.args.items() if k != _NOW}))
-                    for step in item.steps
-                    if isinstance(step.do, Effect)
-                )
-                ended: dict[Address, Seen] = {}
-                for step in store.query(_BOUND, (plan_id, n)):
-                    ended |= decode_bound(bytes(step["bound"]))
-                found[ref] = UnprovenSuspension(row.short, state, ends, item.enforce, over, ended)
+    async for ref in InSlices(refs):
+        acted = store.query(_ACTED, (ref,))
+        newest = next((k for k, r in enumerate(acted) if r["suspends"]), -1)
+        if newest < 0 or (state := members(ItemState, "item")[acted[newest]["state"]]) not in _UNPROVEN:
+            continue
+        *since, of = (plans.open_item(store, vault, r["plan_id"], r["n"]) for r in acted[: newest + 1])
+        if of is None or of.enforce is None:
+            continue
+        checks = [item.enforce for item in since if item is not None and item.enforce is not None]
+        suspended = [check for check in checks if is_of_suspension(check)]
+        over = acted[newest]["reason"] in _NOT_TOLD or len(suspended) < len(checks)
+        enforce = _of_both(suspended[0] if suspended else of.enforce, of.enforce)
+        ends = tuple(
+            replace(step, do=replace(step.do, args={k: v for k, v in step.do.args.items() if k != _NOW}))
+            for step in of.steps
+            if isinstance(step.do, Effect)
+        )
+        ended: dict[Address, Seen] = {}
+        for r in acted[: newest + 1]:
+            for step in store.query(_BOUND, (r["plan_id"], r["n"])):
+                ended |= decode_bound(bytes(step["bound"]))
+        found[ref] = UnprovenSuspension(acted[newest]["short"], state, ends, enforce, over, ended)
     return found
 
 
-_NEWEST = """
-SELECT p.*, i.n AS item, i.state AS item_state, i.reason AS item_reason, coalesce(
+_ACTED = """
+SELECT i.plan_id, i.n, i.state, i.reason, p.short, p.action = 'suspend' OR p.reason LIKE '+%' AS suspends, coalesce(
     (SELECT max(s.about_seq) FROM step s WHERE s.plan_id = i.plan_id AND s.item = i.n),
     iif(i.state IN ('applied', 'accepted', 'set-at-next-login', 'set-not-enforced', 'needs-a-person'),
         i.state_seq, NULL)
 ) AS acted_seq
 FROM item i JOIN plan p USING (plan_id)
-WHERE i.service = ? AND p.action = 'suspend' AND acted_seq IS NOT NULL ORDER BY acted_seq DESC LIMIT 1
+WHERE i.service = ? AND p.action IN ('suspend', 'restore', 'set-plan', 'revert') AND acted_seq IS NOT NULL
+ORDER BY acted_seq DESC
 """
 """An item may have been judged without a step of its own. And of one that a restored backup cut short no step is
 recorded, though it may have acted: it needs a person."""
 _BOUND = "SELECT bound FROM step WHERE plan_id = ? AND item = ? AND direction = 'forward'"
-_ENDED = """
-SELECT 1 FROM item i JOIN plan p USING (plan_id) JOIN step s ON s.plan_id = i.plan_id AND s.item = i.n
-WHERE i.service = ? AND s.about_seq > ? AND p.action NOT IN ('suspend', 'set-plan', 'disconnect') LIMIT 1
-"""
-"""Changes of the tariff and disconnects change nothing about a suspension; a restore does."""

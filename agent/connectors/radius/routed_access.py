@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Final
 
 from agent.connectors.base import (
+    NONE_ENDED,
     OPEN,
     AccessPlan,
     CannotEnforce,
@@ -124,7 +125,7 @@ class RoutedAccess:
         return missing
 
     def enforcement_reads(
-        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address] = ()
+        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Mapping[Address, Seen] = NONE_ENDED
     ) -> Collection[Address]:
         """Return the needs of RADIUS to judge; then the lists and queues of the routers that have a session."""
         missing = list(self._inner.enforcement_reads(enforce, seen, ended))
@@ -436,7 +437,7 @@ class RoutedAccess:
 
     # --- what came of it ---
 
-    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Mapping[Address, Seen]) -> Judgment:
         """Judge by RADIUS and by the routers' lists: a state that they contradict is not so, in spite of RADIUS."""
         found = self._judge_policy(enforce, seen, ended)
         if found.enforced is Enforced.NO:
@@ -449,7 +450,9 @@ class RoutedAccess:
             return Judgment(Enforced.NO, ProofReason.STILL_ONLINE, " · ".join(told), again)
         return found
 
-    def _judge_policy(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
+    def _judge_policy(
+        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Mapping[Address, Seen]
+    ) -> Judgment:
         """Judge by the policies that the sessions have, whatever is open of before."""
         found = self._inner.judge(enforce, seen, ended)
         if found.how == ProofReason.STILL_ONLINE or (found.enforced, found.how) == (

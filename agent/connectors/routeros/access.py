@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from agent.connectors.base import (
+    NONE_ENDED,
     AccessPlan,
     CannotEnforce,
     DeviceNeeds,
@@ -155,7 +156,7 @@ class ProfileAccess:
         self,
         enforce: Enforcement,
         seen: Mapping[Address, Seen],
-        ended: Collection[Address] = (),  # noqa: ARG002  its sessions end on the same device
+        ended: Mapping[Address, Seen] = NONE_ENDED,  # noqa: ARG002  its sessions end on the same device
     ) -> Collection[Address]:
         """Return the needs of `judge`: the sessions, and when there are any all rules about them."""
         if enforce.address not in seen:
@@ -308,7 +309,7 @@ class ProfileAccess:
         drop = Step(1, self.target, self._disconnect(service, seen, "kick"))
         return AccessPlan((drop,) if self._sessions(service, seen) else (), None, display)
 
-    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Mapping[Address, Seen]) -> Judgment:
         """Judge from the sessions that are open now; those in `ended` must be gone."""
         sessions = rows_of(seen[enforce.address].value)
         left = [sid for sid in sessions if self._at(self.menus.session, sid) in ended]
@@ -765,7 +766,7 @@ class PppAccess(ProfileAccess):
         return replace(enforce, expect={**enforce.expect, _FLOWS: whose})
 
     def enforcement_reads(
-        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address] = ()
+        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Mapping[Address, Seen] = NONE_ENDED
     ) -> Collection[Address]:
         """Return the needs of a profile's access method; then connections, and only where nothing else decides."""
         missing = list(super().enforcement_reads(enforce, seen, ended)) or self._aaa_to_read(self._name(enforce), seen)
@@ -774,7 +775,7 @@ class PppAccess(ProfileAccess):
             return missing
         return [where] if where not in seen else []
 
-    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Mapping[Address, Seen]) -> Judgment:
         """Judge as a profile's access method does; no connection may be left that passes by the rules."""
         found, where = super().judge(enforce, seen, ended), self._flows_of(enforce, seen)
         if found.enforced is Enforced.NO or where is None:

@@ -18,7 +18,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from agent.connectors.base import CLIENTS, CannotEnforce, Enforced, Judgment
+from agent.connectors.base import CLIENTS, NONE_ENDED, CannotEnforce, Enforced, Judgment
 from agent.connectors.routeros.access import DISABLED, PROFILE, READ_AT, Menus, ProfileAccess
 from agent.connectors.routeros.access_text import disabled_proof, disabled_text
 from agent.connectors.routeros.addresses import ALL, RouterResource, member, parse, rows_of, texts_of
@@ -73,13 +73,13 @@ class HotspotAccess(ProfileAccess):
         return [a for a in self._flows_at(service.login, _macs(self._sessions(service, seen))) if a not in seen]
 
     def enforcement_reads(
-        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address] = ()
+        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Mapping[Address, Seen] = NONE_ENDED
     ) -> Collection[Address]:
         """Return the needs of `judge`; all connections of the router last, and only where nothing else decides."""
         missing = list(super().enforcement_reads(enforce, seen, ended))
         if missing or not _is_suspended(enforce) or self._judge_login(enforce, seen, ended).enforced is Enforced.NO:
             return missing
-        return [a for a in self._flows_at(self._name(enforce), self._watched(enforce, seen)) if a not in seen]
+        return [a for a in self._flows_at(self._name(enforce), self._watched(enforce, seen, ended)) if a not in seen]
 
     def _also_read(self, login: str) -> Sequence[Address]:
         hotspots = self._at(RouterResource.HOTSPOT_LOGINS, ALL)
@@ -125,7 +125,7 @@ class HotspotAccess(ProfileAccess):
 
     # --- judging ---
 
-    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Mapping[Address, Seen]) -> Judgment:
         """Judge by the sessions, and by the ways out without one: a binding, a cookie, a connection."""
         found = self._judge_login(enforce, seen, ended)
         if found.enforced is Enforced.NO or not _is_suspended(enforce):
@@ -133,26 +133,24 @@ class HotspotAccess(ProfileAccess):
         return self._judge_flows(enforce, seen, ended) or found
 
     def _judge_flows(
-        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]
+        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Mapping[Address, Seen]
     ) -> Judgment | None:
         """Return why connections from before are not known to be gone, or None."""
         mine = [session.get("address", "") for session in rows_of(seen[enforce.address].value).values()]
         open_flows = "" if DISABLED in enforce.expect else self._open_flows(enforce, seen)
-        for mac in sorted(self._watched(enforce, seen)):
+        for mac in sorted(self._watched(enforce, seen, ended)):
             (where,) = self._flows_at(self._name(enforce), [mac])
             if left := passing(seen[where].value, self._garden(enforce, seen), open_flows, mine):
                 return Judgment(Enforced.NO, ProofReason.STILL_ONLINE, left_text(len(left), mac), (where,))
-        known = {place for _, place in _online(enforce)}
-        known |= {session.get("address", "") for session in rows_of(seen[enforce.address].value).values()}
-        for where in ended:
-            if self._is_session(where):
-                place = where.rpartition("@")[0].rpartition(" ")[2]
-                if place not in known:
-                    why = f"it logged in from {place} after the preview: connections of there may carry on"
-                    return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
+        for session in self._sessions_of(ended).values():
+            if not session.get("mac-address"):
+                why = f"the router did not tell the client at {session.get('address')}: its connections may carry on"
+                return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
         return None
 
-    def _judge_login(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
+    def _judge_login(
+        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Mapping[Address, Seen]
+    ) -> Judgment:
         if _is_suspended(enforce):
             sessions, cookies = rows_of(seen[enforce.address].value), self._cookies(self._name(enforce), seen)
             macs = {*filter(None, enforce.expect[_MACS].split(",")), *_macs(sessions), *_macs(cookies)}
@@ -170,7 +168,7 @@ class HotspotAccess(ProfileAccess):
         sessions: _Rows,
         cookies: _Rows,
         seen: Mapping[Address, Seen],
-        ended: Collection[Address],
+        ended: Mapping[Address, Seen],
     ) -> Judgment:
         differs = self._differs(enforce, texts_of(seen[self._at(self.menus.row, self._name(enforce))].value))
         if differs:
@@ -193,10 +191,13 @@ class HotspotAccess(ProfileAccess):
 
     # --- parts ---
 
-    def _watched(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> frozenset[str]:
+    def _watched(
+        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Mapping[Address, Seen]
+    ) -> frozenset[str]:
         """Return the clients with connections that count: those that had a session, and those that have one."""
         had = (*(mac for mac, _ in _online(enforce)), *enforce.expect.get(CLIENTS, "").split(","))
-        return _macs(rows_of(seen[enforce.address].value)) | frozenset(filter(None, had))
+        have = _macs(rows_of(seen[enforce.address].value))
+        return have | _macs(self._sessions_of(ended)) | frozenset(filter(None, had))
 
     def _flows_at(self, login: str, macs: Collection[str]) -> list[Address]:
         return [self._at(RouterResource.HOTSPOT_FLOWS, f"{mac} {login}") for mac in sorted(macs)]
@@ -345,14 +346,13 @@ class HotspotAccess(ProfileAccess):
 
     def ends_of_clients(self, service: Service, ended: Mapping[Address, Seen]) -> Sequence[tuple[str, Effect]]:
         """Return the clients of the router's sessions among the ended, each with the cut of its connections."""
-        rows: dict[str, Mapping[str, str]] = {
-            where: texts_of(seen.value) for where, seen in ended.items() if self._is_session(where)
-        }
-        return [(mac, self._cut(service, mac)) for mac in sorted(_macs(rows))]
+        return [(mac, self._cut(service, mac)) for mac in sorted(_macs(self._sessions_of(ended)))]
 
-    def _is_session(self, where: Address) -> bool:
-        found = parse(self.target, where)
-        return found is not None and found[0] is self.menus.session
+    def _sessions_of(self, ended: Mapping[Address, Seen]) -> _Rows:
+        """Return this router's sessions among running things."""
+        kinds = {where: parse(self.target, where) for where in ended}
+        ours = [where for where, found in kinds.items() if found is not None and found[0] is self.menus.session]
+        return {where: texts_of(ended[where].value) for where in ours}
 
     def _cut(self, service: Service, mac: str) -> Effect:
         (where,) = self._flows_at(service.login, [mac])

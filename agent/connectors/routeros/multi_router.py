@@ -13,6 +13,7 @@ from typing import Final
 
 from agent.connectors.base import (
     CLOCK_SET,
+    NONE_ENDED,
     OPEN,
     AccessMethod,
     AccessPlan,
@@ -97,7 +98,7 @@ class SeveralAccess:
         parts = [part for part in self._parts.values() if isinstance(part, KnowsClients)]
         return [found for part in parts for found in part.ends_of_clients(service, ended)]
 
-    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Mapping[Address, Seen]) -> Judgment:
         """Return the verdict on all routers together."""
         gone = sorted(_targets(enforce) - self._parts.keys())
         if gone:  # the configuration changed while the change ran
@@ -114,7 +115,7 @@ class SeveralAccess:
         return replace(worst, detail=" · ".join(told), again=again)
 
     def enforcement_reads(
-        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address] = ()
+        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Mapping[Address, Seen] = NONE_ENDED
     ) -> Collection[Address]:
         """Return the needs of all of them to judge."""
         return [a for t, own in self._own(enforce).items() for a in self._parts[t].enforcement_reads(own, seen, ended)]

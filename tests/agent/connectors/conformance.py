@@ -398,7 +398,7 @@ async def enforcement_is_judged_from_what_is_read(lab: AccessLab) -> None:
         seen = dict(await session.read([plan.enforce.address]))
         while missing := [a for a in recipe.enforcement_reads(plan.enforce, seen) if a not in seen]:
             seen |= await session.read(missing)
-        return recipe.judge(plan.enforce, seen, list(ended)).enforced
+        return recipe.judge(plan.enforce, seen, ended).enforced
 
     async with lab.session() as session:
         plan = await plan_for(lab, session, lab.online, Access.SUSPENDED)

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from agent.changes.journal import commands
-from agent.changes.journal.item_commands import MoveItem
+from agent.changes.journal.item_commands import Lock, MoveItem
 from agent.changes.journal.machine import Event
 from agent.changes.retry import ReopenRun
 from agent.inventory import book
@@ -17,9 +17,10 @@ from agent.inventory.facts import fact_address
 from agent.model import EntryChange, Item, ItemState, Pace, Requirement, Seen, Service, Ticket, Wave
 from agent.runtime.clock import now_of
 from agent.store.db import Tx
+from agent.store.errors import RefusedCommandError
 from tests.builders.job import NO_PACE, Rig, item
 from tests.builders.world import World, steps_for
-from trust.items import ReasonChange, SuspensionReason
+from trust.items import ReasonChange, SuspensionReason, TariffChange
 from trust.policy import Action
 from trust.statements import OnFailure
 
@@ -190,6 +191,31 @@ async def test_a_retry_records_no_reason_that_was_lifted_meanwhile(rig: Rig, wor
     row = rig.loaded(plan_id).rows[2]
     assert (row.state, row.reason) == (S.SET_NOT_ENFORCED, "overtaken")
     assert (rig.states(plan_id)[0], suspended(rig, "u0")) == (S.APPLIED, (True, ["debt"]))
+
+
+def on_another_tariff(rig: Rig, login: str) -> Item:
+    """Return an item that writes to a suspended user, and leaves it suspended."""
+    made, service = asked(rig, 1, login), service_of(rig, login)
+    before = Seen(rig.world.values[rig.world.user(login)], 0)
+    steps = steps_for(login, before, {"plan": "50M", "suspended": "yes"})
+    enforce, desired = item(1, login, rig.world).enforce, (TariffChange(service.tariff, "50M"),)
+    return replace(made, steps=steps, enforce=enforce, desired=desired)
+
+
+async def test_no_retry_where_another_change_acted_since(rig: Rig) -> None:
+    """It would end a session that is as the other change wants it, and be judged by the settings of before."""
+    know(rig, "u0", "u1")
+    plan_id = await unenforced(rig, "u0", "u1", pace=Pace(1, 100, 0))
+    tariff = await rig.applied([on_another_tariff(rig, "u0")], action=Action.SET_PLAN)
+    with pytest.raises(RefusedCommandError, match=f"change {rig.loaded(tariff).row.short} acted") as refused:
+        await reopen(rig, plan_id, 1)
+    assert refused.value.reason == "nothing-to-retry"
+    await reopen(rig, plan_id, 2)
+    in_turn = Lock(plan_id, 2, (), rig.loaded(plan_id).items.items[1])
+    rig.store.now(in_turn)
+    await rig.applied([on_another_tariff(rig, "u1")], action=Action.SET_PLAN)
+    with pytest.raises(RefusedCommandError, match="acted on the service since"):
+        rig.store.now(in_turn)
 
 
 async def test_a_retry_that_fails_takes_nothing_back(rig: Rig, world: World) -> None:

@@ -11,7 +11,7 @@ import pytest
 from agent.changes.journal import plans
 from agent.changes.planning import preview
 from agent.changes.planning.preview import NothingToDoError
-from agent.changes.planning.unproven import _ENDED, _NEWEST, UnprovenSuspension, unproven_suspensions
+from agent.changes.planning.unproven import _ACTED, UnprovenSuspension, unproven_suspensions
 from agent.connectors.base import AccessPlan
 from agent.model import (
     Address,
@@ -226,6 +226,34 @@ async def test_a_tariff_of_a_suspended_service_ends_clients_only(
         assert "fake/d/flows/of-nobody" in [step.do.address for step in item.steps if isinstance(step.do, Effect)]
 
 
+async def test_a_tariff_in_between_is_what_the_next_check_looks_for(tmp_path: Path) -> None:
+    """A disabled hotspot user keeps its tariff's profile: "its profile is home50, not home20" was said of it."""
+    desk = Desk()
+    async with office_in(tmp_path, desk) as office:
+        old = await suspended_in_vain(office, desk)
+        desk.world.faults["u1"] = ["", "nak"]
+        await approved(office, await office.plan("C-2/home", verb=Action.SET_PLAN, tariff="50M"))
+        await work(office, lambda: finished(office) == 2)
+        (item,) = items_of(office, await office.plan("C-2/home"))
+        assert f"change {old.short} is set-not-enforced for it" in item.display["why"]
+        assert item.enforce is not None
+        assert item.enforce.expect["plan"] == "50M"
+
+
+async def test_a_revert_that_suspends_counts_as_a_suspension(tmp_path: Path) -> None:
+    desk = Desk()
+    async with office_in(tmp_path, desk) as office:
+        for number, verb in enumerate((Action.SUSPEND, Action.RESTORE), start=1):
+            row = await approved(office, await office.plan("C-2/home", verb=verb))
+            await work(office, lambda n=number: finished(office) == n)
+        desk.world.faults["u1"] = ["", "nak"]
+        back = await approved(office, await office.plan(verb=Action.REVERT, change=row.short))
+        await work(office, lambda: finished(office) == 3)
+        assert states(office, back) == ["set-not-enforced"]
+        (item,) = items_of(office, await office.plan("C-2/home", reason=SuspensionReason.ABUSE))
+        assert f"change {back.short} is set-not-enforced for it" in item.display["why"]
+
+
 def with_client(left: UnprovenSuspension) -> UnprovenSuspension:
     """Return it with the client 7, and what ends its connections."""
     client = Step(10, "fake/d", replace(cut("u1"), address=Address("fake/d/flows/7 u1")))
@@ -236,7 +264,7 @@ def with_client(left: UnprovenSuspension) -> UnprovenSuspension:
 async def test_of_each_service_only_its_own_items_are_read(tmp_path: Path) -> None:
     """A batch asks for each of its thousands of services."""
     async with office_in(tmp_path, Desk()) as office:
-        for sql, args in ((_NEWEST, ("C-2/home",)), (_ENDED, ("C-2/home", 1))):
+        for sql, args in ((_ACTED, ("C-2/home",)),):
             found = {row["detail"] for row in office.store.query(f"EXPLAIN QUERY PLAN {sql}", args)}
             assert "SEARCH i USING INDEX item_service (service=?)" in found
             assert not [detail for detail in found if detail.startswith("SCAN")]

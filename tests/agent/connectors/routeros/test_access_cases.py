@@ -107,7 +107,7 @@ def answer(recipe: ModuleType, row: Row) -> tuple[object, Mapping[Address, Seen]
 def test_planned(kind: str, row: Row) -> None:
     recipe = RECIPES[kind]
     found, seen = answer(recipe, row)
-    says = row.get("says", [])
+    says = row.get("says", {})
     words = [says] if isinstance(says, str) else says
     if "refused" in row:
         refused(found, row["refused"], *words)
@@ -127,7 +127,7 @@ def test_planned(kind: str, row: Row) -> None:
     if "then" in row:
         assert plan.enforce is not None
         written = {change.address: replace(seen[change.address], value=change.after) for change in writes_of(plan)}
-        judged = recipe_of(recipe, row).judge(plan.enforce, {**seen, **written}, [])
+        judged = recipe_of(recipe, row).judge(plan.enforce, {**seen, **written}, {})
         assert f"{judged.enforced.name} {judged.how}" == row["then"]
         assert any(word.strip("| ") in judged.detail for word in words) or not words
 

@@ -188,7 +188,7 @@ async def test_without_an_own_address_a_session_shows_by_its_login(design: Expor
             seen = dict(await there.session.read([plan.enforce.address]))
             while missing := part.enforcement_reads(plan.enforce, seen):
                 seen |= await there.session.read(missing)
-            return part.judge(plan.enforce, seen, ())
+            return part.judge(plan.enforce, seen, {})
 
         (before,) = router.rows("/ppp/active")
         plan = await planned()

@@ -106,6 +106,7 @@ def judged(
     began_s: int = NOW_S + 27,
     before: dict[str, object] | None = None,
     ended: Collection[str] = (OLD_KEY,),
+    client: str = MAC,
     online: bool = True,
     **now: object,
 ) -> tuple[Enforced, str]:
@@ -114,9 +115,11 @@ def judged(
     sessions = [(f"amina.h 10.5.50.7@{began_s}", SESSION)] if online else []
     values = seen_of(**({"user": become, "sessions": sessions} | now))  # type: ignore[arg-type]  # as seen_of takes them
     seen: dict[Address, Seen] = {}
-    while missing := recipe.enforcement_reads(enforce, seen):
+    row = Seen(SESSION | {"mac-address": client}, NOW_S)
+    gone = {at("ip/flow" if "tcp" in key else "hotspot/session", key): row for key in ended}
+    while missing := recipe.enforcement_reads(enforce, seen, gone):
         seen |= {where: replace(values[where], at_s=NOW_S + 30) for where in missing}
-    found = recipe.judge(enforce, seen, [at("ip/flow" if "tcp" in key else "hotspot/session", key) for key in ended])
+    found = recipe.judge(enforce, seen, gone)
     return found.enforced, found.how
 
 
@@ -176,7 +179,7 @@ def test_session_that_outlasted_a_suspension_is_good() -> None:
     enforce = plan_of(planned(UPGRADE, DISABLE, **slow)).enforce
     assert enforce is not None
     now = seen_of({**USER, "profile": "home50"}, ONLINE)
-    found = HotspotAccess(DISABLE).judge(enforce, now, [])
+    found = HotspotAccess(DISABLE).judge(enforce, now, {})
     assert (found.enforced, found.how) == (Enforced.NO, "old-session"), "it has the speed of its former tariff"
 
 
@@ -213,9 +216,19 @@ def test_connections_from_before_must_be_gone(method: HotspotMethod) -> None:
     # Where none was open at the preview: one that FastTrack carries now may be from before all the same
     assert found(FLOW, []) == (Enforced.NO, "still-online")
     assert found(SLOW, []) == (Enforced.YES, "seen")
-    # One that logged in from elsewhere meanwhile: where its connections are is not known
-    later = "amina.h 10.5.50.9@1700600010"
-    assert found([], FLOW, (later,)) == (Enforced.NO, "not-in-effect")
+
+
+@pytest.mark.parametrize("method", [GARDEN, DISABLE], ids=["profile", "disabled"])
+def test_connections_of_a_client_that_came_after_the_preview(method: HotspotMethod) -> None:
+    """Its session has ended: the record of the step knows the client, and the router its connections."""
+
+    def found(flows: Rows, client: str = MAC) -> tuple[Enforced, str]:
+        later = ("amina.h 10.5.50.9@1700600010",)
+        return judged(SUSPEND, method, before={"sessions": []}, online=False, ended=later, client=client, flows=flows)
+
+    assert found([])[0] is (Enforced.PENDING if method is GARDEN else Enforced.YES), "seed 29210039: none is left"
+    assert found(FLOW) == (Enforced.NO, "still-online")
+    assert found([], client="") == (Enforced.NO, "not-in-effect"), "the router did not tell who it was"
 
 
 @pytest.mark.parametrize("action", ["accept", "fasttrack-connection"])
@@ -253,7 +266,7 @@ def test_a_check_looks_for_clients_of_an_earlier_suspension(method: HotspotMetho
     enforce = enforce_of(SUSPEND, method, sessions=[])
     assert (before.expect["clients"], enforce.expect["clients"]) == (MAC, "")
     later = replace(enforce, expect={**enforce.expect, "clients": MAC})
-    found = [HotspotAccess(method).judge(one, seen_of(user, flows=FLOW), ()).how for one in (enforce, later)]
+    found = [HotspotAccess(method).judge(one, seen_of(user, flows=FLOW), {}).how for one in (enforce, later)]
     assert found == ["offline" if method is GARDEN else "seen", "still-online"]
 
 

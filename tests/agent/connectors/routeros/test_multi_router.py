@@ -194,11 +194,11 @@ def test_router_that_method_has_no_more_is_not_said_to_hold() -> None:
     seen = on_both(HELD, HELD)
     for also_on in (("routeros/edge-3",), ("routeros/edge-3", "routeros/edge-4")):
         other = access_method_of(replace(METHOD, target="routeros/edge-1", also_on=also_on))
-        found = other.judge(enforcement(), seen, ())
+        found = other.judge(enforcement(), seen, {})
         assert (found.enforced, found.how) == (Enforced.NO, "unmapped-method")
         assert "edge-2" in found.detail
     none = access_method_of(replace(METHOD, target="routeros/edge-3", also_on=("routeros/edge-4",)))
-    assert none.judge(enforcement(), seen, ()).how == "unmapped-method"
+    assert none.judge(enforcement(), seen, {}).how == "unmapped-method"
 
 
 def test_planned_on_two_and_judged_by_one_and_other_way_round() -> None:

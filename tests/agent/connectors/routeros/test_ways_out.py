@@ -460,7 +460,7 @@ def test_suspension_does_not_hold_while_sure_way_out_is_there() -> None:
     for profiles, expected in ((PROFILES, Enforced.YES), (bridged, Enforced.NO)):
         seen = seen_of(**held, profiles=profiles) | closed_ways(NOW_S)  # type: ignore[arg-type]  # as seen_of takes them
         seen[Address(f"{ROUTER}/ppp/began/amina.h")] = Seen({"0x81": str(NOW_S + 9)}, NOW_S)
-        assert method.judge(plan.enforce, seen, ()).enforced is expected
+        assert method.judge(plan.enforce, seen, {}).enforced is expected
         assert isinstance(method.plan(SUSPEND, SERVICE, seen), AccessPlan) is (expected is Enforced.YES)
 
 
@@ -471,9 +471,9 @@ def test_e12_a_verdict_says_that_a_safe_mode_is_open() -> None:
     assert plan.enforce is not None
     assert way_at(ROUTER, Way.SAFE_MODE) in method.enforcement_reads(plan.enforce, {})
     seen = seen_of(secret=SUSPENDED) | seen_with({Way.SAFE_MODE: {"/safe-mode": [{"enabled": "true"}]}})
-    assert "a safe mode is open" in method.judge(plan.enforce, seen, ()).detail
+    assert "a safe mode is open" in method.judge(plan.enforce, seen, {}).detail
     quiet = seen_of(secret=SUSPENDED) | seen_with({Way.SAFE_MODE: SAFE})
-    assert "safe mode" not in method.judge(plan.enforce, quiet, ()).detail
+    assert "safe mode" not in method.judge(plan.enforce, quiet, {}).detail
 
 
 def test_what_is_read_again_for_a_proof_is_what_defeats_it() -> None:
