@@ -54,11 +54,18 @@ class ReopenRun:
             raise RefusedCommandError(RefusalReason.CANCELLED, f"{plan.short} was cancelled: ask for the change anew")
         commands.refuse_if_stopped(tx, self.plan_id, plan.requester)
         commands.refuse_if_contradicted(tx)
-        since = {item.n: item_commands.acted_on_since(tx.all, self.plan_id, item) for item, _ in self.items}
-        left = [(item, sealed) for item, sealed in self.items if not since[item.n]]
+        commands.refuse_in_doubt(tx)
+        # Judged again since they were read, some may be enforced by now
+        rows = tx.all(
+            "SELECT n FROM item WHERE plan_id = ? AND state = ?", (self.plan_id, ItemState.SET_NOT_ENFORCED.value)
+        )
+        waiting = {row["n"] for row in rows}
+        asked = [(item, sealed) for item, sealed in self.items if item.n in waiting]
+        since = {item.n: item_commands.acted_on_since(tx.all, self.plan_id, item) for item, _ in asked}
+        left = [(item, sealed) for item, sealed in asked if not since[item.n]]
         if not left:
-            why = next(iter(since.values()), "what it set was changed since")
-            raise RefusedCommandError(RefusalReason.NOTHING_TO_RETRY, f"{why}: ask for the change anew")
+            why = next((f"{why}: ask for the change anew" for why in since.values()), "all is enforced by now")
+            raise RefusedCommandError(RefusalReason.NOTHING_TO_RETRY, why)
         tx.append(Entry(LeafKind.RESUMED, self.plan_id, plan.digest, sealed=self.sealed))
         for item, sealed in left:
             item_commands.move_item(tx, MoveItem(self.plan_id, item.n, Event.RETRY, ItemReason.RETRY, "", sealed))

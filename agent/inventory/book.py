@@ -31,7 +31,7 @@ from agent.model import (
     SuspensionReason,
     TariffChange,
 )
-from agent.reasons import SkipReason
+from agent.reasons import ItemReason, SkipReason
 from agent.spelling import search_key
 from agent.store.db import Tx
 from agent.store.log_store import Entry, Sealed
@@ -313,12 +313,15 @@ def unmet(tx: Tx, item: Item, begun: bool, tests: Mapping[str, RequirementTest])
 
 
 def _half_done(tx: Tx, ref: str) -> bool:
-    """Return whether something of the item that suspends a service stands already. A change of its CPE is none."""
+    """Return whether half of the item that suspends a service stands already. A change of its CPE is none.
+
+    A retried one stands as a whole: it ends no session of a payer.
+    """
     row = tx.one(
         "SELECT 1 FROM item i JOIN plan p USING (plan_id) JOIN step s ON s.plan_id = i.plan_id AND s.item = i.n"
-        " WHERE i.service = ? AND i.state IN ('running', 'unknown') AND p.action IN (?, ?)"
+        " WHERE i.service = ? AND i.state IN ('running', 'unknown') AND p.action IN (?, ?) AND i.reason <> ?"
         " AND s.direction = 'forward' AND s.verdict = 'applied'",
-        (ref, Action.SUSPEND.value, Action.REVERT.value),
+        (ref, Action.SUSPEND.value, Action.REVERT.value, ItemReason.RETRY.value),
     )
     return row is not None
 

@@ -47,7 +47,9 @@ def paused(query: Query) -> dict[bytes, Paused]:
 
 def _unfinished(tx: Tx, plan_id: bytes) -> PlanRow:
     row = plan_row(tx, plan_id)
-    if row.finished_seq is not None or row.gate not in (Gate.OPEN, Gate.APPROVED, Gate.CONSUMED):
+    # One that ended while it was paused is retried once a person lets it go on
+    ended = row.finished_seq is not None and row.paused_by is None
+    if ended or row.gate not in (Gate.OPEN, Gate.APPROVED, Gate.CONSUMED):
         over = "over" if row.gate is Gate.CONSUMED else row.gate.value
         raise RefusedCommandError(RefusalReason.CLOSED, f"{row.short} is {over}: there is nothing to pause or resume")
     return row

@@ -234,7 +234,14 @@ class ItemRun:
         return self._tickets.unsent(self._item)
 
     async def _run_with(self, sessions: ItemSessions) -> bool:
-        stopped = await self._lock_first() or await self._run_in_window(sessions)
+        stopped = await self._lock_first()
+        if stopped is not None and self._tickets.retried(self._item):
+            # Its own judgment would be of another change's settings
+            overtaken = stopped.reason == RefusalReason.NOTHING_TO_RETRY
+            reason = ItemReason.OVERTAKEN if overtaken else stopped.reason
+            await self._steps.end(Event.SET_UNENFORCED, reason, stopped.detail)
+            return False
+        stopped = stopped or await self._run_in_window(sessions)
         if stopped is None or stopped.then not in (Then.CALL_AGAIN, Then.TRY_AGAIN):
             await self._end(sessions, stopped)
             return False
@@ -255,8 +262,8 @@ class ItemRun:
 
     def _may_try_again(self) -> bool:
         """Tell whether nothing was sent of an item with targets that we dial: it can wait for them."""
-        waits = self._unsent() or (self._state is S.RUNNING and self._steps.nothing_sent())
-        return waits and not self._steps.arrives()
+        begun = self._state is S.RUNNING and self._steps.nothing_sent() and not self._tickets.retried(self._item)
+        return (self._unsent() or begun) and not self._steps.arrives()
 
     async def _lock_first(self) -> Stopped | None:
         """Take the addresses of an item that looks at its device before its first "about to"; return why it may not.
@@ -274,7 +281,7 @@ class ItemRun:
                 stopped = refused(err)
             else:
                 return None
-            if stopped.reason == RefusalReason.NOTHING_TO_RETRY:
+            if stopped.then is not Then.FOLLOW:
                 return stopped
             if self._stopping.left is not None and self._stopping.left.event is Event.CANCEL:
                 return self._stopping.left
@@ -492,9 +499,6 @@ class ItemRun:
         """Move the item to the state in which its run ends. `sessions` None: nothing can be read now."""
         if stopped is not None and self._unsent():
             await self._steps.end(stopped.event, stopped.reason, stopped.detail)
-        elif stopped is not None and stopped.reason == RefusalReason.NOTHING_TO_RETRY:
-            # Its own judgment would be of another change's settings, and its record that of another change
-            await self._steps.end(Event.SET_UNENFORCED, ItemReason.OVERTAKEN, stopped.detail)
         else:
             await self._settle(sessions, stopped)
 
@@ -522,7 +526,8 @@ class ItemRun:
         reason, detail = self._explain(judgment, stopped)
         if event is Event.SET_UNENFORCED and sessions and (missing := await self._missing_now(sessions)):
             reason, detail = ItemReason.TARGET_AWAY, f"{missing} · {detail}"
-        await steps.end(event, reason, detail, item.desired if stands else ())
+        records = stands and not self._tickets.retried(item)  # else it did: others may have lifted that since
+        await steps.end(event, reason, detail, item.desired if records else ())
 
     def _did_nothing(self, facts: Collection[StepFact]) -> bool:
         """Tell whether nothing of an item stands that writes nothing: stopped so, it has no reason to record either.

@@ -104,6 +104,10 @@ class Tickets:
         """Tell whether nothing of an item was sent."""
         return self.states[item.n] in UNSENT
 
+    def retried(self, item: Item) -> bool:
+        """Tell whether a person asked for an item once more. It recorded its changes before."""
+        return self.reasons[item.n] == ItemReason.RETRY
+
     def window(self) -> SendWindow:
         """Return whether the plan may send now: its policy's window is open, and nobody paused it."""
         return self._send_window(self.plan)
@@ -372,10 +376,10 @@ class Tickets:
         """Take addresses for an item, all or none.
 
         Raises:
-            RefusedCommandError: `busy`: another change holds one. `nothing-to-retry`: the item is retried, and
-                another change acted on its service since.
+            RefusedCommandError: `busy`: another change holds one. Or the item is retried, and may not be tried now;
+                `reason` says why.
         """
-        retried = item if self.reasons[item.n] == ItemReason.RETRY else None
+        retried = (item, self.window()) if self.retried(item) else None
         await self._store.run(item_commands.Lock(self.plan.plan_id, item.n, addresses, retried))
 
     async def lock_to_revert(self, item: Item, addresses: tuple[Address, ...]) -> None:

@@ -368,6 +368,18 @@ def _refuse_if_over(row: sqlite3.Row, now: Now) -> None:
         raise RefusedCommandError(RefusalReason.EXPIRED, "the plan's run-until time has passed")
 
 
+def _refuse_if_kept_out(row: sqlite3.Row, window: SendWindow) -> None:
+    """Refuse to begin an item of a plan that is paused, or may not send now.
+
+    Raises:
+        RefusedCommandError: `paused`, or the window's code.
+    """
+    if row["paused_by"] is not None:
+        raise RefusedCommandError(RefusalReason.PAUSED, f"paused by {row['paused_by']}")
+    if window.closed:
+        raise RefusedCommandError(window.code, window.closed)
+
+
 def _refuse(
     tx: Tx,
     row: sqlite3.Row,
@@ -393,10 +405,8 @@ def _refuse(
     if direction is Direction.FORWARD and state in FINAL:
         raise RefusedCommandError(RefusalReason.OVER, f"the item is {state.value}")
     # Begun items are only finished, which a pause or a closed window must not keep half done
-    if window is not None and row["paused_by"] is not None:
-        raise RefusedCommandError(RefusalReason.PAUSED, f"paused by {row['paused_by']}")
-    if window is not None and window.closed:
-        raise RefusedCommandError(window.code, window.closed)
+    if window is not None:
+        _refuse_if_kept_out(row, window)
     refuse_if_held(tx, plan_id, addresses)
     if (broken := unmet(tx, state not in UNSENT)) is not None:
         raise RefusedCommandError(RefusalReason.STALE if broken.stale else RefusalReason.NOT_REQUIRED, broken.why)
@@ -518,24 +528,28 @@ class EndItem:
 class Lock:
     """Take the addresses of an item, all or none, before its first "about to": the item must read them first.
 
-    `retried`: the item, where a person asked for it once more. It held none while it waited for its turn.
+    `retried`: the item, where a person asked for it once more, and whether the plan may send at its turn. It held none
+    while it waited for that.
     """
 
     plan_id: bytes
     n: int
     addresses: tuple[Address, ...]
-    retried: Item | None = None
+    retried: tuple[Item, SendWindow] | None = None
 
     def run(self, tx: Tx) -> None:
         """Take them.
 
         Raises:
-            RefusedCommandError: another item holds one of them (`busy`), or acted on the service of a retried one since
-                (`nothing-to-retry`).
+            RefusedCommandError: another item holds one of them (`busy`). A retried one: another change acted on its
+                service since (`nothing-to-retry`); or the plan is paused, or may not send now.
         """
         refuse_if_held(tx, self.plan_id, self.addresses)
-        if self.retried is not None and (why := acted_on_since(tx.all, self.plan_id, self.retried)):
-            raise RefusedCommandError(RefusalReason.NOTHING_TO_RETRY, f"{why}: ask for the change anew")
+        if self.retried is not None:
+            item, window = self.retried
+            if why := acted_on_since(tx.all, self.plan_id, item):
+                raise RefusedCommandError(RefusalReason.NOTHING_TO_RETRY, f"{why}: ask for the change anew")
+            _refuse_if_kept_out(_before_step(tx, self.plan_id, self.n), window)
         take_addresses(tx, self.plan_id, self.n, self.addresses)
 
 

@@ -3,8 +3,8 @@
 An item knows clients of its preview that no read of today tells: the connections of a hotspot's client carry on after
 its session has ended, and only the item has the client's address. So such a service is not "already suspended",
 however its settings read. The next suspension of it also ends what the earlier one set out to end and today's reads do
-not show, and is judged by the newest check of a suspension. Sessions that they show are left to today's plan: one of a suspended
-subscriber may be as wanted.
+not show, and is judged by the newest check of a suspension. Sessions that they show are left to today's plan: one of a
+suspended subscriber may be as wanted.
 
 After a restore only the earlier clients count. Each is known by its own name and the login, so the device tells by then
 whether the client has another login. An address without a login may be somebody else's by then.

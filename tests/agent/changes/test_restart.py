@@ -530,7 +530,7 @@ async def test_a_retry_goes_on_after_a_crash(rig: Rig, world: World) -> None:
 async def test_what_was_lifted_since_is_not_retried(rig: Rig, world: World) -> None:
     plan_id = await stopped_batch(rig, world)
     rig.store._con.execute("DELETE FROM reason")
-    with pytest.raises(RefusedCommandError, match="what it set was changed since"):
+    with pytest.raises(RefusedCommandError, match="what it recorded of the service was changed since"):
         await reopen(rig, plan_id)
     assert rig.states(plan_id)[0] is S.SET_NOT_ENFORCED
 
