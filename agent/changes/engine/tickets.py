@@ -168,12 +168,20 @@ class Tickets:
             do=do.encode(),
             bound=action.bound,
             now=now_of(self._clock),
-            unmet=lambda tx, begun: self._unmet(tx, self.plan.plan_id, rests_on, begun),
+            unmet=lambda tx, begun: self._broken(tx, rests_on, begun),
             take=take,
             sealed=self._recorder.record(service, record, {"do": do}),
             begins=begins,
             window=self.window() if begins or (forward and in_window) else None,
         )
+
+    def _broken(self, tx: Tx, item: Item, begun: bool) -> Broken | None:
+        """Return why an item may not be begun. A revert undoes no change that another one did again since."""
+        broken, of = self._unmet(tx, self.plan.plan_id, item, begun), self.plan.reverts
+        if broken is not None or begun or of is None:
+            return broken
+        by = item_commands.repeated_by(tx.all, of, item.subject, item.desired)
+        return Broken(f"change {by} did the same to the service since", stale=True) if by else None
 
     def _rest_of_revert(self, item: Item) -> Item:
         """Return an item with the facts that taking it back rests on.
@@ -336,7 +344,7 @@ class Tickets:
             self.plan.plan_id,
             item.n,
             now_of(self._clock),
-            lambda tx, begun: self._unmet(tx, self.plan.plan_id, item, begun),
+            lambda tx, begun: self._broken(tx, item, begun),
             addresses_of(item),
             sealed,
             window,

@@ -139,30 +139,43 @@ def acted_on_since(query: Query, plan_id: bytes, item: Item) -> str:
     return "" if book.stands(query, item.subject, item.desired) else "what it recorded of the service was changed since"
 
 
-def repeated_by(query: Query, plan_id: bytes, item: Item) -> str:
-    """Return the short id of the newest other change that did to a service since what an item did to it; "": none.
+def repeated_by(query: Query, plan_id: bytes, service: str | None, desired: Sequence[DesiredChange]) -> str:
+    """Return the short id of the newest other change that did to a service since what a plan did to it; "": none.
 
-    Lifted and suspended again for the same reason, all reads as the item left it. To take it back would undo the other
+    Lifted and suspended again for the same reason, all reads as the plan left it. To take it back would undo the other
     change, which says that it was applied. A step tells when an item acted: later it is judged again, and moves.
+
+    Args:
+        query: reads the database.
+        plan_id: of the plan.
+        service: the one that it acted on.
+        desired: the changes that it recorded of the service, or their opposite.
     """
-    reasons = [change.reason for change in item.desired if isinstance(change, ReasonChange)]
+    reasons = [change.reason for change in desired if isinstance(change, ReasonChange)]
     wanted = [str(ReasonChange(reason, added=added)) for reason in reasons for added in (True, False)]
-    if any(isinstance(change, TariffChange) for change in item.desired):
-        wanted.append(Action.SET_PLAN.value)
-    if not wanted:
+    tariff = any(isinstance(change, TariffChange) for change in desired)
+    if not wanted and not tariff:
         return ""
-    marks, mine = ",".join("?" * len(wanted)), (plan_id, item.n)
+    marks = ",".join("?" * len(wanted))
     rows = query(
-        "SELECT p.short, coalesce("  # noqa: S608  # only question marks
-        " (SELECT max(about_seq) FROM step s WHERE s.plan_id = i.plan_id AND s.item = i.n AND direction = 'forward'),"
-        " i.state_seq) AS acted FROM item i JOIN plan p USING (plan_id)"
-        f" WHERE i.service = ? AND i.plan_id <> ? AND (p.reason IN ({marks}) OR p.action IN ({marks}))"
-        " AND i.state IN (?,?,?,?) AND acted > coalesce("
-        " (SELECT max(about_seq) FROM step WHERE plan_id = ? AND item = ? AND direction = 'forward'),"
-        " (SELECT state_seq FROM item WHERE plan_id = ? AND n = ?)) ORDER BY acted DESC LIMIT 1",
-        (item.subject, plan_id, *wanted, *wanted, *(state.value for state in TOUCHED), *mine, *mine),
+        _REPEATED.format(marks=marks, of_tariff=_OF_TARIFF if tariff else "FALSE"),
+        (service, plan_id, *wanted, *(state.value for state in TOUCHED), plan_id, service),
     )
     return str(rows[0]["short"]) if rows else ""
+
+
+_ACTED = """coalesce(
+    (SELECT max(about_seq) FROM step s WHERE s.plan_id = i.plan_id AND s.item = i.n AND direction = 'forward'),
+    i.state_seq)"""
+_OF_TARIFF = """p.action = 'set-plan' OR p.action = 'revert' AND p.reason = ''
+    AND (SELECT action FROM plan r WHERE r.plan_id = p.reverts) <> 'disconnect'"""
+"""A plan that sets a tariff, or takes one back: those that take a suspension or a restore back have a reason."""
+_REPEATED = f"""
+SELECT p.short, {_ACTED} AS acted FROM item i JOIN plan p USING (plan_id)
+WHERE i.service = ? AND i.plan_id <> ? AND (p.reason IN ({{marks}}) OR {{of_tariff}}) AND i.state IN (?,?,?,?)
+AND acted > (SELECT max({_ACTED}) FROM item i WHERE +i.plan_id = ? AND i.service = ?) ORDER BY acted DESC LIMIT 1
+"""  # noqa: S608  only our own texts
+"""The plus: an index of the plan would lead through all items of a batch."""
 
 
 _SETS_VALUES: Final = (*(action.value for action in Action if action.on_cpe or action.on_ports), Action.REVERT.value)
@@ -571,7 +584,7 @@ class LockToRevert:
         n, held = self.item.n, self.addresses
         row = _before_step(tx, self.plan_id, n)
         _refuse(tx, row, self.plan_id, self.now, self.unmet, held, direction=Direction.REVERT, window=None)
-        if by := repeated_by(tx.all, self.plan_id, self.item):
+        if by := repeated_by(tx.all, self.plan_id, self.item.subject, self.item.desired):
             raise RefusedCommandError(RefusalReason.STALE, f"change {by} did the same to the service since")
         if by := set_since(tx.all, self.plan_id, self.item):
             raise RefusedCommandError(RefusalReason.STALE, f"change {by} set it since")

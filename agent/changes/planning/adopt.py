@@ -109,7 +109,7 @@ class Adopter:
     def _taken_back(self, service: Service, adopted: Item, plan_id: bytes) -> Item:
         if book.with_desired(service, adopted.desired) != service:
             return _left(service, Leave(SkipReason.CHANGED_SINCE, "its record was changed since"))
-        if by := repeated_by(self.store.query, plan_id, adopted):
+        if by := repeated_by(self.store.query, plan_id, adopted.subject, adopted.desired):
             return _left(service, Leave(SkipReason.CHANGED_SINCE, f"change {by} did the same to it since"))
         return _recording(service, book.opposite(adopted.desired), "")
 

@@ -403,7 +403,7 @@ class Intake:
         *,
         recorded: bool,
     ) -> Chosen:
-        if recorded and (by := repeated_by(self.store.query, row.plan_id, item)):
+        if recorded and (by := repeated_by(self.store.query, row.plan_id, item.subject, item.desired)):
             return Chosen(service, Leave(SkipReason.CHANGED_SINCE, f"change {by} did the same to it since"))
         # A suspension can always be taken back; what others wrote beside it stays, and is in the new preview
         suspended = any(isinstance(d, ReasonChange) and d.added for d in item.desired)

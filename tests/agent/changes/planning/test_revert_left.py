@@ -53,3 +53,25 @@ async def test_what_is_no_longer_judged_did_nothing_since(agent: Agent, world: W
     assert shown["items"][0]["reason"] == "overtaken"
     await done(agent, "revert", change=restored["id"], on_failure="continue")
     assert await suspended_for(agent, "C-1") == ["abuse"]
+
+
+async def test_a_tariff_that_a_revert_set_again_stays(agent: Agent, world: World) -> None:
+    first = await done(agent, "set-plan", "C-1", tariff="50M")
+    back = await done(agent, "revert", change=first["id"], on_failure="continue")
+    again = await done(agent, "revert", change=back["id"], on_failure="continue")
+    assert f"change {again['id']} did the same to it since" in str(
+        await refused(agent.ask("revert", change=first["id"]))
+    )
+    assert world.values[world.user("u0")] == {"plan": "50M"}
+
+
+async def test_what_was_done_again_before_the_revert_began_stays(agent: Agent) -> None:
+    """The entry reads as in the revert's preview: an approval may take hours."""
+    first = await done(agent, "suspend", "C-1", reason="abuse")
+    asked = await agent.ask("revert", change=first["id"], on_failure="continue")
+    await done(agent, "restore", "C-1", reason="abuse")
+    again = await done(agent, "suspend", "C-1", reason="abuse")
+    await agent.approve(asked, "joseph")
+    (item,) = (await agent.end(asked))["items"]
+    assert (item["state"], item["detail"]) == ("stale", f"change {again['id']} did the same to the service since")
+    assert (await states(agent, again), await suspended_for(agent, "C-1")) == (["applied"], ["abuse"])
