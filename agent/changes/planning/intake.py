@@ -49,7 +49,7 @@ from agent.model import (
     Transition,
     by_target,
 )
-from agent.reasons import SkipReason
+from agent.reasons import ItemReason, SkipReason
 from agent.runtime.clock import Clock
 from agent.runtime.slices import InSlices
 from agent.services import verbs
@@ -514,14 +514,15 @@ def suspensions(
     """Return the short ids of changes that suspend a service (reverts of restores too), with its item in one of
     `states`.
 
-    `reason`: only those for it; None: for any.
+    `reason`: only those for it; None: for any. A retried one left its reason before, and may wait long for its turn.
     """
     marks = ",".join("?" * len(states))
     added = [str(ReasonChange(r, added=True)) for r in (SuspensionReason if reason is None else [reason])]
     rows = reader.execute(
         f"SELECT DISTINCT p.short FROM item i JOIN plan p USING (plan_id) WHERE i.service = ? AND i.state IN ({marks})"  # noqa: S608  # only question marks
-        f" AND p.reason IN ({','.join('?' * len(added))}) AND p.gate IN ('open', 'approved', 'consumed')",
-        (service, *(s.value for s in states), *added),
+        f" AND p.reason IN ({','.join('?' * len(added))}) AND i.reason <> ?"
+        " AND p.gate IN ('open', 'approved', 'consumed')",
+        (service, *(s.value for s in states), *added, ItemReason.RETRY.value),
     ).fetchall()
     return [r["short"] for r in rows]
 

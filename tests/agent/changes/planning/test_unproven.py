@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trio
 
 from agent.changes.journal import plans
 from agent.changes.planning import preview
@@ -94,6 +95,19 @@ def test_a_fallback_is_taken_over_with_its_effect_only() -> None:
     assert [(step.n, step.fallback_for) for step in with_all.steps] == [(1, ()), (2, (1,)), (3, ())]
     assert without is not None
     assert [(step.n, step.do) for step in without.steps] == [(1, flows)]
+
+
+async def test_a_restore_does_not_wait_for_its_retry(tmp_path: Path) -> None:
+    """Its turn may come long after: until then it holds nothing, and its reason is on record."""
+    desk = Desk()
+    async with office_in(tmp_path, desk) as office:
+        old = await suspended_in_vain(office, desk)
+        (old,) = [plans.find(office.store.reader, old.short)]
+        await office.daemon.api.parts.retry.retry(old)
+        with trio.fail_after(5):
+            await approved(office, await office.plan("C-2/home", verb=Action.RESTORE))
+        await work(office, lambda: finished(office) == 2)
+        assert "suspended" not in desk.world.values[desk.world.user("u1")]
 
 
 async def test_another_reason_is_added_and_judged_too(tmp_path: Path) -> None:
