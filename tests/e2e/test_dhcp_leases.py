@@ -131,6 +131,21 @@ async def test_a_client_of_a_lease_made_again_is_not_offline(tmp_path: Path) -> 
         assert state_of(done) == ("applied", "seen")
 
 
+async def test_a_client_with_another_lease_is_not_offline(tmp_path: Path) -> None:
+    """Staff made a second lease by its client identifier: that one tells no MAC but its client's."""
+    async with running(tmp_path, Leases, waits=HURRIED) as net:
+        router, client = net.router(LOGIN), net.client(LOGIN)
+        (lease,) = [row for row in router.rows(LEASES) if row["mac-address"] == client.mac]
+        router.set(LEASES, lease[".id"], server="all")
+        router.add(LEASES, client_id=client.client_id, address="10.1.0.60", server="d1", rate_limit="20M/20M")
+        net.renews(LOGIN)
+        assert (client.address, net.gets_out(LOGIN)) == ("10.1.0.60", True)
+        done = await net.site.do("suspend", ref(LOGIN))
+        assert net.gets_out(LOGIN)
+        assert state_of(done) == ("set-not-enforced", "not-in-effect")
+        assert f"there are 2 leases of {client.mac} now" in done["items"][0]["detail"]
+
+
 @pytest.mark.parametrize("pool", ["lan", "static-only"])
 @pytest.mark.assumed("routeros-lease-disabled")
 async def test_a_disabled_lease_rejects_by_its_server(tmp_path: Path, pool: str) -> None:

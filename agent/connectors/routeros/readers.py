@@ -494,13 +494,18 @@ class Readers:
         return {ALL: rows_value((f"{n}", row) for n, row in enumerate(rows))}
 
     async def _leased(self, api: RouterApi, _: Version, macs: Sequence[str]) -> dict[str, Value]:
-        rows = await self.print(api, "/ip/dhcp-server/lease", _LEASED, "mac-address", macs)
+        # A lease by client identifier names no MAC: that of its client, once it has one
+        props = ("mac-address", "active-mac-address")
+        query = [f"?{prop}={mac}" for mac in macs for prop in props] if len(macs) <= ONE_BY_ONE_MAX else []
+        query += ["?#|"] * (len(query) - 1)
+        wanted = ",".join((*_LEASED, "active-mac-address"))
         found: dict[str, dict[str, tuple[str, ...]]] = {}
-        for row in rows:
+        for row in (await self._ask(api, "/ip/dhcp-server/lease/print", f"=.proplist={wanted}", *query)).rows:
             told = tuple(f"{name}={text}" for name, text in row.items() if name in _LEASED and text)
-            of_mac = found.setdefault(normalize(RouterKind.MAC, row.get("mac-address", "")), {})
-            of_mac[str(len(of_mac))] = told
-        return dict(found)
+            for mac in dict.fromkeys(normalize(RouterKind.MAC, row.get(prop, "")) for prop in props):
+                of_mac = found.setdefault(mac, {})
+                of_mac[str(len(of_mac))] = told
+        return {mac: found[mac] for mac in macs if mac in found}
 
     async def _bindings(self, api: RouterApi, _: Version, macs: Sequence[str]) -> dict[str, Value]:
         rows = await self.print(api, "/ip/hotspot/ip-binding", _BINDING, "mac-address", ())
