@@ -413,10 +413,14 @@ class ConnectionRequests(Connector, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CannotEnforce:
-    """An access method's refusal: `reason` is a short code, `detail` one sentence for the operator."""
+    """An access method's refusal: `reason` is a short code, `detail` one sentence for the operator.
+
+    `absent`: where it was read that a device has nothing of the subscriber.
+    """
 
     reason: AnyReason
     detail: str
+    absent: tuple[Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

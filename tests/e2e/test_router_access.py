@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.files import HURRIED, PATIENT, waits_of
+from tests.e2e.files import HURRIED, PATIENT, Waits, waits_of
 from tests.e2e.router_site import (
     ELSEWHERE,
     FILTER,
     LOGIN,
     OTHER,
     ROUTERS,
+    WORD,
     DisabledHotspots,
     Hotspots,
     Leases,
@@ -244,3 +245,24 @@ async def test_the_agent_is_killed_with_a_command_on_its_way(tmp_path: Path, kin
         assert (net.kept_in(LOGIN), net.gets_out(OTHER)) == (True, True)
         ours = [h for h in net.router(LOGIN).rows("/system/history") if h.get("by") == "ispagents"]
         assert len(ours) == len(kind.COMMANDS), ours
+
+
+class OnBoth(Ppp):
+    """A login of `edge-1` may come to `edge-2`."""
+
+    @classmethod
+    def method(cls, name: str, waits: Waits) -> str:
+        more = '\nalso_on = ["routeros/edge-2"]' if name == "edge-1" else ""
+        return super().method(name, waits).replace(f'"routeros/{name}"', f'"routeros/{name}"{more}', 1)
+
+
+async def test_a_login_that_came_to_another_router_stops_its_item(tmp_path: Path) -> None:
+    async with running(tmp_path, OnBoth, waits=HURRIED) as net:
+        net.unplug(LOGIN)
+        asked = await net.site.ask("suspend", ref(LOGIN))
+        other = net.router(ELSEWHERE)
+        other.add("/ppp/secret", name=LOGIN, password=WORD, profile="home20", service="pppoe")
+        other.plug_in(LOGIN, WORD)
+        done = await net.site.apply(asked)
+        assert other.gets_out(LOGIN).out
+        assert state_of(done)[0] == "stale"

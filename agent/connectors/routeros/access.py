@@ -257,7 +257,8 @@ class ProfileAccess:
         """Return the row's transition and the disconnect, or why the state would not take effect."""
         before = seen[self._at(self.menus.row, service.login)]
         if isinstance(before.value, Absent):
-            return CannotEnforce(MethodReason.NO_SUCH_LOGIN, f"{self.target} has no {self.menus.what} {service.login}")
+            why = f"{self.target} has no {self.menus.what} {service.login}"
+            return CannotEnforce(MethodReason.NO_SUCH_LOGIN, why, (self._at(self.menus.row, service.login),))
         refusal = self._refuse_row(wanted, service, before.value) or self._refuse_more(wanted, service, seen)
         if refusal:
             return refusal

@@ -198,7 +198,8 @@ class DhcpAccess:
             )
         before = seen[self._at(RouterResource.LEASE, mac)]
         if isinstance(before.value, Absent):
-            return CannotEnforce(MethodReason.NO_SUCH_LOGIN, f"{self.target} has no DHCP lease of {mac}")
+            why = f"{self.target} has no DHCP lease of {mac}"
+            return CannotEnforce(MethodReason.NO_SUCH_LOGIN, why, (self._at(RouterResource.LEASE, mac),))
         refusal = self._refuse(mac, before.value) or self._refuse_lease(wanted, service, texts_of(before.value))
         if refusal:
             return refusal

@@ -83,7 +83,9 @@ class SeveralAccess:
 
     def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the steps on every router that knows the login, or the first refusal."""
-        planned = self._together(lambda part: part.plan(wanted, service, seen))
+        planned = self._together(
+            lambda part: part.plan(wanted, service, seen), suspends=wanted.access is Access.SUSPENDED
+        )
         if isinstance(planned, CannotEnforce) or wanted.access is not Access.SUSPENDED or not self._elsewhere:
             return planned
         told = "; ".join(filter(None, (planned.display.get(OPEN), f"not checked: {self._elsewhere}")))
@@ -120,7 +122,9 @@ class SeveralAccess:
         """Return the needs of all of them to judge."""
         return [a for t, own in self._own(enforce).items() for a in self._parts[t].enforcement_reads(own, seen, ended)]
 
-    def _together(self, plan: Callable[[AccessMethod], AccessPlan | CannotEnforce]) -> AccessPlan | CannotEnforce:
+    def _together(
+        self, plan: Callable[[AccessMethod], AccessPlan | CannotEnforce], *, suspends: bool = False
+    ) -> AccessPlan | CannotEnforce:
         found = {target: plan(part) for target, part in self._parts.items()}
         refused = [answer for answer in found.values() if isinstance(answer, CannotEnforce)]
         decisive = [refusal for refusal in refused if refusal.reason != NOT_HERE]
@@ -131,6 +135,8 @@ class SeveralAccess:
         for one in plans.values():
             steps += _renumbered(one.steps, len(steps))
         rests_on = tuple(where for one in plans.values() for where in one.rests_on)
+        if suspends:  # a login that comes to a router which did not know it is not looked at there
+            rests_on += tuple(where for refusal in refused for where in refusal.absent)
         return AccessPlan(tuple(steps), _enforcement(plans), _display(plans), rests_on)
 
     def _own(self, enforce: Enforcement) -> Mapping[str, Enforcement]:

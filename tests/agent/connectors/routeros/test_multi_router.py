@@ -76,6 +76,13 @@ def test_a_router_that_does_not_know_the_login_is_left_out() -> None:
     assert refused.reason == "no-such-login"
 
 
+def test_a_suspension_rests_on_routers_without_the_login() -> None:
+    """Staff may add the login there before the suspension runs: nothing is written nor judged on that router."""
+    suspended = plan_of(plan(SUSPEND, on_both(HERE, NOT)))
+    assert suspended.rests_on == (Address("routeros/edge-2/ppp/secret/amina.h"),)
+    assert plan_of(plan(RESTORE, on_both({"secret": SUSPENDED}, NOT))).rests_on == ()
+
+
 def test_one_that_refuses_refuses_all() -> None:
     """A list without a rule on the second router: suspended on the first only would be no suspension."""
     refused = plan(SUSPEND, on_both(HERE, {"rules": []}))
