@@ -34,6 +34,7 @@ know.
 """
 
 REF_BYTES: Final = 16
+EPOCH_BYTES: Final = 16
 INBOX_MAX: Final = 1000
 """Messages that wait in the inbox: more are not taken, so that an endless stream fills no disk. Chosen arbitrarily."""
 LIVES_S: Final = {"checkpoint": 3600, "receipt": 7 * 86_400, "sealkey": 7 * 86_400}
@@ -182,10 +183,8 @@ class TakeIn:
             if self._take(tx, m, passed_over) and not passed_over:
                 waiting[m.kind] += 1
                 new += 1
-        row = tx.one("SELECT value FROM meta WHERE key = ?", (CURSOR,))
-        epoch, after = _read_cursor(row)
-        numbers = [m.number for m in self.messages] + ([after] if epoch == self.epoch else [])
-        _keep_cursor(tx, self.epoch, max(numbers, default=0))
+        for m in sorted(self.messages, key=lambda m: m.number):
+            PassOver(m.number, self.epoch, m.ref).run(tx)
         tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", (RECEIVED, int(tx.now_s)))
         return new
 
@@ -200,24 +199,25 @@ class TakeIn:
 
 @dataclass(frozen=True, slots=True)
 class PassOver:
-    """Move the cursor past a message that is of no use, so that it does not come again."""
+    """Move the cursor past a message that was taken or is of no use, so that it does not come again."""
 
     number: int
     epoch: bytes
+    ref: bytes = b""
 
     def run(self, tx: Tx) -> None:
         """Move the cursor forward, never back."""
-        epoch, after = _read_cursor(tx.one("SELECT value FROM meta WHERE key = ?", (CURSOR,)))
+        epoch, after, _ = _read_cursor(tx.one("SELECT value FROM meta WHERE key = ?", (CURSOR,)))
         if epoch != self.epoch or after < self.number:
-            _keep_cursor(tx, self.epoch, self.number)
+            _keep_cursor(tx, self.epoch, self.number, self.ref)
 
 
 @dataclass(frozen=True, slots=True)
 class NewEpoch:
     """Record that the control plane was restored: its numbers begin again; refs tell seen messages from new ones.
 
-    `newest`: its highest number now. Where that is below ours its data directory was put back as it was, by a snapshot
-    of the machine or a copied file, with the epoch that it had.
+    `newest`: the number up to which it may be as we know it. Where that is below ours its data directory was put back
+    as it was, by a snapshot of the machine or a copied file, with the epoch that it had.
     """
 
     epoch: bytes
@@ -225,7 +225,7 @@ class NewEpoch:
 
     def run(self, tx: Tx) -> None:
         """Change nothing for the known epoch with numbers that go on."""
-        epoch, after = _read_cursor(tx.one("SELECT value FROM meta WHERE key = ?", (CURSOR,)))
+        epoch, after, _ = _read_cursor(tx.one("SELECT value FROM meta WHERE key = ?", (CURSOR,)))
         if epoch != self.epoch or after > self.newest:
             _keep_cursor(tx, self.epoch, 0)
             if epoch:  # the backup may be older than our sealing key, without which nobody can ask anything
@@ -244,18 +244,31 @@ class RenewSealKey:
 
 def cursor(reader: sqlite3.Connection) -> tuple[bytes, int]:
     """Return (epoch, number of the last message taken); (b"", 0) before the first."""
-    return _read_cursor(reader.execute("SELECT value FROM meta WHERE key = ?", (CURSOR,)).fetchone())
+    epoch, after, _ = _read_cursor(_cursor_row(reader))
+    return epoch, after
 
 
-def _read_cursor(row: sqlite3.Row | None) -> tuple[bytes, int]:
+def last_ref(reader: sqlite3.Connection) -> bytes:
+    """Return the ref of the last message taken, by which a control plane that was put back is known; b"": not known."""
+    return _read_cursor(_cursor_row(reader))[2]
+
+
+def _cursor_row(reader: sqlite3.Connection) -> sqlite3.Row | None:
+    found: sqlite3.Row | None = reader.execute("SELECT value FROM meta WHERE key = ?", (CURSOR,)).fetchone()
+    return found
+
+
+def _read_cursor(row: sqlite3.Row | None) -> tuple[bytes, int, bytes]:
+    """Return epoch, number and ref of the last message taken; an earlier version kept no ref."""
     if row is None:
-        return b"", 0
+        return b"", 0, b""
     value = bytes(row["value"])
-    return value[8:], int.from_bytes(value[:8], "big")
+    return value[8 : 8 + EPOCH_BYTES], int.from_bytes(value[:8], "big"), value[8 + EPOCH_BYTES :]
 
 
-def _keep_cursor(tx: Tx, epoch: bytes, after: int) -> None:
-    tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", (CURSOR, after.to_bytes(8, "big") + epoch))
+def _keep_cursor(tx: Tx, epoch: bytes, after: int, ref: bytes = b"") -> None:
+    value = after.to_bytes(8, "big") + epoch + ref
+    tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", (CURSOR, value))
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,19 +98,36 @@ class Receiver:
             RemoteUplinkError: it broke, no Hello came in time, or it goes against the protocol.
             StoreFailedError: the store cannot be written.
         """
-        known_epoch, after = mail.cursor(self.store.reader)
-        async with connection.watch(known_epoch, after) as stream:
+        (known_epoch, after), ref = mail.cursor(self.store.reader), mail.last_ref(self.store.reader)
+        asked = after - 1 if ref else after  # the last one again: under its number there may be another by now
+        async with connection.watch(known_epoch, asked) as stream:
             hello = await self._hello(stream)
-            epoch, last = hello.epoch, after
+            epoch, last = hello.epoch, asked
             if epoch != known_epoch or hello.newest < after:
-                await self.store.run(NewEpoch(epoch, hello.newest))
-                last = 0
+                goes_on = epoch == known_epoch and hello.newest >= asked > 0
+                await self._begin_anew(epoch, hello.newest, elsewhere=goes_on)
+                last = after = 0
             await greeted()
             while (event := await stream.receive()) is not None:
                 wait_s = self._pace.wait_s(1 + event.ByteSize() // limits.COST_BYTES, trio.current_time())
                 await trio.sleep(wait_s)
-                last = await self._event(event, epoch, last)
+                if last < after == event.delivery.number:
+                    if event.delivery.message.ref != ref:
+                        await self._begin_anew(epoch, after - 1, elsewhere=True)
+                    last = after
+                else:
+                    last = await self._event(event, epoch, last)
             return stream.expired
+
+    async def _begin_anew(self, epoch: bytes, newest: int, *, elsewhere: bool) -> None:
+        """Read the control plane from its first message on. `elsewhere`: this stream goes on from another one.
+
+        Raises:
+            UnreachableError: it needs another stream for that.
+        """
+        await self.store.run(NewEpoch(epoch, newest))
+        if elsewhere:
+            raise UnreachableError("put-back")
 
     async def _hello(self, stream: Stream) -> pb.Hello:
         with trio.move_on_after(limits.HELLO_S):
@@ -145,7 +162,7 @@ class Receiver:
             case Unusable() as unusable:
                 self._note(unusable)
                 if number:
-                    await self.store.run(PassOver(number, epoch))
+                    await self.store.run(PassOver(number, epoch, message.ref))
             case incoming:
                 await take_in(self.store, self.bells, incoming, epoch)
 

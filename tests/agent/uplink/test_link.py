@@ -52,7 +52,7 @@ async def test_what_comes_is_taken_in_order_with_its_cursor(tmp_path: Path, clou
         assert row.links == (b"a", b"b")
         async with rig.linked() as uplink:  # and goes on from there
             await until(lambda: uplink.status().connected)
-    assert cloud.watches == [(b"", 0), (cloud.epoch, 3)]
+    assert cloud.watches == [(b"", 0), (cloud.epoch, 2)], "the last one again, by which it is known"
 
 
 async def test_the_board_is_compared_before_anything_is_taken_in(tmp_path: Path, cloud: Cloud, port: int) -> None:
@@ -238,6 +238,38 @@ async def test_a_control_plane_that_went_back_is_read_from_the_start(tmp_path: P
             await until(lambda: mail.cursor(rig.store.reader) == (cloud.epoch, 3))
             assert uplink.status().problem == ""
         assert [body for _, body in rig.inbox()] == [b"1", b"2", b"3", b"4", b"5", b"freeze"]
+
+
+@pytest.mark.parametrize("passed", [-1, 0, 2])
+async def test_a_control_plane_that_went_back_and_grew_loses_no_stop(
+    tmp_path: Path, cloud: Cloud, port: int, passed: int
+) -> None:
+    """Desks sent more before the agent came again than the control plane had lost: its numbers tell nothing."""
+    cloud.deliver(*(message(pb.KIND_INTENT, n, b"%d" % n) for n in range(1, 6)))
+    async with rigged(tmp_path, cloud.authority, port) as rig:
+        async with rig.linked():
+            await until(lambda: len(rig.inbox()) == 5)
+        cloud.kept = cloud.kept[:2]
+        cloud.deliver(message(pb.KIND_FREEZE, 9, b"freeze", agent=b""))
+        cloud.deliver(*(message(pb.KIND_INTENT, n, b"%d" % n) for n in range(10, 12 + passed)))
+        async with rig.linked() as uplink:
+            await until(lambda: len(rig.inbox()) == 3 + len(cloud.kept), timeout_s=30)
+            await until(lambda: uplink.status().connected)
+            assert mail.cursor(rig.store.reader) == (cloud.epoch, len(cloud.kept))
+        assert [body for _, body in rig.inbox()][5] == b"freeze"
+
+
+async def test_a_restored_control_plane_may_have_more_than_before(tmp_path: Path, cloud: Cloud, port: int) -> None:
+    cloud.deliver(*(message(pb.KIND_INTENT, n, b"%d" % n) for n in range(1, 4)))
+    async with rigged(tmp_path, cloud.authority, port) as rig:
+        async with rig.linked():
+            await until(lambda: len(rig.inbox()) == 3)
+        cloud.epoch, watched = b"f" * 16, len(cloud.watches)
+        cloud.kept = cloud.kept[:1]
+        cloud.deliver(*(message(pb.KIND_INTENT, n, b"%d" % n) for n in range(4, 8)))
+        async with rig.linked():
+            await until(lambda: len(rig.inbox()) == 7)
+        assert len(cloud.watches) == watched + 1, "on one stream"
 
 
 async def test_a_half_open_connection_is_found_in_seconds(tmp_path: Path, cloud: Cloud, port: int) -> None:
