@@ -73,6 +73,21 @@ def recent(
     return found
 
 
+def by_another(
+    query: Callable[[str, Sequence[object]], Sequence[sqlite3.Row]],
+    ref: str | None,
+    fields: Collection[str],
+    plan_id: bytes,
+) -> str:
+    """Return the short id of another change than a plan's that wrote one of these fields of an entry last; "": none."""
+    rows = query(
+        f"SELECT via FROM authorship WHERE ref = ? AND field IN ({','.join('?' * len(fields))})"  # noqa: S608  # only question marks
+        " AND via LIKE 'change %' AND via <> 'change ' || (SELECT short FROM plan WHERE plan_id = ?)",
+        (ref, *fields, plan_id),
+    )
+    return str(rows[0]["via"]).removeprefix("change ") if rows else ""
+
+
 def unlooked(
     query: Callable[[str, Sequence[object]], Sequence[sqlite3.Row]], refs: Sequence[str], who: Collection[str] | None
 ) -> dict[str, str]:

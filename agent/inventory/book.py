@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -370,6 +370,13 @@ def _login_taken(tx: Tx, item: Item, access: Sequence[AccessMap]) -> str:
     rows = tx.all("SELECT ref, method, login FROM service WHERE login IN (?,?,?) AND ref <> ?", spelled)
     others = sharing([service], [LoginOf(*row) for row in rows], access) if rows else ()
     return f"its login is also that of {', '.join(sorted(others))} now: whose it is, nobody can say" if others else ""
+
+
+def fields_of(desired: Iterable[DesiredChange]) -> list[str]:
+    """Return the fields of an entry that changes write, as `authorship` names them."""
+    changes = tuple(desired)
+    fields = [one.name for one in changes if isinstance(one, EntryFieldChange)]
+    return [*fields, *(authorship.ENTRY for one in changes if isinstance(one, EntryChange))]
 
 
 def opposite(desired: tuple[DesiredChange, ...]) -> tuple[DesiredChange, ...]:

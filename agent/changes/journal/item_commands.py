@@ -18,7 +18,7 @@ from typing import Final, Protocol
 from agent.changes.journal.commands import Deadline, refuse_if_stopped
 from agent.changes.journal.machine import FINAL, TOUCHED, UNSENT, Event, next_state
 from agent.changes.journal.moments import SendWindow
-from agent.inventory import book
+from agent.inventory import authorship, book
 from agent.inventory.book import Broken
 from agent.inventory.ledger import Query
 from agent.model import (
@@ -154,6 +154,9 @@ def repeated_by(query: Query, plan_id: bytes, service: str | None, desired: Sequ
     reasons = [change.reason for change in desired if isinstance(change, ReasonChange)]
     wanted = [str(ReasonChange(reason, added=added)) for reason in reasons for added in (True, False)]
     tariff = any(isinstance(change, TariffChange) for change in desired)
+    fields = book.fields_of(desired)
+    if fields and (by := authorship.by_another(query, service, fields, plan_id)):
+        return by
     if not wanted and not tariff:
         return ""
     marks = ",".join("?" * len(wanted))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from agent.changes.journal.commands import PlanRow
+from agent.changes.journal.item_commands import repeated_by
 from agent.changes.journal.machine import TOUCHED, Gate
 from agent.changes.journal.plans import Loaded
 from agent.changes.journal.request import Request, RequestError
@@ -75,7 +76,7 @@ class InventoryPlanner:
             RequestError: nothing of the change stands, or nothing of it can be taken back.
         """
         row, services = loaded.row, book.services(self.previewer.store.reader)
-        chosen = [self._put_back(i, services) for i in loaded.items.items if loaded.rows[i.n].state in TOUCHED]
+        chosen = [self._put_back(i, services, row) for i in loaded.items.items if loaded.rows[i.n].state in TOUCHED]
         if not chosen:
             raise RequestError(f"{row.short} has nothing to revert: no item of it stands")
         scope = Scope(
@@ -180,7 +181,7 @@ class InventoryPlanner:
 
     # --- back ---
 
-    def _put_back(self, item: Item, services: Mapping[str, Service]) -> Chosen:
+    def _put_back(self, item: Item, services: Mapping[str, Service], row: PlanRow) -> Chosen:
         desired = book.opposite(item.desired)
         entry = next((d for d in desired if isinstance(d, EntryChange)), None)
         now = services.get(item.subject or "")
@@ -195,7 +196,11 @@ class InventoryPlanner:
         if now is None:
             gone = Service(item.subject or "", "", "", "", "", "", "")
             return Chosen(gone, Leave(SkipReason.CHANGED_SINCE, "it is not in the inventory any more"))
-        return Chosen(now, self._busy(now) or _taken_back(item, now, desired))
+        wish = self._busy(now) or _taken_back(item, now, desired)
+        by = repeated_by(self.previewer.store.query, row.plan_id, item.subject, item.desired)
+        if by and isinstance(wish, Wish):
+            wish = Leave(SkipReason.CHANGED_SINCE, f"change {by} wrote it since")
+        return Chosen(now, wish)
 
     def _shared(self, services: Mapping[str, Service]) -> Mapping[str, mapping_check.SharedLogin]:
         found = mapping_check.check(services.values(), self.access).shared_logins

@@ -75,3 +75,12 @@ async def test_what_was_done_again_before_the_revert_began_stays(agent: Agent) -
     (item,) = (await agent.end(asked))["items"]
     assert (item["state"], item["detail"]) == ("stale", f"change {again['id']} did the same to the service since")
     assert (await states(agent, again), await suspended_for(agent, "C-1")) == (["applied"], ["abuse"])
+
+
+async def test_an_entry_that_was_written_again_since_stays(agent: Agent, world: World) -> None:
+    world.add("u9")
+    first = await done(agent, "rename-login", "C-1", settings={"login": "u9"})
+    for login in ("u0", "u9"):
+        again = await done(agent, "rename-login", "C-1", settings={"login": login})
+    why = str(await refused(agent.ask("revert", change=first["id"], on_failure="continue")))
+    assert f"change {again['id']} wrote it since" in why
