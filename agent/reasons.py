@@ -509,7 +509,7 @@ class ItemReason(ExplainedReason):
     )
     READS_OTHERWISE = (
         "reads-otherwise",
-        "It was read back as set, and read otherwise at the end of the run: edited since, or lost by the database.",
+        "It was read back as set, and read otherwise later, in its run or a retry: edited, or lost by the database.",
         "Look at the device, then ask for the wanted state.",
     )
     GUARD_UNSUPPORTED = (

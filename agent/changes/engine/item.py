@@ -13,8 +13,8 @@ from typing import cast
 
 import trio
 
-from agent.changes.engine.perform import OutcomeKind, absent, hung_up, kind_of, plays
-from agent.changes.engine.reads import RecentReads
+from agent.changes.engine.perform import OutcomeKind, absent, hung_up, kind_of, plays, still_written
+from agent.changes.engine.reads import RecentReads, set_by
 from agent.changes.engine.sessions import ItemSessions, WindowSlot
 from agent.changes.engine.steps import Steps, guard_problem, subjects
 from agent.changes.engine.tickets import StepAction, with_clock
@@ -234,9 +234,9 @@ class ItemRun:
         return self._tickets.unsent(self._item)
 
     async def _run_with(self, sessions: ItemSessions) -> bool:
-        stopped = await self._lock_first()
-        if stopped is not None and self._tickets.retried(self._item):
-            # Its own judgment would be of another change's settings
+        stopped, retried = await self._lock_first(), self._tickets.retried(self._item)
+        if retried and (stopped := stopped or await self._overwritten(sessions)) is not None:
+            # Its own judgment would be of others' settings
             overtaken = stopped.reason == RefusalReason.NOTHING_TO_RETRY
             reason = ItemReason.OVERTAKEN if overtaken else stopped.reason
             await self._steps.end(Event.SET_UNENFORCED, reason, stopped.detail)
@@ -329,6 +329,14 @@ class ItemRun:
                 return AWAY
             raise
         return Stopped(Event.DRIFT, RefusalReason.STALE, why) if why else None
+
+    async def _overwritten(self, sessions: ItemSessions) -> Stopped | None:
+        """Return why a retried item ends no session: a write of it no longer reads as it was set."""
+        writes = set_by(self._steps)
+        seen = await sessions.read(list(writes)) if writes else {}
+        where = next((a for a, write in writes.items() if not still_written(seen[a].value, write)), "")
+        detail = f"{where} no longer reads as it was set"
+        return Stopped(Event.FAIL, ItemReason.READS_OTHERWISE, detail) if where else None
 
     async def _spare(self, session: Session) -> Stopped | None:
         if (busy := await session.busy()) is None:

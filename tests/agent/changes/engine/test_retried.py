@@ -134,3 +134,15 @@ async def test_a_change_that_ended_while_paused_is_let_go_on(rig: Rig) -> None:
     assert rig.store.now(ResumeChange(plan_id, lambda _: None, record))
     with pytest.raises(RefusedCommandError, match="there is nothing to pause"):
         rig.store.now(PauseChange(plan_id, "lena", record))
+
+
+async def test_staff_restored_the_subscriber_by_hand(rig: Rig, world: World) -> None:
+    """A session that is ended for a row which is no longer there helps nobody."""
+    know(rig, "u0")
+    plan_id = await unenforced(rig, "u0")
+    world.values[world.user("u0")] = {"plan": "20M"}
+    await reopen(rig, plan_id)
+    await rig.apply(plan_id)
+    row = rig.loaded(plan_id).rows[1]
+    assert (world.kicks, row.state, row.reason) == ([], S.SET_NOT_ENFORCED, "reads-otherwise")
+    assert suspended(rig, "u0") == (False, ["debt"]), "drift tells of it"
