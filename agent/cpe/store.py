@@ -163,6 +163,7 @@ class CpeCalled:
             " root = iif(excluded.root = '', root, excluded.root),"
             " software = iif(excluded.software = '', software, excluded.software),"
             " hardware = iif(excluded.hardware = '', hardware, excluded.hardware), user = excluded.user,"
+            " reset_until_s = iif(excluded.own > own, 0, reset_until_s),"
             " own = excluded.own, claimed = iif(excluded.own, 0, claimed), certified = excluded.certified,"
             " address = excluded.address,"
             " request_url = iif(excluded.request_url = '', request_url, excluded.request_url),"

@@ -219,6 +219,17 @@ async def test_who_was_reset_by_us_may_share_credentials_a_while(book: Book) -> 
     assert (back.trust, back.own, back.resets) == (Acceptance.ACCEPTED, False, 1)
 
 
+async def test_a_reset_by_us_admits_shared_credentials_once(book: Book) -> None:
+    await own(book)
+    reset = called(events=("0 BOOTSTRAP", "1 BOOT"), at_s=1_767_226_000)
+    await book.cpes.expect_reset(NAME, 1_767_229_600)
+    assert (await book.cpes.called(replace(reset, events=("2 PERIODIC",), user="u", own=True))).own  # before it does
+    assert (await book.cpes.called(reset)).trust is Acceptance.ACCEPTED
+    assert (await book.cpes.called(replace(reset, user="u", own=True))).own  # by the password that it was given since
+    other = await book.cpes.called(reset)
+    assert (other.trust, other.claimed) == (Acceptance.QUARANTINED, True)
+
+
 async def test_an_unbelieved_reset_counts_after_a_new_acceptance(book: Book) -> None:
     await own(book)
     await book.cpes.learned(NAME, {PORT: CachedParameter("80", "string", 5)})
