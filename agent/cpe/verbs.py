@@ -424,7 +424,8 @@ def firmware(subject: CpeSubject, wanted: Wanted, now_s: int) -> CpePlan | Leave
     if image is None or profile is None:
         raise ValueError("a firmware change needs an image, and a profile")
     if subject.cpe.software == wanted.version:
-        return Leave(SkipReason.ALREADY, f"it already runs {wanted.version}")
+        age = age_text(now_s - subject.cpe.last_s)
+        return Leave(SkipReason.ALREADY, f"it already runs {wanted.version}, as of its call {age} ago")
     args = {
         "file": image.name,
         "sha256": image.sha256,

@@ -20,14 +20,17 @@ import trio
 from agent.connectors.base import NotSentError
 from agent.connectors.cwmp.images import PATH, Image
 from agent.connectors.cwmp.reasons import CwmpReason
+from agent.cpe_model.effects import FIRMWARE, WITHIN_S
 from agent.cpe_model.manager import ImageFile
 from agent.reasons import TargetReason
 from agent.runtime.clock import Clock
 from agent.runtime.http_wire import Wire
 from trust import chance
 
-OFFER_S: Final = 24 * 3600.0
-"""How long an image can be fetched after it was offered: a CPE may begin when nobody is home."""
+OFFER_S: Final = 0.75 * WITHIN_S[FIRMWARE]
+"""How long an image can be fetched after it was offered. The rest is for writing and booting it: a CPE that fetched it
+later would run it after its change was said to be not applied.
+"""
 CHUNK_BYTES: Final = 65_536
 FILE_BYTES: Final = 512 << 20
 _TOKEN: Final = re.compile(r"([0-9a-f]{1,12})-([0-9a-f]{16})-([0-9a-f]{32})", re.ASCII)
@@ -129,7 +132,7 @@ class Images:
                 headers = [("content-type", "application/octet-stream"), ("content-length", str(left))]
                 await wire.send(h11.Response(status_code=200, headers=headers))
                 while left and (chunk := await file.read(min(CHUNK_BYTES, left))):
-                    if _stamp(file.fileno()) != stamp:
+                    if _stamp(file.fileno()) != stamp or self._offered(target) is None:
                         return  # an image that breaks off is no image
                     await wire.send(h11.Data(data=chunk))
                     left -= len(chunk)

@@ -15,6 +15,7 @@ import trio.testing
 from agent.connectors.base import NotSentError
 from agent.connectors.cwmp.images import Image
 from agent.connectors.cwmp.images_session import CHUNK_BYTES, OFFER_S, Images
+from agent.cpe_model.effects import FIRMWARE, WITHIN_S
 from agent.cpe_model.manager import ImageFile
 from agent.runtime.http_wire import GONE, Wire, WireLimits
 from tests.builders.clock import FakeClock
@@ -170,6 +171,13 @@ async def test_an_offer_ends(images: Images, autojump_clock: trio.testing.MockCl
     assert (await fetch(images, path))[0] == 404
 
 
+async def test_an_offer_ends_before_its_change(folder: Path) -> None:
+    clock = FakeClock()
+    images = Images(folder, BASE, clock, commit)
+    status, body, whole = await fetch(images, await offered(images), lambda: clock.pass_s(WITHIN_S[FIRMWARE]))
+    assert (status, whole, len(body) < len(CONTENT)) == (200, False, True)
+
+
 async def test_an_offer_outlives_the_process(folder: Path, images: Images) -> None:
     path = await offered(images)
     assert await fetch(Images(folder, BASE, FakeClock(), commit), path) == (200, CONTENT, True)
@@ -196,7 +204,7 @@ async def test_an_offer_cannot_be_made_longer_or_for_another_file(folder: Path, 
 
 
 async def test_a_file_that_is_another_since_the_offer_is_not_served(folder: Path, images: Images) -> None:
-    """CPE fetch for a day: what they get must be what was previewed."""
+    """CPE fetch later: what they get must be what was previewed."""
     path = await offered(images)
     file = folder / "fw-2.0.bin"
     before = file.stat()
