@@ -10,6 +10,7 @@ import trio
 
 from agent.cli.outcome import outcome_text
 from agent.connectors.cwmp import limits
+from lab.cpe.client import Cpe
 from lab.cpe.quirks import Quirks
 from lab.cpe.transfers import firmware
 from tests.builders.answers import unix_of
@@ -146,6 +147,34 @@ async def test_a_test_runs_and_its_results_are_there(at: CpeSite, quirks: Quirks
     begun = await at.site.call("GET", f"/v1/cpes/{name('LAB0001')}/values?below=wifi")
     assert {"wifi.1.ssid", "wifi.1.key"} <= {v["name"] for v in begun}
     assert {v["path"].rpartition(".")[2]: v["value"] for v in values}["SuccessCount"] == "3"
+
+
+async def calls_now_and_then(cpe: Cpe) -> None:
+    while True:
+        await trio.sleep(1)
+        await cpe.call_in("2 PERIODIC")
+
+
+async def test_an_earlier_run_of_a_test_proves_nothing(at: CpeSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPE says OK and begins none: its state is that of the run before."""
+    cpe, path = await at_home(at), "Device.IP.Diagnostics.IPPing."
+    await at.refresh("LAB0001", "Device.IP.Diagnostics.")
+    cpe.device.diagnostics_s = 0.1
+
+    async def ping() -> Json:
+        asked = await at.site.ask("cpe-diagnose", ref(WHO), settings={"test": "ping", "host": "192.0.2.1"})
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(calls_now_and_then, cpe)
+            done = await sent(at, cpe, asked)
+            nursery.cancel_scope.cancel()
+        return done
+
+    assert state_of(await ping())[0] == "applied"
+    monkeypatch.setitem(at.within(), "diagnose", 2)
+    cpe.device.quirks = Quirks(writes_ignored=(path,))
+    assert state_of(await ping()) == ("not-applied", "ack-without-effect")
+    cpe.device.quirks = Quirks()
+    assert state_of(await ping())[0] == "applied"
 
 
 async def test_a_cpe_that_boots_after_being_read_is_not_read_so_again(at: CpeSite) -> None:

@@ -5,11 +5,13 @@ proven.
 * factory-reset: FactoryReset; it says `0 BOOTSTRAP` again (A.4.1.6).
 * firmware: Download; its SoftwareVersion is the wanted one (A.3.2.8). A TransferComplete is no proof; a fault in it
   ends the waiting.
-* diagnose: SetParameterValues of a diagnostic's object; the run has our ParameterKey, and its state is over.
+* diagnose: SetParameterValues of a diagnostic's object; the run has our ParameterKey, and its state is over. It was
+  seen not to be since, or the CPE said `8 DIAGNOSTICS COMPLETE`: some say OK and begin none.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Final
 
@@ -25,6 +27,7 @@ from agent.connectors.cwmp.methods import AcsRequest
 from agent.cpe_model import addresses
 from agent.cpe_model.addresses import address
 from agent.cpe_model.effects import METHODS, UNKNOWN_VERSION
+from agent.cpe_model.known import CachedParameter
 from agent.model import Address, Effect, Seen
 from agent.reasons import TargetReason
 
@@ -139,8 +142,19 @@ async def _diagnose(line: CpeLine, call: CwmpSession, effect: Effect) -> Reply:
     # In one request: to write another parameter of the object ends the run (TR-181, DiagnosticsState)
     reply = await line.set_values(call, [*values, line.typed(path + STATE, "Requested")], effect.key)
     if reply.accepted:
+        line.begins.add(path)
+        with contextlib.suppress(UnreadableError):
+            _note_state(line, path, (await line.values(call, [path + STATE])).get(path + STATE))
         call.release()  # some begin only then (TR-069 annex A.4.1, "8 DIAGNOSTICS COMPLETE")
     return reply
+
+
+def _note_state(line: CpeLine, path: str, state: CachedParameter | None) -> bool:
+    """Return whether a diagnostic is over. The state of an earlier run proves nothing: see `CpeLine.begins`."""
+    if state is None or (state.value or "") in _NOT_OVER:
+        line.begins.discard(path)
+        return False
+    return path not in line.begins
 
 
 async def _ran(line: CpeLine, path: str, state: str) -> None:
@@ -164,7 +178,7 @@ async def run_seen(line: CpeLine, what: str) -> Seen:
     call = await line.wait()
     found = await line.values(call, [path + STATE, key_path])
     state, key = found.get(path + STATE), found.get(key_path)
-    over = state is not None and (state.value or "") not in _NOT_OVER
+    over = _note_state(line, path, state)
     if over:
         try:
             await line.below(call, path)

@@ -243,6 +243,8 @@ class CpeFleet:
         if EventCode.BOOTSTRAP in codes and line.awaits_reset:
             line.awaits_reset = False
             await self._book.evidence(cpe.name, "factory-reset", True, "")
+        if EventCode.DIAGNOSTICS_COMPLETE in codes:
+            line.begins.clear()
         if cpe.booted:
             await line.booted()
         await line.look_at_flash(cpe)

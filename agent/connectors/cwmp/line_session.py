@@ -56,6 +56,8 @@ class CpeLine:
         """How often it told something by itself: its Informs, and the ends of its transfers."""
         self.awaits_reset = False
         """Whether it was told to reset itself."""
+        self.begins: set[str] = set()
+        """Objects of diagnostics that it was told to begin, while their state may be that of an earlier run."""
         self.flash: Flash | None = None
         """The firmware that it accepted, as long as it does not report that version."""
         self.breaker = Breaker.of(book.breaker(name))
