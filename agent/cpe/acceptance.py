@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from agent.changes.journal.request import Ask, Request, RequestError
+from agent.changes.journal.request import CPE, Ask, Request, RequestError
 from agent.changes.journal.trust_state import Pinned
 from agent.changes.planning.preview import Scope
 from agent.changes.planning.preview import title as service_title
@@ -133,7 +133,7 @@ class CpeAcceptances:
         now_s, service = int(self.intake.clock.wall_s()), services.get(wanted.service)
         display = {
             "title": cpe_verbs.title(wanted) + (f" ({service_title(service)})" if service is not None else ""),
-            "cpe": now.name,
+            CPE: now.name,
             "now": " · ".join(filter(None, (_trust(now), cpe_verbs.now_text(now, now_s)))),
         }
         if (leave := _left(wanted, now, service)) is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from agent.changes.authority import standings
 from agent.changes.authority.standings import Standings
-from agent.changes.journal.request import SETTINGS_MAX, Ask, Request, RequestError, refusal
+from agent.changes.journal.request import CPE, SETTINGS_MAX, Ask, Request, RequestError, refusal
 from agent.changes.journal.trust_state import Pinned
 from agent.changes.planning.preview import Previewer, Scope
 from agent.connectors.base import NotSentError
@@ -332,7 +332,7 @@ class CpeIntake:
 
     def made(self, subject: CpeSubject, planned: CpePlan | Leave, now_s: int) -> Item:
         cpe = subject.cpe
-        display = {"title": cpe_verbs.title(cpe), "cpe": cpe.name, "now": cpe_verbs.now_text(cpe, now_s)}
+        display = {"title": cpe_verbs.title(cpe), CPE: cpe.name, "now": cpe_verbs.now_text(cpe, now_s)}
         salt, whose = chance.token_hex(16), cpe.service or None
         if isinstance(planned, CpePlan) and cpe_verbs.hands_out(planned.steps):  # also of a revert
             planned = cpe_verbs.withheld(cpe) or planned

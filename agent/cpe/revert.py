@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from agent.changes.journal.item_commands import set_since
 from agent.changes.journal.machine import TOUCHED
 from agent.changes.journal.plans import Loaded
-from agent.changes.journal.request import Request, RequestError
+from agent.changes.journal.request import CPE, Request, RequestError
 from agent.changes.journal.trust_state import Pinned
 from agent.changes.planning.preview import Scope
 from agent.cpe import verbs as cpe_verbs
@@ -124,7 +124,7 @@ class CpeReverts:
         name, now_s = name_of(item.steps[0].target), int(self.intake.clock.wall_s())
         cpe = self.intake.cpes.find(name)
         if cpe is None:
-            gone = {"title": name, "cpe": name, "why_not": "the CPE is no longer in the inventory"}
+            gone = {"title": name, CPE: name, "why_not": "the CPE is no longer in the inventory"}
             return Item(1, chance.token_hex(16), item.subject, Listed.BLOCKED, "unknown-cpe", gone)
         subject = self.intake.subject(cpe)
         planned = cpe_verbs.usable(subject) or self.inverse(subject, item, fates)

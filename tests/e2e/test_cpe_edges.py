@@ -20,7 +20,7 @@ from lab.cpe.transfers import firmware
 from tests.builders.people import plan_of
 from tests.e2e import files as e2e_files
 from tests.e2e.cpe_site import SSID, WHO, CpeSite, accept, acs_files, acs_site, at_home, device, free_port, name, sent
-from tests.e2e.router_site import ref
+from tests.e2e.router_site import billing_row, ref
 from tests.e2e.site import AgentProgram, ApiRefusedError, Json, Office, started, state_of
 
 FLASH = {"file": "gate-2.0.bin", "version": "2.0.0"}
@@ -524,3 +524,32 @@ async def test_a_lost_secret_is_not_sent_again_to_another_network(at: CpeSite) -
             await cpe.call_in("2 PERIODIC")
     assert state_of(await at.site.show(change)) == ("not-applied", "stale")
     assert tree.get("Device.WiFi.AccessPoint.1.Security.KeyPassphrase") == before
+
+
+async def test_only_a_cpe_that_was_taken_back_is_said_to_be(tmp_path: Path) -> None:
+    """Two CPE change houses after a change; of its revert one is left alone."""
+    files = acs_files(tmp_path)
+    other = "brian@ppp"
+    files.billing.rows[ref(other)] = billing_row(other)
+    files.billing.write()
+    async with acs_site(tmp_path, files=files) as at:
+        cpes = [await at.plug_in(serial) for serial in ("LAB0001", "LAB0002")]
+        for serial, login in (("LAB0001", WHO), ("LAB0002", other)):
+            await at.accept(serial, ref(login))
+        change = await at.site.ask("cpe-set", "LAB0001", "LAB0002", settings={"wifi.1.ssid": "Z"})
+        await waiting(at, change)
+        for cpe in cpes:
+            await cpe.call_in("2 PERIODIC")
+        assert set(by_cpe(await at.site.wait_end(change)).values()) == {"applied"}
+        for serial, login in (("LAB0001", other), ("LAB0002", WHO)):
+            await at.accept(serial, ref(login))
+        cpes[1].device.put(SSID, "by the subscriber")
+        await at.refresh("LAB0002", "wifi.1.ssid")
+        back = await at.site.ask("revert", change=change["id"])
+        await at.site.approve(back, "joseph")
+        with trio.fail_after(60):
+            while not (await at.site.show(back))["finished"]:
+                await cpes[0].call_in("2 PERIODIC")
+        shown = await at.site.show(change)
+        n = str(1 + order_of(change).index("LAB0001"))
+        assert shown["reverted_by"] == {n: back["id"]}, shown["reverted_by"]

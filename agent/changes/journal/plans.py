@@ -104,10 +104,12 @@ NONE_AGAIN: Final[Mapping[int, DoneAgain]] = MappingProxyType({})
 
 
 _ALIKE: Final = """i.rowid IN (
-        SELECT rowid FROM item WHERE service = j.service AND +plan_id = {plan}
+        SELECT rowid FROM item WHERE service = j.service AND (j.part IS NULL OR part IS NULL) AND +plan_id = {plan}
         UNION ALL SELECT rowid FROM item WHERE j.part IS NOT NULL AND part = j.part AND plan_id = {plan})"""
-"""Item `i` of a plan is of the same service or part as item `j`. The plus keeps SQLite from comparing each item with
-each of the plan. CROSS JOIN, where it stands, keeps it from beginning with the items of all plans.
+"""Item `i` of a plan is of the same part as item `j`; or of the same service, where one of them names no part.
+
+The plus keeps SQLite from comparing each item with each of the plan. CROSS JOIN, where it stands, keeps it from
+beginning with the items of all plans.
 """
 
 
@@ -137,15 +139,16 @@ def done_again(reader: sqlite3.Connection, plan_ids: Sequence[bytes]) -> dict[by
 
 
 def _taken_back(reader: sqlite3.Connection, plan_ids: Sequence[bytes]) -> dict[bytes, dict[int, DoneAgain]]:
-    """Return the items that reverts took back. Of several items of one service (its CPE), all of them or none."""
+    """Return the items that reverts took back. Of several items of one service without parts, all of them or none."""
     marks = ",".join("?" * len(plan_ids))
     query = f"""
     SELECT i.plan_id, i.n, i.state, p.short, j.plan_id AS by_plan, j.n AS by_n FROM plan p
     CROSS JOIN item j ON j.plan_id = p.plan_id AND j.state IN ('applied', 'set-at-next-login')
     CROSS JOIN item i ON {_ALIKE.format(plan="p.reverts")}
     WHERE p.reverts IN ({marks}) AND i.state IN ({",".join("?" * len(MAY_STAND))})
-    AND (SELECT count(*) FROM item WHERE plan_id = i.plan_id AND service = i.service) = (SELECT count(*) FROM item
-        WHERE plan_id = j.plan_id AND service = j.service AND state IN ('applied', 'set-at-next-login'))
+    AND (i.part = j.part OR (SELECT count(*) FROM item WHERE plan_id = i.plan_id AND service = i.service) = (
+        SELECT count(*) FROM item
+        WHERE plan_id = j.plan_id AND service = j.service AND state IN ('applied', 'set-at-next-login')))
     """  # noqa: S608  # only question marks
     rows = reader.execute(query, [*plan_ids, *(state.value for state in MAY_STAND)]).fetchall()
     reverts = list({bytes(r["by_plan"]) for r in rows})

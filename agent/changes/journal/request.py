@@ -36,6 +36,8 @@ PORT_ADMIN, PORT_ALIAS, PORT_OFF_S = "admin", "alias", "off-s"
 """Settings of a change of ports: `up` or `down`; a description; for how many seconds power is cut."""
 PORT = "port"
 """The field that names the port in the preview of a port change."""
+CPE = "cpe"
+"""The field that names the CPE in the preview of a change on it."""
 _OWN_SETTINGS = (Action.RENAME_LOGIN, Action.PREPARE, Action.EDIT, Action.PORT_SET, Action.PORT_CYCLE)
 _WITH_SETTINGS = (*_OWN_SETTINGS, Action.DISCONNECT, Action.SUSPEND)
 SECRET = "(a secret)"

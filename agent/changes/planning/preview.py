@@ -20,7 +20,7 @@ from agent.changes.journal import budget, machine
 from agent.changes.journal.audit import Recorder, subject_of
 from agent.changes.journal.commands import Deadline, NewItem, SavePlan
 from agent.changes.journal.moments import windows_text
-from agent.changes.journal.request import PORT, Ask, Request, RequestError
+from agent.changes.journal.request import CPE, PORT, Ask, Request, RequestError
 from agent.changes.journal.trust_state import Pinned, policy_for
 from agent.changes.planning.start import StartTimes, start_times
 from agent.changes.planning.unproven import UnprovenSuspension, unproven_suspensions
@@ -689,9 +689,16 @@ def _unproven(wish: Wish, state: NetworkState | UnreadableError) -> str:
 
 
 def part_of(item: Item) -> str | None:
-    """Return the part of a device that an item is about, `TARGET/PORT`; None: a service, or it sends nothing."""
+    """Return the device, or its part `TARGET/PORT`, that an item is about; None: a service, or it sends nothing.
+
+    A CPE counts as itself: its service may have another one by the time of a revert.
+    """
+    if not item.steps:
+        return None
     port = item.display.get(PORT)
-    return f"{item.steps[0].target}/{port}" if item.subject is None and port and item.steps else None
+    if item.subject is None and port:
+        return f"{item.steps[0].target}/{port}"
+    return item.steps[0].target if CPE in item.display else None
 
 
 def _leave(service: Service, leave: Leave, display: Mapping[str, str]) -> Item:
