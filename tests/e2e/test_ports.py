@@ -367,6 +367,18 @@ async def test_a_revert_does_not_undo_what_another_change_did_again(tmp_path: Pa
         assert (result(back)[0], net.admin) == ("applied", 1)
 
 
+async def test_a_revert_that_waited_leaves_what_was_done_again(tmp_path: Path) -> None:
+    async with ground(tmp_path) as net, open_site(net.files) as site:
+        await all_read(site)
+        first = await site.do("port-set", net.port, settings={"admin": "down"})
+        back = await site.ask("revert", change=first["plan_id"])
+        for word in ("up", "down"):
+            again = await site.do("port-set", net.port, settings={"admin": word})
+        done = await site.apply(back)
+        assert (*result(done)[:2], net.admin) == ("stale", "stale", 2), done
+        assert f"change {again['id']} set it since" in result(done)[2]
+
+
 async def test_a_change_that_was_taken_back_does_not_count_as_since(tmp_path: Path) -> None:
     async with ground(tmp_path) as net, open_site(net.files) as site:
         await all_read(site)

@@ -180,8 +180,10 @@ class Tickets:
         broken, of = self._unmet(tx, self.plan.plan_id, item, begun), self.plan.reverts
         if broken is not None or begun or of is None:
             return broken
-        by = item_commands.repeated_by(tx.all, of, item.subject, item.desired)
-        return Broken(f"change {by} did the same to the service since", stale=True) if by else None
+        if by := item_commands.repeated_by(tx.all, of, item.subject, item.desired):
+            return Broken(f"change {by} did the same to the service since", stale=True)
+        by = item_commands.set_since(tx.all, of, item)
+        return Broken(f"change {by} set it since", stale=True) if by else None
 
     def _rest_of_revert(self, item: Item) -> Item:
         """Return an item with the facts that taking it back rests on.

@@ -185,21 +185,29 @@ _SETS_VALUES: Final = (*(action.value for action in Action if action.on_cpe or a
 
 
 def set_since(query: Query, plan_id: bytes, item: Item) -> str:
-    """Return the short id of the newest other change of CPE or ports that set an item's values since; "": none.
+    """Return the short id of the newest other change of CPE or ports that set an item's values since a plan; "": none.
 
-    Set back and set again, all reads as the item left it: to take it back would undo the other change. A change that
+    Set back and set again, all reads as the plan left it: to take it back would undo the other change. A change that
     was taken back does not count, nor does its revert.
+
+    Args:
+        query: reads the database.
+        plan_id: of the plan.
+        item: of the plan, or one that takes it back.
     """
     wrote = [write.address for step in item.steps if not isinstance(step.do, Effect) for write in step.do]
-    last = query("SELECT max(about_seq) AS seq FROM step WHERE plan_id = ? AND item = ?", (plan_id, item.n))[0]["seq"]
-    if not wrote or last is None:
+    if not wrote:
         return ""
-    marks, named = ",".join("?" * len(_SETS_VALUES)), " OR ".join("instr(s.do, ?)" for _ in wrote)
+    marks, named = ",".join("?" * len(_SETS_VALUES)), " OR ".join("instr(do, ?)" for _ in wrote)
+    sought = tuple(json.dumps(address).encode() for address in wrote)
+    last = query(f"SELECT max(about_seq) AS seq FROM step WHERE plan_id = ? AND ({named})", (plan_id, *sought))  # noqa: S608  # only question marks
+    if (seq := last[0]["seq"]) is None:
+        return ""
     rows = query(
         "SELECT plan_id, p.short, p.reverts, s.direction FROM plan p JOIN step s USING (plan_id)"  # noqa: S608  # only question marks
         f" WHERE plan_id <> ? AND p.action IN ({marks}) AND (p.finished_seq IS NULL OR p.finished_seq > ?)"
         f" AND s.about_seq > ? AND s.verdict IS NOT ? AND ({named}) ORDER BY s.about_seq DESC",
-        (plan_id, *_SETS_VALUES, last, last, Verdict.NOT_APPLIED.value, *(json.dumps(a).encode() for a in wrote)),
+        (plan_id, *_SETS_VALUES, seq, seq, Verdict.NOT_APPLIED.value, *sought),
     )
     others, undone = {row["plan_id"] for row in rows}, set()
     for row in rows:
