@@ -34,7 +34,7 @@ from trust.statements import OnFailure
 
 RUN_S: Final = 3600
 """How long recording a fleet's acceptances may take."""
-_UNDO: Final = "ispagent cpe refuse, or cpe bind CPE -: one person, at once; what a CPE was given by then it keeps"
+UNDO: Final = "ispagent cpe refuse, or cpe bind CPE -: one person, at once; what a CPE was given by then it keeps"
 _AFTER: Final = "nothing is sent by this; secrets may go into it then: its service's password, the baseline's, its own"
 
 
@@ -100,7 +100,7 @@ class CpeAcceptances:
             facts_age_s=None,
             facts_empty=False,
             source="from what each said when it called in last",
-            undo=_UNDO,
+            undo=UNDO,
             run_for_s=RUN_S,
         )
         return await previewer.propose(request, items, scope, pinned)

@@ -10,7 +10,7 @@ from agent.changes.journal.plans import Loaded
 from agent.changes.journal.request import Request, RequestError
 from agent.changes.journal.trust_state import Pinned
 from agent.changes.planning.intake import Planner
-from agent.cpe.acceptance import CpeAcceptances
+from agent.cpe.acceptance import UNDO, CpeAcceptances
 from agent.cpe.intake import CpeIntake
 from agent.cpe.revert import CpeReverts
 from trust.policy import Action
@@ -41,6 +41,8 @@ class CpePlanner:
         Raises:
             RequestError: nothing of it stands, or nothing of it can be taken back.
         """
+        if loaded.plan.action is Action.CPE_ACCEPT:
+            raise RequestError(f"{loaded.row.short} is taken back by no change: {UNDO}")
         return await CpeReverts(self._managed()).revert(request, loaded, pinned)
 
     def _managed(self) -> CpeIntake:

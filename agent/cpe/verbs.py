@@ -160,8 +160,11 @@ def set_values(subject: CpeSubject, wanted: Wanted, now_s: int) -> CpePlan | Lea
     every = ([tuple(writes)] if writes else []) + steps
     if not every:
         paths = {profile.path(name) or name for name in wanted.settings}
-        read = [known for path, known in subject.values.items() if path in paths]
-        return Leave(SkipReason.ALREADY, f"it already reads so{f', as of {ages(read, now_s)} ago' if read else ''}")
+        tables = tuple(_table(profile, name[1:].partition("[")[0]) for name in paths if name[:1] in ("+", "-"))
+        read = [k.at_s for path, k in subject.values.items() if path in paths or path.startswith(tables)]
+        read += filter(None, (subject.read_whole_s(table) for table in tables))
+        age = f", as of {age_text(now_s - min(read))} ago" if read else ""
+        return Leave(SkipReason.ALREADY, f"it already reads so{age}")
     return CpePlan(
         tuple(Step(n, subject.target, do) for n, do in enumerate(every, start=1)),
         {"after": _when(subject, now_s), **_proof(every), **_undo(subject, every)},
@@ -322,9 +325,7 @@ def _row(subject: CpeSubject, name: str, text: str, now_s: int) -> Transition | 
     if found is None:
         wanted = "expected +TABLE.[field=value,…] or -TABLE.[field=value,…]"
         return Leave(CpeSkipReason.BAD_ROW, f"{wanted}, got {name[:80]!r}", blocked=True)
-    table = found["table"]
-    if subject.profile is not None and not table.startswith(subject.profile.root):
-        table = subject.profile.root + table
+    table = found["table"] if subject.profile is None else _table(subject.profile, found["table"])
     key, fields = _pairs(found["key"]), _pairs(text)
     if isinstance(key, Leave):
         return key
@@ -357,6 +358,11 @@ def _row(subject: CpeSubject, name: str, text: str, now_s: int) -> Transition | 
     at_s = max((k.at_s for k in known.values()), default=subject.read_whole_s(table) or now_s)
     after: Value = {**key, **{f: _typed(table, number, f, t, known) for f, t in fields.items()}}
     return None if before == after else Transition(where, Seen(before, at_s, live=False), after)
+
+
+def _table(profile: CpeProfile, path: str) -> str:
+    """Return the full path of a table, which may be given without the root."""
+    return path if path.startswith(profile.root) else profile.root + path
 
 
 def _counted(subject: CpeSubject, table: str) -> bool:
@@ -523,8 +529,3 @@ def _when(subject: CpeSubject, now_s: int) -> str:
     last = f"it last did {age_text(now_s - subject.cpe.last_s)} ago" if subject.cpe.last_s else "it never did"
     asked = "it is asked to now" if subject.callable else "it cannot be asked to (ispagent cpe rotate)"
     return f"sent when it calls in: {last}{often}; {asked}"
-
-
-def ages(known: Sequence[CachedParameter], now_s: int) -> str:
-    """Return the age of the oldest of some values."""
-    return age_text(now_s - min(k.at_s for k in known)) if known else ""

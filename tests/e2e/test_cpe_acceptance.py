@@ -168,3 +168,11 @@ async def test_an_acceptance_is_of_the_cpe_that_was_previewed(tmp_path: Path) ->
         assert state_of(await at.site.wait_end(change)) == ("stale", "stale")
         now = await shown(at, ONE)
         assert (now["trust"], now["service"], now["takes_secrets"]) == ("refused", "", False)
+
+
+async def test_an_acceptance_is_taken_back_by_no_change(tmp_path: Path) -> None:
+    async with acs_site(tmp_path) as at:
+        await at.plug_in("LAB0001")
+        change = await accept(at.site, ONE, ref(WHO))
+        with pytest.raises(ApiRefusedError, match="is taken back by no change: ispagent cpe refuse"):
+            await at.site.ask("revert", change=change["id"])

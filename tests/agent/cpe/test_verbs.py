@@ -95,6 +95,9 @@ def test_only_accepted_cpe_of_a_known_root_are_usable() -> None:
 
 def test_what_is_left_alone_says_as_of_when() -> None:
     assert asked({"wifi.1.ssid": "home"}) == Leave("already", "it already reads so, as of 1m ago")
+    gone = {f"-{PORTS}[ExternalPort=81]": ""}
+    assert asked(gone) == Leave("already", "it already reads so, as of 9s ago")
+    assert asked({name.replace("Device.", ""): "" for name in gone}) == asked(gone)
 
 
 def test_what_was_not_read_since_a_reset_says_so() -> None:
@@ -504,8 +507,6 @@ def test_how_a_cpe_is_named_and_how_it_stands() -> None:
     assert plan.display["after"] == ("sent when it calls in: it never did; it cannot be asked to (ispagent cpe rotate)")
     plan = expect(CpePlan, cpe_verbs.reboot(replace(subject(last_s=0, values={}), callable=True), NOW))
     assert plan.display["after"] == "sent when it calls in: it never did; it is asked to now"
-    assert cpe_verbs.ages([CachedParameter("x", "string", NOW - 60), CachedParameter("x", "string", NOW)], NOW) == "1m"
-    assert cpe_verbs.ages([], NOW) == ""
 
 
 def test_d7_a_row_goes_into_a_whole_read_empty_table() -> None:
