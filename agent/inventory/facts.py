@@ -19,12 +19,15 @@ from agent.billing_model import days
 from agent.billing_model.account import Account, PaymentState
 from agent.billing_model.terms import OwnRule
 from agent.inventory.ledger import BY_HAND, CLOCK_SLACK_S, FILE, KeptAccount, KeptPayment
+from agent.inventory.matching import same_payment
 from agent.model import Address
 from agent.reasons import SkipReason
 from trust.moments import moment_text
 
 PENDING_S: Final = 7 * 86_400
 """How long a pending payment keeps its subscriber online. Bank debits settle within five working days."""
+BOOKED_S: Final = 86_400
+"""How long a billing system may take to count a payment that another source tells. Chosen arbitrarily."""
 _AHEAD_S: Final = 2 * 86_400
 """Beyond this a payment's own time is a mistake: more than zones and a wrong clock explain."""
 _DAY_S: Final = 86_400
@@ -166,6 +169,8 @@ def _overdue(billing: Billing, kept: KeptAccount) -> Decimal | NotOwing:
         if _not_counted(payment, kept, billing.now_s):
             state = "is pending" if payment.payment.state is PaymentState.PENDING else "came"
             return NotOwing(SkipReason.PAID, f"a payment {state} that billing may not count yet: {describe(billing)}")
+    if _told_elsewhere(billing, kept) >= sum_:
+        return NotOwing(SkipReason.PAID, f"another source tells that it paid as much lately: {describe(billing)}")
     return sum_
 
 
@@ -203,6 +208,19 @@ def _not_counted(payment: KeptPayment, kept: KeptAccount, now_s: float) -> bool:
     if paid_s >= kept.account.as_of_s:
         return True
     return payment.learned_s >= kept.account.as_of_s and not {payment.source, kept.source} <= _FILES
+
+
+def _told_elsewhere(billing: Billing, kept: KeptAccount) -> Decimal:
+    """Return the sum of late payments that other sources tell, and of which the account's own tells nothing."""
+    booked = [one.payment for one in billing.payments if one.source == kept.source]
+    found: dict[str, Decimal] = {}
+    for one in billing.payments:
+        told, elsewhere = one.payment, one.source != kept.source and not {one.source, kept.source} <= _FILES
+        late = told.state is PaymentState.SETTLED and one.learned_s > billing.now_s - BOOKED_S
+        foreign = len({told.currency, kept.account.currency} - {""}) > 1
+        if elsewhere and late and not foreign and not any(same_payment(told, other) for other in booked):
+            found[told.provider_reference or f"{one.source} {told.id}"] = told.amount  # two sources may tell of one
+    return sum(found.values(), Decimal(0))
 
 
 # --- who paid ---------------------------------------------------------------------------------------------------------

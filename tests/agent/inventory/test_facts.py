@@ -9,10 +9,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from agent.billing_model import days
 from agent.billing_model.account import OpenInvoice, PaymentState
 from agent.billing_model.terms import OwnRule
 from agent.changes.paid import doubtful
 from agent.inventory.facts import (
+    BOOKED_S,
     PENDING_S,
     Billing,
     BillingTerms,
@@ -216,6 +218,29 @@ def test_rules(terms: dict[str, object], fields: dict[str, object], expected: st
 def test_payment_that_account_cannot_have_counted_is_doubt(paid: KeptPayment, expected: str) -> None:
     assert PENDING_S == 7 * 86_400
     assert judged(billing("34.00", payments=[paid], source="main")) == expected
+
+
+@pytest.mark.parametrize(
+    ("amount", "age_s", "more", "expected"),
+    [
+        ("34.00", 1800, {}, PAID),  # billing books it at night
+        ("33.99", 1800, {}, OWING),  # a part
+        ("34.00", 1800, {"currency": "KES"}, OWING),
+        ("34.00", BOOKED_S + 1, {}, OWING),
+        ("34.00", 1800, {"state": PaymentState.REVERSED}, OWING),
+    ],
+)
+def test_a_payment_that_billing_did_not_book_yet_is_doubt(
+    amount: str, age_s: int, more: dict[str, object], expected: str
+) -> None:
+    told = payment(AS_OF, source="till", learned_s=at(AS_OF) - age_s)
+    made = days.When(at(AS_OF) - age_s, at(AS_OF) - age_s, date(2026, 10, 14))
+    paid = replace(told.payment, amount=Decimal(amount), paid=made, provider_reference="NLJ7", **more)  # type: ignore[arg-type]  # its fields
+    elsewhere = replace(told, payment=paid)
+    said = billing("34.00", payments=[elsewhere], source="main", currency="USD")
+    assert judged(said) == expected
+    booked = replace(elsewhere, source="main", payment=replace(paid, id="7"))
+    assert judged(replace(said, payments=(elsewhere, booked))) == OWING, "another debt is left"
 
 
 # --- who paid, in both orders: the table of orders --------------------------------------------------------------------
