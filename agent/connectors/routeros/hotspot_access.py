@@ -94,13 +94,13 @@ class HotspotAccess(ProfileAccess):
         return f"an ip-binding blocks {', '.join(blocked)}" if macs and len(blocked) == len(macs) else ""
 
     def _beside(self, login: str, row: Mapping[str, str], seen: Mapping[Address, Seen]) -> str:
-        if row.get(DISABLED) != "true" or self._disabled_by_us(row):
+        off, logins = self._off(login, row, seen), self._logins(seen)
+        if off and not logins:
+            return f"{off}, and {_NO_HOTSPOT}"
+        if not off or row.get(DISABLED) != "true" or self._disabled_by_us(row):
             return ""
-        off, logins = super()._off(login, row, seen), self._logins(seen)
         sessions, cookies = rows_of(seen[self._at(self.menus.active, login)].value), self._cookies(login, seen)
         macs = {*_macs(sessions), *_macs(cookies), *self._pinned(row)}
-        if not logins:
-            return f"{off}, and {_NO_HOTSPOT}"
         if by := self._bound(macs, _places(sessions), seen, "bypassed"):
             return f"{off}, and an ip-binding lets {by} by the hotspot"
         if cookies:
@@ -158,6 +158,8 @@ class HotspotAccess(ProfileAccess):
             by = self._bound(macs, places, seen, "bypassed")
             if by:
                 return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, f"an ip-binding lets {by} by the hotspot")
+            if not self._logins(seen):
+                return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, _NO_HOTSPOT)
             if DISABLED in enforce.expect:
                 return self._judge_disabled(enforce, sessions, cookies, seen, ended)
         return super().judge(enforce, seen, ended)
@@ -173,8 +175,6 @@ class HotspotAccess(ProfileAccess):
         differs = self._differs(enforce, texts_of(seen[self._at(self.menus.row, self._name(enforce))].value))
         if differs:
             return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, differs)
-        if not self._logins(seen):
-            return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, _NO_HOTSPOT)
         if sessions:
             as_before = any(self._at(self.menus.session, sid) in ended for sid in sessions)
             how = ProofReason.STILL_ONLINE if as_before else ProofReason.NOT_IN_EFFECT
@@ -241,7 +241,7 @@ class HotspotAccess(ProfileAccess):
             why = f"its session came by RADIUS: hotspot user {service.login} says nothing"
             return CannotEnforce(RouterReason.BY_RADIUS, why)
         if wanted.access is Access.SUSPENDED:
-            if self._disables and not self._logins(seen):
+            if not self._logins(seen):
                 return CannotEnforce(RouterReason.NO_HOTSPOT, _NO_HOTSPOT)
             by = self._bound(self._clients(service, seen), _places(sessions), seen, "bypassed")
             if by:
@@ -262,6 +262,8 @@ class HotspotAccess(ProfileAccess):
             mac, place = normalize(RouterKind.MAC, row.get("mac-address", "")), row.get("address", "")
             if mac in macs:
                 return mac
+            if mac in ("", _NO_MAC) and not place:
+                return "everybody"
             for one in sorted(places):
                 if mac in ("", _NO_MAC) and member({normalize(RouterKind.RANGE, place): how}, one):
                     return one
@@ -271,11 +273,9 @@ class HotspotAccess(ProfileAccess):
         """Return the type of the first ip-binding that is about a client; "": none is, or it is of one hotspot only."""
         for row in rows_of(seen[self._at(RouterResource.BINDING, ALL)].value).values():
             own, place = normalize(RouterKind.MAC, row.get("mac-address", "")), row.get("address", "")
-            about = own == mac or (
-                own in ("", _NO_MAC)
-                and any(member({normalize(RouterKind.RANGE, place): "here"}, one) for one in places)
-            )
-            if about and row.get(DISABLED) != "true":
+            there = {normalize(RouterKind.RANGE, place): "here"}
+            of_all = own in ("", _NO_MAC) and (not place or any(member(there, one) for one in places))
+            if (own == mac or of_all) and row.get(DISABLED) != "true":
                 return row.get("type", "regular") if row.get("server", "all") in ("all", "") else ""
         return ""
 

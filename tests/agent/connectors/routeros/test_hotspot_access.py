@@ -152,11 +152,12 @@ def test_a_disabled_user_is_out_once_nothing_is_left_of_it() -> None:
     assert judged(SUSPEND, DISABLE, online=False, user=ABSENT) == (Enforced.NO, "not-in-effect")
 
 
-def test_where_no_hotspot_is_on_nobody_needs_a_login() -> None:
-    refused(planned(SUSPEND, DISABLE, logins=ABSENT), "no-hotspot", "no hotspot is on")
-    assert judged(SUSPEND, DISABLE, online=False, logins=ABSENT) == (Enforced.NO, "not-in-effect")
-    assert judged(RESTORE, DISABLE, online=False, logins=ABSENT) == (Enforced.PENDING, "offline")
-    assert plan_of(planned(SUSPEND, GARDEN, logins=ABSENT)).steps  # whom the list's rule keeps in all the same
+@pytest.mark.parametrize("method", [GARDEN, DISABLE], ids=["profile", "disabled"])
+def test_where_no_hotspot_is_on_nobody_needs_a_login(method: HotspotMethod) -> None:
+    """Nor does anybody have a session then, whose address a list could hold."""
+    refused(planned(SUSPEND, method, logins=ABSENT), "no-hotspot", "no hotspot is on")
+    assert judged(SUSPEND, method, online=False, logins=ABSENT) == (Enforced.NO, "not-in-effect")
+    assert judged(RESTORE, method, online=False, logins=ABSENT) == (Enforced.PENDING, "offline")
 
 
 def test_a_user_that_is_no_longer_disabled() -> None:

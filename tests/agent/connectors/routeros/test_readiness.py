@@ -29,6 +29,7 @@ def make_router(*, drop: bool = True, fasttrack: bool = True) -> Router:
         router.add(menu, name="home20", rate_limit="20M/20M")
         router.add(menu, name="suspended", address_list="suspended")
     router.add("/ppp/secret", name="amina", password="x", profile="home20", service="pppoe")
+    router.add("/ip/hotspot", name="hs1", interface="ether4", address_pool="cgnat", disabled="no")
     if drop:
         router.add(FILTER, chain="forward", action="drop", src_address_list="suspended")
     if fasttrack:
