@@ -253,7 +253,8 @@ class AddApproval:
             " VALUES (?,?,?,?,?,?,?)",
             (self.plan_id, self.person, self.key, self.decision, self.envelope, seq, mine.from_cloud),
         )
-        tx.run("UPDATE plan SET gate = ?, gate_seq = ? WHERE plan_id = ?", (gate.value, seq, self.plan_id))
+        if gate is not row.gate:  # else one approval more would cost a plan its place in the queue
+            tx.run("UPDATE plan SET gate = ?, gate_seq = ? WHERE plan_id = ?", (gate.value, seq, self.plan_id))
         return gate
 
     def _came_by_hand(self, tx: Tx) -> bool:

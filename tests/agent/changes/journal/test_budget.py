@@ -11,6 +11,7 @@ from agent.changes.journal import budget, commands
 from agent.changes.journal.budget import HOUR_S, Uses, next_turn
 from agent.changes.journal.machine import Gate
 from agent.runtime.clock import now_of
+from tests.builders.agent import Agent
 from tests.builders.clock import FakeClock
 from tests.builders.job import Rig, item
 from tests.builders.world import World
@@ -82,3 +83,12 @@ def test_a_plan_waits_for_room_after_those_ahead(
     uses: Uses, ahead: Sequence[int], mine: int, later_s: float | None
 ) -> None:
     assert next_turn(uses, ahead, mine, 3, NOW_S) == (None if later_s is None else NOW_S + later_s)
+
+
+async def test_an_approval_more_costs_no_place_in_the_queue(agent: Agent) -> None:
+    first = await agent.ask("suspend", "C-1", hold=True)
+    second = await agent.ask("suspend", "C-2/home", "C-2/shop", hold=True)
+    for change, who in ((first, "joseph"), (second, "joseph"), (first, "lena")):
+        assert (await agent.approve(change, who))["accepted"]
+    parts = agent.daemon.api.parts
+    assert budget.waiting_of(parts.store.query, "low", parts.clock.wall_s()) == [1, 2]
