@@ -37,7 +37,7 @@ from control_plane import config
 from control_plane.config import DataDir
 from control_plane.desk import files
 from control_plane.errors import InputError, LocalFailureError
-from control_plane.store import prepare, renew_epoch
+from control_plane.store import damage_of, prepare, renew_epoch
 from durable.folders import sync_folder
 from trust import chance
 from trust.keys import SigningKey
@@ -145,12 +145,8 @@ def _unpack_proven(file: Path, identities: Sequence[x25519.Identity], folder: Pa
 
 
 def _check_database(path: Path) -> None:
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as con:
-            if con.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
-                raise InputError("expected a whole database in the backup, got a damaged one")
-    except sqlite3.Error as err:
-        raise InputError(f"expected a database of ispcloud in the backup: {err}") from err
+    if found := damage_of(path):
+        raise InputError(f"expected a whole database in the backup, got a damaged one: {found}")
 
 
 def _renew_database(path: Path) -> None:

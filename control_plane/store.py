@@ -116,8 +116,13 @@ def refuse_damaged(path: Path) -> None:
     Raises:
         ServerConfigError: it is damaged.
     """
-    if found := files.damage(path):
+    if found := damage_of(path):
         raise _damaged(path, found)
+
+
+def damage_of(path: Path) -> str:
+    """Return the first damage in a database; "": it is in order. It reads all of it, so it is for a thread."""
+    return files.damage(path)
 
 
 def _damaged(path: Path, found: object) -> ServerConfigError:

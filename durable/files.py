@@ -50,9 +50,13 @@ UNREADABLE_SCHEMA: Final = "malformed database schema"
 
 
 def damage(path: Path) -> str:
-    """Return the first damage in a database that is in use; "": it is in order. For threads, as `first_damage`."""
+    """Return the first damage in a database that may be in use; "": it is in order. For threads, as `first_damage`.
+
+    It writes nothing, on a connection that could: on another one SQLite forgets a table's CHECK constraints.
+    """
     try:
-        with closing(connect(path, readonly=True)) as con:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=LOCKED_S)) as con:
+            con.execute("PRAGMA query_only = ON")
             return first_damage(con)
     except sqlite3.Error as err:
         return " ".join(str(err).split())
@@ -64,7 +68,8 @@ def first_damage(con: sqlite3.Connection) -> str:
     """Return the first finding of `PRAGMA integrity_check`; "": the database is in order.
 
     It reads the whole file, so it is for a thread. `quick_check` takes a third of the time and compares no index with
-    its table: text that changed in a page of a long row went unnoticed.
+    its table: text that changed in a page of a long row went unnoticed. CHECK constraints are compared where the
+    connection may write.
 
     Raises:
         sqlite3.Error: it cannot be read. UnicodeDecodeError: its schema is damaged.

@@ -143,11 +143,11 @@ def _prove_database(folder: Path, data: Unpacked, identity: Identity) -> LogProo
         )
     try:
         vkey = parse_vkey_untrusted(encode_vkey(data.text("origin"), identity.log_key.public))
+        if found := files.damage(folder / backup.DATABASE):
+            raise DamagedBackupError(f"{data.name}: its database is damaged: {found}")
         # Immutable: nobody writes it, and no file of a journal is made beside it
         uri = f"{(folder / backup.DATABASE).absolute().as_uri()}?mode=ro&immutable=1"
         with closing(sqlite3.connect(uri, uri=True)) as con:
-            if found := files.first_damage(con):
-                raise DamagedBackupError(f"{data.name}: its database is damaged: {found}")
             proof = log_proof.prove(con, vkey)
     except (sqlite3.Error, LogCorruptError, TrustError) as err:
         raise DamagedBackupError(f"{data.name}: its log does not hold: {err}") from err

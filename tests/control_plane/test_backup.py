@@ -165,7 +165,7 @@ def _with(name: str, data: bytes) -> Change:
         (_with("manifest.json", json.dumps({"format": backup.FORMAT, "made": "now"}).encode()), "number as made"),
         (_with("config.toml", b"rubbish"), "expected TOML"),
         (_with("authority.key", b"rubbish"), "authority"),
-        (_with("cloud.db", b"rubbish" * 1000), "expected a database of ispcloud"),
+        (_with("cloud.db", b"rubbish" * 1000), "got a damaged one: file is not a database"),
     ],
 )
 def test_files_that_are_no_backup(good: Path, tmp_path: Path, change: Change, says: str) -> None:

@@ -146,6 +146,19 @@ def test_text_that_changed_below_its_index_is_damage(tmp_path: Path) -> None:
     assert all(found), found
 
 
+def test_a_row_that_breaks_its_table_is_damage(tmp_path: Path) -> None:
+    """The simulation's page-flipped, seed 29420230: a page that read as a good one of another table."""
+    path = tmp_path / "a.db"
+    with closing(files.open_database(path, ["CREATE TABLE t (one INTEGER PRIMARY KEY CHECK (one = 1));"], 1)) as con:
+        con.execute("PRAGMA ignore_check_constraints = ON")
+        con.execute("INSERT INTO t VALUES (2)")
+        before = path.read_bytes()
+        assert "CHECK constraint failed" in files.damage(path)
+        assert path.read_bytes() == before
+    assert "unable to open" in files.damage(tmp_path / "none.db")
+    assert not (tmp_path / "none.db").exists()
+
+
 def test_a_damaged_schema_that_is_no_text_is_damage(tmp_path: Path) -> None:
     """SQLite quotes the schema in its message, and Python cannot decode it."""
     path = tmp_path / "one.db"

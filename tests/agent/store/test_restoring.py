@@ -262,7 +262,7 @@ def test_a_damaged_database(worked: Site, tmp_path: Path) -> None:
 
     refused(worked, worked.forge("one", data=damage), tmp_path / "new", DamagedBackupError, r"one-forged\.age: its")
     rubbish = worked.forge("one", data=lambda files: {**files, "agent.db": b"rubbish" * 1000})
-    refused(worked, rubbish, tmp_path / "new", DamagedBackupError, "its log does not hold")
+    refused(worked, rubbish, tmp_path / "new", DamagedBackupError, "is damaged: file is not a database")
 
 
 def test_keys_without_keys(worked: Site, tmp_path: Path) -> None:
