@@ -201,6 +201,12 @@ KEPT: tuple[Kept, ...] = (
         "the mark in keys.db read as a page that nobody wrote, and the start broke off without naming the damage",
     ),
     Kept(
+        29420267,
+        ("no-redial", "router-command-lost", "router-cut-before", "sql-away"),
+        ("radius", "sql", "routers", "billing", "disk", "clock"),
+        "the judge's: a session from before a tariff was set and taken back had it; no router tells a rate",
+    ),
+    Kept(
         25000280,
         ("page-rots",),
         ("radius", "cpe", "disk"),
@@ -506,4 +512,4 @@ def test_nothing_false_is_seen_again(kept: Kept, tmp_path: Path, caplog: pytest.
     parts = [part for part in PARTS if part.name in kept.parts]
     chosen = [faults[name] for name in kept.faults]
     told = run_seed(kept.seed, tmp_path, faults=chosen, parts=parts, size=kept.size, old_pace=kept in OLD)
-    assert not told.verdicts, f"{kept.why}: {[v.text() for v in told.verdicts]}"
+    assert not told.wrong, f"{kept.why}: {[v.text() for v in told.wrong]}"

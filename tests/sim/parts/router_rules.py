@@ -98,7 +98,11 @@ def _claims(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
         reason = STAYS_REJECTED if is_rejected(move) else move.reason
         wanted = Wanted(move.suspended, _rates(e, part, line, asked))
         if false := false_at_end(ItemFact(move.state, reason, move.detail), wanted, run, last):
-            said, known = f"{false} ({move.reason}: {move.detail})", _mistaken(move, run)
+            old = began.get((move.machine, move.plan, move.item), since)
+            said, known = (
+                f"{false} ({move.reason}: {move.detail})",
+                _mistaken(move, run) or _untold(move, asked, last, old),
+            )
             yield Verdict("claim", move.at, move.service, said, text_of(run), move.seq, known)
         before = list(line.during(since - 1e-9, since, suspended=move.suspended))
         if asked.action == "suspend" and last and before and opened(run, last[0]):
@@ -120,6 +124,20 @@ def _mistaken(move: Move, run: Iterable[LineState]) -> str:
     begun = sorted({s.began for state in run for s in state.sessions if s.began})
     near = any(two - one <= ALIKE_S for one, two in pairwise(begun))
     return f"two sessions began within {ALIKE_S:g} s" if near and move.reason == "still-online" else ""
+
+
+def _untold(move: Move, asked: Asked, last: Iterable[LineState], began: float) -> str:
+    """Return that no list of sessions tells a rate: one from before a tariff was set again may have it already.
+
+    Args:
+        move: into what the item came.
+        asked: its change.
+        last: the states then.
+        began: when the item did.
+    """
+    rate = move.state == "set-not-enforced" and not move.suspended and asked.action in ("set-plan", "revert")
+    old = any(s.began < began for state in last for s in state.sessions)
+    return "no router tells a session's rate" if rate and old else ""
 
 
 def _disconnected(move: Move, line: Line, began: float, last: list[LineState]) -> Iterable[Verdict]:
