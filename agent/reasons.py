@@ -182,6 +182,11 @@ class TargetReason(ExplainedReason):
         "The target accepted the request, and the resource reads as before.",
         "Look at the target's log.",
     )
+    UNDECIDED = (
+        "undecided",
+        "The answer was lost, and nothing that can be read tells whether the secret was taken.",
+        "Set the secret again, or look at the device.",
+    )
     THIRD_VALUE = (
         "third-value",
         "The resource reads neither as before nor as wanted.",

@@ -364,6 +364,15 @@ class KnowsAbsence(Protocol):
         ...
 
 
+@runtime_checkable
+class LeavesUndecided(Protocol):
+    """A session with writes that cannot be read back: after a lost answer their fate may stay unknown."""
+
+    def undecided(self, ticket: Ticket) -> bool:
+        """Return whether the ticket's writes, of this attempt or an earlier one, may have been taken unseen."""
+        ...
+
+
 class CheckResult(enum.Enum):
     """The result of a check."""
 

@@ -416,6 +416,17 @@ class CpeSet:
 
 
 @dataclass(frozen=True, slots=True)
+class CpeNotSet:
+    """Record that a CPE did not take the secrets of a setting, by its ParameterKey."""
+
+    name: str
+    key: str
+
+    def run(self, tx: Tx) -> None:
+        tx.run("DELETE FROM cpe_pending WHERE name = ? AND key = ?", (self.name, self.key))
+
+
+@dataclass(frozen=True, slots=True)
 class CpeEvidence:
     """A workflow worked with a model, or did not."""
 
@@ -780,6 +791,10 @@ class CpeStore:
     async def was_set(self, name: str, secrets: Mapping[str, str]) -> None:
         """Take note that a CPE took secrets."""
         await self._store.run(CpeSet(name, secrets))
+
+    async def was_not_set(self, name: str, key: str) -> None:
+        """Take note that a CPE did not take the secrets that were set under a ParameterKey."""
+        await self._store.run(CpeNotSet(name, key))
 
     def secrets_set(self, name: str) -> Mapping[str, str]:
         """Return the commitment of each secret that a CPE took last, by path."""

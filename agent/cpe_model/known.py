@@ -261,6 +261,10 @@ class CpeBook(Protocol):
         """Take note that a CPE took secrets: path -> commitment."""
         ...
 
+    async def was_not_set(self, name: str, key: str) -> None:
+        """Take note that a CPE did not take the secrets that were set under a ParameterKey."""
+        ...
+
     def secrets_set(self, name: str) -> Mapping[str, str]:
         """Return the commitment of each secret that a CPE took last, by path."""
         ...

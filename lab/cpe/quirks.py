@@ -37,6 +37,7 @@ class Quirks:
         names_max: it reads at most so many parameters at once, and refuses more with 9004; 0: any number.
         writes_ignored: parameters (or partial paths) that a write leaves as they were; it answers as if not.
         writes_coerced: (parameter, value) that it becomes whatever is written.
+        keyless: it keeps no ParameterKey.
         status_1: SetParameterValues says 1, and takes effect when the session is over.
         any_type: it takes values of any XML Schema type.
         asks_methods: it asks the ACS for GetRPCMethods after each boot.
@@ -67,6 +68,7 @@ class Quirks:
     names_max: int = 0
     writes_ignored: tuple[str, ...] = ()
     writes_coerced: tuple[tuple[str, str], ...] = ()
+    keyless: bool = False
     status_1: bool = False
     any_type: bool = False
     asks_methods: bool = False

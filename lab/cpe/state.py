@@ -243,7 +243,8 @@ class CpeState:
 
     def keep_parameter_key(self, key: str) -> None:
         """Remember the ParameterKey of the last change by the ACS."""
-        self.set_server("ParameterKey", key, quietly=True)
+        if not self.quirks.keyless:
+            self.set_server("ParameterKey", key, quietly=True)
 
     def set_values(self, wanted: Mapping[str, str], key: str) -> bool:
         """Set parameters that were all checked; tell whether they take effect later."""

@@ -196,6 +196,25 @@ async def test_a_secret_that_the_house_changed_can_be_put_back(at: CpeSite) -> N
         cpe.device.put(key, "as the house set it")
 
 
+@pytest.mark.parametrize(("kept", "cut"), [(False, False), (False, True), (True, True)])
+async def test_a_secret_is_not_applied_only_by_a_key_that_is_kept(at: CpeSite, kept: bool, cut: bool) -> None:
+    """Both tries are lost, before the CPE did them or after. An empty ParameterKey does not tell which."""
+    cpe, key = await at_home(at), "Device.WiFi.AccessPoint.1.Security.KeyPassphrase"
+    if kept:
+        before = await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.ssid": "Kept"})
+        assert state_of(await sent(at, cpe, before))[0] == "applied"
+    change = await at.site.ask("cpe-set", ref(WHO), secrets={"wifi.1.key": "correct horse battery"})
+    lost = ("SetParameterValues",)
+    cpe.device.quirks = Quirks(cut_on=lost) if cut else Quirks(loses_answer_on=lost, loses=-1, keyless=True)
+    await waiting(at, change)
+    with trio.fail_after(60):
+        while not (await at.site.show(change))["finished"]:
+            await cpe.call_in("2 PERIODIC")
+    state, reason = state_of(await at.site.show(change))
+    assert (state, reason) == (("not-applied", "lost-session-ended") if kept else ("needs-a-person", "undecided"))
+    assert (cpe.device.tree.get(key) == "correct horse battery") is not cut
+
+
 # --- half of a change -------------------------------------------------------------------------------------------------
 
 
@@ -522,7 +541,7 @@ async def test_a_lost_secret_is_not_sent_again_to_another_network(at: CpeSite) -
     with trio.fail_after(60):
         while not (await at.site.show(change))["finished"]:
             await cpe.call_in("2 PERIODIC")
-    assert state_of(await at.site.show(change)) == ("not-applied", "stale")
+    assert state_of(await at.site.show(change)) == ("needs-a-person", "stale")
     assert tree.get("Device.WiFi.AccessPoint.1.Security.KeyPassphrase") == before
 
 

@@ -315,7 +315,7 @@ class ItemRun:
         Of an item that was begun too, as long as nothing of it stands: its device may have been away since, or the
         agent. One that stands in part is finished.
         """
-        if not (self._unsent() or self._steps.all_failed()):
+        if not (self._unsent() or self._steps.none_stands()):
             return None
         arrives = self._steps.arrives()
         try:

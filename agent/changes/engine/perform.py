@@ -22,6 +22,7 @@ from agent.connectors.base import (
     DriftedError,
     FinishesEffects,
     LateResult,
+    LeavesUndecided,
     LostError,
     NamesProof,
     NotSentError,
@@ -75,6 +76,8 @@ class OutcomeKind(enum.Enum):
     """It was sent, and is proven to have had no effect: it may be sent once more."""
     NONE = enum.auto()
     """It ended nothing: there was nothing to act on, or the device denied the session that seemed to be there."""
+    UNDECIDED = enum.auto()
+    """It may have been taken, and nothing tells: the same write may be sent once more, and a person told after that."""
     CRASHED = enum.auto()
     """As LOST, where the agent died: that attempt is not counted."""
 
@@ -83,6 +86,8 @@ def kind_of(outcome: StepOutcome) -> OutcomeKind:
     """Return how to go on after an outcome."""
     if outcome.reason == TargetReason.EXPIRED:
         return OutcomeKind.EXPIRED
+    if outcome.reason == TargetReason.UNDECIDED:
+        return OutcomeKind.UNDECIDED
     if outcome.reason == TargetReason.DRIFTED:
         return OutcomeKind.DRIFTED
     if outcome.verdict is Verdict.NOT_APPLIED and outcome.reason in _HUNG_UP:
@@ -192,6 +197,7 @@ async def perform_step(
                 outcome = await _read_back(session, ticket, sent.said, clock, patience)
                 if leave:
                     scope.shield = True
+            outcome = _decided(session, ticket, outcome)
             await journal.outcome(ticket, outcome)
             return outcome
         late = f"no reply from {_asked(ticket)} in {patience.send_s:g} s"
@@ -211,8 +217,17 @@ async def recover_step(
     with trio.CancelScope(shield=not leave) as scope:
         outcome = await _read_back(session, ticket, None, clock, patience)
         scope.shield = True
+        outcome = _decided(session, ticket, outcome)
         await journal.outcome(ticket, outcome)
     return outcome
+
+
+def _decided(session: Session, ticket: Ticket, outcome: StepOutcome) -> StepOutcome:
+    """Return an outcome that says "not applied" only where something tells that no attempt was taken."""
+    claims = outcome.verdict is Verdict.NOT_APPLIED and plays(type(session), LeavesUndecided)
+    if not claims or not cast("LeavesUndecided", session).undecided(ticket):
+        return outcome
+    return replace(outcome, verdict=Verdict.UNKNOWN, reason=TargetReason.UNDECIDED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,7 +206,9 @@ class Steps:
             return self._attempts.get(key, 0) < MOST_VISITS
         if outcome.reason == TargetReason.NOT_THERE:  # another session may be open: look again
             return self._attempts.get(key, 0) <= MAX_ATTEMPTS
-        if kind not in (OutcomeKind.LOST, OutcomeKind.CRASHED) and not _asked_again(step, outcome):
+        if kind not in (OutcomeKind.LOST, OutcomeKind.UNDECIDED, OutcomeKind.CRASHED) and not _asked_again(
+            step, outcome
+        ):
             return False
         if isinstance(step.do, Effect) and step.do.replay is Replay.NEVER:
             return False
@@ -225,10 +227,11 @@ class Steps:
         """Tell whether the item is as if it had not been begun: its device was away before each first byte."""
         return not self._in_doubt and all(kind_of(done) in _NOTHING_SENT for done in self.outcomes.values())
 
-    def all_failed(self) -> bool:
-        """Tell whether steps were sent, and each is proven to have had no effect."""
-        fates = {outcome.verdict for outcome in self.outcomes.values()}
-        return not self._in_doubt and fates == {Verdict.NOT_APPLIED}
+    def none_stands(self) -> bool:
+        """Tell whether steps were sent, and none is known to have had an effect."""
+        done = self.outcomes.values()
+        fails = [each.verdict is Verdict.NOT_APPLIED or kind_of(each) is OutcomeKind.UNDECIDED for each in done]
+        return not self._in_doubt and bool(fails) and all(fails)
 
     def in_doubt(self) -> bool:
         """Tell whether the fate of a step is not known now."""

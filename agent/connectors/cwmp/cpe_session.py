@@ -6,7 +6,8 @@ out in one SetParameterValues, which a CPE takes as a whole or not at all (TR-06
 of that step.
 
 A secret cannot be read back. The CPE's answer is evidence that it took it; where the answer was lost, its ParameterKey
-is: it is that of the step only if all of the step was set.
+is: it is that of the step only if all of the step was set. Another key of ours proves that it was not; an empty one
+proves nothing, since some CPE keep none.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from agent.cpe_model.known import CachedParameter, Cpe, CpeBook, Pending
 from agent.cpe_model.profiles import SHIPPED, ProfileBook
 from agent.cpe_model.sensitivity import Sensitivity, classify
 from agent.cpe_model.values import UNREADABLE
-from agent.model import ABSENT, Address, Effect, SecretRef, Seen, Ticket, Transition, Value, target_of
+from agent.model import ABSENT, Absent, Address, Effect, SecretRef, Seen, Ticket, Transition, Value, target_of
 from agent.reasons import TargetReason
 from agent.runtime.clock import Clock
 
@@ -51,7 +52,6 @@ class CpeSession(CpeLine):
         """Know a CPE that may not be on the line."""
         super().__init__(name, book, clock, offer, profiles)
         self._told: dict[str, Reply] = {}
-        self._doubt: CwmpSession | None = None
         self._later: CwmpSession | None = None
         """The session after which a setting takes effect: the CPE said that it applies it later."""
         self._written: dict[Address, Value] = {}
@@ -226,9 +226,16 @@ class CpeSession(CpeLine):
                 raise NotSentError(f"{user} is the user of {owner}", reason=CwmpReason.LOGIN_TAKEN)
             # Before it is sent: where the answer is lost, the CPE comes with its new password, which must be known then
             await self._book.setting(self.name, Pending(key, secrets), user)
-        reply = await self.set_values(call, values, key)
+        try:
+            reply = await self.set_values(call, values, key)
+        except NotSentError:
+            if secrets:
+                await self._book.was_not_set(self.name, key)
+            raise
         if reply.accepted and secrets:
             await self._book.was_set(self.name, secrets)
+        elif secrets:
+            await self._book.was_not_set(self.name, key)
         return reply
 
     def _user_after(self, values: Sequence[ParameterValue]) -> str:
@@ -253,6 +260,20 @@ class CpeSession(CpeLine):
         self._doubt = self._later = None
         self._settled = True
         await trio.lowlevel.checkpoint()
+
+    def undecided(self, ticket: Ticket) -> bool:
+        """Return whether secrets of the ticket were sent, and neither an answer nor a ParameterKey told their fate."""
+        if isinstance(ticket.do, Effect):
+            return False
+        sets = {
+            (_path(write.address), field.commit)
+            for write in ticket.do
+            if not isinstance(write.after, Absent)
+            for field in write.after.values()
+            if isinstance(field, SecretRef)
+        }
+        pending = self._book.pending(self.name) if sets else ()
+        return any(not sets.isdisjoint(each.secrets.items()) for each in pending)
 
     async def busy(self) -> Busy | None:
         """Return that the CPE is not on the line, or not to be touched, or None."""

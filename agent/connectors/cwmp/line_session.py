@@ -9,6 +9,7 @@ must prove a setting after a lost answer.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import trio
@@ -38,6 +39,8 @@ from agent.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
 _NOT_THERE = CpeFault.INVALID_PARAMETER_NAME
+_OUR_KEY = re.compile("[0-9a-f]{12}-[0-9]+-[0-9]+[fr][0-9]*")
+"""A ParameterKey as `cpe_session.step_key` gives them. A CPE that has one keeps them; another's may be a constant."""
 Offer = Callable[[Mapping[str, str]], Awaitable[Image]]
 """Makes the image that an effect's arguments name ready to be fetched. Raises NotSentError where it is not that one."""
 
@@ -61,6 +64,8 @@ class CpeLine:
         self.flash: Flash | None = None
         """The firmware that it accepted, as long as it does not report that version."""
         self.breaker = Breaker.of(book.breaker(name))
+        self._doubt: CwmpSession | None = None
+        """The session whose request to set something may be under way still."""
 
     # --- who is on the line
 
@@ -180,9 +185,12 @@ class CpeLine:
         key_path = self.parameter_key_path()
         found = await self.values(call, [*paths, *([key_path] if pending else [])])
         held = found.get(key_path)
+        key = "" if held is None or held.value is None else held.value
         for each in pending:
-            if held is not None and held.value == each.key:
+            if key == each.key:
                 await self._book.was_set(self.name, each.secrets)
+            elif _OUR_KEY.fullmatch(key) and self._doubt is None:
+                await self._book.was_not_set(self.name, each.key)
         return found
 
     def _pending_path(self) -> str:
