@@ -99,10 +99,8 @@ def _claims(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
         wanted = Wanted(move.suspended, _rates(e, part, line, asked))
         if false := false_at_end(ItemFact(move.state, reason, move.detail), wanted, run, last):
             old = began.get((move.machine, move.plan, move.item), since)
-            said, known = (
-                f"{false} ({move.reason}: {move.detail})",
-                _mistaken(move, run) or _untold(move, asked, last, old),
-            )
+            known = _mistaken(move, run) or _untold(move, asked, last, old)
+            said = f"{false} ({move.reason}: {move.detail})"
             yield Verdict("claim", move.at, move.service, said, text_of(run), move.seq, known)
         before = list(line.during(since - 1e-9, since, suspended=move.suspended))
         if asked.action == "suspend" and last and before and opened(run, last[0]):
