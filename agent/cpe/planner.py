@@ -41,9 +41,10 @@ class CpePlanner:
         Raises:
             RequestError: nothing of it stands, or nothing of it can be taken back.
         """
+        intake = self._managed()
         if loaded.plan.action is Action.CPE_ACCEPT:
             raise RequestError(f"{loaded.row.short} is taken back by no change: {UNDO}")
-        return await CpeReverts(self._managed()).revert(request, loaded, pinned)
+        return await CpeReverts(intake).revert(request, loaded, pinned)
 
     def _managed(self) -> CpeIntake:
         if self.intake is None:
