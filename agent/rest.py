@@ -1,7 +1,8 @@
-"""The actions that `ispagent change again` can ask for again, for the items of a change that were not done."""
+"""How what a change did not do is asked for again, and the actions of which `ispagent change again` can do that."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 HAVE_A_REST: Final = frozenset({"suspend", "restore", "set-plan", "disconnect", "port-set", "port-power-cycle"})
@@ -10,3 +11,8 @@ HAVE_A_REST: Final = frozenset({"suspend", "restore", "set-plan", "disconnect", 
 The other actions carry settings of their own (a login, a garden, values of a CPE) that the rest of a change does not
 have: each is asked for by its own verb.
 """
+
+
+def anew(action: str, refs: Sequence[str]) -> str:
+    """Return the command that asks for an action of services anew, where neither its rest nor a retry of it does."""
+    return f"ispagent change {action} {' '.join(refs)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Final
 
@@ -17,7 +17,7 @@ from agent.changes.auditlog import history
 from agent.changes.auditlog.history import ChangeFilter, ListedChange
 from agent.changes.auditlog.witnesses import NOT_WITNESSED
 from agent.changes.authority import standings
-from agent.changes.journal import plans, request
+from agent.changes.journal import item_commands, plans, request
 from agent.changes.journal.commands import PlanRow, Release
 from agent.changes.journal.machine import EXIT_CODES, UNSENT, ChangeState, Gate
 from agent.changes.journal.plans import NONE_AGAIN, DoneAgain
@@ -255,7 +255,7 @@ def _lists(
     return {
         "documents": [] if loaded.items.erased else [d.decode() for d in loaded.items.documents],
         "not_shown": _erased_text(loaded.items.erased) if loaded.items.erased else "",
-        "items": [_item(i, plans.item_by_number(loaded.items, i.n)) for i in loaded.rows.values()],
+        "items": [_item(reader, row.plan_id, i, plans.item_by_number(loaded.items, i.n)) for i in loaded.rows.values()],
         "steps": [
             _step(s, plans.item_by_number(loaded.items, s.item).steps[s.n - 1], accepted=(s.item, s.n) in accepted)
             for s in plans.steps(reader, row.plan_id)
@@ -263,7 +263,11 @@ def _lists(
     }
 
 
-def _item(row: plans.ItemRow, item: Item) -> Mapping[str, object]:
+def _item(reader: sqlite3.Connection, plan_id: bytes, row: plans.ItemRow, item: Item) -> Mapping[str, object]:
+    def query(sql: str, args: Sequence[object] = ()) -> list[sqlite3.Row]:
+        return reader.execute(sql, args).fetchall()
+
+    waits = row.state is ItemState.SET_NOT_ENFORCED
     return {
         "n": row.n,
         "service": row.service,
@@ -273,6 +277,7 @@ def _item(row: plans.ItemRow, item: Item) -> Mapping[str, object]:
         "state": row.state.value,
         "reason": row.reason,
         "detail": row.detail,
+        "overtaken": item_commands.acted_on_since(query, plan_id, item) if waits else "",
     }
 
 

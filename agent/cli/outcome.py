@@ -9,7 +9,7 @@ from typing import cast
 from agent.cli.client import Json
 from agent.cli.when import clock_text, said, when_text
 from agent.reasons import ItemReason, MethodReason, ProofReason, RefusalReason, TargetReason, explain
-from agent.rest import HAVE_A_REST
+from agent.rest import HAVE_A_REST, anew
 from trust.terminal import Column, neutralize
 
 _WORDS = {
@@ -240,6 +240,8 @@ def _joined(word: str, why: str, between: str = " · ") -> str:
 
 def _remedy(item: Json) -> str:
     """Return the advice on an open item, as a line of its own; "" where there is none."""
+    if since := str(item.get("overtaken", "")):  # a retry is refused
+        return f"\n    > {neutralize(since)}: ask for the wanted state anew"
     known = explain(str(item["reason"]), *_LAYERS)
     return f"\n    > {known.remedy}" if known and known.remedy else ""
 
@@ -273,8 +275,13 @@ def _retry_hint(change: Json, items: Sequence[Json]) -> list[str]:
     states = {str(i["state"]) for i in left}
     over = change["finished_seq"] is not None and change["action"] in HAVE_A_REST
     # Of a cancelled change nothing more is sent, so that a retry of it is refused
-    tried = any(i["state"] == "set-not-enforced" and i["reason"] != RefusalReason.CANCELLED for i in left)
-    hints = [f"     > ispagent change retry {change['id']}"] if tried else []
+    waiting = [i for i in left if i["state"] == "set-not-enforced" and i["reason"] != RefusalReason.CANCELLED]
+    overtaken = [str(i["service"]) for i in waiting if i["overtaken"]]
+    hints = [f"     > ispagent change retry {change['id']}"] if len(overtaken) < len(waiting) else []
+    if overtaken and change["action"] in HAVE_A_REST:
+        shown, more = overtaken[:NAMES_SHOWN], len(overtaken) - NAMES_SHOWN
+        rest = f", and {more} more" if more > 0 else ""
+        hints.append(f"     > another change acted since: {neutralize(anew(str(change['action']), shown))}{rest}")
     return [*hints, f"     > ispagent change again {change['id']}"] if over and states & _AGAIN else hints
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from agent.changes.journal.machine import Gate
 from agent.changes.journal.plans import Loaded
 from agent.changes.journal.request import RequestError
-from agent.model import ItemState, ReasonChange, SuspensionReason
+from agent.model import Item, ItemState, ReasonChange, SuspensionReason
 from agent.reasons import RefusalReason
-from agent.rest import HAVE_A_REST
+from agent.rest import HAVE_A_REST, anew
 from trust.policy import Action
 
 S = ItemState
@@ -135,8 +135,13 @@ def command_of(short: str, state: ItemState, diverged: str) -> str:
             return ""
 
 
-def rest_of(loaded: Loaded, known: Collection[str]) -> RestOfChange:
-    """Return the rest of a change of services. `known`: the services that the inventory has now.
+def rest_of(loaded: Loaded, known: Collection[str], overtaken: Callable[[Item], str]) -> RestOfChange:
+    """Return the rest of a change of services.
+
+    Args:
+        loaded: the change.
+        known: the services that the inventory has now.
+        overtaken: why an item that is set is not tried again, since others acted on its service; "": it is.
 
     Raises:
         RequestError: it is not over, is an action without a rest, was rejected, or has no such rest.
@@ -150,12 +155,13 @@ def rest_of(loaded: Loaded, known: Collection[str]) -> RestOfChange:
         )
 
     cancelled = any(one.reason == RefusalReason.CANCELLED for one in loaded.rows.values())
+    left_alone = {i.subject for i in loaded.items.items if cancelled or overtaken(i)}
 
     def commands(short: str, state: ItemState, ref: str) -> str:
-        anew = f"ispagent change {action.value} {ref}"
-        if cancelled and state is S.SET_NOT_ENFORCED:
-            return anew  # a cancelled change is not tried again
-        return command_of(short, state, f"ispagent subscriber show {ref}, then {anew}")
+        again = anew(action.value, [ref])
+        if ref in left_alone and state is S.SET_NOT_ENFORCED:
+            return again  # a retry is refused
+        return command_of(short, state, f"ispagent subscriber show {ref}, then {again}")
 
     refs: list[str] = []
     left: list[LeftOut] = []

@@ -21,7 +21,7 @@ from agent.changes.engine.perform import same, still_written
 from agent.changes.engine.sessions import Sessions
 from agent.changes.journal import plans
 from agent.changes.journal.commands import PlanRow, RefuseIntent
-from agent.changes.journal.item_commands import repeated_by
+from agent.changes.journal.item_commands import acted_on_since, repeated_by
 from agent.changes.journal.machine import MAY_STAND, Gate
 from agent.changes.journal.plans import Loaded
 from agent.changes.journal.request import Ask, Request, RequestError, is_overdue, refusal, silent_h_of
@@ -295,7 +295,8 @@ class Intake:
         if isinstance(planner, RestPlanner):
             rest = planner.rest(loaded)
         else:
-            rest = rest_of(loaded, book.services(self.store.reader).keys())
+            query, known = self.store.query, book.services(self.store.reader).keys()
+            rest = rest_of(loaded, known, lambda item: acted_on_since(query, row.plan_id, item))
         if action not in (None, rest.action):
             raise RequestError(f"{row.short}: expected the rest of a {action.value}, it is a {rest.action.value}")
         return rest

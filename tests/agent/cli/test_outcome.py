@@ -13,7 +13,8 @@ from agent.cli.outcome import item_line, items_text, list_state, outcome_text, r
 
 
 def item(n: int, state: str = "applied", reason: str = "read-back", detail: str = "seen online") -> Json:
-    return {"n": n, "service": f"C-{n}/home", "cpe": None, "state": state, "reason": reason, "detail": detail}
+    told = {"n": n, "service": f"C-{n}/home", "cpe": None, "state": state, "reason": reason, "detail": detail}
+    return told | {"overtaken": ""}
 
 
 def change(*items: Json, state: str = "done") -> Json:
@@ -70,6 +71,15 @@ def test_another_try_is_offered_where_it_is_taken() -> None:
 def test_no_retry_of_a_cancelled_item_is_offered(reason: str, offered: bool) -> None:
     text = outcome_text(change(item(1), item(2, "set-not-enforced", reason, "cancelled before this step")))
     assert ("ispagent change retry K7QF" in text) is offered
+
+
+def test_an_overtaken_item_names_its_verb_and_no_retry() -> None:
+    """A retry of such an item is refused."""
+    left = item(2, "set-not-enforced", "still-online", "carries on") | {"overtaken": "change M2NPQ acted"}
+    text = outcome_text(change(item(1), left))
+    assert "> another change acted since: ispagent change suspend C-2/home" in text
+    assert "change retry" not in text
+    assert "ispagent change retry K7QF" in outcome_text(change(item(1, "set-not-enforced", "still-online"), left))
 
 
 def test_in_a_batch_they_are_counted_apart() -> None:

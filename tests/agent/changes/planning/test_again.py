@@ -134,17 +134,19 @@ def test_each_verb_has_a_rest_or_a_command_of_its_own(action: Action) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "reason", "command"),
+    ("state", "reason", "recorded", "command"),
     [
-        ("set-not-enforced", "still-online", "ispagent change retry {0}"),
-        ("set-not-enforced", "cancelled", "there is: ispagent change suspend C-2/home"),
-        ("needs-a-person", "", "ispagent change show {0} --open, then ispagent change revert {0}"),
-        ("diverged", "", "ispagent subscriber show C-2/home, then ispagent change suspend C-2/home"),
+        ("set-not-enforced", "still-online", True, "ispagent change retry {0}"),
+        ("set-not-enforced", "still-online", False, "there is: ispagent change suspend C-2/home"),
+        ("set-not-enforced", "cancelled", True, "there is: ispagent change suspend C-2/home"),
+        ("needs-a-person", "", True, "ispagent change show {0} --open, then ispagent change revert {0}"),
+        ("diverged", "", True, "ispagent subscriber show C-2/home, then ispagent change suspend C-2/home"),
     ],
 )
 async def test_what_needs_a_person_comes_with_its_command(
-    tmp_path: Path, state: str, reason: str, command: str
+    tmp_path: Path, state: str, reason: str, recorded: bool, command: str
 ) -> None:
+    """`recorded`: the record of the service is as the change set it; otherwise a retry is refused as overtaken."""
     desk = Desk()
     async with office_in(tmp_path, desk) as office:
         old = await half_done(office, desk, Ask(Action.SUSPEND, ("C-1", "C-2/home"), reason=SuspensionReason.ABUSE))
@@ -152,6 +154,8 @@ async def test_what_needs_a_person_comes_with_its_command(
         for trigger in ("item_way", "item_event"):
             con.execute(f"DROP TRIGGER {trigger}")
         con.execute("UPDATE item SET state = ?, reason = ? WHERE plan_id = ? AND n = 2", (state, reason, old.plan_id))
+        if recorded:
+            con.execute("INSERT INTO reason SELECT 'C-2/home', reason, plan_id, seq, looked_s FROM reason")
         with pytest.raises(RequestError, match=re.escape(command.format(old.short))):
             await asked(office, Ask(Action.SUSPEND, change=old.short))
 

@@ -213,6 +213,21 @@ async def test_a_changes_state_follows_its_revert(tmp_path: Path, world: World) 
         assert (stands["state"], stands["reverted_by"]) == (first["state"], {}), "its revert does not stand"
 
 
+async def test_a_change_names_what_acted_on_its_unproven_items_since(tmp_path: Path, world: World) -> None:
+    """Their retry is refused, so that none is offered."""
+    world.add("u1", online=True)
+    world.faults["u1"] = ["", *["nak"] * 20]
+    async with agent_in(tmp_path, world) as agent:
+        first = await done(agent, "suspend", "C-2/home", reason="abuse")
+        assert (first["items"][0]["state"], first["items"][0]["overtaken"]) == ("set-not-enforced", "")
+        world.faults.clear()
+        by = await done(agent, "restore", "C-2/home", reason="abuse")
+        (item,) = (await agent.call("GET", f"/v1/changes/{first['id']}"))["items"]
+        assert item["overtaken"] == f"change {by['id']} acted on the service since"
+        err = await refused(agent.call("POST", f"/v1/changes/{first['id']}/retry", {}))
+        assert err.code == "nothing-to-retry"
+
+
 # --- in doubt nobody is cut off ---
 
 
