@@ -419,7 +419,13 @@ def requirement_tests(billing: BillingReader) -> Mapping[str, RequirementTest]:
 def unmet(tx: Tx, plan_id: bytes, item: Item, billing: BillingReader) -> Broken | None:
     """Return why a standing authority's restore of a payer may not be begun: its payment is matched no more; or None.
 
-    Half a restore is finished. `plan_id`: of the item's plan; `billing`: the facts on payments.
+    Half a restore is finished. An approval by people besides rests on a preview with that payment.
+
+    Args:
+        tx: the transaction of the item's first about-to.
+        plan_id: of the item's plan.
+        item: the item.
+        billing: the facts on payments.
     """
     lifts = ReasonChange(SuspensionReason.DEBT, added=False) in item.desired
     if not lifts or not used_by(tx.all, plan_id) or has_matched_payment(tx.all, item.subject or "", tx.now_s, billing):

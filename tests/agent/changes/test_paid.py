@@ -460,7 +460,9 @@ async def test_where_somebody_else_asks_the_payer_is_only_listed(rig: PaidRig) -
         assert (rig.desk.is_cut("C-1"), rig.plans()) == (True, [])
 
 
-async def test_a_payment_taken_back_while_a_restore_waits_ends_it(rig: PaidRig) -> None:
+@pytest.mark.parametrize("people_too", [False, True])
+async def test_a_payment_taken_back_while_a_restore_waits_ends_it(rig: PaidRig, people_too: bool) -> None:
+    """Whoever approved it besides saw a payment in the preview."""
     async with rig.life("C-1"):
         dead = rig.desk.world.dead
 
@@ -474,6 +476,10 @@ async def test_a_payment_taken_back_while_a_restore_waits_ends_it(rig: PaidRig) 
         await trio.sleep(200)
         (plan,) = rig.plans()
         assert (plan.gate, plan.finished_seq, rig.desk.is_cut("C-1")) == (Gate.CONSUMED, None, True)
+        if people_too:
+            add = "INSERT INTO approval (plan_id, person, key, decision, envelope, seq) VALUES (?,?,?,?,?,?)"
+            row = (plan.plan_id, "joseph", "k", Decision.APPROVE.value, b"", 1)
+            rig.office.store._con.execute(add, row).connection.commit()
         rig.billing.reverse(told)
         await trio.sleep(100)
         dead.clear()
