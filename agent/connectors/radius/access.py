@@ -82,11 +82,13 @@ from agent.connectors.radius.evaluator import (
 )
 from agent.connectors.radius.garden import (
     addresses_text,
+    garden_text,
     goes_on_outside,
     heard_ones,
     in_garden,
     is_outside,
     outside,
+    partly_in_garden,
     pins_an_address,
     stays_in_garden,
     sure_ones,
@@ -457,12 +459,11 @@ class RadiusAccess:
                 how, text = ProofReason.STILL_ONLINE, f"{len(known)} session(s) carry on as before"
             # A batch stops by it either way: a NAS with another secret answers nothing, and nobody is suspended
             return Judgment(Enforced.NO, how, text, (enforce.address,))
-        gardens = {uid: in_garden(s, enforce.expect) for uid, s in sessions.items()}
         told = " · ".join(filter(None, map(addresses_text, sessions.values())))
-        if suspended and all(gardens.values()):
-            return Judgment(Enforced.YES, ProofReason.GARDEN, f"{told} in the garden")
-        if not suspended and any(gardens.values()):
-            return Judgment(Enforced.NO, ProofReason.GARDEN, f"{told} still in the garden")
+        if suspended and all(in_garden(s, enforce.expect) for s in sessions.values()):
+            return Judgment(Enforced.YES, ProofReason.GARDEN, garden_text(sessions.values(), enforce.expect))
+        if not suspended and (walled := [s for s in sessions.values() if partly_in_garden(s, enforce.expect)]):
+            return Judgment(Enforced.NO, ProofReason.GARDEN, garden_text(walled, enforce.expect, "still "))
         new = self._come(enforce, sessions)
         at_s = seen[enforce.address].at_s
         seem_old = {
@@ -1033,7 +1034,7 @@ class RadiusAccess:
             right = all(in_garden(s, enforce.expect) for s in sessions.values())
             return at_large or (not service.reasons and not right) or self._unknown(not service.reasons, sessions)
         own = self._on_nas(sessions)
-        if any(in_garden(s, enforce.expect) for s in own.values()):
+        if any(partly_in_garden(s, enforce.expect) for s in own.values()):
             return True
         other_tariff = wanted.tariff != service.tariff
         outside = all(is_outside(s, enforce.expect) for s in own.values())

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from agent.connectors.base import clock_set_s
 from agent.connectors.radius.addresses import IN, KNOWN, NOT_IN, OUTSIDE, RIGHT_SINCE, SPARED, began_s
 from agent.connectors.radius.beginnings import CLOCKS_S, Began
-from agent.connectors.radius.garden import gardens_of, in_garden, is_outside, stays_in_garden
+from agent.connectors.radius.garden import gardens_of, is_outside, partly_in_garden, stays_in_garden
 
 if TYPE_CHECKING:
     from agent.model import Effect
@@ -39,7 +39,7 @@ def has_it(effect: Effect, unique_id: str, session: Mapping[str, str]) -> bool:
     if stays_in_garden(session, gardens_of(effect.args.get(NOT_IN, ""))):
         return True
     wrong = gardens_of(effect.args.get(IN, ""))
-    if in_garden(session, wrong) or unique_id in effect.args.get(KNOWN, "").split(","):
+    if partly_in_garden(session, wrong) or unique_id in effect.args.get(KNOWN, "").split(","):
         return False
     if unique_id in effect.args.get(SPARED, "").split(",") and is_outside(session, wrong):
         return True
@@ -58,7 +58,7 @@ def to_end_again(effect: Effect, session: Mapping[str, str], began: Began) -> bo
         session: its fields, as accounting told them.
         began: whether that was before the first attempt. One of which that is not certain is ended too.
     """
-    return began is not Began.SINCE or in_garden(session, gardens_of(effect.args.get(IN, "")))
+    return began is not Began.SINCE or partly_in_garden(session, gardens_of(effect.args.get(IN, "")))
 
 
 def seems_old(effect: Effect, session: Mapping[str, str], first_s: int) -> bool:

@@ -42,6 +42,14 @@ def in_garden(session: Mapping[str, str], gardens: Mapping[str, str]) -> bool:
     return bool(found) and all(found)
 
 
+def partly_in_garden(session: Mapping[str, str], gardens: Mapping[str, str]) -> bool:
+    """Tell whether an address of the session is in the garden: it is not active, whatever its others are.
+
+    A suspended session of a subscriber with a static prefix has that outside, at every login.
+    """
+    return any(inside for _, _, inside in _placed(session, gardens))
+
+
 def stays_in_garden(session: Mapping[str, str], gardens: Mapping[str, str]) -> bool:
     """Tell whether the session is in the garden, and is not one that its NAS may have ended: another may follow it."""
     return MAY_BE_OVER not in session and in_garden(session, gardens)
@@ -54,7 +62,7 @@ def sure_ones(sessions: Mapping[str, Mapping[str, str]], gardens: Mapping[str, s
 
 def heard_ones(sessions: Mapping[str, Mapping[str, str]], gardens: Mapping[str, str]) -> dict[str, Mapping[str, str]]:
     """Return the sessions without those outside of the garden that may be over: they prove no restore."""
-    return {u: s for u, s in sessions.items() if MAY_BE_OVER not in s or in_garden(s, gardens)}
+    return {u: s for u, s in sessions.items() if MAY_BE_OVER not in s or partly_in_garden(s, gardens)}
 
 
 def is_outside(session: Mapping[str, str], gardens: Mapping[str, str]) -> bool:
@@ -104,6 +112,18 @@ def gardens_of(prefixes: str) -> Mapping[str, str]:
 def addresses_text(session: Mapping[str, str]) -> str:
     """Return the session's addresses and prefixes, for people; empty when accounting told none."""
     return " · ".join(filter(None, (session.get(name) for name in _PINNED_BY)))
+
+
+def garden_text(sessions: Iterable[Mapping[str, str]], gardens: Mapping[str, str], word: str = "") -> str:
+    """Return which of the sessions' addresses are in the garden, for people; `word` stands before "in the garden".
+
+    Those that no garden is configured for are named beside them: nothing tells how they are.
+    """
+    placed = [(s, {name: inside for name, _, inside in _placed(s, gardens)}) for s in sessions]
+    there = [s[name] for s, found in placed for name, inside in found.items() if inside]
+    others = [s[name] for s, found in placed for name in _PINNED_BY if s.get(name) and name not in found]
+    rest = f"; no garden is configured for {' · '.join(others)}" if others else ""
+    return f"{' · '.join(there)} {word}in the garden{rest}"
 
 
 def unheard_text(sessions: Iterable[Mapping[str, str]]) -> str:

@@ -499,6 +499,19 @@ def test_an_address_outside_the_garden_disproves_a_suspension(known: dict[str, s
     assert judged(session("u2", **known)) == (Enforced.NO, "outside-garden", f"{out} is outside of the garden")
 
 
+HALF = {"ip": "100.127.3.4", "pd": "2001:db8:4a00::/56"}
+"""A suspended session of a subscriber with a prefix of its own, which is outside of the garden at every login."""
+
+
+def test_one_address_in_the_garden_disproves_a_restore() -> None:
+    own: Value = {**fields(USER), "reply:Delegated-IPv6-Prefix": (":= 2001:db8:4a00::/56",)}  # type: ignore[dict-item]  # dict is invariant in its values
+    got = judged(session("u2", **HALF), user=own, wanted=RESTORE)
+    assert got == (Enforced.NO, "garden", "100.127.3.4 still in the garden")
+    (step,) = expect(AccessPlan, planned(RESTORE, own, session("u1", **HALF))).steps
+    drop = expect(Effect, step.do)
+    assert not has_it(drop, "u1", HALF), "active by its rows and its record, and it is not"
+
+
 def test_one_of_two_new_sessions_outside_the_garden_is_enough() -> None:
     both = {**session("u2", ip="100.127.0.9"), **session("u3", ip="100.64.0.9")}
     assert judged(both) == (Enforced.NO, "outside-garden", "100.64.0.9 is outside of the garden")
@@ -508,6 +521,8 @@ def test_address_of_family_without_garden_disproves_nothing() -> None:
     only4 = replace(METHOD, garden6=())
     plan = expect(AccessPlan, planned(method=only4))
     assert plan.enforce is not None
+    half = recipe(method=only4).judge(plan.enforce, seen_of(SUSPENDED, session("u2", **HALF)), [])
+    assert half.detail == "100.127.3.4 in the garden; no garden is configured for 2001:db8:4a00::/56"
     seen = seen_of(SUSPENDED, session("u2", pd="2001:db8:4a00::/56"))
     assert recipe(method=only4).judge(plan.enforce, seen, []).how == "inferred"
 

@@ -42,6 +42,7 @@ def test_one_in_the_garden_has_what_a_suspension_wants(session: dict[str, str], 
         ({}, {}, Began.BEFORE, True),
         ({}, {}, Began.UNKNOWN, True),
         ({"ip": "100.127.3.4"}, {"in": GARDEN}, Began.SINCE, True),  # a restored one in the garden
+        ({"ip": "100.127.3.4", "pd": "2001:db8:4a00::/56"}, {"in": GARDEN}, Began.SINCE, True),  # the prefix is its own
         ({"ip": "100.64.3.4"}, {"in": GARDEN}, Began.SINCE, False),
     ],
 )
