@@ -19,7 +19,7 @@ from agent.cli.when import local_now, said, unix_of, when_text
 
 _WIDTH: Final = 100
 _LABEL: Final = 12
-_TOLD: Final = frozenset({"login", "nas", "ip", "ip6", "pd", "address", "since", "heard"})
+_TOLD: Final = frozenset({"login", "nas", "ip", "address6", "ip6", "pd", "address", "since", "heard"})
 """Facts of a session that its line has already, in other words."""
 _DECIDED: Final = {"approve": "approved", "reject": "rejected"}
 _ACCESS: Final = {"active": "active", "suspended": "SUSPENDED"}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from agent.age import age_text
 from agent.connectors.radius.addresses import MAY_BE_OVER, SAME_AS
 from agent.connectors.radius.evaluator import SECRET
+from agent.connectors.radius.garden import addresses_text
 from agent.connectors.radius.rowset import fields_of, holds_secret
 from agent.model import Access
 
@@ -74,7 +75,7 @@ def _session_text(session: Mapping[str, str], at_s: int, nas_names: Mapping[str,
     nas = session.get("nas", "")
     asked = session.get(MAY_BE_OVER, "")
     over = f"may be over: its end was asked for {age_text(at_s - int(asked))} ago" if asked.isdecimal() else ""
-    parts = (session.get("ip"), session.get("ip6"), session.get("pd"), over)
+    parts = (addresses_text(session), over)
     return " · ".join((f"online{age} on {nas_names.get(nas, nas)}", *filter(None, parts)))
 
 

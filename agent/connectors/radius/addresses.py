@@ -90,6 +90,7 @@ class OpenSession:
     mac: str
     since_s: int
     heard_s: int = 0
+    address6: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,7 @@ def session_value(session: OpenSession | None) -> Value:
         "nas": session.nas,
         "sid": session.session_id,
         "ip": session.ip,
+        "address6": session.address6,
         "ip6": session.ip6,
         "pd": session.delegated,
         "mac": session.mac,

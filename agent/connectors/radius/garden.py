@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_PINNED_BY: Final = {"ip": "Framed-IP-Address", "ip6": "Framed-IPv6-Prefix", "pd": "Delegated-IPv6-Prefix"}
+_PINNED_BY: Final = {
+    "ip": "Framed-IP-Address",
+    "address6": "Framed-IPv6-Address",
+    "ip6": "Framed-IPv6-Prefix",
+    "pd": "Delegated-IPv6-Prefix",
+}
 """A session's address field -> the reply attribute that makes it static, whatever the pool of a group is."""
 
 

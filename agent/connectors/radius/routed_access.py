@@ -596,8 +596,8 @@ def _lists_of(enforce: Enforcement) -> tuple[str, ...]:
 
 
 def _ipv6(session: Session) -> dict[str, str]:
-    """Return the IPv6 prefixes of a session, which a list of IPv4 addresses does not hold."""
-    return {name: session[name] for name in ("ip6", "pd") if session.get(name)}
+    """Return the IPv6 addresses and prefixes of a session, which a list of IPv4 addresses does not hold."""
+    return {name: session[name] for name in ("address6", "ip6", "pd") if session.get(name)}
 
 
 def _ip(row: Session) -> str:

@@ -86,13 +86,13 @@ def _seconds(column: str) -> str:
 
 SESSION_COLUMNS: Final = {
     Database.POSTGRESQL: "acctuniqueid, acctsessionid, username, host(nasipaddress), host(framedipaddress), "
-    "framedipv6prefix::text, delegatedipv6prefix::text, callingstationid, extract(epoch FROM acctstarttime)::bigint, "
-    "extract(epoch FROM acctupdatetime)::bigint",
+    "framedipv6prefix::text, delegatedipv6prefix::text, host(framedipv6address), callingstationid, "
+    "extract(epoch FROM acctstarttime)::bigint, extract(epoch FROM acctupdatetime)::bigint",
     Database.MARIADB: "acctuniqueid, acctsessionid, username, nasipaddress, framedipaddress, "
-    "framedipv6prefix, delegatedipv6prefix, callingstationid, unix_timestamp(acctstarttime), "
+    "framedipv6prefix, delegatedipv6prefix, framedipv6address, callingstationid, unix_timestamp(acctstarttime), "
     "unix_timestamp(acctupdatetime)",
     Database.SQLITE: "acctuniqueid, acctsessionid, username, nasipaddress, framedipaddress, "
-    "framedipv6prefix, delegatedipv6prefix, callingstationid, "
+    "framedipv6prefix, delegatedipv6prefix, framedipv6address, callingstationid, "
     + ", ".join(map(_seconds, ("acctstarttime", "acctupdatetime"))),
 }
 ACCOUNTED_COLUMNS: Final = {
@@ -123,8 +123,8 @@ def text_of(value: Any) -> str:
 def open_session(columns: Sequence[Any]) -> OpenSession:
     """Return a session from the columns of `SESSION_COLUMNS`."""
     *texts, since, heard = columns
-    unique, session, login, nas, ip, ip6, delegated, mac = map(text_of, texts)
-    return OpenSession(unique, session, login, nas, ip, ip6, delegated, mac, int(since or 0), int(heard or 0))
+    unique, session, login, nas, ip, ip6, delegated, address6, mac = map(text_of, texts)
+    return OpenSession(unique, session, login, nas, ip, ip6, delegated, mac, int(since or 0), int(heard or 0), address6)
 
 
 def user_rows(kind: Database, login: str) -> Talk[Rows]:

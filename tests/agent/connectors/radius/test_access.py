@@ -465,6 +465,7 @@ def test_no_session_is_at_the_next_login() -> None:
         {"ip": "100.127.3.4"},
         {"ip": "100.127.3.4", "pd": "2001:db8:ff12::/56"},
         {"ip6": "2001:db8:ff12:1::/64"},
+        {"address6": "2001:db8:ff12::5"},
     ],
 )
 def test_an_address_in_the_garden_proves_a_suspension(known: dict[str, str]) -> None:
@@ -492,6 +493,7 @@ def test_else_it_is_inferred_from_a_new_session_and_its_reply(known: dict[str, s
     [
         ({"ip": "100.64.3.4"}, "100.64.3.4"),
         ({"ip": "100.127.3.4", "pd": "2001:db8:4a00::/56"}, "2001:db8:4a00::/56"),  # v4 in, v6 out
+        ({"ip": "100.127.3.4", "address6": "2001:db8:4a00::5"}, "2001:db8:4a00::5"),
         ({"pd": "2001:db8::/32"}, "2001:db8::/32"),  # a prefix around the garden is not in it
     ],
 )
@@ -531,6 +533,7 @@ def test_address_of_family_without_garden_disproves_nothing() -> None:
     ("attribute", "value", "known"),
     [
         ("Framed-IP-Address", "100.64.3.4", {"ip": "100.64.3.4"}),
+        ("Framed-IPv6-Address", "2001:db8:9:9::5", {"address6": "2001:db8:9:9::5"}),
         ("Framed-IPv6-Prefix", "2001:db8:1:2::/64", {"ip6": "2001:db8:1:2::/64"}),
         ("Delegated-IPv6-Prefix", "2001:db8:4a00::/56", {"pd": "2001:db8:4a00::/56"}),
     ],

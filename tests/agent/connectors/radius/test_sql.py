@@ -170,6 +170,7 @@ async def test_open_sessions(database: RadiusDatabase) -> None:
     add_session(
         database, "u1", "amina.h", ip="100.64.12.9", ip6="2001:db8:1::/64", pd="2001:db8:4a00::/56", mac="AA-BB"
     )
+    database.run("UPDATE radacct SET framedipv6address = '2001:db8:2::5' WHERE acctuniqueid = 'u1'")
     add_session(database, "u2", "amina.h", open_=False)
     add_session(database, "u3", "amina.h", nas="10.0.0.2")
     add_session(database, "u4", "bob")
@@ -182,8 +183,9 @@ async def test_open_sessions(database: RadiusDatabase) -> None:
     assert (first.nas, first.ip, first.ip6, first.delegated, first.mac, first.session_id, first.since_s) == (
         "10.0.0.1", "100.64.12.9", "2001:db8:1::/64", "2001:db8:4a00::/56", "AA-BB", "u1", 1_700_000_000,
     )  # fmt: skip
-    assert (found["amina.h"][1].ip, found["amina.h"][1].ip6) == ("", "")
+    assert (found["amina.h"][1].ip, found["amina.h"][1].ip6, found["amina.h"][1].address6) == ("", "", "")
     assert found["carl"] == ()
+    assert first.address6 == "2001:db8:2::5"
     assert by_id["u1"] == first
     assert by_id["u2"] is None
     assert by_id["nope"] is None
