@@ -23,6 +23,8 @@ class Kept:
     why: str
     size: float = 1.0
     """Of the world."""
+    long: bool = False
+    """It lives two days more, and is played in `make test-slow`."""
 
 
 OLD = (
@@ -477,8 +479,9 @@ KEPT: tuple[Kept, ...] = (
             ("radius", "routers"),
             "a session in the garden of a secret that staff had disabled was said to carry on as before",
             size=0.3,
+            long=long,
         )
-        for seed in (29522061, 29522071)
+        for seed, long in ((29522061, False), (29522071, True))
     ),
     Kept(
         29210039,
@@ -502,7 +505,7 @@ SMALL = 0.3
 @pytest.mark.parametrize(
     "kept",
     [
-        pytest.param(kept, id=str(kept.seed), marks=[pytest.mark.slow] if kept.size > SMALL else [])
+        pytest.param(kept, id=str(kept.seed), marks=[pytest.mark.slow] if kept.size > SMALL or kept.long else [])
         for kept in (*OLD, *KEPT)
     ],
 )
