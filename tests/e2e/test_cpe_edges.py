@@ -491,7 +491,7 @@ async def test_a_campaign_paused_over_a_restart_goes_on_by_rings(tmp_path: Path)
             program.stop()
 
 
-# --- reverts of what was done again since -----------------------------------------------------------------------------
+# --- reverts: another change set the same since ---
 
 
 async def test_a_revert_leaves_what_another_change_set_again(at: CpeSite) -> None:

@@ -356,7 +356,7 @@ class ProfileAccess:
         return self._by_lists(enforce, sessions, seen)
 
     def _not_at_login(self, enforce: Enforcement, row: Mapping[str, str], seen: Mapping[Address, Seen]) -> str:
-        """Return why the next login would not get what is wanted of a row that reads as wanted; or nothing."""
+        """Return why a row that reads as wanted would not suspend, or let in, the next login; or nothing."""
         if not self._by_profile(enforce):
             return self._off(self._name(enforce), row, seen)
         profile = enforce.expect[PROFILE]

@@ -204,7 +204,7 @@ async def test_an_offer_cannot_be_made_longer_or_for_another_file(folder: Path, 
 
 
 async def test_a_file_that_is_another_since_the_offer_is_not_served(folder: Path, images: Images) -> None:
-    """CPE fetch later: what they get must be what was previewed."""
+    """A CPE fetches its image later: it must be the previewed one."""
     path = await offered(images)
     file = folder / "fw-2.0.bin"
     before = file.stat()
