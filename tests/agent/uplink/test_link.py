@@ -21,7 +21,7 @@ from protos import agent_pb2
 from protos import message_pb2 as pb
 from protos.channel import Keepalive
 from protos.limits import MESSAGE_BYTES, RETRY_AFTER_S_MAX
-from tests.agent.uplink.rig import WITNESS, rigged
+from tests.agent.uplink.rig import WITNESS, Rig, rigged
 from tests.builders.cloud import NASTY, Authority, Cloud, abort, message, serving, until
 from tests.builders.expect import present
 
@@ -226,14 +226,19 @@ async def test_a_restored_control_plane_is_read_anew_without_repeats(tmp_path: P
         assert [body for _, body in rig.inbox()] == [b"1", b"2", b"3", b"4", b"5", b"new"]
 
 
+async def put_back(rig: Rig, cloud: Cloud) -> None:
+    """Let the agent read five messages, put the control plane back to two of them, and send a freeze."""
+    cloud.deliver(*(message(pb.KIND_INTENT, n, b"%d" % n) for n in range(1, 6)))
+    async with rig.linked():
+        await until(lambda: len(rig.inbox()) == 5)
+    cloud.kept = cloud.kept[:2]
+    cloud.deliver(message(pb.KIND_FREEZE, 9, b"freeze", agent=b""))
+
+
 async def test_a_control_plane_that_went_back_is_read_from_the_start(tmp_path: Path, cloud: Cloud, port: int) -> None:
     """A snapshot of its machine was put back: its next messages have numbers that the agent has passed."""
-    cloud.deliver(*(message(pb.KIND_INTENT, n, b"%d" % n) for n in range(1, 6)))
     async with rigged(tmp_path, cloud.authority, port) as rig:
-        async with rig.linked():
-            await until(lambda: len(rig.inbox()) == 5)
-        cloud.kept = cloud.kept[:2]
-        cloud.deliver(message(pb.KIND_FREEZE, 9, b"freeze", agent=b""))
+        await put_back(rig, cloud)
         async with rig.linked() as uplink:
             await until(lambda: mail.cursor(rig.store.reader) == (cloud.epoch, 3))
             assert uplink.status().problem == ""
@@ -245,12 +250,8 @@ async def test_a_control_plane_that_went_back_and_grew_loses_no_stop(
     tmp_path: Path, cloud: Cloud, port: int, passed: int
 ) -> None:
     """Desks sent more before the agent came again than the control plane had lost: its numbers tell nothing."""
-    cloud.deliver(*(message(pb.KIND_INTENT, n, b"%d" % n) for n in range(1, 6)))
     async with rigged(tmp_path, cloud.authority, port) as rig:
-        async with rig.linked():
-            await until(lambda: len(rig.inbox()) == 5)
-        cloud.kept = cloud.kept[:2]
-        cloud.deliver(message(pb.KIND_FREEZE, 9, b"freeze", agent=b""))
+        await put_back(rig, cloud)
         cloud.deliver(*(message(pb.KIND_INTENT, n, b"%d" % n) for n in range(10, 12 + passed)))
         async with rig.linked() as uplink:
             await until(lambda: len(rig.inbox()) == 3 + len(cloud.kept), timeout_s=30)
