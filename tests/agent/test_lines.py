@@ -22,7 +22,7 @@ from tests.builders.answers import unix_of
 from tests.builders.subscribers import bring_csv
 from tests.builders.terminal import Terminal
 from tests.builders.world import World
-from trust.moments import rfc3339
+from trust.moments import moment_text, rfc3339
 
 LIST = """subscriber,name,service,login,method,tariff,protected,feeds,balance,due,paid_at,as_of,ont
 C-1,Amina,home,u0,fake,20M,,0,34.00,2025-10-03,,{now},HWTC1A2B3C4D
@@ -91,7 +91,7 @@ async def test_three_subscribers_ask(tmp_path: Path, world: World, monkeypatch: 
         began_s = await evening(at.agent)
 
         def clock(after_s: int) -> str:
-            return time.strftime("%H:%M %Z", time.localtime(began_s + after_s))
+            return moment_text(began_s + after_s, now_s=time.time())
 
         await at.agent.daemon.api.parts.lines.outages(0)
         dark = row((await at.type("subscriber", "show", "C-1/home")).lines, "line")
@@ -176,7 +176,7 @@ async def test_a_devices_page_has_its_readings(tmp_path: Path, world: World, mon
         await store.run(RecordEvent(event))
 
         def clock(after_s: int) -> str:
-            return time.strftime("%H:%M %Z", time.localtime(began_s + after_s))
+            return moment_text(began_s + after_s, now_s=time.time())
 
         page = json.loads((await at.type("device", "show", "olt-1", "--json")).out)["lines"]
         parts = {one["key"]: one for one in page["parts"]}
@@ -214,7 +214,7 @@ async def test_a_credential_no_device_answers_to_is_told_everywhere(
             await store.run(RecordDeviceReading(DeviceReading(target, now_s - 900)))
             for ago_s in (600, 300):
                 await store.run(RecordUnread(target, "unreachable, or wrong secret", now_s - ago_s, silent=True))
-        since = time.strftime("%H:%M %Z", time.localtime(now_s - 600))
+        since = moment_text(now_s - 600, now_s=time.time())
         told = "all 4 devices with credential lab are silent"
         assert f"{told} since {since}: was it changed?" in (await at.type("outage")).out
         assert any(told in problem for problem in overview(at.agent.daemon.api.parts).problems)
