@@ -495,6 +495,13 @@ KEPT: tuple[Kept, ...] = (
         ("radius", "sql", "cpe", "billing", "snmp"),
         "the 32-bit counters of a port began again twice in a row, and the second time counted as a rate of a wrap",
     ),
+    Kept(
+        29450066,
+        ("router-reboots", "page-rots"),
+        ("radius", "sql", "routers", "cloud", "disk", "snmp"),
+        "the judge took an item that is no longer judged for a new claim, against the record of a put back backup",
+        size=1.0,
+    ),
 )
 
 

@@ -20,6 +20,8 @@ NO_SESSION = ("offline",)
 """Reasons by which "at the next login" says that there is no session."""
 NONE_KNOWN = ("none-known",)
 """Reasons by which it says that no session is known, and that one whose Start got lost has what was set."""
+LEFT = ("overtaken", "not-proven-in-time")
+"""Reasons by which an item says that it is no longer judged: its state is the last one that was claimed."""
 NOT_PROVEN = "not proven"
 """Words by which a claim says that nobody knows of sessions that accounting does not know: it is of the next login."""
 
@@ -76,8 +78,8 @@ def false_at_end(item: ItemFact, wanted: Wanted, run: Collection[LineState], end
         run: what was so from the approval to the end, latest first.
         end: what was so in the last moment alone.
     """
-    if not run:
-        return ""  # staff gave the line another login meanwhile: nothing is known of the one that the agent knows
+    if not run or item.reason in LEFT:
+        return ""  # no run: staff gave the line another login meanwhile, and nothing is known of the agent's one
     if item.reason == STAYS_REJECTED:
         return "" if _ever(run, lambda s: not s.next.accepted) else "the login stays rejected"
     if item.state == "applied" and not _ever(run, wanted.holds):

@@ -24,6 +24,7 @@ SUSPENDED, ACTIVE = Wanted(True), Wanted(False)
 APPLIED, LATER = ItemFact("applied", "garden", ""), ItemFact("set-at-next-login", "offline", "no session: it holds")
 NONE_KNOWN = ItemFact("set-at-next-login", "none-known", "its old session is gone, and accounting has no other")
 UNASKED = ItemFact("set-at-next-login", "none-known", f"{NONE_KNOWN.detail}; not proven: bng-1 was not asked")
+OVERTAKEN = ItemFact("set-at-next-login", "overtaken", "change ABCDE acted on the service since: no longer judged")
 CARRIES_ON = ItemFact("set-not-enforced", "nak-503", "1 session(s) carry on as before")
 REJECTED = ItemFact("applied", "stays-rejected", "the login stays rejected: disabled")
 UNPROVEN = ItemFact("set-not-enforced", "timeout", "no answer: not proven")
@@ -46,6 +47,7 @@ UNPROVEN = ItemFact("set-not-enforced", "timeout", "no answer: not proven")
         (LATER, SUSPENDED, state(GARDEN, "free"), True),
         (LATER, SUSPENDED, state(FREE), True),
         (LATER, SUSPENDED, state(GARDEN, "garden"), True),
+        (OVERTAKEN, SUSPENDED, state(FREE), False),
         (NONE_KNOWN, SUSPENDED, state(GARDEN, "garden"), False),
         (NONE_KNOWN, SUSPENDED, state(GARDEN, "free"), True),
         (NONE_KNOWN, SUSPENDED, state(FREE), True),
