@@ -42,6 +42,7 @@ from trust.items import Items, open_items_untrusted
 from trust.leaf import Leaf, LeafKind
 from trust.leaf_text import minute_text
 from trust.life import StoryFault
+from trust.plural import counted
 from trust.statements import Approval, Freeze, Outcome, Pause, Plan, Resume, Standing, Unfreeze
 from trust.story import (
     NOT_JUDGED,
@@ -539,7 +540,7 @@ def _check_items(check: _Check, export: Export, plan: Plan, digest: bytes) -> It
     except MalformedStatementError as err:
         check.bad(StoryFault.BAD_ITEMS, str(err))
         return None
-    check.good(f"{len(items.items)} items are the ones that the plan signs")
+    check.good(f"{counted(len(items.items), 'item is the one', 'items are the ones')} that the plan signs")
     return items
 
 

@@ -23,6 +23,7 @@ from trust.items import Items, Listed
 from trust.leaf import NO_PLAN, PLAN_LEAVES, SIGNED_OR_NOT, STATEMENT, STATEMENT_KINDS, Leaf, LeafKind
 from trust.life import LifeOfPlan, PlanEnding, Stage, StoryFault, buckets_of, outcome_of, replay
 from trust.limits import RECORD_BYTES, TREE_SIZE_MAX
+from trust.plural import counted
 from trust.statements import (
     Approval,
     Decision,
@@ -348,7 +349,7 @@ def _items(case: Case) -> tuple[int, StoryLine]:
     """Return how many items a plan would change, or at least, and the source of that number."""
     if case.items is not None:
         changed = sum(1 for item in case.items.items if item.listed is Listed.CHANGE)
-        return changed, StoryLine(f"size: {changed} items, as its documents say")
+        return changed, StoryLine(f"size: {counted(changed, 'item')}, as its documents say")
     least = _LEAST[case.plan.size_bucket]
     told = f"size: {case.plan.size_bucket.value} items, as the plan says; {NOT_JUDGED}: how many exactly"
     return least, StoryLine(told)

@@ -39,6 +39,7 @@ from agent.cli.progress import Progress
 from agent.cli.when import For, Since, Until, period, query, unix_now
 from agent.runtime import http_client
 from agent.runtime.errors import ClientError, NotRunningError
+from trust.plural import counted
 from trust.terminal import json_text, neutralize
 
 app = typer.Typer()
@@ -304,7 +305,10 @@ def _export(id_: str, folder: Path) -> None:
         "short": f"{exported['short']}\n".encode(),
     }.items():
         write_file(folder / name, data)
-    print(f"{folder}: the plan and its {len(documents) - 1} items, for the approver's own tool (it names subscribers)")
+    print(
+        f"{folder}: the plan and its {counted(len(documents) - 1, 'item')}, for the approver's own tool"
+        " (it names subscribers)"
+    )
 
 
 def submit(file: Path, as_json: bool, id_: str = "") -> None:

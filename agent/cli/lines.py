@@ -12,6 +12,7 @@ import typer
 from agent.age import age_text
 from agent.cli.client import MIXED, Json, call_object, print_json
 from agent.cli.when import local_now, said, unix_of
+from trust.plural import counted
 from trust.terminal import neutralize
 
 app = typer.Typer()
@@ -57,7 +58,7 @@ def outage_lines(found: Json, now: datetime | None = None) -> list[str]:
     known = f"of {found['services']} services {found['found']} have a known line"
     if found["behind"]:
         known += f", of {found['behind']} more only a shared part is known"
-    head = f"{len(causes)} cause{'' if len(causes) == 1 else 's'}" if causes else "nothing is down or bad"
+    head = counted(len(causes), "cause") if causes else "nothing is down or bad"
     silent = f", {found['silent']} silent" if found["silent"] else ""
     lines.append(f"{head} · {found['devices']} devices{silent} · {known}")
     for one in cast("list[Json]", found["silent_credentials"]):
@@ -106,12 +107,12 @@ def cause_text(cause: Json, now: datetime | None = None) -> str:
     parts = [f"{thing}: {texts[kind]}"]
     behind = cast("list[str]", cause["behind"])
     if behind:
-        parts.append(f"{len(behind)} device{'s' if len(behind) > 1 else ''} behind it")
+        parts.append(f"{counted(len(behind), 'device')} behind it")
     if cause["upstream"]:
         parts.append(f"behind {cause['upstream']} {cause['upstream_port']}".rstrip())
     for claim in cast("list[Json]", cause["claims"]):
         parts.append(f"perhaps behind {claim['device']} {claim['port']}".rstrip() + ", not confirmed by both ends")
-    count = f"{cause['subscribers']} subscriber{'' if cause['subscribers'] == 1 else 's'}"
+    count = counted(cause["subscribers"], "subscriber")
     parts.append(f"{count}, not known whether they are cut off" if kind == "unread" else count)
     return " · ".join(parts)
 
@@ -273,7 +274,7 @@ def device_rows(found: Json, now: datetime | None = None) -> Iterator[str]:
     if idle:
         idle = sorted(idle, key=_digits_apart)
         yield (
-            f"{len(idle)} port{'' if len(idle) == 1 else 's'} without a description, down for 12 hours and more: "
+            f"{counted(len(idle), 'port')} without a description, down for 12 hours and more: "
             f"{', '.join(idle[:_IDLE_SHOWN])}{' …' if len(idle) > _IDLE_SHOWN else ''}"
         )
     for link in cast("list[Json]", found["links"]):

@@ -10,6 +10,7 @@ import typer
 from agent.cli import client
 from agent.cli.client import Json, call_object, fail, print_json, read_file
 from agent.cli.when import said
+from trust.plural import counted
 
 app = typer.Typer()
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
@@ -60,4 +61,5 @@ def show(as_json: AsJson = False) -> None:
         sees = "sees subscribers" if person["sees_subscribers"] else "sees summaries"
         print(f"person  {person['handle']:<16} {', '.join(cast('list[str]', person['roles']))} · {sees}")
     for policy in cast("list[Json]", found["policy"]):
-        print(f"policy  {policy['class']:<16} {policy['approvals']} approvals, at most {policy['max_items']} items")
+        people, most = counted(policy["approvals"], "approval"), counted(policy["max_items"], "item")
+        print(f"policy  {policy['class']:<16} {people}, at most {most}")

@@ -23,6 +23,7 @@ from agent.inventory.matching import same_payment
 from agent.model import Address
 from agent.reasons import SkipReason
 from trust.moments import moment_text
+from trust.plural import counted
 
 PENDING_S: Final = 7 * 86_400
 """How long a pending payment keeps its subscriber online. Bank debits settle within five working days."""
@@ -290,7 +291,7 @@ def _balance(account: Account, today: date) -> list[str]:
     if due is None:
         return [text]
     late = (today - due).days
-    span = f"{abs(late)} day{'' if abs(late) == 1 else 's'}"
+    span = counted(abs(late), "day")
     return [f"{text} due {due}", f"{span} late" if late > 0 else "due today" if late == 0 else f"in {span}"]
 
 

@@ -17,6 +17,7 @@ from agent.model import Access, DesiredChange, ReasonChange, Service, Suspension
 from agent.reasons import DriftReason, SkipReason
 from agent.services.verbs import Leave
 from trust.moments import moment_text
+from trust.plural import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ def _sessions(service: Service, reading: ServiceReading) -> Difference | None:
     code = DriftReason.SESSION_AT_LARGE if other is Access.ACTIVE else DriftReason.SESSION_SUSPENDED
     shown = ", ".join(" · ".join(filter(None, (s.place, s.address))) for s in wrong)
     sources = ", ".join(sorted({s.source for s in wrong}))
-    reads = f"{len(wrong)} session{'' if len(wrong) == 1 else 's'} with {_POLICY[other]}: {shown}"
+    reads = f"{counted(len(wrong), 'session')} with {_POLICY[other]}: {shown}"
     known = f"the next login is as recorded, the session is not ({sources} says so)"
     if all(s.may_be_over for s in wrong):  # a session that ended without a word is still listed there
         reads = f"by {sources} {reads}"

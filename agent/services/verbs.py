@@ -22,6 +22,7 @@ from agent.model import (
     Transition,
 )
 from agent.reasons import AnyReason, SkipReason
+from trust.plural import counted
 from trust.policy import Action
 
 _STAYS = "stays suspended"
@@ -101,7 +102,7 @@ def _disconnect(params: Params, service: Service) -> Wish | Leave:
 def _cautions(service: Service) -> str:
     """Return why a service is not to be touched without a thought; empty for most."""
     protected = f"protected: {service.protected}" if service.protected else ""
-    feeds = f"feeds {service.feeds} other subscriber{'' if service.feeds == 1 else 's'}" if service.feeds else ""
+    feeds = f"feeds {counted(service.feeds, 'other subscriber')}" if service.feeds else ""
     return " · ".join(filter(None, (protected, feeds)))
 
 

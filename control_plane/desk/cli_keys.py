@@ -12,6 +12,7 @@ from control_plane.desk import key_files, unlock
 from control_plane.desk.cli_shared import AsJson, KeyFile, PassphraseFile, open_key_here, print_json
 from control_plane.errors import InputError
 from trust import checkpoint, keys
+from trust.plural import counted
 
 _WITNESS: Final = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
 """The form of a witness's name in a trust document, and of a cosignature's at a control plane."""
@@ -93,4 +94,4 @@ def lock(
         found = [] if one is None else [one]
     for unlocked in found:
         unlocked.lock()
-    typer.echo(f"{len(found)} key{'' if len(found) == 1 else 's'} locked")
+    typer.echo(f"{counted(len(found), 'key')} locked")

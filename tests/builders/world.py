@@ -295,7 +295,7 @@ class FakeMethod:
         login = enforce.address.rsplit("/", 1)[1]
         value = seen[enforce.address].value
         if "why" in enforce.expect and enforce.expect["why"] == "never online" and not isinstance(value, Absent):
-            return Judgment(Enforced.NO, "old-session", "1 session(s) carry on though the login is rejected")
+            return Judgment(Enforced.NO, "old-session", "1 session carries on though the login is rejected")
         if "why" in enforce.expect:
             return Judgment(Enforced.YES, "stays-rejected", enforce.expect["why"])
         if isinstance(value, Absent):

@@ -102,4 +102,4 @@ async def test_what_is_cut_may_carry_on_as_another_connection(tmp_path: Path, ti
             assert state_of(done)[0] == "applied"
         else:
             assert state_of(done)[0] == "set-not-enforced"
-            assert "1 connection(s) of 100.64." in item["detail"]
+            assert "1 connection of 100.64." in item["detail"]

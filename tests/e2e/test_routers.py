@@ -104,8 +104,8 @@ async def test_connections_that_cannot_be_cut_are_counted(tmp_path: Path) -> Non
         assert router.gets_out(LOGIN).lingers
         assert state_of(done)[0] == "set-not-enforced"
         (item,) = done["items"]
-        assert "1 connection(s) of 100.64." in item["detail"]
-        assert "carry on as before" in item["detail"]
+        assert "1 connection of 100.64." in item["detail"]
+        assert "carries on as before" in item["detail"]
 
 
 async def test_an_accept_of_established_above_the_drop_saves_none(tmp_path: Path) -> None:

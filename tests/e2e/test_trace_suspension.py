@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-HELD = {"files": 110, "moves": 1740}
+HELD = {"files": 111, "moves": 1764}
 """Measured last; lower these when the script prints less. The aim is 55 files and 1,800 moves. Accounts and payments,
 and the question of their source before each cut, added five files; the question whether a service is in an
 outage, one; long answers that are encoded in slices, and ages in words, one each. Devices
@@ -20,7 +20,8 @@ One short id of a change and one form of a moment, at the site and at every desk
 `trust/moments.py`. By how much our clock was set since the preview, which each disconnect asks: one. A short answer is
 encoded at once: 140 moves less. Item documents, plans and approvals are read as declared (`trust.strict_json.record`),
 and clocks, rows and trusts are asked once for each answer: 270 moves less. Whether an earlier suspension was set and
-not seen enforced, and the check of stored states for values that no ispagent writes: two files and 60 moves."""
+not seen enforced, and the check of stored states for values that no ispagent writes: two files and 60 moves. A number
+and what it counts (`trust/plural.py`), which fourteen places wrote on their own: one file and 24 moves."""
 POLLS = 1.1
 """How much a slow machine may add to the moves: it lets the agent poll more often."""
 RUNS = 3

@@ -42,7 +42,7 @@ EVERY_COMMAND = {
     "trust",
     "trust.terminal",
 }
-PRINTED = {"agent.age", "agent.cli.outcome", "agent.cli.when", "agent.rest", "trust.moments"}
+PRINTED = {"agent.age", "agent.cli.outcome", "agent.cli.when", "agent.rest", "trust.moments", "trust.plural"}
 CHANGE = {
     "agent.cli.change",
     "agent.cli.outcome",
@@ -50,6 +50,7 @@ CHANGE = {
     "agent.cli.when",
     "agent.rest",
     "trust.moments",
+    "trust.plural",
 }
 MORE = {
     "status": {"agent.cli.local", "agent.cli.billing", "agent.cli.drift", *PRINTED, *CHANGE},

@@ -232,8 +232,8 @@ def test_a_whole_story_verifies(proofs, pins):
         "suspend, class low",
         "its 8 leaves are in an order that a plan can have",
         "when it was consumed: approved by joseph",
-        "1 items are the ones",
-        "size: 1 items, as its documents say",
+        "1 item is the one",
+        "size: 1 item, as its documents say",
         "outcome 1: done, as the leaves of its items say",
     ):
         assert expected in texts

@@ -25,7 +25,7 @@ APPLIED, LATER = ItemFact("applied", "garden", ""), ItemFact("set-at-next-login"
 NONE_KNOWN = ItemFact("set-at-next-login", "none-known", "its old session is gone, and accounting has no other")
 UNASKED = ItemFact("set-at-next-login", "none-known", f"{NONE_KNOWN.detail}; not proven: bng-1 was not asked")
 OVERTAKEN = ItemFact("set-at-next-login", "overtaken", "change ABCDE acted on the service since: no longer judged")
-CARRIES_ON = ItemFact("set-not-enforced", "nak-503", "1 session(s) carry on as before")
+CARRIES_ON = ItemFact("set-not-enforced", "nak-503", "1 session carries on as before")
 REJECTED = ItemFact("applied", "stays-rejected", "the login stays rejected: disabled")
 UNPROVEN = ItemFact("set-not-enforced", "timeout", "no answer: not proven")
 

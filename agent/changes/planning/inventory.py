@@ -29,6 +29,7 @@ from agent.inventory.subscribers_csv import login_problem
 from agent.model import DesiredChange, EntryChange, EntryFieldChange, Item, ItemState, ReasonChange, Service
 from agent.reasons import MethodReason, SkipReason
 from agent.services.verbs import Leave, Wish, suspends
+from trust.plural import counted
 from trust.policy import Action
 from trust.statements import LOGIN
 
@@ -213,7 +214,7 @@ def _told(state: NetworkState | UnreadableError, login: str) -> str | Leave:
         return f"not checked whether the network has that login: {state}"
     if state.absent:
         return Leave(MethodReason.NO_SUCH_LOGIN, state.unknown or f"no login {login}", blocked=True)
-    sessions = f", {len(state.sessions)} session(s)" if state.sessions else ", offline"
+    sessions = f", {counted(len(state.sessions), 'session')}" if state.sessions else ", offline"
     access = state.access.value if state.access else f"rejected: {state.refused}" if state.refused else "no state"
     return f"the network has that login: {access}{sessions}"
 

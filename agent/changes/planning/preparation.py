@@ -39,6 +39,7 @@ from agent.services.network import ROUNDS_MAX, as_read
 from agent.services.readiness import AT_ONCE, READ_S
 from agent.services.verbs import Leave
 from trust import chance
+from trust.plural import counted
 from trust.policy import Action
 
 _MAY_STAND: Final = (*TOUCHED, ItemState.NEEDS_A_PERSON, ItemState.DIVERGED)
@@ -109,7 +110,7 @@ class Preparer:
             return f"device prepare {name} would be refused: {found.detail}"
         if not found.steps:
             return f"device prepare {name} has nothing to add: what is refused is of these subscribers or methods alone"
-        rows = f"{len(found.steps)} row{'s' if len(found.steps) > 1 else ''}"
+        rows = counted(len(found.steps), "row")
         return f"ask for what is missing ({rows}: {found.display['after']}): ispagent device prepare {name}"
 
     def target_named(self, name: str) -> str:

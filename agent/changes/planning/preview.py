@@ -69,6 +69,7 @@ from trust.document import UNKNOWN, Trust
 from trust.items import encode_head, encode_item, encode_value, guard_of, items_root
 from trust.keys import SigningKey
 from trust.moments import moment_text
+from trust.plural import counted
 from trust.policy import (
     LOW_ITEMS_MAX,
     OWN_REVERT_S,
@@ -640,7 +641,7 @@ def _needs(policy: PolicyClass, request: Request, trust: Trust) -> str:
         return "your own signature"
     more = people_more(policy, request.requester, [trust])
     people = policy.approvals + more
-    needs = f"{people} approver{'s' if people != 1 else ''}"
+    needs = counted(people, "approver")
     if request.requester == UNKNOWN:
         return f"{needs}, since nobody knows who asked: {request.unknown_why}"
     whose = f", not {who}, who runs {request.requester}" if (who := runs(request.requester, trust)) else ""

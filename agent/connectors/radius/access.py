@@ -118,6 +118,7 @@ from agent.model import (
 )
 from agent.reasons import MethodReason, ProofReason
 from agent.spelling import near_spellings
+from trust.plural import counted
 
 if TYPE_CHECKING:
     from agent.connectors.radius.schema import Method, SqlTarget
@@ -456,7 +457,10 @@ class RadiusAccess:
             # A database that fails over forgets the end that was seen in it: only the NAS can say how it is
             how, text = ProofReason.NOT_PROVEN, f"not proven: {unheard_text(sessions[uid] for uid in left)}"
             if known := [uid for uid in left if UNANSWERED not in sessions[uid]]:
-                how, text = ProofReason.STILL_ONLINE, f"{len(known)} session(s) carry on as before"
+                how, text = (
+                    ProofReason.STILL_ONLINE,
+                    f"{counted(len(known), 'session carries', 'sessions carry')} on as before",
+                )
             # A batch stops by it either way: a NAS with another secret answers nothing, and nobody is suspended
             return Judgment(Enforced.NO, how, text, (enforce.address,))
         told = " · ".join(filter(None, map(addresses_text, sessions.values())))
@@ -471,10 +475,10 @@ class RadiusAccess:
             for uid, session in self._seem_old(enforce, sessions, at_s, ended).items()
         }
         if old := [uid for uid, when in seem_old.items() if when is Began.BEFORE]:
-            text = f"{len(old)} session(s) from before the change carry on"
+            text = f"{counted(len(old), 'session carries', 'sessions carry')} on from before the change"
             return Judgment(Enforced.NO, ProofReason.OLD_SESSION, text)
         if dated := [uid for uid, when in seem_old.items() if when is Began.UNKNOWN]:
-            text = f"accounting dates {len(dated)} session(s) before the change, by a clock that is not ours"
+            text = f"accounting dates {counted(len(dated), 'session')} before the change, by a clock that is not ours"
             return Judgment(Enforced.NO, ProofReason.AGE_NOT_CERTAIN, text)
         which = f"new session {told}".rstrip() if new else f"session {told}, which never was suspended"
         return self._inferred(enforce, sessions, seen, which)
@@ -583,11 +587,15 @@ class RadiusAccess:
             ):
                 return None  # a suspended session stays what it is, whatever the next login gets
             why = rejection_text(outcome, self._sql, self._same)
-            left = f"; {len(sessions)} session(s) outside of the garden go on" if sessions else ""
+            left = (
+                f"; {counted(len(sessions), 'session goes', 'sessions go')} on outside of the garden"
+                if sessions
+                else ""
+            )
             if sessions and not (
                 self._is_active(enforce) and all(is_outside(s, enforce.expect) for s in sessions.values())
             ):
-                text = f"{len(sessions)} session(s) carry on though the login is rejected"
+                text = f"{counted(len(sessions), 'session carries', 'sessions carry')} on though the login is rejected"
                 return Judgment(Enforced.NO, ProofReason.OLD_SESSION, text)
             return Judgment(Enforced.YES, ProofReason.STAYS_REJECTED, f"the login stays rejected: {why}{left}")
         if enforce.expect["state"] == Access.ACTIVE.value or any(map(self._is_marker, fields_of(user.value))):

@@ -37,6 +37,7 @@ from agent.connectors.radius.garden import heard_ones, in_garden, sure_ones
 from agent.connectors.radius.schema import Method, Nas
 from agent.model import ABSENT, Access, Address, Effect, Enforcement, Seen, Service, ServiceState, Step
 from agent.reasons import MethodReason, ProofReason, TargetReason
+from trust.plural import counted
 
 _LIST_ATTRIBUTE: Final = "mikrotik-address-list"
 _POOL_ATTRIBUTE: Final = "framed-pool"
@@ -443,8 +444,9 @@ class RoutedAccess:
         if found.enforced is Enforced.NO:
             return found
         if left := self._left(enforce, seen):
+            said = [(n, f"of {self._login(enforce)} on {_name(t)}") for t, n in left.items()]
             told = [
-                f"{n} connection(s) of {self._login(enforce)} on {_name(t)} carry on as before" for t, n in left.items()
+                f"{counted(n, f'connection {of} carries', f'connections {of} carry')} on as before" for n, of in said
             ]
             again = tuple(self._flows(enforce, seen)[target] for target in left)
             return Judgment(Enforced.NO, ProofReason.STILL_ONLINE, " · ".join(told), again)

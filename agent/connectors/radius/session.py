@@ -84,6 +84,7 @@ from agent.connectors.radius.sql_check import missing_privileges, missing_to_clo
 from agent.connectors.radius.sql_connection import DRIVER_ERRORS
 from agent.model import ABSENT, Seen
 from agent.reasons import TargetReason
+from trust.plural import counted
 
 if TYPE_CHECKING:
     from agent.connectors.base import Check, KeptAnswer, ReadAddresses
@@ -548,7 +549,7 @@ class RadiusSession:
         if drift is not None:
             observed = {transition.address: Seen(drift.observed, int(self._clock.wall_s()))}
             raise DriftedError(f"{self.target.id}: the user's rows no longer read as planned", observed=observed)
-        return Reply(True, TargetReason.COMMITTED, f"{len(changes)} row(s)")
+        return Reply(True, TargetReason.COMMITTED, counted(len(changes), "row"))
 
     async def _write_row(self, transition: Transition, unique_id: str) -> Reply:
         """Close the row of a session that its NAS denied, or that is silent on no configured NAS; or open it again."""
@@ -718,7 +719,9 @@ def _answered(outcomes: list[_Told]) -> Reply:
     naks = [(asked, told) for asked, told in answers if not told.ack and told.cause != _SESSION_NOT_FOUND]
     for asked, nak in naks[:1]:
         code = TargetReason.NAK if nak.cause is None else TargetReason.NAK.numbered(nak.cause)
-        text = f"{cause_name(nak.cause) or 'refused'} by {asked.nas}, {len(naks)} of {len(outcomes)} session(s)"
+        text = (
+            f"{cause_name(nak.cause) or 'refused'} by {asked.nas}, {len(naks)} of {counted(len(outcomes), 'session')}"
+        )
         return Reply(False, code, text)
     acked = sum(told.ack for _, told in answers)
     ghosts = [
@@ -726,7 +729,7 @@ def _answered(outcomes: list[_Told]) -> Reply:
     ]
     said = f"; open in accounting, and denied by its NAS: {', '.join(ghosts)}" if ghosts else ""
     if acked:
-        return Reply(True, TargetReason.ACK, f"{acked} session(s){said}")
+        return Reply(True, TargetReason.ACK, f"{counted(acked, 'session')}{said}")
     if ghosts:
         return Reply(True, TargetReason.NOT_THERE, said.removeprefix("; "))
     names = ", ".join(sorted(asked.nas for asked, _ in answers))

@@ -64,6 +64,7 @@ from agent.model import (
     Value,
 )
 from agent.reasons import MethodReason, ProofReason
+from trust.plural import counted
 
 if TYPE_CHECKING:
     from agent.connectors.routeros.schema import HotspotMethod, PppMethod
@@ -315,7 +316,11 @@ class ProfileAccess:
         sessions = rows_of(seen[enforce.address].value)
         left = [sid for sid in sessions if self._at(self.menus.session, sid) in ended]
         if left and READ_AT in enforce.expect:
-            return Judgment(Enforced.NO, ProofReason.STILL_ONLINE, f"{len(left)} session(s) carry on as before")
+            return Judgment(
+                Enforced.NO,
+                ProofReason.STILL_ONLINE,
+                f"{counted(len(left), 'session carries', 'sessions carry')} on as before",
+            )
         name = self._name(enforce)
         row = texts_of(seen[self._at(self.menus.row, name)].value)
         off = self._off(name, row, seen) if REJECTED in enforce.expect else ""
@@ -340,7 +345,11 @@ class ProfileAccess:
         """Judge the sessions of a row that reads as wanted."""
         old = self._older(enforce, sessions, texts_of(seen[self._at(self.menus.began, self._name(enforce))].value))
         if old:
-            return Judgment(Enforced.NO, ProofReason.OLD_SESSION, f"{old} session(s) from before the change carry on")
+            return Judgment(
+                Enforced.NO,
+                ProofReason.OLD_SESSION,
+                f"{counted(old, 'session carries', 'sessions carry')} on from before the change",
+            )
         if any(session.get("radius") == "true" for session in sessions.values()):
             why = f"a session came by RADIUS: its {self.menus.what} here says nothing"
             return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)

@@ -49,6 +49,7 @@ from agent.connectors.routeros.values import RouterKind, mac_of, normalize
 from agent.connectors.routeros.ways_out import Way, beside_lease, way_at
 from agent.model import Absent, Access, Address, Effect, Enforcement, Seen, Step, Transition
 from agent.reasons import MethodReason, ProofReason
+from trust.plural import counted
 
 if TYPE_CHECKING:
     from agent.connectors.routeros.schema import DhcpMethod
@@ -277,7 +278,7 @@ class DhcpAccess:
             return found
         left = self._at_large(self._watched(enforce, seen), seen)
         if left:
-            text = f"{sum(left.values())} connection(s) carry on as before"
+            text = f"{counted(sum(left.values()), 'connection carries', 'connections carry')} on as before"
             return Judgment(Enforced.NO, ProofReason.STILL_ONLINE, text, tuple(self._flows_at(left)))
         return found
 

@@ -24,6 +24,7 @@ from agent.connectors.routeros.addresses import Network, networks, rows_of, with
 from agent.connectors.routeros.firewall import KeptIn
 from agent.connectors.routeros.matching import Rule, Ruleset
 from agent.model import Value
+from trust.plural import counted
 
 Row = Mapping[str, str]
 _NOT_FORWARD: Final = frozenset({"input", "output"})
@@ -141,7 +142,7 @@ def established(key: str, row: Row) -> bool:
 
 def left_text(many: int, whose: str) -> str:
     """Return the sentence about connections that a suspension left."""
-    return f"{many} connection(s) of {whose} carry on as before"
+    return f"{counted(many, f'connection of {whose} carries', f'connections of {whose} carry')} on as before"
 
 
 def _without_port(text: str) -> str:

@@ -29,6 +29,7 @@ from agent.connectors.routeros.reasons import RouterReason
 from agent.connectors.routeros.values import RouterKind, normalize
 from agent.model import Access, Address, Effect, Field, Seen
 from agent.reasons import ProofReason
+from trust.plural import counted
 
 if TYPE_CHECKING:
     from agent.connectors.routeros.schema import HotspotMethod
@@ -104,7 +105,7 @@ class HotspotAccess(ProfileAccess):
         if by := self._bound(macs, _places(sessions), seen, "bypassed"):
             return f"{off}, and an ip-binding lets {by} by the hotspot"
         if cookies:
-            return f"{off}, and {len(cookies)} cookie(s) may let it in again"
+            return f"{off}, and {counted(len(cookies), 'cookie')} may let it in again"
         asked = sorted(name for name, ways in logins.items() if _RADIUS in ways.split(","))
         return (
             f"{off}, and the router may ask RADIUS about the login (hotspot profile {', '.join(asked)})"
@@ -178,9 +179,15 @@ class HotspotAccess(ProfileAccess):
         if sessions:
             as_before = any(self._at(self.menus.session, sid) in ended for sid in sessions)
             how = ProofReason.STILL_ONLINE if as_before else ProofReason.NOT_IN_EFFECT
-            return Judgment(Enforced.NO, how, f"{len(sessions)} session(s) are open though the user is disabled")
+            return Judgment(
+                Enforced.NO,
+                how,
+                f"{counted(len(sessions), 'session is', 'sessions are')} open though the user is disabled",
+            )
         if cookies:
-            return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, f"{len(cookies)} cookie(s) may let it in again")
+            return Judgment(
+                Enforced.NO, ProofReason.NOT_IN_EFFECT, f"{counted(len(cookies), 'cookie')} may let it in again"
+            )
         return Judgment(Enforced.YES, ProofReason.SEEN, "the user is disabled, and has no session and no cookie")
 
     def _differs(self, enforce: Enforcement, row: Mapping[str, str]) -> str:
@@ -368,7 +375,7 @@ class HotspotAccess(ProfileAccess):
         display = super()._display(service, seen)
         cookies = len(self._cookies(service.login, seen))
         if cookies:
-            display["now"] += f" · {cookies} cookie{'s' if cookies > 1 else ''}"
+            display["now"] += f" · {counted(cookies, 'cookie')}"
         return display
 
     def _after_text(self, access: Access, profile: str, how: str, seen: Mapping[Address, Seen]) -> str:

@@ -40,6 +40,7 @@ from agent.connectors.routeros.rulesets import ruleset_of
 from agent.connectors.routeros.values import RouterKind, normalize
 from agent.model import ABSENT, Absent, Address, Effect, Field, Seen, Step, Transition, Value, target_of
 from agent.reasons import MethodReason
+from trust.plural import counted
 
 GARDEN: Final = "ispagents-garden"
 """The address list of the destinations that suspended subscribers may reach."""
@@ -344,9 +345,7 @@ def _family(
         if refusal := _block(draft, family, name, ruleset, rows):
             return refusal
         if held:
-            draft.look.append(
-                f"{told} has {len(held)} member{'s' if len(held) > 1 else ''} now: they are cut off at once"
-            )
+            draft.look.append(f"{told} has {counted(len(held), 'member')} now: they are cut off at once")
     return None
 
 

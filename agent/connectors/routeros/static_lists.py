@@ -34,6 +34,7 @@ from agent.connectors.routeros.static_flows import Open, fasttracked, flows_of, 
 from agent.connectors.routeros.static_text import entry_text, list_after
 from agent.model import ABSENT, Absent, Access, Address, Field, Seen, Transition, Value
 from agent.reasons import MethodReason, ProofReason
+from trust.plural import counted
 
 _ENABLED: Final = "enabled"
 """The mark of an entry that was there, disabled, before we enabled it."""
@@ -219,7 +220,7 @@ class StaticLists:
             return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, kept.detail)
         flows = self.open_now(mine, seen, ended)
         if flows.left:
-            text = f"{len(flows.left)} connection(s) carry on as before"
+            text = f"{counted(len(flows.left), 'connection carries', 'connections carry')} on as before"
             return Judgment(Enforced.NO, ProofReason.STILL_ONLINE, text, flows.of)
         if not flows.many and not any(where.startswith(f"{self._target}/") for where in ended):
             return Judgment(

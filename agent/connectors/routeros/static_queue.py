@@ -26,6 +26,7 @@ from agent.connectors.routeros.static_text import queue_text, rate_text
 from agent.connectors.routeros.values import RouterKind, normalize
 from agent.model import Absent, Access, Address, Field, Service, ServiceState, Transition
 from agent.reasons import MethodReason, ProofReason
+from trust.plural import counted
 
 if TYPE_CHECKING:
     from agent.connectors.routeros.schema import StaticMethod
@@ -225,7 +226,11 @@ class StaticQueue:
             return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, refusal.detail)
         left = open_now(self._target, mine, seen, ended).left if strictly else ()
         if left:
-            return Judgment(Enforced.NO, ProofReason.STILL_ONLINE, f"{len(left)} connection(s) pass by {told}")
+            return Judgment(
+                Enforced.NO,
+                ProofReason.STILL_ONLINE,
+                f"{counted(len(left), 'connection passes', 'connections pass')} by {told}",
+            )
         return Judgment(Enforced.YES, ProofReason.SEEN, told)
 
     def _rules(self, family: Family, seen: SeenAll) -> Sequence[Rule]:

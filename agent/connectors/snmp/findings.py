@@ -9,6 +9,7 @@ from agent.connectors.base import Finding
 from agent.connectors.snmp.profile_choice import STANDARD
 from agent.connectors.snmp.reasons import SnmpReason
 from agent.line_model.reading import DeviceReading, LinkState, PartKind
+from trust.plural import counted
 
 _NAMED: Final = 5
 """How many names a sentence lists."""
@@ -18,9 +19,7 @@ def facts_of(reading: DeviceReading) -> dict[str, str]:
     """Return labels and texts of a reading."""
     states = {kind: [part.state for part in reading.parts if part.kind is kind] for kind in PartKind}
     counts = [
-        f"{len(found)} {kind.value}{'s' if len(found) != 1 else ''} ({found.count(LinkState.UP)} up)"
-        for kind, found in states.items()
-        if found
+        f"{counted(len(found), kind.value)} ({found.count(LinkState.UP)} up)" for kind, found in states.items() if found
     ]
     facts = {
         "hardware": reading.hardware,

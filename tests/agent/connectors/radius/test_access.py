@@ -424,7 +424,7 @@ def test_an_end_that_its_nas_did_not_answer_is_not_proven() -> None:
     assert judged(session("u1", **OUT))[1] == "still-online", "its NAS acknowledged that twice, and has it still"
     both = {**lost, **session("u2", ip="100.64.0.9")}
     got = recipe().judge(enforcement(), seen_of(SUSPENDED, both), [at("session", "u1"), at("session", "u2")])
-    assert (got.how, got.detail) == ("still-online", "1 session(s) carry on as before")
+    assert (got.how, got.detail) == ("still-online", "1 session carries on as before")
 
 
 def test_a_session_that_may_be_over_proves_no_restore() -> None:
@@ -554,7 +554,7 @@ def test_a_static_address_cannot_be_in_the_garden_and_is_told(
 
 def test_session_from_before_preview_not_ended_is_old_one() -> None:
     old, lasted = session("u7", since=str(NOW_S - 86400)), {"u7": {"nas": "10.0.0.1", "lasted": "86000"}}
-    told = "1 session(s) from before the change carry on"
+    told = "1 session carries on from before the change"
     for ended in ([], [at("session", "u1")]):
         got = recipe().judge(enforcement(), seen_of(SUSPENDED, old, accounted=lasted), ended)
         assert (got.enforced, got.how, got.detail) == (Enforced.NO, "old-session", told)
@@ -579,7 +579,7 @@ def test_our_clock_ahead_makes_no_session_old(ahead_s: int, told: Mapping[str, V
     got = recipe().judge(enforcement(), seen, [at("session", "u1")])
     assert got.how == how
     if how == "age-not-certain":
-        assert got.detail == "accounting dates 1 session(s) before the change, by a clock that is not ours"
+        assert got.detail == "accounting dates 1 session before the change, by a clock that is not ours"
 
 
 def test_accounting_is_asked_of_sessions_that_seem_old_alone() -> None:
@@ -1343,7 +1343,7 @@ def test_a_garden_session_stays_suspended_though_rejected() -> None:
     assert (found.enforced, found.how) == (Enforced.YES, "garden")
     outside = session("u3", ip="100.64.12.9")
     found = recipe().judge(plan.enforce, seen_of(IN_DISABLED, {**inside, **outside}, REJECTING), [])
-    assert (found.enforced, found.detail) == (Enforced.NO, "2 session(s) carry on though the login is rejected")
+    assert (found.enforced, found.detail) == (Enforced.NO, "2 sessions carry on though the login is rejected")
 
 
 @pytest.mark.parametrize(

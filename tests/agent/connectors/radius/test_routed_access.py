@@ -396,7 +396,7 @@ def test_what_is_left_of_them_is_no_suspension(
     found = of.judge(enforce, seen, gone)
     assert (found.enforced, found.again) == (expected, (where,) if expected is Enforced.NO else ())
     if expected is Enforced.NO:
-        assert (found.how, found.detail) == ("still-online", f"1 connection(s) of {LOGIN} on bng-1 carry on as before")
+        assert (found.how, found.detail) == ("still-online", f"1 connection of {LOGIN} on bng-1 carries on as before")
 
 
 def test_an_accept_above_the_drop_is_kept_and_its_flows_are_cut() -> None:

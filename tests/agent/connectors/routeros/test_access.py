@@ -250,7 +250,7 @@ def test_no_connection_is_left_that_passes_by_the_rule(
     found = recipe.judge(enforce, seen, ended)
     assert (found.enforced, found.again) == (expected, (where,) if expected is Enforced.NO else ())
     if expected is Enforced.NO:
-        assert (found.how, found.detail) == ("still-online", "1 connection(s) of 100.64.12.9 carry on as before")
+        assert (found.how, found.detail) == ("still-online", "1 connection of 100.64.12.9 carries on as before")
 
 
 ESTABLISHED = ("1", {"chain": "forward", "action": "accept", "connection-state": "established,related"})

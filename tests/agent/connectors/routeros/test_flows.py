@@ -64,7 +64,7 @@ def test_a_page_behind_a_redirect_is_known_by_who_answers() -> None:
 
 
 def test_what_is_said() -> None:
-    assert left_text(2, "100.64.12.9") == "2 connection(s) of 100.64.12.9 carry on as before"
+    assert left_text(2, "100.64.12.9") == "2 connections of 100.64.12.9 carry on as before"
 
 
 RULE = "rule 0 (action=accept connection-state=established,related)"

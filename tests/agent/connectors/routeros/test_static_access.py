@@ -167,7 +167,7 @@ def test_e1_what_carries_on_above_the_drop_is_cut_to_the_last(above: dict[str, s
     for left in (FLOW, "tcp 192.0.2.7:50009 203.0.113.81:443", "tcp 203.0.113.80:443 192.0.2.7:22"):
         world.flows = {left: "false"}
         found = world.judged(plan, FLOW)
-        assert found == (Enforced.NO, "still-online", "1 connection(s) carry on as before")
+        assert found == (Enforced.NO, "still-online", "1 connection carries on as before")
         assert [e.address for e in effects_of(plan_of(world.plan(SUSPEND)))] == [
             at("ip/flows", V4),
             at("ipv6/flows", V6),
