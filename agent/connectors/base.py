@@ -601,6 +601,12 @@ that is told as an age. Absent: by none that is known.
 """
 
 
+IN_FORCE: Final = "in-force"
+"""In an effect's `args` while it is bound: since when the item's writes are known to be done, unix seconds by our clock
+of now, rounded up. A session that began clearly later logged in under them, and stays. Absent: not all are known.
+"""
+
+
 CLIENTS: Final = "clients"
 """In an enforcement's `expect`: clients that no read names once they are offline, comma separated. Where a suspension
 was not seen enforced, the check of the next one looks for these clients too.

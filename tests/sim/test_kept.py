@@ -496,6 +496,13 @@ KEPT: tuple[Kept, ...] = (
         "the 32-bit counters of a port began again twice in a row, and the second time counted as a rate of a wrap",
     ),
     Kept(
+        29450240,
+        ("agent-killed-writing", "cpe-loses-answers"),
+        ("radius", "sql", "routers", "cpe"),
+        "an agent that died after a suspension, before its look for sessions, ended one that had begun since",
+        size=0.2,
+    ),
+    Kept(
         29450066,
         ("router-reboots", "page-rots"),
         ("radius", "sql", "routers", "cloud", "disk", "snmp"),

@@ -144,9 +144,10 @@ def test_a_sample_is_true_of_who_is_in_and_who_is_out(kind: type[Access]) -> Non
     [
         (99.0, 100.1, []),
         (100.5, 100.1, []),
-        (101.5, 100.1, ["kicked"]),
-        (101.5, 0.0, ["kicked"]),
-        (101.5, 101.8, []),
+        (103.5, 100.1, []),
+        (104.5, 100.1, ["kicked"]),
+        (104.5, 0.0, ["kicked"]),
+        (104.5, 104.8, []),
     ],
 )
 def test_an_end_is_judged_by_what_an_uptime_tells(began: float, proven: float, rules: list[str]) -> None:
@@ -161,7 +162,7 @@ def test_an_end_is_judged_by_what_an_uptime_tells(began: float, proven: float, r
     change = RowChange(SECRETS, Row("*1", {}), "changed", {}, {})
     written = Written(100.0, line.service, "edge-1", change, 99.0, (), ORIGINAL)
     step = OpenStep("aa", 1, 2, 1, 100.0, True, line.service, "", {}, proven_at=proven)
-    ended = Deed(102.0, line.service, "agent", f"removed {ACTIVE}", (step,), "0x1")
+    ended = Deed(105.0, line.service, "agent", f"removed {ACTIVE}", (step,), "0x1")
     asked = {"aa": Asked("aa", "restore", frozenset({line.service}), 0)}
     part = SimpleNamespace(lines={line.service: line}, written=[written], tariffs={}, routers={}, already=())
     evidence = Evidence(Seen(ended=[ended]), asked, (), (), {}, "", 200.0)

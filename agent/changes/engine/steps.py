@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import ceil
 
 import trio
 
@@ -24,7 +25,7 @@ from agent.changes.journal.item_commands import DesiredRecorder
 from agent.changes.journal.machine import Event, StepFact
 from agent.changes.journal.moments import SendWindow
 from agent.changes.journal.plans import ItemRow, StepRow
-from agent.connectors.base import CLOCK_SET, AccessMethod, Earlier, UnreadableError
+from agent.connectors.base import CLOCK_SET, IN_FORCE, AccessMethod, Earlier, UnreadableError
 from agent.model import (
     Address,
     DesiredChange,
@@ -131,6 +132,8 @@ class Steps:
         """When a step was sent last in this run, on the boot-time clock."""
         self._earlier: dict[_Key, dict[Address, tuple[Seen, int]]] = {}
         """The sessions that earlier attempts were bound to, as read first, and how far our clock was set by then."""
+        self._done_s: dict[_Key, float] = {}
+        """When each outcome was recorded, unix seconds."""
         self._arrives = bool(item.steps) and parts.sessions.arrives_later(item.steps[0].target)
 
     # --- outcomes so far ---
@@ -148,9 +151,10 @@ class Steps:
         """Return the facts of each step that the machine judges by."""
         return [_fact(step, self.done(step.n)) for step in self.item.steps]
 
-    def note_outcome(self, key: _Key, outcome: StepOutcome) -> None:
-        """Take note of an outcome."""
+    def note_outcome(self, key: _Key, outcome: StepOutcome, at_s: float | None = None) -> None:
+        """Take note of an outcome. `at_s`: when it was recorded, unix seconds; None: now."""
         self.outcomes[key] = outcome
+        self._done_s[key] = self.parts.clock.wall_s() if at_s is None else at_s
         if key[1] is Direction.FORWARD:
             self.last = outcome
 
@@ -168,10 +172,23 @@ class Steps:
         set_s = self.tickets.clock_set_s()
         known = self._earlier.get((step.n, way), {})
         earlier = {where: replace(seen, at_s=seen.at_s + set_s - then_s) for where, (seen, then_s) in known.items()}
-        asked = replace(effect, args={**effect.args, CLOCK_SET: str(set_s)}) if set_s else effect
+        moments = {CLOCK_SET: str(set_s)} if set_s else {}
+        if (in_force_s := self._in_force_s(step, way)) is not None:
+            moments[IN_FORCE] = str(ceil(in_force_s) + max(set_s, 0))  # late by that at most: it spares too few
+        asked = replace(effect, args={**effect.args, **moments})
         bound = await (await sessions.at(step.target)).bind(asked, earlier)
         self._note_earlier(step, way, bound, set_s)
         return bound
+
+    def _in_force_s(self, step: Step, way: Direction) -> float | None:
+        """Return since when what the item writes before `step` is known to be so, unix seconds; None: not all of it.
+
+        The agent may die after a write and end sessions minutes later; many began since, as wanted.
+        """
+        writes = [s.n for s in self.item.steps if s.n < step.n and not isinstance(s.do, Effect)]
+        if way is not Direction.FORWARD or not writes or not all(map(self.stands, writes)):
+            return None
+        return max(self._done_s[n, way] for n in writes)
 
     def _note_earlier(self, step: Step, way: Direction, bound: Earlier, set_s: int) -> None:
         """Record the sessions that an attempt at a step is bound to, as first read, and how our clock was set then."""
@@ -403,15 +420,15 @@ class Steps:
         key = (row.n, row.direction)
         self._attempts[key] = max(row.attempt, self._attempts.get(key, 0))
         if row.verdict is not None:
-            self._note_recorded(key, StepOutcome(row.verdict, row.reason, row.detail))
+            self._note_recorded(key, StepOutcome(row.verdict, row.reason, row.detail), row.outcome_s)
 
-    def _note_recorded(self, key: _Key, outcome: StepOutcome) -> None:
+    def _note_recorded(self, key: _Key, outcome: StepOutcome, at_s: float | None = None) -> None:
         kind = kind_of(outcome)
         if kind is OutcomeKind.EXPIRED:
             return  # nothing was sent
         if kind is OutcomeKind.CRASHED:
             self._crashed.add(key)
-        self.note_outcome(key, outcome)
+        self.note_outcome(key, outcome, at_s)
 
     def recover_later(self, row: StepRow) -> None:
         """Find the fate of a step when its item is gone on with: its device must call in first."""

@@ -60,7 +60,7 @@ class ItemRow:
 
 @dataclass(frozen=True, slots=True)
 class StepRow:
-    """One attempt at a step. `verdict` None: about to, no outcome yet."""
+    """One attempt at a step. `verdict` None: about to, no outcome yet. `outcome_s`: of that outcome, unix seconds."""
 
     item: int
     n: int
@@ -71,6 +71,7 @@ class StepRow:
     reason: str
     detail: str
     outcome_seq: int | None
+    outcome_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,7 +367,9 @@ def _open(reader: sqlite3.Connection, vault: Vault, row: PlanRow) -> _Opened:
 def steps(reader: sqlite3.Connection, plan_id: bytes) -> list[StepRow]:
     """Return every attempt at every step of a plan, in order."""
     found = reader.execute(
-        "SELECT * FROM step WHERE plan_id = ? ORDER BY item, direction, n, attempt", (plan_id,)
+        "SELECT s.*, e.at_s AS outcome_s FROM step s LEFT JOIN event e ON e.seq = s.outcome_seq"
+        " WHERE s.plan_id = ? ORDER BY s.item, s.direction, s.n, s.attempt",
+        (plan_id,),
     ).fetchall()
     return [
         StepRow(
@@ -379,6 +382,7 @@ def steps(reader: sqlite3.Connection, plan_id: bytes) -> list[StepRow]:
             reason=r["reason"] or "",
             detail=r["detail"] or "",
             outcome_seq=r["outcome_seq"],
+            outcome_s=r["outcome_s"],
         )
         for r in found
     ]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from agent.connectors.base import (
+    IN_FORCE,
     NOTHING_EARLIER,
     Busy,
     Check,
@@ -62,6 +63,10 @@ BOUND_MAX: Final = 1000
 connections.
 """
 
+WRITTEN_S: Final = 5
+"""How long after its writes an item's first look for sessions asks when each began; chosen arbitrarily. It mostly comes
+at once, and is spared the command.
+"""
 _CONFIGURATION: Final = frozenset({*PLACED, RouterResource.PROFILE})
 """The menus that a change of the router's configuration writes, beside address lists."""
 
@@ -149,7 +154,8 @@ class RouterSession:
         """Return the things that `effect` would end (sessions, cookies, connections), each at its own address.
 
         A later attempt ends no session that began after the first one: it logged in under the settings written before.
-        No attempt ends one that began after the instant that the effect names, if it names one.
+        No attempt ends one that began after the instant that the effect names, if it names one. Nor does the first
+        attempt, where it comes long after the writes that it follows, one that began after these.
         Of connections of whatever address a session has, those are ended that were read last: by the judgment, which
         looks for them once the session is there.
 
@@ -157,7 +163,7 @@ class RouterSession:
             UnreadableError: the router cannot be asked, or the effect is none of this connector's.
         """
         resource, owner = self._parse(effect.address)
-        running = RUNNING.get(resource)
+        running, asked_s = RUNNING.get(resource), self._clock.wall_s()
         if running is None or effect.verb != running.verb:
             raise UnreadableError(
                 f"{self.target.id}: no effect {effect.verb!r} on that address", reason=TargetReason.REFUSED
@@ -174,11 +180,13 @@ class RouterSession:
         beginnings = BEGINNINGS.get(resource)
         until = [min(one.at_s for one in earlier.values())] if earlier else []
         until += [int(effect.args[SINCE]) + clock_set_s(effect.args)] if SINCE in effect.args else []
-        if not until or beginnings is None:
+        wrote_s = int(effect.args.get(IN_FORCE, asked_s))
+        if not found or beginnings is None or not (until or asked_s - wrote_s > WRITTEN_S):
             return found
         where = address(self.target.id, beginnings, owner)
         began = texts_of((await self.read([where]))[where].value)
-        first_s = min(until) - BEGAN_S
+        took_s = self._clock.wall_s() - asked_s  # a beginning is told as an age: by a late answer it seems later
+        first_s = min(until) - BEGAN_S if until else wrote_s + took_s + 1
         before = {address(self.target.id, running.one, key) for key, at in began.items() if int(at) < first_s}
         return {one: row for one, row in found.items() if one in earlier or one in before}
 

@@ -7,7 +7,7 @@
 | `touched` | a command of the agent changes no row but those of the subscriber that its step names |
 | `unmeant` | a row has after a write what the step says |
 | `overwrote` | a row had before a write what the step says, unless somebody changed it after it was read last |
-| `kicked` | no session was ended that began a second or more after the change was proven and had what it wants |
+| `kicked` | no session was ended that began some seconds after the change was proven and had what it wants |
 | `spared` | of a session that is said to carry on since before a write, the end was asked for |
 | `denied` | where nothing is said to have been changed, nothing stays changed |
 | `forgotten` | as in `tests.sim.parts.record_rules` |
@@ -36,8 +36,10 @@ LAST_S: Final = 1.0
 """How much of the time before a claim counts as its last moment."""
 ALIKE_S: Final = 6.0
 """Within how many seconds of each other two sessions begin that the agent cannot tell apart: 5 s, and a rounded one."""
-UPTIME_S: Final = 1.0
-"""RouterOS tells a session's age in whole seconds: of one that began so soon after a write nobody can tell that."""
+UPTIME_S: Final = 4.0
+"""RouterOS tells a session's age in whole seconds, and the agent has the moments of its writes and of its question in
+whole seconds too: of a session that began so soon after a write it cannot tell that.
+"""
 READ_S: Final = 15.0
 """How long before a write its row may have been read: an answer may take its time."""
 RECORDED: Final = "recorded"

@@ -19,7 +19,18 @@ from agent.changes.journal import item_commands
 from agent.changes.journal.item_commands import Lock, MoveItem, move_item
 from agent.changes.journal.machine import ChangeState, Event
 from agent.changes.journal.moments import SendWindow
-from agent.connectors.base import CLOCK_SET, NOTHING_EARLIER, Busy, Earlier, Enforced, Judgment, Reach, Reply, Session
+from agent.connectors.base import (
+    CLOCK_SET,
+    IN_FORCE,
+    NOTHING_EARLIER,
+    Busy,
+    Earlier,
+    Enforced,
+    Judgment,
+    Reach,
+    Reply,
+    Session,
+)
 from agent.inventory.book import Broken
 from agent.model import Address, Direction, Effect, Enforcement, GuardKind, Item, Pace, Seen, Step, Ticket, Wave
 from agent.model import ItemState as S
@@ -448,6 +459,36 @@ async def test_a_clock_that_is_set_moves_no_earlier_attempt(
     ((ago_s, set_s),) = told
     assert 0 <= ago_s < 60
     assert set_s == "-100"
+    rig.close()
+
+
+async def test_after_a_restart_it_is_known_when_the_writes_were(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seed 29450240 of the simulation: a session that had begun after the write, in the garden, was ended."""
+    clock = FakeClock()
+    rig = Rig(tmp_path, world, clock)
+    stop = trio.CancelScope()
+    told: list[float] = []
+    bind = FakeSession.bind
+
+    async def stopping(session: FakeSession, effect: Effect, earlier: Earlier = NOTHING_EARLIER) -> Earlier:
+        told.append(float(effect.args[IN_FORCE]) - clock.wall_s())
+        if len(told) == 1:
+            stop.cancel()
+            await trio.sleep_forever()
+        return await bind(session, effect, earlier)
+
+    monkeypatch.setattr(FakeSession, "bind", stopping)
+    plan_id = await rig.consumed([item(1, "u0", world)])
+    with stop:
+        await rig.apply(plan_id)
+    clock.pass_s(600)
+    assert await rig.apply(plan_id) == ""
+    assert rig.states(plan_id) == [S.APPLIED]
+    at_once, later = told
+    assert abs(at_once) < 60
+    assert later == pytest.approx(at_once - 600, abs=60)
     rig.close()
 
 

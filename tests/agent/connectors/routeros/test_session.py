@@ -9,7 +9,16 @@ from dataclasses import replace
 import pytest
 import trio
 
-from agent.connectors.base import CLOCK_SET, DriftedError, LostError, NotSentError, Reach, Session, UnreadableError
+from agent.connectors.base import (
+    CLOCK_SET,
+    IN_FORCE,
+    DriftedError,
+    LostError,
+    NotSentError,
+    Reach,
+    Session,
+    UnreadableError,
+)
 from agent.connectors.routeros import readers
 from agent.connectors.routeros.addresses import RouterResource, rows_of
 from agent.connectors.routeros.connector import RouterosConnector
@@ -308,6 +317,12 @@ async def test_later_attempt_leaves_session_alone_that_began_since() -> None:
             assert bool(await session.bind(spares)) is ends, "those that began after the instant that it names stay"
         ahead = replace(kick, args={"since": str(began_s - 3600), CLOCK_SET: "7200"})
         assert await session.bind(ahead), "our clock was set since that instant: it was an hour later than now says"
+        late = replace(kick, args={IN_FORCE: str(began_s - 100)})
+        assert await session.bind(late) == {}, (
+            "it began long after the writes that are before it: a restart was between"
+        )
+        early = replace(kick, args={IN_FORCE: str(began_s + 100)})
+        assert await session.bind(early), "it began before them"
         long_since = {where: Seen(seen.value, seen.at_s + 3600) for where, seen in first.items()}
         assert (await session.bind(kick, long_since)).keys() == (await session.bind(kick)).keys(), "old ones by then"
 
