@@ -528,10 +528,11 @@ class ItemRun:
                 for f in facts
             ]
         event = settle(facts, judgment, None if stopped is None else stopped.event)
-        if event is Event.LOSE:
-            event = Event.ESCALATE  # the time for re-reading is over
         stands = writes_stand and event in (Event.PROVE, Event.ACCEPT, Event.SET_OFFLINE, Event.SET_UNENFORCED)
         reason, detail = self._explain(judgment, stopped)
+        if event is Event.LOSE:
+            event = Event.ESCALATE  # the time for re-reading is over
+            reason, detail = self._in_doubt(reason, detail)
         if event is Event.SET_UNENFORCED and sessions and (missing := await self._missing_now(sessions)):
             reason, detail = ItemReason.TARGET_AWAY, f"{missing} · {detail}"
         records = stands and not self._tickets.retried(item)  # else it did: others may have lifted that since
@@ -638,6 +639,19 @@ class ItemRun:
                 return last.reason, " · ".join(filter(None, (last.detail, detail)))
             return judgment.how, detail
         return (last.reason, fallbacks or last.detail) if last is not None else ("", "")
+
+    def _in_doubt(self, reason: str, detail: str) -> tuple[str, str]:
+        """Return reason and detail of an item with a step of unknown fate: that counts more than why it went no further.
+
+        Args:
+            reason: of the item's last move, by its last step or its stop.
+            detail: of the same.
+        """
+        done = [one for step in self._item.steps if (one := self._steps.done(step.n)) is not None]
+        unknown = next((one for one in done if one.verdict is Verdict.UNKNOWN), None)
+        if unknown is None or unknown.reason == reason:
+            return reason, detail
+        return unknown.reason, " · ".join(filter(None, (unknown.detail, detail)))
 
     def _fallbacks_text(self) -> str:
         """Return the result of each effect, where the first one did nothing and a fallback was tried."""
