@@ -574,3 +574,32 @@ async def test_only_a_cpe_that_was_taken_back_is_said_to_be(tmp_path: Path) -> N
         shown = await at.site.show(change)
         n = str(1 + order_of(change).index("LAB0001"))
         assert shown["reverted_by"] == {n: back["id"]}, shown["reverted_by"]
+
+
+# --- rows: the first request is done, the second is lost ---
+
+MAPPING = "+Device.NAT.PortMapping.[ExternalPort=2222]"
+FIELDS = "InternalClient=192.168.1.20,InternalPort=80,Protocol=TCP,Enable=true"
+
+
+async def cut_within_row(at: CpeSite, cpe: Cpe, *cut: str) -> Json:
+    """Return the end of a change that adds a row; the CPE hung up at one of its requests, once."""
+    await at.refresh("LAB0001", "Device.NAT.")
+    change = await at.site.ask("cpe-set", ref(WHO), settings={MAPPING: FIELDS})
+    cpe.device.quirks = Quirks(cut_on=cut)
+    await waiting(at, change)
+    await cpe.call_in("2 PERIODIC")
+    await at.site.wait_for(change, lambda c: c["items"][0]["state"] == "unknown")
+    cpe.device.quirks = Quirks()
+    with trio.fail_after(60):
+        while not (await at.site.show(change))["finished"]:
+            await cpe.call_in("2 PERIODIC")
+    return await at.site.show(change)
+
+
+async def test_a_row_that_was_made_and_not_filled_is_filled(at: CpeSite) -> None:
+    cpe = await at_home(at)
+    before = set(cpe.device.tree.instances("Device.NAT.PortMapping."))
+    done = await cut_within_row(at, cpe, "SetParameterValues")
+    assert state_of(done)[0] == "applied"
+    assert len(set(cpe.device.tree.instances("Device.NAT.PortMapping.")) - before) == 1

@@ -641,7 +641,7 @@ class ItemRun:
         return (last.reason, fallbacks or last.detail) if last is not None else ("", "")
 
     def _in_doubt(self, reason: str, detail: str) -> tuple[str, str]:
-        """Return reason and detail of an item with a step of unknown fate: that counts more than why it went no further.
+        """Return reason and detail of an item with a step of unknown fate: that counts more than why it stopped.
 
         Args:
             reason: of the item's last move, by its last step or its stop.

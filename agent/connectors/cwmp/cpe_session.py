@@ -164,7 +164,7 @@ class CpeSession(CpeLine):
         await self._look_at_pending(call)
         self._doubt = call  # it stays where this raises, or is cancelled: `settle` hangs up then
         if any(isinstance(self._what(t.address), TableRow) for t in ticket.do):
-            reply = await rows_session.send(self, call, ticket.do, step_key(ticket))
+            reply = await rows_session.send(self, call, ticket.do, step_key(ticket), earlier_keys(ticket))
         else:
             reply = await self._set(call, ticket.do, step_key(ticket))
         self._doubt = None
@@ -324,7 +324,16 @@ def _is_unreadable(value: Value) -> bool:
 
 def step_key(ticket: Ticket) -> str:
     """Return the ParameterKey of a step, at most 32 characters."""
-    return f"{ticket.plan_id[:12]}-{ticket.item}-{ticket.step}{ticket.direction.value[0]}{ticket.attempt}"[:32]
+    return f"{_keys(ticket)}{ticket.attempt}"[:32]
+
+
+def earlier_keys(ticket: Ticket) -> str:
+    """Return the beginning of the ParameterKeys of a step's earlier tries; "": this is the first."""
+    return _keys(ticket) if ticket.attempt > 1 else ""
+
+
+def _keys(ticket: Ticket) -> str:
+    return f"{ticket.plan_id[:12]}-{ticket.item}-{ticket.step}{ticket.direction.value[0]}"
 
 
 def _path(addr: Address) -> str:

@@ -240,6 +240,8 @@ class CpeFleet:
         elif schedule is not None:
             self._came.add(cpe.name)
         line = self.line(cpe.name)
+        if EventCode.BOOTSTRAP in codes:
+            line.made.clear()  # its rows are those of its factory
         if EventCode.BOOTSTRAP in codes and line.awaits_reset:
             line.awaits_reset = False
             await self._book.evidence(cpe.name, "factory-reset", True, "")

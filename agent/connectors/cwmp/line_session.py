@@ -61,6 +61,9 @@ class CpeLine:
         """Whether it was told to reset itself."""
         self.begins: set[str] = set()
         """Objects of diagnostics that it was told to begin, while their state may be that of an earlier run."""
+        self.made: dict[str, Mapping[str, str | None] | None] = {}
+        """Rows that it made for us and that are not known to be filled: their path, or that of their table where the
+        answer with their number was lost -> the fields that they were made with; None: not read."""
         self.flash: Flash | None = None
         """The firmware that it accepted, as long as it does not report that version."""
         self.breaker = Breaker.of(book.breaker(name))

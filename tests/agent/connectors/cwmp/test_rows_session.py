@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from agent.connectors.base import DriftedError, LostError, NotSentError
+from agent.connectors.base import DriftedError, LostError, NotSentError, Reply
+from agent.connectors.cwmp.cpe_session import CpeSession
 from agent.cpe import verbs as cpe_verbs
 from agent.cpe.verbs import CpePlan, CpeSubject, Wanted
 from agent.cpe_model.addresses import TableRow, row_address
@@ -153,6 +154,78 @@ def passing_first(rig: AcsRig, below: Any) -> Any:
             rig.cpe.device.quirks = quirks
 
     return read
+
+
+async def second_try(rig: AcsRig, made: tuple[Transition, ...], **quirk: tuple[str, ...]) -> Reply:
+    """Return the reply to the second try of a step whose first one the CPE cut short."""
+    options: dict[str, Any] = {**quirk}
+    rig.cpe.device.quirks = Quirks(**options)
+    rig.cpe.device.add_event("2 PERIODIC")
+    with pytest.raises(LostError):
+        await rig.line.send(ticket(made))
+    rig.cpe.device.quirks = Quirks()
+    await rig.line.settle()
+    await rig.on_the_line()
+    return await rig.line.send(ticket(made, attempt=2))
+
+
+async def test_a_row_that_was_made_and_not_filled_is_filled_next(rig: AcsRig) -> None:
+    made = await new(rig)
+    reply = await second_try(rig, made, cut_on=("SetParameterValues",))
+    assert (reply.accepted, reply.detail, numbers(rig)) == (True, "", [1, 2])
+    assert (await rig.line.read([made[0].address]))[made[0].address].value == made[0].after
+    assert rig.line.made == {}
+
+
+@pytest.mark.parametrize(
+    ("quirk", "which"),
+    [
+        ({"cut_on": ("GetParameterNames",)}, f"{PORTS}2."),
+        ({"loses_answer_on": ("AddObject",)}, f"one of {PORTS}"),
+    ],
+)
+async def test_an_empty_row_that_is_not_known_well_is_named(
+    rig: AcsRig, quirk: dict[str, tuple[str, ...]], which: str
+) -> None:
+    reply = await second_try(rig, await new(rig), **quirk)
+    assert (reply.accepted, numbers(rig)) == (True, [1, 2, 3])
+    assert reply.detail.startswith(f"LOOK: an earlier try may have left a row empty ({which})")
+
+
+async def test_a_row_that_somebody_else_filled_is_left_alone(rig: AcsRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, on_the_line = await new(rig), rig.on_the_line
+
+    async def filled() -> CpeSession:
+        rig.cpe.device.put(f"{PORTS}2.InternalClient", "192.168.1.99")
+        return await on_the_line()
+
+    monkeypatch.setattr(rig, "on_the_line", filled)
+    assert (await second_try(rig, made, cut_on=("SetParameterValues",))).accepted
+    assert numbers(rig) == [1, 2, 3]
+    assert rig.cpe.device.tree.get(f"{PORTS}2.InternalClient") == "192.168.1.99"
+
+
+@pytest.mark.parametrize("made_one", [True, False])
+async def test_after_a_restart_the_parameter_key_tells_of_an_empty_row(rig: AcsRig, made_one: bool) -> None:
+    made, on_the_line = await new(rig), rig.on_the_line
+
+    async def restarted() -> CpeSession:
+        rig.line.made.clear()
+        return await on_the_line()
+
+    rig.on_the_line = restarted  # type: ignore[method-assign]  # the agent is started anew in between
+    cut = "SetParameterValues" if made_one else "AddObject"
+    reply = await second_try(rig, made, cut_on=(cut,))
+    assert (reply.accepted, len(numbers(rig))) == (True, 3 if made_one else 2)
+    assert reply.detail.startswith("LOOK: an earlier try") is made_one
+
+
+async def test_a_reset_takes_the_rows_that_were_made(rig: AcsRig) -> None:
+    rig.line.made[f"{PORTS}2."] = {}
+    await rig.hang_up()
+    rig.cpe.device.add_event("0 BOOTSTRAP")
+    await rig.on_the_line()
+    assert rig.line.made == {}
 
 
 async def test_cpe_that_hangs_up_before_it_made_row_is_lost_as_well(tmp_path: Path) -> None:
