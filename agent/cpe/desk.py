@@ -307,7 +307,9 @@ class CpeDesk:
         why = "" if trust is Acceptance.ACCEPTED else f"{trust.value} by {who}" if trust else cpe.why
         found = await self.store.run(DecideCpe(cpe.name, trust, why, record, unbind=unbind, forget=forget))
         self.cpes.reset_bell.ring()
-        if trust is not Acceptance.ACCEPTED and (trust is not None or forget):
+        if forget:
+            self.manager.forget(cpe.name)
+        elif trust is not Acceptance.ACCEPTED and trust is not None:
             self.manager.hang_up(cpe.name)
         return found
 

@@ -91,6 +91,10 @@ class CpeManager(Protocol):
         """End the CPE's session, if one is open."""
         ...
 
+    def forget(self, name: str) -> None:
+        """Drop all notes of a CPE that is in the book no more, and end its session: another may come with its name."""
+        ...
+
     async def refresh(self, name: str, wanted: Sequence[str]) -> tuple[str, ...]:
         """Read a CPE once it calls in; return the failures, a sentence each.
 

@@ -10,6 +10,8 @@ import trio
 
 from agent.cli.outcome import outcome_text
 from agent.connectors.cwmp import limits
+from agent.connectors.cwmp.effects import Flash
+from agent.cpe_model.breaker import TaskSignature
 from lab.cpe.client import Cpe
 from lab.cpe.quirks import Quirks
 from lab.cpe.transfers import firmware
@@ -294,3 +296,24 @@ async def test_one_image_for_several_models_is_told(at: CpeSite) -> None:
     settings = {"file": "gate-2.0.bin", "version": "2.0.0"}
     change = await at.site.ask("cpe-firmware", name("LAB0001"), name("LAB0003", "OtherBox"), settings=settings)
     assert "ONE IMAGE FOR 2 MODELS: 02AC5F-LabGate, 02AC5F-OtherBox" in preview_of(change)
+
+
+async def test_a_forgotten_cpe_leaves_nothing_to_the_next_of_its_name(at: CpeSite) -> None:
+    cpe = await at_home(at)
+    line = at.acs.line(name("LAB0001"))
+    read = TaskSignature("GetParameterValues", "Device.Hosts.")
+    for at_s in (1.0, 2.0):
+        line.breaker.task(read, at_s)
+        line.breaker.boot(at_s)
+    line.flash, line.awaits_reset = Flash("k", "2.0.0", "1.0.0"), True
+    line.begins.add("Device.IP.Diagnostics.")
+    line.made["Device.NAT.PortMapping.2."] = {}
+    at.acs.fleet._troubles[line.name] = "it hung up"
+    await at.site.call("POST", f"/v1/cpes/{line.name}/decide", {"trust": "", "forget": True})
+    await cpe.call_in("1 BOOT")
+    await at.accept("LAB0001", ref(WHO))
+    shown = await at.site.call("GET", f"/v1/cpes/{name('LAB0001')}")
+    assert (shown["tripped"], shown["trouble"]) == ([], None)
+    assert at.site.daemon.api.parts.store.query("SELECT * FROM cpe_breaker WHERE rows LIKE '%Hosts%'") == []
+    new = at.acs.line(line.name)
+    assert (new.flash, new.awaits_reset, new.begins, new.made) == (None, False, set(), {})

@@ -169,6 +169,11 @@ class CwmpConnector:
         if call is not None:
             call.hang_up()
 
+    def forget(self, name: str) -> None:
+        """Drop all notes of a CPE that is in the book no more, and end its session: another may come with its name."""
+        self.hang_up(name)
+        self.fleet.forget(name)
+
     async def refresh(self, name: str, wanted: Sequence[str]) -> tuple[str, ...]:
         """Read a CPE once it calls in; return the failures, a sentence each.
 

@@ -59,6 +59,12 @@ class CpeSession(CpeLine):
         self._heard = 0
         """Of its `news`, how many were read."""
 
+    def begin_anew(self) -> None:
+        """Drop all notes: the CPE is in the book no more, and another may come with its name."""
+        super().begin_anew()
+        self._told.clear()
+        self._written, self._settled = {}, False
+
     # --- reading
 
     async def read(self, addresses_: Collection[Address]) -> Mapping[Address, Seen]:

@@ -141,6 +141,15 @@ class CpeFleet:
             self._lines[name] = CpeSession(name, self._book, self._clock, self._offer, self._config.profiles)
         return self._lines[name]
 
+    def forget(self, name: str) -> None:
+        """Drop all notes of a CPE that is in the book no more, as a restart would; whoever waits for it waits on."""
+        if name in self._lines:
+            self._lines[name].begin_anew()
+        for notes in (self._requests, self._troubles, self._sampled, self.bindings):
+            notes.pop(name, None)
+        for names in (self._came, self._ended_well):
+            names.discard(name)
+
     async def run(self, arrived: Callable[[Session], Awaitable[None]]) -> None:
         """Lend CPE to whoever waits for them, and call for those that are waited for, until cancelled."""
         async with trio.open_nursery() as nursery:

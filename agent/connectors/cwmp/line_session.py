@@ -70,6 +70,13 @@ class CpeLine:
         self._doubt: CwmpSession | None = None
         """The session whose request to set something may be under way still."""
 
+    def begin_anew(self) -> None:
+        """Drop all notes: the CPE is in the book no more, and another may come with its name."""
+        self.awaits_reset, self.flash = False, None
+        self.begins.clear()
+        self.made.clear()
+        self.breaker = Breaker.of(self._book.breaker(self.name))
+
     # --- who is on the line
 
     def attach(self, call: CwmpSession) -> None:

@@ -206,7 +206,7 @@ async def test_a_row_that_somebody_else_filled_is_left_alone(rig: AcsRig, monkey
 
 
 @pytest.mark.parametrize("made_one", [True, False])
-async def test_after_a_restart_the_parameter_key_tells_of_an_empty_row(rig: AcsRig, made_one: bool) -> None:
+async def test_after_a_restart_the_key_tells_of_an_empty_row(rig: AcsRig, made_one: bool) -> None:
     made, on_the_line = await new(rig), rig.on_the_line
 
     async def restarted() -> CpeSession:
