@@ -115,8 +115,9 @@ class Traits:
     written, and the preview says so. `settle_s`: how long after its carrier was closed a command may still take effect.
     `window`: steps in flight per target. `send_s`: how long one command may take, `reread_s`: for how long its fate is
     asked for, before it is left unknown; None: as for every target (`changes.perform.Patience`). `census`: the resource
-    of each target that lists all online subscribers, below the target's id; empty: none does. `effects`: every verb of
-    an effect that its sessions accept, with the kinds under which a plan lists it.
+    of each target that lists all online subscribers, below the target's id; empty: none does. `marks`: likewise, the
+    resource that reads the marks by which a device is told from another one behind its address. `effects`: every verb
+    of an effect that its sessions accept, with the kinds under which a plan lists it.
     """
 
     conditional: bool
@@ -126,6 +127,7 @@ class Traits:
     send_s: float | None = None
     reread_s: float | None = None
     census: str = ""
+    marks: str = ""
     effects: Mapping[str, frozenset[EffectKind]] = field(default_factory=dict)
     watched: bool = True
     """Whether it is looked every now and then whether a target answers; False: it is polled, and polls tell."""

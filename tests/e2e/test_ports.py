@@ -58,6 +58,7 @@ async def test_a_port_is_switched_off_described_and_put_back(tmp_path: Path) -> 
         assert f"~ snmp/{CORE}/if/0-{net.house}/admin admin down (was: up)" in told
         assert "1 subscriber hangs on it and is cut off: C-customer4/home" in told
         assert "not checked" not in told
+        assert "a restart of the device may undo it" in told
         assert " LOW · " in told
         assert net.admin == 1
         (listed,) = await site.call("GET", "/v1/changes")
@@ -406,3 +407,37 @@ async def test_switching_on_declares_no_revert_that_would_cut(tmp_path: Path) ->
         await site.do("port-set", net.port, settings={"admin": "down"})
         with pytest.raises(ApiRefusedError, match="to take it back would cut"):
             await site.ask("port-set", net.port, settings={"admin": "up"}, on_failure="revert")
+
+
+async def test_a_declared_revert_leaves_the_ports_of_another_device(tmp_path: Path) -> None:
+    """One port is described; the SET of the next is refused, and in that moment the switch is replaced."""
+    async with ground(tmp_path) as net, open_site(net.files) as site:
+        await all_read(site)
+        other = f"{CORE}/0/{net.house - 1}"
+        asked = await site.ask("port-set", net.port, other, settings={"alias": "batch"}, on_failure="revert")
+        written: list[int] = []
+        column, answer = net.core.writable[IF_ALIAS], net.core.answer
+
+        def wrote(index: str, value: Value, now: float) -> None:
+            column.wrote(index, value, now)
+            written.append(int(index))
+
+        def replaced(pdu: Pdu, asked: Asked) -> bytes | None:
+            refuses = pdu.kind == Kind.SET and len(written) == 1
+            if refuses:
+                net.core.put("1.3.6.1.2.1.17.1.1.0", Value(4, bytes.fromhex("024cee000099")))
+                net.core.answer = answer  # type: ignore[method-assign]  # of this device alone
+            net.core.faults.set_error = 17 if refuses else 0
+            return answer(pdu, asked)
+
+        net.core.writable = {**net.core.writable, IF_ALIAS: replace(column, wrote=wrote)}
+        net.core.answer = replaced  # type: ignore[method-assign]  # as above
+        await site.approve(asked, "joseph")
+        with trio.fail_after(WITHIN_S):
+            while len(written) == 0 or net.core.answer != answer:  # noqa: ASYNC110  what is looked at tells nobody
+                await trio.sleep(0.01)
+        net.core.faults.set_error = 0
+        done = await site.wait_end(asked)
+        assert len(written) == 1, done
+        states = {item["state"]: item["reason"] for item in done["items"]}
+        assert states == {"needs-a-person": "revert-stale", "not-applied": "set-refused-notWritable"}, done

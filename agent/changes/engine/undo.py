@@ -12,9 +12,10 @@ from agent.changes.engine.steps import Steps, inverse_of
 from agent.changes.engine.tickets import StepAction
 from agent.changes.journal.machine import TOUCHED, Event
 from agent.connectors.base import UnreadableError
-from agent.inventory.book import opposite
-from agent.model import Direction, Effect, Item, Step, StepOutcome, Verdict
+from agent.inventory.book import AS_READ, opposite
+from agent.model import Address, Direction, Effect, Item, Step, StepOutcome, Verdict
 from agent.reasons import ItemReason, RefusalReason
+from agent.services.network import as_read
 from agent.store.errors import RefusedCommandError
 
 
@@ -161,9 +162,25 @@ class Undo:
         outcome = steps.outcomes.get(key)
         while outcome is None or steps.try_again(step, Direction.REVERT, outcome):
             await slot.at(step.target)
+            await self._refuse_another(step.target, sessions)
             bound = await steps.bind(step, Direction.REVERT, do, sessions) if isinstance(do, Effect) else {}
             if isinstance(do, Effect) and not bound:
                 return None
             outcome = await steps.send(StepAction(step.n, step.target, Direction.REVERT, do, bound), sessions, slot)
             steps.note_outcome(key, outcome)
         return outcome
+
+    async def _refuse_another(self, target: str, sessions: ItemSessions) -> None:
+        """Read the marks of a device again, where the item rests on them.
+
+        Raises:
+            RefusedCommandError: another device is behind its address, whose resources have the same names.
+            UnreadableError: it cannot be asked.
+        """
+        where = Address(f"{target}/{self._steps.parts.sessions.connector(target).traits.marks}")
+        wanted = next((r for r in self._item.requires if r.test == AS_READ and r.address == where), None)
+        if wanted is None:
+            return
+        seen = await (await sessions.at(target)).read([where])
+        if as_read(where, seen[where].value) != wanted:
+            raise RefusedCommandError(RefusalReason.STALE, f"another device is at the address of {target} since")

@@ -34,6 +34,7 @@ from agent.connectors.snmp.errors import SnmpError, UnsentRequestError
 from agent.connectors.snmp.findings import facts_of, findings_of, same_name
 from agent.connectors.snmp.notifications import NotificationReceiver, OurEngine
 from agent.connectors.snmp.notifications_listener import NotificationsListener
+from agent.connectors.snmp.port_addresses import IDENTITY
 from agent.connectors.snmp.port_cuts import PortCuts
 from agent.connectors.snmp.port_session import PortSession
 from agent.connectors.snmp.reasons import SnmpReason
@@ -123,6 +124,7 @@ class SnmpConnector:
             reach=Reach.DIAL,
             send_s=SEND_S,
             reread_s=REREAD_S,
+            marks=IDENTITY,
             effects={port_plans.POWER_VERB: frozenset({EffectKind.REBOOT})},
             watched=False,
         )

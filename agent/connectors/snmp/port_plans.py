@@ -23,6 +23,8 @@ OFF_S: Final = 5
 OFF_MOST_S: Final = 60
 """Nobody is left without power for longer by a cycle; the whole of it fits into one send."""
 OFF_ARG, ENDS_ARG = "off-s", "ends"
+MARKS: Final = ("serial", "bridge")
+"""Marks of a device that a cycle names: it ends at that one, also after a restart of the agent."""
 POWER_VERB: Final = "power-cycle"
 _WITHIN_S: Final = 30
 _NAMED: Final = 8
@@ -87,7 +89,7 @@ def plan(target: str, port: str, wish: PortWish, seen: Mapping[Address, Seen]) -
         not_checked = unknown if isinstance(unknown, tuple) else ()
         rests_on.append(way_at)
     display = {"title": f"port {told.get('name', key)} of {target.partition('/')[2]}", "now": _now_text(told)}
-    step = _step(target, key, wish, before, told)
+    step = _step(target, key, wish, before, told, marks_of(seen[address(target, IDENTITY)].value))
     if isinstance(step, CannotEnforce):
         return step
     if step is None:
@@ -96,12 +98,13 @@ def plan(target: str, port: str, wish: PortWish, seen: Mapping[Address, Seen]) -
         rests_on.append(where)
         display |= {"after": _CYCLED, "proof": _CYCLE_PROOF, "undo": "cannot be undone: what it feeds starts again"}
     else:
-        display |= {"after": "checked, then written: SNMP has no conditional write; then read back"}
+        display |= {"after": f"checked, then written: SNMP has no conditional write; then read back; {_NOT_SAVED}"}
         if wish.cuts:
             display["proof"] = "ifAdminStatus reads down, and ifOperStatus no longer up where the device tells it"
     return PortPlan(f"port/{key}", (step,), display, tuple(rests_on), not_checked)
 
 
+_NOT_SAVED: Final = "a restart of the device may undo it (SNMP has no standard way to save)"
 _CYCLED: Final = (
     "power off, a wait, power on again, as one step: a cancel, a freeze or a crash of the agent in between ends it "
     "with power on; if the agent's host does not come back, power stays off"
@@ -121,10 +124,27 @@ def _now_text(told: Mapping[str, str]) -> str:
     return " · ".join(parts)
 
 
-def _step(target: str, key: str, wish: PortWish, before: Seen, told: Mapping[str, str]) -> Step | CannotEnforce | None:
+def marks_of(identity: Value) -> Mapping[str, str]:
+    """Return the marks of a device that stay when it restarts."""
+    return {} if identity is ABSENT else {name: str(identity[name]) for name in MARKS if name in identity}
+
+
+def is_another(effect: Effect, identity: Value) -> bool:
+    """Return whether a device is not the one that an effect names: none of its marks reads as it did.
+
+    One may change by itself: a stack of switches takes them from the member that leads it.
+    """
+    now = marks_of(identity)
+    then = {name: text for name, text in effect.args.items() if name in now and name in MARKS}
+    return bool(then) and all(now[name] != text for name, text in then.items())
+
+
+def _step(
+    target: str, key: str, wish: PortWish, before: Seen, told: Mapping[str, str], marks: Mapping[str, str]
+) -> Step | CannotEnforce | None:
     """Return the step, None where the port is as wanted."""
     if wish.what is PortChange.POWER_CYCLE:
-        return _cycle(target, key, wish.value, before, told)
+        return _cycle(target, key, wish.value, before, told, marks)
     where, name = address(target, PORTS, key, _WRITTEN[wish.what]), _WRITTEN[wish.what]
     if (wrong := _wrong_value(wish)) is not None:
         return wrong
@@ -146,7 +166,9 @@ def _wrong_value(wish: PortWish) -> CannotEnforce | None:
     return None
 
 
-def _cycle(target: str, key: str, off_s: str, before: Seen, told: Mapping[str, str]) -> Step | CannotEnforce:
+def _cycle(
+    target: str, key: str, off_s: str, before: Seen, told: Mapping[str, str], marks: Mapping[str, str]
+) -> Step | CannotEnforce:
     text = off_s or str(OFF_S)
     if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= OFF_MOST_S):
         return CannotEnforce(
@@ -158,7 +180,7 @@ def _cycle(target: str, key: str, off_s: str, before: Seen, told: Mapping[str, s
     effect = Effect(
         address(target, PORTS, key, CYCLE),
         POWER_VERB,
-        {OFF_ARG: str(int(text)), ENDS_ARG: "on"},
+        {OFF_ARG: str(int(text)), ENDS_ARG: "on", **marks},
         chance.token_hex(16),
         Replay.IF_UNPROVEN,
         ProofKind.CHANGED,

@@ -336,6 +336,7 @@ class PortSession:
         if of.what != CYCLE or effect.verb != port_plans.POWER_VERB:
             raise NotSentError(f"{self.target.id}: no effect {effect.verb!r} there", reason=TargetReason.UNSUPPORTED)
         ports, _ = await self._ports()
+        self._refuse_another(effect, ports)
         row = ports.rows.get(of.port)
         cell = None if row is None or row.ambiguous else row.cells.get(POWER)
         if cell is None or field_values(POWER, cell) != {POWER: "on"}:
@@ -435,13 +436,15 @@ class PortSession:
         """Switch on the power of a port that a cycle may have left without.
 
         Raises:
-            UnreadableError: the device cannot be asked now, or the power is not seen to be on: ask again.
+            UnreadableError: the device cannot be asked now, another one is at its address, or the power is not seen to
+                be on: ask again.
         """
         if not isinstance(ticket.do, Effect) or self._parse(ticket.do.address).what != CYCLE:
             return
         await self.settle()
         port = self._parse(ticket.do.address).port
         ports, _ = await self._ports()
+        self._refuse_another(ticket.do, ports)
         row = ports.rows.get(port)
         if row is None or POWER not in row.cells:
             raise UnreadableError(f"{ticket.do.address}: the port is not seen", reason=TargetReason.UNREADABLE)
@@ -452,6 +455,11 @@ class PortSession:
         async with self._writer() as client:
             if not await self._switch_on(client, port, (values.INTEGER, cell.how.number("on"))):
                 raise UnreadableError(f"{ticket.do.address}: power is not seen on", reason=TargetReason.UNREADABLE)
+
+    def _refuse_another(self, effect: Effect, ports: _Ports) -> None:
+        """Raise UnreadableError where another device has ports of the same names: its power may be off on purpose."""
+        if port_plans.is_another(effect, dict(ports.identity)):
+            raise UnreadableError(f"{effect.address}: another device is at its address", reason=TargetReason.UNREADABLE)
 
 
 def _power(ports: _Ports, port: str) -> str:

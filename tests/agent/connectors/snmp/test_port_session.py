@@ -666,3 +666,19 @@ async def test_a_routed_port_with_the_asked_address_is_the_way() -> None:
         free, _ = await net.planned("ge-2", DOWN)
         assert isinstance(free, PortPlan)
         assert free.not_checked == ()
+
+
+async def test_a_cycle_ends_at_no_device_that_replaced_it(net: Ground) -> None:
+    bridge = "1.3.6.1.2.1.17.1.1.0"
+    net.switch.put(bridge, values.string(bytes.fromhex("024cee000001")))
+    step, bound = await cycle_of(net)
+    net.switch.put(bridge, values.string(bytes.fromhex("024cee000099")))
+    net.switch.put(f"{POE}.3.1.3", values.integer(2))  # it is off there on purpose
+    with pytest.raises(UnreadableError, match="another device is at its address"):
+        await net.session.finish(ticket(step, bound))
+    with pytest.raises(NotSentError, match="another device is at its address"):
+        await net.sent(step, bound)
+    assert net.number(POE_ADMIN, "1.3") == 2
+    net.switch.drop(bridge)  # that it tells no mark now says nothing
+    await net.session.finish(ticket(step, bound))
+    assert net.number(POE_ADMIN, "1.3") == 1
