@@ -1,13 +1,14 @@
 """CPE against the state that they are to have, by last known values: nothing is asked of a CPE for it.
 
 They are to have their declared baseline, once they got it (before that, and after a reset, provisioning sees to it);
-and the parameters that a change set by name, which count more. Secrets are left out: CPE return them empty. Rows of
-tables that a change made are left out too.
+and the parameters that a change set by name, which count more, as long as it is the CPE of that change and serves the
+same service. Secrets are left out: CPE return them empty. Rows of tables that a change made are left out too.
 """
 
 from __future__ import annotations
 
 import shlex
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -40,10 +41,19 @@ _SHOWN: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """A text that a parameter is to have, and its origin for people."""
+    """A text that a parameter is to have, and its origin for people.
+
+    Of a change: for which service, None: nobody's; and `seq`, the entry in the log that says that it was set.
+    """
 
     text: str
     origin: str
+    service: str | None = None
+    seq: int = 0
+
+    def is_of(self, cpe: Cpe) -> bool:
+        """Tell whether a change set it on this CPE, and for whom it serves: not on one that was forgotten since."""
+        return self.seq > cpe.accepted_seq and self.service in (None, cpe.service)
 
 
 class CpeDrift:
@@ -79,7 +89,9 @@ class CpeDrift:
         return SourceFindings(tuple(found), tuple(unread), checked)
 
     def _has_wishes(self, cpe: Cpe) -> bool:
-        return self._intake.baseline(cpe) is not None or bool(self._set.of(self._intake.manager.target_id(cpe.name)))
+        return self._intake.baseline(cpe) is not None or bool(
+            self._set.of(self._intake.manager.target_id(cpe.name), cpe)
+        )
 
     def _wanted(self, subject: CpeSubject, service: Service | None) -> Mapping[str, _Wish]:
         """Return the wishes for a CPE, by path or name."""
@@ -90,7 +102,7 @@ class CpeDrift:
             for name, text in plain_settings(baseline, cpe, service).items():
                 path = profile.path(name) if profile is not None else None
                 found[path or name] = _Wish(text, f"baseline {baseline.name}")
-        return {**found, **self._set.of(subject.target)}
+        return {**found, **self._set.of(subject.target, cpe)}
 
     def _compared(self, subject: CpeSubject, wanted: Mapping[str, _Wish]) -> tuple[Difference | None, str]:
         """Return the difference of a CPE, and why it could not be checked whole."""
@@ -116,9 +128,9 @@ class _SetByChanges:
         self._seq = 0
         self._found: dict[str, dict[str, _Wish]] = {}
 
-    def of(self, target: str) -> Mapping[str, _Wish]:
-        """Return those of one CPE, by path."""
-        return self._found.get(target, {})
+    def of(self, target: str, cpe: Cpe) -> Mapping[str, _Wish]:
+        """Return those of one CPE, by path; not those of the house where it was before."""
+        return {path: wish for path, wish in self._found.get(target, {}).items() if wish.is_of(cpe)}
 
     async def read_on(self) -> None:
         """Take note of the items that stand, or were taken back, since the last time.
@@ -128,7 +140,8 @@ class _SetByChanges:
         """
         head = self._store.query("SELECT coalesce(max(seq), 0) AS seq FROM event", ())[0]["seq"]
         items = self._store.query(
-            "SELECT p.short, p.requester, i.subject, i.doc, i.state FROM plan p JOIN item i USING (plan_id)"
+            "SELECT p.short, p.requester, i.subject, i.doc, i.state, i.state_seq"
+            " FROM plan p JOIN item i USING (plan_id)"
             " WHERE (p.finished_seq IS NULL OR p.finished_seq > ?) AND p.action IN ('cpe-set', 'revert')"
             " AND p.reason = '' AND i.state IN ('applied', 'accepted', 'reverted')"
             " AND i.state_seq > ? AND i.state_seq <= ? ORDER BY i.state_seq",
@@ -137,13 +150,12 @@ class _SetByChanges:
         for n, row in enumerate(items):
             if n % EACH == 0:
                 await trio.lowlevel.checkpoint()
-            origin = f"change {row['short']} of {row['requester']}"
-            back = row["state"] == ItemState.REVERTED.value
-            self._note(bytes(row["subject"]), bytes(row["doc"]), origin, back=back)
+            self._note(row)
         self._seq = head
 
-    def _note(self, subject: bytes, document: bytes, origin: str, *, back: bool) -> None:
-        opened = self._vault.open_record(subject, document)
+    def _note(self, row: sqlite3.Row) -> None:
+        origin, back = f"change {row['short']} of {row['requester']}", row["state"] == ItemState.REVERTED.value
+        opened = self._vault.open_record(bytes(row["subject"]), bytes(row["doc"]))
         if opened is None:
             return  # its subscriber was erased
         try:
@@ -155,7 +167,7 @@ class _SetByChanges:
                 path, value = verbs.path_of(t), t.before.value if back else t.after
                 text = None if value is ABSENT else value.get(VALUE)
                 if isinstance(text, str) and is_path(path):
-                    self._found.setdefault(step.target, {})[path] = _Wish(text, origin)
+                    self._found.setdefault(step.target, {})[path] = _Wish(text, origin, item.subject, row["state_seq"])
 
 
 def _difference(subject: CpeSubject, writes: Sequence[tuple[Transition, str]], now_s: int) -> Difference:

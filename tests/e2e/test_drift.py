@@ -18,9 +18,9 @@ from lab.isp import Isp
 from lab.population import MARKER_GROUP, LabService
 from lab.staff import Staff, write_disabled_group
 from tests.e2e.accounting import add_ghost, dial_unknown, mark, unmark, until_known
-from tests.e2e.cpe_site import WHO, acs_site, name, sent
+from tests.e2e.cpe_site import WHO, acs_files, acs_site, name, sent
 from tests.e2e.files import dsn_of, ordinary, real_radius, ref_of
-from tests.e2e.router_site import ref
+from tests.e2e.router_site import billing_row, ref
 from tests.e2e.site import END_S, Json, Site, at_work, by_subject, one_round, state_of
 from tests.servers import Cluster, FreeRadius
 
@@ -235,3 +235,25 @@ async def test_the_newest_change_of_a_parameter_counts(tmp_path: Path) -> None:
         await cpes[1].call_in("2 PERIODIC")
         await at.site.wait_end(last)
         assert not await differs()
+
+
+OTHER = "brian@ppp"
+
+
+@pytest.mark.parametrize("how", ["moves", "forgotten"])
+async def test_a_cpe_of_another_house_differs_from_nothing_before(tmp_path: Path, how: str) -> None:
+    files = acs_files(tmp_path)
+    files.billing.rows[ref(OTHER)] = billing_row(OTHER)
+    files.billing.write()
+    async with acs_site(tmp_path, files=files) as at:
+        cpe = await at.plug_in("LAB0001")
+        await at.accept("LAB0001", ref(WHO))
+        change = await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.ssid": "Amina at home"})
+        assert state_of(await sent(at, cpe, change))[0] == "applied"
+        cpe.device.put(SSID, "Brian's")
+        if how == "forgotten":
+            await at.site.call("POST", f"/v1/cpes/{name('LAB0001')}/decide", {"trust": "", "forget": True})
+            await cpe.call_in("1 BOOT")
+        await at.accept("LAB0001", ref(WHO if how == "forgotten" else OTHER))
+        await at.refresh("LAB0001", "wifi.1.ssid")
+        assert f"CPE {name('LAB0001')}" not in by_subject(await one_round(at.site))
