@@ -35,19 +35,19 @@ class Snapshot:
         return int(self.con.execute(pragma).fetchone()[0])
 
     def refuse_damaged(self) -> None:
-        """Read all of it: a damaged database must not take the place of an older backup that is whole.
+        """Read all of it, as a start does: a damaged database must not take the place of an older backup that is whole.
 
         Raises:
             BackupStorageError: it is damaged, or cannot be read.
         """
         try:
-            found = str(self.con.execute("PRAGMA quick_check(1)").fetchone()[0])
-        except sqlite3.Error as err:
-            found = str(err)
-        if found != "ok":
+            found = files.first_damage(self.con)
+        except (sqlite3.Error, UnicodeDecodeError) as err:
+            found = " ".join(str(err).split())
+        if found:
             raise BackupStorageError(
-                f"{self.path.name}: it is damaged, so no backup is made of it: {' '.join(found.split())}: keep the"
-                " backups that there are, and look at the disk"
+                f"{self.path.name}: it is damaged, so no backup is made of it: {found}: keep the backups that there"
+                " are, and look at the disk"
             )
 
     def chunks(self) -> Iterator[bytes]:
@@ -93,7 +93,7 @@ def snapshot(path: Path) -> Iterator[Snapshot]:
     if not path.exists():
         raise BackupStorageError(f"{path}: expected a database, there is none")
     try:
-        with closing(files.connect(path, readonly=True)) as con:
+        with closing(files.connect_to_check(path)) as con:
             con.execute("BEGIN")
             con.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # the moment begins with the first read
             yield Snapshot(path, con)

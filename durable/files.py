@@ -30,8 +30,25 @@ def connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
     Raises:
         sqlite3.Error: the file cannot be opened.
     """
+    con = _open(path, "?mode=ro" if readonly else "")
+    con.execute("PRAGMA foreign_keys = ON")
+    return con
+
+
+def connect_to_check(path: Path) -> sqlite3.Connection:
+    """Return a connection that writes nothing, but could: on another one SQLite forgets tables' CHECK constraints.
+
+    Raises:
+        sqlite3.Error: the file cannot be opened.
+    """
+    con = _open(path, "?mode=rw")
+    con.execute("PRAGMA query_only = ON")
+    return con
+
+
+def _open(path: Path, query: str) -> sqlite3.Connection:
     con = sqlite3.connect(
-        f"{path.absolute().as_uri()}{'?mode=ro' if readonly else ''}",
+        f"{path.absolute().as_uri()}{query}",
         uri=True,
         isolation_level=None,
         check_same_thread=False,
@@ -39,7 +56,6 @@ def connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
         cached_statements=STATEMENTS,
     )
     con.row_factory = sqlite3.Row
-    con.execute("PRAGMA foreign_keys = ON")
     return con
 
 
@@ -50,13 +66,9 @@ UNREADABLE_SCHEMA: Final = "malformed database schema"
 
 
 def damage(path: Path) -> str:
-    """Return the first damage in a database that may be in use; "": it is in order. For threads, as `first_damage`.
-
-    It writes nothing, on a connection that could: on another one SQLite forgets a table's CHECK constraints.
-    """
+    """Return the first damage in a database that may be in use; "": it is in order. For threads, as `first_damage`."""
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=LOCKED_S)) as con:
-            con.execute("PRAGMA query_only = ON")
+        with closing(connect_to_check(path)) as con:
             return first_damage(con)
     except sqlite3.Error as err:
         return " ".join(str(err).split())
@@ -65,11 +77,10 @@ def damage(path: Path) -> str:
 
 
 def first_damage(con: sqlite3.Connection) -> str:
-    """Return the first finding of `PRAGMA integrity_check`; "": the database is in order.
+    """Return the first finding of `PRAGMA integrity_check` on a connection by `connect_to_check`; "": it is in order.
 
     It reads the whole file, so it is for a thread. `quick_check` takes a third of the time and compares no index with
-    its table: text that changed in a page of a long row went unnoticed. CHECK constraints are compared where the
-    connection may write.
+    its table: text that changed in a page of a long row went unnoticed.
 
     Raises:
         sqlite3.Error: it cannot be read. UnicodeDecodeError: its schema is damaged.

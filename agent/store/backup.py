@@ -84,7 +84,7 @@ def make(source: BackupSource, to: BackupPaths, recipients: Recipients, now_s: i
 
     Raises:
         StoreError: the store key or the identity is missing, or the log is corrupt.
-        BackupError: a file is there already, the database is damaged, or something cannot be read or written.
+        BackupError: a file is there already, a database is damaged, or something cannot be read or written.
     """
     key = load_store_key(source.key_file)
     identity = load_identity(source.state_dir, key)
@@ -140,10 +140,11 @@ def _keys_at_one_moment(source: BackupSource, vault: Vault, now_s: int) -> tuple
     """Return `keys.db` without its free pages, the key of the data that is in it, and how many subjects have a key.
 
     Raises:
-        BackupStorageError: it cannot be read, or subjects are erased again and again.
+        BackupStorageError: it is damaged, cannot be read, or subjects are erased again and again.
     """
     for _ in range(_TRIES):
         with snapshot(source.state_dir / KEYS) as keys:
+            keys.refuse_damaged()
             if (found := vault.backup_key(keys.con)) is not None:
                 subjects = int(keys.con.execute("SELECT count(*) FROM subject").fetchone()[0])
                 with closing(sqlite3.connect(":memory:", isolation_level=None)) as copy:

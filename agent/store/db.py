@@ -129,8 +129,8 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
-        """Give the block a read-only connection of its own, for a thread: it reads one moment of the database."""
-        with closing(files.connect(self.path, readonly=True)) as reader:
+        """Give the block a connection of its own for a check in a thread: it reads one moment, and writes nothing."""
+        with closing(files.connect_to_check(self.path)) as reader:
             reader.execute("BEGIN")
             yield reader
 

@@ -85,6 +85,30 @@ def test_a_damaged_database_is_refused(tmp_path: Path, writer: sqlite3.Connectio
         taken.refuse_damaged()
 
 
+def test_a_row_that_breaks_its_table_is_refused(tmp_path: Path, writer: sqlite3.Connection) -> None:
+    writer.execute("CREATE TABLE one (n INTEGER PRIMARY KEY CHECK (n = 1))")
+    writer.execute("PRAGMA ignore_check_constraints = ON")
+    writer.execute("INSERT INTO one VALUES (2)")
+    with snapshot(tmp_path / "a.db") as taken, pytest.raises(BackupStorageError, match="CHECK constraint failed"):
+        taken.refuse_damaged()
+
+
+def test_an_index_of_other_values_is_refused(tmp_path: Path, writer: sqlite3.Connection) -> None:
+    fill(writer, 0, 9)
+    writer.execute("CREATE INDEX i ON t (n % 5)")
+    writer.execute("PRAGMA writable_schema = ON")
+    writer.execute("UPDATE sqlite_schema SET sql = 'CREATE INDEX i ON t (n % 7)' WHERE name = 'i'")
+    writer.execute("PRAGMA writable_schema = RESET")
+    with snapshot(tmp_path / "a.db") as taken, pytest.raises(BackupStorageError, match="missing from index i"):
+        taken.refuse_damaged()
+
+
+def test_a_snapshot_writes_nothing(tmp_path: Path, writer: sqlite3.Connection) -> None:
+    with snapshot(tmp_path / "a.db") as taken, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        taken.con.execute("INSERT INTO t VALUES (1, x'')")
+    assert not writer.execute("SELECT count(*) FROM t").fetchone()[0]
+
+
 def test_what_is_no_database(tmp_path: Path) -> None:
     with pytest.raises(BackupStorageError, match="there is none"), snapshot(tmp_path / "none.db"):
         pass

@@ -251,6 +251,17 @@ async def test_a_damaged_database_makes_no_backup(site: Site) -> None:
     assert not site.paths("one").keys.exists()
 
 
+async def test_damaged_keys_make_no_backup(site: Site) -> None:
+    """Keys are kept for 30 days: after that nothing would open the data."""
+    await site.work()
+    with closing(sqlite3.connect(site.state / "keys.db")) as con, con:
+        con.execute("PRAGMA ignore_check_constraints = ON")
+        con.execute("INSERT INTO mark VALUES (2, 0, x'')")
+    with pytest.raises(BackupStorageError, match=r"keys\.db: it is damaged"):
+        site.back_up("one")
+    assert not site.paths("one").keys.exists()
+
+
 async def test_files_that_are_missing(site: Site) -> None:
     await site.work()
     (site.folder / "agent.toml").unlink()
