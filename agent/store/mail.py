@@ -20,12 +20,17 @@ from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
 from agent.store.stored import reads_row_of
 from trust import chance
+from trust.leaf import LeafKind
 
 CLOUD: Final = "cloud"
 """Key in `meta` that stands while this agent is enrolled; its value is new with each enrolment."""
 CURSOR: Final = "cloud-cursor"
 SENT: Final = "cloud-sent"
 RECEIVED: Final = "cloud-received"
+LAST: Final = "cloud-last-kept"
+"""Key in `meta`: the last message that the control plane took and keeps, by which one that was put back is known."""
+ASKED: Final = "cloud-last-asked"
+"""Key in `meta` that stands from before that message goes again until its answer is known."""
 SEALKEY: Final = "sealkey-posted"
 """Key in `meta`: which sealing key was posted under this enrolment."""
 RENEW: Final = "sealkey-renew"
@@ -35,6 +40,12 @@ know.
 
 REF_BYTES: Final = 16
 EPOCH_BYTES: Final = 16
+KEPT_S: Final = {"plan": 7 * 86_400, "receipt": 7 * 86_400, "outcome": 7 * 86_400, "sealkey": 90 * 86_400}
+"""How long a control plane keeps some kinds, and knows their refs."""
+LOOKED_LEAVES: Final = 20_000
+"""The newest leaves of the log in which outcomes are looked for to tell them again: some 50 ms. Chosen arbitrarily."""
+TOLD_MAX: Final = 1000
+"""Outcomes that are told again at most, the newest. Chosen arbitrarily."""
 INBOX_MAX: Final = 1000
 """Messages that wait in the inbox: more are not taken, so that an endless stream fills no disk. Chosen arbitrarily."""
 LIVES_S: Final = {"checkpoint": 3600, "receipt": 7 * 86_400, "sealkey": 7 * 86_400}
@@ -133,13 +144,63 @@ def next_out(reader: sqlite3.Connection, now_s: float, limit: int) -> list[Outgo
 
 @dataclass(frozen=True, slots=True)
 class MarkSent:
-    """Delete a message of the outbox that was taken, or refused for good."""
+    """Delete a message of the outbox that was taken, or refused for good (not `taken`)."""
 
     id: int
+    taken: bool = True
 
     def run(self, tx: Tx) -> None:
+        out = tx.one("SELECT ref, kind, body FROM outbox WHERE id = ?", (self.id,))
+        if self.taken and out is not None and out["kind"] in KEPT_S:
+            at, kind = int(tx.now_s).to_bytes(8, "big"), out["kind"].encode()
+            value = at + bytes(out["ref"]) + kind + b"\0" + bytes(out["body"])
+            tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", (LAST, value))
         tx.run("DELETE FROM outbox WHERE id = ?", (self.id,))
         tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", (SENT, int(tx.now_s)))
+
+
+def last_kept(reader: sqlite3.Connection, now_s: float) -> Outgoing | None:
+    """Return the last message that the control plane took, while it must still know its ref; its `id` is 0."""
+    row = reader.execute("SELECT value FROM meta WHERE key = ?", (LAST,)).fetchone()
+    if row is None:
+        return None
+    value = bytes(row["value"])
+    kind, _, body = value[8 + REF_BYTES :].partition(b"\0")
+    age_s = now_s - int.from_bytes(value[:8], "big")
+    known = age_s < KEPT_S.get(kind.decode(), 0) - 3600  # its clock may differ from ours
+    return Outgoing(0, value[8 : 8 + REF_BYTES], kind.decode(), body) if known else None
+
+
+def is_asked(reader: sqlite3.Connection) -> bool:
+    """Return whether the last message went again, and nobody knows the answer."""
+    return reader.execute("SELECT 1 FROM meta WHERE key = ?", (ASKED,)).fetchone() is not None
+
+
+@dataclass(frozen=True, slots=True)
+class AskLast:
+    """The last message goes again now. It is stored first: a control plane that lacked it has it afterwards."""
+
+    def run(self, tx: Tx) -> None:
+        """Do it."""
+        tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, x'01')", (ASKED,))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The control plane answered, or will be asked again."""
+
+    def run(self, tx: Tx) -> None:
+        """Do it."""
+        tx.run("DELETE FROM meta WHERE key = ?", (ASKED,))
+
+
+@dataclass(frozen=True, slots=True)
+class TellAgain:
+    """Post again what a control plane may have lost that was put back, with the sealing key."""
+
+    def run(self, tx: Tx) -> None:
+        """Do it; a desk takes a message twice without harm."""
+        _tell_again(tx)
 
 
 # --- in ---------------------------------------------------------------------------------------------------------------
@@ -228,9 +289,8 @@ class NewEpoch:
         epoch, after, _ = _read_cursor(tx.one("SELECT value FROM meta WHERE key = ?", (CURSOR,)))
         if epoch != self.epoch or after > self.newest:
             _keep_cursor(tx, self.epoch, 0)
-            if epoch:  # the backup may be older than our sealing key, without which nobody can ask anything
-                tx.run("DELETE FROM meta WHERE key = ?", (SEALKEY,))
-                _tell_open(tx)
+            if epoch:
+                _tell_again(tx)
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,17 +431,37 @@ class LeaveCloud:
 
 def _tell_open(tx: Tx) -> None:
     """Post the plans that wait, for a control plane which may not know them: a desk takes one twice without harm."""
-    waiting = tx.all(
-        "SELECT envelope FROM plan WHERE gate IN ('open', 'approved')"
-        " AND envelope NOT IN (SELECT body FROM outbox WHERE kind = 'plan') ORDER BY gate_seq"
-    )
+    waiting = tx.all("SELECT envelope FROM plan WHERE gate IN ('open', 'approved') ORDER BY gate_seq")
     for row in waiting:
-        post(tx, Post("plan", bytes(row["envelope"])))
+        _post_anew(tx, Post("plan", bytes(row["envelope"])))
+
+
+def _tell_again(tx: Tx) -> None:
+    # The copy may be older than our sealing key, without which nobody can ask anything
+    tx.run("DELETE FROM meta WHERE key IN (?,?,?)", (SEALKEY, LAST, ASKED))
+    over = tx.all(
+        "SELECT plan.envelope, plan.outcome FROM (SELECT plan AS id, max(seq) AS told FROM event"
+        " WHERE seq > (SELECT max(seq) FROM event) - ? AND kind = ? AND at_s > ?"
+        " GROUP BY plan ORDER BY told DESC LIMIT ?)"
+        " JOIN plan ON plan_id = id WHERE outcome IS NOT NULL ORDER BY told",
+        (LOOKED_LEAVES, LeafKind.CHANGE_FINISHED.value, int(tx.now_s) - KEPT_S["outcome"], TOLD_MAX),
+    )
+    for row in over:
+        _post_anew(tx, Post("plan", bytes(row["envelope"])))
+        _post_anew(tx, Post("outcome", bytes(row["outcome"])))
+    for row in tx.all("SELECT envelope FROM plan WHERE gate = 'consumed' AND finished_seq IS NULL ORDER BY gate_seq"):
+        _post_anew(tx, Post("plan", bytes(row["envelope"])))
+    _tell_open(tx)
+
+
+def _post_anew(tx: Tx, p: Post) -> None:
+    if tx.one("SELECT 1 FROM outbox WHERE kind = ? AND body = ?", (p.kind, p.body)) is None:
+        post(tx, p)
 
 
 def _forget(tx: Tx) -> None:
     tx.run("DELETE FROM outbox")
-    tx.run("DELETE FROM meta WHERE key IN (?,?,?,?)", (CURSOR, SENT, RECEIVED, SEALKEY))
+    tx.run("DELETE FROM meta WHERE key IN (?,?,?,?,?,?)", (CURSOR, SENT, RECEIVED, SEALKEY, LAST, ASKED))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,9 @@
 
 An answer that got lost changes nothing: the same bytes go again under the same ref, and the control plane says that
 it has them. A message that it refuses for good is dropped with a line in the log, so that it does not hold up the rest.
+
+With each connection the last message that it took goes again first. Where that is new to it, it was put back and lacks
+earlier messages as well: plans, outcomes and the sealing key are told again.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from agent.runtime.clock import Clock
 from agent.runtime.supervise import Backoff
 from agent.store import mail
 from agent.store.db import Store
-from agent.store.mail import Incoming, MailBells, MarkSent, Outgoing
+from agent.store.mail import Asked, AskLast, Incoming, MailBells, MarkSent, Outgoing, TellAgain
 from agent.uplink import limits, wire
 from agent.uplink.client import CloudClient
 from agent.uplink.errors import RemoteRefusedError, RemoteUplinkError
@@ -65,14 +68,19 @@ class Sender:
             StoreFailedError: the store cannot be written.
         """
         failures = 0
+        last = mail.last_kept(self.store.reader, self.clock.wall_s())
         while True:
-            waiting = mail.next_out(self.store.reader, self.clock.wall_s(), 1)
+            waiting = [last] if last else mail.next_out(self.store.reader, self.clock.wall_s(), 1)
             if not waiting:
                 with trio.move_on_after(LOOK_S):
                     await self.bells.outbox.wait()
                 continue
             try:
-                await self._send(connection, waiting[0])
+                if last:
+                    await self._compare(connection, last)
+                    last = None
+                else:
+                    await self._send(connection, waiting[0])
                 failures = 0
             except RemoteUplinkError as err:
                 failures += 1
@@ -85,19 +93,41 @@ class Sender:
                 )
                 await trio.sleep(pause_s)
 
+    async def _compare(self, connection: CloudClient, last: Outgoing) -> None:
+        """Send the last message that was taken once more; where it is new there, tell everything again."""
+        message = wire.outgoing(last, self.agent)
+        if message is None:
+            return
+        known = False  # also where an earlier answer was lost
+        if not mail.is_asked(self.store.reader):
+            await self.store.run(AskLast())
+            try:
+                known = await connection.submit(message)
+            except RemoteRefusedError as err:
+                await self.store.run(Asked())
+                if err.refusal not in FOR_GOOD:
+                    raise
+                return
+        if not known:
+            _log.warning("the control plane was put back, or may have been: what it may lack is told again")
+        await self.store.run(Asked() if known else TellAgain())
+
     async def _send(self, connection: CloudClient, out: Outgoing) -> None:
+        taken = True
         try:
             if out.kind == "checkpoint" and out.witness in self.cloud_witnesses():
                 await self._ask_witness(connection, out)
             elif (message := wire.outgoing(out, self.agent)) is not None:
                 await connection.submit(message)
             else:
+                taken = False
                 self._drop(out, "unfit")
         except RemoteRefusedError as err:
             if err.refusal not in FOR_GOOD:
                 raise
+            taken = False
             self._drop(out, err.refusal)
-        await self.store.run(MarkSent(out.id))
+        await self.store.run(MarkSent(out.id, taken))
 
     def _drop(self, out: Outgoing, why: str) -> None:
         self.dropped += 1

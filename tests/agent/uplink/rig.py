@@ -85,6 +85,18 @@ class Rig:
     async def post(self, *posts: Post) -> None:
         await self.store.run(Posting(posts))
 
+    def keep_plan(self, envelope: bytes) -> None:
+        """Have a plan that waits."""
+        con = self.store._con  # before anything else writes
+        con.execute("PRAGMA foreign_keys = OFF")
+        columns = [r["name"] for r in con.execute("PRAGMA table_info(plan)") if r["notnull"] and not r["dflt_value"]]
+        values = {"envelope": envelope, "gate": "open", "plan_id": envelope}
+        con.execute(
+            f"INSERT INTO plan ({','.join(columns)}) VALUES ({','.join('?' * len(columns))})",
+            [values.get(name, 1) for name in columns],
+        )
+        con.execute("PRAGMA foreign_keys = ON")
+
     def inbox(self) -> list[tuple[str, bytes]]:
         rows = self.store.reader.execute("SELECT kind, body FROM inbox ORDER BY id").fetchall()
         return [(r["kind"], bytes(r["body"])) for r in rows]

@@ -260,6 +260,71 @@ async def test_a_control_plane_that_went_back_and_grew_loses_no_stop(
         assert [body for _, body in rig.inbox()][5] == b"freeze"
 
 
+WAITS = b"a plan that waits"
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_a_cloud_that_lost_our_posts_alone_is_told_again(
+    tmp_path: Path, cloud: Cloud, port: int, caplog: pytest.LogCaptureFixture, answered: bool
+) -> None:
+    """Nothing had come for the agent since the copy: its numbers and refs show nothing.
+
+    Not `answered`: the connection ends when the control plane has our last message again.
+    """
+    token = trio.lowlevel.current_trio_token()
+    cuts = [] if answered else [1]
+    async with rigged(tmp_path, cloud.authority, port) as rig:
+        async with rig.linked() as uplink:
+            await until(lambda: uplink.status().connected)
+            rig.keep_plan(WAITS)
+            await rig.post(Post("outcome", b"before"))
+            await until(lambda: not rig.outbox())
+            copy = dict(cloud.taken)
+            await rig.post(Post("plan", WAITS), Post("receipt", b"after"), Post("checkpoint", b"c", witness=b"DESK"))
+            await until(lambda: not rig.outbox())
+
+        def cut(_: pb.Message, __: grpc.ServicerContext) -> None:
+            if cuts and len(cloud.taken) > 1 and cuts.pop():
+                trio.from_thread.run(rig.proxy.cut, trio_token=token)
+
+        for taken, told in [(dict(cloud.taken), 0), (copy, 1)]:
+            cloud.after_submit = cut if told else cloud.after_submit
+            cloud.taken, before = taken, cloud.again
+            caplog.clear()
+            async with rig.linked():
+                await until(lambda b=before: cloud.again > b or WAITS in bodies(cloud), 10)  # type: ignore[misc]  # bound here
+                await until(lambda: WAITS in bodies(cloud) and not rig.outbox(), 10)
+            assert caplog.text.count("the control plane was put back") == told
+        assert bodies(cloud) == [b"before", b"after", WAITS]
+
+
+def bodies(cloud: Cloud) -> list[bytes]:
+    return [m.body for m in cloud.taken.values()]
+
+
+@pytest.mark.parametrize("refusal", [pb.REFUSAL_REF_REUSED, pb.REFUSAL_DRAINING])
+async def test_a_refused_comparison_holds_nothing_up(tmp_path: Path, cloud: Cloud, port: int, refusal: int) -> None:
+    async with rigged(tmp_path, cloud.authority, port) as rig:
+        async with rig.linked() as uplink:
+            await until(lambda: uplink.status().connected)
+            await rig.post(Post("plan", b"one"))
+            await until(lambda: bodies(cloud) == [b"one"] and not rig.outbox())
+        refusals = 1
+
+        def refuse(_: pb.Message, context: grpc.ServicerContext) -> None:
+            nonlocal refusals
+            if refusals:
+                refusals -= 1
+                abort(context, refusal)
+
+        cloud.before_submit = refuse
+        async with rig.linked() as uplink:
+            await until(lambda: uplink.status().connected)
+            await rig.post(Post("plan", b"two"))
+            await until(lambda: bodies(cloud) == [b"one", b"two"] and not rig.outbox())
+            assert uplink.status().dropped == 0
+
+
 async def test_a_restored_control_plane_may_have_more_than_before(tmp_path: Path, cloud: Cloud, port: int) -> None:
     cloud.deliver(*(message(pb.KIND_INTENT, n, b"%d" % n) for n in range(1, 4)))
     async with rigged(tmp_path, cloud.authority, port) as rig:

@@ -15,7 +15,7 @@ import trio.testing
 
 from agent.changes.authority import stops
 from agent.changes.journal import commands, item_commands
-from agent.changes.journal.machine import Event
+from agent.changes.journal.machine import Event, Gate
 from agent.changes.journal.request import RequestError
 from agent.changes.journal.trust_state import TrustState
 from agent.changes.remote import inbox_handler
@@ -24,7 +24,7 @@ from agent.runtime.clock import now_of
 from agent.store import mail
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
-from agent.store.mail import JoinCloud, NewEpoch
+from agent.store.mail import JoinCloud, NewEpoch, TellAgain
 from tests.builders.expect import present
 from tests.builders.job import CrashedError
 from tests.builders.office import Desk, Office, approval, next_trust, office_in
@@ -546,7 +546,7 @@ async def test_a_late_approval_is_told_what_became_of_the_plan(office: Office, g
 
 async def test_an_ignorant_control_plane_is_told_of_open_plans(office: Office) -> None:
     await office.plan("C-1")
-    office.store._con.execute("UPDATE plan SET gate = 'consumed'")
+    office.store._con.execute("UPDATE plan SET gate = 'rejected'")
     waits = await office.plan("C-2/shop")
     await office.all_sent()
     await office.store.run(NewEpoch(b"1" * 16, 0))  # the first connection
@@ -556,6 +556,29 @@ async def test_an_ignorant_control_plane_is_told_of_open_plans(office: Office) -
         assert [o.body for o in office.out("plan")] == [waits.envelope]
     await office.store.run(JoinCloud(b"m" * 32))
     assert [o.body for o in office.out("plan")] == [waits.envelope]
+
+
+async def test_a_cloud_that_was_put_back_is_told_what_it_may_lack(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, over = await office.plan("C-1"), await office.plan("C-2/shop")
+    con = office.store._con
+    con.execute("UPDATE plan SET gate = 'consumed' WHERE plan_id = ?", (running.plan_id,))
+    con.execute("UPDATE plan SET gate = 'rejected' WHERE plan_id = ?", (over.plan_id,))
+    record = office.daemon.api.parts.recorder.record(None, {"what": "over"})
+    await office.store.run(commands.Conclude(over.plan_id, Gate.REJECTED, b"its outcome", lambda _: record))
+    await office.all_sent()
+    await office.store.run(NewEpoch(b"1" * 16, 0))
+    assert not [*office.out("plan"), *office.out("outcome")]
+    for _ in range(2):  # once where it waits to be sent
+        await office.store.run(TellAgain())
+        assert [o.body for o in office.out("plan")] == [over.envelope, running.envelope]
+        assert [o.body for o in office.out("outcome")] == [b"its outcome"]
+    await office.all_sent()
+    monkeypatch.setitem(mail.KEPT_S, "outcome", 0)
+    await office.store.run(TellAgain())
+    assert [o.body for o in office.out("plan")] == [running.envelope]
+    assert not office.out("outcome")
 
 
 # --- how often ---
