@@ -3,10 +3,14 @@
 Pure. Every message is verified against the person's own trust document; a message that does not verify is counted and
 named, never shown as a change. The control plane may leave messages out, repeat them or change their order: a plan is
 the same plan, a receipt or outcome of an older state of the log never takes the place of a newer one.
+
+An agent that was put back from a backup numbers outcomes anew from where the backup stood. Outcomes that contradict
+each other are all kept and told, and the one of the latest time is taken for the present one.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import Final
@@ -20,6 +24,7 @@ from trust import envelope as envelopes
 from trust.document import Trust
 from trust.envelope import Envelope
 from trust.errors import MalformedError, Reason, RefusedError, TrustError
+from trust.moments import moment_text
 from trust.short_id import SHORT_CHARS_MIN, apart, names
 from trust.statements import Freeze, Outcome, OutcomeState, Plan, Receipt, ReceiptResult, SealKey, Standing, Unfreeze
 from trust.verify import people_more
@@ -29,6 +34,9 @@ RECEIPT_S: Final = 60
 
 MISSED_S: Final = 86_400
 """For how long a receipt that did not come is told."""
+
+CLOCK_MINUTES: Final = 5
+"""By how much an agent's clock may be set back while it goes on."""
 
 NAMED_MAX: Final = 8
 """Changes that are named where one word means several; chosen arbitrarily."""
@@ -162,15 +170,15 @@ class SharedFeed:
 class Fold:
     """The messages read of a shared feed so far, as the holder of one trust document may believe them.
 
-    `seen` are log heads that this desk saw: another root of the same size is an alarm. `since`: the trust version that
-    gave an agent's log a new key; before it, it was another log.
+    `outcomes` by agent and plan digest, distinct ones. `seen` are log heads that this desk saw: another root of the
+    same size is an alarm. `since`: the trust version that gave an agent's log a new key; before it, it was another log.
     """
 
     trust: Trust
     seen: InitVar[RememberedCheckpoints]
     plans: dict[str, tuple[Plan, bytes]] = field(default_factory=dict)
     receipts: dict[tuple[str, str], Receipt] = field(default_factory=dict)
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    outcomes: dict[tuple[str, str], list[Outcome]] = field(default_factory=dict)
     sealkeys: dict[str, SealKey] = field(default_factory=dict)
     not_verified: list[NotVerified] = field(default_factory=list)
     roots: dict[tuple[str, int], str] = field(default_factory=dict)
@@ -195,10 +203,10 @@ class Fold:
     def feed(self, memory: Memory, now_s: int) -> SharedFeed:
         """Return the present content; `memory` holds this desk's sent messages."""
         handles = {a.agent: a.handle for a in self.trust.agents}
-        alarms = tuple(
+        alarms = [
             f"the log of {handles.get(agent, agent)} FORKED: two different trees of {size} entries"
             for agent, size in self.forked.items()
-        )
+        ]
         sent, counted = _by_plan(memory.sent), _counted(self.receipts.values())
         shorts = apart([bytes.fromhex(plan.plan_id) for plan, _ in self.plans.values()])
         changes = [_change(sha256, self, shorts, sent, counted, now_s) for sha256 in self.plans]
@@ -207,7 +215,7 @@ class Fold:
             receipts=dict(self.receipts),
             sealkeys=dict(self.sealkeys),
             not_verified=tuple(self.not_verified),
-            alarms=alarms,
+            alarms=(*alarms, *_contradictions(self, changes)),
             missing=tuple(_missing(memory, self, handles, now_s)),
             versions=dict(self.versions),
             freezes=tuple(f for sha256, f in self.freezes.items() if sha256 not in self.lifted),
@@ -241,9 +249,9 @@ def _take(message: Received, trust: Trust, now_s: int, found: Fold) -> None:
             of = found.plans.get(outcome.plan_sha256)
             version = 0 if of is None else of[0].trust_version
             _note_head(found, outcome.agent, outcome.log_size, outcome.log_root, version)
-            last = found.outcomes.get(outcome.plan_sha256)
-            if last is None or last.seq < outcome.seq:
-                found.outcomes[outcome.plan_sha256] = outcome
+            told = found.outcomes.setdefault((outcome.agent, outcome.plan_sha256), [])
+            if outcome not in told:
+                told.append(outcome)
         case Kind.KIND_SEALKEY | Kind.KIND_FREEZE | Kind.KIND_UNFREEZE | Kind.KIND_STANDING:
             _take_dated(message, trust, now_s, found)
         case Kind.KIND_TRUST | Kind.KIND_CHECKPOINT:
@@ -313,9 +321,7 @@ def _change(
 ) -> Change:
     plan, body = found.plans[sha256]
     agent = found.trust.agent(plan.agent)
-    outcome = found.outcomes.get(sha256)
-    if outcome is not None and outcome.agent != plan.agent:
-        outcome = None
+    outcome = _present(found.outcomes.get((plan.agent, sha256), []))
     about = [
         (sent, receipt)
         for sent in sent_about.get(sha256, ())
@@ -337,6 +343,35 @@ def _change(
         need=need,
         outcome=outcome,
     )
+
+
+def _contradict(told: Sequence[Outcome]) -> bool:
+    """Return whether outcomes, by number, are of two lives of an agent's log, or its clock was set back in between."""
+    pairs = itertools.pairwise(told)
+    return any(one.seq == other.seq or one.at > other.at + CLOCK_MINUTES for one, other in pairs)
+
+
+def _by_number(outcome: Outcome) -> tuple[int, int]:
+    return outcome.seq, outcome.at
+
+
+def _present(told: Sequence[Outcome]) -> Outcome | None:
+    """Return the outcome that holds now. Numbers say nothing any more once one was given twice."""
+    twice = len({outcome.seq for outcome in told}) < len(told)
+    # Of two in one minute, the one for which a person looks
+    key = (lambda o: (o.at, o.state is OutcomeState.NEEDS_A_PERSON, o.seq)) if twice else _by_number
+    return max(told, key=key, default=None)
+
+
+def _contradictions(found: Fold, changes: Iterable[Change]) -> Iterator[str]:
+    for change in changes:
+        told = sorted(found.outcomes.get((change.plan.agent, change.sha256), []), key=_by_number)
+        if _contradict(told):
+            said = ", ".join(f"{o.seq} {o.state.value} at {moment_text(o.at * 60)}" for o in told)
+            yield (
+                f"outcomes of {change.short} at {change.agent} contradict each other: {said}: its database was put"
+                f" back, or its clock set back: see there (ispagent change show {change.short})"
+            )
 
 
 def _state(

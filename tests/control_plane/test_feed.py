@@ -23,6 +23,7 @@ from trust.short_id import short_id
 from trust.statements import Freeze, FreezeScope, OutcomeState, SeenLog, Standing, StandingEvidence, Unfreeze
 
 NUMBERS = itertools.count(1)
+DONE, MIXED, NEEDS_A_PERSON = OutcomeState.DONE, OutcomeState.MIXED, OutcomeState.NEEDS_A_PERSON
 NOTHING = Memory()
 UNSEEN = RememberedCheckpoints()
 
@@ -97,10 +98,51 @@ def test_an_outcome_by_another_agent_changes_nothing(desk: Desk, agent: FakeAgen
     document = trust_document(desk.now_s)
     south = dataclasses.replace(document.agents[0], agent="cc" * 16, handle="south", plan_key=key("south").public.hex())
     found = Fold(dataclasses.replace(document, agents=(*document.agents, south)), RememberedCheckpoints())
-    lie = FakeAgent(desk.now_s, agent="cc" * 16, plan_key=key("south")).outcome(made, OutcomeState.DONE)
+    lie = FakeAgent(desk.now_s, agent="cc" * 16, plan_key=key("south")).outcome(made, OutcomeState.DONE, 2)
     for message in (plan, received(pb.KIND_OUTCOME, lie)):
         found.take(message, desk.now_s)
     assert found.feed(Memory(), desk.now_s).changes[0].state == "waiting"
+    found.take(received(pb.KIND_OUTCOME, agent.outcome(made, NEEDS_A_PERSON, 1)), desk.now_s)
+    feed = found.feed(Memory(), desk.now_s)
+    assert (feed.changes[0].state, feed.alarms) == ("needs-a-person", ())
+
+
+def test_an_outcome_of_before_a_restore_is_not_the_present(desk: Desk, agent: FakeAgent) -> None:
+    """The backup stood before the end: what was outcome 1 then has two now, and the other life had gone on to 2."""
+    made, plan = planned(desk, agent)
+    lost = [received(pb.KIND_OUTCOME, agent.outcome(made, state, seq)) for seq, state in ((1, MIXED), (2, DONE))]
+    agent.now_s += 3600
+    again = received(pb.KIND_OUTCOME, agent.outcome(made, NEEDS_A_PERSON, 1))
+    for order in itertools.permutations((plan, *lost, again)):
+        feed = fold(desk, *order, *order)
+        (change,) = feed.changes
+        assert (change.state, change.is_open) == ("needs-a-person", True)
+        (alarm,) = feed.alarms
+        assert f"outcomes of {change.short} at north contradict each other: 1 mixed at " in alarm
+        assert ", 1 needs-a-person at " in alarm
+        assert ", 2 done at " in alarm
+    agent.now_s += 60
+    later = received(pb.KIND_OUTCOME, agent.outcome(made, OutcomeState.REVERTED, 2))
+    assert fold(desk, plan, *lost, again, later).changes[0].state == "reverted"
+
+
+def test_two_outcomes_1_in_one_minute_ask_for_a_person(desk: Desk, agent: FakeAgent) -> None:
+    made, plan = planned(desk, agent)
+    both = [received(pb.KIND_OUTCOME, agent.outcome(made, state, 1)) for state in (NEEDS_A_PERSON, DONE)]
+    for order in itertools.permutations((plan, *both)):
+        feed = fold(desk, *order)
+        assert (feed.changes[0].state, len(feed.alarms)) == ("needs-a-person", 1)
+
+
+def test_an_outcome_after_the_clock_was_set_back_holds(desk: Desk, agent: FakeAgent) -> None:
+    """Its number says that it is the later one; that the clock was set, or the number is a lost one's, is told."""
+    made, plan = planned(desk, agent)
+    first = received(pb.KIND_OUTCOME, agent.outcome(made, NEEDS_A_PERSON, 1))
+    agent.now_s -= 600
+    second = received(pb.KIND_OUTCOME, agent.outcome(made, DONE, 2))
+    for order in itertools.permutations((plan, first, second)):
+        feed = fold(desk, *order)
+        assert (feed.changes[0].state, len(feed.alarms)) == ("done", 1)
 
 
 def test_receipts_that_do_not_come(desk: Desk, agent: FakeAgent) -> None:
