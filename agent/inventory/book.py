@@ -47,7 +47,9 @@ PAID = "paid"
 """The subscriber paid since it was suspended for debt: a restore of many, without office hours, rests on it."""
 RUN_DAY = "suspension-day"
 """It is no holiday, and a weekday on which all overdue subscribers may be suspended."""
-OF_SUBJECTS: Final = frozenset({OWES, AS_PREVIEWED, PAID, RUN_DAY})
+OWN_LOGIN = "own-login"
+"""No other service has the login that the item gives its service: two changes that are right alone may give it two."""
+OF_SUBJECTS: Final = frozenset({OWES, AS_PREVIEWED, PAID, RUN_DAY, OWN_LOGIN})
 """Requirements on the service and its subscriber; the others are on the device that is changed."""
 
 
@@ -296,7 +298,18 @@ def requirement_tests(billing: BillingReader, access: Sequence[AccessMap] = ()) 
         why = why if why or begun else _login_taken(tx, item, access)
         return Broken(why) if why else None
 
-    return {OWES: owing, AS_PREVIEWED: as_it_was, AS_READ: lambda _tx, _item, _requirement, _begun: None}
+    def alone(tx: Tx, item: Item, _: Requirement, begun: bool) -> Broken | None:
+        service = None if begun else _as_recorded(tx, item)
+        others = [] if service is None else _sharing(tx, service, access)
+        why = "" if service is None else f"the login {service.login} is also that of {', '.join(others)} now"
+        return Broken(f"{why}: whose it is, nobody could say") if others else None
+
+    return {
+        OWES: owing,
+        AS_PREVIEWED: as_it_was,
+        AS_READ: lambda _tx, _item, _requirement, _begun: None,
+        OWN_LOGIN: alone,
+    }
 
 
 def unmet(tx: Tx, item: Item, begun: bool, tests: Mapping[str, RequirementTest]) -> Broken | None:
@@ -361,15 +374,37 @@ def _changed_since(tx: Tx, item: Item, shown: str, *, begun: bool) -> str | None
 def _login_taken(tx: Tx, item: Item, access: Sequence[AccessMap]) -> str:
     """Return why an item must not act on its service's login: another service came to have it; "": none did.
 
-    A login is looked up as the entry spells it, in small letters and in capitals. Changes of entries act on none.
+    Changes of entries act on none.
     """
     service = _service(tx.all, item.subject or "")
     if service is None or any(isinstance(change, EntryChange | EntryFieldChange) for change in item.desired):
         return ""
+    others = _sharing(tx, service, access)
+    return f"its login is also that of {', '.join(others)} now: whose it is, nobody can say" if others else ""
+
+
+def _sharing(tx: Tx, service: Service, access: Sequence[AccessMap]) -> list[str]:
+    """Return the other services that have a service's login.
+
+    It is looked up as the entry spells it, in small letters and in capitals.
+    """
     spelled = (service.login, service.login.lower(), service.login.upper(), service.ref)
     rows = tx.all("SELECT ref, method, login FROM service WHERE login IN (?,?,?) AND ref <> ?", spelled)
-    others = sharing([service], [LoginOf(*row) for row in rows], access) if rows else ()
-    return f"its login is also that of {', '.join(sorted(others))} now: whose it is, nobody can say" if others else ""
+    return sorted(sharing([service], [LoginOf(*row) for row in rows], access)) if rows else []
+
+
+def _as_recorded(tx: Tx, item: Item) -> Service | None:
+    """Return an item's service as the item's record will leave it; None: it will not be there."""
+    for change in item.desired:
+        if isinstance(change, EntryChange):
+            return read_entry(change.entry) if change.added else None
+    service = _service(tx.all, item.subject or "")
+    return None if service is None else with_desired(service, item.desired)
+
+
+def own_login(ref: str) -> Requirement:
+    """Return the requirement that no other service has the login that an item gives a service."""
+    return Requirement(inventory_address(ref), OWN_LOGIN, "no other service has its new login")
 
 
 def fields_of(desired: Iterable[DesiredChange]) -> list[str]:

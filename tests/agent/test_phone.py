@@ -531,6 +531,41 @@ async def test_a_login_that_is_nobodys_or_somebodys_is_refused(
     assert "not checked whether the network has that login: fake/d is dead" in " ".join(said.out.split())
 
 
+async def test_two_services_do_not_come_to_one_login(agent: Agent, world: World) -> None:
+    """Each rename is right alone: the preview of neither knows of the other."""
+    world.add("u9")
+    asked = [await agent.ask("rename-login", ref, settings={"login": "u9"}) for ref in ("C-1", "C-2/home")]
+    for change in asked:
+        await agent.approve(change, "joseph")
+    ends = [await agent.end(change) for change in asked]
+    (first,), (second,) = (end["items"] for end in ends)
+    assert (first["state"], second["state"]) == ("applied", "skipped")
+    assert second["detail"] == "the login u9 is also that of C-1/home now: whose it is, nobody could say"
+    logins = {s["ref"]: s["login"] for s in await agent.call("GET", "/v1/subscribers")}
+    assert (logins["C-1/home"], logins["C-2/home"]) == ("u9", "u1")
+    # the way back: another service has the old login by then
+    other = await agent.ask("rename-login", "C-2/home", settings={"login": "u0"})
+    await agent.approve(other, "joseph")
+    await agent.end(other)
+    back = str(await refused(agent.ask("revert", change=asked[0]["id"], on_failure="continue")))
+    assert "the login u0 is that of C-2/home" in back
+
+
+async def test_an_old_login_that_went_elsewhere_stays_there(agent: Agent, world: World) -> None:
+    """It went there between the revert's preview and its start."""
+    world.add("u9")
+    renamed = await agent.ask("rename-login", "C-1", settings={"login": "u9"})
+    await agent.approve(renamed, "joseph")
+    await agent.end(renamed)
+    back = await agent.ask("revert", change=renamed["id"], on_failure="continue")
+    other = await agent.ask("rename-login", "C-2/home", settings={"login": "u0"})
+    for change in (other, back):
+        await agent.approve(change, "joseph")
+        ended = await agent.end(change)
+    assert [i["state"] for i in ended["items"]] == ["skipped"]
+    assert "the login u0 is also that of C-2/home now" in ended["items"][0]["detail"]
+
+
 async def test_an_import_between_preview_and_run_wins(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     change = await agent.ask("remove", "C-1")
     csv = DIRTY.format(now=chain_time().decode()).replace(",u0,fake,20M,,0,34", ",u7,fake,20M,,0,34").encode()

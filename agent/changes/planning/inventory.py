@@ -26,7 +26,16 @@ from agent.connectors.base import NetworkState, UnreadableError
 from agent.connectors.spec import AccessMap
 from agent.inventory import book, mapping_check
 from agent.inventory.subscribers_csv import login_problem
-from agent.model import DesiredChange, EntryChange, EntryFieldChange, Item, ItemState, ReasonChange, Service
+from agent.model import (
+    DesiredChange,
+    EntryChange,
+    EntryFieldChange,
+    Item,
+    ItemState,
+    ReasonChange,
+    Requirement,
+    Service,
+)
 from agent.reasons import MethodReason, SkipReason
 from agent.services.verbs import Leave, Wish, suspends
 from trust.plural import counted
@@ -77,7 +86,12 @@ class InventoryPlanner:
             RequestError: nothing of the change stands, or nothing of it can be taken back.
         """
         row, services = loaded.row, book.services(self.previewer.store.reader)
-        chosen = [self._put_back(i, services, row) for i in loaded.items.items if loaded.rows[i.n].state in TOUCHED]
+        touched = [i for i in loaded.items.items if loaded.rows[i.n].state in TOUCHED]
+        back = [service for i in touched if (service := _as_before(i, services)) is not None]
+        logins = _Logins(
+            self._shared({**services, **{s.ref: s for s in back}}), mapping_check.claimed(back, services, self.access)
+        )
+        chosen = [self._put_back(i, services, row, logins) for i in touched]
         if not chosen:
             raise RequestError(f"{row.short} has nothing to revert: no item of it stands")
         scope = Scope(
@@ -142,7 +156,9 @@ class InventoryPlanner:
     async def _named(self, renamed: Service, change: EntryFieldChange) -> Wish | Leave:
         """Return the wish, once the network was asked for the new login."""
         told = _told((await self.previewer.network.read_states([renamed]))[renamed.ref], change.after)
-        return told if isinstance(told, Leave) else Wish(None, (change,), network=False, why=f"{told} · {_ONLY}")
+        if isinstance(told, Leave):
+            return told
+        return Wish(None, (change,), (book.own_login(renamed.ref),), network=False, why=f"{told} · {_ONLY}")
 
     # --- another entry, from a list ---
 
@@ -178,22 +194,24 @@ class InventoryPlanner:
                 return Leave(SkipReason.SUSPENDED, why, blocked=True)
         clash = f"the login {wanted.login} is also that of {others}: neither could be changed then" if others else ""
         taken = f"the login {wanted.login} was that of {had}" if had and not others else ""
-        return Wish(None, desired, network=False, why=" · ".join(filter(None, (clash or taken, told, _ONLY))))
+        moves = now is None or (now.login, now.method) != (wanted.login, wanted.method)
+        requires = (book.own_login(wanted.ref),) if moves and not others and not had else ()
+        return Wish(None, desired, requires, network=False, why=" · ".join(filter(None, (clash or taken, told, _ONLY))))
 
     # --- back ---
 
-    def _put_back(self, item: Item, services: Mapping[str, Service], row: PlanRow) -> Chosen:
+    def _put_back(self, item: Item, services: Mapping[str, Service], row: PlanRow, logins: _Logins) -> Chosen:
         desired = book.opposite(item.desired)
         entry = next((d for d in desired if isinstance(d, EntryChange)), None)
-        now = services.get(item.subject or "")
+        now, before = services.get(item.subject or ""), _as_before(item, services)
+        others = "" if before is None else _others(before, logins.afterwards.get(before.ref))
         if entry is not None and entry.added:
             service = book.read_entry(entry.entry)
             if now is not None:
                 return Chosen(now, Leave(SkipReason.CHANGED_SINCE, "it is in the inventory again"))
-            others = _others(service, self._shared({**services, service.ref: service}).get(service.ref))
             why = "back into the inventory as it was"
             shared = f" · its login is also that of {others}: neither could be changed then" if others else ""
-            return Chosen(service, Wish(None, desired, network=False, why=f"{why}{shared}"))
+            return Chosen(service, Wish(None, desired, logins.alone(service), network=False, why=f"{why}{shared}"))
         if now is None:
             gone = Service(item.subject or "", "", "", "", "", "", "")
             return Chosen(gone, Leave(SkipReason.CHANGED_SINCE, "it is not in the inventory any more"))
@@ -201,11 +219,38 @@ class InventoryPlanner:
         by = repeated_by(self.previewer.store.query, row.plan_id, item.subject, item.desired)
         if by and isinstance(wish, Wish):
             wish = Leave(SkipReason.CHANGED_SINCE, f"change {by} wrote it since")
+        moves = before is not None and (before.login, before.method) != (now.login, now.method)
+        if before is not None and moves and isinstance(wish, Wish):
+            wish = replace(wish, requires=logins.alone(before))
+            if others:
+                why = f"the login {before.login} is that of {others}: whose it is, nobody could say"
+                wish = Leave(SkipReason.SHARED_LOGIN, why, blocked=True)
         return Chosen(now, wish)
 
     def _shared(self, services: Mapping[str, Service]) -> Mapping[str, mapping_check.SharedLogin]:
         found = mapping_check.check(services.values(), self.access).shared_logins
         return {ref: shared for shared in found for ref in shared.refs}
+
+
+@dataclass(frozen=True, slots=True)
+class _Logins:
+    """The logins of services that are put back: who has each `afterwards`, and which others have it `now`, by ref."""
+
+    afterwards: Mapping[str, mapping_check.SharedLogin]
+    now: Mapping[str, tuple[str, ...]]
+
+    def alone(self, service: Service) -> tuple[Requirement, ...]:
+        """Return the requirement that a service's login is its own, where it would be now."""
+        return () if service.ref in self.now or service.ref in self.afterwards else (book.own_login(service.ref),)
+
+
+def _as_before(item: Item, services: Mapping[str, Service]) -> Service | None:
+    """Return an item's service as it was before the item, which is to be taken back; None: there was or is none."""
+    desired = book.opposite(item.desired)
+    if entry := next((d for d in desired if isinstance(d, EntryChange)), None):
+        return book.read_entry(entry.entry) if entry.added else None
+    now = services.get(item.subject or "")
+    return None if now is None else book.with_desired(now, desired)
 
 
 def _told(state: NetworkState | UnreadableError, login: str) -> str | Leave:

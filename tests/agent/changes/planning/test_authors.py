@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from agent.config import AgentConfig
+from agent.connectors.spec import AccessMap
 from agent.runtime.errors import HttpError
 from tests.builders.agent import CSV, JOSEPH, OTHER, Agent, agent_in, chain_time, done, given, item_of
 from tests.builders.subscribers import billing_says
@@ -96,6 +98,29 @@ async def test_an_edit_is_taken_back(agent: Agent) -> None:
     clinic = await service(agent, "C-3")
     assert (clinic["login"], clinic["protected"]) == ("u3", "hospital")
     assert "C-9/home" not in await refs(agent)
+
+
+async def test_two_services_change_logins_and_back(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the way both have one login for a moment, as the preview says."""
+    methods = (AccessMap("fake", "fake/d", frozenset({"20M"})),)
+    monkeypatch.setattr(AgentConfig, "access", property(lambda _: methods))
+    async with agent_in(tmp_path, world) as agent:
+        await _swapped_and_back(agent)
+
+
+async def _swapped_and_back(agent: Agent) -> None:
+    rows = (
+        "C-1,Amina Hassan,home,u1,fake,20M,,0,34.00,2025-10-03,,%(now)s",
+        "C-2,Joao Silva,home,u0,fake,20M,,0,12.50,2025-10-03,,%(now)s",
+    )
+    change = await shown(agent, (await imported(agent, *rows))["change"])
+    for login in ("u1", "u0"):
+        await agent.approve(change, "joseph")
+        assert [i["state"] for i in (await agent.end(change))["items"]] == ["applied", "applied"]
+        assert (await service(agent, "C-1"))["login"] == login
+        change = await agent.ask("revert", change=change["id"]) if login == "u1" else change
 
 
 async def test_an_edit_is_not_taken_back_over_a_later_one(agent: Agent) -> None:
