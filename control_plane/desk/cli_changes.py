@@ -521,6 +521,7 @@ def _word_online(
 
 
 app.command("freeze")(cli_freeze.freeze)
+app.command("freezes")(cli_freeze.freezes)
 app.command("unfreeze")(cli_freeze.unfreeze)
 app.command("suspend")(cli_intents.suspend)
 app.command("restore")(cli_intents.restore)

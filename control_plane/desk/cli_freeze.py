@@ -1,4 +1,7 @@
-"""`ispcloud changes freeze` and `unfreeze`: stop everything, an agent, a person or a key; and lift that."""
+"""`ispcloud changes freeze`, `freezes` and `unfreeze`: stop everything, an agent, a person or a key; and lift that.
+
+A freeze is lifted by its file. Whoever made it may be away, or a thief: everybody else has it from the shared feed.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from control_plane.desk import decide
+from control_plane.desk import decide, files
 from control_plane.desk.cli_shared import (
     CloudFile,
     KeyFile,
@@ -33,6 +36,7 @@ from control_plane.errors import InputError
 from protos.message_pb2 import Kind
 from trust import chain, chance
 from trust.envelope import Envelope
+from trust.moments import moment_text
 from trust.statements import Freeze, FreezeScope
 from trust.terminal import neutralize
 
@@ -90,6 +94,32 @@ def freeze(
         typer.echo(f"{out}: freeze of {stopped} by {person.handle}{by_hand}")
     if send:
         _send(own, cloud, Kind.KIND_FREEZE, envelope, "freeze", [statement], wait)
+
+
+def freezes(
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A folder: each freeze becomes a file to lift it by")
+    ] = None,
+    trust: TrustFile = None,
+    state: StateFile = None,
+    cloud: CloudFile = None,
+) -> None:
+    """List the freezes on the shared feed that nobody lifted; with --out write their files."""
+    own = load_own(trust, state)
+    with connect(cloud) as client:
+        desk = Desk(own, client)
+        desk.refresh((Kind.KIND_TRUST, Kind.KIND_FREEZE, Kind.KIND_UNFREEZE))
+        held = desk.held_freezes()
+    if not held:
+        typer.echo("no freeze on the shared feed holds: one that came to an agent by file, or long ago, is not there")
+    for number, (one, envelope) in enumerate(held, start=1):
+        stopped = f"{one.scope.value} {neutralize(one.target)}".rstrip()
+        typer.echo(f"FROZEN: {stopped} by {one.person} since {moment_text(one.at * 60, None, now_s())}")
+        if out is not None:
+            files.make_private_folder(out)
+            path = out / f"freeze-{number}.json"
+            write_envelope(path, envelope)
+            typer.echo(f"  {path}: ispcloud changes unfreeze --freeze {path}")
 
 
 def unfreeze(

@@ -200,6 +200,10 @@ class Fold:
         except TrustError as err:
             self.not_verified.append(NotVerified(message.number, _kind_word(message.kind), str(err)))
 
+    def held(self) -> dict[str, Freeze]:
+        """Return the freezes that nobody lifted here, by digest (hex)."""
+        return {sha256: freeze for sha256, freeze in self.freezes.items() if sha256 not in self.lifted}
+
     def feed(self, memory: Memory, now_s: int) -> SharedFeed:
         """Return the present content; `memory` holds this desk's sent messages."""
         handles = {a.agent: a.handle for a in self.trust.agents}
@@ -218,7 +222,7 @@ class Fold:
             alarms=(*alarms, *_contradictions(self, changes)),
             missing=tuple(_missing(memory, self, handles, now_s)),
             versions=dict(self.versions),
-            freezes=tuple(f for sha256, f in self.freezes.items() if sha256 not in self.lifted),
+            freezes=tuple(self.held().values()),
             standings=tuple(self.standings.values()),
         )
 
@@ -409,16 +413,16 @@ def _missing(memory: Memory, found: Fold, handles: dict[str, str], now_s: int) -
 # --- the trust chain ------------------------------------------------------------------------------------------------
 
 
-def trust_envelopes(messages: Iterable[Received]) -> list[Envelope]:
-    """Return the envelopes that say to be trust documents; nothing of them is verified."""
-    found = []
+def envelopes_of(kind: type[Trust | Freeze], messages: Iterable[Received]) -> list[Envelope]:
+    """Return the envelopes that say to be trust documents, or freezes; nothing of them is verified."""
+    found, sent_as = [], Kind.KIND_TRUST if kind is Trust else Kind.KIND_FREEZE
     for message in messages:
-        if message.kind == Kind.KIND_TRUST:
+        if message.kind == sent_as:
             try:
                 envelope = envelopes.decode_untrusted(message.body)
             except MalformedError:
                 continue
-            if envelope.payload_type == statements.payload_type(Trust):
+            if envelope.payload_type == statements.payload_type(kind):
                 found.append(envelope)
     return found
 

@@ -37,7 +37,7 @@ from trust.envelope import Envelope
 from trust.errors import MalformedError, RefusedError
 from trust.moments import moment_text
 from trust.seal import SealingKey
-from trust.statements import Receipt, ReceiptResult, SeenHeads, View
+from trust.statements import Freeze, Receipt, ReceiptResult, SeenHeads, View
 
 VIEW_MINUTES = 5
 LINKS_MAX = 8
@@ -126,8 +126,14 @@ class Desk:
                 self.fold.take(message, now_s())
         return self.fold.feed(self.memory, now_s())
 
+    def held_freezes(self) -> list[tuple[Freeze, Envelope]]:
+        """Return the freezes that nobody lifted, each with the envelope by which it is; after `refresh`."""
+        held = {} if self.fold is None else self.fold.held()
+        frozen = {envelopes.digest(one).hex(): one for one in feeds.envelopes_of(Freeze, self.messages)}
+        return [(freeze, frozen[sha256]) for sha256, freeze in held.items()]
+
     def _trusts(self) -> list[Envelope]:
-        return feeds.trust_envelopes(self.messages)
+        return feeds.envelopes_of(Trust, self.messages)
 
     def follow(self, candidates: Sequence[Envelope]) -> None:
         """Take over newer trust documents, as far as each follows from the one before.

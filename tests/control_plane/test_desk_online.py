@@ -722,6 +722,20 @@ def test_freeze_and_unfreeze_are_sent(online: Connected) -> None:
     refused(online.change("freeze", "tech4", "--scope", "all"), 2, "--send")
 
 
+def test_a_freeze_is_lifted_by_those_who_have_no_file(online: Connected) -> None:
+    """A thief of a key, or a person who went home, froze everything."""
+    ok(online.change("freeze", "tech4", "--scope", "all", "--send"))
+    online.cloud.post(pb.KIND_FREEZE, b"rubbish")
+    folder, lift = online.desk.path / "frozen", online.desk.path / "u.json"
+    said = ok(online.run("changes", "freezes", "--out", folder)).stdout
+    assert said.startswith("FROZEN: all by tech4 since ")
+    (file,) = folder.iterdir()
+    assert envelope.decode_untrusted(file.read_bytes()) == online.sent()[0]
+    ok(online.change("unfreeze", "lena", "--freeze", file, "--yes", "--out", lift))
+    ok(online.change("unfreeze", "joseph", "--freeze", file, "--yes", "--add-to", lift, "--send"))
+    assert "no freeze on the shared feed holds" in ok(online.run("changes", "freezes")).stdout
+
+
 def test_a_standing_authority(online: Connected) -> None:
     file = online.desk.path / "s.json"
     common = ("--yes",)

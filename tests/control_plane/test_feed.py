@@ -17,6 +17,7 @@ from tests.control_plane.conftest import AGENT, ORIGIN, TRUST_ID, Desk, key, sig
 from tests.control_plane.desk_cloud import FakeAgent, Planned
 from trust import chain, envelope, statements
 from trust.checkpoint import Checkpoint
+from trust.document import Trust
 from trust.errors import MalformedStatementError, Reason, RefusedError
 from trust.policy import Action
 from trust.short_id import short_id
@@ -323,7 +324,7 @@ def test_trust_envelopes_are_told_apart(desk: Desk) -> None:
         received(pb.KIND_TRUST, envelope.encode(some_statement("x"))),
         received(pb.KIND_PLAN, envelope.encode(one)),
     ]
-    assert feeds.trust_envelopes(messages) == [one]
+    assert feeds.envelopes_of(Trust, messages) == [one]
 
 
 # --- what is remembered ---------------------------------------------------------------------------------------------
