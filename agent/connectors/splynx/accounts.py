@@ -5,8 +5,9 @@ Source: the description of Splynx' API 2.0. Its traps:
 * `deposit` above zero is credit; ours above zero is debt. It stands in a customer's billing settings, which are asked
   for one by one: only for customers with an invoice that is due.
 * Numbers come as texts (`"7412.0000"`), ids as numbers or texts. "No day" is `0000-00-00`.
-* An invoice lowers the deposit when it is issued, and a payment raises it, whether it stands on an invoice or not. So
-  the sum of unpaid invoices and the deposit is the paid amount that stands on none of them.
+* A charge lowers the deposit, with its invoice or without one, and a payment raises it, whether it stands on an invoice
+  or not. So the sum of unpaid invoices and the deposit is the paid amount that stands on none of them, less charges
+  without an invoice: whether those are due nothing tells.
 * Invoices are asked for while they are `not_paid`; `due` is the part that is unpaid. `pending` ones wait for a payment
   that was made, and ask for nothing; proforma invoices are another list.
 * Payments have a day and no time.
