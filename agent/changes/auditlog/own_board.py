@@ -4,8 +4,10 @@ A copy of the whole machine brings the mark file along, and without witnesses no
 control plane holds documents that this agent signed since. On each connection the newest of that are compared with the
 log:
 
-* A receipt that names a newer trust version than the pinned one, a log that is longer than ours or another, or an
-  outcome that our log does not have: this agent had come further. Unused plans are void, and the trust is in doubt.
+* A receipt that names a newer trust version than the pinned one, a log that is longer than ours or another, an outcome
+  that our log does not have, or more accepted approvals of a plan than it has: this agent had come further. Unused
+  plans are void, and the trust is in doubt. The log that a receipt names is the last signed checkpoint, often an older
+  one: without its approvals a plan that runs, or ran, would be approved by them again.
 * Only statements under this agent's own keys count. A document that is forged, another agent's or malformed is passed
   over.
 * Silence, and statements that fit, mean nothing: a control plane can withhold the newest and show the oldest. So a
@@ -35,7 +37,7 @@ from trust import envelope as envelopes
 from trust import statements
 from trust.errors import TrustError
 from trust.leaf import LeafKind
-from trust.statements import Outcome, Receipt
+from trust.statements import Approval, Outcome, Receipt
 
 STATEMENTS_MAX: Final = 100
 """Most statements in an answer of the control plane; a longer answer is discarded whole."""
@@ -43,6 +45,8 @@ STATEMENT_BYTES: Final = 4096
 """A receipt or an outcome in its envelope has some 1 KiB; no control plane keeps a larger one."""
 WAIT_S: Final = 10.0
 """How long a start waits for the board. An agent starts after it when its control plane is away."""
+
+_APPROVAL: Final = statements.kind_of(Approval)
 
 _log = logging.getLogger("agent.board")
 
@@ -144,7 +148,8 @@ class OwnBoard:
     def _judge(self, found: Iterable[Own]) -> BoardVerdict | None:
         own = list(found)
         judged, accepted = self._minute(BOARD_JUDGED), self._minute(TRUST_ACCEPTED)
-        longer = [one for one in own if one.at > judged and self._is_unknown(one)]
+        since = [one for one in own if one.at > judged]
+        longer = [one for one in since if self._is_unknown(one)] + self._lost_approvals(since)
         pinned, doubt = self._trust.pinned, stored_doubt(self._store.query)
         named = [
             one
@@ -173,8 +178,26 @@ class OwnBoard:
         return isinstance(one, Outcome) and one.seq > self._outcomes(bytes.fromhex(one.plan_sha256))
 
     def _outcomes(self, plan_digest: bytes) -> int:
-        sql = "SELECT count(*) AS n FROM event JOIN plan ON plan = plan_id WHERE digest = ? AND kind = ?"
-        return int(self._store.query(sql, (plan_digest, LeafKind.CHANGE_FINISHED.value))[0]["n"])
+        return self._leaves(plan_digest, LeafKind.CHANGE_FINISHED)
+
+    def _lost_approvals(self, found: Iterable[Own]) -> list[Receipt]:
+        """Return the receipts of plans of which more approvals and rejections were accepted than the log has."""
+        plans: dict[str, dict[str, Receipt]] = {}
+        for one in found:
+            # Those of a review have counted nobody
+            if isinstance(one, Receipt) and one.of_type == _APPROVAL and one.need and one.reason is None:
+                plans.setdefault(one.plan_sha256, {})[one.of_sha256] = one
+        return [
+            receipt
+            for plan, accepted in plans.items()
+            if len(accepted) > self._leaves(bytes.fromhex(plan), LeafKind.APPROVAL, LeafKind.REJECTION)
+            for receipt in accepted.values()
+        ]
+
+    def _leaves(self, plan_digest: bytes, *kinds: LeafKind) -> int:
+        marks = ",".join("?" * len(kinds))
+        sql = f"SELECT count(*) AS n FROM event JOIN plan ON plan = plan_id WHERE digest = ? AND kind IN ({marks})"  # noqa: S608  # only question marks
+        return int(self._store.query(sql, (plan_digest, *(kind.value for kind in kinds)))[0]["n"])
 
     def _minute(self, key: str) -> int:
         rows = self._store.query("SELECT value FROM meta WHERE key = ?", (key,))

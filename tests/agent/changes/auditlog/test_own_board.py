@@ -28,7 +28,7 @@ from trust import envelope as envelopes
 from trust import statements
 from trust.keys import SigningKey
 from trust.leaf import LeafKind
-from trust.statements import Outcome, Receipt
+from trust.statements import Decision, Outcome, Receipt
 
 MALFORMED = [b"", b"{}", b"\xff" * 4096, b"[" * 4096, b'{"payloadType":"","payload":"","signatures":[]}']
 
@@ -181,6 +181,33 @@ async def test_each_contradiction_is_enough(office: Office, what: str) -> None:
     assert "newer version than 1" in office.parts.trust.doubt()
     record = expect(dict, office.daemon.log.evidence.events()[-2].record)
     assert record["trust_version"] == (2 if what == "a newer trust version" else 0)
+
+
+async def test_an_approval_that_the_log_lacks_contradicts(office: Office, site: Snapshot) -> None:
+    """The run had not ended, or its outcome is kept back: the checkpoint that the receipt names is one of ours."""
+    receipt = statements.decode_as_untrusted(Receipt, envelopes.decode_untrusted(site.board[-1]))
+    assert (receipt.of_type, receipt.log_size <= office.store.size) == ("approval", True)
+    assert await told(office, site.board[-1]) == 1
+    assert office.gate() == "void"
+    assert await told(office, site.board[-1]) is None
+
+
+async def test_own_approvals_contradict_nothing(tmp_path: Path) -> None:
+    """Two of one person, a rejection, and answers to those that come too late."""
+    (tmp_path / "state").mkdir()
+    own: list[bytes] = []
+    desk = Desk()
+    for life in range(2):
+        async with office_in(tmp_path / "state", desk, marked=True) as office:
+            if not life:
+                await office.plan(requester=1)  # nobody knows who asked: two must approve
+            approve, plan = office.people.approve, newest(office)
+            first, no = approve(plan, "joseph"), approve(plan, "lena", decision=Decision.REJECT)
+            for data in (first, first, approve(plan, "joseph", not_before=1), no, first):
+                (answer,) = await office.daemon.job.approvals.submit(data)
+                own = [answer.receipt, *own]
+                assert await told(office, *own) is None
+            assert (len(own), office.parts.trust.doubt()) == (5 * (life + 1), "")
 
 
 async def test_a_life_that_goes_on_is_never_contradicted_by_itself(tmp_path: Path) -> None:
