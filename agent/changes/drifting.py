@@ -157,15 +157,16 @@ class DriftWatch:
         now = _Round(int(clock.wall_s()))
         services = list(book.services(self._store.reader).values())
         shared = {ref for s in mapping_check.check(services, self._access.values()).shared_logins for ref in s.refs}
-        for start in range(0, len(services), SLICE):
+        refs = [one.ref for one in services]
+        for start in range(0, len(refs), SLICE):
             if start:
                 await clock.sleep(PAUSE_S)
-            await self._slice(now, services[start : start + SLICE], shared)
+            await self._slice(now, refs[start : start + SLICE], shared)
         await self._second_look(now)
         beside = [await source() for source in self._sources]
-        logins = await self._unknown_logins()
+        logins, hidden = await self._unknown_logins()
         others = (*logins, *(one for findings in beside for one in findings.found))
-        unread = (*now.unread, *(one for findings in beside for one in findings.unread))
+        unread = (*now.unread, *hidden, *(one for findings in beside for one in findings.unread))
         differ = len(now.found)
         limit = max(ALARM_MIN, now.checked * self._tempo.alarm_percent / 100)
         done = DriftRound(
@@ -197,10 +198,12 @@ class DriftWatch:
 
     # --- services ---
 
-    async def _slice(self, now: _Round, services: Sequence[Service], shared: frozenset[str] | set[str]) -> None:
+    async def _slice(self, now: _Round, refs: Sequence[str], shared: frozenset[str] | set[str]) -> None:
         after_seq = self._store.size
+        # As recorded now: a round over thousands takes minutes, and changes end within it
+        services = list(book.some_services(self._store.reader, refs).values())
         found, unread = await self._compared(now, [s for s in services if s.ref not in shared])
-        busy = drift_book.touched(self._store.query, [s.ref for s in services], after_seq)
+        busy = drift_book.touched(self._store.query, refs, after_seq)
         unread |= {s.ref: "its login is that of another service too" for s in services if s.ref in shared}
         now.busy += len(busy)
         now.unread += [Unread(ref, why) for ref, why in unread.items() if ref not in busy]
@@ -266,23 +269,27 @@ class DriftWatch:
 
     # --- logins that no service has ---
 
-    async def _unknown_logins(self) -> list[Difference]:
-        """Return the logins that are online on a target and that none of its services has."""
+    async def _unknown_logins(self) -> tuple[list[Difference], list[Unread]]:
+        """Return the logins that are online on a target and that none of its services has; and what is not known."""
         census = {
             target: where
             for target, where in self._parts.census.items()
             if any(target in (one.target, *one.also_on) for one in self._access.values() if not one.addressed)
         }
-        seen, _ = await read_targets(self._parts.sessions, list(census.values()))
+        seen, away = await read_targets(self._parts.sessions, list(census.values()))
         read_s = int(self._parts.clock.wall_s())
         known = self._known_logins(book.services(self._store.reader).values())
         found: list[Difference] = []
+        unread = [Unread(_online_on(target), str(err)) for target, err in away.items()]
         for target, where in census.items():
             value = seen[where].value if where in seen else ABSENT
             online = () if value is ABSENT else tuple(value)
             strange = sorted(login for login in online if login.casefold() not in known)
             found += [_unknown_login(login, target, read_s) for login in strange[:LOGINS_MAX]]
-        return found
+            if more := len(strange[LOGINS_MAX:]):
+                why = f"{more} more {'has' if more == 1 else 'have'} no service: they are not listed one by one"
+                unread.append(Unread(_online_on(target), why))
+        return found, unread
 
     def _known_logins(self, services: Iterable[Service]) -> frozenset[str]:
         """Return the logins of all services; a router may serve one that another target decides."""
@@ -290,6 +297,10 @@ class DriftWatch:
         return frozenset(
             text.casefold() for s in services for text in (s.login, same.get(s.method, str)(s.login)) if text
         )
+
+
+def _online_on(target: str) -> str:
+    return f"logins online on {target}"
 
 
 def _unknown_login(login: str, target: str, read_s: int) -> Difference:

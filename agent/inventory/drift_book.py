@@ -48,7 +48,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A service that a round could not check, and why."""
+    """What a round could not check (a service, a CPE, the logins of a target), and why."""
 
     subject: str
     why: str

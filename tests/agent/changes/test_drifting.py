@@ -13,11 +13,12 @@ from zoneinfo import ZoneInfo
 import pytest
 import trio
 
+from agent.changes import drifting
 from agent.changes.drifting import PAUSE_S, SLICE, DriftTempo, DriftWatch, SourceFindings
 from agent.connectors.base import LiveSession, NetworkState
 from agent.connectors.spec import AccessMap
 from agent.inventory import drift_book
-from agent.inventory.drift_book import Difference, DriftRound, SaveRound
+from agent.inventory.drift_book import Difference, DriftRound, SaveRound, Unread
 from agent.model import Access, Address, Seen, Service
 from agent.reasons import DriftReason, ProofReason
 from agent.runtime import redacting_log
@@ -248,6 +249,43 @@ async def test_logins_that_no_service_has(rig: Rig, world: World) -> None:
     done = await one_round(rig)
     assert listed(rig) == {"login Stranger": DriftReason.UNKNOWN_LOGIN}
     assert (done.services, done.checked, done.differ) == (8, 9, 1)  # never more that differ than were looked at
+
+
+async def test_logins_that_cannot_be_read_are_told_as_not_checked(rig: Rig, world: World) -> None:
+    rig.census = {"fake/d": Address("fake/d/online/all")}
+    world.dead.add("fake/d")
+    done = await one_round(rig)
+    assert drift_book.unread(rig.store.query)[-1] == Unread("logins online on fake/d", "fake/d is dead")
+    assert done.unread == 9
+
+
+async def test_more_strange_logins_than_are_listed_are_counted(
+    rig: Rig, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drifting, "LOGINS_MAX", 2)
+    rig.census = {"fake/d": Address("fake/d/online/all")}
+    world.sessions |= {f"stranger-{n}": 1 for n in range(5)}
+    await one_round(rig)
+    assert list(listed(rig)) == ["login stranger-0", "login stranger-1"]
+    (rest,) = drift_book.unread(rig.store.query)
+    assert rest == Unread("logins online on fake/d", "3 more have no service: they are not listed one by one")
+
+
+async def test_a_service_is_compared_with_its_record_of_now(rig: Rig, world: World) -> None:
+    """A round over thousands takes minutes: a change that ends within is in the record by its service's turn."""
+    async with watching(rig) as watch:
+        sleep = rig.clock.sleep
+
+        async def suspended(seconds: float) -> None:
+            if not rig.store.query("SELECT 1 FROM reason WHERE service = 'C-u5/home'"):
+                await rig.store.run(AddServices((), suspended=("u5",)))
+            await sleep(seconds)
+
+        rig.clock.sleep = suspended  # type: ignore[method-assign]  # between two slices
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(drifting, "SLICE", 4)
+            await watch.round()
+    assert listed(rig) == {"C-u5/home": DriftReason.SUSPENSION_GONE}
 
 
 async def test_other_sources_are_listed_beside(rig: Rig) -> None:
