@@ -170,17 +170,16 @@ class Checkup:
             if trial.state is TrialState.REFUSED:
                 refused.setdefault(f"{trial.code}: {trial.text}", []).append(trial.ref)
         about, what, n = f"method {name}", "suspension", len(services)
-        if unread:
-            return Check(about, what, CheckResult.NOT_CHECKED, f"{len(unread)} of {n} services not read: {unread[0]}")
+        not_read = f"{len(unread)} of {n} services not read: {unread[0]}" if unread else ""
         if not refused:
-            return Check(about, what, CheckResult.OK, f"it would hold for {n} of {n} services that were tried")
-        failed = sum(map(len, refused.values()))
+            held = f"it would hold for {n} of {n} services that were tried"
+            return Check(about, what, CheckResult.NOT_CHECKED if unread else CheckResult.OK, not_read or held)
+        failed, tried = sum(map(len, refused.values())), n - len(unread)
         why = "; ".join(f"{text} ({_named(refs)})" for text, refs in refused.items())
-        result = CheckResult.FAILS if failed == n else CheckResult.WARNING
+        told = f"it would not hold for {failed} of {tried} services that were tried: {why}"
+        result = CheckResult.FAILS if failed == tried else CheckResult.WARNING
         mend = f"ispagent change suspend {next(iter(refused.values()))[0]} shows the preview, and sends nothing"
-        return Check(
-            about, what, result, f"it would not hold for {failed} of {n} services that were tried: {why}", mend
-        )
+        return Check(about, what, result, "; ".join(filter(None, (told, not_read))), mend)
 
 
 def _named(refs: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import typer
 
 from agent.api import doctor as routes
 from agent.api.call import CallerRole
+from agent.changes import checkup
 from agent.changes.clock_watch import ClockWatch
 from agent.cli import doctor
 from agent.connectors.base import AccessPlan, CannotEnforce, Check, CheckResult
@@ -19,6 +20,7 @@ from agent.model import Address, Seen, Service, ServiceState
 from agent.reasons import MethodReason
 from agent.runtime.errors import HttpError
 from agent.runtime.host_state import HostState
+from agent.services.readiness import Trial, TrialState
 from tests.builders.agent import NOBODY, agent_in
 from tests.builders.world import FakeMethod, World
 
@@ -82,6 +84,25 @@ async def test_a_suspension_that_would_not_hold_is_said_with_whose(
         assert "1 of 5" in found["detail"]
         assert "C-2/home" in found["detail"]
         assert found["mend"].startswith("ispagent change suspend C-2/home")
+
+
+async def test_an_unread_service_hides_no_suspension_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def trials(network: object, services: Sequence[Service]) -> list[Trial]:
+        first, second, *rest = (one.ref for one in services)
+        return [
+            Trial(first, TrialState.UNREAD, "edge-2 is away"),
+            Trial(second, TrialState.REFUSED, "the login is rejected", MethodReason.REJECTED),
+            *(Trial(ref, TrialState.KEPT, "pay page only") for ref in rest),
+        ]
+
+    monkeypatch.setattr(checkup, "try_suspensions", trials)
+    async with agent_in(tmp_path, World()) as agent:
+        found = by_name((await agent.call("GET", "/v1/doctor"))["checks"])["method fake", "suspension"]
+        assert found["result"] == "warning", found
+        assert "would not hold for 1 of 4 services that were tried" in found["detail"]
+        assert found["detail"].endswith("1 of 5 services not read: edge-2 is away")
 
 
 async def test_a_method_whose_services_are_all_suspended_is_tried_too(

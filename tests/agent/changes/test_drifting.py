@@ -251,7 +251,7 @@ async def test_logins_that_no_service_has(rig: Rig, world: World) -> None:
     assert (done.services, done.checked, done.differ) == (8, 9, 1)  # never more that differ than were looked at
 
 
-async def test_logins_that_cannot_be_read_are_told_as_not_checked(rig: Rig, world: World) -> None:
+async def test_logins_that_cannot_be_read_are_not_checked(rig: Rig, world: World) -> None:
     rig.census = {"fake/d": Address("fake/d/online/all")}
     world.dead.add("fake/d")
     done = await one_round(rig)
@@ -259,7 +259,7 @@ async def test_logins_that_cannot_be_read_are_told_as_not_checked(rig: Rig, worl
     assert done.unread == 9
 
 
-async def test_more_strange_logins_than_are_listed_are_counted(
+async def test_strange_logins_that_are_not_listed_are_counted(
     rig: Rig, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drifting, "LOGINS_MAX", 2)
