@@ -496,6 +496,13 @@ KEPT: tuple[Kept, ...] = (
         "the 32-bit counters of a port began again twice in a row, and the second time counted as a rate of a wrap",
     ),
     Kept(
+        29450681,
+        ("router-cut-before",),
+        ("radius", "routers", "snmp"),
+        "a connection was closed while a session was looked up, its end was not asked for again, and it carried on",
+        size=0.3,
+    ),
+    Kept(
         29450240,
         ("agent-killed-writing", "cpe-loses-answers"),
         ("radius", "sql", "routers", "cpe"),

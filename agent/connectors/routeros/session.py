@@ -221,6 +221,11 @@ class RouterSession:
             raise self._unsupported()
         return await self._write(api, version, places[0], ticket.do[0], ticket)
 
+    def _not_sent(self, err: RouterError) -> NotSentError:
+        """Return the error of a write before which the router could not be read. It may be away for a moment only."""
+        told = self._line.unreadable(err)
+        return NotSentError(str(told), reason=told.reason)
+
     def _unsupported(self) -> NotSentError:
         return NotSentError(f"{self.target.id}: no such step is done here", reason=TargetReason.UNSUPPORTED)
 
@@ -259,7 +264,7 @@ class RouterSession:
         try:
             rows = await self._readers.rows(api, menu, kept, key)
         except RouterError as err:
-            raise NotSentError(str(self._line.unreadable(err)), reason=TargetReason.UNREADABLE) from err
+            raise self._not_sent(err) from err
         now = value_of(menu, transition.address, rows, self._commit) if rows else ABSENT
         if now != transition.before.value:
             observed = {transition.address: Seen(now, int(self._clock.wall_s()))}
@@ -287,7 +292,7 @@ class RouterSession:
         try:
             rows = await self._readers.every_rule(api, resource)
         except RouterError as err:
-            raise NotSentError(str(self._line.unreadable(err)), reason=TargetReason.UNREADABLE) from err
+            raise self._not_sent(err) from err
         now = placed_rules.value_of(menu, rows, key)
         if now != write.before.value:
             observed = {write.address: Seen(now, int(self._clock.wall_s()))}
@@ -313,7 +318,7 @@ class RouterSession:
             # Asked now, by natural key: a remembered .id may be the row of another session by then
             rows = await self._readers.running(api, running.one, wanted)
         except RouterError as err:
-            raise NotSentError(str(self._line.unreadable(err)), reason=TargetReason.UNREADABLE) from err
+            raise self._not_sent(err) from err
         if not all(".id" in row for row in rows):
             raise NotSentError(f"{self.target.id}: expected rows with an .id, got none", reason=TargetReason.UNREADABLE)
         own = self._own(running, rows, wanted)

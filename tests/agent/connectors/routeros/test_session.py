@@ -235,6 +235,24 @@ async def test_what_may_not_be_written_is_not_sent() -> None:
         assert await value_of(session, SECRET) == before
 
 
+@pytest.mark.parametrize(("fault", "reason"), [("cut-before", "unreachable"), ("trap:not permitted", "refused")])
+async def test_a_failed_look_says_whether_to_come_again(fault: str, reason: str) -> None:
+    """Seed 29450681: a connection closed meanwhile, the session's end was never asked for again, and it carried on."""
+    router = make_router()
+    router.set("/ppp/secret", "amina.h", local_address="10.0.0.1", profile="home20", remote_address="10.0.0.9")
+    router.plug_in("amina.h", "wonder")
+    async with opened(router) as session:
+        before = await value_of(session, SECRET)
+        kick = Effect(at("ppp/active", "amina.h"), "disconnect", {}, "k", Replay.IF_UNPROVEN, None, 1)
+        end = replace(ticket(kick), bound=await session.bind(kick))
+        for asked, menu in ((ticket(write(before, profile="suspended")), "/ppp/secret"), (end, "/ppp/active")):
+            router.faults.inject(fault, match=f"{menu}/print")
+            with pytest.raises(NotSentError) as caught:
+                await session.send(asked)
+            assert caught.value.reason == reason
+    assert router.rows("/ppp/active")
+
+
 async def test_after_the_deadline_nothing_is_sent() -> None:
     async with opened(make_router()) as session:
         before = await value_of(session, SECRET)
