@@ -122,6 +122,7 @@ class Steps:
         self.spared = ""
         """Why the target is spared now, and since when: the item waits for it. "": it does not."""
         self._attempts: dict[_Key, int] = {}
+        """How often each was about to be sent, in a retry since it was asked for."""
         self._crashed: set[_Key] = set()
         self._in_doubt: set[_Key] = set()
         """About to be sent, and without an outcome: until there is one, the item's addresses stay its own."""
@@ -267,7 +268,7 @@ class Steps:
             await self._before_send(action.direction)
             ticket = await self._about_to(action)
             key = action.step, action.direction
-            self._attempts[key] = ticket.attempt
+            self._attempts[key] = self._attempts.get(key, 0) + 1
             self._in_doubt.add(key)
             self.changed()
             # No checkpoint up to here: between "about to" and the shield in `perform_step` nothing can be cancelled
@@ -418,7 +419,7 @@ class Steps:
         if at.reason == ItemReason.RETRY and ended and row.outcome_seq is not None and row.outcome_seq < at.state_seq:
             return  # a person asked for it once more
         key = (row.n, row.direction)
-        self._attempts[key] = max(row.attempt, self._attempts.get(key, 0))
+        self._attempts[key] = self._attempts.get(key, 0) + 1
         if row.verdict is not None:
             self._note_recorded(key, StepOutcome(row.verdict, row.reason, row.detail), row.outcome_s)
 

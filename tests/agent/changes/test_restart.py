@@ -442,7 +442,7 @@ async def test_retry_after_a_disconnect_that_worked_disconnects_again(rig: Rig, 
     plan_id = await rig.consumed([item(1, "u0", world)])
     await rig.apply(plan_id)
     await rig.store.run(commands.Finish(plan_id, b"outcome", lambda _: rig.recorder.record(None, {})))
-    world.faults["u0"] = ["ack-without-effect"]
+    world.faults["u0"] = ["ack-without-effect", "ack-without-effect"]
     for expected in (S.SET_NOT_ENFORCED, S.APPLIED):
         seals = ((rig.loaded(plan_id).items.items[0], rig.recorder.record("C-u0/home", {})),)
         await rig.store.run(ReopenRun(plan_id, seals, now_of(rig.clock), rig.recorder.record(None, {})))

@@ -146,3 +146,18 @@ async def test_staff_restored_the_subscriber_by_hand(rig: Rig, world: World) -> 
     row = rig.loaded(plan_id).rows[1]
     assert (world.kicks, row.state, row.reason) == ([], S.SET_NOT_ENFORCED, "reads-otherwise")
     assert suspended(rig, "u0") == (False, ["debt"]), "drift tells of it"
+
+
+async def test_its_device_is_asked_once_more_too(rig: Rig, world: World) -> None:
+    """Seed 33000015: the attempts of before the retry counted, so that a session was said to carry on that its NAS had
+    ended: the NAS denies it when it is asked again.
+    """
+    know(rig, "u0")
+    world.faults["u0"] = ["", "command-lost", "command-lost"]
+    plan_id = await rig.applied([asked(rig, 1, "u0", ADD_DEBT)])
+    assert rig.states(plan_id) == [S.SET_NOT_ENFORCED]
+    await rig.store.run(commands.Finish(plan_id, b"outcome", lambda _: rig.recorder.record(None, {})))
+    await reopen(rig, plan_id)
+    world.faults["u0"] = ["ack-without-effect"]
+    await rig.apply(plan_id)
+    assert (rig.states(plan_id), len(world.kicks)) == ([S.APPLIED], 1)
