@@ -13,9 +13,10 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tests.sim.acts import ACTS
 from tests.sim.all_parts import PARTS
 from tests.sim.faults import FAULTS, PAIRS, pairs_of
-from tests.sim.part import Part, WorldFault
+from tests.sim.part import Part, WorldAct, WorldFault
 from tests.sim.run import Told, run_seed
 from tests.sim.shrink import Case, Shrunk, shrink
 
@@ -25,7 +26,7 @@ MEMORY = next((folder for folder in ("/dev/shm",) if os.access(folder, os.W_OK))
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Faults, parts and size in place of those that a seed draws; None: the seed draws them."""
+    """Faults, parts, size and acts in place of those that a seed draws; None: the seed draws them."""
 
     faults: tuple[WorldFault, ...] | None = None
     parts: tuple[type[Part], ...] | None = None
@@ -33,6 +34,7 @@ class Chosen:
     """Events that do not happen, by name."""
     size: float | None = None
     old_pace: bool = False
+    acts: tuple[WorldAct, ...] | None = None
 
 
 def main() -> int:
@@ -45,6 +47,7 @@ def main() -> int:
     parser.add_argument("--until-false", action="store_true", help="end with the first seed that shows something false")
     parser.add_argument("--faults", default="", help="these faults, by name, in place of the seed's own")
     parser.add_argument("--parts", default="", help="these parts, by name, in place of the seed's own")
+    parser.add_argument("--acts", default="", help="these acts of people, by name, in place of the seed's own")
     parser.add_argument("--without", default="", help="events that do not happen, by name, as a cut seed names them")
     parser.add_argument("--size", type=float, help="how large worlds are, 0 to 1, in place of the seed's own size")
     parser.add_argument("--old-pace", action="store_true", help="as worlds were when the older seeds were kept")
@@ -58,6 +61,9 @@ def main() -> int:
     if asked.parts:
         kinds = {part.name: part for part in PARTS}
         chosen = replace(chosen, parts=tuple(kinds[name] for name in asked.parts.split(",")))
+    if asked.acts:
+        acts = {act.name: act for act in ACTS}
+        chosen = replace(chosen, acts=tuple(acts[name] for name in asked.acts.split(",") if name != "none"))
     chosen = replace(chosen, without=frozenset(filter(None, asked.without.split(","))))
     if asked.seed is not None:
         told = _one(asked.seed, chosen, trace=True)
@@ -79,6 +85,7 @@ def _one(seed: int, chosen: Chosen, *, trace: bool = False) -> Told:
             without=chosen.without,
             size=chosen.size,
             old_pace=chosen.old_pace,
+            acts=chosen.acts,
         )
 
 
@@ -93,9 +100,8 @@ def _shrunk(told: Told, chosen: Chosen) -> Shrunk:
     kinds = tuple(part for part in PARTS if part.name in told.parts)
 
     def play(case: Case) -> Told:
-        return _one(
-            case.seed, replace(chosen, faults=case.faults, parts=case.parts, without=case.without, size=told.size)
-        )
+        own = replace(chosen, faults=case.faults, parts=case.parts, without=case.without, size=told.size)
+        return _one(case.seed, replace(own, acts=tuple(act for act in ACTS if act.name in told.acts)))
 
     return shrink(Case(told.seed, told.faults, kinds, chosen.without), told, play)
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 Act = Callable[["World", random.Random], Awaitable[None]]
+DeskAct = Callable[["Desk", random.Random, float], Awaitable[None]]
 
 
 class DidNothingError(Exception):
@@ -45,6 +46,19 @@ class WorldFault:
     act: Act
     times: int = 1
     part: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WorldAct:
+    """Something that people do in some worlds, `times` times, beside the asks that each has.
+
+    `act` is told within how many seconds it begins. `part`: as of `WorldFault`.
+    """
+
+    name: str
+    act: DeskAct
+    part: str = ""
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +89,7 @@ class Part:
 
     name: ClassVar[str]
     faults: ClassVar[tuple[WorldFault, ...]] = ()
+    acts: ClassVar[tuple[WorldAct, ...]] = ()
     percent: ClassVar[int] = 35
     beside: ClassVar[frozenset[str] | None] = None
     """The parts that may join it by chance; None: all."""

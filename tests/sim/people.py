@@ -12,11 +12,18 @@ import trio
 from tests.builders.people import plan_of
 from tests.e2e.site import ApiRefusedError, Json
 from tests.sim.judge import Asked
+from tests.sim.part import WorldAct
 from tests.sim.world import AgentAwayError, World
 
 REQUESTER = "maria"
 PATIENCE_S = 300.0
 """How long people try again while the agent is away."""
+LOOK_S = 20.0
+"""How often somebody who waits looks at a change."""
+RETRIED = frozenset({"set-not-enforced"})
+"""States of items that a retry tries again, and below those of items that belong to the rest of a change."""
+REST = frozenset({"stale", "cancelled", "expired", "not-applied"})
+WITH_REST = frozenset({"suspend", "restore", "set-plan", "disconnect"})
 
 
 def _subjects(change: Json) -> frozenset[str]:
@@ -33,6 +40,8 @@ class Desk:
     refused: list[str] = field(default_factory=list)
     away: int = 0
     """How often the agent was away when somebody asked: what it died over, it may have taken."""
+    changes: list[Json] = field(default_factory=list)
+    """What was previewed and handed on to be approved, in order."""
     _asks: int = 0
 
     async def work(self, asks: int, within_s: float) -> None:
@@ -88,6 +97,26 @@ class Desk:
         self.world.trace(f"people: {action} {' '.join(sorted(asked.subjects))} at once: {asked.plan[:6]}")
         await self._approve_all(change, asked)
 
+    async def over(self, change: Json, within_s: float) -> Json | None:
+        """Return a change that is over, with its items; None: it is not so in time, or not known any more."""
+        until = trio.current_time() + within_s
+        while True:
+            found: Json | None = await self.calmly(lambda: self.world.office.show(change))
+            if found is None or found["finished"]:
+                return found
+            if trio.current_time() >= until:
+                return None
+            await trio.sleep(LOOK_S)
+
+    async def calmly(self, act: Callable[[], Awaitable[Any]]) -> Any:
+        """Return what an act returns, tried as by `patiently`; None: it was refused, too."""
+        try:
+            return await self.patiently(act)
+        except ApiRefusedError as err:
+            self.refused.append(err.code)
+            self.world.trace(f"people: refused: {err}")
+            return None
+
     async def _approve_all(self, change: Json, asked: Asked) -> None:
         for who in ("joseph", "lena")[: max(1, change["need"])]:
             await self._approve(change, asked, who)
@@ -110,6 +139,7 @@ class Desk:
 
     def _note(self, change: Json, action: str, subjects: frozenset[str]) -> Asked:
         plan = change["plan_id"]
+        self.changes.append(change)
         asked = self.asked[plan] = Asked(plan, action, subjects, max(1, change["need"]))
         return asked
 
@@ -165,3 +195,44 @@ class Desk:
                     self.away += 1
                     await trio.sleep(3)
         return None
+
+
+# --- a late retry -----------------------------------------------------------------------------------------------------
+
+
+async def go_on(desk: Desk, change: Json, dice: random.Random) -> None:
+    """Retry what is set and not enforced of a change that is over; of one that has none ask for the rest again."""
+    world, office = desk.world, desk.world.office
+    if _states(change) & RETRIED:
+        world.trace(f"people: retry {change['id']} late")
+        await desk.calmly(lambda: office.call("POST", f"/v1/changes/{change['id']}/retry", {}))
+        return
+    world.trace(f"people: the rest of {change['id']} again")
+    rest = await desk.calmly(lambda: office.ask(change["action"], change=change["id"]))
+    if rest is not None:
+        await desk.see_through(rest, change["action"], _subjects(rest), dice, change["reason"].lstrip("+-"))
+
+
+async def find_late(desk: Desk, dice: random.Random, states: frozenset[str]) -> Json | None:
+    """Return an older change that is over, with an item in one of these states; None: there is none."""
+    older = desk.changes[: max(1, len(desk.changes) * 2 // 3)]
+    for change in dice.sample(older, len(older)):
+        found = await desk.over(change, 0.0)
+        if found is not None and found["action"] in WITH_REST and _states(found) & states:
+            return found
+    return None
+
+
+def _states(change: Json) -> set[str]:
+    return {item["state"] for item in change["items"]}
+
+
+async def _retry_late(desk: Desk, dice: random.Random, within_s: float) -> None:
+    """Go on with a change that was over long ago, whatever others have done since to its services."""
+    await trio.sleep(dice.uniform(0.3, 1.0) * within_s)
+    found = await find_late(desk, dice, RETRIED) or await find_late(desk, dice, REST)
+    if found is not None:
+        await go_on(desk, found, dice)
+
+
+RETRY_LATE = WorldAct("late retry", _retry_late, times=2)

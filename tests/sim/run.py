@@ -10,19 +10,20 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import trio
 import trio._core._run as scheduler
 
+from tests.sim import acts as people
 from tests.sim import faults as table
 from tests.sim import jump
 from tests.sim.all_parts import PARTS
 from tests.sim.crashes import CrashReader, crashes_read
 from tests.sim.judge import Asked, Evidence, Verdict, judge
-from tests.sim.part import Part, WorldFault
-from tests.sim.people import Desk
+from tests.sim.part import Part, WorldAct, WorldFault
+from tests.sim.people import RETRY_LATE, Desk
 from tests.sim.quiet import at_rest, quiet, without_idle_looks
 from tests.sim.world import World, WorldOptions, open_world
 
@@ -64,6 +65,8 @@ class Told:
     """The faults that had something to act on, by name."""
     size: float = 1.0
     """Of the world, as `tests.sim.faults.size_of` says."""
+    acts: tuple[str, ...] = ()
+    """What people did beside their asks, by name."""
 
     @property
     def wrong(self) -> tuple[Verdict, ...]:
@@ -80,6 +83,7 @@ class Told:
             f"seed {self.seed}: {said}; {self.asked} changes, {self.writes} writes, {self.kills} kills, "
             f"{self.virtual_s:.0f} virtual s in {self.cpu_s:.1f} s of CPU; "
             f"size {self.size:g}; parts: {', '.join(self.parts)}; faults: {names}"
+            f"{'; acts: ' if self.acts else ''}{', '.join(self.acts)}"
         )
 
 
@@ -93,11 +97,13 @@ def run_seed(
     without: frozenset[str] = frozenset(),
     size: float | None = None,
     old_pace: bool = False,
+    acts: Sequence[WorldAct] | None = (),
 ) -> Told:
     """Run a seed in a folder of its own. `faults`, `parts`, `size`: in place of those that the seed draws.
 
     Worlds whose parts are given are of full size, unless `size` says otherwise. `without`: events that do not happen,
-    by name. `old_pace`: as in `WorldOptions`.
+    by name. `old_pace`: as in `WorldOptions`. `acts`: those of `tests.sim.acts` that happen, as far as their parts are
+    there; None: the seed draws them. A world without any is the one that it was before there were acts.
     """
     began = time.process_time()
     scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # no public name
@@ -106,6 +112,7 @@ def run_seed(
     if size is None:
         size = table.size_of(seed) if parts is None else 1.0
     kinds = table.parts_of(seed, drawn, size) if parts is None else tuple(parts)
+    done = people.drawn_acts(seed, kinds, size) if acts is None else people.possible(kinds, acts)
     told = trace or (lambda text: None)
     options = WorldOptions(folder, seed, trace=told, without=without, size=size, old_pace=old_pace)
 
@@ -122,6 +129,8 @@ def run_seed(
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(desk.work, ASKS, BUSY_S)
                 nursery.start_soon(table.play, world, drawn, BUSY_S)
+                if done:
+                    nursery.start_soon(people.play, desk, done, BUSY_S)
                 for part in world.parts:
                     nursery.start_soon(part.work, world, desk, BUSY_S)
             world.trace("people and faults are at rest")
@@ -134,6 +143,8 @@ def run_seed(
                     await trio.sleep(DAYS_S)
                 world.trace("people ask again, days later")
                 await desk.work(LATER_ASKS, BUSY_S)
+                if RETRY_LATE in done:
+                    await people.play(desk, (replace(RETRY_LATE, name=f"{RETRY_LATE.name} days later"),), BUSY_S)
                 with resting():
                     await trio.sleep(REST_S)
             if world.witness.failed is not None:
@@ -156,6 +167,7 @@ def run_seed(
                 tuple(world.events),
                 frozenset(world.acted),
                 size,
+                tuple(act.name for act in done),
             )
 
     with crashes_read() as crashes, uncollected():

@@ -39,12 +39,13 @@ class Shrunk:
         """Return it for people: what it takes, what is false first, and how it is played again."""
         case, left = self.case, [name for name in self.told.events if name not in self.case.without]
         faults = ",".join(fault.name for fault in case.faults) or "none"
+        acts = f' --acts "{",".join(self.told.acts)}"' if self.told.acts else " --acts none"
         without = f' --without "{",".join(sorted(case.without))}"' if case.without else ""
         return (
             f"it takes: {', '.join(left) or 'nothing'} (found with {self.tried} worlds)\n"
             f"  first false: {self.told.wrong[0].text()}\n"
             f"  replay: python -m tests.sim {case.seed} --faults {faults} "
-            f"--parts {','.join(part.name for part in case.parts)} --size {self.told.size:g}{without}"
+            f"--parts {','.join(part.name for part in case.parts)} --size {self.told.size:g}{acts}{without}"
         )
 
 

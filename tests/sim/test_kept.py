@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.sim.acts import ACTS
 from tests.sim.all_parts import PARTS
 from tests.sim.faults import FAULTS
 from tests.sim.run import run_seed
@@ -25,6 +26,8 @@ class Kept:
     """Of the world."""
     long: bool = False
     """It lives two days more, and is played in `make test-slow`."""
+    acts: tuple[str, ...] = ()
+    """What people did beside their asks: worlds that were kept before there were acts have none."""
 
 
 OLD = (
@@ -516,6 +519,24 @@ KEPT: tuple[Kept, ...] = (
         "the judge took an item that is no longer judged for a new claim, against the record of a put back backup",
         size=1.0,
     ),
+    Kept(
+        33000015,
+        ("stop-lost", "nas-cut"),
+        ("radius", "routers"),
+        "the attempts of before a retry counted, and a session was said to carry on that its NAS had ended",
+        size=0.3,
+        long=True,
+        acts=("late retry",),
+    ),
+    Kept(
+        33000017,
+        ("nas-silent",),
+        ("radius", "routers"),
+        "the judge's: a restore left another reason, of which it ended a session that a disabled secret had let in",
+        size=0.3,
+        long=True,
+        acts=("routers beside radius",),
+    ),
 )
 
 
@@ -535,5 +556,6 @@ def test_nothing_false_is_seen_again(kept: Kept, tmp_path: Path, caplog: pytest.
     faults = {fault.name: fault for fault in FAULTS}
     parts = [part for part in PARTS if part.name in kept.parts]
     chosen = [faults[name] for name in kept.faults]
-    told = run_seed(kept.seed, tmp_path, faults=chosen, parts=parts, size=kept.size, old_pace=kept in OLD)
+    acts = [act for act in ACTS if act.name in kept.acts]
+    told = run_seed(kept.seed, tmp_path, faults=chosen, parts=parts, size=kept.size, old_pace=kept in OLD, acts=acts)
     assert not told.wrong, f"{kept.why}: {[v.text() for v in told.wrong]}"

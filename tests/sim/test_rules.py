@@ -12,7 +12,7 @@ from tests.sim.cloud.ledger import Ledger
 from tests.sim.judge import Asked, Evidence, judge
 from tests.sim.parts import cloud_rules
 from tests.sim.parts.cloud_people import FreezeAsked
-from tests.sim.parts.record_rules import forgotten
+from tests.sim.parts.record_rules import forgotten, wants_suspended
 from tests.sim.witness import ORIGINAL, Deed, Lost, Move, OpenStep, Seen
 from trust.statements import ReceiptResult
 
@@ -36,12 +36,15 @@ def test_a_record_is_older_than_rows_after_a_loss(lost: tuple[Lost, ...], rules:
     assert not list(forgotten(evidence, lambda *_: None)), "it is judged elsewhere"
 
 
+@pytest.mark.parametrize("action", ["disconnect", "subscriber-edit"])
 @pytest.mark.parametrize(("by", "rules"), [("", []), ("agent 1", ["forgotten"])])
-def test_a_disconnect_reads_no_row(by: str, rules: list[str]) -> None:
-    """Seed 7000073: staff changed a row after a suspension, and people asked for a disconnect since."""
+def test_a_disconnect_reads_no_row(by: str, rules: list[str], action: str) -> None:
+    """Seeds 7000073, 33004013: staff changed a row after a suspension, and people asked for a disconnect since, or gave
+    the login to another customer.
+    """
     wrote = Deed(55.0, SERVICE, by, "changed", ())
     moves = [move("applied"), replace(move("applied", at=70.0), plan="bb", before_at=60.0)]
-    asked = {"bb": Asked("bb", "disconnect", frozenset({SERVICE}), 0)}
+    asked = {"bb": Asked("bb", action, frozenset({SERVICE}), 0)}
     evidence = Evidence(Seen([wrote], moves=moves), asked, (), (), {SERVICE: False}, "", 100.0)
     assert [one.rule for one in forgotten(evidence, lambda *_: [WALLED])] == rules
 
@@ -89,3 +92,14 @@ def test_a_freeze_binds_a_log_that_knows_it(lost: tuple[Lost, ...], rules: list[
     evidence = Evidence(Seen([Deed(51.0, SERVICE, "agent 1", "rows", (step,))]), {}, (), (), {}, "", 100.0, lost)
     part = SimpleNamespace(freezes=[freeze], ledger=ledger)
     assert [one.rule for one in cloud_rules.frozen(evidence, part, SimpleNamespace())] == rules  # type: ignore[arg-type]  # as far as it asks
+
+
+@pytest.mark.parametrize(("suspended", "wanted"), [(True, True), (False, False)])
+def test_a_restore_may_leave_another_reason(suspended: bool, wanted: bool) -> None:
+    """Seed 33000017: a restore of a debt ended the session that a suspension for abuse had not ended."""
+    step = OpenStep("aa", 1, 1, 1, 45.0, True, SERVICE, "", {})
+    moves = [move("running", at=44.0), move("running", at=46.0), replace(move("applied"), suspended=suspended)]
+    deed = Deed(46.0, SERVICE, "agent 1", "ended", (step,))
+    evidence = Evidence(Seen(moves=moves), {}, (), (), {}, "", 100.0)
+    assert wants_suspended(evidence, "restore", step, deed) is wanted
+    assert wants_suspended(evidence, "suspend", step, deed)

@@ -35,6 +35,7 @@ from tests.builders.clock import FakeClock
 from tests.builders.people import People, trusted
 from tests.e2e.site import b64, item_states
 from tests.seeded import InlineStore, run
+from tests.sim.acts import ACTS
 from tests.sim.all_parts import PARTS
 from tests.sim.inline import ThreadPace, inline_threads
 from tests.sim.network import open_network
@@ -188,8 +189,8 @@ def play(folder: Path, world: World) -> list[str]:
     """Return the trace of a world, with what came of it as its last lines."""
     lines: list[str] = []
     folder.mkdir(mode=0o700)
-    parts, size = (PARTS, 0.1) if world.all_parts else (None, None)
-    told = run_seed(world.seed, folder, parts=parts, size=size, trace=lines.append)
+    parts, size, acts = (PARTS, 0.1, ACTS) if world.all_parts else (None, None, None)
+    told = run_seed(world.seed, folder, parts=parts, size=size, trace=lines.append, acts=acts)
     return [*lines, *(verdict.text() for verdict in told.verdicts), f"leaves {told.leaves_sha256}"]
 
 

@@ -51,7 +51,7 @@ def test_what_it_takes_is_found() -> None:
     assert "it takes: ask 3, ask 11, agent-killed 1" in text
     assert "claim at 1.0000: C-1: what is false (leaf 7)" in text
     parts = ",".join(p.name for p in found.case.parts)
-    assert f"python -m tests.sim 5 --faults agent-killed --parts {parts} --size 1 --without" in text
+    assert f"python -m tests.sim 5 --faults agent-killed --parts {parts} --size 1 --acts none --without" in text
 
 
 def test_it_ends_where_everything_is_needed() -> None:

@@ -19,10 +19,12 @@ import trio
 from lab.billing.server import BillingServer, serve_billing
 from lab.billing.uisp import Uisp
 from tests.sim.judge import Asked, Evidence, Verdict
-from tests.sim.part import Declared, Part, WorldFault
+from tests.sim.part import Declared, Part, WorldAct, WorldFault
 from tests.sim.parts import billing_rules
 from tests.sim.parts.billing_faults import FAULTS
+from tests.sim.parts.billing_people import ACTS
 from tests.sim.parts.billing_rules import Books
+from tests.sim.parts.radius import RadiusPart
 from tests.sim.people import Desk
 from tests.sim.world import World
 
@@ -41,6 +43,7 @@ class BillingPart(Part):
 
     name = "billing"
     faults: ClassVar[tuple[WorldFault, ...]] = FAULTS
+    acts: ClassVar[tuple[WorldAct, ...]] = ACTS
     percent: ClassVar[int] = 20
     server: BillingServer
 
@@ -121,6 +124,15 @@ class BillingPart(Part):
                 return
         self._note(subscriber)
 
+    def pay(self, service: str) -> None:
+        """Let the subscriber of a service pay all that is owed."""
+        subscriber = self.books.subscribers.get(service, "")
+        client = self._clients.get(subscriber)
+        outstanding = self._crm.balance(client)[0] if client is not None else 0
+        if client is not None and outstanding > 0:
+            self._crm.pay(client, f"{outstanding:.2f}", self._now())
+            self._note(subscriber)
+
     async def settle(self, world: World) -> None:
         """Wait for the last payers."""
         await trio.sleep(REST_S)
@@ -154,4 +166,5 @@ class BillingPart(Part):
         with closing(sqlite3.connect(f"file:{self._world.files.state / 'agent.db'}?mode=ro", uri=True)) as log:
             own = {asked.plan for asked in self.own_asks(log)}
             debts = {row[0] for row in log.execute("SELECT service FROM reason WHERE reason = 'debt'")}
-        return billing_rules.judge(evidence, self.books, own, debts)
+        shared = self._world.part(RadiusPart).logins.shared()
+        return billing_rules.judge(evidence, self.books, own, debts - shared)

@@ -17,10 +17,11 @@ from lab.cpe.transfers import firmware
 from tests.e2e.site import ApiRefusedError, Json
 from tests.sim.descriptors import taken_over
 from tests.sim.judge import Evidence, Verdict
-from tests.sim.part import Declared, Part, WorldFault
+from tests.sim.part import Declared, Part, WorldAct, WorldFault
 from tests.sim.parts import cpe_rules
 from tests.sim.parts.cpe_device import DOES, PORT, RING, RING_USER, SHARED, USER, WRITES, Done, Home, WatchedDevice
 from tests.sim.parts.cpe_faults import ALWAYS, FAULTS, reset
+from tests.sim.parts.cpe_people import ACTS
 from tests.sim.parts.cpe_rules import CpeStep
 from tests.sim.people import Desk
 from tests.sim.steps import steps_of
@@ -82,6 +83,7 @@ class CpePart(Part):
 
     name = "cpe"
     faults: ClassVar[tuple[WorldFault, ...]] = FAULTS
+    acts: ClassVar[tuple[WorldAct, ...]] = ACTS
 
     async def open(self, world: World, nursery: trio.Nursery) -> Declared:
         """Make the devices; they are switched on once the agent is installed."""
@@ -112,6 +114,8 @@ class CpePart(Part):
                 self._make(f"LAB{n:04d}", f"127.1.0.{n + 1}", old=dice.random() < 0.4, quirks=dice.choice(ALWAYS))
             ]
         }
+        self.house = {serial: service_of(serial) for serial in self.homes}
+        """The service of the house in which each CPE is."""
         config = CONFIG + (BASELINE if self.baseline else "")
         secrets = {"cwmp/shared": SHARED, "cwmp/ring": RING}
         if self.baseline:
@@ -138,6 +142,25 @@ class CpePart(Part):
         self.clones.append(made)
         self._nursery.start_soon(made.run)
         return made
+
+    def service_with(self, login: str) -> str | None:
+        """Return the service that has a login; None: none does."""
+        return next((service_of(serial) for serial in self.homes if _billing(serial)["login"] == login), None)
+
+    def carry(self, one: Home, other: Home) -> None:
+        """Carry two CPE to each other's house."""
+        first, second = one.device.identity.serial, other.device.identity.serial
+        self.house[first], self.house[second] = self.house[second], self.house[first]
+        one.address, other.address = other.address, one.address
+        self._world.trace(f"{first} is at {self.house[first]} now, and {second} at {self.house[second]}")
+
+    async def accept(self, desk: Desk, home: Home, dice: random.Random) -> None:
+        """Accept a CPE for the house in which it is."""
+        await trio.sleep(dice.uniform(0, 60))
+        name, settings = home.device.name, {"service": self.house[home.device.identity.serial]}
+        change = await desk.calmly(lambda: self._world.office.ask("cpe-accept", name, settings=settings))
+        if change is not None:
+            await self._accepted(desk, change, name, dice)
 
     async def install(self, world: World) -> None:
         """Switch the devices on, each at a moment of its own."""
@@ -226,7 +249,7 @@ class CpePart(Part):
             if shown["trust"] == "accepted" and "many share" not in shown["why"]:
                 continue
             with suppress(ApiRefusedError):
-                settings = {"service": service_of(shown["serial"])}
+                settings = {"service": self.house[shown["serial"]]}
                 change = await desk.patiently(partial(office.ask, "cpe-accept", shown["name"], settings=settings))
                 if change is not None:
                     nursery.start_soon(self._accepted, desk, change, shown["name"], dice)

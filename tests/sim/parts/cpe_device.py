@@ -219,7 +219,7 @@ class Home:
             clock=clock,
             seed=seed,
         )
-        self.cpe = Cpe(self.device, network=_network_from(address), boot_s=BOOT_S, backoff_scale=0.2)
+        self.cpe = Cpe(self.device, network=_network_from(lambda: self.address), boot_s=BOOT_S, backoff_scale=0.2)
         self.scope = trio.CancelScope()
         wifi = "InternetGatewayDevice.LANDevice.1.WLANConfiguration.1." if old else "Device.WiFi."
         self.wifi_names = tuple(
@@ -248,12 +248,12 @@ class Home:
         self.cpe.power_cut()
 
 
-def _network_from(address: str) -> Network:
-    """Return how a CPE reaches others from an address of its own."""
+def _network_from(address: Callable[[], str]) -> Network:
+    """Return how a CPE reaches others from the address that it has."""
 
     async def connect(host: str, port: int) -> trio.abc.Stream:
         try:
-            return await trio.open_tcp_stream(host, port, local_address=address)
+            return await trio.open_tcp_stream(host, port, local_address=address())
         except OSError as err:
             raise HttpError(f"expected somebody at {host}:{port}, got {err}", connected=False) from err
 

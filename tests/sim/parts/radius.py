@@ -20,10 +20,11 @@ from lab.errors import MalformedPacketError
 from lab.radius_codec import Code
 from lab.truth import History
 from tests.sim.judge import Evidence, Verdict
-from tests.sim.part import Declared, Part, WorldFault
+from tests.sim.part import Declared, Part, WorldAct, WorldFault
 from tests.sim.parts import radius_rules
 from tests.sim.parts.radius_faults import FAULTS
-from tests.sim.parts.radius_people import dispute
+from tests.sim.parts.radius_logins import Logins
+from tests.sim.parts.radius_people import ACTS, dispute
 from tests.sim.parts.radius_rules import FORGOTTEN, Rows, WrittenRows
 from tests.sim.parts.sql import SqlPart
 from tests.sim.people import Desk
@@ -46,12 +47,15 @@ class RadiusPart(Part):
 
     name = "radius"
     faults: ClassVar[tuple[WorldFault, ...]] = FAULTS
+    acts: ClassVar[tuple[WorldAct, ...]] = ACTS
 
     async def open(self, world: World, nursery: trio.Nursery) -> Declared:
         """Begin to look at the ISP, which the world opened."""
         self._isp, self._world = world.isp, world
         self.history = History(world.isp)
         self._services = {login: service for service, login in world.logins.items()}
+        """Of each login, the service that had it first."""
+        self.logins = Logins(world.logins)
         self._file: sqlite3.Connection | None = None
         self._wal = WriteAheadLog(world.options.folder / DATABASE)
         self._server: SimulatedLabDatabase | None = None
@@ -79,6 +83,10 @@ class RadiusPart(Part):
             if world.happens(name):
                 await dispute(desk, random.Random(f"{world.options.seed} {name}"), within)
 
+    def rows_of(self, service: str) -> Rows:
+        """Return the rows of a service's login, as they are committed now."""
+        return self._rows[self.logins.now(service)]
+
     def close(self) -> None:
         """Let go of the database."""
         if self._file is not None:
@@ -87,8 +95,9 @@ class RadiusPart(Part):
 
     def judge(self, evidence: Evidence) -> Iterable[Verdict]:
         """Return what must not be of lines by RADIUS."""
+        self.logins.follow(evidence.seen.moves)
         server = self._sql.server if self._sql is not None else None
-        yield from radius_rules.judge(evidence, self.history, self._world.logins, self.written)
+        yield from radius_rules.judge(evidence, self.history, self.logins, self.written)
         yield from radius_rules.lost(evidence, self.written, server.troubles if server is not None else ())
 
     # --- what is seen -------------------------------------------------------------------------------------------------
@@ -129,7 +138,7 @@ class RadiusPart(Part):
         for login in filter(None, changed):
             past, rows = self._past.setdefault(login, []), self._rows[login]
             if not first:
-                service = self._services[login]
+                service = self._owner(login)
                 what = FORGOTTEN if self._forgets else "rows"
                 witness.note(witness.seen.writes, service, by, what, self._about(service))
                 since = max((n for n, (at, _) in enumerate(past) if at <= began), default=0)
@@ -159,10 +168,15 @@ class RadiusPart(Part):
         received = list(self._isp.nas[name].received)
         witness = self._world.witness
         for one in received[self._received[name] :]:
-            if one.outcome == "ack" and (service := self._services.get(one.login)):
+            if one.outcome == "ack" and (service := self._owner(one.login)):
                 about = self._about(service)
                 witness.note(witness.seen.ended, service, "nas", f"ended on {name}", about, one.session_id, one.at)
         self._received[name] = len(received)
+
+    def _owner(self, login: str) -> str:
+        """Return whose a login is now, "" where it is no subscriber's."""
+        self.logins.follow(self._world.witness.seen.moves)
+        return self.logins.owner(login) or self._services.get(login, "")
 
     def _about(self, service: str) -> Callable[[OpenStep], bool]:
         return lambda step: step.service == service
@@ -175,7 +189,7 @@ class RadiusPart(Part):
             packet = radius_codec.decode_untrusted(data)
         except MalformedPacketError:
             return
-        service = self._services.get((packet.data("User-Name") or b"").decode(errors="replace"))
+        service = self._owner((packet.data("User-Name") or b"").decode(errors="replace"))
         if service and packet.code in (Code.DISCONNECT_REQUEST, Code.COA_REQUEST):
             session = (packet.data("Acct-Session-Id") or b"").decode(errors="replace")
             witness = self._world.witness

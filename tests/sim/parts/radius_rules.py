@@ -14,13 +14,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lab.truth import History, LineState
 from tests.sim.judge import Evidence, Verdict
-from tests.sim.parts.record_rules import forgotten, is_rejected, text_of
+from tests.sim.parts.radius_logins import Logins
+from tests.sim.parts.record_rules import forgotten, is_rejected, text_of, wants_suspended
 from tests.sim.witness import Deed, Move
 from tests.year.claims import STAYS_REJECTED, ItemFact, Wanted, false_at_end, opened
 
@@ -36,6 +37,8 @@ Rows = tuple[tuple[object, ...], ...]
 _TABLES = {"check": "radcheck", "reply": "radreply", "group": "radusergroup"}
 NO_ANSWER = ("unreachable", "timeout", "target-away")
 """Reasons that say that a database did not answer."""
+EDIT = "subscriber-edit"
+"""A change of the list alone: it says nothing of the network."""
 FORGOTTEN = "rows that a failover forgot"
 STANDS = ("applied", "set-at-next-login", "set-not-enforced")
 """States of an item whose rows are written."""
@@ -54,9 +57,7 @@ class WrittenRows:
     after: Rows
 
 
-def judge(
-    evidence: Evidence, history: History, logins: Mapping[str, str], written: Iterable[WrittenRows]
-) -> Iterable[Verdict]:
+def judge(evidence: Evidence, history: History, logins: Logins, written: Iterable[WrittenRows]) -> Iterable[Verdict]:
     """Return everything that must not be. `logins`: of each service; what is about others is not judged here."""
     yield from _blind(written)
     yield from _impatient(evidence, logins)
@@ -66,7 +67,9 @@ def judge(
 
     def now(service: str, suspended: bool) -> list[LineState] | None:
         at = evidence.ended_at
-        return list(history.during(logins[service], at, at)) if service in logins else None
+        if service not in logins or logins.changed(service):  # its last change may be one of another login's rows
+            return None
+        return list(history.during(logins.now(service), at, at))
 
     yield from forgotten(evidence, now)
 
@@ -99,7 +102,7 @@ def _blind(written: Iterable[WrittenRows]) -> Iterable[Verdict]:
                 yield Verdict("blind", one.deed.at, one.deed.subject, said, str(write["after"]))
 
 
-def _impatient(e: Evidence, logins: Mapping[str, str]) -> Iterable[Verdict]:
+def _impatient(e: Evidence, logins: Logins) -> Iterable[Verdict]:
     """No outage here is as long as a change may take."""
     for move in e.seen.moves:
         if move.service not in logins or move.before not in UNSENT or move.state not in ("not-applied", "cancelled"):
@@ -147,12 +150,12 @@ def _over_at(moves: Sequence[Move]) -> float | None:
     return None
 
 
-def _claims(e: Evidence, history: History, logins: Mapping[str, str]) -> Iterable[Verdict]:
+def _claims(e: Evidence, history: History, logins: Logins) -> Iterable[Verdict]:
     for move in e.seen.moves:
         asked = e.asked.get(move.plan)
-        if move.state not in CLAIMS or asked is None or move.service not in logins:
+        if move.state not in CLAIMS or asked is None or move.service not in logins or asked.action == EDIT:
             continue
-        login = logins[move.service]
+        login = logins.at(move.service, move.at)
         since = max(move.before_at, move.at - FRESH_S)
         run = list(history.during(login, since, move.at))
         last = list(history.during(login, move.at - LAST_S, move.at))
@@ -175,7 +178,7 @@ def _asked_a_nas(e: Evidence, move: Move) -> bool:
     return any(step.plan == move.plan for deed in sent for step in deed.open)
 
 
-def _kicked(e: Evidence, history: History, logins: Mapping[str, str]) -> Iterable[Verdict]:
+def _kicked(e: Evidence, history: History, logins: Logins) -> Iterable[Verdict]:
     """A session that began after the rows were written for a change, and has what that wants, is not ended by it."""
     for deed in e.seen.ended:
         step = next((s for s in deed.open if s.effect), None)
@@ -183,18 +186,18 @@ def _kicked(e: Evidence, history: History, logins: Mapping[str, str]) -> Iterabl
         if step is None or asked is None or asked.action not in ("suspend", "restore") or deed.subject not in logins:
             continue
         wrote = [w.at for w in e.seen.writes if w.by and w.subject == deed.subject and w.at <= deed.at]
-        before = list(history.during(logins[deed.subject], deed.at - 0.05, deed.at))
+        before = list(history.during(logins.at(deed.subject, deed.at), deed.at - 0.05, deed.at))
         sessions = {s.session_id: s for state in before for s in state.sessions}
         session = sessions.get(deed.session)
         if session is None or not wrote or session.began <= wrote[-1]:
             continue
-        if session.walled is (asked.action == "suspend"):
+        if session.walled is wants_suspended(e, asked.action, step, deed):
             age_s = deed.at - session.began
             what = f"session {deed.session} was ended although it was as wanted: it began {age_s:.2f} s before"
             yield Verdict("kicked", deed.at, deed.subject, what)
 
 
-def _without_effect(e: Evidence, logins: Mapping[str, str]) -> Iterable[Verdict]:
+def _without_effect(e: Evidence, logins: Logins) -> Iterable[Verdict]:
     """An item that ran and is applied was written for, or its rows were as wanted without it."""
     for move in e.seen.moves:
         asked = e.asked.get(move.plan)

@@ -12,7 +12,7 @@ from typing import Final
 
 from lab.truth import LineState
 from tests.sim.judge import Evidence, Verdict
-from tests.sim.witness import ORIGINAL, Move, machine_of
+from tests.sim.witness import ORIGINAL, Deed, Move, OpenStep, machine_of
 from tests.year.claims import STAYS_REJECTED, Wanted
 
 REJECTED: Final = "the login stays rejected"
@@ -26,11 +26,20 @@ def is_rejected(move: Move) -> bool:
     return move.reason == STAYS_REJECTED or move.detail.startswith(REJECTED)
 
 
+def wants_suspended(e: Evidence, action: str, step: OpenStep, deed: Deed) -> bool:
+    """Tell whether a step is to leave its service suspended: a restore lifts one reason, and there may be another.
+
+    What is not enforced of that one is then done by the restore.
+    """
+    ends = (m for m in e.seen.moves if (m.plan, m.item) == (step.plan, step.item) and m.at >= deed.at)
+    return action == "suspend" or next((m.suspended for m in ends if m.state not in ("running", "unknown")), False)
+
+
 def forgotten(e: Evidence, now: Callable[[str, bool], Iterable[LineState] | None]) -> Iterable[Verdict]:
     """Judge each service. `now`: its states at the end, by whether it is suspended; None: it is judged elsewhere."""
-    # A disconnect reads no row: it cannot vouch for rows that staff wrote before it
-    hang_ups = {plan for plan, asked in e.asked.items() if asked.action == "disconnect"}
-    last = {m.service: m for m in e.seen.moves if m.machine == ORIGINAL and m.plan not in hang_ups}
+    # A disconnect and an edit of the list read no row: they cannot vouch for rows that staff wrote before
+    blind = {plan for plan, asked in e.asked.items() if asked.action in ("disconnect", "subscriber-edit")}
+    last = {m.service: m for m in e.seen.moves if m.machine == ORIGINAL and m.plan not in blind}
     for service, suspended in e.recorded.items():
         final, states = last.get(service), now(service, suspended)
         if final is None or states is None or final.state not in ("applied", "set-at-next-login"):

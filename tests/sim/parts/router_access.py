@@ -28,6 +28,7 @@ LISTED: Final = "198.18.0.1"
 """An address that is always in the list of suspended subscribers, and nobody's: it shows whether the list keeps in."""
 WORD: Final = "of-the-subscriber"
 SUSPENDED: Final = "suspended"
+AAA: Final = "/ppp/aaa"
 SECRETS, ACTIVE, LEASES = "/ppp/secret", "/ppp/active", "/ip/dhcp-server/lease"
 USERS, LOGGED_IN, COOKIES = "/ip/hotspot/user", "/ip/hotspot/active", "/ip/hotspot/cookie"
 LISTS, QUEUES = ("/ip/firewall/address-list", "/ipv6/firewall/address-list"), "/queue/simple"
@@ -186,6 +187,8 @@ class PppSubscribers(Access):
     """Subscribers are PPP secrets."""
 
     own = SECRETS
+    radius: frozenset[str] = frozenset()
+    """The logins that RADIUS has too: it is asked about those without a secret where the router asks it at all."""
 
     def config(self) -> str:
         gone, back = WITHIN_S
@@ -224,10 +227,17 @@ class PppSubscribers(Access):
                 online.append(self._online(verdict, f"0x{session.session_id}", session.address, session.started, rate))
         secret = self.router.store.named(SECRETS, self.logins[who])
         if secret is None or secret.props.get("disabled") == "true":
-            return Sample(tuple(online), NextLogin(False))
+            return Sample(tuple(online), self._by_radius(who))
         profile = self.router.store.named("/ppp/profile", secret.props.get("profile", "default"))
         props = profile.props if profile else {}
         return Sample(tuple(online), self._next(props.get("address-list", ""), props.get("rate-limit", "")))
+
+    def _by_radius(self, who: str) -> NextLogin:
+        """Return the next login of a subscriber without a secret that counts."""
+        asked = self.router.store.single(AAA).props.get("use-radius") == "true" and self.router.access.aaa is not None
+        if not asked or self.logins[who] not in self.radius:
+            return NextLogin(False)
+        return NextLogin(True, False, self.rate(TARIFFS[0]))
 
     def restart(self, who: str, *, away: bool = False) -> None:
         for cpe in self._cpes(who):

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lab.truth import LineState
 from tests.sim.judge import CANCELLED, Asked, Evidence, Verdict
-from tests.sim.parts.record_rules import forgotten, is_rejected, text_of
+from tests.sim.parts.record_rules import forgotten, is_rejected, text_of, wants_suspended
 from tests.sim.parts.router_access import ACTIVE, LOGGED_IN, SECRETS, TARIFFS, bits
 from tests.sim.witness import Deed, Move
 from tests.year.claims import STAYS_REJECTED, ItemFact, Wanted, false_already, false_at_end, opened
@@ -220,7 +220,7 @@ def _kicked(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
         if asked.action not in ("suspend", "restore"):
             continue
         wrote = [w.at for w in part.written if w.service == deed.subject and w.at <= deed.at]
-        suspended = asked.action == "suspend"
+        suspended = wants_suspended(e, asked.action, step, deed)
         before = list(line.during(deed.at - 0.05, deed.at, suspended=suspended))
         sessions = {s.session_id: s for state in before for s in state.sessions}
         session = sessions.get(deed.session)

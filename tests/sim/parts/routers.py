@@ -27,10 +27,11 @@ from lab.truth import LineState
 from tests.e2e.files import COLUMNS
 from tests.e2e.site import ApiRefusedError, Json
 from tests.sim.judge import Evidence, Verdict
-from tests.sim.part import Declared, Part, WorldFault
+from tests.sim.part import Declared, Part, WorldAct, WorldFault
 from tests.sim.parts import router_rules
 from tests.sim.parts.router_access import RUNNING, TARIFFS, Access, Sample, api_password, drawn_kinds, furnish
 from tests.sim.parts.router_faults import FAULTS
+from tests.sim.parts.router_people import ACTS
 from tests.sim.parts.router_record import AGENT, RecordedRouter, RowChange
 from tests.sim.people import Desk
 from tests.sim.sockets import CLIENT, Process
@@ -105,6 +106,7 @@ class RouterPart(Part):
 
     name = "routers"
     faults: ClassVar[tuple[WorldFault, ...]] = FAULTS
+    acts: ClassVar[tuple[WorldAct, ...]] = ACTS
 
     async def open(self, world: World, nursery: trio.Nursery) -> Declared:
         """Start the routers, each on an address of its own."""
@@ -157,15 +159,16 @@ class RouterPart(Part):
         action = dice.choice(("suspend", "restore", "set-plan", "set-plan", "disconnect"))
         tariff = dice.choice(TARIFFS) if action == "set-plan" else ""
         services = dice.sample(sorted(self.lines), dice.choice((1, 1, 2)))
-        change = await self._change(desk, action, services, tariff)
+        change = await self.change(desk, action, services, tariff)
         if change is None or dice.random() < 0.6:
             return
         await trio.sleep(dice.uniform(5, 60))
-        await self._change(desk, "revert", (), "", change["id"])
+        await self.change(desk, "revert", (), "", change["id"])
 
-    async def _change(
+    async def change(
         self, desk: Desk, action: str, services: Iterable[str], tariff: str, reverted: str = ""
     ) -> Json | None:
+        """Ask for a change and see it through; return its preview. `reverted`: the change that a revert takes back."""
         office = desk.world.office
         asked_at = trio.current_time()
 

@@ -1,0 +1,53 @@
+"""Who has which login by RADIUS, by the agent's list of subscribers: people may give one to another customer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from tests.sim.witness import Move
+
+
+class Logins:
+    """The login of each service at any time. `edits`: the logins that changes of the list give, by plan and service."""
+
+    def __init__(self, first: Mapping[str, str]) -> None:
+        """Begin with the list that the agent was given first."""
+        self.edits: dict[str, Mapping[str, str]] = {}
+        self._past = {service: [(float("-inf"), login)] for service, login in first.items()}
+        self._owners = {login: service for service, login in first.items()}
+        self._followed = 0
+
+    def __contains__(self, service: object) -> bool:
+        return service in self._past
+
+    def at(self, service: str, when: float) -> str:
+        """Return the login that a service had."""
+        return next(login for at, login in reversed(self._past[service]) if at <= when)
+
+    def now(self, service: str) -> str:
+        """Return the login that a service has."""
+        return self._past[service][-1][1]
+
+    def owner(self, login: str) -> str | None:
+        """Return the service that has a login now; None: it is nobody's."""
+        return self._owners.get(login)
+
+    def shared(self) -> set[str]:
+        """Return the services whose login another one has too: whose it is, nobody can say, and neither is changed."""
+        logins = Counter(self.now(service) for service in self._past)
+        return {service for service in self._past if logins[self.now(service)] > 1}
+
+    def changed(self, service: str) -> bool:
+        """Tell whether a service had another login before."""
+        return len(self._past[service]) > 1
+
+    def follow(self, moves: Sequence[Move]) -> None:
+        """Take note of edits that the agent has recorded by now."""
+        if not self.edits:
+            return
+        for move in moves[self._followed :]:
+            if move.state == "applied" and (login := self.edits.get(move.plan, {}).get(move.service)):
+                self._past[move.service].append((move.at, login))
+        self._followed = len(moves)
+        self._owners = {self.now(service): service for service in self._past}

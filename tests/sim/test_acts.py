@@ -1,0 +1,45 @@
+"""What people do in some worlds beside their asks: each act by its own dice, and none changes what else is drawn."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from tests.sim.acts import ACTS, drawn_acts
+from tests.sim.all_parts import PARTS
+from tests.sim.run import run_seed
+from tests.sim.shrink import ALWAYS
+
+SEED = 33001000
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """Keep the agent's warnings out of the way."""
+    caplog.set_level(logging.CRITICAL)
+
+
+def test_each_has_a_name_by_which_a_failing_seed_is_cut(tmp_path: Path) -> None:
+    names = [f"{act.name} {n}" for act in ACTS for n in range(act.times)]
+    kinds = [part for part in PARTS if part.name in {ALWAYS, *(act.part for act in ACTS)}]
+    events, asked = [], []
+    for acts in (ACTS, ()):
+        folder = tmp_path / f"{len(acts)} acts"
+        folder.mkdir()
+        told = run_seed(SEED, folder, faults=(), parts=kinds, size=0.1, acts=acts)
+        assert not told.wrong
+        events.append(sorted(told.events))
+        asked.append(told.asked)
+    assert events[0] == sorted([*events[1], *names])
+    assert asked[0] > asked[1] + len(ACTS)
+
+
+def test_a_smaller_world_has_fewer() -> None:
+    assert len({act.name for act in ACTS}) == len(ACTS)
+    seen = {size: [set(drawn_acts(seed, PARTS, size)) for seed in range(300)] for size in (0.2, 1.0)}
+    assert all(small <= large for small, large in zip(seen[0.2], seen[1.0], strict=True))
+    assert 0 < sum(map(len, seen[0.2])) < sum(map(len, seen[1.0])) / 3
+    assert set.union(*seen[1.0]) == set(ACTS)
+    assert drawn_acts(5, [PARTS[0]], 1.0) == tuple(a for a in drawn_acts(5, PARTS, 1.0) if a.part in ("", ALWAYS))
