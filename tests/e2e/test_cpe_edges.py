@@ -603,3 +603,32 @@ async def test_a_row_that_was_made_and_not_filled_is_filled(at: CpeSite) -> None
     done = await cut_within_row(at, cpe, "SetParameterValues")
     assert state_of(done)[0] == "applied"
     assert len(set(cpe.device.tree.instances("Device.NAT.PortMapping.")) - before) == 1
+
+
+# --- a declared revert: the CPE hangs up ---
+
+
+async def test_a_cpe_that_hangs_up_is_given_back_when_it_calls(tmp_path: Path, strict: None) -> None:
+    async with acs_site(tmp_path) as at:
+        first, second = await plugged(at, "LAB0001", "LAB0002")
+        before = first.device.tree.get(SSID)
+        batch = await at.site.ask("cpe-set", "LAB0001", "LAB0002", settings={"wifi.1.ssid": "Z"}, on_failure="revert")
+        await waiting(at, batch)
+        await first.call_in("2 PERIODIC")
+        await at.site.wait_for(batch, lambda c: by_cpe(c)["LAB0001"] == "applied")
+        second.device.quirks = Quirks(fails_on=("SetParameterValues",))
+        first.device.quirks = Quirks(cut_on=("GetParameterValues",))
+        await second.call_in("2 PERIODIC")
+        await at.site.wait_for(batch, lambda c: by_cpe(c)["LAB0002"] == "not-applied")
+        with trio.move_on_after(1):
+            await first.call_in("2 PERIODIC")
+        first.boot_s = 3.0
+        first.power_cut()
+        at.acs.hang_up(name("LAB0001"))  # as after a minute of silence
+        first.device.quirks = Quirks()
+        with trio.fail_after(60):
+            while not (await at.site.show(batch))["finished"]:
+                await first.call_in("2 PERIODIC")
+        done = await at.site.show(batch)
+        assert by_cpe(done) == {"LAB0001": "reverted", "LAB0002": "not-applied"}, done["items"]
+        assert first.device.tree.get(SSID) == before

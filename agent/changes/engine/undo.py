@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import trio
 
 from agent.changes.engine.item import PAUSE_S, Stopped, Then, refused
+from agent.changes.engine.perform import OutcomeKind, absent, hung_up, kind_of
 from agent.changes.engine.sessions import ItemSessions, WindowSlot
-from agent.changes.engine.steps import Steps, inverse_of
+from agent.changes.engine.steps import MOST_VISITS, Steps, inverse_of
 from agent.changes.engine.tickets import StepAction
 from agent.changes.journal.machine import TOUCHED, Event
-from agent.connectors.base import UnreadableError
+from agent.connectors.base import Session, UnreadableError
 from agent.inventory.book import AS_READ, opposite
-from agent.model import Address, Direction, Effect, Item, Step, StepOutcome, Verdict
-from agent.reasons import ItemReason, RefusalReason
+from agent.model import Address, Direction, Effect, Item, Seen, Step, StepOutcome, Verdict
+from agent.reasons import ItemReason, RefusalReason, TargetReason
 from agent.services.network import as_read
 from agent.store.errors import RefusedCommandError
 
@@ -87,7 +88,8 @@ class Undo:
                         failed = await self._revert_each(own, slot)
                         return None if failed is None else Stopped(Event.ESCALATE, failed.reason, failed.detail)
         except UnreadableError as err:
-            return Stopped(Event.ESCALATE, err.reason, str(err))
+            comes_again = self._steps.arrives() and hung_up(err.reason)
+            return Stopped(Event.ESCALATE, err.reason, str(err), Then.PAUSE if comes_again else Then.END)
         except RefusedCommandError as err:
             return refused(err)
         finally:
@@ -168,6 +170,9 @@ class Undo:
                 return None
             outcome = await steps.send(StepAction(step.n, step.target, Direction.REVERT, do, bound), sessions, slot)
             steps.note_outcome(key, outcome)
+            if kind_of(outcome) is OutcomeKind.HUNG_UP and steps.try_again(step, Direction.REVERT, outcome):
+                # Its session is over, and the next try is for the next one: it may be here for seconds, or in a day
+                raise UnreadableError(outcome.detail, reason=TargetReason.SESSION_ENDED)
         return outcome
 
     async def _refuse_another(self, target: str, sessions: ItemSessions) -> None:
@@ -181,6 +186,22 @@ class Undo:
         wanted = next((r for r in self._item.requires if r.test == AS_READ and r.address == where), None)
         if wanted is None:
             return
-        seen = await (await sessions.at(target)).read([where])
+        seen = await self._read_patiently(await sessions.at(target), where)
         if as_read(where, seen[where].value) != wanted:
             raise RefusedCommandError(RefusalReason.STALE, f"another device is at the address of {target} since")
+
+    async def _read_patiently(self, session: Session, where: Address) -> Mapping[Address, Seen]:
+        """Return what an address reads; a target that does not answer is asked as often as a step is begun there.
+
+        Raises:
+            UnreadableError: it cannot be asked.
+        """
+        visits = 1
+        while True:
+            try:
+                return await session.read([where])
+            except UnreadableError as err:
+                if not absent(err.reason) or visits >= MOST_VISITS:
+                    raise
+            visits += 1
+            await self._clock.sleep(PAUSE_S)
