@@ -94,6 +94,8 @@ def plan(target: str, port: str, wish: PortWish, seen: Mapping[Address, Seen]) -
         return step
     if step is None:
         return PortPlan(f"port/{key}", (), display)
+    if not told_apart(seen[address(target, IDENTITY)].value):
+        display["now"] = " · ".join(filter(None, (display["now"], _ONE_OF_MANY)))
     if isinstance(step.do, Effect):
         rests_on.append(where)
         display |= {"after": _CYCLED, "proof": _CYCLE_PROOF, "undo": "cannot be undone: what it feeds starts again"}
@@ -105,6 +107,7 @@ def plan(target: str, port: str, wish: PortWish, seen: Mapping[Address, Seen]) -
 
 
 _NOT_SAVED: Final = "a restart of the device may undo it (SNMP has no standard way to save)"
+_ONE_OF_MANY: Final = "it tells no serial number: another of its kind at its address would not be noticed"
 _CYCLED: Final = (
     "power off, a wait, power on again, as one step: a cancel, a freeze or a crash of the agent in between ends it "
     "with power on; if the agent's host does not come back, power stays off"
@@ -127,6 +130,11 @@ def _now_text(told: Mapping[str, str]) -> str:
 def marks_of(identity: Value) -> Mapping[str, str]:
     """Return the marks of a device that stay when it restarts."""
     return {} if identity is ABSENT else {name: str(identity[name]) for name in MARKS if name in identity}
+
+
+def told_apart(identity: Value) -> bool:
+    """Return whether a device tells a mark that others of its kind do not have."""
+    return identity is not ABSENT and not identity.keys() <= {"object-id"}
 
 
 def is_another(effect: Effect, identity: Value) -> bool:

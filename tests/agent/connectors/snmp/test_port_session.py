@@ -668,6 +668,16 @@ async def test_a_routed_port_with_the_asked_address_is_the_way() -> None:
         assert free.not_checked == ()
 
 
+async def test_a_device_without_a_mark_of_its_own_is_told(net: Ground) -> None:
+    found, _ = await net.planned("ge-3", DOWN)
+    assert isinstance(found, PortPlan)
+    assert "another of its kind at its address would not be noticed" in found.display["now"]
+    net.switch.put("1.3.6.1.2.1.17.1.1.0", values.string(bytes.fromhex("024cee000001")))
+    found, _ = await net.planned("ge-3", DOWN)
+    assert isinstance(found, PortPlan)
+    assert "noticed" not in found.display["now"]
+
+
 async def test_a_cycle_ends_at_no_device_that_replaced_it(net: Ground) -> None:
     bridge = "1.3.6.1.2.1.17.1.1.0"
     net.switch.put(bridge, values.string(bytes.fromhex("024cee000001")))
