@@ -506,6 +506,13 @@ KEPT: tuple[Kept, ...] = (
         size=0.3,
     ),
     Kept(
+        29450758,
+        ("stop-lost", "snmp-lossy", "snmp-answers-wrong"),
+        ("radius", "sql", "routers", "cloud", "disk", "snmp"),
+        "a change that was frozen cut two switches off at rest, nobody linked them again, and the judge saw no rest",
+        size=1.0,
+    ),
+    Kept(
         29450240,
         ("agent-killed-writing", "cpe-loses-answers"),
         ("radius", "sql", "routers", "cpe"),

@@ -59,6 +59,8 @@ POLL_S: Final = 60
 SELDOM_S: Final = 21_600.0
 """How often switches are polled once all is at rest: days may follow."""
 QUIET_AFTER_S: Final = 550.0
+LINKS: Final = 4
+"""How often staff look meanwhile whether a switch is cut off."""
 TICK_S: Final = 0.25
 ASKS: Final = 10
 LOOK_S: Final = 7.0
@@ -266,8 +268,7 @@ class SnmpPart(Part):
     async def settle(self, world: World) -> None:
         """Have all switches well and within reach, and every cable in."""
         self.move_way(WAY)
-        for above, port in DOWNLINKS.values():
-            self.switches[above].by_hand(port, on=True)
+        self._link()
         for switch in self.switches.values():
             switch.faults.clear()
             switch.dark_until = 0.0
@@ -275,8 +276,18 @@ class SnmpPart(Part):
                 switch.set_link(port, up=True)
         self._nursery.start_soon(self._be_quiet)
 
+    def _link(self) -> None:
+        """Put the links between switches on again, as staff do who find a switch cut off."""
+        for above, port in DOWNLINKS.values():
+            switch = self.switches[above]
+            if not switch.states[port][-1].on:
+                switch.by_hand(port, on=True)
+
     async def _be_quiet(self) -> None:
-        await trio.sleep(QUIET_AFTER_S)
+        for _ in range(LINKS):  # a change that was frozen, or waited, may cut a link only now
+            await trio.sleep(QUIET_AFTER_S / (LINKS + 1))
+            self._link()
+        await trio.sleep(QUIET_AFTER_S / (LINKS + 1))
         self._look_at_told()
         self.rates = await self._rates()
         self.told_at_rest = dict(self._known)
