@@ -506,6 +506,12 @@ KEPT: tuple[Kept, ...] = (
         size=0.3,
     ),
     Kept(
+        29450803,
+        ("router-reply-lost", "disk-lies", "cpe-cloned", "nas-slow"),
+        ("radius", "sql", "routers", "cpe", "disk"),
+        "the judge took the first start of a CPE that poses as another for no evidence of that one's factory reset",
+    ),
+    Kept(
         29450758,
         ("stop-lost", "snmp-lossy", "snmp-answers-wrong"),
         ("radius", "sql", "routers", "cloud", "disk", "snmp"),

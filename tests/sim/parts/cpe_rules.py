@@ -180,7 +180,9 @@ def _effect(step: CpeStep, devices: Sequence[WatchedDevice]) -> str:
             at < t < until - 2 for d in devices for at in d.boot_times for t in d.informed if took and at > took[0].at
         )
     elif verb == "factory-reset":
-        happened = [at for d in devices for at in d.resets if step.about <= at <= until]
+        # The first start of one that poses as it reads the same: a name, and that its settings are those of the factory
+        posed = [at for d in devices[1:] for at in d.boot_times[:1]]
+        happened = [at for at in (*posed, *(at for d in devices for at in d.resets)) if step.about <= at <= until]
         known = False
     elif verb == "firmware":
         wanted = step.do["args"]["version"]
