@@ -94,6 +94,14 @@ MUTANTS: Final = (
         "cloud-rolled-back",
     ),
     Mutant(
+        "lost-posts-stay-lost",
+        "agent/uplink/sending.py",
+        "        await self.store.run(Asked() if known else TellAgain())\n",
+        "        await self.store.run(Asked())\n",
+        "a control plane that was put back is not told again of the agent's posts that it lost",
+        "cloud-rolled-back",
+    ),
+    Mutant(
         "lift-lifts-all",
         "agent/changes/authority/stops.py",
         "        named = [bytes.fromhex(sha256) for sha256 in self.unfreeze.freezes]\n",

@@ -5,6 +5,7 @@
 | `lost` | what a member was told is taken is in the control plane's file, or was delivered |
 | `undelivered` | at rest, the agent's program has read every message that the control plane holds for it |
 | `unanswered` | a statement that reached the agent has its receipt at the control plane, by either digest |
+| `undesked` | at rest, the control plane has each plan that it had once, and its newest outcome |
 | `unread` | at rest, nothing waits in the agent's outbox or inbox |
 | `untold` | at its desk, a person sees the receipt of what they sent, or that there is none |
 | `again` | an intent makes one plan, however often it comes |
@@ -106,6 +107,8 @@ def _mail(e: Evidence, part: CloudPart, world: World) -> Iterator[Verdict]:
         sha256 = _digest(message, part)
         reached = [at for at in times if at < e.ended_at - ANSWERS_S and not _died_after(world, at)]
         reached = [at for at in reached if not _forgotten(e, at)]
+        # By its number an agent may have seen there that a copy was put back; then it reads anew, and another copy came
+        reached = [at for at in reached if not (part.may_be_lost(taken.at) and part.may_be_lost(at))]
         answered = {sha256, hashlib.sha256(message.body).hexdigest()} & ledger.receipts.keys()
         if reached and sha256 and not answered:
             said = f"{word(message.kind)} of {taken.who} reached the agent, which never answered"
@@ -115,7 +118,21 @@ def _mail(e: Evidence, part: CloudPart, world: World) -> Iterator[Verdict]:
         for table, where in (("outbox", ""), ("inbox", " WHERE done_s IS NULL")):
             for kind, n in agent.execute(f"SELECT kind, count(*) FROM {table}{where} GROUP BY kind"):  # ours
                 yield Verdict("unread", e.ended_at, "agent", f"{n} of {kind} wait in the {table}")
+        told = agent.execute("SELECT short, envelope, outcome FROM plan").fetchall()
+    yield from _undesked(e, part, told)
     yield from _untold(e, part)
+
+
+def _undesked(e: Evidence, part: CloudPart, told: Iterable[tuple[str, bytes, bytes | None]]) -> Iterator[Verdict]:
+    """A control plane that was put back is told again what it lost, though it lost no message for the agent."""
+    if e.ended_at > EXPIRES_S or e.lost:
+        return  # the log's newest leaves alone are looked through, and an agent's copy has outcomes of before
+    held = {pb.Message.FromString(row["message"]).body for row in part.host.rows("SELECT message FROM letter")}
+    had = {taken.message.body for taken in part.ledger.taken}
+    for short, plan, outcome in told:
+        for what, body in (("plan", plan), ("outcome", outcome)):
+            if body in had and body not in held:
+                yield Verdict("undesked", e.ended_at, "control plane", f"it has no {what} of {short}")
 
 
 def _untold(e: Evidence, part: CloudPart) -> Iterator[Verdict]:
