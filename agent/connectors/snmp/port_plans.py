@@ -22,7 +22,7 @@ OFF_S: Final = 5
 """Seconds without power: capacitors of small devices are empty by then."""
 OFF_MOST_S: Final = 60
 """Nobody is left without power for longer by a cycle; the whole of it fits into one send."""
-OFF_ARG, ENDS_ARG = "off-s", "ends"
+OFF_ARG, ENDS_ARG, OUTLET_ARG = "off-s", "ends", "outlet"
 MARKS: Final = ("serial", "bridge")
 """Marks of a device that a cycle names: it ends at that one, also after a restart of the agent."""
 POWER_VERB: Final = "power-cycle"
@@ -122,7 +122,7 @@ _LACKS: Final[Mapping[PortChange, str]] = {
 
 def _now_text(told: Mapping[str, str]) -> str:
     parts = [f"link {told['oper']}"] if told.get("oper") else []
-    parts += [f"PoE {told['power']} (outlet {told.get('power-row', '')})"] if told.get("power") else []
+    parts += [f"PoE {told['power']} (outlet {told['power-row']})"] if told.get("power") else []
     parts += [f"description {told['alias']!r}"] if told.get("alias") else []
     return " · ".join(parts)
 
@@ -188,7 +188,7 @@ def _cycle(
     effect = Effect(
         address(target, PORTS, key, CYCLE),
         POWER_VERB,
-        {OFF_ARG: str(int(text)), ENDS_ARG: "on", **marks},
+        {OFF_ARG: str(int(text)), ENDS_ARG: "on", OUTLET_ARG: told["power-row"], **marks},
         chance.token_hex(16),
         Replay.IF_UNPROVEN,
         ProofKind.CHANGED,

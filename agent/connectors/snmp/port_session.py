@@ -38,7 +38,7 @@ from agent.connectors.snmp.errors import (
 from agent.connectors.snmp.limits import SnmpLimits
 from agent.connectors.snmp.port_addresses import CYCLE, IDENTITY, NOW, WAY, PortAddress, parse
 from agent.connectors.snmp.port_cuts import PortCuts
-from agent.connectors.snmp.port_rows import PortReader, WritablePort, field_values, reader_of, wire_value
+from agent.connectors.snmp.port_rows import PortCell, PortReader, WritablePort, field_values, reader_of, wire_value
 from agent.connectors.snmp.port_ways import WayFacts, judge_way
 from agent.connectors.snmp.profile import ADMIN, POWER
 from agent.connectors.snmp.reasons import SnmpReason
@@ -341,6 +341,10 @@ class PortSession:
         cell = None if row is None or row.ambiguous else row.cells.get(POWER)
         if cell is None or field_values(POWER, cell) != {POWER: "on"}:
             raise NotSentError(f"{effect.address}: its power is not on, nothing was sent", reason=TargetReason.DRIFTED)
+        outlet = _outlet(cell)
+        if (was := effect.args.get(port_plans.OUTLET_ARG, outlet)) != outlet:
+            why = f"{effect.address}: its outlet is {outlet} now, and was {was} in the preview"
+            raise NotSentError(why, reason=TargetReason.DRIFTED)
         off, on = ((values.INTEGER, cell.how.number(word)) for word in ("off", "on"))
         lost: LostError | None = None
         refused: Reply | None = None
@@ -475,11 +479,14 @@ def _shown(row: WritablePort) -> Mapping[str, str]:
         "alias": row.part.alias,
         "oper": "" if admin is None else admin.told,
         "power": "" if power is None else power.told,
-        "power-row": ""
-        if power is None
-        else values.dotted(power.oid).removeprefix(values.dotted(power.how.of.column) + "."),
+        "power-row": "" if power is None else _outlet(power),
     }
     return {name: text for name, text in told.items() if text}
+
+
+def _outlet(power: PortCell) -> str:
+    """Return the number of the outlet that a port is taken to have, as in POWER-ETHERNET-MIB."""
+    return values.dotted(power.oid).removeprefix(f"{values.dotted(power.how.of.column)}.")
 
 
 def _hex(value: Value | None) -> str:

@@ -226,10 +226,13 @@ async def test_interfaces_numbered_anew_are_written_at_right_place(net: Ground) 
     net.switch.renumber(10)
     assert (await net.sent(step)).accepted
     assert {n: net.number(IF_ADMIN, n) for n in (11, 12, 13, 14)} == {11: 1, 12: 2, 13: 1, 14: 1}
-    assert isinstance(cycle.do, Effect)
     seen: list[tuple[str, int]] = []
     watch(net.switch, lambda index, value: seen.append((index, value)))
-    assert (await net.sent(cycle, await net.session.bind(cycle.do))).accepted
+    with pytest.raises(NotSentError, match="its outlet is 1"):  # nothing tells whether it is the same outlet
+        await net.sent(cycle)
+    assert seen == []
+    step, bound = await cycle_of(net)
+    assert (await net.sent(step, bound)).accepted
     assert seen == [("1.13", 2), ("1.13", 1)]
 
 
@@ -692,3 +695,15 @@ async def test_a_cycle_ends_at_no_device_that_replaced_it(net: Ground) -> None:
     net.switch.drop(bridge)  # that it tells no mark now says nothing
     await net.session.finish(ticket(step, bound))
     assert net.number(POE_ADMIN, "1.3") == 1
+
+
+async def test_a_cycle_is_of_the_outlet_that_was_previewed(net: Ground) -> None:
+    """The interfaces were numbered anew since, and the outlets were not."""
+    step, bound = await cycle_of(net)
+    for number, name in ((2, "ge-3"), (3, "ge-2")):
+        net.switch.put(f"{IFX}.1.{number}", values.string(name))
+    seen: list[str] = []
+    watch(net.switch, lambda row, _: seen.append(row))
+    with pytest.raises(NotSentError, match=r"its outlet is 1\.2 now, and was 1\.3 in the preview"):
+        await net.sent(step, bound)
+    assert seen == []
