@@ -632,3 +632,16 @@ async def test_a_cpe_that_hangs_up_is_given_back_when_it_calls(tmp_path: Path, s
         done = await at.site.show(batch)
         assert by_cpe(done) == {"LAB0001": "reverted", "LAB0002": "not-applied"}, done["items"]
         assert first.device.tree.get(SSID) == before
+
+
+async def test_a_cpe_that_applies_later_is_named_where_it_did_not(at: CpeSite) -> None:
+    """It answers with status 1, and reads as before when it calls in again: some apply it when they restart."""
+    cpe = await at_home(at, quirks=Quirks(status_1=True, writes_ignored=(SSID,)))
+    change = await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.ssid": "Later"})
+    await waiting(at, change)
+    with trio.fail_after(60):
+        while not (await at.site.show(change))["finished"]:
+            await cpe.call_in("2 PERIODIC")
+    done = await at.site.show(change)
+    assert state_of(done) == ("not-applied", "accepted-without-effect")
+    assert "the CPE applies it later" in done["items"][0]["detail"]

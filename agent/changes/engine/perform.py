@@ -334,7 +334,8 @@ async def _prove_writes(
         Verdict.DIVERGED: TargetReason.THIRD_VALUE,
         Verdict.NOT_APPLIED: refused.reason if refused else without,
     }
-    told = refused.detail if refused else said.text if isinstance(said, _InDoubt) else ""
+    # Also of one that accepted it: a CPE may say that it applies it later
+    told = said.detail if isinstance(said, Reply) else said.text if isinstance(said, _InDoubt) else ""
     return StepOutcome(verdict, reasons[verdict], told, again)
 
 
