@@ -292,6 +292,9 @@ class CpeDesk:
         """Let a CPE in, refuse or forget it, or say that it serves nobody; return it then.
 
         None of it gives it a secret: that takes a change, `cpe-accept`.
+
+        Raises:
+            RefusedCommandError: it is to be forgotten, and a change acts on it.
         """
         record = self.recorder.record(
             cpe.service or None,
@@ -305,7 +308,9 @@ class CpeDesk:
             },
         )
         why = "" if trust is Acceptance.ACCEPTED else f"{trust.value} by {who}" if trust else cpe.why
-        found = await self.store.run(DecideCpe(cpe.name, trust, why, record, unbind=unbind, forget=forget))
+        target = self.manager.target_id(cpe.name)
+        decided = DecideCpe(cpe.name, trust, why, record, unbind=unbind, forget=forget, target=target)
+        found = await self.store.run(decided)
         self.cpes.reset_bell.ring()
         if forget:
             self.manager.forget(cpe.name)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
+from agent.changes.journal.item_commands import refuse_if_held
 from agent.cpe import history
 from agent.cpe.query import KnownCpe, is_own_mac
 from agent.cpe_model import limits, tracked
@@ -22,6 +23,7 @@ from agent.cpe_model.errors import BadCredentialsError
 from agent.cpe_model.known import Acceptance, CachedParameter, Called, Cpe, Credentials, Pending, retried_within_s, says
 from agent.cpe_model.networks import network_of
 from agent.inventory import finding
+from agent.model import Address
 from agent.reasons import RefusalReason
 from agent.runtime.notifier import Notifier
 from agent.store.db import Store, Tx
@@ -453,7 +455,8 @@ class DecideCpe:
     """A person lets a CPE in, refuses or forgets it, or (`unbind`) says that it serves nobody. `trust` None: as it is.
 
     It takes trust away, or gives as much as needs no second person: the assurance of an approved plan holds only while
-    nothing of it changes.
+    nothing of it changes. `target`: of a CPE that is to be forgotten. With its record go the counts of its boots and
+    resets, by which a change that acts on it proves its effect: any count of the next one of its name would do.
     """
 
     name: str
@@ -462,12 +465,23 @@ class DecideCpe:
     sealed: Sealed
     unbind: bool = False
     forget: bool = False
+    target: str = ""
 
     def run(self, tx: Tx) -> Cpe | None:
-        """Return the CPE then, None when it is forgotten."""
+        """Return the CPE then, None when it is forgotten.
+
+        Raises:
+            RefusedCommandError: there is no such CPE, or it is to be forgotten and a change acts on it.
+        """
         before = find(tx.all, self.name)
         if before is None:
             raise RefusedCommandError(RefusalReason.UNKNOWN_CPE, f"there is no CPE {self.name}: ispagent cpe list")
+        if self.forget and self.target:
+            try:
+                refuse_if_held(tx, b"", [Address(self.target)])
+            except RefusedCommandError as err:
+                how = f"forget it once that is over; ispagent cpe refuse {self.name} takes it off at once"
+                raise RefusedCommandError(RefusalReason.BUSY, f"{self.name} is {err}: {how}") from err
         seq = tx.append(Entry(LeafKind.CPE_DECIDED, sealed=self.sealed))
         if self.forget:
             forget_all(tx, [self.name])

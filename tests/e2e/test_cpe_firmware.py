@@ -317,3 +317,25 @@ async def test_a_forgotten_cpe_leaves_nothing_to_the_next_of_its_name(at: CpeSit
     assert at.site.daemon.api.parts.store.query("SELECT * FROM cpe_breaker WHERE rows LIKE '%Hosts%'") == []
     new = at.acs.line(line.name)
     assert (new.flash, new.awaits_reset, new.begins, new.made) == (None, False, set(), {})
+
+
+async def test_a_cpe_is_not_forgotten_while_a_change_acts_on_it(at: CpeSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request is cut off. The next record of its name would count its boots anew, which reads as a boot."""
+    monkeypatch.setitem(at.within(), "reboot", 2)
+    cpe = await at_home(at)
+    await cpe.call_in("1 BOOT")
+    change = await at.site.ask("cpe-reboot", ref(WHO))
+    cpe.device.quirks = Quirks(cut_on=("Reboot",))
+    await at.site.approve(change, "joseph")
+    await at.site.wait_for(change, lambda c: c["items"][0]["state"] == "waiting")
+    await cpe.call_in("2 PERIODIC")
+    await at.site.wait_for(change, lambda c: c["items"][0]["state"] in ("running", "unknown"))
+    boots = cpe.device.boots
+    with pytest.raises(ApiRefusedError, match=f"is busy with change {change['id']}: forget it once that is over"):
+        await at.site.call("POST", f"/v1/cpes/{name('LAB0001')}/decide", {"trust": "", "forget": True})
+    cpe.device.quirks = Quirks()
+    with trio.fail_after(60):
+        while not (await at.site.show(change))["finished"]:
+            await cpe.call_in("2 PERIODIC")
+    assert (state_of(await at.site.show(change))[0], cpe.device.boots) == ("applied", boots + 1)
+    await at.site.call("POST", f"/v1/cpes/{name('LAB0001')}/decide", {"trust": "", "forget": True})
