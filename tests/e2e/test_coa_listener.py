@@ -166,7 +166,7 @@ async def test_a_nak_is_named_and_silence_is_not_an_answer(
         details = {i["service"]: i["detail"] for i in done["items"]}
         assert "no session on bng-1" in details[refs[0]]
         assert "Session Context Not Removable" in details[refs[1]].replace("-", " ")
-        assert "accounting has not heard of it since" in details[refs[2]]
+        assert "accounting does not show that it goes on" in details[refs[2]]
         told = {s["item"]: s["reason"] for s in done["steps"] if s["bound"]}
         assert set(told.values()) == {"no-session", "nak-504", "lost-timeout"}
         assert {r["user"] for r in server.dynauth_requests()} == {NOBODY, *logins}

@@ -676,7 +676,7 @@ def _unproven(wish: Wish, state: NetworkState | UnreadableError) -> str:
     """Return the text for a service without a known session that an unasked NAS may still hold; "": the reads prove it.
 
     Accounting lacks a session if its Start packet was lost, and the rows do not show sessions. A session is not known
-    either where its end was asked for, and nobody has heard of it since.
+    either where its end was asked for, and nothing shows since that it goes on.
     """
     if not isinstance(state, NetworkState) or wish.state is None:
         return ""

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import (
+    NONE_ENDED,
     WARNING,
     AccessPlan,
     CannotEnforce,
@@ -55,7 +56,6 @@ from agent.connectors.radius.addresses import (
     RIGHT_SINCE,
     SAME_AS,
     SPARED,
-    UNANSWERED,
     WRITE,
     RadiusResource,
     accounted_fields,
@@ -70,7 +70,7 @@ from agent.connectors.radius.addresses import (
     silent,
 )
 from agent.connectors.radius.answers import ACK_ALONE, NOT_ASKED, held_why
-from agent.connectors.radius.beginnings import CLOCKS_S, Began, when_began
+from agent.connectors.radius.beginnings import CLOCKS_S, Began, is_another, when_began
 from agent.connectors.radius.evaluator import (
     Accepted,
     CannotTell,
@@ -219,7 +219,7 @@ class RadiusAccess:
         return missing
 
     def enforcement_reads(
-        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address] = ()
+        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Mapping[Address, Seen] = NONE_ENDED
     ) -> Collection[Address]:
         """Return the sessions and the rows of now, the answers of NAS if there never was a session, and the groups."""
         user = self._user(self._login(enforce))
@@ -397,7 +397,7 @@ class RadiusAccess:
             within_s=self._method.disconnect_within_s,
         )
 
-    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Mapping[Address, Seen]) -> Judgment:
         """Judge from the sessions that are open now; those in `ended` must be gone.
 
         A row that its NAS denied is no session. One on no configured NAS is not judged when accounting has been silent
@@ -435,7 +435,7 @@ class RadiusAccess:
         enforce: Enforcement,
         sessions: Mapping[str, Session],
         seen: Mapping[Address, Seen],
-        ended: Collection[Address],
+        ended: Mapping[Address, Seen],
     ) -> Judgment:
         """Judge a suspension with a session that may be over: it is not proven, unless another session disproves it."""
         sure = self._sure(enforce, sessions)
@@ -450,13 +450,14 @@ class RadiusAccess:
         enforce: Enforcement,
         sessions: Mapping[str, Session],
         seen: Mapping[Address, Seen],
-        ended: Collection[Address],
+        ended: Mapping[Address, Seen],
     ) -> Judgment:
         suspended = not self._is_active(enforce)
         if left := self._carry_on(enforce, sessions, ended):
-            # A database that fails over forgets the end that was seen in it: only the NAS can say how it is
+            # A database that fails over forgets the end that was seen in it: only the NAS can say how it is. An ACK
+            # tells nothing either: some NAS, and proxies before them, acknowledge the end of what they do not have
             how, text = ProofReason.NOT_PROVEN, f"not proven: {unheard_text(sessions[uid] for uid in left)}"
-            if known := [uid for uid in left if UNANSWERED not in sessions[uid]]:
+            if known := [uid for uid in left if MAY_BE_OVER not in sessions[uid]]:
                 how, text = (
                     ProofReason.STILL_ONLINE,
                     f"{counted(len(known), 'session carries', 'sessions carry')} on as before",
@@ -483,7 +484,9 @@ class RadiusAccess:
         which = f"new session {told}".rstrip() if new else f"session {told}, which never was suspended"
         return self._inferred(enforce, sessions, seen, which)
 
-    def _judge_none(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
+    def _judge_none(
+        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Mapping[Address, Seen]
+    ) -> Judgment:
         """Judge without a session in accounting: the old one ended, or every NAS denies it.
 
         Nobody says that no session began since: its Start may be lost. The detail names the evidence, and no more:
@@ -507,7 +510,7 @@ class RadiusAccess:
         ages = {nas: now_s - seen[where].at_s for nas, where in asked.items()}
         return Judgment(Enforced.PENDING, ProofReason.NONE_KNOWN, none_known_text(ages))
 
-    def _ended_known_one(self, where: Seen, ended: Collection[Address]) -> bool:
+    def _ended_known_one(self, where: Seen, ended: Mapping[Address, Seen]) -> bool:
         """Tell whether a session that accounting knew has ended, and no NAS was asked by User-Name.
 
         Args:
@@ -611,19 +614,24 @@ class RadiusAccess:
         return {uid: s for uid, s in sessions.items() if not in_garden(s, enforce.expect) and uid not in kept}
 
     def _carry_on(
-        self, enforce: Enforcement, sessions: Mapping[str, Session], ended: Collection[Address]
+        self, enforce: Enforcement, sessions: Mapping[str, Session], ended: Mapping[Address, Seen]
     ) -> Sequence[str]:
         """Return the sessions that are there though they were to be ended, and are not seen to be as wanted.
 
         Where a NAS did nothing, accounting hears of a session in the garden again: a suspension wants just that.
         """
-        there = [uid for uid in sessions if address(self.target, RadiusResource.SESSION, uid) in ended]
+        where = {uid: address(self.target, RadiusResource.SESSION, uid) for uid in sessions}
+        there = [
+            uid
+            for uid, one in where.items()
+            if one in ended and not is_another(session_fields(ended[one].value), sessions[uid])
+        ]
         if self._is_active(enforce):
             return there
         return [uid for uid in there if not stays_in_garden(sessions[uid], enforce.expect)]
 
     def _seem_old(
-        self, enforce: Enforcement, sessions: Mapping[str, Session], now_s: int, ended: Collection[Address]
+        self, enforce: Enforcement, sessions: Mapping[str, Session], now_s: int, ended: Mapping[Address, Seen]
     ) -> Mapping[str, Session]:
         """Return the sessions that began before the change if accounting's clock and ours are alike."""
         if self._carry_on(enforce, sessions, ended):
@@ -631,7 +639,7 @@ class RadiusAccess:
         before_s = self._began_before(enforce, now_s, ended)
         return {u: s for u, s in self._come(enforce, sessions).items() if began_s(s, before_s) < before_s}
 
-    def _accounted(self, sessions: Iterable[str], ended: Collection[Address]) -> Mapping[Address, str]:
+    def _accounted(self, sessions: Iterable[str], ended: Mapping[Address, Seen]) -> Mapping[Address, str]:
         """Return where accounting tells of sessions and of ended ones what `beginnings` needs; none of no session."""
         over = [known[1] for one in ended if (known := parse(self.target, one)) and known[0] is RadiusResource.SESSION]
         uids = (*sessions, *over) if sessions else ()
@@ -643,7 +651,7 @@ class RadiusAccess:
         unique_id: str,
         session: Session,
         seen: Mapping[Address, Seen],
-        ended: Collection[Address],
+        ended: Mapping[Address, Seen],
     ) -> Began:
         told = {uid: session_fields(seen[where].value) for where, uid in self._accounted([unique_id], ended).items()}
         own = told.pop(unique_id)
@@ -653,7 +661,7 @@ class RadiusAccess:
         """Return when the change was previewed, unix seconds by our clock of now."""
         return int(enforce.expect.get(_READ_AT, "0")) + clock_set_s(enforce.expect)
 
-    def _began_before(self, enforce: Enforcement, now_s: int, ended: Collection[Address]) -> int:
+    def _began_before(self, enforce: Enforcement, now_s: int, ended: Mapping[Address, Seen]) -> int:
         """Return the unix time before which a session began without the written settings, if clocks are alike.
 
         When something was ended, only the time of the preview is: after a crash judging may be late. Otherwise it is

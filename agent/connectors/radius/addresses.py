@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from agent.model import ABSENT, Absent, Address, Value
@@ -43,10 +43,8 @@ DENIED: Final = "denied"
 MAY_BE_OVER: Final = "may-be-over"
 """Field of an open session of accounting: when its NAS was asked to end it, unix seconds.
 
-The NAS did not refuse, and accounting has not heard of the session since: nothing says whether it goes on.
+The NAS did not refuse, and accounting got no update since that is surely later: nothing says whether it goes on.
 """
-UNANSWERED: Final = "unanswered"
-"""Beside `MAY_BE_OVER`: its NAS did not answer. An ACK tells more: a NAS that has ended a session denies it next."""
 STOPPED: Final = "stopped"
 """Field of `accounted/UNIQUEID`: when the session ended, unix seconds by its NAS."""
 LASTED: Final = "lasted"
@@ -71,6 +69,7 @@ class RadiusResource(enum.StrEnum):
     PRIVILEGES = "privileges"
     ROW = "open-row"
     ACCOUNTED = "accounted"
+    CLOCK = "clock"
 
 
 _BY_WORD: Final[Mapping[str, RadiusResource]] = {resource.value: resource for resource in RadiusResource}
@@ -93,6 +92,28 @@ class OpenSession:
     address6: str = ""
 
 
+def merged(rows: Iterable[OpenSession]) -> list[OpenSession]:
+    """Return a session for each unique id, oldest first: a table without the index on it may hold several rows of one.
+
+    Addresses on which those differ are left out: nothing tells which the session has.
+    """
+    found: dict[str, OpenSession] = {}
+    for row in rows:
+        other = found.pop(row.unique_id, row)
+        heard_s, since_s = max(row.heard_s, other.heard_s), max(row.since_s, other.since_s)
+        same = all(getattr(row, name) == getattr(other, name) for name in _PLACES)
+        found[row.unique_id] = replace(row if same else without_places(row), heard_s=heard_s, since_s=since_s)
+    return list(found.values())
+
+
+_PLACES: Final = ("ip", "ip6", "delegated", "address6", "mac")
+
+
+def without_places(session: OpenSession) -> OpenSession:
+    """Return a session without the fields that may be an earlier one's."""
+    return replace(session, ip="", ip6="", delegated="", address6="", mac="")
+
+
 @dataclass(frozen=True, slots=True)
 class Accounted:
     """A session's end and length as its NAS told them, seconds; 0: it did not tell."""
@@ -100,6 +121,33 @@ class Accounted:
     nas: str
     stopped_s: int
     lasted_s: int
+
+
+NOW: Final = "now"
+"""Key of the `clock` resource."""
+AHEAD: Final = "ahead"
+"""Field of `clock/now`: by how many seconds the clock of the database's server is ahead of ours."""
+ZONE: Final = "zone"
+"""Likewise: its zone's offset from UTC now, seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerClock:
+    """The clock of the database's server: seconds ahead of ours, and its zone's offset from UTC, seconds."""
+
+    ahead_s: int
+    zone_s: int
+
+
+def clock_value(clock: ServerClock) -> Value:
+    """Return the value of `clock/now`."""
+    return {AHEAD: str(clock.ahead_s), ZONE: str(clock.zone_s)}
+
+
+def clock_of(value: Value) -> ServerClock | None:
+    """Return the clock in a value of `clock/now`; None: the database has none of its own."""
+    fields = session_fields(value)
+    return ServerClock(int(fields[AHEAD]), int(fields[ZONE])) if AHEAD in fields else None
 
 
 @functools.lru_cache(maxsize=CACHED)
@@ -187,7 +235,7 @@ def live_sessions(value: Value) -> Mapping[str, Mapping[str, str]]:
 
 def accounted_fields(session: Mapping[str, str]) -> dict[str, str]:
     """Return the fields that accounting told of an open session, without those that come from its NAS."""
-    return {name: text for name, text in session.items() if name not in (DENIED, MAY_BE_OVER, UNANSWERED)}
+    return {name: text for name, text in session.items() if name not in (DENIED, MAY_BE_OVER)}
 
 
 def silent(session: Mapping[str, str], at_s: int, hours: int) -> bool:

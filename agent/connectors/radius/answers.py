@@ -1,9 +1,12 @@
 """The answers of NAS on sessions: they count more than accounting, which loses packets. Pure; times are unix seconds.
 
 * A NAS denies one session of accounting (503, Session-Context-Not-Found): its row is a ghost, until accounting hears of
-  the session again: then the NAS was wrong, or was asked by the wrong attributes.
+  the session again.
 * A NAS that was asked to end a session, and acknowledged that or did not answer, may have ended it or not. Its row may
-  be a ghost, until accounting hears of the session again.
+  be a ghost.
+* An update that accounting dates later than the answer, by more than clocks may be apart, shows that the session goes
+  on: the NAS did nothing, was wrong, or was asked by the wrong attributes. Any other may have been sent before the
+  answer and written after it: it proves neither life nor end.
 * A NAS that is asked about a login by User-Name alone says that it holds no session of it (503), or ended those (ACK).
   An ACK proves no end: some do nothing. Nor that it holds none since: the CPE logs in again.
 
@@ -19,6 +22,7 @@ from typing import Final, TypeVar
 
 from agent.connectors.base import KeptAnswer
 from agent.connectors.radius.addresses import held_key, held_of
+from agent.connectors.radius.beginnings import CLOCKS_S
 from agent.model import Absent, Seen
 
 KEPT_MAX: Final = 100_000
@@ -32,8 +36,7 @@ _DENIED: Final = "denied"
 """Kind of a kept answer: a NAS denied a session of accounting. `_HELD`: it said that it holds none of a login."""
 _HELD: Final = "held"
 _ASKED: Final = "asked"
-"""Likewise: a NAS was asked to end a session of accounting, and may have done so. `_UNANSWERED`: it did not answer."""
-_UNANSWERED: Final = "unanswered"
+"""Likewise: a NAS was asked to end a session of accounting, and may have done so."""
 _ACK: Final = "ack"
 """Text of a kept `_HELD` that was an ACK."""
 _K = TypeVar("_K")
@@ -63,16 +66,16 @@ class NasAnswers:
     def __init__(self, kept: Iterable[KeptAnswer] = ()) -> None:
         """Take the answers from before a restart, oldest first."""
         self._denied: dict[str, tuple[int, str]] = {}
-        self._asked: dict[str, tuple[int, str, bool]] = {}
+        self._asked: dict[str, tuple[int, str]] = {}
         self._held: dict[tuple[str, str], HeldAnswer] = {}
         self._silent: dict[str, float] = {}
         self._news: dict[tuple[str, str], KeptAnswer] = {}
         for one in kept:
             if one.kind == _DENIED:
                 _keep(self._denied, one.key, (one.at_s, one.told))
-            elif one.kind in (_ASKED, _UNANSWERED):
-                _keep(self._asked, one.key, (one.at_s, one.told, one.kind == _ASKED))
-            else:
+            elif one.kind == _ASKED:
+                _keep(self._asked, one.key, (one.at_s, one.told))
+            elif one.kind == _HELD:
                 _keep(self._held, held_of(one.key), HeldAnswer("", one.at_s, acked=one.told == _ACK))
 
     def news(self) -> Sequence[KeptAnswer]:
@@ -83,14 +86,16 @@ class NasAnswers:
     def deny(self, unique_id: str, heard: str, at_s: int, nas: str) -> None:
         """Note that its NAS denies a session. `heard`: when accounting last heard of it, as the row has it."""
         _keep(self._denied, unique_id, (at_s, heard))
+        self._asked.pop(unique_id, None)
         self._news[_DENIED, unique_id] = KeptAnswer(_DENIED, unique_id, heard, nas, at_s)
 
     def denied(self, unique_id: str, heard: str) -> int | None:
-        """Return when a NAS denied a session; None: it did not, or accounting has heard of it since."""
+        """Return when a NAS denied a session; None: it did not, or accounting got another update of it since."""
         at_s, then = self._denied.get(unique_id, (0, ""))
-        return at_s if at_s and then == heard else None
+        # A database that fails over forgets packets: then the last one is older than it was
+        return at_s if at_s and _seconds(heard) <= _seconds(then) else None
 
-    def ask(self, unique_id: str, heard: str, at_s: int, nas: str, *, answered: bool) -> None:
+    def ask(self, unique_id: str, heard: str, at_s: int, nas: str) -> None:
         """Note that a NAS was asked to end a session, and acknowledged that or did not answer.
 
         Args:
@@ -98,21 +103,29 @@ class NasAnswers:
             heard: as in `deny`.
             at_s: when.
             nas: its name.
-            answered: whether it acknowledged that.
         """
-        _keep(self._asked, unique_id, (at_s, heard, answered))
-        kind = _ASKED if answered else _UNANSWERED
-        self._news[_ASKED, unique_id] = KeptAnswer(kind, unique_id, heard, nas, at_s)
+        _keep(self._asked, unique_id, (at_s, heard))
+        self._news[_ASKED, unique_id] = KeptAnswer(_ASKED, unique_id, heard, nas, at_s)
 
-    def asked(self, unique_id: str, heard: str) -> int | None:
-        """Return when a NAS was asked to end a session; None: it was not, or accounting has heard of it since."""
-        at_s, then, _ = self._asked.get(unique_id, (0, "", True))
-        # A database that fails over forgets packets: then the last one is older than it was
-        return at_s if at_s and _seconds(heard) <= _seconds(then) else None
+    def asked(self, unique_id: str, heard: str, apart_s: int = CLOCKS_S) -> int | None:
+        """Return when a NAS ended a session, by its last answer or silence; None: it did not, or the session goes on.
 
-    def left_unanswered(self, unique_id: str) -> bool:
-        """Tell whether a NAS left the last request to end a session unanswered."""
-        return not self._asked.get(unique_id, (0, "", True))[2]
+        Args:
+            unique_id: of the session.
+            heard: as in `deny`.
+            apart_s: how far accounting's clock may be ahead of ours.
+        """
+        at_s, then = self._last(unique_id)
+        return at_s if at_s and _seconds(heard) <= max(at_s, _seconds(then)) + apart_s else None
+
+    def told_since(self, unique_id: str, heard: str) -> bool:
+        """Tell whether accounting got an update of a session since its NAS was asked to end it."""
+        at_s, then = self._last(unique_id)
+        return bool(at_s) and _seconds(heard) > _seconds(then)
+
+    def _last(self, unique_id: str) -> tuple[int, str]:
+        """Return when a NAS was last asked to end a session, and `heard` of then."""
+        return self._asked.get(unique_id) or self._denied.get(unique_id, (0, ""))
 
     def say(self, nas: str, login: str, why: str, at_s: int, boot_s: float, *, acked: bool = False) -> None:
         """Note the answer of a NAS, by its configured name, on a login. The rest is as in `HeldAnswer`."""

@@ -57,6 +57,19 @@ def when_began(
     return Began.UNKNOWN
 
 
+def is_another(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Tell whether a session has the unique id of an earlier one: some NAS give ids again after a restart.
+
+    Accounting then dates the earlier one's row anew. It does so too for a Start that comes twice, a moment later.
+
+    Args:
+        before: fields of the earlier session, as accounting told them; none where they are not known.
+        now: those of the session.
+    """
+    told_s = max(began_s(before, 0), _number(before, "heard"))
+    return bool(told_s) and began_s(now, 0) > told_s + CLOCKS_S
+
+
 def _number(fields: Mapping[str, str], name: str) -> int:
     text = fields.get(name, "")
     return int(text) if text.isdecimal() else 0

@@ -2,7 +2,7 @@
 
 The first attempt ends every session of the login, but one that is as wanted already: by its address, or since it began
 when the rows were right. A suspension also ends one in the garden that may be over: a NAS was asked for its end before,
-and accounting has not heard of it since. If it is over, its NAS denies it and is asked for others of the login.
+and accounting does not show that it goes on. If it is over, its NAS denies it and is asked for others of the login.
 
 A later attempt ends the sessions that the first one set out to end and those that began before it: every other one
 logged in under the written settings, and is the change's own result. One that is seen to be wrong is ended whenever it

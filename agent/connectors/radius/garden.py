@@ -134,7 +134,7 @@ def garden_text(sessions: Iterable[Mapping[str, str]], gardens: Mapping[str, str
 def unheard_text(sessions: Iterable[Mapping[str, str]]) -> str:
     """Return why sessions that may be over prove nothing."""
     told = " · ".join(addresses_text(s) or s.get("sid", "a session") for s in sessions)
-    return f"the end of {told} was asked for, and accounting has not heard of it since"
+    return f"the end of {told} was asked for, and accounting does not show that it goes on"
 
 
 def _placed(session: Mapping[str, str], gardens: Mapping[str, str]) -> Iterator[tuple[str, _Network, bool]]:

@@ -16,11 +16,12 @@ Resources, by address under the target's id (`radius/main`):
 * `online/all`: everybody with an open session, login -> how many; ABSENT when nobody has one.
 * `held/NAS/LOGIN`: ABSENT once the NAS said that it holds no session of the login; before that why it is not known.
   Also ABSENT once it acknowledged the end of its sessions.
+* `clock/now`: how far the clock of the database's server is ahead of ours, and its zone; ABSENT: it has none.
 * `acked/NAS/LOGIN`: when it acknowledged that; ABSENT where that was not its last answer.
 
 A NAS' answer counts more than accounting: a session that its NAS denied is ABSENT too, though its row stays open, and
 stands in `sessions/LOGIN` with the field `addresses.DENIED`. One that its NAS was asked to end, and of which accounting
-has not heard since, stands there with `addresses.MAY_BE_OVER`.
+does not show that it goes on, stands there with `addresses.MAY_BE_OVER`.
 """
 
 from __future__ import annotations
@@ -54,12 +55,13 @@ from agent.connectors.radius.addresses import (
     MAY_BE_OVER,
     NAS,
     SAME_AS,
-    UNANSWERED,
     OpenSession,
     RadiusResource,
+    ServerClock,
     accounted_fields,
     accounted_value,
     address,
+    clock_value,
     held_key,
     held_of,
     live_sessions,
@@ -72,7 +74,7 @@ from agent.connectors.radius.addresses import (
     silent,
 )
 from agent.connectors.radius.answers import SILENT, HeldAnswer, NasAnswers, held_fields
-from agent.connectors.radius.beginnings import Began, when_began
+from agent.connectors.radius.beginnings import CLOCKS_S, Began, is_another, when_began
 from agent.connectors.radius.codec import PacketKind
 from agent.connectors.radius.dictionary import cause_name, profile
 from agent.connectors.radius.dynauth import DynAuthAnswer, Silence
@@ -214,11 +216,9 @@ class RadiusSession:
                 groups = await self._sql.read_groups(keys)
                 return {name: rowset.to_value(rows, self._committer(keys[name])) for name, rows in groups.items()}
             case RadiusResource.SESSIONS:
-                of_logins = await self._sql.read_sessions(keys)
-                return {login: sessions_value(found, self._by_nas) for login, found in of_logins.items()}
+                return await self._sessions_values(await self._sql.read_sessions(keys))
             case RadiusResource.HOLDERS:
-                of_addresses = await self._sql.read_holders(keys)
-                return {ip: sessions_value(found, self._by_nas) for ip, found in of_addresses.items()}
+                return await self._sessions_values(await self._sql.read_holders(keys))
             case RadiusResource.SESSION:
                 rows = await self._sql.read_session(keys)
                 self._note_over(uid for uid, row in rows.items() if row is None)
@@ -231,6 +231,9 @@ class RadiusSession:
             case RadiusResource.ONLINE:
                 counts = await self._sql.read_online()
                 return dict.fromkeys(keys, {login: str(n) for login, n in counts.items()} or ABSENT)
+            case RadiusResource.CLOCK:
+                clock = await self._read_clock()
+                return dict.fromkeys(keys, ABSENT if clock is None else clock_value(clock))
             case RadiusResource.PRIVILEGES:
                 asks = {key: missing_to_close if key == CLOSE else missing_privileges for key in keys}
                 return {key: await self._missing_privileges(ask) for key, ask in asks.items()}
@@ -249,15 +252,30 @@ class RadiusSession:
     def _denied(self, session: OpenSession) -> int | None:
         return self._answers.denied(session.unique_id, _heard(session.heard_s))
 
-    def _by_nas(self, session: OpenSession) -> Mapping[str, str]:
-        """Return the fields of an open session that come from its NAS."""
+    async def _sessions_values(self, found: Mapping[str, Sequence[OpenSession]]) -> Mapping[str, Value]:
+        """Return the values of open sessions, by login or address."""
+        every = (one for sessions in found.values() for one in sessions)
+        in_doubt = any(self._answers.told_since(one.unique_id, _heard(one.heard_s)) for one in every)
+        clock = await self._read_clock() if in_doubt else None
+        apart_s = CLOCKS_S + max(clock.ahead_s if clock else 0, 0)
+        by_nas = functools.partial(self._by_nas, apart_s=apart_s)
+        return {key: sessions_value(sessions, by_nas) for key, sessions in found.items()}
+
+    async def _read_clock(self) -> ServerClock | None:
+        """Return the clock of the database's server against ours; None: it has none of its own."""
+        before_s = self._clock.wall_s()
+        told = await self._sql.read_clock()
+        if told is None:
+            return None
+        now_s, zone_s = told
+        return ServerClock(round(now_s - (before_s + self._clock.wall_s()) / 2), zone_s)
+
+    def _by_nas(self, session: OpenSession, apart_s: int) -> Mapping[str, str]:
+        """Return the fields of an open session that come from its NAS. `apart_s`: as in `NasAnswers.asked`."""
         if (denied := self._denied(session)) is not None:
             return {DENIED: str(denied)}
-        asked = self._answers.asked(session.unique_id, _heard(session.heard_s))
-        if asked is None:
-            return {}
-        silent = {UNANSWERED: "yes"} if self._answers.left_unanswered(session.unique_id) else {}
-        return {MAY_BE_OVER: str(asked), **silent}
+        asked = self._answers.asked(session.unique_id, _heard(session.heard_s), apart_s)
+        return {} if asked is None else {MAY_BE_OVER: str(asked)}
 
     def _held(self, key: str) -> Seen:
         answer = self._answers.of(*held_of(key))
@@ -318,7 +336,8 @@ class RadiusSession:
         """Return of each session whether it began before the first attempt."""
         first_s = min(one.at_s for one in earlier.values())
         fields = {where: session_fields(seen.value) for where, seen in found.items()}
-        began = {where: Began.BEFORE if where in earlier else Began.SINCE for where in found}
+        known = {w for w in found if w in earlier and not is_another(session_fields(earlier[w].value), fields[w])}
+        began = {where: Began.BEFORE if where in known else Began.SINCE for where in found}
         dated = [w for w, s in fields.items() if began[w] is Began.SINCE and seems_old(effect, s, first_s)]
         if not dated:
             return began
@@ -649,7 +668,7 @@ class RadiusSession:
             if denied:
                 self._answers.deny(asked.key, asked.session.get("heard", ""), now_s, asked.nas)
             elif kind is PacketKind.DISCONNECT and (acked or isinstance(told, _Unanswered)):
-                self._answers.ask(asked.key, asked.session.get("heard", ""), now_s, asked.nas, answered=acked)
+                self._answers.ask(asked.key, asked.session.get("heard", ""), now_s, asked.nas)
             if acked and kind is PacketKind.DISCONNECT:
                 self._acked[asked.key] = asked
         elif isinstance(told, RadiusError):

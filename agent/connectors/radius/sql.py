@@ -28,10 +28,13 @@ from agent.connectors.radius.addresses import (
     SAME_AS,
     Accounted,
     OpenSession,
+    merged,
     other_spellings,
     session_fields,
     session_value,
+    without_places,
 )
+from agent.connectors.radius.beginnings import CUT_S
 from agent.connectors.radius.reasons import RadiusReason
 from agent.connectors.radius.rowset import BoundChange, ChangeKind, RowChange, Table, UserRow
 from agent.connectors.radius.schema import Database
@@ -87,13 +90,13 @@ def _seconds(column: str) -> str:
 SESSION_COLUMNS: Final = {
     Database.POSTGRESQL: "acctuniqueid, acctsessionid, username, host(nasipaddress), host(framedipaddress), "
     "framedipv6prefix::text, delegatedipv6prefix::text, host(framedipv6address), callingstationid, "
-    "extract(epoch FROM acctstarttime)::bigint, extract(epoch FROM acctupdatetime)::bigint",
+    "extract(epoch FROM acctstarttime)::bigint, extract(epoch FROM acctupdatetime)::bigint, acctsessiontime",
     Database.MARIADB: "acctuniqueid, acctsessionid, username, nasipaddress, framedipaddress, "
     "framedipv6prefix, delegatedipv6prefix, framedipv6address, callingstationid, unix_timestamp(acctstarttime), "
-    "unix_timestamp(acctupdatetime)",
+    "unix_timestamp(acctupdatetime), acctsessiontime",
     Database.SQLITE: "acctuniqueid, acctsessionid, username, nasipaddress, framedipaddress, "
     "framedipv6prefix, delegatedipv6prefix, framedipv6address, callingstationid, "
-    + ", ".join(map(_seconds, ("acctstarttime", "acctupdatetime"))),
+    + ", ".join((*map(_seconds, ("acctstarttime", "acctupdatetime")), "acctsessiontime")),
 }
 ACCOUNTED_COLUMNS: Final = {
     Database.POSTGRESQL: "acctuniqueid, host(nasipaddress), extract(epoch FROM acctstoptime)::bigint, acctsessiontime",
@@ -101,6 +104,13 @@ ACCOUNTED_COLUMNS: Final = {
     Database.SQLITE: f"acctuniqueid, nasipaddress, {_seconds('acctstoptime')}, acctsessiontime",
 }
 """Columns with a session's end and length, as its NAS told them."""
+NOW: Final = {
+    Database.POSTGRESQL: "SELECT extract(epoch FROM clock_timestamp())::text,"
+    " extract(timezone FROM clock_timestamp())::int",
+    Database.MARIADB: "SELECT unix_timestamp(now(3)), timestampdiff(SECOND, utc_timestamp(), now())",
+    Database.SQLITE: "",
+}
+"""Unix time by the database's server, and its zone's offset from UTC in seconds; "": it has no clock of its own."""
 STALE: Final = "Stale-Session"
 """The acctterminatecause of a session that was closed here."""
 OPEN: Final = {
@@ -121,10 +131,15 @@ def text_of(value: Any) -> str:
 
 
 def open_session(columns: Sequence[Any]) -> OpenSession:
-    """Return a session from the columns of `SESSION_COLUMNS`."""
-    *texts, since, heard = columns
+    """Return a session from the columns of `SESSION_COLUMNS`.
+
+    A Start with the unique id of an open row dates that anew, and leaves its addresses and its length as they were.
+    """
+    *texts, since, heard, lasted = columns
     unique, session, login, nas, ip, ip6, delegated, address6, mac = map(text_of, texts)
-    return OpenSession(unique, session, login, nas, ip, ip6, delegated, mac, int(since or 0), int(heard or 0), address6)
+    since_s, heard_s = int(since or 0), int(heard or 0)
+    found = OpenSession(unique, session, login, nas, ip, ip6, delegated, mac, since_s, heard_s, address6)
+    return without_places(found) if int(lasted or 0) > CUT_S and since_s == heard_s else found
 
 
 def user_rows(kind: Database, login: str) -> Talk[Rows]:
@@ -342,10 +357,30 @@ class SqlAuthority:
         """
 
         def read() -> Talk[dict[str, int]]:
-            words = ("SELECT username, count(*) FROM radacct WHERE", OPEN[self._kind], "GROUP BY username")
+            words = (
+                "SELECT username, count(DISTINCT acctuniqueid) FROM radacct WHERE",
+                OPEN[self._kind],
+                "GROUP BY username",
+            )
             return {text_of(login): int(n) for login, n in (yield " ".join(words), ()).rows}
 
         return await self._read_in_thread(read, alone=True)  # its rows are many: other tasks go on meanwhile
+
+    async def read_clock(self) -> tuple[float, int] | None:
+        """Return unix time and offset from UTC, seconds, by the database's server; None: it has no clock of its own.
+
+        Raises:
+            UnreadableError: the database cannot be asked.
+        """
+        sql = NOW[self._kind]
+        if not sql:
+            return None
+
+        def read() -> Talk[tuple[float, int]]:
+            ((now_s, zone_s),) = (yield sql, ()).rows
+            return float(now_s), int(zone_s)
+
+        return await (self._read_here if self._pool.in_task else self._read_in_thread)(read, alone=True)
 
     async def answer(self) -> None:
         """Return when the database answers.
@@ -452,11 +487,13 @@ class SqlAuthority:
             found: dict[str, list[OpenSession]] = {value: [] for value in chunk}
             columns = f"radacctid AS id, {SESSION_COLUMNS[self._kind]}"
             answer = yield look_up(self._kind, columns, "radacct", key, OPEN[self._kind], chunk)
-            for n, _, *texts, since, heard in answer.rows:
-                found[chunk[n]].append(open_session((*texts, since, heard)))
+            for n, _, *told in answer.rows:
+                found[chunk[n]].append(open_session(told))
             return found
 
-        return {value: tuple(rows) for value, rows in (await self._read_chunks(values, read, alone=True)).items()}
+        return {
+            value: tuple(merged(rows)) for value, rows in (await self._read_chunks(values, read, alone=True)).items()
+        }
 
     async def _read_chunks(
         self, keys: Collection[str], read: Callable[[Sequence[str]], Talk[dict[str, list[_T]]]], *, alone: bool
@@ -681,7 +718,7 @@ class _SessionWrite(_Transaction):
         lock = "" if kind is Database.SQLITE else " FOR UPDATE"
         words = ("SELECT", SESSION_COLUMNS[kind], "FROM radacct WHERE acctuniqueid = %s AND", OPEN[kind])
         rows = (yield " ".join(words) + lock, (self.unique_id,)).rows
-        found = session_fields(session_value(open_session(rows[0]))) if rows else {}
+        found = session_fields(session_value(merged(map(open_session, rows))[0])) if rows else {}
         if found and found != self.session:
             yield from _rollback()
             return Drift(found)
@@ -696,7 +733,7 @@ class _SessionWrite(_Transaction):
             where = "WHERE acctuniqueid = %s AND acctterminatecause = %s"
             change, given = " ".join((*opening, where)), (self.unique_id, STALE)
         counted = (yield change, given).changed
-        if counted != 1:
+        if not counted or (self.closes and counted != len(rows)):
             yield from _rollback()
             return Drift(found or ABSENT)
         yield from self._commit()

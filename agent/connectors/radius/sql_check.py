@@ -16,6 +16,7 @@ from agent.connectors.radius.sql import (
     DELETE,
     GROUP_TABLES,
     INSERT,
+    NOW,
     OPEN,
     SESSION_COLUMNS,
     STALE,
@@ -125,18 +126,11 @@ def _for_account(connection: Connection, target: SqlTarget, mend: str) -> str:
     return mend.replace(f"{target.user}@'%'", f"'{user}'@'{host}'")
 
 
-_NOW: Final[dict[Database, str]] = {
-    Database.POSTGRESQL: "SELECT extract(epoch FROM clock_timestamp())::text",
-    Database.MARIADB: "SELECT unix_timestamp(now(3))",
-    Database.SQLITE: "",
-}
-
-
 def _ahead_s(connection: Connection, wall_s: Callable[[], float]) -> float | None:
-    if not _NOW[connection.kind]:
+    if not NOW[connection.kind]:
         return None
     before_s = wall_s()
-    ((now_s,),) = connection.run(_NOW[connection.kind]).rows
+    ((now_s, _),) = connection.run(NOW[connection.kind]).rows
     return float(now_s) - (before_s + wall_s()) / 2
 
 

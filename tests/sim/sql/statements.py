@@ -89,6 +89,7 @@ _POSTGRESQL: Final = (
     (r"FROM unnest\(\?::text\[\]\) WITH ORDINALITY AS (\w+)\(k, n\)",
      r"FROM (SELECT value AS k, key + 1 AS n FROM json_each(?)) AS \1"),
     (r"extract\(epoch FROM clock_timestamp\(\)\)", "now_s()"),
+    (r"extract\(timezone FROM clock_timestamp\(\)\)", "0"),
     (r"(?i)extract\(epoch FROM (COALESCE\(\w+, \w+\)|\w+)\)", r"\1"),
     (r"\bhost\((\w+)\)", r"\1"),
     (r"to_timestamp\(([^()]+)\)", r"(\1)"),
@@ -99,6 +100,7 @@ _POSTGRESQL: Final = (
 )  # fmt: skip
 _MARIADB: Final = (
     (r"(?i)unix_timestamp\(now\(3\)\)", "now_s()"),
+    (r"timestampdiff\(SECOND, utc_timestamp\(\), now\(\)\)", "0"),
     (r"(?i)unix_timestamp\((\w+)\)", r"\1"),
     (r"(?i)from_unixtime\(([^()]+)\)", r"(\1)"),
     (r"CURRENT_USER\(\)", "'radius@%'"),

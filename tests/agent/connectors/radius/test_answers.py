@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agent.connectors.radius import answers as answers_module
 from agent.connectors.radius.answers import NOT_ASKED, SILENT, SILENT_S, HeldAnswer, NasAnswers, held_fields, held_why
+from agent.connectors.radius.beginnings import CLOCKS_S
 from agent.model import ABSENT, Seen
 
 
@@ -12,7 +13,10 @@ def test_a_denial_counts_until_accounting_hears_of_the_session() -> None:
     assert answers.denied("u1", "100") is None
     answers.deny("u1", "100", 500, "bng-1")
     assert answers.denied("u1", "100") == 500
-    assert answers.denied("u1", "600") is None
+    assert answers.denied("u1", "40") == 500, "a failover forgot the last packet"
+    assert answers.denied("u1", "490") is None
+    assert answers.asked("u1", "490") == 500, "it may have been sent before the answer, and come after it"
+    assert answers.asked("u1", str(500 + CLOCKS_S + 1)) is None
     assert answers.denied("u2", "100") is None
     answers.deny("u3", "", 500, "bng-1")
     assert answers.denied("u3", "") == 500, "a row without a time"
@@ -21,18 +25,24 @@ def test_a_denial_counts_until_accounting_hears_of_the_session() -> None:
 def test_an_asked_end_counts_until_accounting_hears_of_it() -> None:
     answers = NasAnswers()
     assert answers.asked("u1", "100") is None
-    answers.ask("u1", "100", 500, "bng-1", answered=True)
+    answers.ask("u1", "100", 500, "bng-1")
     assert answers.asked("u1", "100") == 500
-    assert not answers.left_unanswered("u1")
-    assert answers.asked("u1", "600") is None
+    assert answers.asked("u1", str(500 + CLOCKS_S)) == 500, "a packet from before the answer may be late"
+    assert answers.asked("u1", str(500 + CLOCKS_S + 1)) is None
+    assert answers.asked("u1", "600", 90 + CLOCKS_S) == 500, "accounting's clock is ahead"
     assert answers.asked("u1", "40") == 500, "a failover forgot the last packet"
     assert answers.asked("u2", "100") is None
+    assert [answers.told_since(uid, heard) for uid, heard in (("u1", "100"), ("u1", "101"), ("u2", "101"))] == [
+        False,
+        True,
+        False,
+    ]
+    answers.ask("u4", "800", 500, "bng-1")
+    assert answers.asked("u4", "801") == 500, "its NAS' clock is ahead of ours by at least 300 s"
     assert answers.denied("u1", "100") is None
-    answers.ask("u3", "", 500, "bng-1", answered=False)
-    assert answers.left_unanswered("u3")
-    assert not answers.left_unanswered("u2")
+    answers.ask("u3", "", 500, "bng-1")
     assert answers.asked("u3", "") == 500, "a row without a time"
-    assert answers.asked("u3", "501") is None
+    assert answers.asked("u3", str(500 + CLOCKS_S + 1)) is None
 
 
 def test_what_a_nas_said_of_a_login() -> None:
@@ -69,14 +79,14 @@ def test_denials_and_answers_outlive_a_restart_silence_does_not() -> None:
     answers.deny("u1", "100", 500, "bng-1")
     answers.say("bng-1", "amina.h", "", 501, 51.0)
     answers.say("bng-2", "amina.h", SILENT, 502, 52.0)
-    answers.ask("u2", "100", 503, "bng-1", answered=True)
-    answers.ask("u3", "100", 504, "bng-1", answered=False)
+    answers.ask("u2", "100", 503, "bng-1")
+    answers.ask("u3", "100", 504, "bng-1")
     news = answers.news()
     assert [(one.kind, one.key, one.by, one.at_s) for one in news] == [
         ("denied", "u1", "bng-1", 500),
         ("held", "bng-1/amina.h", "bng-1", 501),
         ("asked", "u2", "bng-1", 503),
-        ("unanswered", "u3", "bng-1", 504),
+        ("asked", "u3", "bng-1", 504),
     ]
     assert answers.news() == ()
     again = NasAnswers(news)
@@ -85,7 +95,7 @@ def test_denials_and_answers_outlive_a_restart_silence_does_not() -> None:
     acked.say("bng-1", "amina.h", "", 501, 51.0, acked=True)
     assert NasAnswers(acked.news()).of("bng-1", "amina.h") == HeldAnswer("", 501, acked=True)
     assert (again.asked("u2", "100"), again.denied("u2", "100")) == (503, None)
-    assert (again.asked("u3", "100"), again.left_unanswered("u3"), again.left_unanswered("u2")) == (504, True, False)
+    assert again.asked("u3", "100") == 504
     assert again.of("bng-1", "amina.h") == HeldAnswer("", 501)
     assert again.of("bng-2", "amina.h") is None
     assert again.news() == ()

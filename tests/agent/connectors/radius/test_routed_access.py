@@ -493,9 +493,9 @@ def test_a_session_on_a_router_contradicts_a_rejected_login() -> None:
     enforce = Enforcement(
         "radius/main", WHERE, {"method": "pppoe", "state": "suspended", "router-lists": "suspended"}, 60
     )
-    assert recipe(inner).judge(enforce, seen_of(), []).how == "stays-rejected"
+    assert recipe(inner).judge(enforce, seen_of(), {}).how == "stays-rejected"
     only = {"bng-2": [("*1", {"address": "100.64.0.7", "login": LOGIN})]}
-    found = recipe(inner).judge(enforce, seen_of(only_here=only), [])
+    found = recipe(inner).judge(enforce, seen_of(only_here=only), {})
     assert (found.enforced, found.how) == (Enforced.NO, "not-in-effect")
 
 
@@ -540,9 +540,9 @@ def test_e2_a_garden_without_a_list_is_judged_by_its_addresses(rules: Sequence[M
     by_radius = Judgment(Enforced.YES, "garden", "100.127.0.9 in the garden")
     proven = recipe(Inner(by_radius), GARDEN)
     assert found.enforce is not None
-    assert proven.judge(found.enforce, seen_of([in_garden], rules=rules), []) == by_radius
+    assert proven.judge(found.enforce, seen_of([in_garden], rules=rules), {}) == by_radius
     for gone in ((), (ACCEPT, *rules)):  # the rules of when it was planned are no longer there
-        assert proven.judge(found.enforce, seen_of([in_garden], rules=gone), []).enforced is Enforced.NO
+        assert proven.judge(found.enforce, seen_of([in_garden], rules=gone), {}).enforced is Enforced.NO
 
 
 def test_the_rules_of_ipv6_count_for_a_garden_of_ipv6() -> None:
@@ -562,4 +562,4 @@ def test_a_policy_without_list_and_garden_checks_no_rules() -> None:
     assert "not checked: the routers' rules" in found.display["after"]
     assert found.enforce is not None
     inferred = recipe(method=replace(GARDEN, garden4=()))
-    assert inferred.judge(found.enforce, seen_of([SESSION], rules=(ACCEPT,)), []).enforced is Enforced.NO
+    assert inferred.judge(found.enforce, seen_of([SESSION], rules=(ACCEPT,)), {}).enforced is Enforced.NO

@@ -33,6 +33,7 @@ from agent.connectors.base import (
 from agent.connectors.radius import SPEC, dictionary
 from agent.connectors.radius import session as session_module
 from agent.connectors.radius import sql as sql_module
+from agent.connectors.radius.beginnings import CLOCKS_S
 from agent.connectors.radius.connector import CALLS, WINDOW, RadiusConnector
 from agent.connectors.radius.dictionary import profile
 from agent.connectors.radius.rowset import fields_of
@@ -132,6 +133,12 @@ def add_session(
         " VALUES (%s, %s, %s, %s, '100.64.12.9', %s)",
         f"sid-{unique}", unique, login, nas, began,
     )  # fmt: skip
+
+
+def heard(database: RadiusDatabase, at_s: float) -> None:
+    """Let accounting have heard of each session at a time."""
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at_s))
+    database.run("UPDATE radacct SET acctupdatetime = %s", at)
 
 
 @asynccontextmanager
@@ -558,7 +565,7 @@ async def test_a_denied_session_is_absent_until_accounting_hears(database: Radiu
             assert await session.bind(DISCONNECT) == {}, "nobody is asked about a ghost again"
         async with dialed(made) as session:
             assert (await session.read([row]))[row].value is ABSENT, "another connection knows it as well"
-            database.run("UPDATE radacct SET acctupdatetime = '2026-11-27 10:00:00'")
+            heard(database, time.time() + CLOCKS_S + 5)
             assert (await session.read([row]))[row].value is not ABSENT, "its NAS was wrong"
             assert (await session.bind(DISCONNECT)).keys() == {row}
 
@@ -588,9 +595,62 @@ async def test_a_session_may_be_over_once_its_end_was_asked_for(database: Radius
     async with dialed(connector(database, book=book)) as session:
         told = (await session.read([every]))[every].value
         assert may_be_over(told) == ["u1"], "also after a restart"
-        assert ("unanswered=yes" in fields_of(told)["u1"]) is not answers
-        database.run("UPDATE radacct SET acctupdatetime = '2026-11-27 10:30:00'")
+        heard(database, time.time() + CLOCKS_S + 5)
         assert may_be_over((await session.read([every]))[every].value) == []
+
+
+@pytest.mark.parametrize("ack", [True, False], ids=["ACK", "503"])
+async def test_a_late_update_proves_no_life(database: RadiusDatabase, ack: bool) -> None:
+    """Its NAS sent it before the Disconnect-Request; the accounting server wrote it after the answer."""
+    add_session(database, "u1", began_s=int(time.time()) - 3600)
+    heard(database, time.time() - 300)
+    row, every, cause = Address("radius/main/session/u1"), DISCONNECT.address, b"" if ack else error_cause(503)
+    with UdpNas(lambda data: [reply(data, ack=ack, attributes=cause)]).run() as nas:
+        async with dialed(connector(database, nas.port)) as session:
+            await session.send(ticket(DISCONNECT, await session.bind(DISCONNECT)))
+            for passed_s in (-2, CLOCKS_S - 5):
+                heard(database, time.time() + passed_s)
+                seen = await session.read([row, every])
+                assert may_be_over(seen[every].value) == ["u1"], "it may have been sent before the answer"
+                assert seen[row].value is not ABSENT, "nor is its end proven any more"
+            heard(database, time.time() + CLOCKS_S + 5)
+            assert may_be_over((await session.read([every]))[every].value) == []
+
+
+async def test_a_late_update_proves_no_life_by_our_slow_clock(radius_database: RadiusDatabase) -> None:
+    class Slow(SystemClock):
+        def wall_s(self) -> float:
+            return time.time() - 300
+
+    fill(radius_database)
+    add_session(radius_database, "u1", began_s=int(time.time()) - 3600)
+    heard(radius_database, time.time() - 300)
+    every = DISCONNECT.address
+    with UdpNas(lambda data: [reply(data, ack=True)]).run() as nas:
+        async with dialed(connector(radius_database, nas.port, clock=Slow())) as session:
+            await session.send(ticket(DISCONNECT, await session.bind(DISCONNECT)))
+            heard(radius_database, time.time() - 2)
+            assert may_be_over((await session.read([every]))[every].value) == ["u1"]
+
+
+async def test_an_id_that_is_used_again_is_another_session(database: RadiusDatabase) -> None:
+    add_session(database, "u1", began_s=int(time.time()) - 3600)
+    async with dialed(connector(database)) as session:
+        first = await session.bind(DISCONNECT)
+        assert await session.bind(DISCONNECT, first) == first
+        database.run("UPDATE radacct SET acctstarttime = %s", int(time.time()) + 1)
+        assert await session.bind(DISCONNECT, first) == {}, "it began since, and is what the first attempt led to"
+
+
+async def test_a_denial_outlives_a_failover(database: RadiusDatabase) -> None:
+    add_session(database, "u1", began_s=int(time.time()) - 3600)
+    heard(database, time.time() - 300)
+    row = Address("radius/main/session/u1")
+    with UdpNas(lambda data: [reply(data, ack=False, attributes=error_cause(503))]).run() as nas:
+        async with dialed(connector(database, nas.port)) as session:
+            await session.send(ticket(DISCONNECT, await session.bind(DISCONNECT)))
+            heard(database, time.time() - 600)
+            assert (await session.read([row]))[row].value is ABSENT, "the database forgot an update"
 
 
 async def test_a_refused_end_leaves_a_session_as_it_was(database: RadiusDatabase) -> None:
@@ -662,7 +722,7 @@ async def test_a_forgotten_end_of_accounting_stays_after_a_restart(database: Rad
     database.run("UPDATE radacct SET acctstoptime = NULL")
     async with dialed(connector(database, book=book)) as session:
         assert (await session.read([row]))[row].value is ABSENT
-        database.run("UPDATE radacct SET acctupdatetime = '2026-11-27 10:30:00'")
+        heard(database, time.time() + CLOCKS_S + 5)
         assert (await session.read([row]))[row].value is not ABSENT, "accounting heard of it since"
 
 
@@ -1002,6 +1062,27 @@ async def test_freeradius_takes_it(sqlite_radius: RadiusDatabase, freeradius: Ca
     assert still[SESSIONS].value is not ABSENT, "its listener ACKs and touches nothing: an ACK is not proof"
     (request,) = server.dynauth_requests()
     assert (request["user"], request["session"], request["address"]) == ("amina.h", "sid-u1", "100.64.12.9")
+
+
+async def test_freeradius_leaves_the_addresses_of_an_id_used_again(
+    radius_database: RadiusDatabase, freeradius: Callable[..., FreeRadius]
+) -> None:
+    server = freeradius(radius_database)
+
+    def told(status: str, at_s: int, ip: str, *more: tuple[str, str]) -> None:
+        session = (("User-Name", "amina.h"), ("Acct-Session-Id", "81000001"), ("NAS-IP-Address", "10.0.0.1"))
+        event = (("Acct-Status-Type", status), ("Event-Timestamp", str(at_s)), ("Framed-IP-Address", ip))
+        assert server.radclient("acct", *session, *event, *more) is not None
+
+    now_s, every = int(time.time()), DISCONNECT.address
+    told("Start", now_s - 900, "100.64.12.9")
+    told("Interim-Update", now_s - 600, "100.64.12.9", ("Acct-Session-Time", "300"))
+    async with dialed(connector(radius_database)) as session:
+        for status, ip in (("Start", None), ("Interim-Update", "100.127.0.9")):
+            told(status, now_s, "100.127.0.9", ("Acct-Session-Time", "1"))
+            ((_, texts),) = fields_of((await session.read([every]))[every].value).items()
+            known = dict(text.partition("=")[::2] for text in expect(tuple, texts))
+            assert (known.get("ip"), known["since"]) == (ip, str(now_s))
 
 
 def test_identification_takes_what_accounting_told() -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import trio
 
 from agent.connectors.base import LostError, NotSentError, UnreadableError
 from agent.connectors.radius import rowset
-from agent.connectors.radius.addresses import Accounted
+from agent.connectors.radius.addresses import Accounted, session_fields, session_value
 from agent.connectors.radius.connector import RadiusConnector
 from agent.connectors.radius.rowset import Table, UserRow
 from agent.connectors.radius.schema import Database, RadiusConfig
@@ -27,6 +28,7 @@ from agent.runtime.clock import SystemClock
 from tests.agent.connectors.radius.fakes import TcpCutter
 from tests.agent.connectors.radius.users import amina, authority, read, value_of, with_marker, write
 from tests.builders.connector import commit
+from tests.builders.expect import expect
 from tests.servers import Cluster, MariaDB, PostgreSQL, RadiusDatabase, free_port
 from tests.sim.sql.database import pools_of, simulated_database
 
@@ -190,6 +192,55 @@ async def test_open_sessions(database: RadiusDatabase) -> None:
     assert by_id["u2"] is None
     assert by_id["nope"] is None
     assert online == {"amina.h": 2, "bob": 1}
+
+
+async def test_an_id_that_is_used_again_tells_no_address(database: RadiusDatabase) -> None:
+    """FreeRADIUS' Start dates the row of an earlier session anew, and its addresses stay until the next update."""
+    add_session(database, "u1", "amina.h", ip="100.64.12.9", pd="2001:db8:4a00::/56", mac="AA-BB", sid="s1")
+    database.run("UPDATE radacct SET acctsessiontime = 86000, acctupdatetime = acctstarttime")
+    async with authority(database) as sql:
+        (found,) = (await sql.read_sessions(["amina.h"]))["amina.h"]
+        assert (found.session_id, found.ip, found.delegated, found.mac) == ("s1", "", "", "")
+        database.run("UPDATE radacct SET acctsessiontime = 0")
+        (found,) = (await sql.read_sessions(["amina.h"]))["amina.h"]
+        assert found.ip == "100.64.12.9", "a session that has just begun"
+
+
+async def test_two_rows_of_one_session_are_one(radius_database: RadiusDatabase) -> None:
+    """An older table has no unique index: a Start that came twice is two rows, or an id that a NAS gave again."""
+    database = radius_database
+    database.run(
+        {
+            Database.POSTGRESQL: "ALTER TABLE radacct DROP CONSTRAINT radacct_acctuniqueid_key",
+            Database.MARIADB: "ALTER TABLE radacct DROP INDEX acctuniqueid",
+        }[database.kind]
+    )
+    for ip in ("100.64.12.9", "100.127.0.9"):
+        add_session(database, "u1", "amina.h", ip=ip)
+    add_session(database, "u2", "bob", ip="100.64.1.1")
+    add_session(database, "u2", "bob", ip="100.64.1.1")
+    async with authority(database) as sql:
+        found = await sql.read_sessions(["amina.h", "bob"])
+        assert [(s.unique_id, s.ip) for s in found["amina.h"]] == [("u1", "")], "either may be the one that it has"
+        assert [(s.unique_id, s.ip) for s in found["bob"]] == [("u2", "100.64.1.1")]
+        assert (await sql.read_session(["u1"]))["u1"] == found["amina.h"][0]
+        assert await sql.read_online() == {"amina.h": 1, "bob": 1}
+        row = session_fields(session_value(found["amina.h"][0]))
+        assert await sql.write_session("u1", row, closes=True) is None
+        assert (await sql.read_session(["u1"]))["u1"] is None
+        assert await sql.write_session("u1", row, closes=False) is None
+        assert (await sql.read_session(["u1"]))["u1"] == found["amina.h"][0]
+
+
+async def test_the_clock_of_the_databases_server(real_database: RadiusDatabase) -> None:
+    async with authority(real_database) as sql:
+        found = await sql.read_clock()
+    if real_database.kind is Database.SQLITE:
+        assert found is None
+    else:
+        now_s, zone_s = expect(tuple, found)
+        assert abs(now_s - time.time()) < 5
+        assert zone_s % 900 == 0
 
 
 async def test_what_a_nas_told_of_a_sessions_end_and_length(database: RadiusDatabase) -> None:
