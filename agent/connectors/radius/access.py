@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -52,6 +52,7 @@ from agent.connectors.radius.addresses import (
     MAY_BE_OVER,
     NAS,
     NOT_IN,
+    NOW,
     OUTSIDE,
     RIGHT_SINCE,
     SAME_AS,
@@ -61,6 +62,7 @@ from agent.connectors.radius.addresses import (
     accounted_fields,
     address,
     began_s,
+    clock_of,
     held_key,
     live_sessions,
     parse,
@@ -74,9 +76,11 @@ from agent.connectors.radius.beginnings import CLOCKS_S, Began, is_another, when
 from agent.connectors.radius.evaluator import (
     Accepted,
     CannotTell,
+    Expiring,
     Outcome,
     Rejected,
     effective_reply,
+    expires_within,
     holds,
     may_reject,
 )
@@ -118,6 +122,7 @@ from agent.model import (
 )
 from agent.reasons import MethodReason, ProofReason
 from agent.spelling import near_spellings
+from trust.moments import moment_text
 from trust.plural import counted
 
 if TYPE_CHECKING:
@@ -148,6 +153,8 @@ _OWN_ADDRESS: Final = "Framed-IP-Address"
 _EXAMPLE: Final = "ispagent-example"
 """The login of a subscriber that does not exist."""
 _NONE: Final = Seen(ABSENT, 0)
+_NEAR_S: Final = 36 * 3600
+"""How near an Expiration is for the server's clock and zone to matter: zones differ by 26 hours at most."""
 _SEEN_S: Final = 5
 """How long a CoA may take until a router shows its effect; chosen arbitrarily."""
 
@@ -186,6 +193,7 @@ class RadiusAccess:
         self.target = target.id
         self._watched, self._places = watched, places
         self._method, self._sql, self._nas_names, self._zone = method, target, nas_names, zone
+        self._clock = address(target.id, RadiusResource.CLOCK, NOW)
         self._reader = StateReader(method, target, nas_names, self._same)
         self._kept: tuple[Seen, Mapping[Address, Seen], Outcome] | None = None
 
@@ -216,7 +224,15 @@ class RadiusAccess:
             names = {*_groups_of(seen[user].value), self._sql.marker_group, *self._method.tariffs.values()}
             allowed = map(self._privileges, (WRITE, CLOSE))
             missing += [a for a in (*map(self._group, sorted(names)), *allowed) if a not in seen]
+            missing = missing or self._clock_reads(seen[user], seen)
         return missing
+
+    def _clock_reads(self, user: Seen, seen: Mapping[Address, Seen]) -> list[Address]:
+        """Return where the server's clock is read, if that is missing and an Expiration is near."""
+        groups = self._group_values(user.value, seen)
+        now = datetime.fromtimestamp(user.at_s, self._zone)
+        near = self._clock not in seen and expires_within(user.value, groups, now=now, within_s=_NEAR_S)
+        return [self._clock] if near else []
 
     def enforcement_reads(
         self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Mapping[Address, Seen] = NONE_ENDED
@@ -237,7 +253,8 @@ class RadiusAccess:
         seem_old = self._seem_old(enforce, sure, where.at_s, ended)
         if missing := [a for a in self._accounted(seem_old, ended) if a not in seen]:
             return missing
-        return [g for g in map(self._group, _groups_of(seen[user].value)) if g not in seen]
+        missing = [g for g in map(self._group, _groups_of(seen[user].value)) if g not in seen]
+        return missing or self._clock_reads(seen[user], seen)
 
     def network_state(self, service: Service, seen: Mapping[Address, Seen]) -> NetworkState:
         """Return the reply of a login now, and its open sessions as accounting has them."""
@@ -533,6 +550,8 @@ class RadiusAccess:
         if isinstance(outcome, Rejected) and not active and (marked or _REJECTED in enforce.expect):
             why = rejection_text(outcome, self._sql, self._same)
             return replace(found, detail=f"{found.detail}; and its login is rejected now: {why}")
+        if isinstance(outcome, Expiring) and marked and self._held_either_way(enforce, outcome):
+            return found
         if isinstance(outcome, CannotTell) and active and not marked and user.value is not ABSENT:
             return replace(found, detail=f"{found.detail}; what the login gets is not certain: {outcome.reason}")
         why = self._not_in_effect(enforce, outcome)
@@ -542,6 +561,12 @@ class RadiusAccess:
             why = rejection_text(outcome, self._sql, self._same)
         text = f"{found.detail}; but the next login does not get it: {why}"
         return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, text)
+
+    def _held_either_way(self, enforce: Enforcement, outcome: Expiring) -> bool:
+        """Tell whether a suspended login is held back whether it has expired or not."""
+        each = outcome.replies
+        held = all(isinstance(one, Rejected) or not self._not_in_effect(enforce, one) for one in each)
+        return held and not self._is_active(enforce)
 
     def _reply_now(self, login: str, user: Seen, seen: Mapping[Address, Seen]) -> Outcome:
         """Return the reply to a login by the rows as they were read, however they came to be."""
@@ -683,6 +708,10 @@ class RadiusAccess:
         login = self._login(enforce)
         user = seen[self._user(login)]
         outcome = self._reply_now(login, user, seen)
+        if isinstance(outcome, Expiring):
+            if not self._held_either_way(enforce, outcome):
+                return Judgment(Enforced.UNPROVEN, ProofReason.NOT_PROVEN, f"not proven: {outcome.reason}")
+            outcome = next(one for one in outcome.replies if isinstance(one, Accepted))
         why = self._not_in_effect(enforce, outcome)
         if why or not isinstance(outcome, Accepted):
             return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
@@ -796,8 +825,9 @@ class RadiusAccess:
         """Refuse a suspension that may let in a login: whether it is rejected today cannot be told."""
         if access is Access.ACTIVE or not isinstance(today, CannotTell):
             return None
-        groups = {n: seen[self._group(n)].value for n in _groups_of(before.value) if self._group(n) in seen}
-        row = may_reject(before.value, groups, now=datetime.fromtimestamp(before.at_s, self._zone))
+        groups = self._group_values(before.value, seen)
+        rows = [may_reject(before.value, groups, now=now) for now in self._moments(before, seen)]
+        row = next(filter(None, rows), "")
         if not row:
             return None
         why = f"{today.reason}; {row} may reject it today, and group {self._sql.marker_group} would let it in"
@@ -853,9 +883,37 @@ class RadiusAccess:
         return self._method.suspended_reply if access is Access.SUSPENDED else self._method.active_reply
 
     def _outcome(self, login: str, user: Seen, seen: Mapping[Address, Seen]) -> Outcome:
-        groups = {n: seen[self._group(n)].value for n in _groups_of(user.value) if self._group(n) in seen}
+        groups = self._group_values(user.value, seen)
+        moments = self._moments(user, seen)
+        found = [effective_reply(user.value, groups, {"User-Name": login}, now=now) for now in moments]
+        if len(set(map(type, found))) == 1:
+            return found[0]
+        first, *_, last = sorted(moments, key=lambda now: now.replace(tzinfo=None))
+        told = [moment_text(now.timestamp(), now.tzinfo, seconds=True) for now in (first, last)]
+        why = "whether its Expiration has passed is not certain: by clocks and zones, the RADIUS server reads"
+        return Expiring(f"{why} {' to '.join(told)} now", tuple(found))
+
+    def _group_values(self, user: Value, seen: Mapping[Address, Seen]) -> Mapping[str, Value]:
+        """Return the rows of a user's groups, of those that were read."""
+        return {n: seen[self._group(n)].value for n in _groups_of(user) if self._group(n) in seen}
+
+    def _moments(self, user: Seen, seen: Mapping[Address, Seen]) -> Sequence[datetime]:
+        """Return what the RADIUS server may take for the moment when a user's rows were read, ours first.
+
+        FreeRADIUS compares an Expiration with its own clock, and reads its date in its own zone. Of both the database's
+        server tells what is known; that may be another machine, so both of its values and ours count.
+        """
         now = datetime.fromtimestamp(user.at_s, self._zone)
-        return effective_reply(user.value, groups, {"User-Name": login}, now=now)
+        groups = self._group_values(user.value, seen)
+        if not expires_within(user.value, groups, now=now, within_s=_NEAR_S):
+            return [now]
+        clock = clock_of(seen[self._clock].value) if self._clock in seen else None
+        ahead_s = clock.ahead_s if clock else 0
+        zones = [self._zone]
+        if clock and timedelta(seconds=clock.zone_s) != now.utcoffset():
+            zones.append(timezone(timedelta(seconds=clock.zone_s)))
+        shifts = (0, min(ahead_s, 0) - CLOCKS_S, max(ahead_s, 0) + CLOCKS_S)
+        return [datetime.fromtimestamp(user.at_s + shift, zone) for zone in zones for shift in shifts]
 
     def _groups_read(self, user: Value, seen: Mapping[Address, Seen]) -> tuple[Address, ...]:
         """Return the groups with rows that decide a user's reply."""

@@ -74,6 +74,13 @@ class CannotTell:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Expiring(CannotTell):
+    """The reply depends on the RADIUS server's clock or zone. `replies`: by each that it may have."""
+
+    replies: tuple[Accepted | Rejected | CannotTell, ...] = ()
+
+
 Outcome = Accepted | Rejected | CannotTell
 
 
@@ -151,6 +158,31 @@ def may_reject(user: Value, groups: Mapping[str, Value], *, now: datetime) -> st
                 if _could_reject(name, text, source, now):
                     return f"{source}: {name} {text}"
     return ""
+
+
+def expires_within(user: Value, groups: Mapping[str, Value], *, now: datetime, within_s: float) -> bool:
+    """Tell whether a check row's Expiration is less than so many seconds from now, before or after it.
+
+    Args:
+        user: as for `effective_reply`.
+        groups: likewise.
+        now: likewise.
+        within_s: seconds.
+    """
+    for source, value in {"user": user, **groups}.items():
+        for key, texts in fields_of(value).items():
+            kind, _, name = key.partition(":")
+            if kind != Table.CHECK.value or name.lower() != "expiration" or isinstance(texts, SecretRef):
+                continue
+            for text in (texts,) if isinstance(texts, str) else texts:
+                op, _, written = text.partition(" ")
+                try:
+                    at_s = _date(_pair(UserRow(Table.CHECK, name, op, written), source), now)
+                except _UndecidedError:
+                    continue
+                if abs(at_s - now.timestamp()) < within_s:
+                    return True
+    return False
 
 
 def _could_reject(name: str, text: str, source: str, now: datetime) -> bool:

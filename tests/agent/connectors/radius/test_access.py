@@ -23,6 +23,7 @@ from agent.connectors.base import (
     NetworkState,
 )
 from agent.connectors.radius.access import RadiusAccess
+from agent.connectors.radius.beginnings import CLOCKS_S
 from agent.connectors.radius.ending import has_it
 from agent.connectors.radius.evaluator import CannotTell, Rejected, effective_reply, may_reject
 from agent.connectors.radius.rowset import Table, UserRow, to_value
@@ -66,6 +67,7 @@ GROUPS: Mapping[str, Value] = {
     "home50": {"reply:Mikrotik-Rate-Limit": (":= 50M/50M",)},
     "suspended": {"reply:Mikrotik-Address-List": (":= suspended",), "reply:Framed-Pool": (":= garden",)},
 }
+CLOCK = Address("radius/main/clock/now")
 ONLINE: Value = {
     "u1": (
         "login=amina.h",
@@ -358,6 +360,78 @@ def test_kick_is_one_effect_and_nothing_when_offline() -> None:
     expect(CannotEnforce, recipe().disconnect(SERVICE, seen_of({**fields(USER), "same-as": ("Amina.H",)}, ONLINE)))  # type: ignore[dict-item]  # dict is invariant in its values
     gone = recipe().disconnect(SERVICE, seen_of(ABSENT, ONLINE))
     assert isinstance(gone, AccessPlan), "a session may outlive its user's rows"
+
+
+# --- expiry ---------------------------------------------------------------------------------------------------------
+
+
+def expiring(in_s: int, *, as_date: bool = False) -> Value:
+    """Return the rows of a login that expires so many seconds after the reading, by our clock and in our zone."""
+    at_s = NOW_S + in_s
+    text = datetime.fromtimestamp(at_s, UTC).strftime("%d %b %Y %H:%M:%S") if as_date else str(at_s)
+    return {**fields(USER), "check:Expiration": (f":= {text}",)}  # type: ignore[dict-item]  # dict is invariant in its values
+
+
+HOUR_S = 3600
+
+
+@pytest.mark.parametrize(
+    ("in_s", "as_date", "ahead_s", "zone_s", "access"),
+    [
+        (CLOCKS_S + 1, False, 0, 0, Access.ACTIVE),
+        (CLOCKS_S, False, 0, 0, None),
+        (1 - CLOCKS_S, False, 0, 0, None),
+        (-CLOCKS_S, False, 0, 0, "rejected"),
+        (600, False, 600, 0, None),  # the server's clock is ahead: it has expired there
+        (-600, False, -600, 0, None),
+        (600, False, 0, 3 * HOUR_S, Access.ACTIVE),  # unix time is the same in each zone
+        (600, True, 0, 0, Access.ACTIVE),
+        (600, True, 0, 3 * HOUR_S, None),  # its date is three hours past there
+        (-600, True, 0, -3 * HOUR_S, None),
+        (4 * HOUR_S, True, 0, 3 * HOUR_S, Access.ACTIVE),
+    ],
+)
+def test_an_expiry_counts_where_each_clock_agrees(
+    in_s: int, as_date: bool, ahead_s: int, zone_s: int, access: Access | str | None
+) -> None:
+    user = expiring(in_s, as_date=as_date)
+    seen = {**seen_of(user), CLOCK: Seen({"ahead": str(ahead_s), "zone": str(zone_s)}, NOW_S)}
+    state = recipe().network_state(SERVICE, seen)
+    assert (state.access, bool(state.refused)) == (None, True) if access == "rejected" else (access, False)
+    if access is None:
+        assert "whether its Expiration has passed is not certain" in state.unknown
+        refused = expect(CannotEnforce, recipe().plan(SUSPEND, SERVICE, seen))
+        assert refused.reason == "cannot-tell"
+        assert expect(AccessPlan, recipe().plan(RESTORE, SERVICE, seen)).steps == ()
+
+
+def test_the_servers_clock_is_read_where_an_expiry_is_near() -> None:
+    def reads(user: Value) -> list[Address]:
+        privileges = {at("privileges", key): Seen(ABSENT, NOW_S) for key in ("write", "close")}
+        return [*recipe().reads(SERVICE, {**seen_of(user), **privileges})]
+
+    assert reads(expiring(20 * HOUR_S)) == reads(expiring(-20 * HOUR_S, as_date=True)) == [CLOCK]
+    assert reads(expiring(48 * HOUR_S)) == reads(USER) == []
+    new = seen_of({**fields(SUSPENDED), **fields(expiring(600))}, session("u2", since=str(NOW_S)))  # type: ignore[dict-item]  # dict is invariant in its values
+    assert [*recipe().enforcement_reads(enforcement(), new)] == [CLOCK]
+
+
+def test_an_expiry_hidden_by_the_marker_is_not_let_in() -> None:
+    """Where the group's Expiration may reject the login today, the marker group would let it in."""
+    groups = {**GROUPS, "home20": {**fields(GROUPS["home20"]), "check:Expiration": (f":= {NOW_S + 30}",)}}
+    refused = expect(CannotEnforce, planned(SUSPEND, USER, groups=groups))
+    assert (refused.reason, "group home20: Expiration" in refused.detail) == ("cannot-tell", True)
+
+
+@pytest.mark.parametrize("in_s", [30, -30])
+def test_a_near_expiry_proves_neither_restore_nor_reject(in_s: int) -> None:
+    user, new = expiring(in_s), session("u2", ip="100.64.0.9", since=str(NOW_S))
+    restored = recipe().judge(enforcement(RESTORE, SUSPENDED), seen_of(user, new), {})
+    assert (restored.enforced, restored.how) == (Enforced.UNPROVEN, "not-proven")
+    assert "whether its Expiration has passed is not certain" in restored.detail
+    marked: Value = {**fields(user), "group:suspended": "-1"}  # type: ignore[dict-item]  # dict is invariant in its values
+    walled = recipe().judge(enforcement(), seen_of(marked, session("u2", ip="100.127.0.9")), {})
+    assert (walled.enforced, walled.how) == (Enforced.YES, "garden"), "rejected or in the garden, it is held back"
 
 
 # --- judging --------------------------------------------------------------------------------------------------------

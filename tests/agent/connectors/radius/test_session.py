@@ -33,11 +33,12 @@ from agent.connectors.base import (
 from agent.connectors.radius import SPEC, dictionary
 from agent.connectors.radius import session as session_module
 from agent.connectors.radius import sql as sql_module
+from agent.connectors.radius.addresses import session_fields
 from agent.connectors.radius.beginnings import CLOCKS_S
 from agent.connectors.radius.connector import CALLS, WINDOW, RadiusConnector
 from agent.connectors.radius.dictionary import profile
 from agent.connectors.radius.rowset import fields_of
-from agent.connectors.radius.schema import Method, Nas, RadiusConfig
+from agent.connectors.radius.schema import Database, Method, Nas, RadiusConfig
 from agent.connectors.radius.session import ASKED_PER_S, SETTLE_S, identification
 from agent.connectors.radius.sql_connection import Guard, Pool, Pools
 from agent.model import (
@@ -195,6 +196,22 @@ async def test_every_kind_of_address_in_one_read(database: RadiusDatabase) -> No
         assert await session.read([]) == {}
     assert {a: s.value for a, s in seen.items()} == addresses
     assert all(s.live for s in seen.values())
+
+
+async def test_the_servers_clock_and_zone_against_ours(cluster: Cluster) -> None:
+    database, where = cluster.fresh(), Address("radius/main/clock/now")
+    if database.kind is Database.POSTGRESQL:
+        database.run(f"ALTER DATABASE {database.dbname} SET timezone = 'Asia/Karachi'")
+    async with dialed(connector(database)) as session:
+        told = session_fields((await session.read([where]))[where].value)
+    assert abs(int(told["ahead"])) <= 5
+    assert int(told["zone"]) == 18_000 if database.kind is Database.POSTGRESQL else int(told["zone"]) % 900 == 0
+
+
+async def test_sqlite_has_no_clock_of_its_own(database: RadiusDatabase) -> None:
+    where = Address("radius/main/clock/now")
+    async with dialed(connector(database)) as session:
+        assert (await session.read([where]))[where].value is ABSENT
 
 
 async def test_a_thousand_addresses_are_few_queries(database: RadiusDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
