@@ -79,4 +79,5 @@ def _session(session: LiveSession) -> dict[str, object]:
         "facts": dict(session.facts),
         "carries": None if session.carries is None else session.carries.value,
         "how": str(session.how),
+        "unsure": session.unsure,
     }

@@ -103,6 +103,7 @@ def _session(session: Json, now: datetime) -> str:
         *facts,
         carries,
         f"by {session['source']}",
+        f"may be over: {session['unsure']}" if session["unsure"] else "",
     ]
     return " · ".join(part for part in parts if part)
 

@@ -329,6 +329,17 @@ def test_two_routers_with_one_accounting_address() -> None:
     assert problems(text) == ["nas.bng-2.accounting: expected each address once, 10.9.0.11 is nas.bng-1's too"]
 
 
+def test_one_nas_is_not_asked_for_another() -> None:
+    """It denies the sessions of the other one: they were taken to be over."""
+    text = GOOD + '[nas.bng-2]\naccounting = "10.9.0.12"\ndynauth_host = "10.9.0.11"\nsecret = "nas/bng-2"\n'
+    told = "nas.bng-1 is asked at 10.9.0.11:3799 too, and profile mikrotik does not name the NAS in a request"
+    assert problems(text) == [f"nas.bng-2.dynauth_host: expected a place of its own, {told}"]
+    read(f"{text}dynauth_port = 1700\n")
+    assert problems(f'{text}profile = "generic"\n') != [], "requests to bng-1 do not name it"
+    both = text.replace("[nas.bng-1]", '[nas.bng-1]\nprofile = "generic"') + 'profile = "generic"\n'
+    read(both)  # a proxy is before both
+
+
 def test_no_radius_section() -> None:
     text = GOOD[: GOOD.index("[radius.main]")] + GOOD[GOOD.index("[nas.bng-1]") :]
     assert problems(text) == [

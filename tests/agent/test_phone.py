@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agent.cli.subscriber_page import page
 from agent.config import AgentConfig
-from agent.connectors.base import AddressHolder, Enforced, Judgment
+from agent.connectors.base import AddressHolder, Enforced, Judgment, NetworkState
 from agent.connectors.spec import AccessMap
+from agent.model import Address, Seen, Service
 from agent.reasons import ProofReason
 from agent.services.holders import Holders
 from tests.builders.agent import Agent, agent_in, chain_time, refused
 from tests.builders.people import plan_of
 from tests.builders.subscribers import bring_csv
 from tests.builders.terminal import Terminal
-from tests.builders.world import FakeMethod, World
+from tests.builders.world import FakeConnector, FakeMethod, World
 from trust import proof
 from trust.statements import Decision, Saw, SeenHeads
 
@@ -336,6 +338,22 @@ async def test_all_services_of_a_subscriber(tmp_path: Path, world: World, monkey
 
 
 # --- a customer's page ------------------------------------------------------------------------------------------------
+
+
+async def test_a_session_that_may_be_over_is_said_to_be_so(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class EndAskedFor(FakeMethod):
+        def network_state(self, service: Service, seen: Mapping[Address, Seen]) -> NetworkState:
+            state = super().network_state(service, seen)
+            return replace(state, sessions=tuple(replace(s, unsure="its end was asked for") for s in state.sessions))
+
+    connector = FakeConnector(world)
+    connector.access_methods = {"fake": EndAskedFor()}
+    async with agent_in(tmp_path, world, connector=connector) as agent:
+        said = await Terminal(agent, monkeypatch).type("subscriber", "show", "u1")
+        (now,) = [line[14:] for line in said.lines if line[2:14].strip() == "now"]
+        assert now == "online on bng · sid 1 · policy not told · by fake · may be over: its end was asked for"
 
 
 async def test_a_customers_page(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import itertools
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from agent.changes.authority.standings import Standings
@@ -672,6 +673,9 @@ def _already(wish: Wish, state: NetworkState | UnreadableError) -> Leave:
     return Leave(SkipReason.ALREADY, _unproven(wish, state) or wish.already or "the network already is as wanted")
 
 
+_POLICY: Final = {Access.ACTIVE: "active", Access.SUSPENDED: "suspended"}
+
+
 def _unproven(wish: Wish, state: NetworkState | UnreadableError) -> str:
     """Return the text for a service without a known session that an unasked NAS may still hold; "": the reads prove it.
 
@@ -681,6 +685,10 @@ def _unproven(wish: Wish, state: NetworkState | UnreadableError) -> str:
     if not isinstance(state, NetworkState) or wish.state is None:
         return ""
     held = wish.why if wish.already else "the network already is as wanted"
+    wrong = [one for one in state.sessions if one.carries not in (None, wish.state.access)]
+    if wrong:  # one that no step can end, as on a NAS that is not configured
+        told = "; ".join(f"a session on {one.place} is {_POLICY[one.carries]}" for one in wrong if one.carries)
+        return f"{held}, as far as was read; not proven: {told}"
     if state.sessions and all(one.unsure for one in state.sessions):
         return f"{held}, as far as was read; not proven: {'; '.join(one.unsure for one in state.sessions)}"
     if state.sessions or not state.unasked:

@@ -439,9 +439,27 @@ class RadiusAccess:
         if found.how in (ProofReason.GARDEN, ProofReason.NONE_KNOWN) and found.enforced is not Enforced.NO:
             found = self._with_next_login(enforce, seen, found)
         if self._is_active(enforce):
-            return found
+            return self._beside_strays(enforce, where, found)
         left = left_text(self._left(live_sessions(where.value), where.at_s).values(), where.at_s)
         return replace(found, detail=f"{found.detail}; {left}") if left else found
+
+    def _beside_strays(self, enforce: Enforcement, where: Seen, found: Judgment) -> Judgment:
+        """Return the judgment of a restore beside sessions on no configured NAS, which it leaves as they are.
+
+        One of which accounting heard of late may be in the garden: nobody can ask its NAS, and nothing is proven.
+        """
+        own = self._own(enforce, where)
+        strays = {uid: s for uid, s in own.items() if uid not in self._on_nas(own)}
+        left = left_text(strays.values(), where.at_s)
+        heard = [s for s in strays.values() if not self._is_silent(s, where.at_s)]
+        if found.enforced in (Enforced.YES, Enforced.PENDING) and not all(is_outside(s, enforce.expect) for s in heard):
+            return Judgment(Enforced.UNPROVEN, ProofReason.NOT_PROVEN, f"not proven: {left}")
+        return replace(found, detail=f"{found.detail}; {left}") if left else found
+
+    def _own(self, enforce: Enforcement, where: Seen) -> Mapping[str, Session]:
+        """Return the login's own sessions, without ghosts."""
+        login = self._login(enforce)
+        return {u: s for u, s in live_sessions(where.value).items() if same_login(s.get("login", login), login)}
 
     def _sure(self, enforce: Enforcement, sessions: Mapping[str, Session]) -> Mapping[str, Session]:
         """Return the sessions that tell something: for a suspension without those in the garden that may be over."""
@@ -586,10 +604,8 @@ class RadiusAccess:
 
     def _judged(self, enforce: Enforcement, where: Seen) -> Mapping[str, Session]:
         """Return the login's own sessions, without ghosts; of an active one only those on a configured NAS."""
-        login = self._login(enforce)
-        found = live_sessions(where.value)
-        own = {uid: s for uid, s in found.items() if same_login(s.get("login", login), login)}
-        left = {} if self._is_active(enforce) else self._left(found, where.at_s)
+        own = self._own(enforce, where)
+        left = {} if self._is_active(enforce) else self._left(own, where.at_s)
         return self._on_nas(own) if self._is_active(enforce) else {u: s for u, s in own.items() if u not in left}
 
     def _left(self, sessions: Mapping[str, Session], at_s: int) -> Mapping[str, Session]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -33,6 +34,8 @@ from agent.connectors.radius.attributes import canonical, find, misspelled
 from agent.connectors.radius.schema import Database, Method, Nas, RadiusConfig, SessionKind, SqlTarget, TableSet
 from agent.connectors.spec import AccessMap
 
+_NAMES_NAS: Final = frozenset({"NAS-IP-Address", "NAS-Identifier"})
+"""Attributes by which a request says which NAS it is for."""
 _TABLES_OF_METHOD: Final = ("suspended_reply", "active_reply", "tariffs")
 
 
@@ -304,6 +307,24 @@ def _check_places(reader: ConfigReader, methods: list[Method]) -> None:
                 reader.problem(f"method.{method.name}.nas", got)
 
 
+def _names_nas(profile: str) -> bool:
+    """Tell whether requests of a profile say which NAS they are for."""
+    text = (Path(__file__).parent / "profiles" / f"{profile}.toml").read_text(encoding="utf-8")
+    return bool(_NAMES_NAS & {*tomllib.loads(text)["identify"]})
+
+
+def _check_places_asked(reader: ConfigReader, nas: list[Nas]) -> None:
+    """Add a problem for a NAS that is asked where another one is: that denies its sessions, as if they were over."""
+    first: dict[tuple[str, int], Nas] = {}
+    for one in nas:
+        other = first.setdefault((one.dynauth_host, one.dynauth_port), one)
+        unnamed = [n.profile for n in (other, one) if not _names_nas(n.profile)]
+        if other.accounting != one.accounting and unnamed:
+            where = f"{one.dynauth_host}:{one.dynauth_port}"
+            text = f"expected a place of its own, nas.{other.name} is asked at {where} too, and profile {unnamed[0]}"
+            reader.problem(f"nas.{one.name}.dynauth_host", f"{text} does not name the NAS in a request")
+
+
 def _check_nas(reader: ConfigReader, nas: list[Nas]) -> None:
     routers = reader.declared("routeros")
     first: dict[str, str] = {}
@@ -311,6 +332,7 @@ def _check_nas(reader: ConfigReader, nas: list[Nas]) -> None:
         if one.router and one.router not in routers:
             got = f"expected one of {', '.join(routers) or 'none, there is no [routeros.NAME]'}"
             reader.problem(f"nas.{one.name}.router", f"{got}, got {shown(one.router)}")
+    _check_places_asked(reader, nas)
     for one in nas:
         other = first.setdefault(one.accounting, one.name)
         if other != one.name:

@@ -462,6 +462,8 @@ class RoutedAccess:
             ProofReason.NOT_PROVEN,
         ):
             return found
+        if found.enforced is Enforced.UNPROVEN and self._has_strays(enforce, seen):
+            return found
         if found.enforced in (Enforced.PENDING, Enforced.UNPROVEN) or found.how == ProofReason.STAYS_REJECTED:
             return self._judge_unaccounted(enforce, seen) or self._with_lists(enforce, seen, found)
         sessions = self._sessions(enforce, seen)
@@ -473,6 +475,12 @@ class RoutedAccess:
         if sessions and len(told) == len(sessions) and (found.enforced is Enforced.YES or found.how in _BY_AGE):
             return Judgment(Enforced.YES, ProofReason.SEEN, "; ".join(told))
         return found
+
+    def _has_strays(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> bool:
+        """Tell whether a login to be active has a session on no configured NAS: no router speaks for that."""
+        known = {*self._names, *self._routers}
+        nas = {s.get("nas", "") for s in live_sessions(seen[enforce.address].value).values()}
+        return enforce.expect["state"] == Access.ACTIVE.value and not nas <= known
 
     def _judge_unaccounted(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Judgment | None:
         """Judge a login that is offline by accounting by the sessions that routers have; None: none has."""

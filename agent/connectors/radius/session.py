@@ -773,8 +773,10 @@ def identification(wanted: Collection[str], session: Mapping[str, str]) -> dict[
         "Calling-Station-Id": session.get("mac", ""),
     }
     nas = session.get("nas", "")
-    known[_nas_attribute(nas)] = nas
-    return {name: known[name] for name in wanted if known.get(name)}
+    known[named := _nas_attribute(nas)] = nas
+    # A profile that names the NAS by its address does so for one that has only an IPv6 address
+    names = [named if name == "NAS-IP-Address" else name for name in wanted]
+    return {name: known[name] for name in names if known.get(name)}
 
 
 @functools.lru_cache(maxsize=1024)

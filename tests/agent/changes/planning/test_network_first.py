@@ -11,7 +11,7 @@ from typing import Any
 import trio
 
 from agent.connectors.base import AccessPlan, NetworkState
-from agent.model import Address, Seen, Service, ServiceState
+from agent.model import Access, Address, Seen, Service, ServiceState
 from tests.builders.agent import Agent, agent_in, done, item_of, refused, states, suspended_for
 from tests.builders.world import FakeConnector, FakeMethod, World
 
@@ -97,6 +97,22 @@ async def test_already_is_not_proven_by_a_session_that_may_be_over(tmp_path: Pat
     async with agent_in(tmp_path, world, connector=connector) as agent:
         told = str(await refused(agent.ask("restore", "C-1")))
         assert "the network already is as wanted, as far as was read; not proven: its end was asked for" in told
+
+
+class Walled(FakeMethod):
+    """A session is suspended that nobody can end: its NAS is not configured."""
+
+    def network_state(self, service: Service, seen: Mapping[Address, Seen]) -> NetworkState:
+        state = super().network_state(service, seen)
+        return replace(state, sessions=tuple(replace(one, carries=Access.SUSPENDED) for one in state.sessions))
+
+
+async def test_already_is_not_proven_by_a_session_with_another_policy(tmp_path: Path, world: World) -> None:
+    connector = FakeConnector(world)
+    connector.access_methods = {"fake": Walled()}
+    async with agent_in(tmp_path, world, connector=connector) as agent:
+        told = str(await refused(agent.ask("restore", "C-1")))
+        assert "as far as was read; not proven: a session on bng is suspended" in told
 
 
 async def test_a_second_reason_puts_a_removed_suspension_back(agent: Agent, world: World) -> None:

@@ -799,8 +799,24 @@ def test_restore_leaves_out_sessions_on_unknown_nas_and_says_so() -> None:
     alone = expect(AccessPlan, planned(RESTORE, SUSPENDED, STALE))
     assert alone.display["online"] == "offline by accounting"
     assert alone.display["now"].startswith("offline by accounting; not checked, since on no configured NAS")
-    got = recipe().judge(enforcement(RESTORE, SUSPENDED), seen_of(USER, STALE), {})
+
+
+def test_beside_a_session_on_no_known_nas_none_is_proven() -> None:
+    """It may be in the garden, and nobody can ask about it; it was said that accounting has none."""
+    enforce, new = enforcement(RESTORE, SUSPENDED), session("u2", ip="100.64.0.9", since=str(NOW_S))
+    text = "not proven: not checked, since on no configured NAS: online 2h on 10.9.9.9"
+    walled = {"u0": (*fields(STALE)["u0"], "ip=100.127.0.7")}
+    for stray, told in ((STALE, text), (walled, f"{text} · 100.127.0.7")):
+        for beside in ({}, new):
+            got = recipe().judge(enforce, seen_of(USER, {**fields(stray), **beside}), gone("u1"))  # type: ignore[dict-item]  # dict is invariant in its values
+            assert (got.enforced, got.how, got.detail) == (Enforced.UNPROVEN, "not-proven", told)
+    out = {"u0": (*fields(STALE)["u0"], "ip=100.64.0.7")}
+    got = recipe().judge(enforce, seen_of(USER, {**out, **new}), gone("u1"))
+    assert (got.enforced, got.how) == (Enforced.YES, "inferred"), "it never was suspended, or no longer is"
+    silent = {"u0": ("login=amina.h", "nas=10.9.9.9", f"since={NOW_S - 3 * 86400}")}
+    got = recipe().judge(enforce, seen_of(USER, silent), gone("u1"))
     assert (got.enforced, got.how) == (Enforced.PENDING, "none-known")
+    assert got.detail.endswith("; not checked, since on no configured NAS: online 3d on 10.9.9.9")
 
 
 def test_a_suspension_and_a_kick_do_not_leave_out_anybody() -> None:

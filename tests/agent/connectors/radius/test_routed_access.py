@@ -488,6 +488,15 @@ def test_a_good_session_only_a_router_knows_is_not_ended_again() -> None:
     assert [step.target for step in loose.steps] == ["routeros/bng-2"]
 
 
+def test_no_router_speaks_for_a_nas_that_is_not_configured() -> None:
+    inner = Inner(Judgment(Enforced.UNPROVEN, ProofReason.NOT_PROVEN, "not proven: online on 10.9.9.9"))
+    enforce = Enforcement("radius/main", WHERE, {"method": "pppoe", "state": "active", "router-lists": "suspended"}, 60)
+    only = {"bng-2": [("*1", {"address": "100.64.0.7", "login": LOGIN})]}
+    assert recipe(inner).judge(enforce, seen_of(only_here=only), {}).enforced is Enforced.YES
+    stray = seen_of([{**SESSION, "nas": "10.9.9.9"}], only_here=only)
+    assert recipe(inner).judge(enforce, stray, {}) == inner.verdict
+
+
 def test_a_session_on_a_router_contradicts_a_rejected_login() -> None:
     inner = Inner(Judgment(Enforced.YES, ProofReason.STAYS_REJECTED, "the login stays rejected"))
     enforce = Enforcement(

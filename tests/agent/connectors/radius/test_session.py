@@ -1081,7 +1081,7 @@ async def test_freeradius_takes_it(sqlite_radius: RadiusDatabase, freeradius: Ca
     assert (request["user"], request["session"], request["address"]) == ("amina.h", "sid-u1", "100.64.12.9")
 
 
-async def test_freeradius_leaves_the_addresses_of_an_id_used_again(
+async def test_freeradius_leaves_addresses_of_an_id_used_again(
     radius_database: RadiusDatabase, freeradius: Callable[..., FreeRadius]
 ) -> None:
     server = freeradius(radius_database)
@@ -1118,6 +1118,8 @@ def test_identification_takes_what_accounting_told() -> None:
         "User-Name": "a",
     }
     assert identification(["User-Name"], session) == {"User-Name": "a"}
+    only6 = identification(profile("generic").identify, {"login": "a", "nas": "2001:db8::1"})
+    assert only6 == {"User-Name": "a", "NAS-IPv6-Address": "2001:db8::1"}, "it has no NAS-IP-Address"
 
 
 # --- the recipe on a real database ----------------------------------------------------------------------------------
