@@ -44,8 +44,10 @@ KEPT_S: Final = {"plan": 7 * 86_400, "receipt": 7 * 86_400, "outcome": 7 * 86_40
 """How long a control plane keeps some kinds, and knows their refs."""
 LOOKED_LEAVES: Final = 20_000
 """The newest leaves of the log in which outcomes are looked for to tell them again: some 50 ms. Chosen arbitrarily."""
-TOLD_MAX: Final = 1000
-"""Outcomes that are told again at most, the newest. Chosen arbitrarily."""
+TOLD_MAX: Final = 500
+"""Outcomes that are told again at most, the newest. With their plans they are fewer than a control plane takes at once:
+receipts of today wait behind them.
+"""
 INBOX_MAX: Final = 1000
 """Messages that wait in the inbox: more are not taken, so that an endless stream fills no disk. Chosen arbitrarily."""
 LIVES_S: Final = {"checkpoint": 3600, "receipt": 7 * 86_400, "sealkey": 7 * 86_400}
@@ -431,32 +433,31 @@ class LeaveCloud:
 
 def _tell_open(tx: Tx) -> None:
     """Post the plans that wait, for a control plane which may not know them: a desk takes one twice without harm."""
-    waiting = tx.all("SELECT envelope FROM plan WHERE gate IN ('open', 'approved') ORDER BY gate_seq")
-    for row in waiting:
-        _post_anew(tx, Post("plan", bytes(row["envelope"])))
+    _post_anew(tx, tx.all("SELECT envelope FROM plan WHERE gate IN ('open', 'approved') ORDER BY gate_seq"))
 
 
 def _tell_again(tx: Tx) -> None:
     # The copy may be older than our sealing key, without which nobody can ask anything
     tx.run("DELETE FROM meta WHERE key IN (?,?,?)", (SEALKEY, LAST, ASKED))
+    _tell_open(tx)
+    runs = "SELECT envelope FROM plan WHERE gate = 'consumed' AND finished_seq IS NULL ORDER BY gate_seq"
     over = tx.all(
         "SELECT plan.envelope, plan.outcome FROM (SELECT plan AS id, max(seq) AS told FROM event"
         " WHERE seq > (SELECT max(seq) FROM event) - ? AND kind = ? AND at_s > ?"
         " GROUP BY plan ORDER BY told DESC LIMIT ?)"
-        " JOIN plan ON plan_id = id WHERE outcome IS NOT NULL ORDER BY told",
+        " JOIN plan ON plan_id = id WHERE outcome IS NOT NULL ORDER BY told DESC",
         (LOOKED_LEAVES, LeafKind.CHANGE_FINISHED.value, int(tx.now_s) - KEPT_S["outcome"], TOLD_MAX),
     )
-    for row in over:
-        _post_anew(tx, Post("plan", bytes(row["envelope"])))
-        _post_anew(tx, Post("outcome", bytes(row["outcome"])))
-    for row in tx.all("SELECT envelope FROM plan WHERE gate = 'consumed' AND finished_seq IS NULL ORDER BY gate_seq"):
-        _post_anew(tx, Post("plan", bytes(row["envelope"])))
-    _tell_open(tx)
+    _post_anew(tx, [*tx.all(runs), *over])
 
 
-def _post_anew(tx: Tx, p: Post) -> None:
-    if tx.one("SELECT 1 FROM outbox WHERE kind = ? AND body = ?", (p.kind, p.body)) is None:
-        post(tx, p)
+def _post_anew(tx: Tx, rows: Sequence[sqlite3.Row]) -> None:
+    """Post the plans of rows, each with its outcome where the row has one, but those that wait to be sent."""
+    waiting = {bytes(r["body"]) for r in tx.all("SELECT body FROM outbox WHERE kind IN ('plan', 'outcome')")}
+    for row in rows:
+        for kind, body in zip(("plan", "outcome"), map(bytes, row), strict=False):
+            if body not in waiting:
+                post(tx, Post(kind, body))
 
 
 def _forget(tx: Tx) -> None:

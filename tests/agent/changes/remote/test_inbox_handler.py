@@ -572,7 +572,7 @@ async def test_a_cloud_that_was_put_back_is_told_what_it_may_lack(
     assert not [*office.out("plan"), *office.out("outcome")]
     for _ in range(2):  # once where it waits to be sent
         await office.store.run(TellAgain())
-        assert [o.body for o in office.out("plan")] == [over.envelope, running.envelope]
+        assert [o.body for o in office.out("plan")] == [running.envelope, over.envelope]
         assert [o.body for o in office.out("outcome")] == [b"its outcome"]
     await office.all_sent()
     monkeypatch.setitem(mail.KEPT_S, "outcome", 0)
