@@ -85,7 +85,9 @@ class Snapshot:
 
 @contextmanager
 def snapshot(path: Path) -> Iterator[Snapshot]:
-    """Give one moment of a database, until the block ends. It is never written, nor brought up to date.
+    """Give one moment of a database, until the block ends. Its content is never changed, nor brought up to date.
+
+    Where nobody else has it open, its journal is taken in at the end.
 
     Raises:
         BackupStorageError: it cannot be read.
