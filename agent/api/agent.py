@@ -20,7 +20,7 @@ async def _status(call: ApiCall) -> Response:
     size, root = p.evidence.head()
     pinned = p.trust.pinned
     counts = {gate.value: n for gate, n in plans.gates(p.store.reader).items()}
-    frozen = freezes(p.store.query, p.clock.wall_s()).rows
+    frozen = freezes(p.store.query, p.clock.wall_s())
     seen, last = overview(p), p.backups.last()
     return Response(
         200,
@@ -50,7 +50,10 @@ async def _status(call: ApiCall) -> Response:
             },
             "changes": counts,
             "reviews": reviews.summary(call),
-            "frozen": [dict(zip(("scope", "target", "person"), row, strict=True)) for row in frozen],
+            "frozen": [
+                {"scope": scope, "target": target, "person": person, "statement": envelope.decode()}
+                for (scope, target, person), envelope in zip(frozen.rows, frozen.envelopes, strict=True)
+            ],
             "standings": [_standing(found) for found in p.approvals.standings.in_force(p.clock.wall_s())],
             "cloud": _cloud_json(p),
             "clock_halt": p.clock_watch.halted(),

@@ -587,9 +587,11 @@ async def test_an_intent_that_is_no_envelope_is_a_bad_request(agent: Agent, data
 
 
 async def test_a_freeze_that_ended_is_not_shown(agent: Agent) -> None:
-    await agent.hand_in(agent.people.freeze("joseph"))
+    statement = agent.people.freeze("joseph")
+    await agent.hand_in(statement)
     store = agent.daemon.files.store
-    assert len((await agent.call("GET", "/v1/status"))["frozen"]) == 1
+    (shown,) = (await agent.call("GET", "/v1/status"))["frozen"]
+    assert shown == {"scope": "all", "target": "", "person": "joseph", "statement": statement.decode()}
     store._con.execute("UPDATE freeze SET expires_s = 1")
     assert (await agent.call("GET", "/v1/status"))["frozen"] == []
 

@@ -368,9 +368,12 @@ def _trust_in(envelope: bytes) -> Trust:
 
 @dataclass(frozen=True, slots=True)
 class Freezes:
-    """The freezes that hold. `rows`: (scope, target, author) of each; `people`: handles; `keys`: public keys."""
+    """The freezes that hold. `rows`: (scope, target, author) of each; `envelopes`: of each, by which it is lifted;
+    `people`: handles; `keys`: public keys.
+    """
 
     rows: tuple[tuple[str, str, str], ...]
+    envelopes: tuple[bytes, ...]
     people: frozenset[str]
     keys: frozenset[bytes]
 
@@ -389,10 +392,12 @@ def cannot_lift(query: Query, freezes_sha256: Sequence[str], now_s: float) -> Ca
 
 def freezes(query: Query, now_s: float) -> Freezes:
     """Return the freezes that hold now."""
-    held = "SELECT scope, target, person FROM freeze WHERE lifted_seq IS NULL AND coalesce(expires_s > ?, 1)"
-    rows = tuple((r["scope"], r["target"], r["person"]) for r in query(held, (now_s,)))
+    held = "SELECT scope, target, person, envelope FROM freeze WHERE lifted_seq IS NULL AND coalesce(expires_s > ?, 1)"
+    found = query(held, (now_s,))
+    rows = tuple((r["scope"], r["target"], r["person"]) for r in found)
     return Freezes(
         rows,
+        tuple(bytes(r["envelope"]) for r in found),
         people=frozenset(target for scope, target, _ in rows if scope == "person"),
         keys=frozenset(bytes.fromhex(target) for scope, target, _ in rows if scope == "key"),
     )
