@@ -506,6 +506,13 @@ KEPT: tuple[Kept, ...] = (
         size=0.3,
     ),
     Kept(
+        29450897,
+        ("no-redial", "billing-clock-wrong", "copy-put-back", "sql-other-writer"),
+        ("radius", "sql", "billing", "disk"),
+        "the judge missed that a put back database lost a reason alone: another writer had suspended the login before",
+        size=0.2,
+    ),
+    Kept(
         29450803,
         ("router-reply-lost", "disk-lies", "cpe-cloned", "nas-slow"),
         ("radius", "sql", "routers", "cpe", "disk"),

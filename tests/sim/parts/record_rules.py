@@ -48,8 +48,11 @@ def forgotten(e: Evidence, now: Callable[[str, bool], Iterable[LineState] | None
         foreign = [w.at for w in wrote if machine_of(w.by) != ORIGINAL]
         if is_rejected(final) or (foreign and foreign[-1] > final.before_at):
             continue
-        if any(lost.since < w.at < lost.found_at for w in wrote for lost in e.lost):
-            continue  # the record is older than the rows; people compare both with `ispagent drift`
+        # The record is older than the rows, or lacks a reason that was recorded over rows that read so already; people
+        # compare both with `ispagent drift`
+        acted = (*(w.at for w in wrote), final.at)
+        if any(lost.since < at < lost.found_at for at in acted for lost in e.lost):
+            continue
         states = list(states)
         if not any(Wanted(suspended).next_fits(state) for state in states):
             reads = "suspended" if suspended else "active"
