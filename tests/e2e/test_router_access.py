@@ -207,6 +207,21 @@ async def test_a_disabled_secret_rejects_nobody_that_radius_knows(tmp_path: Path
         assert state_of(done) == ("applied", "stays-rejected")
 
 
+@pytest.mark.assumed("routeros-secret-disabled")
+async def test_already_is_not_said_of_a_login_that_radius_may_let_in(tmp_path: Path) -> None:
+    """Staff disabled the secret of a suspended subscriber: its session stays in the garden, the next login may not."""
+    async with running(tmp_path, Ppp, waits=HURRIED) as net:
+        assert state_of(await net.site.do("suspend", ref(LOGIN))) == ("applied", "seen")
+        net.router(LOGIN).set("/ppp/aaa", use_radius="yes")
+        net.router(LOGIN).set("/ppp/secret", LOGIN, disabled="yes")
+        with pytest.raises(ApiRefusedError) as told:
+            await net.site.ask("suspend", ref(LOGIN))
+        assert "already suspended for debt; what holds cannot be told: its PPP secret is disabled" in str(told.value)
+        assert "the network reads so" not in str(told.value)
+        second = await net.site.do("suspend", ref(LOGIN), reason="abuse")
+        assert state_of(second) == ("stale", "stale")
+
+
 STEPS = [(k, n) for k in (Ppp, DisabledHotspots, Leases, Static) for n in range(len(k.COMMANDS))]
 
 

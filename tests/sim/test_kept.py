@@ -557,6 +557,14 @@ KEPT: tuple[Kept, ...] = (
         long=True,
         acts=("routers beside radius",),
     ),
+    Kept(
+        33006019,
+        (),
+        ("radius", "routers"),
+        "staff disabled a suspended secret, RADIUS may let its login in, and the network was said to read as suspended",
+        size=0.3,
+        acts=("routers beside radius",),
+    ),
 )
 
 

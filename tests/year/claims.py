@@ -24,6 +24,8 @@ LEFT = ("overtaken", "not-proven-in-time")
 """Reasons by which an item says that it is no longer judged: its state is the last one that was claimed."""
 NOT_PROVEN = "not proven"
 """Words by which a claim says that nobody knows of sessions that accounting does not know: it is of the next login."""
+UNTOLD = "what holds cannot be told"
+"""Words of an answer that something is there, and that nobody knows what follows from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,8 @@ def false_already(action: str, wanted: Wanted, asked: Collection[LineState], wor
         asked: what was so while the preview was made.
         words: by which it was said.
     """
+    if UNTOLD in words:
+        return ""
     if NOT_PROVEN in words and action != "disconnect":
         return "" if _ever(asked, wanted.next_fits) else f"nothing would change: the next login gets {wanted.text()}"
     if action == "disconnect":

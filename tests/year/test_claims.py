@@ -80,6 +80,9 @@ def test_already_is_judged_by_the_network_too():
     assert false_already("restore", ACTIVE, [state(FREE, "garden")])
     assert false_already("disconnect", ACTIVE, [state(FREE, "free")])
     assert false_already("disconnect", ACTIVE, [state(FREE)]) == ""
+    untold = "already suspended for debt; what holds cannot be told: its PPP secret is disabled"
+    assert false_already("suspend", SUSPENDED, [state(GARDEN, "free")], untold) == ""
+    assert false_already("suspend", SUSPENDED, [state(GARDEN, "free")], "already suspended for debt")
 
 
 def test_already_that_is_not_proven_is_of_the_next_login():

@@ -670,6 +670,9 @@ def _already(wish: Wish, state: NetworkState | UnreadableError) -> Leave:
     if refused and wish.state is not None and wish.state.access is Access.ACTIVE:
         held = wish.already or "nothing of this agent's holds it back"
         return Leave(MethodReason.REJECTED, f"{held}; the login is rejected today: {refused}")
+    if isinstance(state, NetworkState) and state.unknown and state.access is None and not refused:
+        held = wish.why if wish.already else "nothing of this agent's holds it back"
+        return Leave(SkipReason.ALREADY, f"{held}; what holds cannot be told: {state.unknown}")
     return Leave(SkipReason.ALREADY, _unproven(wish, state) or wish.already or "the network already is as wanted")
 
 
