@@ -16,6 +16,8 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 FIRST: Final = 1000
+ACTS: Final = ("--acts", "none")
+"""The worlds in which the mistakes of docs/testing.md were looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -433,7 +435,7 @@ def run(mutant: Mutant, cpu_s: float) -> tuple[str, str]:
         code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from tests.sim.__main__ import main; sys.exit(main())"
         command = [sys.executable, "-P", "-c", code, folder]
         done = subprocess.run(
-            [*command, "--first", str(FIRST), "--cpu-s", str(cpu_s), "--until-false", "--faults", mutant.faults],
+            [*command, "--first", str(FIRST), "--cpu-s", str(cpu_s), "--until-false", *ACTS, "--faults", mutant.faults],
             cwd=folder,
             capture_output=True,
             text=True,

@@ -565,6 +565,14 @@ KEPT: tuple[Kept, ...] = (
         size=0.3,
         acts=("routers beside radius",),
     ),
+    Kept(
+        33004013,
+        ("staff",),
+        ("radius",),
+        "the judge's: an edit of the list reads no row, and seemed to vouch for one by which staff reject the login",
+        size=0.3,
+        acts=("radius take over",),
+    ),
 )
 
 
