@@ -28,6 +28,7 @@ from agent.connectors.base import (
     clock_set_s,
 )
 from agent.connectors.radius.access_text import (
+    NO_ADDRESS,
     after_text,
     ghost_rows_text,
     ghosts_text,
@@ -795,8 +796,8 @@ class RadiusAccess:
             return None
         return CannotEnforce(
             RadiusReason.UNKNOWN_NAS,
-            f"accounting heard of a session on {', '.join(unknown)} less than {self._sql.silent_h} h ago, "
-            "and that is no configured NAS",
+            f"accounting heard of a session on {', '.join(name or NO_ADDRESS for name in unknown)} less than "
+            f"{self._sql.silent_h} h ago, and that is no configured NAS",
         )
 
     def _refuse_unprivileged(self, to: str, seen: Mapping[Address, Seen]) -> CannotEnforce | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agent.age import age_text
 from agent.connectors.radius.addresses import MAY_BE_OVER, SAME_AS
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from agent.connectors.radius.evaluator import Accepted, Unmet
     from agent.connectors.radius.schema import Method, NasPlaces
     from agent.model import Value
+
+
+NO_ADDRESS: Final = "a NAS without an address"
+"""Name of a session's NAS where accounting has none: FreeRADIUS' queries for MariaDB write no IPv6 address of it."""
 
 
 def now_text(sessions: Collection[Mapping[str, str]], at_s: int, nas_names: Mapping[str, str]) -> str:
@@ -76,7 +80,7 @@ def _session_text(session: Mapping[str, str], at_s: int, nas_names: Mapping[str,
     asked = session.get(MAY_BE_OVER, "")
     over = f"may be over: its end was asked for {age_text(at_s - int(asked))} ago" if asked.isdecimal() else ""
     parts = (addresses_text(session), over)
-    return " · ".join((f"online{age} on {nas_names.get(nas, nas)}", *filter(None, parts)))
+    return " · ".join((f"online{age} on {nas_names.get(nas, nas) or NO_ADDRESS}", *filter(None, parts)))
 
 
 def after_text(access: Access, outcome: Accepted, method: Method) -> str:

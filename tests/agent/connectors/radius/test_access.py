@@ -801,6 +801,15 @@ def test_restore_leaves_out_sessions_on_unknown_nas_and_says_so() -> None:
     assert alone.display["now"].startswith("offline by accounting; not checked, since on no configured NAS")
 
 
+def test_a_session_on_a_nas_without_an_address_is_named_so() -> None:
+    """FreeRADIUS' queries for MariaDB write the NAS-IP-Address of a NAS, and one with IPv6 alone has none."""
+    nowhere: Value = {"u0": ("login=amina.h", "sid=dead", f"since={NOW_S - 7200}")}
+    refused = expect(CannotEnforce, planned(SUSPEND, USER, nowhere))
+    assert "a session on a NAS without an address less than" in refused.detail
+    plan = expect(AccessPlan, planned(RESTORE, SUSPENDED, nowhere))
+    assert plan.display["now"].endswith("on no configured NAS: online 2h on a NAS without an address")
+
+
 def test_beside_a_session_on_no_known_nas_none_is_proven() -> None:
     """It may be in the garden, and nobody can ask about it; it was said that accounting has none."""
     enforce, new = enforcement(RESTORE, SUSPENDED), session("u2", ip="100.64.0.9", since=str(NOW_S))
