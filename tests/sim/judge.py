@@ -17,7 +17,6 @@ Rules for every part; each part has more of its own (`tests.sim.parts`), as whet
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -154,14 +153,16 @@ def _uncancelled(e: Evidence) -> Iterable[Verdict]:
 
 def _twice(e: Evidence) -> Iterable[Verdict]:
     for deeds, effect, what in ((e.seen.writes, False, "was written"), (e.seen.ended, True, "session was ended")):
-        done: Counter[tuple[str, ...]] = Counter()
+        done: dict[tuple[str, ...], list[float]] = {}
         for deed in deeds:
             step = next((s for s in deed.open if s.effect is effect), None)
             if step is None or not deed.by:
                 continue
             key = (deed.subject, step.plan, f"{step.item}.{step.n}", step.direction, str(step.attempt), deed.session)
-            done[key] += 1
-            if done[key] == 2:
+            # Where a directory was put back whole, unnoticed, nobody there knows of what was sent since its copy
+            known = [t for t in done.get(key, ()) if not any(x.since < t <= x.found_at <= deed.at for x in e.lost)]
+            done[key] = [*known, deed.at]
+            if len(known) == 1:
                 said = f"{what} twice for one announced step {deed.session}"
                 yield Verdict("twice", deed.at, deed.subject, said)
 
