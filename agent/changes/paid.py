@@ -9,6 +9,7 @@
   is in the order in which payments were settled, its plans are made in turn.
 * Where no standing authority is in force a plan waits for a person, and is asked for again a day later: not six hundred
   of them each half an hour. The same holds where a person rejected or cancelled one.
+* Where a service was restored meanwhile, by a person for one, the agent withdraws its own plan that nobody approved.
 * Doubtful ones are not asked for at all: `for_people` lists them.
 """
 
@@ -72,6 +73,12 @@ WHERE r.reason = 'debt' AND p.state = 'settled' AND p.settled_s >= coalesce(r.lo
 GROUP BY r.service ORDER BY paid_s, r.service
 """
 """Services with a payment that their suspension did not know of, the first to pay first; each is judged then."""
+_NEEDLESS: Final = """
+SELECT p.plan_id FROM plan p JOIN item i USING (plan_id)
+WHERE p.gate = 'open' AND +p.requester = ? AND p.reason = ? AND i.state = 'planned'
+AND NOT EXISTS (SELECT 1 FROM reason r WHERE r.service = i.service AND r.reason = 'debt')
+"""
+"""Plans of a requester that wait for an approval, to lift a debt that is on record no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +156,8 @@ class PaidRestores:
         if (pinned := self.trust.pinned) is None:
             await trio.lowlevel.checkpoint()
             return
+        for r in self.store.query(_NEEDLESS, (self.handle, _LIFTS)):
+            await self.standings.withdraw(bytes(r["plan_id"]))
         found = {r["service"]: r for r in self.store.query(_CANDIDATES)}
         for gone in [name for name, payer in self._payers.items() if name not in found and not payer.busy]:
             del self._payers[gone]

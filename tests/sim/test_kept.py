@@ -520,6 +520,12 @@ KEPT: tuple[Kept, ...] = (
         size=0.5,
     ),
     Kept(
+        29460230,
+        ("billing-unauthorized", "billing-busy"),
+        ("radius", "routers", "billing"),
+        "a payer's restore was asked for by the agent, waited, and stayed open when a person had restored the service",
+    ),
+    Kept(
         29450803,
         ("router-reply-lost", "disk-lies", "cpe-cloned", "nas-slow"),
         ("radius", "sql", "routers", "cpe", "disk"),

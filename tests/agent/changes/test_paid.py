@@ -349,6 +349,26 @@ async def test_a_payer_waits_for_no_plan_that_nobody_approved(rig: PaidRig) -> N
         )
 
 
+@pytest.mark.parametrize("restart", [False, True])
+async def test_who_is_back_by_a_person_has_no_open_plan(rig: PaidRig, restart: bool) -> None:
+    """Seed 29460230 of the simulation: the agent's own plan stayed in the list, and waited for an approval."""
+    async with rig.life("C-1", rate=0):
+        rig.billing.pay("C-1")
+        await trio.sleep(75)
+        (plan,) = rig.plans()
+        await rig.office.plan("C-1", verb=Action.RESTORE)
+        theirs = next(one for one in rig.plans() if one.requester == "maria")
+        await decide(rig.office, rig.desk, theirs, "joseph")
+        await trio.sleep(0 if restart else 100)
+    async with rig.life(first=False, rate=0):
+        await trio.sleep(100 if restart else 0)
+        assert rig.reasons("C-1") == frozenset()
+        assert {one.requester: one.gate.value for one in rig.plans()} == {
+            plan.requester: "expired",
+            "maria": "consumed",
+        }
+
+
 async def test_a_new_standing_authority_waits_for_no_person(rig: PaidRig) -> None:
     async with rig.life("C-1", rate=0):
         await rig.office.plan("C-1", verb=Action.RESTORE)
