@@ -526,6 +526,14 @@ KEPT: tuple[Kept, ...] = (
         "a payer's restore was asked for by the agent, waited, and stayed open when a person had restored the service",
     ),
     Kept(
+        29460415,
+        ("sql-other-writer",),
+        ("radius", "sql", "billing"),
+        "the judge wanted a payer restored by itself whom staff had let in, though suspended for abuse: that suspends",
+        size=0.3,
+        acts=("billing paid retry",),
+    ),
+    Kept(
         29450803,
         ("router-reply-lost", "disk-lies", "cpe-cloned", "nas-slow"),
         ("radius", "sql", "routers", "cpe", "disk"),

@@ -159,12 +159,22 @@ class BillingPart(Part):
                 services[step.plan].add(step.service)
         for plan, named in services.items():
             unsure = self.books.owed_lately(frozenset(named), trio.current_time())
+            unsure += len(named & self._let_in(log))
             yield Asked(plan, "restore", frozenset(named), 0, unsure=unsure)
+
+    def _let_in(self, log: sqlite3.Connection) -> set[str]:
+        """Return the services with another reason on record, of which somebody else wrote the rows.
+
+        To take a debt off the record then suspends anew whom staff have let in: a person decides on that.
+        """
+        edited = {write.subject for write in self._world.witness.seen.writes if not write.by}
+        return edited & {row[0] for row in log.execute("SELECT service FROM reason WHERE reason <> 'debt'")}
 
     def judge(self, evidence: Evidence) -> Iterable[Verdict]:
         """Return what must not be, by the books."""
         with closing(sqlite3.connect(f"file:{self._world.files.state / 'agent.db'}?mode=ro", uri=True)) as log:
             own = {asked.plan for asked in self.own_asks(log)}
             debts = {row[0] for row in log.execute("SELECT service FROM reason WHERE reason = 'debt'")}
+            debts -= self._let_in(log)
         shared = self._world.part(RadiusPart).logins.shared()
         return billing_rules.judge(evidence, self.books, own, debts - shared)
