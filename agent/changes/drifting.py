@@ -270,7 +270,7 @@ class DriftWatch:
     # --- logins that no service has ---
 
     async def _unknown_logins(self) -> tuple[list[Difference], list[Unread]]:
-        """Return the logins that are online on a target and that none of its services has; and what is not known."""
+        """Return the logins online without a service, and the targets whose logins are not all listed."""
         census = {
             target: where
             for target, where in self._parts.census.items()

@@ -48,7 +48,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """What a round could not check (a service, a CPE, the logins of a target), and why."""
+    """A service, a CPE or a target's logins that a round could not check, and why."""
 
     subject: str
     why: str

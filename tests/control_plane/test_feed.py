@@ -109,7 +109,7 @@ def test_an_outcome_by_another_agent_changes_nothing(desk: Desk, agent: FakeAgen
 
 
 def test_an_outcome_of_before_a_restore_is_not_the_present(desk: Desk, agent: FakeAgent) -> None:
-    """The backup stood before the end: what was outcome 1 then has two now, and the other life had gone on to 2."""
+    """The backup is from before the end: the agent numbers two outcomes 1, and had posted a 2 before."""
     made, plan = planned(desk, agent)
     lost = [received(pb.KIND_OUTCOME, agent.outcome(made, state, seq)) for seq, state in ((1, MIXED), (2, DONE))]
     agent.now_s += 3600

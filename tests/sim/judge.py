@@ -159,7 +159,7 @@ def _twice(e: Evidence) -> Iterable[Verdict]:
             if step is None or not deed.by:
                 continue
             key = (deed.subject, step.plan, f"{step.item}.{step.n}", step.direction, str(step.attempt), deed.session)
-            # Where a directory was put back whole, unnoticed, nobody there knows of what was sent since its copy
+            # An agent whose directory was put back unnoticed does not know what it sent since the copy
             known = [t for t in done.get(key, ()) if not any(x.since < t <= x.found_at <= deed.at for x in e.lost)]
             done[key] = [*known, deed.at]
             if len(known) == 1:
