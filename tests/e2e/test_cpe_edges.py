@@ -506,14 +506,20 @@ async def test_a_revert_leaves_what_another_change_set_again(at: CpeSite) -> Non
     assert state_of(back) == ("applied", "read-back")
 
 
+async def half_of_a_batch(at: CpeSite, first: Cpe) -> Json:
+    """Ask for a batch of two with a declared revert, and wait until the first CPE has it."""
+    batch = await at.site.ask("cpe-set", "LAB0001", "LAB0002", settings={"wifi.1.ssid": "Z"}, on_failure="revert")
+    await waiting(at, batch)
+    await first.call_in("2 PERIODIC")
+    await at.site.wait_for(batch, lambda c: by_cpe(c)["LAB0001"] == "applied")
+    return batch
+
+
 async def test_a_declared_revert_leaves_what_was_set_again(tmp_path: Path, strict: None) -> None:
     async with acs_site(tmp_path) as at:
         first, second = await plugged(at, "LAB0001", "LAB0002")
         before = first.device.tree.get(SSID)
-        batch = await at.site.ask("cpe-set", "LAB0001", "LAB0002", settings={"wifi.1.ssid": "Z"}, on_failure="revert")
-        await waiting(at, batch)
-        await first.call_in("2 PERIODIC")
-        await at.site.wait_for(batch, lambda c: by_cpe(c)["LAB0001"] == "applied")
+        batch = await half_of_a_batch(at, first)
         for name_ in (before, "Z"):  # the subscriber asks for the old name, then for the new one
             change = await at.site.ask("cpe-set", "LAB0001", settings={"wifi.1.ssid": name_})
             assert state_of(await sent(at, first, change)) == ("applied", "read-back")
@@ -612,10 +618,7 @@ async def test_a_cpe_that_hangs_up_is_given_back_when_it_calls(tmp_path: Path, s
     async with acs_site(tmp_path) as at:
         first, second = await plugged(at, "LAB0001", "LAB0002")
         before = first.device.tree.get(SSID)
-        batch = await at.site.ask("cpe-set", "LAB0001", "LAB0002", settings={"wifi.1.ssid": "Z"}, on_failure="revert")
-        await waiting(at, batch)
-        await first.call_in("2 PERIODIC")
-        await at.site.wait_for(batch, lambda c: by_cpe(c)["LAB0001"] == "applied")
+        batch = await half_of_a_batch(at, first)
         second.device.quirks = Quirks(fails_on=("SetParameterValues",))
         first.device.quirks = Quirks(cut_on=("GetParameterValues",))
         await second.call_in("2 PERIODIC")

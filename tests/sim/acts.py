@@ -1,4 +1,4 @@
-"""What people do in some worlds beside the asks that each has: acts of all parts, drawn by seed.
+"""Acts: what people do in some worlds, beside the asks of every world. The seed draws them.
 
 Each act has dice and a name of its own, as an ask has, so that a world without any is the one that it was before there
 were acts, and a failing seed is cut by leaving some out.

@@ -41,7 +41,7 @@ class Desk:
     away: int = 0
     """How often the agent was away when somebody asked: what it died over, it may have taken."""
     changes: list[Json] = field(default_factory=list)
-    """What was previewed and handed on to be approved, in order."""
+    """The changes that people asked for and sent to approvers, in order."""
     _asks: int = 0
 
     async def work(self, asks: int, within_s: float) -> None:
@@ -201,7 +201,7 @@ class Desk:
 
 
 async def go_on(desk: Desk, change: Json, dice: random.Random) -> None:
-    """Retry what is set and not enforced of a change that is over; of one that has none ask for the rest again."""
+    """Retry an old change if some of it can be retried; otherwise ask for the rest of it as a new change."""
     world, office = desk.world, desk.world.office
     if _states(change) & RETRIED:
         world.trace(f"people: retry {change['id']} late")

@@ -66,7 +66,7 @@ class Told:
     size: float = 1.0
     """Of the world, as `tests.sim.faults.size_of` says."""
     acts: tuple[str, ...] = ()
-    """What people did beside their asks, by name."""
+    """The names of the acts that happened (`tests.sim.acts`)."""
 
     @property
     def wrong(self) -> tuple[Verdict, ...]:

@@ -491,7 +491,7 @@ class RadiusAccess:
         suspended = not self._is_active(enforce)
         if left := self._carry_on(enforce, sessions, ended):
             # A database that fails over forgets the end that was seen in it: only the NAS can say how it is. An ACK
-            # tells nothing either: some NAS, and proxies before them, acknowledge the end of what they do not have
+            # proves nothing: some NAS and proxies acknowledge a Disconnect for a session that they do not have
             how, text = ProofReason.NOT_PROVEN, f"not proven: {unheard_text(sessions[uid] for uid in left)}"
             if known := [uid for uid in left if MAY_BE_OVER not in sessions[uid]]:
                 how, text = (

@@ -1,4 +1,4 @@
-"""Who has which login by RADIUS, by the agent's list of subscribers: people may give one to another customer."""
+"""The RADIUS login of each subscriber in the agent's list. People may give a login to another customer."""
 
 from __future__ import annotations
 

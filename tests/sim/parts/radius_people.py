@@ -138,7 +138,7 @@ async def _take_over(desk: Desk, dice: random.Random, within_s: float) -> None:
     change = await _asked(desk, dice.choice(("suspend", "restore")), one) if dice.random() < 0.5 else None
     if change is not None:
         await desk.see_through(change, change["action"], frozenset({one}), dice, "debt")
-    if dice.random() < 0.7:  # who is suspended keeps the login
+    if dice.random() < 0.7:  # the login of a suspended customer is not given away: most are restored first
         for reason in ("debt", "abuse"):
             lifted = await _asked(desk, "restore", one, other, reason=reason)
             if lifted is not None:

@@ -40,7 +40,7 @@ def _rows(line: Line) -> Rows:
 
 
 def _set_as(line: Line, wanted: Rows) -> str:
-    """Set a subscriber's rows as they were at another time; return what was done."""
+    """Give a subscriber's rows the values that they had at another time; return what changed."""
     router, now, told = line.access.router, _rows(line), []
     try:
         for (menu, name), props in now.items():
