@@ -4,8 +4,8 @@ The caller owns sockets, numbered from 0, each connected to the NAS. It passes i
 out the answers: `Send` a datagram on a numbered socket (opening it when it is new), take an `DynAuthAnswer`. Times are
 monotonic seconds of one clock; only the Event-Timestamp is wall clock.
 
-    >> request(...)                      << Send(0, data)
-    >> handle_timer(now)                 << Send(0, the same data)
+    >> request(...)                      << Send(key, 0, data)
+    >> handle_timer(now)                 << Send(key, 0, the same data)
     >> receive_untrusted(0, data, now)   << Answer(key, ACK ...)
 
 Identifiers: a NAS tells duplicates by our address, port and identifier within 300 s (RFC 5176 section 6.3), so one is
@@ -53,8 +53,9 @@ Key = int
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send `data` on socket number `socket`."""
+    """Send `data`, of request `key`, on socket number `socket`."""
 
+    key: Key
     socket: int
     data: bytes
 
@@ -189,7 +190,7 @@ class DynAuthClient:
         """
         self._keys += 1
         pending = self._open(self._keys, kind, attributes, at_s, deadline, self._rung, now)
-        return pending.key, Send(pending.socket, pending.encoded.data)
+        return pending.key, Send(pending.key, pending.socket, pending.encoded.data)
 
     def receive_untrusted(self, socket: int, data: bytes, now: float) -> tuple[Output, ...]:
         """Return the meaning of a datagram that arrived on socket number `socket`. Total: any bytes give an output."""
@@ -230,7 +231,7 @@ class DynAuthClient:
             pending.attempts += 1
             pending.sent_here += 1
             pending.next_at = self._next_at(pending, now)
-            outputs.append(Send(pending.socket, pending.encoded.data))
+            outputs.append(Send(pending.key, pending.socket, pending.encoded.data))
         return tuple(outputs)
 
     def abandon(self, key: Key, now: float) -> None:
@@ -274,7 +275,7 @@ class DynAuthClient:
             refused.key, refused.kind, refused.attributes, refused.at_s, refused.deadline, refused.rung + 1, now
         )
         pending.attempts, pending.first_sent = refused.attempts + 1, refused.first_sent
-        return Send(pending.socket, pending.encoded.data)
+        return Send(pending.key, pending.socket, pending.encoded.data)
 
     def _identifier(self, now: float) -> tuple[int, int]:
         for number, identifiers in enumerate(self._sockets):

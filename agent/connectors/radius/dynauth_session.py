@@ -5,6 +5,7 @@ An ICMP port unreachable is no answer: the NAS may still have the datagram, and 
 
 from __future__ import annotations
 
+import errno
 import socket as stdlib_socket
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Final, Self
@@ -25,6 +26,12 @@ Learned = MutableMapping[str, frozenset[str]]
 
 _SEND_TRIES: Final = 2
 """A send may report the ICMP error of an earlier datagram instead of sending: once more then sends."""
+_PASSING: Final = frozenset(
+    {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.ENOBUFS, stdlib_socket.EAI_AGAIN}
+)
+"""Errors of a send that are over once a route, a link, a queue or a name server is back: such a datagram counts as lost
+on the way, and is sent again at its time (RFC 5080 section 2.2.1). All others are of the configuration, and stay.
+"""
 
 
 class DynAuthSession:
@@ -36,6 +43,8 @@ class DynAuthSession:
         self._opening = trio.Lock()
         self._results: dict[Key, DynAuthAnswer | Silence] = {}
         self._done: dict[Key, trio.Event] = {}
+        self._unsent: dict[Key, OSError] = {}
+        """Requests of which no datagram could be sent so far, and why."""
         self._wake, self._wakes_at = trio.Event(), float("inf")
         """The bell of the timers' task, and when it wakes by itself."""
 
@@ -47,7 +56,7 @@ class DynAuthSession:
         Raises:
             UnencodableRequestError: the attributes cannot be sent.
             NoIdentifierError: too many requests to this NAS within 300 s.
-            NasUnreachableError: the first datagram could not be sent (no route, no such host).
+            NasUnreachableError: none of its datagrams could be sent (no route, no such host).
         """
         key, first = self._client.request(
             kind, attributes, now=trio.current_time(), at_s=int(self._wall_s()), deadline=deadline
@@ -57,14 +66,22 @@ class DynAuthSession:
             try:
                 await self._send(first)
             except OSError as err:
-                raise NasUnreachableError(f"NAS {self._nas.name}: nothing could be sent: {err.strerror}") from err
+                if err.errno not in _PASSING:
+                    raise self._unreachable(err) from err
+                self._unsent[key] = err
             self._wake_earlier()
             await done.wait()
+            if (failed := self._unsent.get(key)) is not None:
+                raise self._unreachable(failed) from failed
             return self._results.pop(key)
         finally:
             del self._done[key]
             self._results.pop(key, None)
+            self._unsent.pop(key, None)
             self._client.abandon(key, trio.current_time())
+
+    def _unreachable(self, err: OSError) -> NasUnreachableError:
+        return NasUnreachableError(f"NAS {self._nas.name}: nothing could be sent: {err.strerror}")
 
     async def run_timers(self) -> None:
         """Send due datagrams again, for ever."""
@@ -102,6 +119,7 @@ class DynAuthSession:
                     except OSError:
                         # A retransmission that could not be sent is a datagram lost on the way.
                         continue
+                    self._unsent.pop(output.key, None)
                 case DynAuthAnswer() | Silence():
                     if output.key in self._done:
                         self._results[output.key] = output

@@ -6,7 +6,7 @@
     + UnencodableRequestError: an attribute is unknown, not allowed in this request, or its value has no encoding
   x MalformedReplyError: the datagram is not a RADIUS reply that a Dynamic Authorization Client may read
   x NotAuthenticReplyError: an authenticator does not match: forged, replayed, or another secret
-  x NasUnreachableError: the first datagram could not even be sent
+  x NasUnreachableError: none of its datagrams could be sent
   x NoIdentifierError: every identifier of every socket is in use or in quarantine
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import socket
 import time
@@ -14,7 +15,7 @@ import trio
 from agent.connectors.radius.codec import PacketKind
 from agent.connectors.radius.dictionary import Profile, load, profile
 from agent.connectors.radius.dynauth import DynAuthAnswer, DynAuthClient, Silence
-from agent.connectors.radius.dynauth_session import DynAuths
+from agent.connectors.radius.dynauth_session import DynAuths, DynAuthSession
 from agent.connectors.radius.errors import NasUnreachableError, UnencodableRequestError
 from agent.connectors.radius.schema import Nas
 from tests.agent.connectors.radius.fakes import (
@@ -141,6 +142,38 @@ async def test_nothing_sent_is_told_apart() -> None:
         for nas in (nas_at(1, source="192.0.2.77"), nas_at(1, name="bng-2", host="255.255.255.255")):
             with pytest.raises(NasUnreachableError, match=f"NAS {nas.name}: nothing could be sent"):
                 await d.get(nas).exchange(PacketKind.DISCONNECT, ALICE, trio.current_time() + 60)
+
+
+def without_a_route(monkeypatch: pytest.MonkeyPatch, tries: float) -> None:
+    """Let the host have no way to any NAS for the first tries."""
+    opened, left = DynAuthSession._open, itertools.count()
+
+    async def open_late(session: DynAuthSession) -> trio.socket.SocketType:
+        if next(left) < tries:
+            raise OSError(errno.ENETUNREACH, "Network is unreachable")
+        return await opened(session)
+
+    monkeypatch.setattr(DynAuthSession, "_open", open_late)
+
+
+async def test_a_route_that_comes_back_in_time_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_a_route(monkeypatch, tries=1)
+    with UdpNas(lambda data: [reply(data, ack=True)]).run() as nas:
+        got = expect(DynAuthAnswer, await exchange(nas.port, p=FAST))
+    assert (got.ack, got.attempts, len(nas.requests)) == (True, 2, 1)
+
+
+async def test_without_a_route_nothing_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_a_route(monkeypatch, tries=float("inf"))
+    with pytest.raises(NasUnreachableError, match="NAS bng-1: nothing could be sent: Network is unreachable"):
+        await exchange(1, p=FAST)
+
+
+async def test_one_datagram_that_was_sent_is_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_a_route(monkeypatch, tries=2)
+    with UdpNas(lambda data: []).run() as nas:
+        got = expect(Silence, await exchange(nas.port, p=FAST))
+    assert (got.attempts, len(nas.requests)) == (3, 1)
 
 
 async def test_an_error_of_the_body_comes_out_as_it_is() -> None:
