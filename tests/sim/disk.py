@@ -26,6 +26,9 @@ from tests.sim.disk_vfs import FULL, OK, below_sqlite, look_at_reads
 
 IO_ERROR: Final = 10
 SECTOR: Final = 512
+HEADER: Final = 100
+"""Bytes that a new connection reads of a file at first, for the page size. SQLite judges page 1 alone, which it reads
+from the write-ahead log if it is there."""
 SHARED_MEMORY: Final = "-shm"
 """How a file ends that is memory in truth: it does not outlast the power."""
 _is_series = functools.lru_cache(64)(lambda path: path.name.startswith("series."))
@@ -102,7 +105,7 @@ class SimulatedDisk:
     on_refused: Callable[[Path], None] = lambda path: None
     """Called with a file that could not grow."""
     on_rotten: Callable[[], None] = lambda: None
-    """Called when a page that rots was read."""
+    """Called when a page that rots was read as a page, or gave an error."""
     rot: Rot | None = None
     """The page that rots; None: none does. `let_rot` sets it."""
     on_read: Callable[[Path, int, int], None] | None = None
@@ -213,7 +216,7 @@ class SimulatedDisk:
         if self.rot is None or path != self.rot.path:
             return data
         given = self.rot.over(offset, data)
-        if given != data:
+        if given is None or (given != data and len(data) > HEADER):
             self.on_rotten()
         return given
 

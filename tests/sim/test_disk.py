@@ -20,6 +20,8 @@ from tests.sim.parts.disk import PAGE, rows_of
 from tests.sim.run import run_seed
 from tests.sim.witness import beside_the_disk
 
+GARBAGE = (b"\xff" * PAGE, b"\xff" * 16 + b"\x02" + bytes(PAGE - 17))
+"""Of a first page; the second names a page size that SQLite knows."""
 MIGRATIONS = ("CREATE TABLE kept (n INTEGER PRIMARY KEY, data BLOB NOT NULL);",)
 
 
@@ -135,6 +137,27 @@ def test_a_page_rots_until_it_is_written_again(tmp_path: Path, given: bytes | No
         con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         assert disk.rot is None
         assert kept(path) == 6
+
+
+@pytest.mark.parametrize("in_wal", [True, False], ids=["page-in-wal", "page-in-file"])
+@pytest.mark.parametrize("given", [*GARBAGE, bytes(PAGE), None], ids=["garbage", "page-size", "nothing", "error"])
+def test_a_rotten_header_shows_once_it_is_read_as_a_page(tmp_path: Path, given: bytes | None, in_wal: bool) -> None:
+    disk, path = disk_at(tmp_path), tmp_path / "some.db"
+    with disk.attached(), closing(files.open_database(path, MIGRATIONS, 1)) as con:
+        con.execute("INSERT INTO kept VALUES (0, '')")
+        con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if in_wal:
+            con.execute("PRAGMA user_version = 2")
+        told = list[Path]()
+        disk.on_rotten = lambda: told.append(path)
+        disk.let_rot(Rot(path, 0, given, PAGE))
+        failed = False
+        try:
+            with closing(files.connect(path, readonly=True)) as reader:
+                assert reader.execute("SELECT n FROM kept").fetchone()["n"] == 0
+        except sqlite3.DatabaseError as err:
+            failed = is_unreadable(err)
+        assert failed == bool(told) == (given is None or not in_wal)
 
 
 def test_a_full_disk_refuses_what_grows_until_there_is_room(tmp_path: Path) -> None:

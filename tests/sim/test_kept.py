@@ -561,6 +561,13 @@ KEPT: tuple[Kept, ...] = (
         size=1.0,
     ),
     Kept(
+        29470100,
+        ("page-rots",),
+        ("radius", "cpe", "disk"),
+        "the judge took a new connection's look at the file's header for a read of page 1, which was in the WAL",
+        size=0.3,
+    ),
+    Kept(
         33000015,
         ("stop-lost", "nas-cut"),
         ("radius", "routers"),

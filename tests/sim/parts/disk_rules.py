@@ -66,7 +66,7 @@ class Flip:
 
 @dataclass(slots=True)
 class Rotten:
-    """A page that rots while the agent runs. `shows`: SQLite sees that as soon as it reads it; `read_at`: it did."""
+    """A page that rots while the agent runs. `shows`: SQLite sees that once it reads the page; `read_at`: it did."""
 
     at: float
     what: str
