@@ -96,6 +96,16 @@ class Evidence:
     damaged: Sequence[tuple[float, float]] = ()
     crashes: Sequence[Crashed] = ()
 
+    def forgot(self, at: float, by: float = float("inf"), *, first: float | None = None) -> bool:
+        """Return whether a log that was put back, or a disk that lied, lost what was recorded at a moment.
+
+        Args:
+            at: the moment.
+            by: when the log is asked: what is lost later it still knows.
+            first: since when it may have been recorded; None: at the moment alone.
+        """
+        return any(lost.has(at, by, first=first) for lost in self.lost)
+
     @property
     def acted(self) -> list[Deed]:
         """Everything that the agent wrote or sent."""
@@ -159,8 +169,7 @@ def _twice(e: Evidence) -> Iterable[Verdict]:
             if step is None or not deed.by:
                 continue
             key = (deed.subject, step.plan, f"{step.item}.{step.n}", step.direction, str(step.attempt), deed.session)
-            # An agent whose directory was put back unnoticed does not know what it sent since the copy
-            known = [t for t in done.get(key, ()) if not any(x.since < t <= x.found_at <= deed.at for x in e.lost)]
+            known = [t for t in done.get(key, ()) if not e.forgot(t, deed.at)]
             done[key] = [*known, deed.at]
             if len(known) == 1:
                 said = f"{what} twice for one announced step {deed.session}"

@@ -103,6 +103,10 @@ class Lost:
     found_at: float
     leaves: int
 
+    def has(self, at: float, by: float = float("inf"), *, first: float | None = None) -> bool:
+        """Return whether they may tell what came to pass at a moment, or since `first`, and are missed at `by`."""
+        return self.since < at and (at if first is None else first) < self.found_at <= by
+
 
 @dataclass
 class Seen:

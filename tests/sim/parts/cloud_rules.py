@@ -106,7 +106,7 @@ def _mail(e: Evidence, part: CloudPart, world: World) -> Iterator[Verdict]:
         times = ledger.delivered.get(message.body, [])
         sha256 = _digest(message, part)
         reached = [at for at in times if at < e.ended_at - ANSWERS_S and not _died_after(world, at)]
-        reached = [at for at in reached if not _forgotten(e, at)]
+        reached = [at for at in reached if not e.forgot(at + BINDS_S, first=at)]
         # By its number an agent may have seen there that a copy was put back; then it reads anew, and another copy came
         reached = [at for at in reached if not (part.may_be_lost(taken.at) and part.may_be_lost(at))]
         answered = {sha256, hashlib.sha256(message.body).hexdigest()} & ledger.receipts.keys()
@@ -170,11 +170,6 @@ def _digest(message: pb.Message, part: CloudPart) -> str:
         return ""
 
 
-def _forgotten(e: Evidence, at: float, until: float = float("inf")) -> bool:
-    """Return whether the agent's log may have lost by `until` what came of something that reached it at that time."""
-    return any(lost.since < at + BINDS_S and at <= lost.found_at <= until for lost in e.lost)
-
-
 def _died_after(world: World, at: float) -> bool:
     return any(at - 1 <= kill <= at + KILLED_S for kill in world.kills)
 
@@ -213,7 +208,7 @@ def frozen(e: Evidence, part: CloudPart, world: World) -> Iterator[Verdict]:
         since = binds_at(asked, part.ledger, world)
         for deed in e.acted:
             for step in deed.open:
-                forgot = any(lost.since < since and lost.found_at <= step.about_at for lost in e.lost)
+                forgot = e.forgot(since, step.about_at, first=since - BINDS_S)
                 if since < step.about_at < asked.lifted_at and not forgot:
                     said = f"{deed.what} of {step.plan[:6]}, announced while {asked.who} had frozen everything"
                     yield Verdict("frozen", deed.at, deed.subject, said, f"in force since {since:.1f}")
@@ -236,7 +231,7 @@ def _held(e: Evidence, frozen: FreezeAsked, ledger: Ledger) -> tuple[float, floa
     """
     ends = [envelopes.digest(envelopes.decode_untrusted(one)).hex() for one in frozen.lifts]
     took = [at for sha256 in ends for at, r in ledger.receipts.get(sha256, []) if r.result is ReceiptResult.ACCEPTED]
-    took = [at for at in took if not any(lost.since < at <= lost.found_at for lost in e.lost)]
+    took = [at for at in took if not e.forgot(at)]
     infinite = float("inf")
     return min(ledger.delivered.get(frozen.envelope, []), default=infinite), min(took, default=infinite)
 

@@ -225,7 +225,7 @@ def _blind(evidence: Evidence, part: CpePart, steps: Sequence[CpeStep]) -> Itera
         times.sort(key=lambda each: each[1].at)
         step = by_key.get(key) or by_stem[key]
         for (_, first), (_, again) in itertools.pairwise(times):
-            if any(lost.since <= first.at <= lost.found_at <= again.at for lost in lied):
+            if any(lost.has(first.at, again.at) for lost in lied):
                 continue
             if step.is_effect and again.method in DOES:
                 yield Verdict("blind", again.at, step.cpe, f"{again.method} {key} was sent twice")
@@ -260,7 +260,7 @@ def _foreign(evidence: Evidence, part: CpePart, steps: Sequence[CpeStep]) -> Ite
             if done.fault or done.method not in (*WRITES, *DOES) or done.method == "FactoryReset":
                 continue
             step = by_key.get((name, done.key))
-            if step is None and any(lost.since <= done.at <= lost.found_at for lost in evidence.lost):
+            if step is None and evidence.forgot(done.at):
                 continue  # the log that told of it is lost
             if step is None:
                 yield Verdict("foreign", done.at, name, f"{done.method} {done.key!r} is of no step of its own")
@@ -301,7 +301,7 @@ def _items(evidence: Evidence, steps: Sequence[CpeStep]) -> Iterable[Verdict]:
         last[step.plan, step.item][step.n, step.direction] = step
     for move in evidence.seen.moves:
         found = last.get((move.plan, move.item))
-        if not found or any(lost.since <= move.at <= lost.found_at for lost in evidence.lost):
+        if not found or evidence.forgot(move.at):
             continue  # the log that has its steps is another one since
         forward = [step for (_, way), step in found.items() if way == "forward" and step.about <= move.at]
         if move.state in ("applied", "accepted") and any(step.verdict != "applied" for step in forward):

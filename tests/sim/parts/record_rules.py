@@ -51,7 +51,7 @@ def forgotten(e: Evidence, now: Callable[[str, bool], Iterable[LineState] | None
         # The record is older than the rows, or lacks a reason that was recorded over rows that read so already; people
         # compare both with `ispagent drift`
         acted = (*(w.at for w in wrote), final.at)
-        if any(lost.since < at < lost.found_at for at in acted for lost in e.lost):
+        if any(map(e.forgot, acted)):
             continue
         states = list(states)
         if not any(Wanted(suspended).next_fits(state) for state in states):

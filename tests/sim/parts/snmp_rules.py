@@ -148,7 +148,7 @@ def _left_off(evidence: Evidence, part: SnmpPart) -> Iterable[Verdict]:
     for name, switch in part.switches.items():
         for port, past in switch.states.items():
             off = list(itertools.takewhile(lambda state: state.power is False, reversed(past)))
-            if off and not any(lost.since <= off[-1].at <= lost.found_at for lost in evidence.lost):
+            if off and not evidence.forgot(off[-1].at):
                 said = f"without power since {off[-1].at:.1f}, by a cycle"
                 yield Verdict("left-off", evidence.ended_at, f"{name}/{port}", said)
 
