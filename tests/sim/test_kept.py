@@ -601,6 +601,15 @@ KEPT: tuple[Kept, ...] = (
         size=0.3,
         acts=("radius take over",),
     ),
+    Kept(
+        29480444,
+        ("router-other-admin",),
+        ("radius", "routers", "billing"),
+        "the judge's: staff had given a debtor the profile of no tariff of theirs, which no restore overwrites",
+        size=0.3,
+        long=True,
+        acts=("radius take over",),
+    ),
 )
 
 

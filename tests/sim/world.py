@@ -202,10 +202,13 @@ class World:
 
     def part(self, kind: type[PartT]) -> PartT:
         """Return the world's part of that kind. Raises LookupError: this world has none."""
-        for part in self.parts:
-            if isinstance(part, kind):
-                return part
-        raise LookupError(kind.name)
+        if (part := self.find(kind)) is None:
+            raise LookupError(kind.name)
+        return part
+
+    def find(self, kind: type[PartT]) -> PartT | None:
+        """Return the world's part of that kind; None: this world has none."""
+        return next((part for part in self.parts if isinstance(part, kind)), None)
 
     def happens(self, name: str) -> bool:
         """Take note of an event that is to begin, which has dice of its own; tell whether it is to happen."""

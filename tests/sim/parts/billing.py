@@ -25,6 +25,7 @@ from tests.sim.parts.billing_faults import FAULTS
 from tests.sim.parts.billing_people import ACTS
 from tests.sim.parts.billing_rules import Books
 from tests.sim.parts.radius import RadiusPart
+from tests.sim.parts.routers import RouterPart
 from tests.sim.people import Desk
 from tests.sim.world import World
 
@@ -177,4 +178,23 @@ class BillingPart(Part):
             debts = {row[0] for row in log.execute("SELECT service FROM reason WHERE reason = 'debt'")}
             debts -= self._let_in(log)
         shared = self._world.part(RadiusPart).logins.shared()
-        return billing_rules.judge(evidence, self.books, own, debts - shared)
+        return billing_rules.judge(evidence, self.books, own, debts - shared - self._opened(evidence))
+
+    def _opened(self, evidence: Evidence) -> set[str]:
+        """Return the services that somebody else let in after the agent had cut them off.
+
+        Where they now have what no tariff of theirs says, nothing is restored before a person decided on that.
+        """
+        wrote = {write.subject: write.by for write in evidence.seen.writes}
+        return {service for service, by in wrote.items() if not by and self._lets_in(service, evidence.ended_at)}
+
+    def _lets_in(self, service: str, at: float) -> bool:
+        """Tell whether the next login of a service gets the internet."""
+        radius, routers = self._world.part(RadiusPart), self._world.find(RouterPart)
+        if service in radius.logins:
+            states = list(radius.history.during(radius.logins.now(service), at, at))
+        elif routers is not None and service in routers.lines:
+            states = list(routers.lines[service].during(at, at, suspended=True))
+        else:
+            states = []
+        return any(state.next.accepted and not state.next.walled for state in states)

@@ -59,10 +59,8 @@ class RadiusPart(Part):
         self._file: sqlite3.Connection | None = None
         self._wal = WriteAheadLog(world.options.folder / DATABASE)
         self._server: SimulatedLabDatabase | None = None
-        self._sql: SqlPart | None = None
-        try:
-            sql = self._sql = world.part(SqlPart)
-        except LookupError:
+        sql = self._sql = world.find(SqlPart)
+        if sql is None:
             database = f"file:{world.options.folder / DATABASE}?mode=ro"
             self._file = sqlite3.connect(database, uri=True, isolation_level=None)
         else:

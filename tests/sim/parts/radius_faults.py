@@ -80,10 +80,7 @@ async def _staff(world: World, dice: random.Random) -> None:
 
 
 async def _slow_database(world: World, dice: random.Random) -> None:
-    try:
-        sql: SqlPart | None = world.part(SqlPart)
-    except LookupError:
-        sql = None
+    sql = world.find(SqlPart)
     if sql is not None:
         sql.slow_s = dice.uniform(0.5, 2)
     world.pace.before_s = lambda: dice.uniform(0, 12)
