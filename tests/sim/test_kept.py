@@ -610,6 +610,14 @@ KEPT: tuple[Kept, ...] = (
         long=True,
         acts=("radius take over",),
     ),
+    Kept(
+        29470561,
+        ("disk-lies",),
+        ("radius", "routers", "disk"),
+        "the judge's: an agent whose disk had lied knew of no write of its own, and called the row drifted",
+        size=0.2,
+        long=True,
+    ),
 )
 
 

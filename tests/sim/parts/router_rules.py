@@ -272,7 +272,7 @@ def _denied(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
     for (machine, plan, item), move in last.items():
         if move.state not in DENIES:
             continue
-        wrote = _written_by(part, machine, plan, item)
+        wrote = [w for w in _written_by(part, machine, plan, item) if not e.forgot(w.at, move.at)]
         by_row: dict[tuple[str, str], list[Written]] = {}
         for one in wrote:
             by_row.setdefault((one.change.path, one.change.row.id), []).append(one)
