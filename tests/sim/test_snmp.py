@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,9 +20,9 @@ from tests.sim.faults import FAULTS
 from tests.sim.judge import Evidence
 from tests.sim.parts import snmp_rules
 from tests.sim.parts.snmp import SnmpPart, Told
-from tests.sim.parts.snmp_device import LEAF, MIDDLE, RATE_BPS, ROOT, UPLINK, WAY, make_switches
+from tests.sim.parts.snmp_device import LEAF, MIDDLE, RATE_BPS, ROOT, UPLINK, WAY, Sent, make_switches
 from tests.sim.run import run_seed
-from tests.sim.witness import Seen
+from tests.sim.witness import ORIGINAL, Move, Seen
 
 WITH_SNMP = tuple(part for part in PARTS if part.name in ("radius", "snmp"))
 
@@ -57,14 +59,52 @@ async def test_the_root_is_reached_by_one_port_or_another(autojump_clock: MockCl
     assert not part.is_uplink(LEAF, "ge-2", 0, 1)
 
 
-async def rules_seen(**more: Any) -> list[str]:
-    """Return the rules that are broken by what is said, of switches to which nothing happens."""
+async def rules_seen(
+    sent: Sequence[Sent] = (), steps: Sequence[tuple[Any, ...]] = (), moves: Sequence[Move] = (), **more: Any
+) -> list[str]:
+    """Return the rules that are broken by what is said, of switches to which no more than `sent` happens.
+
+    Args:
+        sent: what SETs brought to the last switch.
+        steps: attempts at the one step of a power cycle of its ge-3: number, when it was announced, when it was over,
+            verdict and reason.
+        moves: of that item.
+        more: of the part.
+    """
     told = {"told": [], "true_at_rest": {}, "told_at_rest": {}, "rates": {}, **more}
-    part: Any = SimpleNamespace(switches=make_switches(lambda: 1000.0), **told)
+    part: Any = SimpleNamespace(switches=make_switches(lambda: 1000.0), is_uplink=lambda *_: False, **told)
+    part.switches[LEAF].sent.extend(sent)
+    do = json.dumps({"address": f"snmp/{LEAF}/if/ge-3/power-cycle"})
     with closing(sqlite3.connect(":memory:")) as log:
         log.execute("CREATE TABLE step (plan_id, item, n, direction, attempt, about_seq, outcome_seq, do, verdict,"
                     " reason, detail)")  # fmt: skip
-        return [v.rule for v in snmp_rules.judge(Evidence(Seen(), {}, (), (), {}, "", 5000.0), part, log, float)]
+        for attempt, about, over, verdict, reason in steps:
+            row = (b"\x01", 1, 1, "forward", attempt, about, over, do, verdict, reason, "")
+            log.execute("INSERT INTO step VALUES (?,?,?,?,?,?,?,?,?,?,?)", row)
+        evidence = Evidence(Seen(moves=[*moves]), {}, (), (), {}, "", 5000.0)
+        return [v.rule for v in snmp_rules.judge(evidence, part, log, float)]
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "rules"),
+    [
+        ("stale", "drifted", ["claim"]),
+        ("expired", "expired", ["claim"]),
+        ("not-applied", "drifted", ["claim"]),
+        ("not-applied", "lost-timeout", []),
+        ("needs-a-person", "unreadable", []),
+    ],
+)
+async def test_a_cut_is_not_undone_by_a_refused_second_try(
+    autojump_clock: MockClock, state: str, reason: str, rules: list[str]
+) -> None:
+    cut = [Sent(10.0, "ge-3", "power", "off"), Sent(15.0, "ge-3", "power", "on")]
+    tries = [(1, 9, 20, "not-applied", "lost-timeout"), (2, 21, 22, "not-applied", "drifted")]
+    end = Move(23.0, "01", 1, "", "", state, "unknown", 20.0, reason, "", False, 23, ORIGINAL)
+    assert await rules_seen(cut, tries, [end]) == rules
+    assert await rules_seen([], tries, [end]) == []
+    tries = [(1, 9, 20, "not-applied", "drifted")]
+    assert "claim" in await rules_seen(cut, tries, []), "an attempt that cut says that it was not sent"
 
 
 async def test_what_is_said_of_ports_is_judged(autojump_clock: MockClock) -> None:

@@ -2,7 +2,8 @@
 
 | rule | what must hold |
 |---|---|
-| `claim` | of its port, what is said of a step was true between its announcement and its leaf |
+| `claim` | of its port, what is said of a step was true between its announcement and its leaf; no item whose step cut |
+| | power ends in a state, or for a reason, that says that nothing was done |
 | `uplink` | no port is cut by which the agent reached its switch all the time since the step was announced |
 | `blind` | a value is written only where the one of the preview stood at some instant since the step was announced |
 | `left-off` | at the end every port feeds power that a cycle switched off of which the log still knows |
@@ -18,13 +19,16 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.sim.judge import Evidence, Verdict
-from tests.sim.parts.snmp_device import RATE_BPS, WatchedSwitch
+from tests.sim.parts.snmp_device import RATE_BPS, Sent, WatchedSwitch
 from tests.sim.steps import LoggedStep, steps_of
+from tests.sim.witness import ORIGINAL
 
 if TYPE_CHECKING:
     from tests.sim.parts.snmp import SnmpPart
 
 NOTHING_SENT: Final = frozenset({"expired", "drifted", "session-ended"})
+UNDONE: Final = frozenset({"stale", "expired", "cancelled", "skipped", "superseded"})
+"""States of an item that say that nothing was sent."""
 TOLD_S: Final = 100.0
 """How old a reading may be when its result comes on record: a poll may take a minute, and is looked at every 7 s."""
 MOST: Final = 5
@@ -84,6 +88,7 @@ def judge(
         if step.outcome is not None and (why := _outcome(step, part.switches[step.switch], since)):
             told = f"{step.name} ({step.what} {step.after}): {step.verdict} {step.reason} {step.detail}".strip()
             yield Verdict("claim", step.outcome, step.subject, told, why, step.seq)
+    yield from _ends(evidence, part, steps)
     yield from _cuts(evidence, part)
     yield from _left_off(evidence, part)
     yield from _told(evidence, part)
@@ -96,7 +101,7 @@ def judge(
 def _outcome(step: PortStep, switch: WatchedSwitch, since: float) -> str:
     """Return what is false about a step's outcome; "": nothing."""
     until = step.outcome or 0.0
-    sent = [one for one in switch.sent if one.port == step.port and step.about <= one.at <= until]
+    sent = _brought(step, switch)
     if step.what == "power-cycle":
         power = [(state.at, state.power) for state in switch.during(step.port, since, until)]
         off = [at for at, on in power if on is False]
@@ -104,8 +109,8 @@ def _outcome(step: PortStep, switch: WatchedSwitch, since: float) -> str:
             return f"its power was {[on for _, on in power]}"
         if step.verdict == "not-applied" and step.reason in NOTHING_SENT and any(one.what == "power" for one in sent):
             return "its power was switched"
-        if step.verdict == "not-applied" and not step.reason.startswith("lost-") and off:
-            return f"its power was cut at {off[0]:.1f}"
+        if step.verdict == "not-applied" and not step.reason.startswith("lost-"):
+            return _cut_by(step, switch)
         return ""
     sent = [one for one in sent if one.what == step.what]
     had = [state.reads(step.what) for state in switch.during(step.port, step.about, until)]
@@ -118,6 +123,32 @@ def _outcome(step: PortStep, switch: WatchedSwitch, since: float) -> str:
         if all(one == step.after for one in stood):
             return f"a SET brought it at {sent[-1].at:.1f}, and it stood"
     return ""
+
+
+def _brought(step: PortStep, switch: WatchedSwitch) -> list[Sent]:
+    """Return the values that SETs brought to a step's port between its announcement and its outcome."""
+    until = step.outcome or 0.0
+    return [one for one in switch.sent if one.port == step.port and step.about <= one.at <= until]
+
+
+def _cut_by(step: PortStep, switch: WatchedSwitch) -> str:
+    """Return that a power cycle cut its port, and when; "": it did not."""
+    off = [one.at for one in _brought(step, switch) if (one.what, one.value) == ("power", "off")]
+    return f"its power was cut at {off[0]:.1f}" if off else ""
+
+
+def _ends(evidence: Evidence, part: SnmpPart, steps: Iterable[PortStep]) -> Iterable[Verdict]:
+    """Judge the ends of items of which an attempt cut power: that a later one was refused does not undo that."""
+    cycles = [step for step in steps if step.is_effect]
+    cut = {(one.plan, one.item): (one, why) for one in cycles if (why := _cut_by(one, part.switches[one.switch]))}
+    for move in evidence.seen.moves:
+        if move.machine != ORIGINAL or any(lost.since <= move.at <= lost.found_at for lost in evidence.lost):
+            continue  # the log that has its steps is another one
+        denies = move.state == "not-applied" and not move.reason.startswith("lost-")
+        if (denies or move.state in UNDONE) and (move.plan, move.item) in cut:
+            step, why = cut[move.plan, move.item]
+            said = f"the item is {move.state}: {move.reason} {move.detail}".strip()
+            yield Verdict("claim", move.at, step.subject, said, why, move.seq)
 
 
 def _cuts(evidence: Evidence, part: SnmpPart) -> Iterable[Verdict]:
