@@ -532,7 +532,10 @@ class ItemRun:
         reason, detail = self._explain(judgment, stopped)
         if event is Event.LOSE:
             event = Event.ESCALATE  # the time for re-reading is over
-            reason, detail = self._in_doubt(reason, detail)
+            reason, detail = _first(self._unknown(), reason, detail)
+        elif event in (Event.DRIFT, Event.FAIL) and (unproven := steps.unproven()) is not None:
+            event = Event.FAIL  # `stale` says that nothing was sent
+            reason, detail = _first(unproven, reason, detail)
         if event is Event.SET_UNENFORCED and sessions and (missing := await self._missing_now(sessions)):
             reason, detail = ItemReason.TARGET_AWAY, f"{missing} · {detail}"
         records = stands and not self._tickets.retried(item)  # else it did: others may have lifted that since
@@ -640,18 +643,10 @@ class ItemRun:
             return judgment.how, detail
         return (last.reason, fallbacks or last.detail) if last is not None else ("", "")
 
-    def _in_doubt(self, reason: str, detail: str) -> tuple[str, str]:
-        """Return reason and detail of an item with a step of unknown fate: that counts more than why it stopped.
-
-        Args:
-            reason: of the item's last move, by its last step or its stop.
-            detail: of the same.
-        """
+    def _unknown(self) -> StepOutcome | None:
+        """Return the outcome of the first step whose fate is unknown, or None."""
         done = [one for step in self._item.steps if (one := self._steps.done(step.n)) is not None]
-        unknown = next((one for one in done if one.verdict is Verdict.UNKNOWN), None)
-        if unknown is None or unknown.reason == reason:
-            return reason, detail
-        return unknown.reason, " · ".join(filter(None, (unknown.detail, detail)))
+        return next((one for one in done if one.verdict is Verdict.UNKNOWN), None)
 
     def _fallbacks_text(self) -> str:
         """Return the result of each effect, where the first one did nothing and a fallback was tried."""
@@ -707,3 +702,16 @@ class ItemRun:
                 else:
                     await self._steps.move(Event.FAIL, err.reason, str(err))
                 return
+
+
+def _first(sent: StepOutcome | None, reason: str, detail: str) -> tuple[str, str]:
+    """Return reason and detail of an item, those of a step that may have had an effect first: they count more.
+
+    Args:
+        sent: the outcome of that step; None: there is none.
+        reason: of the item's last move, by its last step or its stop.
+        detail: of the same.
+    """
+    if sent is None or sent.reason == reason:
+        return reason, detail
+    return sent.reason, " · ".join(filter(None, (sent.detail, detail)))

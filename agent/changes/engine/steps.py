@@ -121,6 +121,8 @@ class Steps:
         """Steps with an effect that the target accepted in this run: its result may not be known yet."""
         self.spared = ""
         """Why the target is spared now, and since when: the item waits for it. "": it does not."""
+        self._lost: dict[int, StepOutcome] = {}
+        """The outcome of each step, as planned, that was sent, not answered, and not seen to have an effect."""
         self._attempts: dict[_Key, int] = {}
         """How often each was about to be sent, in a retry since it was asked for."""
         self._crashed: set[_Key] = set()
@@ -158,6 +160,8 @@ class Steps:
         self._done_s[key] = self.parts.clock.wall_s() if at_s is None else at_s
         if key[1] is Direction.FORWARD:
             self.last = outcome
+            if kind_of(outcome) in (OutcomeKind.LOST, OutcomeKind.CRASHED):
+                self._lost[key[0]] = outcome
 
     def note_bound(self, step: Step, bound: Mapping[Address, Seen]) -> None:
         """Take note of the sessions that a step is to end."""
@@ -243,7 +247,19 @@ class Steps:
 
     def nothing_sent(self) -> bool:
         """Tell whether the item is as if it had not been begun: its device was away before each first byte."""
-        return not self._in_doubt and all(kind_of(done) in _NOTHING_SENT for done in self.outcomes.values())
+        begun = bool(self._in_doubt or self._lost)
+        return not begun and all(kind_of(done) in _NOTHING_SENT for done in self.outcomes.values())
+
+    def unproven(self) -> StepOutcome | None:
+        """Return the outcome of an effect that was sent, not answered, and may have been had all the same; None: none.
+
+        Its proof is a change: that none was seen disproves nothing, and no refusal of a later attempt does.
+        """
+        for step in self.item.steps:
+            changes = isinstance(step.do, Effect) and step.do.proof is ProofKind.CHANGED
+            if changes and step.n in self._lost and not self.stands(step.n):
+                return self._lost[step.n]
+        return None
 
     def none_stands(self) -> bool:
         """Tell whether steps were sent, and none is known to have had an effect."""

@@ -18,7 +18,7 @@ from agent.changes.journal import commands, item_commands, plans
 from agent.changes.journal.machine import Event
 from agent.changes.retry import ReopenRun
 from agent.connectors.base import Busy, Reach, Session, UnreadableError
-from agent.model import ItemState, Pace, Target, Ticket, Wave
+from agent.model import Effect, ItemState, Pace, ProofKind, Target, Ticket, Wave
 from agent.reasons import RefusalReason
 from agent.runtime.clock import now_of
 from agent.store.errors import LogCorruptError, RefusedCommandError
@@ -222,6 +222,21 @@ async def test_step_in_doubt_at_device_that_is_gone_needs_person(rig: Rig, world
     await rig.apply(plan_id)
     assert rig.states(plan_id) == [S.NEEDS_A_PERSON]
     assert rig.store.reader.execute("SELECT count(*) FROM step WHERE outcome_seq IS NULL").fetchone()[0] == 0
+
+
+async def test_a_try_that_was_lost_before_a_restart_is_told(rig: Rig, world: World) -> None:
+    """The next one is refused: that something was sent, and may have been had, is still the item's reason."""
+    one = item(1, "u0", world)
+    step = one.steps[1]
+    assert isinstance(step.do, Effect)
+    reboot = replace(step, n=1, after=(), do=replace(step.do, proof=ProofKind.CHANGED))
+    world.faults["u0"] = ["command-lost", "refused"]
+    plan_id = await rig.consumed([replace(one, steps=(reboot,), enforce=None, desired=())])
+    await crash_after(rig, plan_id, 1)
+    await rig.apply(plan_id)
+    row = rig.loaded(plan_id).rows[1]
+    assert (row.state, row.reason) == (S.NOT_APPLIED, "lost-timeout")
+    assert row.detail.endswith("· refused before anything was sent")
 
 
 async def test_accepted_and_never_readable_needs_a_person(rig: Rig, world: World) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from agent.connectors.base import Busy, NotSentError, Reach, Reply, Session, UnreadableError
+from agent.connectors.base import Busy, LostError, NotSentError, Reach, Reply, Session, UnreadableError
 from agent.model import Address, ItemState, Seen, Target, Ticket
 from agent.reasons import TargetReason
 from agent.services.network import as_read
@@ -91,4 +91,44 @@ async def test_hung_up_before_the_first_byte_is_waited_for(
     assert (rig.states(plan_id), len(world.writes), world.kicks) == ([S.APPLIED], 1, ["u0"])
     assert seen == [0, 0]
     assert trio.current_time() - began < READ_S, "nobody waited for a line that was dead"
+    rig.close()
+
+
+class LosesFirst(FakeSession):
+    """A session that loses what is sent first, and is off the line for a minute before the next."""
+
+    sends, back_s = 0, 0.0
+
+    async def busy(self) -> Busy | None:
+        off = trio.current_time() < self.back_s
+        return Busy(TargetReason.NOT_ON_THE_LINE, "it is not on the line") if off else await super().busy()
+
+    async def send(self, ticket: Ticket) -> Reply:
+        self.sends += 1
+        if self.sends == 1:
+            raise LostError("no answer came", reason=TargetReason.TIMEOUT)
+        if self.sends == 2:
+            self.back_s = trio.current_time() + 60
+            raise NotSentError("it ended its session", reason=TargetReason.SESSION_ENDED)
+        return await super().send(ticket)
+
+
+async def test_hung_up_after_a_lost_try_is_waited_for_as_begun(tmp_path: Path, world: World) -> None:
+    """Its addresses stay its own: something was sent."""
+    rig = Rig(tmp_path, world, FakeClock(), Reach.ARRIVE)
+    plan_id = await rig.consumed([item(1, "u0", world)])
+    seen: list[object] = []
+
+    async def serve(arrived: Callable[[Session], Awaitable[None]]) -> None:
+        await trio.sleep(60)
+        await arrived(LosesFirst(world, rig.connector.targets[0]))
+
+    async def look() -> None:
+        await trio.sleep(90)
+        seen.extend((rig.states(plan_id)[0], len(rig.store.query("SELECT 1 FROM address_lock"))))
+
+    rig.connector.serve = serve  # type: ignore[method-assign]  # a stand-in of the test
+    assert await rig.apply(plan_id, look) == ""
+    assert (rig.states(plan_id), len(world.writes), world.kicks) == ([S.APPLIED], 1, ["u0"])
+    assert seen == [S.UNKNOWN, 3]
     rig.close()

@@ -14,8 +14,9 @@ import trio
 
 from agent.changes.authority import stops
 from agent.changes.journal import plans
-from agent.connectors.base import Busy, Reach
-from agent.model import Address, Effect, Item, ItemState, Seen, Ticket, Verdict
+from agent.connectors.base import Busy, NotSentError, Reach
+from agent.model import Address, Effect, Item, ItemState, ProofKind, Seen, Ticket, Verdict
+from agent.reasons import TargetReason
 from agent.store.db import Command
 from tests.builders.clock import FakeClock
 from tests.builders.job import CrashingStore, Rig, item
@@ -48,6 +49,14 @@ def write_alone(world: World) -> Item:
 def disconnect_alone(world: World) -> Item:
     one = whole(world)
     return replace(one, steps=(replace(one.steps[1], n=1, after=()),), enforce=None, desired=())
+
+
+def reboot_alone(world: World) -> Item:
+    """Return an item with one effect that nothing proves but a change that has to be seen."""
+    (step,) = disconnect_alone(world).steps
+    assert isinstance(step.do, Effect)
+    reboot = replace(step, do=replace(step.do, proof=ProofKind.CHANGED))
+    return replace(disconnect_alone(world), steps=(reboot,))
 
 
 def world_with(*faults: str, online: bool = True, redials: bool = True) -> World:
@@ -128,18 +137,52 @@ def verdicts(rig: Rig, plan_id: bytes) -> list[tuple[int, Verdict | None]]:
 
 async def test_a_refused_next_step_leaves_the_outcome_before_it(tmp_path: Path) -> None:
     rig, plan_id = await begun(tmp_path)
-    cancel = Cancel("1" * 32, "4" * 32, (rig.loaded(plan_id).row.digest.hex(),), "joseph", 0)
-
-    def cancelled_meanwhile(ticket: Ticket) -> None:
-        rig.store.now(stops.RecordCancel(cancel, b"e", rig.recorder.record(None, {})))
-
-    rig.world.on_took = cancelled_meanwhile
+    rig.world.on_took = lambda _: cancel_it(rig, plan_id)
     await rig.apply(plan_id)
     assert verdicts(rig, plan_id) == [(1, Verdict.APPLIED)]
     row = rig.loaded(plan_id).rows[1]
     assert (row.state, row.reason, rig.world.kicks) == (S.SET_NOT_ENFORCED, "cancelled", [])
     assert plans.locked(rig.store.reader, plan_id) == []
     rig.evidence.verify()
+    rig.close()
+
+
+def cancel_it(rig: Rig, plan_id: bytes) -> None:
+    cancel = Cancel("1" * 32, "4" * 32, (rig.loaded(plan_id).row.digest.hex(),), "joseph", 0)
+    rig.store.now(stops.RecordCancel(cancel, b"e", rig.recorder.record(None, {})))
+
+
+@pytest.mark.parametrize("reason", ["drifted", "expired", "refused", "unreachable", "cancelled"])
+async def test_a_refused_second_try_hides_no_lost_first(tmp_path: Path, reason: str) -> None:
+    """`stale` says that nothing was sent; and the first try may have done its work, though nobody saw it."""
+    rig = Rig(tmp_path, world_with("command-lost"), FakeClock())
+    plan_id = await rig.consumed([reboot_alone(rig.world)])
+
+    def sent(ticket: Ticket) -> None:
+        if ticket.attempt > 1:
+            raise NotSentError("it was not sent again", reason=TargetReason(reason))
+        if reason == "cancelled":
+            cancel_it(rig, plan_id)
+
+    rig.world.on_send = sent
+    await rig.apply(plan_id)
+    row = rig.loaded(plan_id).rows[1]
+    assert (row.state, row.reason) == (S.NOT_APPLIED, "lost-timeout")
+    begins, _, rest = row.detail.partition(" · ")
+    assert begins == "lost on the way, and it reads as before"
+    assert ("cancelled" if reason == "cancelled" else "it was not sent again") in rest
+    assert plans.locked(rig.store.reader, plan_id) == []
+    rig.close()
+
+
+async def test_a_lost_try_at_what_is_there_still_did_nothing(tmp_path: Path) -> None:
+    """The session that was to end goes on: the reason why it was not tried again counts."""
+    rig = Rig(tmp_path, world_with("command-lost"), FakeClock())
+    plan_id = await rig.consumed([disconnect_alone(rig.world)])
+    rig.world.on_send = lambda _: cancel_it(rig, plan_id)
+    await rig.apply(plan_id)
+    row = rig.loaded(plan_id).rows[1]
+    assert (row.state, row.reason) == (S.NOT_APPLIED, "cancelled")
     rig.close()
 
 
