@@ -554,6 +554,13 @@ KEPT: tuple[Kept, ...] = (
         size=0.2,
     ),
     Kept(
+        29480100,
+        ("snmp-reboots",),
+        ("radius", "snmp"),
+        "a switch restarted when it cut a port, read off and then on again, and the cycle was stale: nothing sent",
+        size=0.2,
+    ),
+    Kept(
         29450066,
         ("router-reboots", "page-rots"),
         ("radius", "sql", "routers", "cloud", "disk", "snmp"),

@@ -349,6 +349,7 @@ class PortSession:
         lost: LostError | None = None
         refused: Reply | None = None
         seen_off: bool | None = None
+        before = self._cuts.last(effect.address)
         try:
             try:
                 refused = await self._set(client, {cell.oid: off})
@@ -361,15 +362,18 @@ class PortSession:
                 await self._clock.sleep(float(effect.args.get(port_plans.OFF_ARG, str(port_plans.OFF_S))))
         finally:  # whatever came in between: an error of the store, the end of the time for one send
             with trio.CancelScope(shield=True):
-                is_on = (refused is not None and seen_off is False) or await self._switch_on(client, of.port, on)
+                never = refused is not None and seen_off is False
+                is_on = never or await self._switch_on(client, effect, on, unseen=seen_off is None)
         if not is_on:
             text = f"{effect.address}: power was switched off, and it is not seen that it is on again"
             raise LostError(text, reason=TargetReason.TIMEOUT)
-        if not seen_off and lost is not None:
-            raise lost
+        if self._cuts.last(effect.address) != before:
+            seen_off = True
         if seen_off is None:
             text = f"{effect.address}: the device was silent after it was told to: power may have been off"
-            raise LostError(text, reason=TargetReason.TIMEOUT)
+            raise LostError(text, reason=TargetReason.TIMEOUT) from lost
+        if not seen_off and lost is not None:
+            raise lost
         if not seen_off:
             return refused or Reply(
                 False,
@@ -379,7 +383,7 @@ class PortSession:
         return Reply(True, TargetReason.DONE, await self._delivers(of.port, cell.told))
 
     async def _look(self, port: str, word: str, within_s: float | None = None, unread_s: float = 0.0) -> bool | None:
-        """Return whether a port's power is seen to read so within so many seconds; None: it could not be read then.
+        """Return whether a port's power is seen to read so within so many seconds; None: it was not read all the while.
 
         Args:
             port: which.
@@ -388,6 +392,7 @@ class PortSession:
             unread_s: seconds more where it cannot be read then.
         """
         until = self._clock.boot_s() + (LOOKS_S if within_s is None else within_s)
+        blind = False
         while True:
             try:
                 found = _power((await self._ports())[0], port)
@@ -395,21 +400,33 @@ class PortSession:
                 found = ""
             if found == word:
                 return True
+            blind = blind or not found
             if self._clock.boot_s() >= until + (0.0 if found else unread_s):
-                return False if found else None
+                return None if blind else False
             await self._clock.sleep(LOOK_S)
 
-    async def _switch_on(self, client: SnmpClient, port: str, on: Value) -> bool:
+    async def _switch_on(self, client: SnmpClient, effect: Effect, on: Value, *, unseen: bool) -> bool:
         """Switch a port's power on, wherever it stands in the tables by now; return whether it is seen to be on.
 
         A SET is sent even where it reads on: one that switches it off may be on its way still.
+
+        Args:
+            client: of the writing credential.
+            effect: the cycle of that port.
+            on: the value for on.
+            unseen: whether the port could not be read since it was to be cut: if it reads off now, that is the proof.
         """
+        port = self._parse(effect.address).port
         for _ in range(POWER_TRIES):
             try:
                 ports, _ = await self._ports()
                 row = ports.rows.get(port)
                 if row is not None and POWER in row.cells:
-                    await self._set(client, {row.cells[POWER].oid: on})
+                    try:
+                        if unseen and _power(ports, port) == "off":
+                            await self._cuts.read_off(effect.address, self.target.id)
+                    finally:  # no error of the store leaves anybody without power
+                        await self._set(client, {row.cells[POWER].oid: on})
                 if self._settled_boot_s <= self._clock.boot_s() and await self._look(port, "on"):
                     return True
             except (LostError, UnreadableError):
@@ -457,7 +474,7 @@ class PortSession:
         await self._cuts.read_off(ticket.do.address, self.target.id)
         cell = row.cells[POWER]
         async with self._writer() as client:
-            if not await self._switch_on(client, port, (values.INTEGER, cell.how.number("on"))):
+            if not await self._switch_on(client, ticket.do, (values.INTEGER, cell.how.number("on")), unseen=False):
                 raise UnreadableError(f"{ticket.do.address}: power is not seen on", reason=TargetReason.UNREADABLE)
 
     def _refuse_another(self, effect: Effect, ports: _Ports) -> None:

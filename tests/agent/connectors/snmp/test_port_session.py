@@ -412,8 +412,11 @@ async def test_a_refused_cycle_sends_nothing_more(net: Ground) -> None:
     assert (reply.accepted, reply.reason, seen) == (False, "set-refused-noAccess", [])
 
 
-def silent_after_off(net: Ground, seconds: float) -> None:
-    """Let the device be silent for a while once it was told to switch power off, and answered that."""
+def silent_after_off(net: Ground, seconds: float, *, answers: bool = True, forgets: bool = False) -> None:
+    """Let the device be silent for a while once it was told to switch power off, and did.
+
+    `answers`: that SET. `forgets`: it has the power on again by then, as one that restarts with what was saved.
+    """
     answer, until = net.switch.answer, [0.0]
 
     def answered(pdu: Pdu, asked: Asked) -> bytes | None:
@@ -422,6 +425,9 @@ def silent_after_off(net: Ground, seconds: float) -> None:
         found = answer(pdu, asked)
         if pdu.kind == Kind.SET and not until[0]:
             until[0] = time.time() + seconds
+            if forgets:
+                net.switch.put(f"{POE}.3.1.3", values.integer(1))
+            return found if answers else None
         return found
 
     net.switch.answer = answered  # type: ignore[method-assign]  # of this device alone
@@ -435,12 +441,25 @@ async def test_a_cut_at_a_device_that_falls_silent_is_seen_later() -> None:
         assert (reply.accepted, reply.detail) == (True, "seen off, then on again: deliveringPower")
 
 
-async def test_of_a_cut_that_nobody_could_see_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_cut_seen_only_when_it_is_ended_is_proven(monkeypatch: pytest.MonkeyPatch, answers: bool) -> None:
+    """Nobody is cut a second time because the device could not be read meanwhile."""
     monkeypatch.setattr(port_session, "UNREAD_S", 0.0)
     async with ground(timeout_s=0.3) as net:
         step, bound = await cycle_of(net)
-        silent_after_off(net, 3.0)
-        with pytest.raises(LostError):
+        silent_after_off(net, 3.0, answers=answers)
+        reply = await net.sent(step, bound)
+        assert (reply.accepted, reply.detail) == (True, "seen off, then on again: deliveringPower")
+        assert await net.value("ge-3", "power-cycle") != {"last-off": "never"}
+        assert net.number(POE_ADMIN, "1.3") == 1
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_of_a_cut_nobody_could_see_nothing_is_said(answers: bool) -> None:
+    async with ground(timeout_s=0.1) as net:
+        step, bound = await cycle_of(net)
+        silent_after_off(net, 3.0, answers=answers, forgets=True)
+        with pytest.raises(LostError, match="power may have been off"):
             await net.sent(step, bound)
         with trio.fail_after(30):
             await net.session.finish(ticket(step, bound))
