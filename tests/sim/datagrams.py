@@ -32,6 +32,7 @@ class DatagramSocket(SimulatedSocket):
     async def connect(self, address: Any) -> None:
         await trio.lowlevel.checkpoint()
         self._check_open()
+        self._check_route()
         target = self.network.resolve(address)
         if self.place == NOWHERE:
             self.place = self.network.bind_for(self, target)
@@ -53,6 +54,7 @@ class DatagramSocket(SimulatedSocket):
         self._raise_error()
         if len(data) > DATAGRAM_BYTES:
             raise fault(errno.EMSGSIZE)
+        self._check_route()
         if self.place == NOWHERE:
             self.place = self.network.bind(self, ("", 0))
         source = self._source(target)
@@ -71,6 +73,8 @@ class DatagramSocket(SimulatedSocket):
         found = [s for s in self.network.at(self.kind, target) if isinstance(s, DatagramSocket)]
         # One that is connected to the sender goes before one that is not
         for sock in sorted(found, key=lambda s: s.other != source):
+            if sock.is_unplugged:
+                return
             if sock.other in (NOWHERE, source):
                 sock.receive(data, source)
                 return

@@ -49,7 +49,17 @@ async def _late_answers(world: World, dice: random.Random) -> None:
     world.pace.after_s = lambda: 0.0
 
 
+async def _unplug(world: World, dice: random.Random) -> None:
+    """Let the agent's machine have no network towards devices, billing and databases by TCP for a while."""
+    if dice.random() < 0.7:
+        await world.until_acting(within_s=60)
+    world.network.unplugged = world.machine.name
+    await trio.sleep(dice.choice((dice.uniform(0, 5), dice.uniform(5, 90))))
+    world.network.unplugged = ""
+
+
 FAULTS: Final[tuple[WorldFault, ...]] = (
+    WorldFault("agent-unplugged", _unplug, 3),
     WorldFault("agent-killed", _kill, 3),
     WorldFault("agent-killed-writing", _kill_at_command, 4),
     WorldFault("answers-late", _late_answers),

@@ -46,6 +46,8 @@ class Network(trio.abc.SocketFactory, trio.abc.HostnameResolver):
         self.trace: Callable[[str], None] = lambda text: None
         self.on_datagram: Callable[[SimulatedSocket, Place, bytes], None] = lambda sock, target, data: None
         """Told each datagram at the instant in which it is sent, whatever becomes of it."""
+        self.unplugged = ""
+        """The machine that has no network now, by its name; "": each has one."""
         self._networks = [ip_network(text) for text in networks]
         self._local: dict[str, bool] = {}
         """Answers of `is_local`, by address: each packet asks for one."""

@@ -23,6 +23,7 @@ class Wire(Protocol):
     """What a socket asks of its network; see `tests.sim.network.Network`."""
 
     on_datagram: Callable[[SimulatedSocket, Place, bytes], None]
+    unplugged: str
 
     def resolve(self, address: Any) -> Place: ...
     def bind(self, sock: SimulatedSocket, place: Place) -> Place: ...
@@ -61,6 +62,11 @@ class Process:
     name: str
     dead: bool = False
     sockets: dict[Closes, None] = field(default_factory=dict)
+
+    @property
+    def machine(self) -> str:
+        """Return the name of the machine on which it runs: a program's name begins with it."""
+        return self.name.partition(" ")[0]
 
     def kill(self) -> None:
         """End it at this instant: the kernel closes its sockets, and its tasks can do nothing any more."""
@@ -184,6 +190,16 @@ class SimulatedSocket(trio.socket.SocketType):
     def shares(self, other: SimulatedSocket) -> bool:
         """Tell whether this socket may have a place that another one has already."""
         return bool(self.option(stdlib.SO_REUSEADDR) and other.option(stdlib.SO_REUSEADDR))
+
+    @property
+    def is_unplugged(self) -> bool:
+        """Whether its machine has no network now: the kernel has no route, and nothing comes in."""
+        return bool(self.network.unplugged) and self.owner is not None and self.owner.machine == self.network.unplugged
+
+    def _check_route(self) -> None:
+        """Raise OSError where its machine has no network."""
+        if self.is_unplugged:
+            raise fault(errno.ENETUNREACH)
 
     # --- its life -----------------------------------------------------------------------------------------------------
 

@@ -61,7 +61,8 @@ class _Way:
         if self.broken or segment.arrived:
             return
         network = self._sender.network
-        fates = network.fates("tcp", *self._places, len(segment.data))
+        unplugged = self._sender.is_unplugged or self._receiver.is_unplugged
+        fates = () if unplugged else network.fates("tcp", *self._places, len(segment.data))
         if fates:
             network.after(fates[0], lambda: self._arrive(segment))
         elif segment.reset:
@@ -182,6 +183,7 @@ class StreamSocket(SimulatedSocket):
         self._check_open()
         if self._peer is not None:
             raise fault(errno.EISCONN)
+        self._check_route()
         target = self.network.resolve(address)
         if self.place == NOWHERE:
             self.place = self.network.bind_for(self, target)
@@ -209,6 +211,8 @@ class StreamSocket(SimulatedSocket):
             if not self._connecting:
                 return
             found = [s for s in self.network.at(self.kind, target) if isinstance(s, StreamSocket) and s.listening]
+            if found and found[0].is_unplugged:
+                return
             if known[0] is None and found:
                 known[0] = found[0].greet(self, target)
                 if known[0] is None:

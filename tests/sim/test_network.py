@@ -20,6 +20,7 @@ from trio.testing import MockClock
 
 from lab.router.certificate import make_certificate
 from tests.sim.network import open_network
+from tests.sim.sockets import PROCESS, Process
 from tests.sim.weather import Rule, Weather
 
 WAIT_S = 60.0
@@ -703,6 +704,32 @@ async def test_a_peer_without_power_says_nothing_until_it_is_asked(autojump_cloc
             assert waited.cancelled_caught, "nothing came"
             assert await client.send(b"x") == 1
             assert await told(client.recv(1)) == "ECONNRESET"
+
+
+async def test_a_machine_without_a_network(autojump_clock: MockClock) -> None:
+    async with open_network() as network:
+        with await listener() as listening, await bound_udp() as hears:
+            token = PROCESS.set(Process("agent 1"))
+            try:
+                client, asks, own = tcp(), udp(), await listener()
+            finally:
+                PROCESS.reset(token)
+            with client, asks, own, tcp() as stranger:
+                await client.connect(listening.getsockname())
+                server, _ = await listening.accept()
+                with server:
+                    await asks.connect(hears.getsockname())
+                    network.unplugged = "agent"
+                    assert await told(asks.send(b"lost")) == "ENETUNREACH"
+                    assert await client.send(b"late") == 4, "what is under way waits in the kernel"
+                    await hears.sendto(b"lost", asks.getsockname())
+                    network.after(9.0, lambda: setattr(network, "unplugged", ""))
+                    began = trio.current_time()
+                    await stranger.connect(own.getsockname())
+                    assert trio.current_time() - began > 9, "its SYN was lost"
+                    assert await server.recv(9) == b"late"
+                    await asks.send(b"seen")
+                    assert await hears.recv(9) == b"seen"
 
 
 async def test_a_lost_syn_is_sent_again(autojump_clock: MockClock) -> None:
