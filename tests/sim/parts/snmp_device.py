@@ -150,6 +150,13 @@ class WatchedSwitch(Device):
             self.links.switch(self.links.ports[index], on, self.clock())
         self.look()
 
+    def feed_all(self) -> None:
+        """Feed power by each port that can, as a switch does that restarts and had not saved what was set."""
+        for index in self.links.ports:
+            if self.get(where := f"{POE_ADMIN}.1.{index}") is not None:
+                self.put(where, values.integer(UP))
+        self.look()
+
     def number_anew(self, by: int) -> None:
         """Give each port another ifIndex."""
         self.renumber(by)

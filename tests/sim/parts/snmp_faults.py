@@ -53,7 +53,10 @@ def _habits(*draws: dict[str, Any]) -> Act:
 
 
 async def _reboot(world: World, dice: random.Random) -> None:
-    """Restart a switch, often while something is done to it; half of the times its ports have other numbers then."""
+    """Restart a switch, often while something is done to it.
+
+    Half of the times its ports have other numbers then, and half of the times each feeds power, as it was saved.
+    """
     if dice.random() < 0.6:
         await world.until_acting(within_s=60)
     switch, takes_s = _switch(world, dice), dice.uniform(2, 90)
@@ -61,6 +64,8 @@ async def _reboot(world: World, dice: random.Random) -> None:
     world.trace(f"{switch.name} restarts, for {takes_s:.0f} s")
     if dice.random() < 0.5:
         switch.number_anew(dice.choice((100, 7)))
+    if dice.random() < 0.5:
+        switch.feed_all()
     await trio.sleep(takes_s)
 
 
