@@ -234,14 +234,15 @@ class ItemRun:
         return self._tickets.unsent(self._item)
 
     async def _run_with(self, sessions: ItemSessions) -> bool:
-        stopped, retried = await self._lock_first(), self._tickets.retried(self._item)
-        if retried and (stopped := stopped or await self._overwritten(sessions)) is not None:
-            # Its own judgment would be of others' settings
-            overtaken = stopped.reason == RefusalReason.NOTHING_TO_RETRY
-            reason = ItemReason.OVERTAKEN if overtaken else stopped.reason
-            await self._steps.end(Event.SET_UNENFORCED, reason, stopped.detail)
-            return False
-        stopped = stopped or await self._run_in_window(sessions)
+        if self._tickets.retried(self._item):
+            stopped = await self._lock_first() or await self._overwritten(sessions)
+            if stopped is not None:
+                # Its own judgment would be of others' settings
+                overtaken = stopped.reason == RefusalReason.NOTHING_TO_RETRY
+                reason = ItemReason.OVERTAKEN if overtaken else stopped.reason
+                await self._steps.end(Event.SET_UNENFORCED, reason, stopped.detail)
+                return False
+        stopped = await self._run_in_window(sessions)
         if stopped is None or stopped.then not in (Then.CALL_AGAIN, Then.TRY_AGAIN):
             await self._end(sessions, stopped)
             return False
@@ -250,6 +251,8 @@ class ItemRun:
 
     async def _leave(self, stopped: Stopped) -> None:
         """Have the item wait; one of which nothing was sent holds no address meanwhile."""
+        if self._unsent():
+            self._steps.look_again()
         if not self._steps.nothing_sent():
             await self._steps.say()  # kept out of its next step, by the window
         elif self._state is S.WAITING:
@@ -272,7 +275,8 @@ class ItemRun:
         that was begun before, and is retried, rests on its writes: nobody may take them back while it waits.
         """
         arrives = self._steps.arrives()
-        if not arrives and self._unsent() and not isinstance(self._item.steps[0].do, Effect):
+        reads_later = not arrives and self._unsent() and not isinstance(self._item.steps[0].do, Effect)
+        if self._steps.locked or reads_later:
             return None
         while True:
             try:
@@ -299,13 +303,17 @@ class ItemRun:
         give_up = self._clock.boot_s() + PAUSE_MAX_S
         while True:
             async with WindowSlot(self._parts.sessions) as slot:
-                stopped = await self._changed_since(sessions) or await self._run_steps(sessions, slot)
+                stopped = await self._lock_first() or await self._changed_since(sessions)
+                stopped = stopped or await self._run_steps(sessions, slot)
             if stopped is None:
                 return None
             # Half done and frozen: it says so, and gives its addresses back (to a restore)
             pauses = self._unsent() or self._clock.boot_s() < give_up
             if not ((stopped.then is Then.PAUSE and pauses) or (stopped.then is Then.FOLLOW and self._follows())):
                 return stopped
+            if self._unsent():
+                self._steps.look_again()
+                await self._steps.leave()
             await self._steps.say()
             await self._clock.sleep(PAUSE_S)
 

@@ -267,6 +267,12 @@ class Steps:
         fails = [each.verdict is Verdict.NOT_APPLIED or kind_of(each) is OutcomeKind.UNDECIDED for each in done]
         return not self._in_doubt and bool(fails) and all(fails)
 
+    def look_again(self) -> None:
+        """Forget that nothing was there to end: the item was not begun, and by its next turn a session may be there."""
+        for key in [key for key, done in self.outcomes.items() if done.reason == TargetReason.NOTHING_TO_DO]:
+            del self.outcomes[key]
+            self.last = None
+
     def in_doubt(self) -> bool:
         """Tell whether the fate of a step is not known now."""
         return bool(self._in_doubt)

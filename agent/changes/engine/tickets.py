@@ -386,11 +386,12 @@ class Tickets:
         """Take addresses for an item, all or none.
 
         Raises:
-            RefusedCommandError: `busy`: another change holds one. Or the item is retried, and may not be tried now;
+            RefusedCommandError: `busy`: another change holds one. Or the item may not be begun now, or not be retried;
                 `reason` says why.
         """
         retried = (item, self.window()) if self.retried(item) else None
-        await self._store.run(item_commands.Lock(self.plan.plan_id, item.n, addresses, retried))
+        begins = now_of(self._clock) if self.unsent(item) else None
+        await self._store.run(item_commands.Lock(self.plan.plan_id, item.n, addresses, retried, begins))
 
     async def lock_to_revert(self, item: Item, addresses: tuple[Address, ...]) -> None:
         """Take addresses for an item that is to be taken back, all or none.

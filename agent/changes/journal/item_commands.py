@@ -392,6 +392,16 @@ def _refuse_if_over(row: sqlite3.Row, now: Now) -> None:
         raise RefusedCommandError(RefusalReason.EXPIRED, "the plan's run-until time has passed")
 
 
+def _refuse_if_stopped(tx: Tx, row: sqlite3.Row, plan_id: bytes) -> None:
+    """Refuse what is halted by the clock, or frozen. `row`: of `_BEFORE_STEP`.
+
+    Raises:
+        RefusedCommandError: `clock-halt` or `frozen`.
+    """
+    if row["halted"] or row["freezes"]:
+        refuse_if_stopped(tx, plan_id, row["requester"])
+
+
 def _refuse_if_kept_out(row: sqlite3.Row, window: SendWindow) -> None:
     """Refuse to begin an item of a plan that is paused, or may not send now.
 
@@ -424,8 +434,7 @@ def _refuse(
     if direction is Direction.FORWARD:
         _refuse_if_over(row, now)
     # The plan's declared revert may finish after its deadline, but not against a freeze
-    if row["halted"] or row["freezes"]:
-        refuse_if_stopped(tx, plan_id, row["requester"])
+    _refuse_if_stopped(tx, row, plan_id)
     if direction is Direction.FORWARD and state in FINAL:
         raise RefusedCommandError(RefusalReason.OVER, f"the item is {state.value}")
     # Begun items are only finished, which a pause or a closed window must not keep half done
@@ -552,23 +561,30 @@ class EndItem:
 class Lock:
     """Take the addresses of an item, all or none, before its first "about to": the item must read them first.
 
-    `retried`: the item, where a person asked for it once more, and whether the plan may send at its turn. It held none
-    while it waited for that.
+    `begins`: the present moment, where it was not begun yet: one that may not be now, as while it is frozen, holds
+    none. `retried`: the item, where a person asked for it once more, and whether the plan may send at its turn. It held
+    none while it waited for that.
     """
 
     plan_id: bytes
     n: int
     addresses: tuple[Address, ...]
     retried: tuple[Item, SendWindow] | None = None
+    begins: Now | None = None
 
     def run(self, tx: Tx) -> None:
         """Take them.
 
         Raises:
-            RefusedCommandError: another item holds one of them (`busy`). A retried one: another change acted on its
-                service since (`nothing-to-retry`); or the plan is paused, or may not send now.
+            RefusedCommandError: another item holds one of them (`busy`). One that was not begun: it is frozen, halted,
+                cancelled or out of time. A retried one: another change acted on its service since (`nothing-to-retry`);
+                or the plan is paused, or may not send now.
         """
         refuse_if_held(tx, self.plan_id, self.addresses)
+        if self.begins is not None:
+            row = _before_step(tx, self.plan_id, self.n)
+            _refuse_if_over(row, self.begins)
+            _refuse_if_stopped(tx, row, self.plan_id)
         if self.retried is not None:
             item, window = self.retried
             if why := acted_on_since(tx.all, self.plan_id, item):

@@ -289,6 +289,73 @@ async def test_an_item_with_nothing_to_send_may_be_stopped_as_others(
     assert (world.writes, world.kicks) == ([], [])
 
 
+def only_ends(world: World) -> Item:
+    """Return an item that is only to end a session, and there is none. Nothing is judged of it afterwards."""
+    return replace(nothing_to_end(world), enforce=None, desired=())
+
+
+async def lift(rig: Rig) -> None:
+    unfreeze = Unfreeze("1" * 32, bytes(32).hex(), "joseph", 0)
+    await rig.store.run(stops.RecordUnfreeze(unfreeze, b"e", rig.recorder.record(None, {})))
+
+
+async def test_a_session_that_came_in_a_freeze_is_ended(rig: Rig, world: World) -> None:
+    """There was none before, and then it was not looked again: the change said that there was no session now."""
+    plan_id = await rig.consumed([only_ends(world)], action=Action.DISCONNECT)
+    await freeze(rig, plan_id)
+
+    async def come() -> None:
+        await trio.sleep(100)
+        world.sessions["u0"] = 7
+        await trio.sleep(100)
+        await lift(rig)
+
+    await rig.apply(plan_id, come)
+    assert (rig.states(plan_id), rig.loaded(plan_id).rows[1].detail, world.kicks) == ([S.APPLIED], "", ["u0"])
+
+
+async def test_a_window_that_closes_at_the_look_leaves_nothing_planned(rig: Rig, world: World) -> None:
+    """Between the look for sessions and the item's beginning: the run was over then, and the item planned for ever."""
+    plan_id = await rig.consumed([only_ends(world)], action=Action.DISCONNECT)
+    closed = SendWindow(None, "waits for the window")
+
+    def close(_: int) -> None:
+        rig.send_window = lambda _: closed
+
+    async def come() -> None:
+        await trio.sleep(100)
+        assert rig.states(plan_id) == [S.WAITING]
+        world.sessions["u0"] = 7
+        rig.store.between, rig.send_window = None, lambda _: SendWindow(0)
+
+    rig.store.between = close
+    await rig.apply(plan_id, come)
+    assert (rig.states(plan_id), world.kicks) == ([S.APPLIED], ["u0"])
+
+
+async def test_an_item_that_is_frozen_holds_no_address(rig: Rig, world: World) -> None:
+    """It looks for sessions under its lock. Its requester was frozen, and another person's restore waited for it."""
+    one = replace(item(1, "u0", world), steps=(Step(1, "fake/d", disconnect("u0")),))
+    plan_id = await rig.consumed([one], action=Action.DISCONNECT)
+    frozen = Freeze("1" * 32, "5" * 32, FreezeScope.PERSON, "maria", "joseph", 0)
+    held: list[int] = []
+
+    def begin(_: int) -> None:
+        (count,) = rig.store.reader.execute("SELECT count(*) FROM address_lock").fetchone()
+        if count and not held:  # between its lock and its first "about to"
+            held.append(count)
+            rig.store.now(stops.RecordFreeze(frozen, bytes(32), b"e", rig.recorder.record(None, {})))
+
+    async def look() -> None:
+        await trio.sleep(100)
+        held.append(rig.store.reader.execute("SELECT count(*) FROM address_lock").fetchone()[0])
+        await lift(rig)
+
+    rig.store.between = begin
+    await rig.apply(plan_id, look)
+    assert (held, rig.states(plan_id), world.kicks) == ([1, 0], [S.APPLIED], ["u0"])
+
+
 async def test_a_payment_counts_from_the_last_look_at_billing(rig: Rig, world: World) -> None:
     """Nothing had to be sent, and the judgment took a while: a payment in that time is news to the suspension."""
     plan_id = await rig.consumed([nothing_to_end(world)])
@@ -767,13 +834,12 @@ async def test_freeze_pauses_and_unfreeze_goes_on(rig: Rig, world: World) -> Non
     freeze = Freeze("1" * 32, "5" * 32, FreezeScope.ALL, "", "joseph", 0)
     await rig.store.run(stops.RecordFreeze(freeze, bytes(32), b"e", rig.recorder.record(None, {})))
 
-    async def lift() -> None:
+    async def go_on() -> None:
         await trio.sleep(100)
         assert world.writes == []
-        unfreeze = Unfreeze("1" * 32, bytes(32).hex(), "joseph", 0)
-        await rig.store.run(stops.RecordUnfreeze(unfreeze, b"e", rig.recorder.record(None, {})))
+        await lift(rig)
 
-    await rig.apply(plan_id, lift)
+    await rig.apply(plan_id, go_on)
     assert rig.states(plan_id) == [S.APPLIED]
 
 
