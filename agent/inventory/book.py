@@ -328,13 +328,13 @@ def unmet(tx: Tx, item: Item, begun: bool, tests: Mapping[str, RequirementTest])
 def _half_done(tx: Tx, ref: str) -> bool:
     """Return whether half of the item that suspends a service stands already. A change of its CPE is none.
 
-    A retried one stands as a whole: it ends no session of a payer.
+    A retried one stands as a whole: it ends no session of a payer. A revert that suspends has the reason for that.
     """
     row = tx.one(
         "SELECT 1 FROM item i JOIN plan p USING (plan_id) JOIN step s ON s.plan_id = i.plan_id AND s.item = i.n"
-        " WHERE i.service = ? AND i.state IN ('running', 'unknown') AND p.action IN (?, ?) AND i.reason <> ?"
-        " AND s.direction = 'forward' AND s.verdict = 'applied'",
-        (ref, Action.SUSPEND.value, Action.REVERT.value, ItemReason.RETRY.value),
+        " WHERE i.service = ? AND i.state IN ('running', 'unknown') AND (p.action = ? OR p.reason LIKE '+%')"
+        " AND i.reason <> ? AND s.direction = 'forward' AND s.verdict = 'applied'",
+        (ref, Action.SUSPEND.value, ItemReason.RETRY.value),
     )
     return row is not None
 

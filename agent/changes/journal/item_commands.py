@@ -26,6 +26,7 @@ from agent.model import (
     DesiredChange,
     Direction,
     Effect,
+    EntryChange,
     Item,
     ItemState,
     ReasonChange,
@@ -116,10 +117,14 @@ def overtaken_by(query: Query, plan_id: bytes, n: int, service: str, wrote: Sequ
         "SELECT p.short FROM item i JOIN plan p USING (plan_id) JOIN step s ON s.plan_id = i.plan_id AND s.item = i.n"  # noqa: S608  # only question marks
         " WHERE i.service = ? AND i.plan_id <> ? AND s.about_seq >"
         " (SELECT coalesce(max(about_seq), 0) FROM step WHERE plan_id = ? AND item = ?)"
-        f" AND p.action <> ? AND ({named}) ORDER BY s.about_seq DESC LIMIT 1",
-        (service, plan_id, plan_id, n, Action.DISCONNECT.value, *(json.dumps(a).encode() for a in wrote)),
+        f" AND p.action <> ? AND s.verdict IS NOT ? AND ({named}) ORDER BY s.about_seq DESC LIMIT 1",
+        (service, plan_id, plan_id, n, *_DID_NOTHING, *(json.dumps(a).encode() for a in wrote)),
     )
     return str(rows[0]["short"]) if rows else ""
+
+
+_DID_NOTHING: Final = (Action.DISCONNECT.value, Verdict.NOT_APPLIED.value)
+"""An action that changes no setting, and the verdict on a step that had no effect."""
 
 
 def written_by(item: Item) -> tuple[Address, ...]:
@@ -153,15 +158,15 @@ def repeated_by(query: Query, plan_id: bytes, service: str | None, desired: Sequ
     """
     reasons = [change.reason for change in desired if isinstance(change, ReasonChange)]
     wanted = [str(ReasonChange(reason, added=added)) for reason in reasons for added in (True, False)]
-    tariff = any(isinstance(change, TariffChange) for change in desired)
+    acted = [text for kind, text in _ACTS_ON.items() if any(isinstance(change, kind) for change in desired)]
     fields = book.fields_of(desired)
     if fields and (by := authorship.by_another(query, service, fields, plan_id)):
         return by
-    if not wanted and not tariff:
+    if not wanted and not acted:
         return ""
     marks = ",".join("?" * len(wanted))
     rows = query(
-        _REPEATED.format(marks=marks, of_tariff=_OF_TARIFF if tariff else "FALSE"),
+        _REPEATED.format(acted=" OR ".join((f"p.reason IN ({marks})", *acted))),
         (service, plan_id, *wanted, *(state.value for state in TOUCHED), plan_id, service),
     )
     return str(rows[0]["short"]) if rows else ""
@@ -170,12 +175,20 @@ def repeated_by(query: Query, plan_id: bytes, service: str | None, desired: Sequ
 _ACTED = """coalesce(
     (SELECT max(about_seq) FROM step s WHERE s.plan_id = i.plan_id AND s.item = i.n AND direction = 'forward'),
     i.state_seq)"""
-_OF_TARIFF = """p.action = 'set-plan' OR p.action = 'revert' AND p.reason = ''
-    AND (SELECT action FROM plan r WHERE r.plan_id = p.reverts) <> 'disconnect'"""
-"""A plan that sets a tariff, or takes one back: those that take a suspension or a restore back have a reason."""
+_REVERTS = """p.action = 'revert' AND p.reason = '' AND EXISTS (
+    WITH RECURSIVE of AS (
+        SELECT r.action, r.reverts FROM plan r WHERE r.plan_id = p.reverts
+        UNION ALL SELECT r.action, r.reverts FROM of JOIN plan r ON r.plan_id = of.reverts
+    ) SELECT 1 FROM of WHERE action IN ({}))"""
+"""A plan that takes one of these actions back, or its revert. Those of a suspension or a restore have a reason."""
+_ACTS_ON: Final[Mapping[type, str]] = {
+    TariffChange: "p.action = 'set-plan' OR " + _REVERTS.format("'set-plan', 'adopt'"),
+    EntryChange: "p.action = 'remove' OR " + _REVERTS.format("'remove', 'subscriber-edit'"),
+}
+"""The plans that record a kind of change. A service that is removed leaves no author of its entry behind."""
 _REPEATED = f"""
 SELECT p.short, {_ACTED} AS acted FROM item i JOIN plan p USING (plan_id)
-WHERE i.service = ? AND i.plan_id <> ? AND (p.reason IN ({{marks}}) OR {{of_tariff}}) AND i.state IN (?,?,?,?)
+WHERE i.service = ? AND i.plan_id <> ? AND ({{acted}}) AND i.state IN (?,?,?,?)
 AND acted > (SELECT max({_ACTED}) FROM item i WHERE +i.plan_id = ? AND i.service = ?) ORDER BY acted DESC LIMIT 1
 """  # noqa: S608  only our own texts
 """The plus: an index of the plan would lead through all items of a batch."""

@@ -209,6 +209,8 @@ class InventoryPlanner:
             service = book.read_entry(entry.entry)
             if now is not None:
                 return Chosen(now, Leave(SkipReason.CHANGED_SINCE, "it is in the inventory again"))
+            if by := repeated_by(self.previewer.store.query, row.plan_id, item.subject, item.desired):
+                return Chosen(service, Leave(SkipReason.CHANGED_SINCE, f"change {by} removed it since"))
             why = "back into the inventory as it was"
             shared = f" · its login is also that of {others}: neither could be changed then" if others else ""
             return Chosen(service, Wish(None, desired, logins.alone(service), network=False, why=f"{why}{shared}"))

@@ -166,6 +166,18 @@ async def test_no_retry_where_another_change_acted_since(rig: Rig) -> None:
         rig.store.now(in_turn)
 
 
+async def test_another_change_that_did_nothing_overtakes_none(rig: Rig, world: World) -> None:
+    """Its write was refused. The suspension is as it was, and may be tried again, and judged again."""
+    know(rig, "u0")
+    plan_id = await unenforced(rig, "u0")
+    world.faults["u0"] = ["refused"]
+    tariff = await rig.applied([on_another_tariff(rig, "u0")], action=Action.SET_PLAN)
+    assert rig.states(tariff) == [S.NOT_APPLIED]
+    await reopen(rig, plan_id)
+    await rig.apply(plan_id)
+    assert (rig.states(plan_id), world.kicks) == ([S.APPLIED], ["u0"])
+
+
 async def test_a_retry_that_fails_takes_nothing_back(rig: Rig, world: World) -> None:
     """The batch was over, and stood; one session began with full service since."""
     know(rig, "u0", "u1")
@@ -197,13 +209,21 @@ class Owes:
         return book.requirement_tests(BillingReader())[book.OWES](tx, self.item, debt, True)
 
 
-@pytest.mark.parametrize(("action", "goes_on"), [(Action.SUSPEND, True), (Action.CPE_SET, False)])
+@pytest.mark.parametrize(
+    ("action", "desired", "goes_on"),
+    [
+        (Action.SUSPEND, (ADD_DEBT,), True),
+        (Action.REVERT, (ADD_DEBT,), True),
+        (Action.REVERT, (), False),
+        (Action.CPE_SET, (), False),
+    ],
+)
 async def test_only_half_a_suspension_goes_on_without_a_debt(
-    rig: Rig, world: World, action: Action, *, goes_on: bool
+    rig: Rig, world: World, action: Action, desired: tuple[ReasonChange, ...], *, goes_on: bool
 ) -> None:
-    """Half a change of the subscriber's CPE is none."""
+    """Half a change of the subscriber's CPE is none, nor is half a revert of one."""
     know(rig, "u0")
-    half, told = asked(rig, 1, "u0", ADD_DEBT), list[bool]()
+    half, told = replace(asked(rig, 1, "u0", ADD_DEBT), desired=desired), list[bool]()
 
     def second_step(ticket: Ticket) -> None:
         if ticket.step == 2:

@@ -84,3 +84,25 @@ async def test_an_entry_that_was_written_again_since_stays(agent: Agent, world: 
         again = await done(agent, "rename-login", "C-1", settings={"login": login})
     why = str(await refused(agent.ask("revert", change=first["id"], on_failure="continue")))
     assert f"change {again['id']} wrote it since" in why
+
+
+async def test_a_revert_of_something_else_set_no_tariff(agent: Agent, world: World) -> None:
+    """Nor does it keep another change, which waits for its approval meanwhile, from being taken back."""
+    world.add("u9")
+    first = await done(agent, "set-plan", "C-1", tariff="50M")
+    renamed = await done(agent, "rename-login", "C-1", settings={"login": "u9"})
+    back = await done(agent, "revert", change=renamed["id"], on_failure="continue")
+    again = await done(agent, "revert", change=back["id"], on_failure="continue")
+    await done(agent, "revert", change=again["id"], on_failure="continue")
+    await done(agent, "revert", change=first["id"], on_failure="continue")
+    assert world.values[world.user("u0")] == {"plan": "20M"}
+
+
+async def test_an_entry_that_was_removed_again_stays_out(agent: Agent) -> None:
+    first = await done(agent, "remove", "C-2/shop")
+    await done(agent, "revert", change=first["id"], on_failure="continue")
+    again = await done(agent, "remove", "C-2/shop")
+    why = str(await refused(agent.ask("revert", change=first["id"], on_failure="continue")))
+    assert f"change {again['id']} removed it since" in why
+    back = await done(agent, "revert", change=again["id"], on_failure="continue")
+    assert await states(agent, back) == ["applied"]
