@@ -452,6 +452,9 @@ class Run:
                     steps.recover_later(row)  # others need not wait for it to call in
                 elif row.verdict is None:
                     nursery.start_soon(steps.recover, row)
+        for item in self._loaded.items.items:
+            if not self.tickets.retried(item) and self._steps[item.n].nothing_sent():
+                self._steps[item.n].look_again()
         for n in plans.locked(self._parts.store.reader, self._loaded.row.plan_id):
             steps = self._steps[n]
             steps.locked = True

@@ -251,14 +251,14 @@ class ItemRun:
 
     async def _leave(self, stopped: Stopped) -> None:
         """Have the item wait; one of which nothing was sent holds no address meanwhile."""
-        if self._unsent():
+        if self._unsent() or self._steps.nothing_sent():
             self._steps.look_again()
-        if not self._steps.nothing_sent():
-            await self._steps.say()  # kept out of its next step, by the window
-        elif self._state is S.WAITING:
-            await self._steps.leave()
+            if self._state is S.WAITING:
+                await self._steps.leave()
+            else:
+                await self._steps.end(stopped.event, stopped.reason, stopped.detail)
         else:
-            await self._steps.end(stopped.event, stopped.reason, stopped.detail)
+            await self._steps.say()  # kept out of its next step, by the window
         tries = stopped.then is Then.TRY_AGAIN and not self._steps.arrives()
         if tries and self._state is S.WAITING:  # a restore may have superseded it
             self.away = stopped
@@ -275,8 +275,7 @@ class ItemRun:
         that was begun before, and is retried, rests on its writes: nobody may take them back while it waits.
         """
         arrives = self._steps.arrives()
-        reads_later = not arrives and self._unsent() and not isinstance(self._item.steps[0].do, Effect)
-        if self._steps.locked or reads_later:
+        if not arrives and self._unsent() and not isinstance(self._item.steps[0].do, Effect):
             return None
         while True:
             try:
@@ -303,8 +302,8 @@ class ItemRun:
         give_up = self._clock.boot_s() + PAUSE_MAX_S
         while True:
             async with WindowSlot(self._parts.sessions) as slot:
-                stopped = await self._lock_first() or await self._changed_since(sessions)
-                stopped = stopped or await self._run_steps(sessions, slot)
+                stopped = None if self._steps.locked else await self._lock_first()
+                stopped = stopped or await self._changed_since(sessions) or await self._run_steps(sessions, slot)
             if stopped is None:
                 return None
             # Half done and frozen: it says so, and gives its addresses back (to a restore)
@@ -314,7 +313,8 @@ class ItemRun:
             if self._unsent():
                 self._steps.look_again()
                 await self._steps.leave()
-            await self._steps.say()
+            else:
+                await self._steps.say()
             await self._clock.sleep(PAUSE_S)
 
     async def _changed_since(self, sessions: ItemSessions) -> Stopped | None:

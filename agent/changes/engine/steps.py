@@ -268,7 +268,12 @@ class Steps:
         return not self._in_doubt and bool(fails) and all(fails)
 
     def look_again(self) -> None:
-        """Forget that nothing was there to end: the item was not begun, and by its next turn a session may be there."""
+        """Forget the sessions that were looked up: nothing was sent, and by the item's next turn others may be there.
+
+        Else one that began since would count as from after an attempt that never was.
+        """
+        self._earlier.clear()
+        self.ended.clear()
         for key in [key for key, done in self.outcomes.items() if done.reason == TargetReason.NOTHING_TO_DO]:
             del self.outcomes[key]
             self.last = None

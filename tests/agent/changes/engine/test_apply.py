@@ -245,9 +245,13 @@ def nothing_to_end(world: World) -> Item:
     return replace(item(1, "u0", world), steps=(Step(1, "fake/d", disconnect("u0")),))
 
 
+def freezing(rig: Rig, scope: FreezeScope = FreezeScope.ALL, target: str = "") -> stops.RecordFreeze:
+    frozen = Freeze("1" * 32, "5" * 32, scope, target, "joseph", 0)
+    return stops.RecordFreeze(frozen, bytes(32), b"e", rig.recorder.record(None, {}))
+
+
 async def freeze(rig: Rig, _: bytes) -> None:
-    frozen = Freeze("1" * 32, "5" * 32, FreezeScope.ALL, "", "joseph", 0)
-    await rig.store.run(stops.RecordFreeze(frozen, bytes(32), b"e", rig.recorder.record(None, {})))
+    await rig.store.run(freezing(rig))
 
 
 async def cancel(rig: Rig, plan_id: bytes) -> None:
@@ -299,10 +303,17 @@ async def lift(rig: Rig) -> None:
     await rig.store.run(stops.RecordUnfreeze(unfreeze, b"e", rig.recorder.record(None, {})))
 
 
-async def test_a_session_that_came_in_a_freeze_is_ended(rig: Rig, world: World) -> None:
+@pytest.mark.parametrize("online", [False, True])
+async def test_a_session_that_came_in_a_freeze_is_ended(
+    rig: Rig, world: World, told: list[frozenset[Address]], *, online: bool
+) -> None:
     """There was none before, and then it was not looked again: the change said that there was no session now."""
     plan_id = await rig.consumed([only_ends(world)], action=Action.DISCONNECT)
-    await freeze(rig, plan_id)
+    world.sessions.update({"u0": 1} if online else {})
+
+    def between(_: int) -> None:
+        if told and not rig.store.query("SELECT 1 FROM freeze"):
+            rig.store.now(freezing(rig))
 
     async def come() -> None:
         await trio.sleep(100)
@@ -310,11 +321,13 @@ async def test_a_session_that_came_in_a_freeze_is_ended(rig: Rig, world: World) 
         await trio.sleep(100)
         await lift(rig)
 
+    rig.store.between = between
     await rig.apply(plan_id, come)
     assert (rig.states(plan_id), rig.loaded(plan_id).rows[1].detail, world.kicks) == ([S.APPLIED], "", ["u0"])
+    assert told == [frozenset(), frozenset()]
 
 
-async def test_a_window_that_closes_at_the_look_leaves_nothing_planned(rig: Rig, world: World) -> None:
+async def test_a_window_that_closes_at_the_look_loses_no_item(rig: Rig, world: World) -> None:
     """Between the look for sessions and the item's beginning: the run was over then, and the item planned for ever."""
     plan_id = await rig.consumed([only_ends(world)], action=Action.DISCONNECT)
     closed = SendWindow(None, "waits for the window")
@@ -337,14 +350,13 @@ async def test_an_item_that_is_frozen_holds_no_address(rig: Rig, world: World) -
     """It looks for sessions under its lock. Its requester was frozen, and another person's restore waited for it."""
     one = replace(item(1, "u0", world), steps=(Step(1, "fake/d", disconnect("u0")),))
     plan_id = await rig.consumed([one], action=Action.DISCONNECT)
-    frozen = Freeze("1" * 32, "5" * 32, FreezeScope.PERSON, "maria", "joseph", 0)
     held: list[int] = []
 
     def begin(_: int) -> None:
         (count,) = rig.store.reader.execute("SELECT count(*) FROM address_lock").fetchone()
         if count and not held:  # between its lock and its first "about to"
             held.append(count)
-            rig.store.now(stops.RecordFreeze(frozen, bytes(32), b"e", rig.recorder.record(None, {})))
+            rig.store.now(freezing(rig, FreezeScope.PERSON, "maria"))
 
     async def look() -> None:
         await trio.sleep(100)
@@ -503,6 +515,30 @@ async def test_a_second_attempt_is_told_what_the_first_was_bound_to(
     world.faults["u0"] = ["", "command-lost"]
     assert await run_one(rig) is S.APPLIED
     assert told == [frozenset(), frozenset({Address("fake/d/session/u0#1")})]
+
+
+@pytest.mark.parametrize("dies", [False, True])
+async def test_an_attempt_of_which_nothing_was_sent_is_none(
+    rig: Rig, world: World, told: list[frozenset[Address]], *, dies: bool
+) -> None:
+    """Its router restarted: the session of then was over, and the new one seemed to be from after the attempt."""
+    one = replace(item(1, "u0", world), steps=(Step(1, "fake/d", disconnect("u0")),), enforce=None, desired=())
+    plan_id = await rig.consumed([one], action=Action.DISCONNECT)
+    world.faults["u0"] = ["away"]
+    stop = trio.CancelScope()
+
+    async def redial() -> None:
+        await trio.sleep(1)
+        assert rig.states(plan_id) == [S.WAITING]
+        world.sessions["u0"] = 2
+        if dies:
+            stop.cancel()
+
+    with stop:
+        await rig.apply(plan_id, redial)
+    await rig.apply(plan_id)
+    assert (rig.states(plan_id), world.kicks) == ([S.APPLIED], ["u0"])
+    assert told == [frozenset(), frozenset()]
 
 
 async def test_a_clock_that_is_set_moves_no_earlier_attempt(
