@@ -28,7 +28,7 @@ from agent.billing_model.account import PaymentState
 from agent.changes.authority import standings
 from agent.changes.authority.standings import InForce, Standings
 from agent.changes.journal import budget, plans
-from agent.changes.journal.machine import Gate
+from agent.changes.journal.machine import FINAL, Gate
 from agent.changes.journal.request import Ask, Request, RequestError, intent_of
 from agent.changes.journal.trust_state import Pinned, TrustState
 from agent.changes.planning.intake import Intake
@@ -37,7 +37,7 @@ from agent.connectors.base import UnreadableError
 from agent.inventory import facts
 from agent.inventory.billing import BillingReader
 from agent.inventory.facts import Billing
-from agent.model import ReasonChange, SuspensionReason
+from agent.model import ItemState, ReasonChange, SuspensionReason
 from agent.runtime.clock import Clock
 from agent.runtime.notifier import Notifier
 from agent.runtime.slices import InSlices
@@ -62,7 +62,9 @@ JUDGE_S: Final = 600.0
 AT_ONCE: Final = 8
 """Plans that are made at once: each reads the service's targets."""
 _OPEN: Final = (Gate.OPEN, Gate.APPROVED, Gate.CONSUMED)
-_GOES_ON: Final = (Gate.APPROVED.value, Gate.CONSUMED.value)
+_BEGUN: Final = (Gate.APPROVED.value, Gate.CONSUMED.value)
+_GO_ON: Final = tuple(sorted(state.value for state in frozenset(ItemState) - FINAL))
+"""States of an item that is not over."""
 _LIFTS: Final = str(ReasonChange(SuspensionReason.DEBT, added=False))
 _TURNED_DOWN: Final = frozenset({Gate.REJECTED, Gate.CANCELLED})
 
@@ -172,7 +174,7 @@ class PaidRestores:
             if payer.busy:
                 continue
             if payer.plan is not None:
-                self._see(payer)
+                self._see(service, payer)
             if payer.alone and covered and await self._waits_for_nobody(payer):
                 payer.plan, payer.alone, payer.again_at = None, False, float("-inf")
             if payer.plan is not None or payer.again_at > self.clock.boot_s():
@@ -238,19 +240,20 @@ class PaidRestores:
         digest = envelopes.digest_of(statements.payload_type(Intent), statements.encode(intent))
         payer.plan = await self.intake.plan(Request(ask, self.handle, intent, digest), pinned)
         self.poke()
-        self._see(payer)
+        self._see(service, payer)
 
     def _open_restore(self, service: str, *, covered: bool) -> bytes | None:
         """Return the plan that restores a service, whoever asked for it, and is not over yet; None: there is none.
 
-        `covered`: a standing authority is in force, so that no payer waits for a person's plan that nobody approved.
+        A batch may go on for hours after the service's own item. `covered`: a standing authority is in force, so that
+        no payer waits for a person's plan that nobody approved.
         """
         query = (
-            "SELECT p.plan_id FROM item i JOIN plan p USING (plan_id) WHERE i.service = ? AND p.reason = ?"
+            "SELECT p.plan_id FROM item i JOIN plan p USING (plan_id) WHERE i.service = ? AND p.reason = ?"  # noqa: S608  # only question marks
             " AND p.finished_seq IS NULL AND (p.gate IN (?, ?) OR p.gate = ? AND (p.requester = ? OR NOT ?))"
-            " AND i.state NOT IN ('blocked', 'excluded')"
+            f" AND i.state IN ({','.join('?' * len(_GO_ON))})"
         )
-        rows = self.store.query(query, (service, _LIFTS, *_GOES_ON, Gate.OPEN.value, self.handle, covered))
+        rows = self.store.query(query, (service, _LIFTS, *_BEGUN, Gate.OPEN.value, self.handle, covered, *_GO_ON))
         return bytes(rows[0]["plan_id"]) if rows else None
 
     async def _waits_for_nobody(self, payer: _Payer) -> bool:
@@ -264,15 +267,16 @@ class PaidRestores:
             return row.gate is Gate.OPEN
         return await self.standings.withdraw(payer.plan)
 
-    def _see(self, payer: _Payer) -> None:
-        """Take note of how a plan stands."""
+    def _see(self, service: str, payer: _Payer) -> None:
+        """Take note of how a plan stands, and the service's item in it."""
         row = plans.find(self.store.reader, (payer.plan or b"").hex())
-        if row.finished_seq is None and row.gate in _OPEN:
+        items = self.store.query("SELECT state FROM item WHERE plan_id = ? AND service = ?", (row.plan_id, service))
+        states = {str(item["state"]) for item in items}
+        if row.finished_seq is None and row.gate in _OPEN and states & {*_GO_ON}:
             stands = "it waits for a person's approval" if row.gate is Gate.OPEN else "it is approved"
             payer.why = self.waiting.get(row.plan_id) or stands
             return
-        states = plans.counts(self.store.reader, row)
-        ended = ", ".join(sorted(state.value for state in states)) if row.finished_seq else row.gate.value
+        ended = ", ".join(sorted(states)) if row.gate is Gate.CONSUMED else row.gate.value
         payer.plan = None
         waited_for_people = payer.alone and row.gate is Gate.EXPIRED
         if row.gate in _TURNED_DOWN or waited_for_people:

@@ -349,6 +349,28 @@ async def test_a_payer_waits_for_no_plan_that_nobody_approved(rig: PaidRig) -> N
         )
 
 
+@pytest.mark.parametrize("paid_first", [False, True])
+async def test_a_payer_waits_for_no_item_that_is_over(rig: PaidRig, paid_first: bool) -> None:
+    """A person's restore of two went on for an hour, as the other one's router was away."""
+    async with rig.life("C-1", "C-2", rate=0):
+        rig.desk.world.faults.update({"u-C-1": ["refused"], "u-C-2": ["away"] * 100})
+        both = await rig.office.plan("C-1", "C-2", verb=Action.RESTORE)
+        if paid_first:
+            rig.billing.pay("C-1")
+            await rig.ring("C-1", "e1")
+            await trio.sleep(5)
+        await decide(rig.office, rig.desk, both, "joseph")
+        await trio.sleep(5)
+        await grant(rig.office, rig.desk, 60)
+        if not paid_first:
+            rig.billing.pay("C-1")
+            await rig.ring("C-1", "e1")
+        await trio.sleep(400)
+        states = rig.office.store.query("SELECT state FROM item WHERE plan_id = ? ORDER BY n", (both.plan_id,))
+        assert [r["state"] for r in states] == ["not-applied", "waiting"]
+        assert (rig.reasons("C-1"), rig.why("C-1")) == (frozenset(), "")
+
+
 @pytest.mark.parametrize("restart", [False, True])
 async def test_who_is_back_by_a_person_has_no_open_plan(rig: PaidRig, restart: bool) -> None:
     """Seed 29460230 of the simulation: the agent's own plan stayed in the list, and waited for an approval."""
