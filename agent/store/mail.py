@@ -280,18 +280,20 @@ class NewEpoch:
     """Record that the control plane was restored: its numbers begin again; refs tell seen messages from new ones.
 
     `newest`: the number up to which it may be as we know it. Where that is below ours its data directory was put back
-    as it was, by a snapshot of the machine or a copied file, with the epoch that it had.
+    as it was, by a snapshot of the machine or a copied file, with the epoch that it had. `tells`: what it may lack is
+    told again.
     """
 
     epoch: bytes
     newest: int
+    tells: bool = True
 
     def run(self, tx: Tx) -> None:
         """Change nothing for the known epoch with numbers that go on."""
         epoch, after, _ = _read_cursor(tx.one("SELECT value FROM meta WHERE key = ?", (CURSOR,)))
         if epoch != self.epoch or after > self.newest:
             _keep_cursor(tx, self.epoch, 0)
-            if epoch:
+            if epoch and self.tells:
                 _tell_again(tx)
 
 

@@ -111,21 +111,28 @@ class Receiver:
             while (event := await stream.receive()) is not None:
                 wait_s = self._pace.wait_s(1 + event.ByteSize() // limits.COST_BYTES, trio.current_time())
                 await trio.sleep(wait_s)
-                if last < after == event.delivery.number:
-                    if event.delivery.message.ref != ref:
-                        await self._begin_anew(epoch, after - 1, elsewhere=True)
-                    last = after
-                else:
-                    last = await self._event(event, epoch, last)
+                number = event.delivery.number
+                is_last = last < after == number
+                # Our last one expired there meanwhile, or was lost with others: refs tell which ones are new
+                gone = last < after < number <= hello.newest
+                if gone or (is_last and event.delivery.message.ref != ref):
+                    await self._begin_anew(epoch, after - 1, elsewhere=True, tells=not gone)
+                last = after if is_last else await self._event(event, epoch, last)
             return stream.expired
 
-    async def _begin_anew(self, epoch: bytes, newest: int, *, elsewhere: bool) -> None:
-        """Read the control plane from its first message on. `elsewhere`: this stream goes on from another one.
+    async def _begin_anew(self, epoch: bytes, newest: int, *, elsewhere: bool, tells: bool = True) -> None:
+        """Read the control plane from its first message on.
+
+        Args:
+            epoch: of the control plane.
+            newest: the number up to which it may be as we know it.
+            elsewhere: this stream goes on from another message.
+            tells: what it may lack is told again: it was put back.
 
         Raises:
             UnreachableError: it needs another stream for that.
         """
-        await self.store.run(NewEpoch(epoch, newest))
+        await self.store.run(NewEpoch(epoch, newest, tells))
         if elsewhere:
             raise UnreachableError("put-back")
 

@@ -122,6 +122,7 @@ class Cloud(agent_pb2_grpc.AgentCloudServicer, enrolment_pb2_grpc.EnrolmentServi
         self.authority = authority
         self.epoch = b"e" * 16
         self.kept: list[pb.WatchEvent] = []
+        self.expired: set[int] = set()
         self.live: list[pb.WatchEvent] = []
         self.taken: dict[bytes, pb.Message] = {}
         self.again = 0
@@ -188,7 +189,7 @@ class Cloud(agent_pb2_grpc.AgentCloudServicer, enrolment_pb2_grpc.EnrolmentServi
                     self._more.wait()
                 if self._stopped or not context.is_active():
                     return
-                events = [*self.kept[at:], *self.live]
+                events = [*(m for m in self.kept[at:] if m.delivery.number not in self.expired), *self.live]
                 at, self.live = len(self.kept), []
             yield from events
 

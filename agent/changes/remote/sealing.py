@@ -122,8 +122,9 @@ class Sealing:
         Raises:
             StoreFailedError: that cannot be written.
         """
-        youngest_s = int(self._clock.wall_s()) - RENEWED_AFTER_S - BACKDATED_S
-        if not any(k.not_before_s > youngest_s for k in self._keys):
+        now_s = int(self._clock.wall_s())
+        youngest_s = now_s - RENEWED_AFTER_S - BACKDATED_S
+        if not any(youngest_s < k.not_before_s <= now_s for k in self._keys):  # others are of a clock that was ahead
             await self._store.run(mail.RenewSealKey())
 
     def _make(self, now_s: int) -> StoredSealing:

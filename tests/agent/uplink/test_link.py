@@ -260,6 +260,26 @@ async def test_a_control_plane_that_went_back_and_grew_loses_no_stop(
         assert [body for _, body in rig.inbox()][5] == b"freeze"
 
 
+async def test_where_our_last_message_expired_no_stop_is_lost(tmp_path: Path, cloud: Cloud, port: int) -> None:
+    """It went back and grew, and what has the number of our last one now is not told any more."""
+    async with rigged(tmp_path, cloud.authority, port) as rig:
+        await put_back(rig, cloud)
+        cloud.deliver(*(message(pb.KIND_INTENT, n, b"%d" % n) for n in range(10, 14)))
+        cloud.expired = {5}
+        rig.keep_plan(WAITS)
+        async with rig.linked() as uplink:
+            await until(lambda: mail.cursor(rig.store.reader) == (cloud.epoch, 7), timeout_s=30)
+            await until(lambda: uplink.status().connected)
+            cloud.expired = {5, 6, 7}
+            cloud.deliver(message(pb.KIND_INTENT, 14, b"14"))
+            await until(lambda: mail.cursor(rig.store.reader) == (cloud.epoch, 8))
+            assert len(cloud.watches) == 3
+        assert [body for _, body in rig.inbox()][5:] == [b"freeze", b"10", b"12", b"13", b"14"]
+        async with rig.linked() as uplink:
+            await until(lambda: uplink.status().connected)
+        assert (len(cloud.watches), bodies(cloud)) == (4, []), "nothing says that it lacks a post of ours"
+
+
 WAITS = b"a plan that waits"
 
 

@@ -234,6 +234,22 @@ async def test_what_no_key_opens_has_a_new_key_made_once_an_hour(office: Office)
     assert before.not_after < new.not_after
 
 
+async def test_a_key_of_a_clock_that_ran_ahead_is_no_young_one(office: Office) -> None:
+    """It stood in the way of a new one until its time came, and each intent was refused as malformed meanwhile."""
+    await office.install()
+    await office.rig.store.run(JoinCloud(ENROLMENT))
+    await office.sealing.refresh()
+    await trio.sleep(3600)
+    for ahead_s in (6.5 * DAY_S, -6.5 * DAY_S):
+        office.clock.step_wall(ahead_s)
+        await office.sealing.refresh()
+    keys = len(office.rig.vault.sealing_keys())
+    for _ in range(2):
+        await office.sealing.renew()
+        await office.sealing.refresh()
+    assert len(office.rig.vault.sealing_keys()) == keys + 1
+
+
 async def test_it_looks_by_itself(office: Office) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(office.sealing.run)
