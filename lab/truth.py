@@ -77,10 +77,13 @@ class _Line:
 
 
 class History:
-    """The history of every login of an ISP, from now on."""
+    """The history of every login of an ISP, from now on.
 
-    def __init__(self, isp: Isp) -> None:
-        self._isp = isp
+    `exact`: rows are noted whenever they change. Otherwise they may have changed at any time since the sample before.
+    """
+
+    def __init__(self, isp: Isp, *, exact: bool = False) -> None:
+        self._isp, self._exact = isp, exact
         self._lines: dict[str, _Line] = {}
         for nas in isp.nas.values():
             nas.on_change = self._note
@@ -129,11 +132,11 @@ class History:
     def during(self, login: str, start: float, end: float) -> Iterator[LineState]:
         """Yield each state that the line may have had at some instant of a stretch of time, latest first.
 
-        Rows hold from the sample before to the one after.
+        Rows hold from the sample before to the one after, or from their own where history is exact.
         """
         line = self._lines.get(login, _Line())
         for begins, ends, sessions in reversed(list(_stretches(line, start, end))):
-            for meant in _meant(line.samples, begins, ends):
+            for meant in _meant(line.samples, begins, ends, exact=self._exact):
                 yield LineState(sessions, meant)
 
     def last(self, login: str) -> LineState:
@@ -153,11 +156,11 @@ def _stretches(line: _Line, start: float, end: float) -> Iterator[tuple[float, f
         yield max(begins, start), min(ends, end), line.sessions[n]
 
 
-def _meant(samples: Sequence[RowsSample], begins: float, ends: float) -> Iterator[NextLogin]:
+def _meant(samples: Sequence[RowsSample], begins: float, ends: float, *, exact: bool) -> Iterator[NextLogin]:
     """Yield the replies that the rows may have made in a stretch of time, latest first, each once."""
     told: set[NextLogin] = set()
     for n in reversed(range(len(samples))):
-        since = samples[n - 1].at if n else float("-inf")
+        since = samples[n if exact else n - 1].at if n else float("-inf")
         until = samples[n + 1].at if n + 1 < len(samples) else float("inf")
         if since <= ends and until >= begins and samples[n].next not in told:
             told.add(samples[n].next)

@@ -67,6 +67,21 @@ async def test_rates_follow_groups_and_tariffs(tmp_path):
         assert (await history.sample(login)).next.rate == rates[rows.groups[0].name]
 
 
+@pytest.mark.parametrize(("exact", "walled"), [(False, {True, False}), (True, {False})])
+async def test_rows_of_an_exact_history_hold_from_when_they_are_noted(exact: bool, walled: set[bool], tmp_path: Path):
+    async with small_isp(tmp_path) as isp:
+        history, login = History(isp, exact=exact), somebody(isp).login
+        began = trio.current_time()
+        await history.sample(login)
+        await trio.sleep(0.01)
+        before = trio.current_time()
+        await suspend(isp, login)
+        await history.sample(login)
+        assert {state.next.walled for state in history.during(login, began, before)} == walled
+        now = trio.current_time()
+        assert {state.next.walled for state in history.during(login, now, now)} == {True}
+
+
 async def test_every_stretch_of_time_has_what_was_so_then(tmp_path):
     async with stage(tmp_path) as (isp, history, _):
         old = somebody(isp)

@@ -163,17 +163,24 @@ def _uncancelled(e: Evidence) -> Iterable[Verdict]:
 
 def _twice(e: Evidence) -> Iterable[Verdict]:
     for deeds, effect, what in ((e.seen.writes, False, "was written"), (e.seen.ended, True, "session was ended")):
-        done: dict[tuple[str, ...], list[float]] = {}
+        done: dict[tuple[object, ...], list[float]] = {}
         for deed in deeds:
             step = next((s for s in deed.open if s.effect is effect), None)
             if step is None or not deed.by:
                 continue
-            key = (deed.subject, step.plan, f"{step.item}.{step.n}", step.direction, str(step.attempt), deed.session)
+            announced = (step.plan, step.item, step.n, step.direction, step.attempt)
+            key = (_machine(e, deed), deed.subject, deed.session, *announced)
             known = [t for t in done.get(key, ()) if not e.forgot(t, deed.at)]
             done[key] = [*known, deed.at]
             if len(known) == 1:
                 said = f"{what} twice for one announced step {deed.session}"
                 yield Verdict("twice", deed.at, deed.subject, said)
+
+
+def _machine(e: Evidence, deed: Deed) -> str:
+    """Return the machine whose log announces a deed: where a NAS ended a session, the one that asked it for that."""
+    sent = (s for s in reversed(e.seen.sent) if s.session and (s.subject, s.session) == (deed.subject, deed.session))
+    return next((machine_of(s.by) for s in sent if s.at <= deed.at), machine_of(deed.by))
 
 
 def _crashed(e: Evidence) -> Iterable[Verdict]:

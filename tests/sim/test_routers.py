@@ -36,7 +36,7 @@ from tests.sim.parts.router_access import (
 from tests.sim.parts.router_record import AGENT, RecordedRouter, RowChange
 from tests.sim.parts.routers import Line, RouterPart, Written
 from tests.sim.run import Told, run_seed
-from tests.sim.witness import ORIGINAL, Deed, Move, OpenStep, Seen
+from tests.sim.witness import ORIGINAL, Deed, Lost, Move, OpenStep, Seen
 
 WORLD: tuple[type[Part], ...] = (RadiusPart, RouterPart)
 
@@ -164,7 +164,9 @@ def test_an_end_is_judged_by_what_an_uptime_tells(began: float, proven: float, r
     step = OpenStep("aa", 1, 2, 1, 100.0, True, line.service, "", {}, proven_at=proven)
     ended = Deed(105.0, line.service, "agent", f"removed {ACTIVE}", (step,), "0x1")
     asked = {"aa": Asked("aa", "restore", frozenset({line.service}), 0)}
-    part = SimpleNamespace(lines={line.service: line}, written=[written], tariffs={}, routers={}, already=())
+    part = SimpleNamespace(
+        lines={line.service: line}, written=[written], tariffs={}, routers={}, changed={}, already=()
+    )
     evidence = Evidence(Seen(ended=[ended]), asked, (), (), {}, "", 200.0)
     assert [verdict.rule for verdict in router_rules.judge(evidence, part)] == rules  # type: ignore[arg-type]  # as far as they ask
 
@@ -201,6 +203,7 @@ def test_another_machine_may_come_between(changed: tuple[tuple[float, str], ...]
 @pytest.mark.parametrize(
     ("reason", "removed_at", "rules"),
     [
+        ("overtaken", None, []),
         ("still-online", None, ["spared"]),
         ("still-online", 90.0, ["spared"]),
         ("still-online", 102.0, []),
@@ -228,6 +231,33 @@ def test_a_session_is_asked_to_end_unless_cancelled(reason: str, removed_at: flo
     )
     evidence = Evidence(Seen(moves=[move]), asked, (), (), {}, "", 200.0)
     assert [verdict.rule for verdict in router_rules.judge(evidence, part)] == rules  # type: ignore[arg-type]  # as far as they ask
+
+
+@pytest.mark.parametrize(
+    ("changed", "lost", "rules"),
+    [
+        ((), (), ["denied"]),
+        (((101.0, ""),), (), []),
+        (((99.0, ""), (101.0, ORIGINAL)), (), ["denied"]),
+        ((), (Lost(98.0, 120.0, 5),), []),
+        ((), (Lost(98.0, 140.0, 5),), ["denied"]),
+        ((), (Lost(100.5, 120.0, 5),), ["denied"]),
+    ],
+)
+def test_what_is_denied_is_not_there_or_not_known(
+    changed: tuple[tuple[float, str], ...], lost: tuple[Lost, ...], rules: list[str]
+) -> None:
+    """Staff set the row back before it was read again, or a copy was put back from before the write."""
+    _, access, _ = furnished()
+    line = Line("C-1/home", access, "user0")
+    change = RowChange(SECRETS, Row("*1", {}), "changed", {"profile": "home"}, {"profile": "shut"})
+    do = ({"address": "routeros/edge-1/ppp/secret/user0", "before": {"value": change.before}, "after": change.after},)
+    step = OpenStep("aa", 1, 1, 1, 98.0, False, line.service, "", do)
+    written = Written(100.0, line.service, "edge-1", change, 99.0, (step,), ORIGINAL)
+    move = Move(130.0, "aa", 1, line.service, "", "stale", "planned", 120.0, "stale", "", False, 7, ORIGINAL)
+    part = SimpleNamespace(lines={line.service: line}, written=[written], changed={("edge-1", SECRETS, "*1"): changed})
+    evidence = Evidence(Seen(moves=[move]), {}, (), (), {}, "", 200.0, lost)
+    assert [verdict.rule for verdict in router_rules._denied(evidence, part)] == rules  # type: ignore[arg-type]  # as far as it asks
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from lab.truth import LineState, NextLogin
+from lab.truth import LineState, NextLogin, OnlineSession
 from tests.sim.cloud.ledger import Ledger
 from tests.sim.judge import Asked, Evidence, judge
-from tests.sim.parts import cloud_rules
+from tests.sim.parts import cloud_rules, radius_rules
 from tests.sim.parts.cloud_people import FreezeAsked
-from tests.sim.parts.record_rules import forgotten, wants_suspended
+from tests.sim.parts.radius_logins import Logins
+from tests.sim.parts.record_rules import forgotten, let_in, wants_suspended
 from tests.sim.witness import ORIGINAL, Deed, Lost, Move, OpenStep, Seen
 from trust.statements import ReceiptResult
 
@@ -49,12 +50,93 @@ def test_a_disconnect_reads_no_row(by: str, rules: list[str], action: str) -> No
     assert [one.rule for one in forgotten(evidence, lambda *_: [WALLED])] == rules
 
 
+@pytest.mark.parametrize(
+    ("state", "reason", "detail", "fits_since", "rules"),
+    [
+        ("set-not-enforced", "still-online", "1 session carries on as before", 49.0, []),
+        ("set-not-enforced", "still-online", "1 session carries on as before", 45.0, []),
+        ("set-not-enforced", "still-online", "1 session carries on as before", 30.0, ["claim"]),
+        ("applied", "garden", "", 51.0, ["claim"]),
+        ("applied", "recorded", "", 51.0, []),
+        ("applied", "overtaken", "", 51.0, []),
+    ],
+)
+def test_a_claim_was_so_when_it_was_read(
+    state: str, reason: str, detail: str, fits_since: float, rules: list[str]
+) -> None:
+    """A slow database is read seconds before the leaf; and whoever only records a reason looks at no session."""
+    sessions = [OnlineSession("bng-1", "s1", "192.0.2.1", walled, "", 0.0) for walled in (False, True)]
+    at_large, fits = (LineState((one,), WALLED.next) for one in sessions)
+
+    def during(login: str, start: float, end: float) -> list[LineState]:
+        return [fits] * (end >= fits_since) + [at_large] * (start < fits_since)
+
+    asked = {"aa": Asked("aa", "suspend", frozenset({SERVICE}), 0)}
+    evidence = Evidence(
+        Seen(moves=[replace(move(state, reason), detail=detail, suspended=True)]), asked, (), (), {}, "", 99.0
+    )
+    history = SimpleNamespace(during=during)
+    found = radius_rules.judge(evidence, history, Logins({SERVICE: "a"}), ())  # type: ignore[arg-type]  # as far as it asks
+    assert [one.rule for one in found] == rules
+
+
+@pytest.mark.parametrize(("reason", "rules"), [("none-known", ["forgotten"]), ("overtaken", [])])
+def test_an_item_no_longer_judged_vouches_for_nothing(reason: str, rules: list[str]) -> None:
+    """A later change wrote the row and needs a person; then an older one is left in the state that it had."""
+    moves = [
+        replace(move("needs-a-person"), plan="bb"),
+        replace(move("set-at-next-login", reason, 70.0), before_at=60.0),
+    ]
+    evidence = Evidence(Seen(moves=moves), {}, (), (), {SERVICE: False}, "", 100.0)
+    assert [one.rule for one in forgotten(evidence, lambda *_: [WALLED])] == rules
+
+
+def test_a_login_is_that_of_the_list_that_is_there() -> None:
+    """A directory was put back of before an edit: from then on the agent works at the former login again."""
+    logins = Logins({SERVICE: "a", "C-2/home": "b"})
+    logins.edits["aa"] = {SERVICE: "b"}
+    lost = (Lost(30.0, 60.0, 9), Lost(65.0, 80.0, 2))
+    logins.follow([move("applied")], ())
+    logins.follow([move("applied")], lost)
+    assert [logins.at(SERVICE, when) for when in (40.0, 55.0, 70.0, 90.0)] == ["a", "b", "a", "a"]
+    assert logins.owner("a") == SERVICE
+
+
+@pytest.mark.parametrize(
+    ("action", "before", "after", "rules"),
+    [
+        ("suspend", NextLogin(False), NextLogin(True, walled=True), ["let-in"]),
+        ("suspend", NextLogin(False), NextLogin(False), []),
+        ("suspend", NextLogin(True), NextLogin(True, walled=True), []),
+        ("restore", NextLogin(False), NextLogin(True), []),
+    ],
+)
+def test_a_suspension_lets_nobody_in(action: str, before: NextLogin, after: NextLogin, rules: list[str]) -> None:
+    step = OpenStep("aa", 1, 1, 1, 45.0, False, SERVICE, "", {}, action=action)
+    states = [LineState((), after), LineState((), before)]
+    assert [one.rule for one in let_in(46.0, SERVICE, [step], states)] == rules
+
+
 @pytest.mark.parametrize(("by", "rules"), [("agent 1", ["cancelled"]), ("copy-1 1", [])])
 def test_a_copy_took_no_cancel(by: str, rules: list[str]) -> None:
     """Seed 61006 with machine-cloned: people cancelled at the original, and the copy went on."""
     step = OpenStep("aa", 1, 1, 1, 60.0, False, SERVICE, "", {})
     asked = Asked("aa", "suspend", frozenset({SERVICE}), 0, cancelled_at=55.0)
     evidence = Evidence(Seen([Deed(61.0, SERVICE, by, "rows", (step,))]), {"aa": asked}, (), (), {}, "", 100.0)
+    assert [one.rule for one in judge(evidence, ())] == rules
+
+
+@pytest.mark.parametrize(("by", "rules"), [("agent 1", ["twice"]), ("agent 2", ["twice"]), ("copy-1 1", [])])
+@pytest.mark.parametrize("effect", [False, True])
+def test_each_machine_does_what_its_own_log_announces(effect: bool, by: str, rules: list[str]) -> None:
+    """A copy wrote a row again that somebody had set back meanwhile; or a NAS acknowledged both, and did nothing."""
+    step = OpenStep("aa", 1, 1, 1, 45.0, effect, SERVICE, "", {})
+    sent = [Deed(46.0, SERVICE, "agent 1", "", (step,), "s1"), Deed(56.0, SERVICE, by, "", (step,), "s1")]
+    seen = Seen(writes=[replace(one, session="") for one in sent])
+    if effect:
+        seen = Seen(sent=sent, ended=[replace(one, at=one.at + 0.01, by="nas") for one in sent])
+    asked = Asked("aa", "suspend", frozenset({SERVICE}), 0)
+    evidence = Evidence(seen, {"aa": asked}, (), (), {}, "", 100.0)
     assert [one.rule for one in judge(evidence, ())] == rules
 
 

@@ -22,6 +22,8 @@ NONE_KNOWN = ("none-known",)
 """Reasons by which it says that no session is known, and that one whose Start got lost has what was set."""
 LEFT = ("overtaken", "not-proven-in-time")
 """Reasons by which an item says that it is no longer judged: its state is the last one that was claimed."""
+RECORDED = "recorded"
+"""The reason that says: only a reason was recorded, since the settings were as wanted. Of sessions it says nothing."""
 NOT_PROVEN = "not proven"
 """Words by which a claim says that nobody knows of sessions that accounting does not know: it is of the next login."""
 UNTOLD = "what holds cannot be told"
@@ -84,7 +86,7 @@ def false_at_end(item: ItemFact, wanted: Wanted, run: Collection[LineState], end
         return ""  # no run: staff gave the line another login meanwhile, and nothing is known of the agent's one
     if item.reason == STAYS_REJECTED:
         return "" if _ever(run, lambda s: not s.next.accepted) else "the login stays rejected"
-    if item.state == "applied" and not _ever(run, wanted.holds):
+    if item.state == "applied" and not _ever(run, wanted.next_fits if item.reason == RECORDED else wanted.holds):
         return f"applied: the line is {wanted.text()}"
     if item.state == "set-at-next-login":
         if not _ever(run, wanted.next_fits):

@@ -25,6 +25,7 @@ APPLIED, LATER = ItemFact("applied", "garden", ""), ItemFact("set-at-next-login"
 NONE_KNOWN = ItemFact("set-at-next-login", "none-known", "its old session is gone, and accounting has no other")
 UNASKED = ItemFact("set-at-next-login", "none-known", f"{NONE_KNOWN.detail}; not proven: bng-1 was not asked")
 OVERTAKEN = ItemFact("set-at-next-login", "overtaken", "change ABCDE acted on the service since: no longer judged")
+RECORDED = ItemFact("applied", "recorded", "")
 CARRIES_ON = ItemFact("set-not-enforced", "nak-503", "1 session carries on as before")
 REJECTED = ItemFact("applied", "stays-rejected", "the login stays rejected: disabled")
 UNPROVEN = ItemFact("set-not-enforced", "timeout", "no answer: not proven")
@@ -54,6 +55,8 @@ UNPROVEN = ItemFact("set-not-enforced", "timeout", "no answer: not proven")
         (NONE_KNOWN, ACTIVE, state(FREE, "garden"), True),
         (UNASKED, SUSPENDED, state(GARDEN, "free"), False),
         (UNASKED, SUSPENDED, state(FREE), True),
+        (RECORDED, SUSPENDED, state(GARDEN, "free"), False),
+        (RECORDED, SUSPENDED, state(FREE), True),
         (CARRIES_ON, SUSPENDED, state(GARDEN, "free"), False),
         (CARRIES_ON, SUSPENDED, state(GARDEN, "garden"), True),
         (UNPROVEN, SUSPENDED, state(GARDEN, "garden"), False),

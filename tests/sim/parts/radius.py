@@ -38,6 +38,8 @@ T = TypeVar("T")
 READ: Final = frozenset({"radcheck", "radreply", "radusergroup", "radgroupcheck", "radgroupreply"})
 """The tables by which a login is answered."""
 DATABASE: Final = "radius.db"
+AWAY_S: Final = 90.0
+"""How long an agent that was killed, or whose machine lost its power, may not run."""
 EARLY_S: Final = 10.0
 """Within which time people first contradict each other: few lines are suspended yet, so that a batch has many items."""
 
@@ -52,7 +54,7 @@ class RadiusPart(Part):
     async def open(self, world: World, nursery: trio.Nursery) -> Declared:
         """Begin to look at the ISP, which the world opened."""
         self._isp, self._world = world.isp, world
-        self.history = History(world.isp)
+        self.history = History(world.isp, exact=True)
         self._services = {login: service for service, login in world.logins.items()}
         """Of each login, the service that had it first."""
         self.logins = Logins(world.logins)
@@ -93,10 +95,11 @@ class RadiusPart(Part):
 
     def judge(self, evidence: Evidence) -> Iterable[Verdict]:
         """Return what must not be of lines by RADIUS."""
-        self.logins.follow(evidence.seen.moves)
+        self.logins.follow(evidence.seen.moves, evidence.lost)
         server = self._sql.server if self._sql is not None else None
         yield from radius_rules.judge(evidence, self.history, self.logins, self.written)
-        yield from radius_rules.lost(evidence, self.written, server.troubles if server is not None else ())
+        away = [(at, at + AWAY_S) for at in self._world.kills]  # nobody reads then what a failover forgot
+        yield from radius_rules.lost(evidence, self.written, [*(server.troubles if server is not None else ()), *away])
 
     # --- what is seen -------------------------------------------------------------------------------------------------
 
@@ -173,7 +176,7 @@ class RadiusPart(Part):
 
     def _owner(self, login: str) -> str:
         """Return whose a login is now, "" where it is no subscriber's."""
-        self.logins.follow(self._world.witness.seen.moves)
+        self.logins.follow(self._world.witness.seen.moves, self._world.lost)
         return self.logins.owner(login) or self._services.get(login, "")
 
     def _about(self, service: str) -> Callable[[OpenStep], bool]:

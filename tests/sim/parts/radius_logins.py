@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from tests.sim.witness import Move
+from tests.sim.witness import Lost, Move
 
 
 class Logins:
@@ -16,7 +16,7 @@ class Logins:
         self.edits: dict[str, Mapping[str, str]] = {}
         self._past = {service: [(float("-inf"), login)] for service, login in first.items()}
         self._owners = {login: service for service, login in first.items()}
-        self._followed = 0
+        self._followed = self._lost = 0
 
     def __contains__(self, service: object) -> bool:
         return service in self._past
@@ -42,12 +42,18 @@ class Logins:
         """Tell whether a service had another login before."""
         return len(self._past[service]) > 1
 
-    def follow(self, moves: Sequence[Move]) -> None:
-        """Take note of edits that the agent has recorded by now."""
+    def follow(self, moves: Sequence[Move], lost: Sequence[Lost]) -> None:
+        """Take note of edits that the agent has recorded by now, and of those that its log lost again."""
         if not self.edits:
             return
-        for move in moves[self._followed :]:
-            if move.state == "applied" and (login := self.edits.get(move.plan, {}).get(move.service)):
-                self._past[move.service].append((move.at, login))
+        since = [(one.found_at, one) for one in lost[self._lost :]]
+        self._lost = len(lost)
+        for at, one in sorted([*((m.at, m) for m in moves[self._followed :]), *since], key=lambda news: news[0]):
+            if isinstance(one, Lost):
+                for service, past in self._past.items():
+                    if one.since < past[-1][0]:
+                        past.append((at, self.at(service, one.since)))
+            elif one.state == "applied" and (login := self.edits.get(one.plan, {}).get(one.service)):
+                self._past[one.service].append((at, login))
         self._followed = len(moves)
         self._owners = {self.now(service): service for service in self._past}

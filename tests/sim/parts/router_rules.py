@@ -10,7 +10,7 @@
 | `kicked` | no session was ended that began some seconds after the change was proven and had what it wants |
 | `spared` | of a session that is said to carry on since before a write, the end was asked for |
 | `denied` | where nothing is said to have been changed, nothing stays changed |
-| `forgotten` | as in `tests.sim.parts.record_rules` |
+| `forgotten`, `let-in` | as in `tests.sim.parts.record_rules` |
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lab.truth import LineState
 from tests.sim.judge import CANCELLED, Asked, Evidence, Verdict
-from tests.sim.parts.record_rules import forgotten, is_rejected, text_of, wants_suspended
+from tests.sim.parts.record_rules import claims_of, forgotten, is_rejected, let_in, text_of, wants_suspended
 from tests.sim.parts.router_access import ACTIVE, LOGGED_IN, SECRETS, TARIFFS, bits
 from tests.sim.witness import Deed, Move
-from tests.year.claims import STAYS_REJECTED, ItemFact, Wanted, false_already, false_at_end, opened
+from tests.year.claims import RECORDED, STAYS_REJECTED, ItemFact, Wanted, false_already, false_at_end
 
 if TYPE_CHECKING:
     from tests.sim.parts.routers import Line, RouterPart, Written
 
 FRESH_S: Final = 180.0
 """How old the evidence of a claim may be: the agent reads again for a minute, and waits 40 s for a session."""
-LAST_S: Final = 1.0
-"""How much of the time before a claim counts as its last moment."""
+LAST_S: Final = 10.0
+"""How long the last reading of a claim may take, with its leaf: a router that is far takes seconds for each answer."""
 ALIKE_S: Final = 6.0
 """Within how many seconds of each other two sessions begin that the agent cannot tell apart: 5 s, and a rounded one."""
 UPTIME_S: Final = 4.0
@@ -42,8 +42,6 @@ whole seconds too: of a session that began so soon after a write it cannot tell 
 """
 READ_S: Final = 15.0
 """How long before a write its row may have been read: an answer may take its time."""
-RECORDED: Final = "recorded"
-"""The reason that says: only the reason was recorded, and the network is as it was."""
 CLAIMS: Final = ("applied", "set-at-next-login", "set-not-enforced")
 DENIES: Final = ("not-applied", "stale", "skipped", "cancelled", "expired", "superseded", "reverted")
 NOTHING_MAY_BE_SENT: Final = frozenset({"clock-halt", "frozen", "expired", CANCELLED})
@@ -104,10 +102,6 @@ def _claims(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
             known = _mistaken(move, run) or _untold(move, asked, last, old)
             said = f"{false} ({move.reason}: {move.detail})"
             yield Verdict("claim", move.at, move.service, said, text_of(run), move.seq, known)
-        before = list(line.during(since - 1e-9, since, suspended=move.suspended))
-        if asked.action == "suspend" and last and before and opened(run, last[0]):
-            said = "a suspension let somebody in who was rejected"
-            yield Verdict("claim", move.at, move.service, said, text_of(run), move.seq)
 
 
 def _already(part: RouterPart) -> Iterable[Verdict]:
@@ -157,6 +151,9 @@ def _writes(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
         if deed.subject.partition(" ")[0] in part.routers:
             yield Verdict("touched", deed.at, deed.subject, f"{deed.what}: a row that is no subscriber's of ours")
     for one in part.written:
+        if (line := part.lines.get(one.service)) is not None and not any(at == one.at for at in _by_others(part, one)):
+            states = list(line.during(one.at - 1e-9, one.at, suspended=True))
+            yield from let_in(one.at, one.service, one.open, states)
         step = next((s for s in one.open if not s.effect), None)
         if step is None:
             continue  # unannounced, which is told already
@@ -188,11 +185,15 @@ def _as_meant(part: RouterPart, one: Written, write: Any) -> Iterable[Verdict]:
         if what == "after":
             yield Verdict("unmeant", one.at, one.service, told)
             continue
-        changes = part.changed.get((one.router, one.change.path, one.change.row.id), ())
-        foreign = [at for at, machine in changes if machine != one.machine]
-        raced = any(one.read_at <= at <= one.at for at in foreign) and one.at - one.read_at < READ_S
+        raced = any(one.read_at <= at <= one.at for at in _by_others(part, one)) and one.at - one.read_at < READ_S
         if not raced:
             yield Verdict("overwrote", one.at, one.service, told, f"read last {one.at - one.read_at:.3f} s before")
+
+
+def _by_others(part: RouterPart, one: Written) -> list[float]:
+    """Return when others changed the row of a write, at any time."""
+    changes = part.changed.get((one.router, one.change.path, one.change.row.id), ())
+    return [at for at, machine in changes if machine != one.machine]
 
 
 def _plain(text: str | None) -> str:
@@ -244,7 +245,7 @@ def _written_by(part: RouterPart, machine: str, plan: str, item: int) -> list[Wr
 
 def _spared(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
     """Nobody may say that a session carries on without having tried to end it."""
-    for move in e.seen.moves:
+    for move in claims_of(e):
         line, asked = part.lines.get(move.service), e.asked.get(move.plan)
         if line is None or asked is None or move.state != "set-not-enforced" or not line.access.logs_in:
             continue
@@ -277,6 +278,7 @@ def _denied(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
         for one in wrote:
             by_row.setdefault((one.change.path, one.change.row.id), []).append(one)
         for rows in by_row.values():
-            if rows[0].change.before != rows[-1].change.after and move.at >= rows[-1].at:
+            others = any(rows[-1].at < at <= move.at for at in _by_others(part, rows[-1]))
+            if rows[0].change.before != rows[-1].change.after and move.at >= rows[-1].at and not others:
                 said = f"{move.state} ({move.reason}: {move.detail}), and {rows[0].change.path} stays changed by it"
                 yield Verdict("denied", move.at, move.service, said, leaf=move.seq)
