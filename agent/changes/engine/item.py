@@ -303,7 +303,9 @@ class ItemRun:
         while True:
             async with WindowSlot(self._parts.sessions) as slot:
                 stopped = None if self._steps.locked else await self._lock_first()
-                stopped = stopped or await self._changed_since(sessions) or await self._run_steps(sessions, slot)
+                if stopped is None:  # a queue of thousands takes minutes
+                    await slot.at(self._item.steps[0].target)
+                    stopped = await self._changed_since(sessions) or await self._run_steps(sessions, slot)
             if stopped is None:
                 return None
             # Half done and frozen: it says so, and gives its addresses back (to a restore)
@@ -313,6 +315,8 @@ class ItemRun:
             if self._unsent():
                 self._steps.look_again()
                 await self._steps.leave()
+                if self._steps.arrives() and await self._hung_up(sessions):
+                    return AWAY
             else:
                 await self._steps.say()
             await self._clock.sleep(PAUSE_S)
@@ -327,16 +331,19 @@ class ItemRun:
             return None
         arrives = self._steps.arrives()
         try:
-            if arrives and RecentReads.needed(self._item):
-                session = await sessions.at(self._item.steps[0].target)
-                if (busy := await session.busy()) is not None and hung_up(busy.reason):
-                    return AWAY  # a read would wait for the device to call in, with its addresses held
+            if arrives and RecentReads.needed(self._item) and await self._hung_up(sessions):
+                return AWAY  # a read would wait for the device to call in, with its addresses held
             why = await self._recent.broken(self._item, sessions, self._clock)
         except UnreadableError as err:
             if arrives and hung_up(err.reason):
                 return AWAY
             raise
         return Stopped(Event.DRIFT, RefusalReason.STALE, why) if why else None
+
+    async def _hung_up(self, sessions: ItemSessions) -> bool:
+        """Tell whether the device of an item ended its session, and will call in again."""
+        session = await sessions.at(self._item.steps[0].target)
+        return (busy := await session.busy()) is not None and hung_up(busy.reason)
 
     async def _overwritten(self, sessions: ItemSessions) -> Stopped | None:
         """Return why a retried item ends no session: a write of it no longer reads as it was set."""
@@ -346,13 +353,17 @@ class ItemRun:
         detail = f"{where} no longer reads as it was set"
         return Stopped(Event.FAIL, ItemReason.READS_OTHERWISE, detail) if where else None
 
-    async def _spare(self, session: Session) -> Stopped | None:
+    async def _spare(self, session: Session, sessions: ItemSessions) -> Stopped | None:
+        """Wait while a target is to be spared; return why the item stops then. Hours later others may have acted."""
         if (busy := await session.busy()) is None:
             return None
         try:
-            return await self._wait_while_busy(session, busy)
+            stopped = await self._wait_while_busy(session, busy)
         finally:
             self._steps.spared = ""
+        if stopped is None and self._unsent():
+            self._steps.look_again()
+        return stopped or await self._changed_since(sessions)
 
     async def _wait_while_busy(self, session: Session, busy: Busy | None) -> Stopped | None:
         """Wait while the target is to be spared, not longer than the plan may run; return why it was not waited out.
@@ -391,6 +402,16 @@ class ItemRun:
         steps = self._steps
         if self._may_try_again() and (missing := await self._missing(sessions)) is not None:
             return away(missing.detail)
+        looks = -1
+        while looks != steps.looks:  # what was looked up is forgotten where another step had to wait
+            looks = steps.looks
+            if (stopped := await self._perform_each(sessions, slot)) is not None:
+                return stopped
+        return await self._begin() if self._unsent() else None
+
+    async def _perform_each(self, sessions: ItemSessions, slot: WindowSlot) -> Stopped | None:
+        """Perform the steps that are to be performed still; return why it was stopped before the next, or None."""
+        steps = self._steps
         for step in self._item.steps:
             done = steps.done(step.n)
             if done is not None and not steps.try_again(step, Direction.FORWARD, done):
@@ -405,7 +426,7 @@ class ItemRun:
                 return Stopped(Event.CANCEL, ItemReason.STOPPED, self._stopping.why)
             if (stopped := await self._run_step(step, sessions, slot)) is not None:
                 return stopped
-        return await self._begin() if self._unsent() else None
+        return None
 
     async def _begin(self) -> Stopped | None:
         """Begin an item with nothing to send; return why it may not be done now."""
@@ -470,7 +491,7 @@ class ItemRun:
         while True:
             try:
                 await slot.at(step.target)
-                if (spared := await self._spare(await sessions.at(step.target))) is not None:
+                if (spared := await self._spare(await sessions.at(step.target), sessions)) is not None:
                     return spared
                 outcome = await self._once(step, sessions, slot)
             except RefusedCommandError as err:

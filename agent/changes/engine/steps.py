@@ -119,6 +119,8 @@ class Steps:
         """Whether the item holds its addresses."""
         self.accepted: set[int] = set()
         """Steps with an effect that the target accepted in this run: its result may not be known yet."""
+        self.looks = 0
+        """How often what was looked up was forgotten."""
         self.spared = ""
         """Why the target is spared now, and since when: the item waits for it. "": it does not."""
         self._lost: dict[int, StepOutcome] = {}
@@ -272,6 +274,7 @@ class Steps:
 
         Else one that began since would count as from after an attempt that never was.
         """
+        self.looks += 1
         self._earlier.clear()
         self.ended.clear()
         for key in [key for key, done in self.outcomes.items() if done.reason == TargetReason.NOTHING_TO_DO]:

@@ -35,6 +35,7 @@ from agent.inventory.book import Broken
 from agent.model import Address, Direction, Effect, Enforcement, GuardKind, Item, Pace, Seen, Step, Ticket, Wave
 from agent.model import ItemState as S
 from agent.reasons import ProofReason
+from agent.services.network import as_read
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
 from tests.builders.clock import FakeClock
@@ -151,6 +152,37 @@ async def test_P1_drift_is_stale_and_nothing_is_sent(rig: Rig, world: World) -> 
 
 
 BUSY = Busy("busy-cpu", "CPU at 93 %")
+
+
+async def test_what_it_rests_on_is_read_at_its_place(rig: Rig, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow router has a long queue: what an item rests on was read when the item joined that."""
+    rig.connector.traits = replace(rig.connector.traits, window=1)
+    other, send = world.user("u2"), FakeSession.send
+    one = replace(item(2, "u1", world), requires=(as_read(other, world.values[other]),))
+    plan_id = await rig.consumed([item(1, "u0", world), one], pace=Pace(1, 100, 0))
+
+    async def slowly(session: FakeSession, ticket: Ticket) -> Reply:
+        await trio.sleep(10)
+        world.values[other] = {"plan": "50M"}
+        return await send(session, ticket)
+
+    monkeypatch.setattr(FakeSession, "send", slowly)
+    await rig.apply(plan_id)
+    assert (rig.states(plan_id), [login for login, _ in world.writes]) == ([S.APPLIED, S.STALE], ["u0"])
+
+
+async def test_what_it_rests_on_is_read_again_after_a_wait(rig: Rig, world: World) -> None:
+    """Staff changed it while they held the router's safe mode: the item was sent as if it read as in the preview."""
+    world.busy, other = [BUSY] * 20, world.user("u1")
+    one = replace(item(1, "u0", world), requires=(as_read(other, world.values[other]),))
+    plan_id = await rig.consumed([one])
+
+    async def staff() -> None:
+        await trio.sleep(60)
+        world.values[other] = {"plan": "50M"}
+
+    await rig.apply(plan_id, staff)
+    assert (rig.states(plan_id), world.writes, world.busy) == ([S.STALE], [], [])
 
 
 async def test_a_busy_device_is_spared_and_then_changed(rig: Rig, world: World) -> None:
@@ -325,6 +357,33 @@ async def test_a_session_that_came_in_a_freeze_is_ended(
     await rig.apply(plan_id, come)
     assert (rig.states(plan_id), rig.loaded(plan_id).rows[1].detail, world.kicks) == ([S.APPLIED], "", ["u0"])
     assert told == [frozenset(), frozenset()]
+
+
+async def test_a_session_that_came_while_a_router_was_spared_is_ended(
+    rig: Rig, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The subscriber went to the first of two routers while staff held the safe mode of the second one."""
+    one = only_ends(world)
+    second = replace(disconnect("u0"), address=Address("fake/r/sessions/u0"))
+    both = replace(one, steps=(*one.steps, Step(2, "fake/r", second)))
+    plan_id = await rig.consumed([both], action=Action.DISCONNECT)
+    busy, bind = FakeSession.busy, FakeSession.bind
+
+    async def spared(session: FakeSession) -> Busy | None:
+        held = session.target.id == "fake/r" and "u0" not in world.sessions
+        return Busy("safe-mode", "staff hold its safe mode") if held else await busy(session)
+
+    async def on_the_first(session: FakeSession, effect: Effect, earlier: Earlier = NOTHING_EARLIER) -> Earlier:
+        return await bind(session, effect, earlier) if session.target.id == "fake/d" else {}
+
+    async def move() -> None:
+        await trio.sleep(600)
+        world.sessions["u0"] = 7
+
+    monkeypatch.setattr(FakeSession, "busy", spared)
+    monkeypatch.setattr(FakeSession, "bind", on_the_first)
+    await rig.apply(plan_id, move)
+    assert (rig.states(plan_id), world.kicks) == ([S.APPLIED], ["u0"])
 
 
 async def test_a_window_that_closes_at_the_look_loses_no_item(rig: Rig, world: World) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from agent.changes.authority import stops
 from agent.connectors.base import Busy, LostError, NotSentError, Reach, Reply, Session, UnreadableError
 from agent.model import Address, ItemState, Seen, Target, Ticket
 from agent.reasons import TargetReason
@@ -16,6 +17,7 @@ from agent.services.network import as_read
 from tests.builders.clock import FakeClock
 from tests.builders.job import Rig, item
 from tests.builders.world import FakeSession, World
+from trust.statements import Freeze, FreezeScope, Unfreeze
 
 pytestmark = pytest.mark.virtual_time
 
@@ -131,4 +133,26 @@ async def test_hung_up_after_a_lost_try_is_waited_for_as_begun(tmp_path: Path, w
     assert await rig.apply(plan_id, look) == ""
     assert (rig.states(plan_id), len(world.writes), world.kicks) == ([S.APPLIED], 1, ["u0"])
     assert seen == [S.UNKNOWN, 3]
+    rig.close()
+
+
+async def test_who_hangs_up_in_a_freeze_is_waited_for(tmp_path: Path, world: World) -> None:
+    """Its session of then was kept, and each later call went unseen until the freeze was lifted."""
+    rig = Rig(tmp_path, world, FakeClock(), Reach.ARRIVE)
+    calls_in(rig, "busy")
+    plan_id = await rig.consumed([item(1, "u0", world)])
+    freeze = Freeze("1" * 32, "5" * 32, FreezeScope.ALL, "", "joseph", 0)
+    await rig.store.run(stops.RecordFreeze(freeze, bytes(32), b"e", rig.recorder.record(None, {})))
+
+    async def look() -> None:
+        await trio.sleep(100)
+        (held,) = rig.store.reader.execute("SELECT count(*) FROM address_lock").fetchone()
+        assert (rig.states(plan_id), held) == ([S.WAITING], 0)
+        unfreeze = Unfreeze("1" * 32, bytes(32).hex(), "joseph", 0)
+        await rig.store.run(stops.RecordUnfreeze(unfreeze, b"e", rig.recorder.record(None, {})))
+        await trio.sleep(25)
+        assert rig.states(plan_id) == [S.APPLIED], "at its second call"
+
+    await rig.apply(plan_id, look)
+    assert rig.states(plan_id) == [S.APPLIED]
     rig.close()
