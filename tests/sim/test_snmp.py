@@ -71,7 +71,7 @@ async def rules_seen(
         moves: of that item.
         more: of the part.
     """
-    told = {"told": [], "true_at_rest": {}, "told_at_rest": {}, "rates": {}, **more}
+    told = {"told": [], "told_at_rest": [], "rates": {}, **more}
     part: Any = SimpleNamespace(switches=make_switches(lambda: 1000.0), is_uplink=lambda *_: False, **told)
     part.switches[LEAF].sent.extend(sent)
     do = json.dumps({"address": f"snmp/{LEAF}/if/ge-3/power-cycle"})
@@ -110,6 +110,8 @@ async def test_a_cut_is_not_undone_by_a_refused_second_try(
 async def test_what_is_said_of_ports_is_judged(autojump_clock: MockClock) -> None:
     assert await rules_seen(told=[Told(500.0, ROOT, "ge-2", "up")]) == []
     assert await rules_seen(told=[Told(500.0, ROOT, "ge-2", "down")]) == ["told"]
+    assert await rules_seen(told_at_rest=[Told(500.0, ROOT, "ge-2", "up")]) == []
+    assert await rules_seen(told_at_rest=[Told(500.0, ROOT, "ge-2", "")]) == ["told"]
     assert await rules_seen(rates={(LEAF, "ge-3"): RATE_BPS * 1.0}) == []
     assert await rules_seen(rates={(LEAF, "ge-3"): RATE_BPS * 7.0}) == ["rate"]
 

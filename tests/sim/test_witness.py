@@ -7,10 +7,13 @@ import sqlite3
 from pathlib import Path
 
 from tests.sim.jump import run
-from tests.sim.witness import ORIGINAL, AgentLog, Move
+from tests.sim.witness import ABOUT_TO, ORIGINAL, AgentLog, Move
 
 TABLES = """
-CREATE TABLE event (seq INTEGER PRIMARY KEY, leaf BLOB NOT NULL);
+CREATE TABLE event (seq INTEGER PRIMARY KEY, leaf BLOB NOT NULL, kind INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE plan (plan_id BLOB, action TEXT, requester TEXT);
+CREATE TABLE step (plan_id BLOB, item INTEGER, n INTEGER, direction TEXT, attempt INTEGER, about_seq INTEGER,
+    outcome_seq INTEGER, do TEXT);
 CREATE TABLE reason (service TEXT NOT NULL);
 CREATE TABLE item (plan_id BLOB, n INTEGER, service TEXT, part TEXT, state TEXT, state_seq INTEGER, reason TEXT,
     detail TEXT, PRIMARY KEY (plan_id, n));
@@ -26,7 +29,7 @@ def opened(folder: Path) -> sqlite3.Connection:
 def moves(con: sqlite3.Connection, seq: int, *items: int) -> None:
     """Let items come into a state, by one leaf."""
     con.execute("BEGIN")
-    con.execute("INSERT INTO event VALUES (?, ?)", (seq, b"%d" % seq))
+    con.execute("INSERT INTO event (seq, leaf) VALUES (?, ?)", (seq, b"%d" % seq))
     for n in items:
         row = (b"p", n, "C-1/home", "", f"state {seq}", seq, "", "")
         con.execute("INSERT OR REPLACE INTO item VALUES (?,?,?,?,?,?,?,?)", row)
@@ -130,3 +133,28 @@ def test_leaves_that_a_copy_brings_back_are_not_told_anew(tmp_path: Path) -> Non
 
     run(main)
     assert [(m.item, m.seq) for m in seen] == [(1, 1), (1, 2), (1, 3), (2, 3)]
+
+
+def test_what_arrives_after_a_power_cut_was_announced(tmp_path: Path) -> None:
+    """A datagram is on its way for some time, and nobody could read that log then."""
+
+    async def main() -> None:
+        log = AgentLog(ORIGINAL, tmp_path / "agent.db", lambda text: None, [])
+        con = opened(tmp_path)
+        con.executescript(TABLES)
+        moves(con, 1, 1)
+        con.execute("INSERT INTO plan VALUES (?, 'port-set', 'maria')", (b"p",))
+        con.execute("INSERT INTO event VALUES (2, ?, ?)", (b"2", ABOUT_TO))
+        con.execute("INSERT INTO step VALUES (?, 1, 1, 'forward', 1, 2, NULL, '[]')", (b"p",))
+        log.look()
+        log.look_away()
+        con.execute("UPDATE step SET outcome_seq = 2")  # what is in the file by then counts for nothing
+        assert [(step.item, step.n) for step in log.open_steps()] == [(1, 1)]
+        log.unplug()
+        assert log.open_steps()
+        log.plug_in()
+        assert not log.open_steps()
+        con.close()
+        log.unplug()
+
+    run(main)

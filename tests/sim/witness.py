@@ -194,6 +194,8 @@ class AgentLog:
         """Its growths before leaves were lost: a copy that is put back may have them again."""
         self.is_copy = False
         """Whether what it has when it is first looked at is old: nothing of it happens then."""
+        self._announced: tuple[OpenStep, ...] = ()
+        """What it announced when somebody saw it last, while nobody does: a datagram may be on its way still."""
 
     @property
     def size(self) -> int:
@@ -205,12 +207,23 @@ class AgentLog:
         """The last one of them."""
         return self._grown[-1][2]
 
+    def look_away(self) -> None:
+        """Look no more until `plug_in`: the file may not be what was durable."""
+        if self.unplugged:
+            return
+        try:
+            self._announced = self.open_steps()
+        except sqlite3.DatabaseError:  # its tables are being made, or it is damaged
+            self._announced = ()
+        self.unplugged = True
+
     def unplug(self) -> None:
         """Let go of the file: another may be put in its place."""
+        self.look_away()
         if self._con is not None:
             self._con.close()
         self._wal.close()
-        self._con, self.unplugged = None, True
+        self._con = None
 
     def plug_in(self) -> Lost | None:
         """Look again. Returns what was seen and is gone; what the items were then tells nothing new."""
@@ -253,7 +266,7 @@ class AgentLog:
         """
         log = self.log()
         if log is None:
-            return ()
+            return self._announced if self.unplugged else ()
         found = log.execute(
             "SELECT s.plan_id, s.item, s.n, s.direction, s.attempt, e.seq, s.do, i.service, i.part, p.action,"
             " p.requester, (SELECT max(b.outcome_seq) FROM step b WHERE b.plan_id = s.plan_id AND b.item = s.item"

@@ -306,7 +306,7 @@ class World:
     def power_cut(self, machine: Machine) -> None:
         """Let a machine lose its power: nobody is told, and what is on its disk is not seen until it runs again."""
         self.kills.append(trio.current_time())
-        self.witness.logs[machine.name].unplugged = True
+        self.witness.logs[machine.name].look_away()
         if machine.process is not None:
             for sock in list(machine.process.sockets):
                 if isinstance(sock, SimulatedSocket):

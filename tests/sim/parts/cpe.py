@@ -295,10 +295,13 @@ class CpePart(Part):
 
     async def _look_for_secrets(self) -> None:
         """Look for secrets in what the API tells and in what the agent keeps."""
-        office = self._world.office
-        known = [cpe["name"] for cpe in await office.call("GET", "/v1/cpes")]
+
+        async def get(path: str) -> Any:  # which may be what ends an agent whose database is damaged
+            return await self._desk.patiently(lambda: self._world.office.call("GET", path))
+
+        known = [cpe["name"] for cpe in await get("/v1/cpes") or ()]
         for path in ("/v1/changes", "/v1/cpes", "/v1/audit", *(f"/v1/cpes/{name}" for name in known)):
-            if CANARY in str(await office.call("GET", path)):
+            if CANARY in str(await get(path)):
                 self.shown.append(f"GET {path}")
         for file in sorted(self._world.files.state.glob("*.db*")):
             if CANARY.encode() in file.read_bytes():

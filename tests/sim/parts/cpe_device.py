@@ -29,6 +29,7 @@ PORT: Final = 7547
 URL: Final = f"http://127.0.0.1:{PORT}/acs"
 BOOT_S: Final = 8.0
 READS: Final = "GetParameterValues"
+LISTS: Final = "GetParameterNames"
 WRITES: Final = frozenset({"SetParameterValues", "AddObject", "DeleteObject"})
 DOES: Final = frozenset({"Reboot", "FactoryReset", "Download"})
 _TRUTH: Final = {"true": "1", "false": "0"}
@@ -64,6 +65,11 @@ class Done:
     def reads(self, name: str) -> bool:
         """Tell whether the value of a parameter was asked for, and given."""
         return self.method == READS and not self.fault and self.answered and covers(self.names, name)
+
+    def lists(self, table: str) -> bool:
+        """Tell whether the rows of a table were asked for, and given: all of them, or their names."""
+        asked = self.method in (READS, LISTS) and not self.fault and self.answered
+        return asked and covers(self.names, table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,18 +115,17 @@ class WatchedDevice(Device):
     def at(self, number: int, name: str) -> str | None:
         """Return what a parameter was in the state of that number, a secret too; None: there was no such parameter."""
         state = self.states[number]
-        if (leaf := self.tree.leaf(name)) is None:
-            return None
         for layer in (state.values, state.factory, self.tree.model.values):
             if (value := layer.get(name)) is not None:
                 return plain(value)
-        return plain(leaf.value)
+        leaf = self.tree.leaf(name)  # of a row that is gone by now: none
+        return None if leaf is None else plain(leaf.value)
 
     def numbers(self, since: float, until: float) -> Iterator[int]:
         """Yield the numbers of the states that it was in during a time."""
         for number, state in enumerate(self.states):
             over = self.states[number + 1].at if number + 1 < len(self.states) else float("inf")
-            if state.at <= until and over >= since:
+            if state.at <= until and over > since:
                 yield number
 
     def _look(self) -> None:

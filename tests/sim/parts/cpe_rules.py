@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 NOTHING_SENT: Final = frozenset({"expired", "drifted", "session-ended", "not-on-the-line"})
 """Reasons of an outcome that says that nothing was sent."""
 SECRET_REASON: Final = "accepted-not-provable"
+LOOK_S: Final = 2.0
+"""How often the agent looks at what a CPE has told, at least."""
 
 
 class CpeStep(LoggedStep):
@@ -72,7 +74,7 @@ def judge(evidence: Evidence, part: CpePart, steps: Sequence[CpeStep]) -> Iterab
     """Return everything that must not be."""
     for step in steps:
         if step.outcome is not None:
-            yield from _outcome(step, part)
+            yield from _outcome(step, part, evidence)
     yield from _blind(evidence, part, steps)
     yield from _foreign(evidence, part, steps)
     yield from _items(evidence, steps)
@@ -84,13 +86,13 @@ def judge(evidence: Evidence, part: CpePart, steps: Sequence[CpeStep]) -> Iterab
 # --- outcomes ---------------------------------------------------------------------------------------------------------
 
 
-def _outcome(step: CpeStep, part: CpePart) -> Iterable[Verdict]:
+def _outcome(step: CpeStep, part: CpePart, evidence: Evidence) -> Iterable[Verdict]:
     devices = part.devices(step.cpe)
     taken = [(d, done) for d in devices for done in d.done if done.key == step.key and step.about <= done.at]
     if step.verdict == "not-applied" and step.reason in NOTHING_SENT and taken and not step.is_effect:
         yield _false(step, f"nothing was sent, as it says: {taken[0][1].method} came to the device")
     if step.is_effect:
-        why = _effect(step, devices)
+        why = _effect(step, devices, evidence)
     elif step.rows:
         why = _row(step, devices)
     elif step.verdict == "applied":
@@ -134,19 +136,16 @@ def _applied(step: CpeStep, devices: Sequence[WatchedDevice], part: CpePart) -> 
 
 
 def _not_applied(step: CpeStep, devices: Sequence[WatchedDevice]) -> str:
-    """Return what is false about writes that are said not to be applied, "" where they once were not."""
-    wanted = {name: after for name, _, after in step.writes() if after is not None}
-    for device in devices:
-        since = [done.at for done in device.done if done.key == step.key and not done.fault and done.is_write]
-        if not since:
-            continue
-        states = list(device.numbers(since[-1], step.outcome or 0))
-        key = device.tree.model.prefix + "ManagementServer.ParameterKey"
-        if all(all(device.at(n, name) == text for name, text in wanted.items()) for n in states) and all(
-            device.at(n, key) == step.key for n in states
-        ):
-            return "the device took it, and it stood all the time"
+    """Return what is false about writes that are said not to be applied, "" where they once were read otherwise."""
+    taken = [done for d in devices for done in d.done if _is_take(step, done) and done.is_write]
+    if taken and not _read_otherwise(step, devices, taken[-1].at, step.outcome or 0):
+        return "the device took it, and nobody has read it otherwise since"
     return ""
+
+
+def _is_take(step: CpeStep, done: Done) -> bool:
+    """Tell whether a device took a step: not an attempt of the same key that a log had which was lost."""
+    return done.key == step.key and not done.fault and step.about <= done.at
 
 
 def _row(step: CpeStep, devices: Sequence[WatchedDevice]) -> str:
@@ -155,49 +154,87 @@ def _row(step: CpeStep, devices: Sequence[WatchedDevice]) -> str:
         return ""
     for what, _, _ in step.writes():
         table, _, rest = what.partition("[")
-        column, _, text = rest.rstrip("]").partition("=")
-        is_there = step.do[0]["after"] is not None
-        seen = []
-        for device in devices:
-            for done in device.done:
-                if step.about <= done.at <= (step.outcome or 0) and done.reads(table):
-                    rows = device.states[done.state].instances.get(table, device.tree.model.instances.get(table, ()))
-                    seen.append(any(device.at(done.state, f"{table}{n}.{column}") == text for n in rows))
-        if is_there not in seen:
-            return f"{what} was never read {'with' if is_there else 'without'} that row"
+        column, _, text = rest.partition("]")[0].partition("=")
+        after = step.do[0]["after"]
+        fields = None if after is None else {name: text for name, text in after.items() if isinstance(text, str)}
+        if not any(_shows(step, device, table, column, text, fields) for device in devices):
+            return f"{what} was never read {'without that row' if fields is None else f'with {fields}'}"
     return ""
 
 
-def _effect(step: CpeStep, devices: Sequence[WatchedDevice]) -> str:
+def _shows(
+    step: CpeStep, device: WatchedDevice, table: str, column: str, text: str, fields: Mapping[str, str] | None
+) -> bool:
+    """Tell whether an answer in the time of a step gave a row with all these fields; None: a table without that row."""
+    for done in device.done:
+        if not step.about <= done.at <= (step.outcome or 0):
+            continue
+        numbers = device.states[done.state].instances.get(table, device.tree.model.instances.get(table, ()))
+        rows = [row for n in numbers if device.at(done.state, (row := f"{table}{n}.") + column) == text]
+        if fields is None:
+            if not rows and done.lists(table):
+                return True
+        elif any(
+            done.reads(row + column)
+            and all(device.at(done.state, row + name) == plain(v) for name, v in fields.items())
+            for row in rows
+        ):
+            return True
+    return False
+
+
+def _effect(step: CpeStep, devices: Sequence[WatchedDevice], evidence: Evidence) -> str:
     """Return what is false about an effect's outcome."""
     verb, until = step.do["effect"], step.outcome or 0
     if step.verdict not in ("applied", "not-applied"):
         return ""
-    took = [done for d in devices for done in d.done if done.key == step.key and not done.fault]
+    told: list[tuple[WatchedDevice, float, list[float]]] = []
+    """What happened to which device, and when it said so: a boot once, its version whenever it calls."""
     if verb == "reboot":
-        happened = [at for d in devices for at in d.boot_times if step.about <= at <= until]
-        known = any(
-            at < t < until - 2 for d in devices for at in d.boot_times for t in d.informed if took and at > took[0].at
-        )
+        told = [(d, at, [said for said in d.informed if said > at][:1]) for d in devices for at in d.boot_times]
+        happened = [at for _, at, _ in told if step.about <= at <= until]
     elif verb == "factory-reset":
         # The first start of one that poses as it reads the same: a name, and that its settings are those of the factory
         posed = [at for d in devices[1:] for at in d.boot_times[:1]]
         happened = [at for at in (*posed, *(at for d in devices for at in d.resets)) if step.about <= at <= until]
-        known = False
     elif verb == "firmware":
         wanted = step.do["args"]["version"]
         names = [(d, d.tree.model.prefix + "DeviceInfo.SoftwareVersion") for d in devices]
-        happened = [
-            d.states[n].at for d, name in names for n in d.numbers(step.about, until) if d.at(n, name) == wanted
-        ]
-        known = any(at < t < until - 2 for at in happened for d in devices for t in d.informed) and bool(took)
+        runs = [(d, n) for d, name in names for n in d.numbers(step.about, until) if d.at(n, name) == wanted]
+        told = [(d, d.states[n].at, d.informed) for d, n in runs]
+        happened = [at for _, at, _ in told]
     else:
+        took = [done for d in devices for done in d.done if done.key == step.key and not done.fault]
         return "" if step.verdict != "applied" or took else "no device took it"
     if step.verdict == "applied" and not happened:
         return "it did not happen in its time"
-    if step.verdict == "not-applied" and known:
+    if step.verdict == "not-applied" and any(_said(step, devices, *one, evidence) for one in told):
         return "it happened, and the device said so in time"
     return ""
+
+
+def _said(
+    step: CpeStep,
+    devices: Sequence[WatchedDevice],
+    device: WatchedDevice,
+    at: float,
+    said: Iterable[float],
+    evidence: Evidence,
+) -> bool:
+    """Tell whether a device said in time what a step had done to it at a moment, and had to be believed.
+
+    Nobody believes one that was reset since: it has a password that many share. What was said to a log that is lost is
+    not known; nor is it where another one of its name called at once and said something else.
+    """
+    took = min((done.at for d in devices for done in d.done if _is_take(step, done)), default=float("inf"))
+    others = [other for d in devices if d is not device for other in d.informed]
+    return any(
+        took < at < told < (step.outcome or 0) - LOOK_S
+        and not any(took < reset <= told for reset in device.resets)
+        and not evidence.forgot(told)
+        and not any(told < other <= told + LOOK_S for other in others)
+        for told in said
+    )
 
 
 # --- what was sent ----------------------------------------------------------------------------------------------------
@@ -206,10 +243,9 @@ def _effect(step: CpeStep, devices: Sequence[WatchedDevice]) -> str:
 def _blind(evidence: Evidence, part: CpePart, steps: Sequence[CpeStep]) -> Iterable[Verdict]:
     """A step that a device took is not sent again, unless it was read in between and was not so.
 
-    Where the disk lied, and the log lost in between that it was sent, nobody there knows of it. A copy that people put
-    back is no excuse.
+    Where the log lost in between that it was sent, or what came of it, nobody there knows of it. Whether such a log
+    may go on with its changes at all is judged by the rules of the disk.
     """
-    lied = [lost for lost in evidence.lost if not any(lost.since <= at < lost.found_at for at in evidence.restored)]
     by_stem = {step.stem: step for step in steps if not step.is_effect and not step.rows}
     by_key = {step.key: step for step in steps if step.is_effect}
     taken: dict[str, list[tuple[WatchedDevice, Done]]] = defaultdict(list)
@@ -225,7 +261,7 @@ def _blind(evidence: Evidence, part: CpePart, steps: Sequence[CpeStep]) -> Itera
         times.sort(key=lambda each: each[1].at)
         step = by_key.get(key) or by_stem[key]
         for (_, first), (_, again) in itertools.pairwise(times):
-            if any(lost.has(first.at, again.at) for lost in lied):
+            if evidence.forgot(first.at, again.at):
                 continue
             if step.is_effect and again.method in DOES:
                 yield Verdict("blind", again.at, step.cpe, f"{again.method} {key} was sent twice")
@@ -304,6 +340,8 @@ def _items(evidence: Evidence, steps: Sequence[CpeStep]) -> Iterable[Verdict]:
         if not found or evidence.forgot(move.at):
             continue  # the log that has its steps is another one since
         forward = [step for (_, way), step in found.items() if way == "forward" and step.about <= move.at]
+        if not forward:
+            continue  # it has none of its own time
         if move.state in ("applied", "accepted") and any(step.verdict != "applied" for step in forward):
             yield Verdict(
                 "claim", move.at, forward[0].cpe, f"the item is {move.state}, and not all its steps are", "", move.seq

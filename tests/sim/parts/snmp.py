@@ -44,7 +44,6 @@ from tests.sim.parts.snmp_device import (
     ROOT,
     UPLINK,
     WAY,
-    PortState,
     Sent,
     WatchedSwitch,
     mac_of,
@@ -142,13 +141,13 @@ class SnmpPart(Part):
         self.switches = make_switches(world.clock.wall_s)
         self.ways: list[tuple[float, str]] = [(0.0, WAY)]
         self.told: list[Told] = []
-        self._restores = 0
-        """The length of `World.restored` at the last look at the record."""
+        self.told_at_rest: list[Told] = []
+        """The state on record of each port, once all is at rest; "": there is none."""
+        self._file: sqlite3.Connection | None = None
+        """The agent's file, as it was looked at last: another one may be a copy, or have lost something."""
         self.unchecked: set[str] = set()
         """Plans of which the preview named something that was not checked; nobody approves these."""
         self._known: dict[tuple[str, str], str] = {}
-        self.told_at_rest: dict[tuple[str, str], str] = {}
-        self.true_at_rest: dict[tuple[str, str], PortState] = {}
         self.rates: dict[tuple[str, str], float] = {}
         """The highest rate that the agent has kept of each port, once all is at rest."""
         self.notifiers: dict[str, KeepingNotifier] = {}
@@ -290,10 +289,8 @@ class SnmpPart(Part):
         await trio.sleep(QUIET_AFTER_S / (LINKS + 1))
         self._look_at_told()
         self.rates = await self._rates()
-        self.told_at_rest = dict(self._known)
-        self.true_at_rest = {
-            (name, port): past[-1] for name, switch in self.switches.items() for port, past in switch.states.items()
-        }
+        ports = [(name, port) for name, switch in self.switches.items() for port in switch.states]
+        self.told_at_rest = [Told(trio.current_time(), *at, self._known.get(at, "")) for at in ports]
         self._stack.enter_context(mock.patch.object(SnmpConnector, "poll_every_s", return_value=SELDOM_S))
 
     # --- what is told -------------------------------------------------------------------------------------------------
@@ -301,12 +298,12 @@ class SnmpPart(Part):
     async def _watch(self) -> None:
         """Look at what the agent has on record of ports, until all is at rest."""
         with trio.move_on_after(2500):
-            while not self.true_at_rest:
+            while not self.told_at_rest:
                 await trio.sleep(LOOK_S)
                 self._look_at_told()
 
     def _look_at_told(self) -> None:
-        """Note what came on record since the last look; not what a copy brought that was put back: it is old."""
+        """Note what came on record since the last look; not what a file brought that the agent did not have then."""
         log = self.world.witness.agent_log.log()
         if log is None:
             return
@@ -314,12 +311,12 @@ class SnmpPart(Part):
             rows = log.execute("SELECT target, name, state FROM line_part WHERE kind = 'port' AND gone = 0").fetchall()
         except sqlite3.OperationalError:
             return  # its tables are being made
-        is_copy, self._restores = len(self.world.restored) != self._restores, len(self.world.restored)
+        is_news, self._file = self._file in (None, log), log
         for target, port, state in rows:
             at = (target.partition("/")[2], port)
             if at[0] in self.switches and self._known.get(at) != state:
                 self._known[at] = state
-                if not is_copy:
+                if is_news:
                     self.told.append(Told(trio.current_time(), *at, state))
 
     async def _rates(self) -> dict[tuple[str, str], float]:

@@ -111,7 +111,7 @@ class WatchedSwitch(Device):
         past = self.states[port]
         for n, state in enumerate(past):
             over = past[n + 1].at if n + 1 < len(past) else float("inf")
-            if state.at <= until and over >= since:
+            if state.at <= until and over > since:
                 yield state
 
     # --- what happens -------------------------------------------------------------------------------------------------

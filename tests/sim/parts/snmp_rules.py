@@ -8,7 +8,7 @@
 | `blind` | a value is written only where the one of the preview stood at some instant since the step was announced |
 | `left-off` | at the end every port feeds power that a cycle switched off of which the log still knows |
 | `rate` | no rate is kept of a port that is far above its traffic, as where a counter wrapped or was cleared |
-| `told` | a state of a port that comes on record was true at some instant shortly before; at rest each is true |
+| `told` | a state of a port that comes on record was true at some instant shortly before; at rest that of each is |
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def judge(
     yield from _ends(evidence, part, steps)
     yield from _cuts(evidence, part)
     yield from _left_off(evidence, part)
-    yield from _told(evidence, part)
+    yield from _told(part)
     for (name, port), rate in part.rates.items():
         if rate > MOST * RATE_BPS:
             said = f"a rate of {rate / 1e6:.0f} Mbit/s is kept, and it never carried more than {RATE_BPS / 1e6:.0f}"
@@ -184,17 +184,9 @@ def _left_off(evidence: Evidence, part: SnmpPart) -> Iterable[Verdict]:
                 yield Verdict("left-off", evidence.ended_at, f"{name}/{port}", said)
 
 
-def _told(evidence: Evidence, part: SnmpPart) -> Iterable[Verdict]:
-    for told in part.told:
-        up = WORDS.get(told.state)
-        if up is None:
-            continue
+def _told(part: SnmpPart) -> Iterable[Verdict]:
+    for told in (*(told for told in part.told if told.state in WORDS), *part.told_at_rest):
         past = part.switches[told.switch].during(told.port, told.at - TOLD_S, told.at)
-        if not any(state.up is up for state in past):
-            said = f"on record as {told.state}, and it was not so for {TOLD_S:.0f} s"
+        if not any(state.up is WORDS.get(told.state) for state in past):
+            said = f"on record as {told.state or 'nothing'}, and it was not so for {TOLD_S:.0f} s"
             yield Verdict("told", told.at, f"{told.switch}/{told.port}", said)
-    for (switch, port), state in part.true_at_rest.items():
-        word = part.told_at_rest.get((switch, port), "")
-        if WORDS.get(word) is not state.up:
-            said = f"on record as {word or 'nothing'} at rest"
-            yield Verdict("told", evidence.ended_at, f"{switch}/{port}", said, f"it is {'up' if state.up else 'down'}")
