@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 OVER_S: Final = 330.0
 """How long people wait for the end of a change: a CPE that is not called comes by itself every 150 s."""
+TABLE: Final = "Device.NAT.PortMapping."
+"""A table of the CPE with TR-181."""
 
 
 def _part(desk: Desk) -> CpePart:
@@ -77,4 +79,25 @@ async def _swap(desk: Desk, dice: random.Random, within_s: float) -> None:
         await _change(desk, dice, "revert", change=change["id"])
 
 
-ACTS: Final = (WorldAct("cpe set again", _set_again, "cpe"), WorldAct("cpe swap", _swap, "cpe"))
+async def _row(desk: Desk, dice: random.Random, within_s: float) -> None:
+    """Read a table of a CPE and add a row to it; then somebody asks for the revert, which deletes the row."""
+    await trio.sleep(dice.uniform(60, within_s))
+    with_it = [home for home in _part(desk).homes.values() if not home.old]
+    if not with_it:
+        return
+    name, office = dice.choice(with_it).device.name, desk.world.office
+    body = {"names": [TABLE], "timeout_s": 60}
+    await desk.calmly(lambda: office.call("POST", f"/v1/cpes/{name}/refresh", body))
+    row = {f"+{TABLE}[ExternalPort={dice.randrange(2000, 9000)}]": "InternalClient=192.168.1.20,Protocol=TCP"}
+    change = await _change(desk, dice, "cpe-set", name, settings=row, on_failure=dice.choice(("stop", "revert")))
+    if change is None or await desk.over(change, OVER_S) is None:
+        return
+    await trio.sleep(dice.uniform(0, 60))
+    await _change(desk, dice, "revert", change=change["id"])
+
+
+ACTS: Final = (
+    WorldAct("cpe set again", _set_again, "cpe"),
+    WorldAct("cpe swap", _swap, "cpe"),
+    WorldAct("cpe row", _row, "cpe", times=2),
+)
