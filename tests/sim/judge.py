@@ -169,7 +169,8 @@ def _twice(e: Evidence) -> Iterable[Verdict]:
             if step is None or not deed.by:
                 continue
             announced = (step.plan, step.item, step.n, step.direction, step.attempt)
-            key = (_machine(e, deed), deed.subject, deed.session, *announced)
+            machine = _asked_by(e, deed) if effect else machine_of(deed.by)
+            key = (machine, deed.subject, deed.session, *announced)
             known = [t for t in done.get(key, ()) if not e.forgot(t, deed.at)]
             done[key] = [*known, deed.at]
             if len(known) == 1:
@@ -177,9 +178,9 @@ def _twice(e: Evidence) -> Iterable[Verdict]:
                 yield Verdict("twice", deed.at, deed.subject, said)
 
 
-def _machine(e: Evidence, deed: Deed) -> str:
-    """Return the machine whose log announces a deed: where a NAS ended a session, the one that asked it for that."""
-    sent = (s for s in reversed(e.seen.sent) if s.session and (s.subject, s.session) == (deed.subject, deed.session))
+def _asked_by(e: Evidence, deed: Deed) -> str:
+    """Return the machine that asked last for the end of a session: a NAS does not say who did."""
+    sent = (s for s in reversed(e.seen.sent) if (s.subject, s.session) == (deed.subject, deed.session))
     return next((machine_of(s.by) for s in sent if s.at <= deed.at), machine_of(deed.by))
 
 

@@ -144,10 +144,10 @@ def test_a_sample_is_true_of_who_is_in_and_who_is_out(kind: type[Access]) -> Non
     [
         (99.0, 100.1, []),
         (100.5, 100.1, []),
-        (103.5, 100.1, []),
-        (104.5, 100.1, ["kicked"]),
-        (104.5, 0.0, ["kicked"]),
-        (104.5, 104.8, []),
+        (106.5, 100.1, []),
+        (107.5, 100.1, ["kicked"]),
+        (107.5, 0.0, ["kicked"]),
+        (107.5, 100.8, []),
     ],
 )
 def test_an_end_is_judged_by_what_an_uptime_tells(began: float, proven: float, rules: list[str]) -> None:
@@ -162,7 +162,7 @@ def test_an_end_is_judged_by_what_an_uptime_tells(began: float, proven: float, r
     change = RowChange(SECRETS, Row("*1", {}), "changed", {}, {})
     written = Written(100.0, line.service, "edge-1", change, 99.0, (), ORIGINAL)
     step = OpenStep("aa", 1, 2, 1, 100.0, True, line.service, "", {}, proven_at=proven)
-    ended = Deed(105.0, line.service, "agent", f"removed {ACTIVE}", (step,), "0x1")
+    ended = Deed(108.0, line.service, "agent", f"removed {ACTIVE}", (step,), "0x1")
     asked = {"aa": Asked("aa", "restore", frozenset({line.service}), 0)}
     part = SimpleNamespace(
         lines={line.service: line}, written=[written], tariffs={}, routers={}, changed={}, already=()
@@ -201,16 +201,21 @@ def test_another_machine_may_come_between(changed: tuple[tuple[float, str], ...]
 
 
 @pytest.mark.parametrize(
-    ("reason", "removed_at", "rules"),
+    ("reason", "detail", "removed_at", "rules"),
     [
-        ("overtaken", None, []),
-        ("still-online", None, ["spared"]),
-        ("still-online", 90.0, ["spared"]),
-        ("still-online", 102.0, []),
-        ("cancelled", None, []),
+        ("still-online", "1 session carries on as before", None, ["spared"]),
+        ("still-online", "1 session carries on as before", 90.0, ["spared"]),
+        ("still-online", "1 session carries on as before", 102.0, []),
+        ("timeout", "no answer · 1 session carries on as before", None, []),
+        ("lost-cut", "no answer · 1 session carries on as before", None, []),
+        ("cancelled", "cancelled while it waited", None, []),
+        ("reads-otherwise", "its row no longer reads as it was set", None, []),
+        ("overtaken", "change ABCDE acted on the service since: no longer judged", None, []),
     ],
 )
-def test_a_session_is_asked_to_end_unless_cancelled(reason: str, removed_at: float | None, rules: list[str]) -> None:
+def test_who_says_that_a_session_carries_on_asked_for_its_end(
+    reason: str, detail: str, removed_at: float | None, rules: list[str]
+) -> None:
     """Seed 22000195: people cancelled between the write and its session's end, and nothing may be sent then."""
     router, access, _ = furnished()
     line = Line("C-1/home", access, "user0")
@@ -224,7 +229,9 @@ def test_a_session_is_asked_to_end_unless_cancelled(reason: str, removed_at: flo
     router.faults.came[f"{ACTIVE}/print"] = [101.0]
     if removed_at is not None:
         router.faults.came[f"{ACTIVE}/remove"] = [removed_at]
-    move = Move(130.0, "aa", 1, line.service, "", "set-not-enforced", "running", 98.0, reason, "", False, 7, ORIGINAL)
+    move = Move(
+        130.0, "aa", 1, line.service, "", "set-not-enforced", "running", 98.0, reason, detail, False, 7, ORIGINAL
+    )
     asked = {"aa": Asked("aa", "restore", frozenset({line.service}), 0)}
     part = SimpleNamespace(
         already=(), lines={line.service: line}, written=[written], tariffs={}, routers={"edge-1": router}, changed={}

@@ -21,11 +21,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from lab.truth import LineState
-from tests.sim.judge import CANCELLED, Asked, Evidence, Verdict
+from tests.sim.judge import Asked, Evidence, Verdict
 from tests.sim.parts.record_rules import claims_of, forgotten, is_rejected, let_in, text_of, wants_suspended
 from tests.sim.parts.router_access import ACTIVE, LOGGED_IN, SECRETS, TARIFFS, bits
 from tests.sim.witness import Deed, Move
-from tests.year.claims import RECORDED, STAYS_REJECTED, ItemFact, Wanted, false_already, false_at_end
+from tests.year.claims import CARRIES_ON, RECORDED, STAYS_REJECTED, ItemFact, Wanted, false_already, false_at_end
 
 if TYPE_CHECKING:
     from tests.sim.parts.routers import Line, RouterPart, Written
@@ -36,18 +36,16 @@ LAST_S: Final = 10.0
 """How long the last reading of a claim may take, with its leaf: a router that is far takes seconds for each answer."""
 ALIKE_S: Final = 6.0
 """Within how many seconds of each other two sessions begin that the agent cannot tell apart: 5 s, and a rounded one."""
-UPTIME_S: Final = 4.0
-"""RouterOS tells a session's age in whole seconds, and the agent has the moments of its writes and of its question in
-whole seconds too: of a session that began so soon after a write it cannot tell that.
+UPTIME_S: Final = 7.0
+"""Within 5 s after its writes the agent does not ask when a session began. RouterOS tells an age in whole seconds, and
+the agent has the moments of its writes and of its question in whole seconds too.
 """
 READ_S: Final = 15.0
 """How long before a write its row may have been read: an answer may take its time."""
 CLAIMS: Final = ("applied", "set-at-next-login", "set-not-enforced")
 DENIES: Final = ("not-applied", "stale", "skipped", "cancelled", "expired", "superseded", "reverted")
-NOTHING_MAY_BE_SENT: Final = frozenset({"clock-halt", "frozen", "expired", CANCELLED})
-"""Reasons of an item whose later steps wait for people, have no time left, or were called off. The parts of clock and
-cloud judge if they held, and `uncancelled` of `tests.sim.judge`.
-"""
+UNANSWERED: Final = ("unreachable", "timeout", "hung-up", "cut", "lost-")
+"""How reasons begin that say that the router did not answer when the end of a session was asked for, or looked up."""
 
 
 def judge(evidence: Evidence, part: RouterPart) -> Iterable[Verdict]:
@@ -249,8 +247,8 @@ def _spared(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
         line, asked = part.lines.get(move.service), e.asked.get(move.plan)
         if line is None or asked is None or move.state != "set-not-enforced" or not line.access.logs_in:
             continue
-        if move.reason in NOTHING_MAY_BE_SENT:
-            continue
+        if not any(words in move.detail for words in CARRIES_ON) or move.reason.startswith(UNANSWERED):
+            continue  # one that was stopped before says only why
         wrote = [w.at for w in _written_by(part, move.machine, move.plan, move.item)]
         router, menu = part.routers[line.access.name], {SECRETS: ACTIVE}.get(line.access.own, LOGGED_IN)
         looked = bool(wrote) and router.came(f"{menu}/print", wrote[-1], move.at)
