@@ -131,6 +131,11 @@ class SimulatedDisk:
             self.left = self.image(crash=True)
             self.on_cut()
 
+    def keep_all(self) -> None:
+        """Take all that was written as written for good."""
+        self._unsynced.clear()
+        self._new.clear()
+
     def let_rot(self, rot: Rot | None) -> None:
         """Let a page rot from now on; None: none does any more."""
         self.rot = rot
@@ -179,8 +184,7 @@ class SimulatedDisk:
             draft.write_bytes(content)
             draft.chmod(0o600)
             draft.replace(path)
-        self._unsynced.clear()
-        self._new.clear()
+        self.keep_all()
         self._until.clear()
         self.left = {}
         self.powered = True

@@ -27,6 +27,10 @@ class MachineClock:
         self.boot_id = right.boot_id
         self._right = right
         self._moved_s = self._rate = self._slewed_at = self._booted_s = 0.0
+        self.settings: list[tuple[float, float]] = [(float("-inf"), 0.0)]
+        """Since when (trio's time) somebody had set the wall clock so that it was wrong by how much."""
+        self.offs: list[tuple[float, float]] = []
+        """From when until when the machine had no power."""
 
     def wall_s(self) -> float:
         return self._right.wall_s() + self.wrong_by_s()
@@ -56,9 +60,15 @@ class MachineClock:
         """Return how far the wall clock is ahead of the right time."""
         return self._moved_s + (trio.current_time() - self._slewed_at) * self._rate
 
+    def wrong_during(self, since: float, until: float) -> list[float]:
+        """Return by how much the wall clock was wrong in each stretch of a time, but for what it was slewed."""
+        ends = [*(at for at, _ in self.settings[1:]), float("inf")]
+        return [by_s for (at, by_s), end in zip(self.settings, ends, strict=True) if at <= until and end >= since]
+
     def step(self, seconds: float) -> None:
         """Set the wall clock forward or back."""
         self._moved_s += seconds
+        self.settings.append((trio.current_time(), self.wrong_by_s()))
 
     def slew(self, rate: float) -> None:
         """Let the wall clock run faster from now on by this share, as NTP slews it."""
@@ -67,10 +77,12 @@ class MachineClock:
     def set_right(self) -> None:
         """Set the wall clock to the right time."""
         self._moved_s, self._slewed_at, self._rate = 0.0, trio.current_time(), 0.0
+        self.settings.append((trio.current_time(), 0.0))
 
-    def boot_anew(self, boot_id: str) -> None:
-        """The machine booted: the boot-time clock begins again."""
+    def boot_anew(self, boot_id: str, off_at: float) -> None:
+        """The machine booted, without power since `off_at`: the boot-time clock begins again."""
         self.boot_id, self._booted_s = boot_id, self._right.boot_s()
+        self.offs.append((off_at, trio.current_time()))
 
 
 @dataclass(eq=False)
@@ -145,6 +157,8 @@ class Machine:
     lives: int = 0
     started: trio.Event = field(default_factory=trio.Event)
     exits: list[Exit] = field(default_factory=list)
+    ends: list[float] = field(default_factory=list)
+    """When an agent ended there, for whatever reason."""
     repaired: trio.Event = field(default_factory=trio.Event)
 
     @property

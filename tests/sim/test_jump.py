@@ -80,7 +80,7 @@ def test_who_sleeps_on_a_machine_never_wakes_early() -> None:
     async def main() -> None:
         clock = MachineClock(FakeClock())
         await trio.sleep(43_200.3)
-        clock.boot_anew("second")
+        clock.boot_anew("second", off_at=trio.current_time())
         await trio.sleep(0.7)
         for seconds in (0.1, 1e-7, 1e-13, 45.0000001):
             due_s = clock.boot_s() + seconds

@@ -575,6 +575,27 @@ KEPT: tuple[Kept, ...] = (
         size=0.3,
     ),
     Kept(
+        91101,
+        ("clock-nudged", "power-cut"),
+        ("radius", "disk", "clock"),
+        "the judge saw no reason for a halt: a clock was set back by a minute while its machine was off for less",
+        size=0.2,
+    ),
+    Kept(
+        91500,
+        ("cloud-rolled-back", "cloud-restored"),
+        ("radius", "cloud"),
+        "the world's: a control plane was restored, and its snapshot of before was not found in the new directory",
+        size=0.2,
+    ),
+    Kept(
+        91712,
+        ("cpe-slow", "copy-put-back"),
+        ("radius", "cpe", "disk"),
+        "the judge's: a copy was put back unnoticed, and nobody knew any more that a reboot was sent, nor of it",
+        size=0.3,
+    ),
+    Kept(
         33000015,
         ("stop-lost", "nas-cut"),
         ("radius", "routers"),

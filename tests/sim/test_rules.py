@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from lab.truth import LineState, NextLogin, OnlineSession
+from tests.builders.clock import FakeClock
 from tests.sim.cloud.ledger import Ledger
 from tests.sim.judge import Asked, Evidence, judge
-from tests.sim.parts import cloud_rules, radius_rules
-from tests.sim.parts.cloud_people import FreezeAsked
+from tests.sim.machine import MachineClock
+from tests.sim.parts import cloud_rules, disk_rules, radius_rules
+from tests.sim.parts.clock import jumps_of
+from tests.sim.parts.cloud_people import FreezeAsked, IntentSent
 from tests.sim.parts.radius_logins import Logins
 from tests.sim.parts.record_rules import forgotten, let_in, wants_suspended
 from tests.sim.witness import ORIGINAL, Deed, Lost, Move, OpenStep, Seen
@@ -185,3 +192,109 @@ def test_a_restore_may_leave_another_reason(suspended: bool, wanted: bool) -> No
     evidence = Evidence(Seen(moves=moves), {}, (), (), {}, "", 100.0)
     assert wants_suspended(evidence, "restore", step, deed) is wanted
     assert wants_suspended(evidence, "suspend", step, deed)
+
+
+@pytest.mark.parametrize(
+    ("settings", "offs", "accepted", "jumps"),
+    [
+        ([(10.0, 400.0)], [], [], [(10.0, True)]),
+        ([(10.0, 400.0), (30.0, 0.0)], [], [30.0], [(10.0, True)]),
+        ([(10.0, 120.0), (20.0, -280.0), (40.0, -400.0)], [], [], [(40.0, True)]),
+        ([(10.0, 400.0)], [(12.0, 40.0)], [], [(10.0, False)]),
+        ([(20.0, 86_400.0)], [(12.0, 40.0)], [], [(20.0, False)]),
+        ([(10.0, 400.0)], [(22.0, 40.0)], [], [(10.0, True)]),
+        ([(20.0, -3600.0)], [(12.0, 40.0)], [], [(20.0, True)]),
+        ([(10.0, -3600.0)], [(12.0, 40.0)], [], [(10.0, True)]),
+        ([(20.0, -90.0)], [(12.0, 40.0)], [], [(40.0, True)]),
+        ([(20.0, -30.0)], [(12.0, 40.0)], [], [(40.0, False)]),
+        ([(20.0, -20.0)], [(12.0, 40.0)], [], []),
+        ([(20.0, 120.0), (50.0, -250.0)], [(12.0, 40.0)], [], [(50.0, True)]),
+    ],
+)
+def test_what_a_clock_that_was_set_tells(
+    settings: list[tuple[float, float]],
+    offs: list[tuple[float, float]],
+    accepted: list[float],
+    jumps: list[tuple[float, bool]],
+) -> None:
+    """Settings add up. A boot hides how long the machine was off, and shows that time went back, be it by a minute:
+    seed 91101 with clock-nudged and power-cut.
+    """
+    clock = MachineClock(FakeClock())
+    clock.settings += settings
+    clock.offs += offs
+    assert [(jump.at, jump.seen) for jump in jumps_of(clock, accepted)] == jumps
+
+
+@pytest.mark.parametrize(
+    ("cuts", "put_back", "lost", "rules"),
+    [
+        ([(10.0, True)], [], [(9.0, 20.0)], []),
+        ([(10.0, False)], [], [(9.0, 20.0)], ["lost"]),
+        ([(10.0, True), (15.0, False)], [], [(9.0, 20.0)], []),
+        ([(10.0, True), (30.0, False)], [], [(9.0, 20.0), (25.0, 40.0)], ["lost"]),
+        ([(10.0, False)], [15.0], [(9.0, 20.0)], []),
+        ([(30.0, False)], [15.0], [(9.0, 20.0), (25.0, 40.0)], ["lost"]),
+    ],
+)
+def test_a_leaf_is_lost_by_a_lie_or_a_copy(
+    cuts: list[tuple[float, bool]], put_back: list[float], lost: list[tuple[float, float]], rules: list[str]
+) -> None:
+    """The power may be cut once more, honestly, before the agent's next start."""
+    part = SimpleNamespace(
+        cuts=[disk_rules.Cut(at, lies, (), frozenset()) for at, lies in cuts],
+        put_back=[disk_rules.PutBack(at, "directory", 9.0, (), False, False) for at in put_back],
+    )
+    evidence = Evidence(Seen(), {}, (), (), {}, "", 100.0, [Lost(*one, 3) for one in lost])
+    assert [one.rule for one in disk_rules._lost(evidence, part)] == rules  # type: ignore[arg-type]  # as far as it asks
+
+
+@pytest.mark.parametrize(("put_back", "noticed"), [([], [True]), ([15.0], [])])
+def test_a_lie_is_not_what_a_copy_lost(put_back: list[float], noticed: list[bool]) -> None:
+    part = SimpleNamespace(
+        cuts=[disk_rules.Cut(10.0, True, [(1, 12), (2, 15)], frozenset())],
+        put_back=[disk_rules.PutBack(at, "directory", 12.0, (), False, False) for at in put_back],
+    )
+    evidence = Evidence(Seen(), {}, (), (), {}, "", 100.0, [Lost(9.0, 20.0, 2)])
+    found = disk_rules._noticed_losses(evidence, part)  # type: ignore[arg-type]  # as far as it asks
+    assert [one.noticed for one in found] == noticed
+
+
+@pytest.mark.parametrize(
+    ("at", "rules"), [(30.9, []), (31.5, []), (32.0, ["again", "untyped"]), (45.0, ["again"]), (29.0, [])]
+)
+def test_who_was_dead_when_a_copy_was_put_back_sent_before(at: float, rules: list[str], tmp_path: Path) -> None:
+    """On a slow way it arrives when the copy is there, and no agent runs yet."""
+    with closing(sqlite3.connect(tmp_path / "agent.db")) as log:
+        log.execute("CREATE TABLE plan (plan_id, gate, consumed_seq)")
+    back = disk_rules.PutBack(30.0, "mark-lost", 20.0, ("aa",), True, True, typed_at=40.0)
+    step = OpenStep("aa", 1, 1, 1, 19.0, False, SERVICE, "", {})
+    part = SimpleNamespace(put_back=[back], cuts=(), state=tmp_path)
+    evidence = Evidence(Seen([Deed(at, SERVICE, "agent 1", "rows", (step,))]), {}, (), (), {}, "", 100.0)
+    assert [one.rule for one in disk_rules._again(evidence, part)] == rules  # type: ignore[arg-type]  # as far as it asks
+
+
+@pytest.mark.parametrize(
+    ("came_at", "planned_at", "behind_s", "rules"),
+    [
+        (50.0, 55.0, 0.0, []),
+        (59.0, 90.0, 0.0, []),  # it read devices meanwhile
+        (59.0, 190.0, 0.0, ["expired"]),
+        (61.0, 62.0, 0.0, ["expired"]),
+        (61.0, 62.0, 20.0, []),
+        (61.0, 62.0, 0.5, ["expired"]),
+    ],
+)
+def test_an_intent_ends_by_the_agents_clock(
+    came_at: float, planned_at: float, behind_s: float, rules: list[str]
+) -> None:
+    clock = MachineClock(FakeClock())
+    clock.settings.append((30.0, -behind_s))
+    ledger = Ledger()
+    ledger.delivered[b"sealed"] = [came_at, 300.0]
+    ledger.plans["aa"] = (planned_at, SimpleNamespace(plan_id="aa", intent_sha256="bb"))  # type: ignore[assignment]  # as far as it asks
+    intent = IntentSent("bb", 60.0, frozenset({SERVICE}))
+    part = SimpleNamespace(ledger=ledger, intents={hashlib.sha256(b"sealed").hexdigest(): intent})
+    evidence = Evidence(Seen(moves=[move("planned", at=planned_at)]), {}, (), (), {}, "", 400.0)
+    world = SimpleNamespace(machine=SimpleNamespace(clock=clock))
+    assert [one.rule for one in cloud_rules._intents(evidence, part, world)] == rules  # type: ignore[arg-type]  # as far as it asks

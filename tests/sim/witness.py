@@ -237,7 +237,7 @@ class AgentLog:
         if self._grown is before and _shared(before, log) == self.size:
             return None
         now = trio.current_time()
-        lost = Lost(self.at_of(int(size)), now, self.size - int(size))
+        lost = Lost(self.at_of(min(int(size), self.size)), now, self.size - int(size))
         self._former.append(before)
         self._grown = [(0, 0.0, b""), *(one for one in self._grown[1:] if one[0] <= size)]
         rows = log.execute("SELECT plan_id, n, state, state_seq FROM item").fetchall()

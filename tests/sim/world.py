@@ -287,6 +287,7 @@ class World:
         finally:
             PROCESS.reset(token)
             machine.life = None
+            machine.ends.append(trio.current_time())
             machine.started = trio.Event()
             if life is not None:
                 life.died()

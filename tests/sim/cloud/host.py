@@ -12,6 +12,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol, TypeVar
 from unittest import mock
@@ -110,6 +111,14 @@ class CloudLife:
         return store
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A copy of the database, and the data directory that the server used then: it may have been restored since."""
+
+    data: DataDir
+    copy: Path
+
+
 class CloudHost:
     """The machine. `start` it; then it may be killed, stopped, rolled back."""
 
@@ -180,20 +189,20 @@ class CloudHost:
 
     # --- its file -----------------------------------------------------------------------------------------------------
 
-    def copy(self, name: str) -> None:
-        """Copy the database as it is at this instant, as a snapshot of the machine does."""
-        with (
-            closing(sqlite3.connect(self.data.database)) as source,
-            closing(sqlite3.connect(self.data.path / name)) as to,
-        ):
+    def copy(self, name: str) -> Snapshot:
+        """Return a copy of the database as it is at this instant, as a snapshot of the machine has it."""
+        made = Snapshot(self.data, self.data.path / name)
+        with closing(sqlite3.connect(self.data.database)) as source, closing(sqlite3.connect(made.copy)) as to:
             source.backup(to)
+        return made
 
-    def roll_back(self, name: str) -> None:
-        """Put a copy in the database's place; the process must not run."""
+    def roll_back(self, snapshot: Snapshot) -> None:
+        """Put a copy in the database's place, in the data directory of then; the process must not run."""
         assert self.life is None
+        self.data = snapshot.data
         for old in self.data.path.glob(f"{self.data.database.name}-*"):
             old.unlink()
-        shutil.copyfile(self.data.path / name, self.data.database)
+        shutil.copyfile(snapshot.copy, self.data.database)
 
     def back_up(self, name: str) -> None:
         """Write a backup beside the data directory, as `ispcloud backup` does."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import ClassVar, Final
@@ -17,6 +17,7 @@ import trio
 
 from tests.e2e.site import ApiRefusedError
 from tests.sim.judge import Evidence, Verdict
+from tests.sim.machine import MachineClock
 from tests.sim.part import Declared, Part, WorldFault
 from tests.sim.people import Desk
 from tests.sim.world import AgentAwayError, World
@@ -31,11 +32,47 @@ LOOK_S: Final = 20.0
 
 @dataclass(slots=True)
 class Jump:
-    """The wall clock was set by more than the agent takes. `accepted_at`: when a person said that it is right."""
+    """The wall clock was set by more than the agent takes. `accepted_at`: when a person said that it is right.
+
+    `seen`: whether the agent must know it: a boot hides it, as nobody can tell how long the machine was off.
+    """
 
     at: float
-    by_s: float
     accepted_at: float = float("inf")
+    seen: bool = True
+
+
+def jumps_of(clock: MachineClock, accepted: Sequence[float]) -> list[Jump]:
+    """Return the jumps of a clock. Settings add up, until a person accepts the clock or the machine boots.
+
+    At a boot the agent knows only that time does not go back: from its last look on, some seconds before the end.
+    """
+    events = [(at, 0, by_s) for at, by_s in clock.settings[1:]]
+    events += [(on, 1, off) for off, on in clock.offs]
+    events += [(at, 2, 0.0) for at in accepted]
+    found: list[Jump] = []
+    known_s = before_s = wrong_s = 0.0
+    for at, kind, value in sorted(events):
+        jump = found[-1] if found and found[-1].seen and found[-1].accepted_at > at else None
+        if kind == 0:
+            last_s, wrong_s = wrong_s, value
+            if jump is None and abs(wrong_s - known_s) > JUMP_S:
+                found.append(Jump(at))
+                before_s = last_s
+            elif jump is not None and abs(wrong_s - known_s) <= JUMP_S and at - jump.at <= NOTICED_S:
+                jump.seen = False
+        elif kind == 1 and (jump is None or jump.at > value - NOTICED_S):
+            looked = [before_s] if jump is not None else clock.wrong_during(value - NOTICED_S, value)
+            if jump is None and wrong_s - max(looked) < value - at:
+                found.append(jump := Jump(at))
+            if jump is not None:
+                jump.seen = wrong_s - min(looked) < value - at - NOTICED_S
+            known_s = wrong_s
+        elif kind == 2:
+            known_s = wrong_s
+            if jump is not None:
+                jump.accepted_at = at
+    return found
 
 
 async def _step(world: World, dice: random.Random) -> None:
@@ -88,7 +125,8 @@ class ClockPart(Part):
         """Let a person look at the agent's state, again and again."""
         self._world = world
         self._dice = random.Random(f"clock {world.options.seed}")
-        self.jumps: list[Jump] = []
+        self.accepted: list[float] = []
+        """When a person set the clock right and accepted it."""
         self.leaps: list[tuple[float, float]] = []
         return Declared()
 
@@ -117,15 +155,13 @@ class ClockPart(Part):
                 return
             await trio.sleep(self._dice.uniform(5, 90))
             world.machine.clock.set_right()
-            for jump in self.jumps:
-                jump.accepted_at = min(jump.accepted_at, trio.current_time())
+            self.accepted.append(trio.current_time())
             await world.office.call("POST", "/v1/clock/accept", {})
             world.trace("people: set the clock right, and accept it")
 
     def step(self, by_s: float) -> None:
         """Set the wall clock."""
         self._world.machine.clock.step(by_s)
-        self.jumps.append(Jump(trio.current_time(), by_s))
         self._world.trace(f"the clock is set by {by_s:.0f} s")
 
     def suspend(self, for_s: float) -> None:
@@ -164,19 +200,23 @@ class ClockPart(Part):
             found = log.execute("SELECT plan_id, run_until_s, made_s FROM plan").fetchall()
             halts = log.execute("SELECT count(*) FROM event WHERE kind = 22").fetchone()[0]
         until = {row[0].hex(): row[1] for row in found}
+        clock = self._world.machine.clock
+        jumps = jumps_of(clock, self.accepted)
         for deed in evidence.acted:
             for step in deed.open:
-                for jump in self.jumps:
-                    if jump.at < step.about_at < jump.accepted_at:
+                for jump in jumps:
+                    if jump.seen and jump.at < step.about_at < jump.accepted_at:
                         late_s = step.about_at - jump.at
                         said = f"{deed.what} by {deed.by}, announced {late_s:.3f} s after the clock was set"
                         yield Verdict("halted", deed.at, deed.subject, said)
                 if step.plan in until and (late_s := self._right_s(step.about_at) - until[step.plan]) > JUMP_S:
                     yield Verdict("outside", deed.at, deed.subject, f"announced {late_s:.0f} s after its window")
         for move in evidence.seen.moves:
-            if move.reason != "expired" or move.plan not in until or any(j.by_s > 0 for j in self.jumps):
+            if move.reason != "expired" or move.plan not in until:
+                continue
+            if max(clock.wrong_during(float("-inf"), move.at)) > JUMP_S:
                 continue
             if (left_s := until[move.plan] - self._right_s(move.at)) > JUMP_S:
                 yield Verdict("early", move.at, move.service, f"{move.state} as expired {left_s:.0f} s before it is")
-        if halts and not self.jumps:
+        if halts and not jumps:
             yield Verdict("halts-for-nothing", evidence.ended_at, "", "the clock was never set by much")

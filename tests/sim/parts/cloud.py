@@ -62,7 +62,7 @@ class CloudPart(Part):
         self.ledger = Ledger(world.trace)
         self.wire = Wire(nursery, on_passed=self.ledger.on_passed)
         ticks, began_s = trio.lowlevel.current_clock(), world.clock.wall_s() - trio.current_time()
-        self.clock = CloudClock(lambda: began_s + ticks.current_time(), ticks.current_time)
+        self.clock, self._began_s = CloudClock(lambda: began_s + ticks.current_time(), ticks.current_time), began_s
         self._stack = ExitStack()
         self._stack.enter_context(without_grpc(self.wire, self.clock, self.log))
         self._stack.enter_context(desks())
@@ -83,7 +83,8 @@ class CloudPart(Part):
         self.operator = chance.token_bytes(16)
         self.host.change(members.AddOperator(self.operator, OPERATOR))
         self.freezes: list[cloud_people.FreezeAsked] = []
-        self.intents: dict[bytes, cloud_people.IntentSent] = {}
+        self.intents: dict[str, cloud_people.IntentSent] = {}
+        """By the digest of the sealed body."""
         self.sent: dict[str, list[Sent]] = {who: [] for who in PEOPLE}
         """What each person's desk sent."""
         self.last_seen: dict[str, SharedFeed] = {}
@@ -124,6 +125,10 @@ class CloudPart(Part):
     def agent(self) -> bytes:
         """The agent's id, 16 bytes."""
         return bytes.fromhex(self._world.files.enrolled.agent)
+
+    def latest(self, unix_s: int) -> float:
+        """Return the last moment, by trio's time, of a second of the clock of desks and control plane."""
+        return unix_s + 1 - self._began_s
 
     def forgets(self, since: float) -> None:
         """Take note that the control plane knows nothing any more of what came since."""

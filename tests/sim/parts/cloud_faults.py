@@ -84,13 +84,13 @@ async def _rolled_back(world: World, dice: random.Random) -> None:
     """Put its machine back to an earlier snapshot: the same epoch, and an older file."""
     part = _part(world)
     host = part.host
-    host.copy("snapshot.db")
     taken = trio.current_time()
+    snapshot = host.copy(f"snapshot-{taken:.3f}.db")
     await trio.sleep(dice.uniform(20, 150))
     host.kill()
     await trio.sleep(dice.uniform(0.5, 10))
     if host.life is None:
-        host.roll_back("snapshot.db")
+        host.roll_back(snapshot)
         part.forgets(taken)
         await host.start()
 

@@ -36,7 +36,7 @@ CANCEL: Final = next(c.callback for c in cli_changes.app.registered_commands if 
 
 @dataclass(frozen=True, slots=True)
 class IntentSent:
-    """An intent that somebody sent: its envelope's digest, until when it holds (trio's time), and what it names."""
+    """An intent that somebody sent: its envelope's digest, until when it holds at most (trio's time), what it names."""
 
     sha256: str
     expires_at: float
@@ -76,16 +76,13 @@ async def _ask(world: World, part: CloudPart, desk: Desk, dice: random.Random, w
     await trio.sleep(dice.uniform(0, within_s))
     action = dice.choice(("suspend", "suspend", "restore"))
     services = dice.sample(sorted(world.logins), dice.choice((1, 1, 2, 4)))
-    maria, at = part.desks[REQUESTER], trio.current_time()
+    maria = part.desks[REQUESTER]
     command = cli_intents.suspend if action == "suspend" else cli_intents.restore
-    before = len(part.ledger.submitted[REQUESTER])
     options = {"agent": world.files.enrolled.handle, "refs": services, "reason": dice.choice(("debt", "abuse"))}
     typed = await _type(world, part, maria, command, wait=WAIT_S, **options)
     for sent in typed.sent:
-        found = IntentSent(sent.sha256, at + WAIT_S + cli_intents.INTENT_S, frozenset(services))
-        for message in part.ledger.submitted[REQUESTER][before:]:
-            if message.kind == pb.KIND_INTENT:
-                part.intents[message.body] = found
+        found = IntentSent(sent.sha256, part.latest(sent.at_s) + cli_intents.INTENT_S, frozenset(services))
+        part.intents[sent.sealed] = found
         if (change := await _preview(maria, sent.sha256)) is not None:
             await _see_through(world, part, desk, dice, change, action, found.services)
 
@@ -234,7 +231,10 @@ async def lift_all(world: World, part: CloudPart) -> None:
             await lift(world, part, frozen)
             await trio.sleep(1)
             for clock in (one for one in world.parts if isinstance(one, ClockPart) and _holds(part, frozen)):
-                await clock.see_to_it(world)  # it refuses what seems to be from the future
+                # It refuses what seems to be from the future, or too old; a clock that was set while it was off may
+                # have halted nothing
+                world.machine.clock.set_right()
+                await clock.see_to_it(world)
 
 
 async def _type(world: World, part: CloudPart, desk: PersonsDesk, command: object, **options: object) -> Typed:

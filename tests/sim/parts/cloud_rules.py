@@ -48,6 +48,8 @@ BINDS_S: Final = 120.0
 """How long after its arrival a freeze may not bind yet: the agent may be dead, or its threads slow."""
 ANSWERS_S: Final = 300.0
 """How long before the end something may arrive and have no receipt."""
+READS_S: Final = 120.0
+"""How long the preview of an intent that came in time may read devices."""
 KILLED_S: Final = 5.0
 """An agent that dies so soon after it read a message may not have kept it."""
 FROZEN: Final = "frozen"
@@ -162,7 +164,7 @@ def _answered(body: bytes) -> str:
 
 def _digest(message: pb.Message, part: CloudPart) -> str:
     if message.kind == pb.KIND_INTENT:
-        found = part.intents.get(message.body)
+        found = part.intents.get(hashlib.sha256(message.body).hexdigest())
         return "" if found is None else found.sha256
     try:
         return envelopes.digest(envelopes.decode_untrusted(message.body)).hex()
@@ -171,7 +173,7 @@ def _digest(message: pb.Message, part: CloudPart) -> str:
 
 
 def _died_after(world: World, at: float) -> bool:
-    return any(at - 1 <= kill <= at + KILLED_S for kill in world.kills)
+    return any(at - 1 <= end <= at + KILLED_S for end in (*world.kills, *world.machine.ends))
 
 
 # --- intents ----------------------------------------------------------------------------------------------------------
@@ -179,17 +181,22 @@ def _died_after(world: World, at: float) -> bool:
 
 def _intents(e: Evidence, part: CloudPart, world: World) -> Iterator[Verdict]:
     plans = Counter(plan.intent_sha256 for _, plan in part.ledger.plans.values())
-    intents = {intent.sha256: intent for intent in part.intents.values()}
+    intents = {intent.sha256: (sealed, intent) for sealed, intent in part.intents.items()}
     for sha256, n in plans.items():
         if sha256 in intents and n > 1 + len(e.lost):  # an older log does not know that it made one
             yield Verdict("again", e.ended_at, "agent", f"intent {sha256[:6]} made {n} plans")
     made = {move.plan: move.at for move in reversed(e.seen.moves)}
+    came = {hashlib.sha256(body).hexdigest(): min(times) for body, times in part.ledger.delivered.items()}
     for _, plan in part.ledger.plans.values():
-        intent = intents.get(plan.intent_sha256)
-        at = made.get(plan.plan_id)
-        if intent is not None and at is not None and at > intent.expires_at and not world.machine.clock.wrong_by_s():
+        sealed, intent = intents.get(plan.intent_sha256, ("", None))
+        at, came_at = made.get(plan.plan_id), came.get(sealed, float("inf"))
+        if intent is None or at is None:
+            continue
+        late_s = max(came_at, at - READS_S) - intent.expires_at
+        # By its own clock, which may have been behind
+        if late_s + min(world.machine.clock.wrong_during(min(came_at, at), at)) > 0:
             said = f"plan {plan.plan_id[:6]} of an intent that held until {intent.expires_at:.0f}"
-            yield Verdict("expired", at, "agent", said)
+            yield Verdict("expired", at, "agent", said, f"it came at {came_at:.0f}")
 
 
 # --- freezes ----------------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from tests.sim.judge import Evidence, Verdict
 from tests.sim.machine import Machine
 from tests.sim.part import Declared, DidNothingError, Part, WorldFault
 from tests.sim.parts import disk_rules
-from tests.sim.parts.disk_faults import ARRIVES_S, FAULTS
+from tests.sim.parts.disk_faults import ARRIVES_S, FAULTS, arrives_s
 from tests.sim.parts.disk_rules import KNOWN_BY_MARKS, Cut, Flip, PutBack, Rotten
 from tests.sim.witness import beside_the_disk
 from tests.sim.world import World
@@ -107,6 +107,10 @@ class DiskPart(Part):
         if (world.witness.agent_log.broken or self._is_altered()) and (backup := self.backup) is not None:
             await self.while_stopped(lambda: self.restore(backup, "directory"))
         await world.machine.started.wait()
+        if any(
+            back.asks_for_words for back in self.put_back
+        ):  # a backup that was made before they were typed asks anew
+            await self.accept_trust(world, 0)
 
     def close(self) -> None:
         """Take the disk away."""
@@ -202,8 +206,11 @@ class DiskPart(Part):
             image |= {path: now[path] for path in sorted(mark) if kind == "directory" and path in now}
         self.disk.put(image)
         if kind == "machine":
+            full, self.disk.full = self.disk.full, False  # people make room for what they type
             with contextlib.redirect_stdout(io.StringIO()):
                 local.init(config=machine.files.config, enroll=machine.files.folder / "again.json", restored=True)
+            self.disk.full = full
+            self.disk.keep_all()
         noticed = raised or kind in ("machine", "mark-lost")
         self._world.restored.append(trio.current_time())
         self.put_back.append(PutBack(trio.current_time(), kind, copy.at, known, noticed, kind == "mark-lost"))
@@ -291,7 +298,8 @@ class DiskPart(Part):
                 if (office := world.office) and world.life is not None:
                     with contextlib.suppress(Exception):
                         if (await office.call("GET", "/v1/trust"))["doubt"]:
-                            self.put_back[-1].typed_at = trio.current_time()
+                            for back in self.put_back:  # a damage may have had another copy put back since
+                                back.typed_at = min(back.typed_at, trio.current_time())
                             await office.call("POST", "/v1/trust/accept", {"words": world.files.signed_trust()[1]})
                             world.trace("people: the trust is accepted")
                         return
@@ -317,9 +325,10 @@ class DiskPart(Part):
             world.witness.agent_log.unplug()
             await trio.sleep(self.dice.uniform(5, 60))
             self.disk.put(self.disk.left)
-            machine.clock.boot_anew(f"boot {len(self.cuts) + 1}")
+            machine.clock.boot_anew(f"boot {len(self.cuts) + 1}", self.cuts[-1].at)
         if self.disk.rot is not None:
-            await trio.sleep(ARRIVES_S)  # what the agent sent is announced in its log, which is read when it arrives
+            # What the agent sent is announced in its log, which is read when it arrives
+            await trio.sleep(arrives_s(world, ARRIVES_S))
             self._keep_rot(self.disk.rot)
         jobs, self._jobs = self._jobs, []
         copies = len(self.put_back)

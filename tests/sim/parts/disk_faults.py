@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 ARRIVES_S: Final = 1.5
-"""Within how long after a program's end all arrives that it sent."""
+"""Within how long after a program's end all arrives that it sent, where nothing is slow."""
 KINDS: Final = ("database", "directory", "machine", "mark-lost")
 """What is put back: agent.db alone; the state directory; with the mark file, as a snapshot of the machine is, and
 people say so (`ispagent init --restored`); the state directory on a machine without the mark file, where people type
@@ -25,6 +25,11 @@ def _part(world: World) -> DiskPart:
     from tests.sim.parts.disk import DiskPart
 
     return world.part(DiskPart)
+
+
+def arrives_s(world: World, least_s: float) -> float:
+    """Return within how long all arrives that the agent has sent, as its ways are now; at least `least_s`."""
+    return max(least_s, *(rule.weather.delay_s[1] for rule in world.network.air.rules), 0.0)
 
 
 async def _cut(world: World, dice: random.Random) -> None:
@@ -78,7 +83,7 @@ async def _restore(world: World, dice: random.Random) -> None:
     copy = part.copy()
     await trio.sleep(dice.choice((dice.uniform(1, 20), dice.uniform(20, 200))))
     kind = dice.choice(KINDS)
-    await part.while_stopped(lambda: part.restore(copy, kind))
+    await part.while_stopped(lambda: part.restore(copy, kind), after_s=arrives_s(world, 0.0))
     if kind == "mark-lost":
         await part.accept_trust(world, dice.uniform(5, 120))
 
@@ -90,7 +95,7 @@ async def _flip(world: World, dice: random.Random) -> None:
         await world.until_acting(within_s=60)
     await part.running()
     # What the agent sent before its end is announced in the log, which is read here when it arrives
-    await part.while_stopped(lambda: part.flip(dice), after_s=ARRIVES_S)
+    await part.while_stopped(lambda: part.flip(dice), after_s=arrives_s(world, ARRIVES_S))
 
 
 async def _rot(world: World, dice: random.Random) -> None:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tests.sim.judge import Evidence, Verdict
+from tests.sim.world import BACK_S
 
 if TYPE_CHECKING:
     from tests.sim.machine import Machine
@@ -76,7 +77,10 @@ class Rotten:
 
 @dataclass(slots=True)
 class PutBack:
-    """A copy of `copied_at` was put back. `known`: the plans until then; `noticed`: the agent must know it for old."""
+    """A copy of `copied_at` was put back. `known`: the plans until then; `noticed`: the agent must know it for old.
+
+    Until `BACK_S` later no agent runs: what arrives then was sent before.
+    """
 
     at: float
     kind: str
@@ -98,12 +102,12 @@ def judge(e: Evidence, part: DiskPart, machine: Machine) -> Iterable[Verdict]:
 
 
 def _lost(e: Evidence, part: DiskPart) -> Iterable[Verdict]:
+    causes = [*(cut.at for cut in part.cuts if cut.lies), *(back.at for back in part.put_back)]
+    counted_at = 0.0
     for lost in e.lost:
-        cut = next((cut for cut in reversed(part.cuts) if cut.at <= lost.found_at), None)
-        if any(cut is None or cut.at <= back.at <= lost.found_at for back in part.put_back):
-            continue
-        if cut is None or not cut.lies:
+        if not any(max(lost.since, counted_at) <= at <= lost.found_at for at in causes):
             yield Verdict("lost", lost.found_at, "", f"{lost.leaves} leaves that were durable are gone")
+        counted_at = lost.found_at
 
 
 def _again(e: Evidence, part: DiskPart) -> Iterable[Verdict]:
@@ -113,11 +117,11 @@ def _again(e: Evidence, part: DiskPart) -> Iterable[Verdict]:
     for back in (*part.put_back, *_noticed_losses(e, part)):
         for deed in e.acted:
             plans = {step.plan for step in deed.open}
-            old = back.noticed and deed.at > back.at and plans and plans <= set(back.known)
+            old = back.noticed and deed.at >= back.at + BACK_S and plans and plans <= set(back.known)
             if old and deed.what != POWER_BACK:
                 said = f"{deed.what} by {deed.by} of a change from before {back.kind} was put back"
                 yield Verdict("again", deed.at, deed.subject, said)
-            if back.asks_for_words and back.at < deed.at <= back.typed_at:
+            if back.asks_for_words and back.at + BACK_S <= deed.at <= back.typed_at:
                 said = f"{deed.what} by {deed.by} before the words of the trust document were typed"
                 yield Verdict("untyped", deed.at, deed.subject, said)
         for plan in sorted(usable & set(back.known) if back.noticed else ()):
@@ -128,10 +132,11 @@ def _noticed_losses(e: Evidence, part: DiskPart) -> Iterable[PutBack]:
     """Return what a disk that lied lost and a mark knows: the mark file is on another disk, which did not lie."""
     for lost in e.lost:
         for cut in part.cuts:
-            if cut.lies and cut.at <= lost.found_at < cut.at + 120:
+            put_back = any(cut.at <= back.at <= lost.found_at for back in part.put_back)
+            if cut.lies and cut.at <= lost.found_at < cut.at + 120 and not put_back:
                 size = cut.leaves[-1][0] - lost.leaves if cut.leaves else 0
                 noticed = any(seq > size and kind in KNOWN_BY_MARKS for seq, kind in cut.leaves)
-                yield PutBack(lost.found_at, "what the disk had", lost.since, cut.plans, noticed, False)
+                yield PutBack(lost.found_at - BACK_S, "what the disk had", lost.since, cut.plans, noticed, False)
 
 
 def _full(e: Evidence, part: DiskPart, machine: Machine) -> Iterable[Verdict]:
@@ -156,7 +161,7 @@ def _damaged(e: Evidence, part: DiskPart, machine: Machine) -> Iterable[Verdict]
             continue
         until = next((back.at for back in part.put_back if back.at >= flip.at), e.ended_at)
         for deed in e.acted:
-            if deed.by.startswith(machine.name) and flip.at < deed.at < until:
+            if deed.by.startswith(machine.name) and flip.at + BACK_S <= deed.at < until:
                 yield Verdict("damaged", deed.at, deed.subject, f"{deed.what} by {deed.by}, and {flip.what}")
         ended = any(flip.since <= one.at <= until and one.stays_down for one in machine.exits)
         if not ended and until - flip.at > NOTICES_S:
