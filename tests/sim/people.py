@@ -158,6 +158,7 @@ class Desk:
             return
         said = "nobody answered" if answers is None else answers[0]["reason"] or "taken"
         world.trace(f"people: {who} approves {asked.plan[:6]}: {said}")
+        asked.unsure += answers is None and who != change["requester"]
         if answers is not None and not answers[0]["accepted"] and answers[0]["reason"] != "already-approved":
             self.refused.append(str(answers[0]["reason"]))
             self._not_taken(asked, at, away)

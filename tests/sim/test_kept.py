@@ -589,6 +589,13 @@ KEPT: tuple[Kept, ...] = (
         size=0.2,
     ),
     Kept(
+        91735,
+        ("copy-put-back",),
+        ("radius", "cloud", "billing", "disk"),
+        "the world's: the control plane's board told of an unnoticed copy, and nobody typed the words it asked for",
+        size=0.5,
+    ),
+    Kept(
         91712,
         ("cpe-slow", "copy-put-back"),
         ("radius", "cpe", "disk"),

@@ -17,7 +17,7 @@ from tests.sim.cloud.ledger import Ledger
 from tests.sim.judge import Asked, Evidence, judge
 from tests.sim.machine import MachineClock
 from tests.sim.parts import cloud_rules, disk_rules, radius_rules
-from tests.sim.parts.clock import jumps_of
+from tests.sim.parts.clock import ClockPart, jumps_of
 from tests.sim.parts.cloud_people import FreezeAsked, IntentSent
 from tests.sim.parts.radius_logins import Logins
 from tests.sim.parts.record_rules import forgotten, let_in, wants_suspended
@@ -226,6 +226,12 @@ def test_what_a_clock_that_was_set_tells(
     assert [(jump.at, jump.seen) for jump in jumps_of(clock, accepted)] == jumps
 
 
+@pytest.mark.parametrize(("first_at", "at", "forgot"), [(30.0, 30.0, True), (31.0, 30.0, False), (30.0, 29.9, False)])
+def test_what_is_lost_may_be_of_the_moment_of_what_is_left(first_at: float, at: float, forgot: bool) -> None:
+    """Of leaves of one moment, a disk that lied may keep some."""
+    assert Lost(30.0, 40.0, 9, first_at).has(at, 50.0) is forgot
+
+
 @pytest.mark.parametrize(
     ("cuts", "put_back", "lost", "rules"),
     [
@@ -298,3 +304,30 @@ def test_an_intent_ends_by_the_agents_clock(
     evidence = Evidence(Seen(moves=[move("planned", at=planned_at)]), {}, (), (), {}, "", 400.0)
     world = SimpleNamespace(machine=SimpleNamespace(clock=clock))
     assert [one.rule for one in cloud_rules._intents(evidence, part, world)] == rules  # type: ignore[arg-type]  # as far as it asks
+
+
+@pytest.mark.parametrize(
+    ("offs", "lost", "rules"),
+    [
+        ([], (), ["halted"]),
+        ([(20.0, 40.0)], (), ["halted"]),
+        ([(20.0, 40.0)], (Lost(9.0, 40.0, 3),), []),
+        ([], (Lost(9.0, 40.0, 3),), ["halted"]),
+    ],
+)
+def test_a_halt_that_a_disk_lost_is_not_known(
+    offs: list[tuple[float, float]], lost: tuple[Lost, ...], rules: list[str], tmp_path: Path
+) -> None:
+    """Its clock was set ahead, and the machine booted since. An older log alone shows the jump once more."""
+    with closing(sqlite3.connect(tmp_path / "agent.db")) as log:
+        log.executescript("CREATE TABLE plan (plan_id, run_until_s, made_s); CREATE TABLE event (kind)")
+    clock = MachineClock(FakeClock())
+    clock.settings.append((10.0, 86_400.0))
+    clock.offs += offs
+    part = ClockPart()
+    part.accepted, part.leaps, part._began = [], [], 0.0
+    machine = SimpleNamespace(clock=clock)
+    part._world = SimpleNamespace(files=SimpleNamespace(state=tmp_path), machine=machine)  # type: ignore[assignment]  # as far as it asks
+    step = OpenStep("aa", 1, 1, 1, 50.0, False, SERVICE, "", {})
+    evidence = Evidence(Seen([Deed(51.0, SERVICE, "agent 2", "rows", (step,))]), {}, (), (), {}, "", 100.0, lost)
+    assert [one.rule for one in part.judge(evidence)] == rules

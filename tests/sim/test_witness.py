@@ -118,7 +118,7 @@ def test_leaves_that_a_copy_brings_back_are_not_told_anew(tmp_path: Path) -> Non
         put_back(older)  # the disk had kept no more
         lost = log.plug_in()
         assert lost is not None
-        assert lost.leaves == 2
+        assert (lost.leaves, lost.first_at) == (2, 0.0)
         put_back(kept)
         lost = log.plug_in()
         assert lost is not None
@@ -158,3 +158,26 @@ def test_what_arrives_after_a_power_cut_was_announced(tmp_path: Path) -> None:
         log.unplug()
 
     run(main)
+
+
+def test_what_was_written_as_the_power_went_is_seen(tmp_path: Path) -> None:
+    """A disk that lied loses it, and a mark that was written after it knows it."""
+    seen = list[Move]()
+
+    async def main() -> None:
+        log = AgentLog(ORIGINAL, tmp_path / "agent.db", lambda text: None, seen)
+        con = opened(tmp_path)
+        con.executescript(TABLES)
+        log.look()
+        moves(con, 1, 1)
+        log.look_away()
+        con.execute("DELETE FROM event")
+        con.execute("DELETE FROM item")
+        lost = log.plug_in()
+        assert lost is not None
+        assert lost.leaves == 1
+        con.close()
+        log.unplug()
+
+    run(main)
+    assert [m.seq for m in seen] == [1]

@@ -97,15 +97,19 @@ def machine_of(by: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Leaves that a log has no more: at `found_at` it was as it had been at `since`. `leaves`: how many, net."""
+    """Leaves that a log has no more: at `found_at` it was as it had been at `since`. `leaves`: how many, net.
+
+    `first_at`: when the first of them was seen, which may be the moment of the last one that is left.
+    """
 
     since: float
     found_at: float
     leaves: int
+    first_at: float = float("inf")
 
     def has(self, at: float, by: float = float("inf"), *, first: float | None = None) -> bool:
         """Return whether they may tell what came to pass at a moment, or since `first`, and are missed at `by`."""
-        return self.since < at and (at if first is None else first) < self.found_at <= by
+        return (self.since < at or self.first_at <= at) and (at if first is None else first) < self.found_at <= by
 
 
 @dataclass
@@ -212,6 +216,7 @@ class AgentLog:
         if self.unplugged:
             return
         try:
+            self.look()  # what its agent had just written, in the same step of its task
             self._announced = self.open_steps()
         except sqlite3.DatabaseError:  # its tables are being made, or it is damaged
             self._announced = ()
@@ -234,10 +239,12 @@ class AgentLog:
         (size,) = log.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()
         before = self._grown
         self._grown = max([before, *self._former], key=lambda growth: _shared(growth, log))
-        if self._grown is before and _shared(before, log) == self.size:
+        kept = _shared(before, log)
+        if self._grown is before and kept == self.size:
             return None
         now = trio.current_time()
-        lost = Lost(self.at_of(min(int(size), self.size)), now, self.size - int(size))
+        first_at = next((at for leaves, at, _ in before if leaves > kept), now)
+        lost = Lost(self.at_of(min(int(size), self.size)), now, self.size - int(size), first_at)
         self._former.append(before)
         self._grown = [(0, 0.0, b""), *(one for one in self._grown[1:] if one[0] <= size)]
         rows = log.execute("SELECT plan_id, n, state, state_seq FROM item").fetchall()

@@ -205,7 +205,10 @@ class ClockPart(Part):
         for deed in evidence.acted:
             for step in deed.open:
                 for jump in jumps:
-                    if jump.seen and jump.at < step.about_at < jump.accepted_at:
+                    # A disk that lied may lose the halt, and the boot after that hides the jump
+                    booted = any(jump.at < on <= step.about_at for _, on in clock.offs)
+                    lost = booted and evidence.forgot(jump.at + NOTICED_S, step.about_at, first=jump.at)
+                    if jump.seen and not lost and jump.at < step.about_at < jump.accepted_at:
                         late_s = step.about_at - jump.at
                         said = f"{deed.what} by {deed.by}, announced {late_s:.3f} s after the clock was set"
                         yield Verdict("halted", deed.at, deed.subject, said)

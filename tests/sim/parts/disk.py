@@ -37,6 +37,9 @@ PAGE: Final = 4096
 """Of a page of SQLite's, bytes, as both programs have it."""
 TREES: Final = (2, 5, 10, 13)
 """How a page of a table or an index begins; pages that only go on with a long row, and free ones, begin with 0."""
+LOOK_S: Final = 130.0
+"""How often people look at an agent of which a copy was put back, and `LOOKS`: how many times."""
+LOOKS: Final = 4
 PATIENCE_S: Final = 300
 """How long people wait for an agent that runs."""
 OLD = 60.0
@@ -69,7 +72,7 @@ class DiskPart(Part):
 
     async def open(self, world: World, nursery: trio.Nursery) -> Declared:
         """Put the simulated disk below the folders of the agent."""
-        self._world = world
+        self._world, self._nursery = world, nursery
         self.state = world.options.folder / "site" / "state"
         self.mark_folder = world.options.folder / "site" / "state-mark"
         self.dice = random.Random(f"disk {world.options.seed}")
@@ -193,6 +196,7 @@ class DiskPart(Part):
         raised = any(seq > copy.size and number in KNOWN_BY_MARKS for seq, number in self.leaves())
         self._world.witness.agent_log.unplug()
         if self._world.witness.agent_log.broken or self._is_altered():
+            kind = "directory" if kind == "database" else kind  # what is damaged may be keys.db
             self._world.witness.agent_log.broken = False
             self._world.damaged.append((self.flips[-1].since, trio.current_time()))
         mark = {path for path in (*copy.image, *now) if path.parent == self.mark_folder}
@@ -214,6 +218,7 @@ class DiskPart(Part):
         noticed = raised or kind in ("machine", "mark-lost")
         self._world.restored.append(trio.current_time())
         self.put_back.append(PutBack(trio.current_time(), kind, copy.at, known, noticed, kind == "mark-lost"))
+        self._nursery.start_soon(self._see_to_trust)
         self._world.trace(f"people: put back {kind} of {copy.at:.0f}{', which is noticed' if noticed else ''}")
 
     def flip(self, dice: random.Random) -> None:
@@ -290,6 +295,14 @@ class DiskPart(Part):
         self._put_flipped(rot.path, bytes(content), self.rotten[-1].what, since)
         self._world.damaged.append((since, trio.current_time()))
 
+    async def _see_to_trust(self) -> None:
+        """Look after a copy was put back, or a disk lied, whether the agent asks for the words of the trust document.
+
+        It asks where the control plane's board says that its log was longer, though no mark says so.
+        """
+        for _ in range(LOOKS):
+            await self.accept_trust(self._world, LOOK_S)
+
     async def accept_trust(self, world: World, within_s: float) -> None:
         """Type the words of the trust document, where the agent asks for them."""
         await trio.sleep(within_s)
@@ -326,6 +339,8 @@ class DiskPart(Part):
             await trio.sleep(self.dice.uniform(5, 60))
             self.disk.put(self.disk.left)
             machine.clock.boot_anew(f"boot {len(self.cuts) + 1}", self.cuts[-1].at)
+            if self.cuts[-1].lies:
+                self._nursery.start_soon(self._see_to_trust)
         if self.disk.rot is not None:
             # What the agent sent is announced in its log, which is read when it arrives
             await trio.sleep(arrives_s(world, ARRIVES_S))
