@@ -98,8 +98,7 @@ async def test_more_connections_than_are_cut_are_not_said_to_be_gone(tmp_path: P
         for row in list(router.store.table("/ip/firewall/connection"))[500:]:
             router.store.remove("/ip/firewall/connection", row)
         again = await net.site.do("suspend", ref(LOGIN))
-        told = f"change {done['id']} is set-not-enforced for it" in again["documents"][1]
-        assert told is (kind is DisabledHotspots), "the garden's session shows where its connections are"
+        assert f"change {done['id']} is set-not-enforced for it" in again["documents"][1]
         assert (router.gets_out(LOGIN).lingers, state_of(again)[0]) == (False, "applied")
 
 

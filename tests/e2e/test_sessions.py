@@ -112,6 +112,24 @@ async def a_nas_that_does_not_answer_leaves_it_unproven(isp: Isp, site: Site) ->
 
 
 @case
+async def another_reason_asks_for_what_nobody_saw_ended(isp: Isp, site: Site) -> None:
+    """The record of an unproven suspension vouches for no session; simulated seed 29480425 was believed by it."""
+    (service,) = ordinary(isp, 1)
+    old = await dial_unknown(isp, service)
+    isp.set_fault("nak:508", service.login)
+    done = await site.do("suspend", ref_of(service))
+    assert state_of(done) == ("set-not-enforced", "not-proven")
+    assert only(isp, service) is old
+    isp.clear_faults()
+    told = await site.ask("suspend", ref_of(service), reason="request")
+    assert f"change {done['id']} is set-not-enforced for it" in items_of(told)[0].display["why"]
+    assert state_of(await site.apply(told)) == ("applied", "garden")
+    assert only(isp, service).walled
+    lifted = await site.do("restore", ref_of(service), reason="request")
+    assert state_of(lifted) == ("applied", "recorded")
+
+
+@case
 async def a_disconnect_ends_a_session_that_accounting_does_not_know(isp: Isp, site: Site) -> None:
     service, away = ordinary(isp, 2)
     old = await dial_unknown(isp, service)

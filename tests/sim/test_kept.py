@@ -653,6 +653,13 @@ KEPT: tuple[Kept, ...] = (
         size=0.2,
         long=True,
     ),
+    Kept(
+        29480425,
+        ("sql-failover", "nas-refuses"),
+        ("radius", "sql"),
+        "a second reason was recorded alone over a suspension that was not proven, and full internet went on",
+        acts=("radius set again",),
+    ),
 )
 
 

@@ -87,6 +87,33 @@ def test_a_claim_was_so_when_it_was_read(
     assert [one.rule for one in found] == rules
 
 
+@pytest.mark.parametrize(
+    ("state", "at", "walled", "rules"),
+    [
+        ("set-not-enforced", 30.0, False, ["unproven"]),
+        ("set-not-enforced", 30.0, True, []),
+        ("set-not-enforced", 45.0, False, []),
+        ("set-at-next-login", 30.0, False, []),
+    ],
+)
+def test_the_record_vouches_for_no_unproven_suspension(state: str, at: float, walled: bool, rules: list[str]) -> None:
+    """It was previewed at 40.0: what comes to light later is another matter."""
+    earlier = replace(move(state, "not-proven", at), plan="bb", suspended=True)
+    evidence = Evidence(
+        Seen(moves=[earlier, replace(move("applied", "recorded"), before_at=40.0, suspended=True)]),
+        {plan: Asked(plan, "suspend", frozenset({SERVICE}), 0) for plan in ("aa", "bb")},
+        (),
+        (),
+        {},
+        "",
+        99.0,
+    )
+    now = LineState((OnlineSession("bng-1", "s1", "192.0.2.1", walled, "", 0.0),), WALLED.next)
+    history = SimpleNamespace(during=lambda *_: [now])
+    found = radius_rules.judge(evidence, history, Logins({SERVICE: "a"}), ())  # type: ignore[arg-type]  # as far as it asks
+    assert [one.rule for one in found] == rules
+
+
 @pytest.mark.parametrize(("reason", "rules"), [("none-known", ["forgotten"]), ("overtaken", [])])
 def test_an_item_no_longer_judged_vouches_for_nothing(reason: str, rules: list[str]) -> None:
     """A later change wrote the row and needs a person; then an older one is left in the state that it had."""

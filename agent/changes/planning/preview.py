@@ -223,16 +223,20 @@ class Previewer:
             RequestError: the policy refuses such a change outright.
             UnreadableError: nothing would change, and not everything could be read.
         """
-        read = await self.network.read([c.service for c in chosen if _is_read(c)])
-        lost = [_as_new(c.service) async for c in InSlices(chosen) if _again(c.wish, c.service, read)]
-        if lost:
-            read = await self.network.read(lost, read)
-        authors = authorship.recent(self.store.query, [c.service.ref for c in chosen], self.clock.wall_s())
-        own = self._own_edits(request, chosen, pinned.trust)
-        chosen = [replace(c, wish=_not_by_who_asks(c, own)) async for c in InSlices(chosen)] if own else chosen
         refs = [c.service.ref for c in chosen if _is_read(c) and verbs.is_suspended(c.wish)]
         left = await unproven_suspensions(self.store, self.vault, refs)
         ends = request.ask.action is Action.SUSPEND
+        read = await self.network.read([c.service for c in chosen if _is_read(c)])
+        fresh = [
+            _as_new(c.service)
+            async for c in InSlices(chosen)
+            if _again(c.wish, c.service, read) or _unvouched(c.wish, c.service, left.get(c.service.ref), ends=ends)
+        ]
+        if fresh:
+            read = await self.network.read(fresh, read)
+        authors = authorship.recent(self.store.query, [c.service.ref for c in chosen], self.clock.wall_s())
+        own = self._own_edits(request, chosen, pinned.trust)
+        chosen = [replace(c, wish=_not_by_who_asks(c, own)) async for c in InSlices(chosen)] if own else chosen
         items = [
             self._item(c, read, authors.get(c.service.ref, ()), left.get(c.service.ref), ends=ends)
             async for c in InSlices(chosen)
@@ -335,7 +339,8 @@ class Previewer:
         if why := read.missing(service):
             return _leave(service, Leave(SkipReason.UNREACHABLE, why, blocked=True), display)
         seen, state, again = read.seen, read.state(service), _again(wish, service, read)
-        asked = _as_new(service) if again else service
+        unvouched = not again and _unvouched(wish, service, left, ends=ends)
+        asked = _as_new(service) if again or unvouched else service
         other = _other_tariff(service, state) if wish.same_tariff else ""
         asked = replace(asked, tariff=other or asked.tariff)
         planned = _in_a_document(_planned(method, wish, asked, seen))
@@ -351,12 +356,12 @@ class Previewer:
             rest = replace(left.knowing(method, service), over=True).after(planned, seen, service.login)
         planned = rest or planned
         if not planned.steps and not wish.desired and not wish.always:
-            return _leave(service, _already(wish, state), shown)
-        if not planned.steps and isinstance(state, NetworkState) and state.not_checked:
-            shown["now"] = " · ".join(filter(None, (shown.get("now"), f"not checked: {'; '.join(state.not_checked)}")))
+            return _leave(service, _already(wish, state, left), shown)
+        if not planned.steps:
+            shown |= _beside(shown, state, left)
         if planned.steps and (other or again):
             shown["why"] = f"{wish.why}: the network does not read so, and it is enforced again"
-        elif left and rest:
+        elif left and (rest or (unvouched and planned.steps)):
             shown["why"] = f"{wish.why}: {left.text()}"
         return _change(service, wish, planned, shown, seen)
 
@@ -664,8 +669,11 @@ def title(service: Service) -> str:
     return " · ".join(p for p in (f"{service.subscriber} {service.name}".strip(), service.tariff, service.login) if p)
 
 
-def _already(wish: Wish, state: NetworkState | UnreadableError) -> Leave:
-    """Return why nothing would change: the network is as wanted, unless something else rejects the login."""
+def _already(wish: Wish, state: NetworkState | UnreadableError, left: UnprovenSuspension | None) -> Leave:
+    """Return why nothing would change: the network is as wanted, unless something else rejects the login.
+
+    `left`: of an earlier suspension that was not seen enforced.
+    """
     refused = state.refused if isinstance(state, NetworkState) else ""
     if refused and wish.state is not None and wish.state.access is Access.ACTIVE:
         held = wish.already or "nothing of this agent's holds it back"
@@ -673,17 +681,18 @@ def _already(wish: Wish, state: NetworkState | UnreadableError) -> Leave:
     if isinstance(state, NetworkState) and state.unknown and state.access is None and not refused:
         held = wish.why if wish.already else "nothing of this agent's holds it back"
         return Leave(SkipReason.ALREADY, f"{held}; what holds cannot be told: {state.unknown}")
-    return Leave(SkipReason.ALREADY, _unproven(wish, state) or wish.already or "the network already is as wanted")
+    return Leave(SkipReason.ALREADY, _unproven(wish, state, left) or wish.already or "the network already is as wanted")
 
 
 _POLICY: Final = {Access.ACTIVE: "active", Access.SUSPENDED: "suspended"}
 
 
-def _unproven(wish: Wish, state: NetworkState | UnreadableError) -> str:
+def _unproven(wish: Wish, state: NetworkState | UnreadableError, left: UnprovenSuspension | None) -> str:
     """Return the text for a service without a known session that an unasked NAS may still hold; "": the reads prove it.
 
     Accounting lacks a session if its Start packet was lost, and the rows do not show sessions. A session is not known
-    either where its end was asked for, and nothing shows since that it goes on.
+    either where its end was asked for, and nothing shows since that it goes on. Of one with an unknown policy only a
+    change that was seen enforced tells that it is as wanted.
     """
     if not isinstance(state, NetworkState) or wish.state is None:
         return ""
@@ -694,6 +703,8 @@ def _unproven(wish: Wish, state: NetworkState | UnreadableError) -> str:
         return f"{held}, as far as was read; not proven: {told}"
     if state.sessions and all(one.unsure for one in state.sessions):
         return f"{held}, as far as was read; not proven: {'; '.join(one.unsure for one in state.sessions)}"
+    if left is not None and not left.vouched and any(one.carries is None for one in state.sessions):
+        return f"{held}, as far as was read; not proven: {left.said()}"
     if state.sessions or not state.unasked:
         return ""
     asked = f"{', '.join(state.unasked)} {'was' if len(state.unasked) == 1 else 'were'} not asked"
@@ -839,6 +850,16 @@ def _again(wish: Wish | Leave, service: Service, read: Readings) -> bool:
     return isinstance(state, NetworkState) and state.access is not Access.SUSPENDED and not state.refused
 
 
+def _unvouched(wish: Wish | Leave, service: Service, left: UnprovenSuspension | None, *, ends: bool) -> bool:
+    """Tell whether a wish suspends a service that is recorded as suspended, which nobody saw enforced.
+
+    One that only repeats a reason does not where nothing is known to be left: each monthly batch would ask all NAS.
+    """
+    if not isinstance(wish, Wish) or left is None or left.vouched or not verbs.enforces_again(wish, service):
+        return False
+    return verbs.suspends(wish) or (ends and not left.over)
+
+
 def _now(display: Mapping[str, str], service: Service, state: NetworkState | UnreadableError) -> dict[str, str]:
     """Return the present state for people: a login that is rejected today first, then another tariff than recorded."""
     if isinstance(state, UnreadableError):
@@ -847,6 +868,17 @@ def _now(display: Mapping[str, str], service: Service, state: NetworkState | Unr
     other = _other_tariff(service, state)
     tariff = f"the network reads tariff {other}, and {service.tariff} is recorded" if other else ""
     now = " · ".join(filter(None, (told, tariff, display.get("now", ""))))
+    return {"now": now} if now else {}
+
+
+def _beside(
+    display: Mapping[str, str], state: NetworkState | UnreadableError, left: UnprovenSuspension | None
+) -> dict[str, str]:
+    """Return the present state of a service of which only the record changes, with everything that was not read."""
+    unread = "; ".join(state.not_checked) if isinstance(state, NetworkState) else ""
+    checked = f"not checked: {unread}" if unread else ""
+    proven = f"not proven: {left.said()}" if left is not None and not left.vouched else ""
+    now = " · ".join(filter(None, (display.get("now"), checked, proven)))
     return {"now": now} if now else {}
 
 

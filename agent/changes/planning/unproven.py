@@ -4,7 +4,8 @@ An item knows clients of its preview that no read of today tells: the connection
 its session has ended, and only the item has the client's address. So such a service is not "already suspended",
 however its settings read. The next suspension of it also ends what the earlier one set out to end and today's reads do
 not show, and is judged by the newest check of a suspension. Sessions that they show are left to today's plan: one of a
-suspended subscriber may be as wanted.
+suspended subscriber may be as wanted. That plan is made as for a service that is not suspended yet: its record vouches
+for no session, neither for one with an unknown policy nor for one that accounting may not know.
 
 After a restore only the earlier clients count. Each is known by its own name and the login, so the device tells by then
 whether the client has another login. An address without a login may be somebody else's by then.
@@ -16,11 +17,13 @@ has that client. Another change of a suspended service, as of its tariff, may wr
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from agent.changes.journal import plans
 from agent.changes.journal.item_commands import decode_bound
+from agent.changes.journal.machine import TOUCHED
 from agent.connectors.base import CLIENTS, AccessMethod, AccessPlan, KnowsClients, is_of_suspension
 from agent.model import Address, Effect, Enforcement, ItemState, Seen, Service, Step, target_of
 from agent.reasons import ItemReason, ProofReason
@@ -38,6 +41,9 @@ _UNPROVEN = (
 )
 """States of an item that may have begun to enforce something, and did not see it enforced. After `set-at-next-login`
 no session was left that it could be judged by."""
+_TELLS = frozenset({*TOUCHED, *_UNPROVEN})
+"""States by which an item tells anything of its service. In the others it may have had a step as well, an effect alone:
+it was called off or failed then, and all is as the change before it left that."""
 
 _NOT_TOLD = (ProofReason.NOT_PROVEN, ItemReason.NOT_PROVEN_IN_TIME)
 """Reasons of items of which nothing is known to be left, unless they know clients, only that no read could show it: the
@@ -58,6 +64,8 @@ class UnprovenSuspension:
     """Whether only its clients count. Another change ended it since, as a restore; or nothing else is known of it."""
     ended: Mapping[Address, Seen] = field(default_factory=dict)
     """Running things that its steps were to end, as they were read before."""
+    vouched: bool = False
+    """Whether another change of the suspended service was seen enforced since."""
 
     def knowing(self, method: AccessMethod, service: Service) -> UnprovenSuspension:
         """Return it with the clients of sessions that it ended without knowing them at its preview."""
@@ -120,7 +128,11 @@ class UnprovenSuspension:
 
     def text(self) -> str:
         """Return why a service that reads as suspended is suspended once more."""
-        return f"change {self.short} is {self.state.value} for it: what it set out to end is ended again"
+        return f"{self.said()}: what it set out to end is ended again"
+
+    def said(self) -> str:
+        """Return how it ended, for people."""
+        return f"change {self.short} is {self.state.value} for it"
 
 
 def _clients_in(enforce: Enforcement) -> list[str]:
@@ -147,8 +159,9 @@ async def unproven_suspensions(store: Store, vault: Vault, refs: Sequence[str]) 
     found: dict[str, UnprovenSuspension] = {}
     async for ref in InSlices(refs):
         acted = store.query(_ACTED, (ref,))
-        newest = next((k for k, r in enumerate(acted) if r["suspends"]), -1)
-        if newest < 0 or (state := members(ItemState, "item")[acted[newest]["state"]]) not in _UNPROVEN:
+        told = [_told(r) for r in acted]
+        newest = next((k for k, r in enumerate(acted) if r["suspends"] and told[k]), -1)
+        if newest < 0 or (state := told[newest]) not in _UNPROVEN:
             continue
         *since, of = (plans.open_item(store, vault, r["plan_id"], r["n"]) for r in acted[: newest + 1])
         if of is None or of.enforce is None:
@@ -166,8 +179,15 @@ async def unproven_suspensions(store: Store, vault: Vault, refs: Sequence[str]) 
         for r in acted[: newest + 1]:
             for step in store.query(_BOUND, (r["plan_id"], r["n"])):
                 ended |= decode_bound(bytes(step["bound"]))
-        found[ref] = UnprovenSuspension(acted[newest]["short"], state, ends, enforce, over, ended)
+        vouched = any(one is not None and one not in _UNPROVEN for one in told[:newest])
+        found[ref] = UnprovenSuspension(acted[newest]["short"], state, ends, enforce, over, ended, vouched)
     return found
+
+
+def _told(row: sqlite3.Row) -> ItemState | None:
+    """Return the state of an item; None: it tells nothing of its service, as a reason that was recorded alone."""
+    state = members(ItemState, "item")[row["state"]]
+    return state if state in _TELLS and row["reason"] != ItemReason.RECORDED else None
 
 
 _ACTED = """

@@ -4,6 +4,7 @@
 |---|---|
 | `claim` | each state that an item came into was true at some instant between its evidence and its leaf |
 | `unasked` | no session goes on of which an item says that no NAS was asked |
+| `unproven` | no suspension is recorded alone over one that was not seen enforced, while a session is at large |
 | `kicked` | no session was ended that began after the change and already had what it wants |
 | `blind` | rows are written only where they read as the step had announced, and then read as it announced |
 | `impatient` | no item ends, of which nothing was sent, because its database does not answer before its deadline |
@@ -22,7 +23,7 @@ from tests.sim.judge import Evidence, Verdict
 from tests.sim.parts.radius_logins import Logins
 from tests.sim.parts.record_rules import claims_of, forgotten, is_rejected, let_in, text_of, wants_suspended
 from tests.sim.witness import Deed, Move
-from tests.year.claims import STAYS_REJECTED, ItemFact, Wanted, false_at_end
+from tests.year.claims import RECORDED, STAYS_REJECTED, ItemFact, Wanted, false_at_end
 
 FRESH_S = 180.0
 """How old the evidence of a claim may be: the agent reads again for a minute, and waits 40 s for a session."""
@@ -38,6 +39,8 @@ NO_ANSWER = ("unreachable", "timeout", "target-away")
 """Reasons that say that a database did not answer."""
 EDIT = "subscriber-edit"
 """A change of the list alone: it says nothing of the network."""
+NO_ACCESS = (EDIT, "disconnect")
+"""Changes that set nobody's access."""
 FORGOTTEN = "rows that a failover forgot"
 STANDS = ("applied", "set-at-next-login", "set-not-enforced")
 """States of an item whose rows are written."""
@@ -65,6 +68,7 @@ def judge(evidence: Evidence, history: History, logins: Logins, written: Iterabl
         yield from let_in(one.deed.at, one.deed.subject, one.deed.open, states)
     yield from _impatient(evidence, logins)
     yield from _claims(evidence, history, logins)
+    yield from _unproven(evidence, history, logins)
     yield from _kicked(evidence, history, logins)
 
     def now(service: str, suspended: bool) -> list[LineState] | None:
@@ -170,6 +174,26 @@ def _claims(e: Evidence, history: History, logins: Logins) -> Iterable[Verdict]:
         if "was not asked" in move.detail and all(state.sessions for state in now) and not _asked_a_nas(e, move):
             said = "a session goes on of which no NAS was asked"
             yield Verdict("unasked", move.at, move.service, said, text_of(now))
+
+
+def _unproven(e: Evidence, history: History, logins: Logins) -> Iterable[Verdict]:
+    """Judge suspensions that are only recorded. What came to light after their preview is another matter."""
+    last: dict[tuple[str, str], Move] = {}
+    for move in claims_of(e):
+        asked, of = e.asked.get(move.plan), (move.machine, move.service)
+        if move.state not in CLAIMS or asked is None or move.service not in logins or asked.action in NO_ACCESS:
+            continue
+        if move.reason != RECORDED:
+            last[of] = move
+            continue
+        before = last.get(of)
+        if asked.action != "suspend" or before is None or before.at > move.before_at:
+            continue
+        now = list(history.during(logins.at(move.service, move.at), move.at, move.at))
+        at_large = now and not any(Wanted(suspended=True).sessions_fit(state) for state in now)
+        if before.state == "set-not-enforced" and before.suspended and at_large:
+            said = f"recorded alone, and a session is at large of which it was said: {before.detail}"
+            yield Verdict("unproven", move.at, move.service, said, text_of(now), move.seq)
 
 
 def _asked_a_nas(e: Evidence, move: Move) -> bool:

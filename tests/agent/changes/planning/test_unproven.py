@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -12,9 +13,11 @@ import trio
 from agent.changes.journal import plans
 from agent.changes.planning import preview
 from agent.changes.planning.preview import NothingToDoError
-from agent.changes.planning.unproven import _ACTED, UnprovenSuspension, unproven_suspensions
+from agent.changes.planning.unproven import _ACTED, UnprovenSuspension, _told, unproven_suspensions
 from agent.connectors.base import AccessPlan
 from agent.model import (
+    ABSENT,
+    Access,
     Address,
     Effect,
     Enforcement,
@@ -22,11 +25,12 @@ from agent.model import (
     ItemState,
     Seen,
     Service,
+    ServiceState,
     Step,
     SuspensionReason,
     Transition,
 )
-from agent.reasons import ItemReason
+from agent.reasons import ItemReason, ProofReason
 from tests.builders import world as worlds
 from tests.builders.office import Desk, Office, approved, finished, office_in, work
 from tests.builders.world import disconnect as of_sessions
@@ -266,6 +270,110 @@ async def test_a_revert_that_suspends_counts_as_a_suspension(tmp_path: Path) -> 
         assert states(office, back) == ["set-not-enforced"]
         (item,) = items_of(office, await office.plan("C-2/home", reason=SuspensionReason.ABUSE))
         assert f"change {back.short} is set-not-enforced for it" in item.display["why"]
+
+
+class AsksNas(worlds.FakeMethod):
+    """A login may have a session that nobody knows: it is asked for where the record does not say that all is well."""
+
+    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan:
+        planned, where = super().plan(wanted, service, seen), Address(f"fake/d/sessions/{service.login}")
+        suspended = wanted.access is Access.SUSPENDED
+        if planned.steps or suspended is bool(service.reasons) or seen[where].value is not ABSENT:
+            return planned
+        check = Enforcement("fake/d", where, {"method": "fake", "state": wanted.access.value}, 0)
+        return replace(planned, steps=(Step(1, "fake/d", of_sessions(service.login)),), enforce=check)
+
+
+@pytest.fixture
+def asks_nas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worlds, "disconnect", of_sessions)
+    monkeypatch.setattr(worlds, "FakeMethod", AsksNas)
+
+
+def as_not_proven(office: Office, row: plans.PlanRow) -> None:
+    office.store._con.execute("UPDATE item SET reason = ? WHERE plan_id = ?", (ProofReason.NOT_PROVEN, row.plan_id))
+
+
+@pytest.mark.usefixtures("asks_nas")
+async def test_another_reason_asks_for_sessions_nobody_knows(tmp_path: Path) -> None:
+    """Simulated seed 29480425: only the reason was recorded, and the session with full internet went on."""
+    desk = Desk()
+    async with office_in(tmp_path, desk) as office:
+        old = await suspended_in_vain(office, desk)
+        as_not_proven(office, old)
+        with pytest.raises(NothingToDoError):  # a monthly batch would ask for it each time
+            await office.plan("C-2/home")
+        row = await office.plan("C-2/home", reason=SuspensionReason.ABUSE)
+        (item,) = items_of(office, row)
+        assert [step.do for step in item.steps] == [of_sessions("u1")]
+        assert item.enforce is not None
+        assert f"change {old.short} is set-not-enforced for it" in item.display["why"]
+        await approved(office, row)
+        await work(office, lambda: finished(office) == 2)
+        assert states(office, row) == ["set-at-next-login"]
+        (item,) = items_of(office, await office.plan("C-2/home", reason=SuspensionReason.REQUEST))
+        assert item.steps == (), "now it is proven"
+
+
+@pytest.mark.usefixtures("asks_nas")
+async def test_a_tariff_that_was_seen_enforced_vouches_too(tmp_path: Path) -> None:
+    desk = Desk()
+    async with office_in(tmp_path, desk) as office:
+        await suspended_in_vain(office, desk)
+        await approved(office, await office.plan("C-2/home", verb=Action.SET_PLAN, tariff="50M"))
+        await work(office, lambda: finished(office) == 2)
+        (item,) = items_of(office, await office.plan("C-2/home", reason=SuspensionReason.ABUSE))
+        assert item.steps == ()
+
+
+async def test_a_session_of_unknown_policy_is_not_said_to_be_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worlds, "disconnect", of_sessions)
+    desk = Desk()
+    async with office_in(tmp_path, desk) as office:
+        old = await suspended_in_vain(office, desk)
+        desk.world.sessions["u1"] = 1
+        with pytest.raises(NothingToDoError) as told:
+            await office.plan("C-2/home")
+        assert f"not proven: change {old.short} is set-not-enforced for it" in " ".join(told.value.lines)
+
+
+async def test_a_reason_that_is_lifted_proves_nothing(tmp_path: Path) -> None:
+    """It is only recorded: the preview says what is not proven, and the next suspension still knows it."""
+    desk = Desk()
+    async with office_in(tmp_path, desk) as office:
+        desk.world.faults["u1"] = ["", "nak", "nak"]
+        await approved(office, await office.plan("C-2/home"))
+        await work(office, lambda: finished(office) == 1)
+        row = await approved(office, await office.plan("C-2/home", reason=SuspensionReason.ABUSE))
+        await work(office, lambda: finished(office) == 2)
+        assert states(office, row) == ["set-not-enforced"]
+        del desk.world.sessions["u1"]
+        lifted = await approved(office, await office.plan("C-2/home", verb=Action.RESTORE))
+        (item,) = items_of(office, lifted)
+        told = f"change {row.short} is set-not-enforced for it"
+        assert (item.steps, item.display["now"]) == ((), f"not proven: {told}")
+        await work(office, lambda: finished(office) == 3)
+        assert states(office, lifted) == ["applied"]
+        (item,) = items_of(office, await office.plan("C-2/home", reason=SuspensionReason.REQUEST))
+        assert told in item.display["why"]
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "tells"),
+    [
+        ("applied", "", True),
+        ("applied", "recorded", False),
+        ("set-not-enforced", "not-proven", True),
+        ("needs-a-person", "", True),
+        ("cancelled", "", False),
+        ("not-applied", "", False),
+    ],
+)
+def test_an_item_that_did_nothing_hides_none_before_it(state: str, reason: str, tells: bool) -> None:
+    row: Any = {"state": state, "reason": reason}
+    assert (_told(row) is not None) is tells
 
 
 def with_client(left: UnprovenSuspension) -> UnprovenSuspension:
