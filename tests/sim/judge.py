@@ -8,7 +8,7 @@ Rules for every part; each part has more of its own (`tests.sim.parts`), as whet
 | `twice` | something is written, and each session ended, at most once for an announced step |
 | `stranger` | lines and devices that no approved change names are not touched |
 | `unapproved` | nothing is done for a change before enough people approved it |
-| `cancelled` | nothing is announced of a change after its cancel was taken; a copy of the machine took none |
+| `cancelled` | after its cancel a change announces only its declared revert; a copy of the machine took none |
 | `uncancelled` | no item stops as cancelled before somebody handed in a cancel of its change |
 | `crashed` | no task crashes of a program that lives, and no change is given up for a fault of the agent's own |
 | `restless` | some time after the last fault, every change is over and nothing is held |
@@ -143,8 +143,8 @@ def _approvals(e: Evidence) -> Iterable[Verdict]:
             said = f"{deed.what} by {deed.by} for no change that names it"
             yield Verdict("stranger", deed.at, deed.subject, said)
         for step in deed.open:
-            took_it = machine_of(deed.by) == ORIGINAL
-            if step.plan in plans and took_it and step.about_at > e.asked[step.plan].cancelled_at:
+            bound = machine_of(deed.by) == ORIGINAL and step.direction == "forward"
+            if step.plan in plans and bound and step.about_at > e.asked[step.plan].cancelled_at:
                 said = f"{deed.what} of {step.plan[:6]}, announced after its cancel"
                 yield Verdict("cancelled", deed.at, deed.subject, said)
         for asked in named:

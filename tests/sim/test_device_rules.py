@@ -15,7 +15,7 @@ from tests.sim.parts.cpe_device import Done, WatchedDevice
 from tests.sim.parts.cpe_rules import CpeStep
 from tests.sim.parts.snmp_device import PortState, Sent, WatchedSwitch
 from tests.sim.parts.snmp_rules import PortStep
-from tests.sim.witness import Lost, Seen
+from tests.sim.witness import ORIGINAL, Lost, Move, Seen
 
 NAME, KEY = "02AC5F-LabGate-LAB0001", "aaaaaaaaaaaa-1-1f1"
 SSID, VERSION = "Device.WiFi.SSID.1.SSID", "Device.DeviceInfo.SoftwareVersion"
@@ -42,13 +42,20 @@ def device(
     return made
 
 
-def broken(do: Any, verdict: str, *devices: Any, lost: tuple[Lost, ...] = (), about: float = 10.0) -> list[str]:
+def move(state: str) -> Move:
+    return Move(100.0, "a" * 32, 1, "", NAME, state, "running", 40.0, "", "", False, 8, ORIGINAL)
+
+
+def broken(
+    do: Any, verdict: str, *devices: Any, lost: tuple[Lost, ...] = (), about: float = 10.0, state: str = ""
+) -> list[str]:
     """Return the rules that an outcome at 100 breaks, of a step on CPE of one name."""
     homes = {str(n): SimpleNamespace(device=one) for n, one in enumerate(devices)}
     part: Any = SimpleNamespace(homes=homes, clones=[], devices=lambda name: devices, given={}, shown=[])
     part.logged, part.service_with = SimpleNamespace(found=[]), lambda login: None
     step = CpeStep("a" * 32, 1, 1, "forward", 1, about, 100.0, do, verdict, "", "", 7)
-    evidence = Evidence(Seen(), {}, (), (), {}, "", 500.0, lost, restored=[one.found_at - 2 for one in lost])
+    seen = Seen(moves=[move(state)] if state else [])
+    evidence = Evidence(seen, {}, (), (), {}, "", 500.0, lost, restored=[one.found_at - 2 for one in lost])
     return [one.rule for one in cpe_rules.judge(evidence, part, [step])]
 
 
@@ -114,6 +121,33 @@ def test_what_was_taken_is_not_applied_if_read_so(read: tuple[Done, ...], rules:
 def test_one_of_two_of_a_name_may_be_read() -> None:
     clone = device(done(30, "GetParameterValues", SSID))
     assert broken(RENAME, "not-applied", device(SET, states=WAS_SET), clone) == []
+
+
+@pytest.mark.parametrize(
+    ("verdict", "state", "rules"),
+    [
+        ("applied", "applied", []),
+        ("applied", "accepted", ["claim"]),
+        ("applied", "not-applied", ["claim"]),
+        ("applied", "stale", ["claim"]),
+        ("applied", "reverted", ["claim"]),
+        ("applied", "needs-a-person", []),
+        ("unknown", "applied", ["claim"]),
+        ("unknown", "not-applied", []),
+    ],
+)
+def test_an_item_is_what_its_steps_are(verdict: str, state: str, rules: list[str]) -> None:
+    """That nothing of an item stands of which a step does had been held against none."""
+    read = device(SET, done(30, "GetParameterValues", SSID, state=1), states=WAS_SET)
+    assert broken(RENAME, verdict, read, state=state) == rules
+
+
+def test_a_row_is_filled_as_it_was_announced() -> None:
+    where = f"cwmp/{NAME}/{TABLE}[ExternalPort=80](InternalClient)"
+    do = [{"address": where, "before": {"value": None}, "after": {"InternalClient": "a", "ExternalPort": "80"}}]
+    for client, rules in (("a", []), ("b", ["foreign"])):
+        fields = {f"{TABLE}1.ExternalPort": "80", f"{TABLE}1.InternalClient": client}
+        assert broken(do, "unknown", device(done(20, "SetParameterValues", key=KEY, **fields))) == rules
 
 
 @pytest.mark.parametrize("names", [(TABLE,), (f"{TABLE}1.ExternalPort",)])

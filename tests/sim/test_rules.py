@@ -151,10 +151,15 @@ def test_a_suspension_lets_nobody_in(action: str, before: NextLogin, after: Next
     assert [one.rule for one in let_in(46.0, SERVICE, [step], states)] == rules
 
 
-@pytest.mark.parametrize(("by", "rules"), [("agent 1", ["cancelled"]), ("copy-1 1", [])])
-def test_a_copy_took_no_cancel(by: str, rules: list[str]) -> None:
-    """Seed 61006 with machine-cloned: people cancelled at the original, and the copy went on."""
-    step = OpenStep("aa", 1, 1, 1, 60.0, False, SERVICE, "", {})
+@pytest.mark.parametrize(
+    ("by", "way", "rules"),
+    [("agent 1", "forward", ["cancelled"]), ("copy-1 1", "forward", []), ("agent 1", "revert", [])],
+)
+def test_a_cancel_stops_what_goes_on(by: str, way: str, rules: list[str]) -> None:
+    """Seed 61006 with machine-cloned: people cancelled at the original, and the copy went on. A declared revert of what
+    a cancel left half done goes on.
+    """
+    step = OpenStep("aa", 1, 1, 1, 60.0, False, SERVICE, "", {}, way)
     asked = Asked("aa", "suspend", frozenset({SERVICE}), 0, cancelled_at=55.0)
     evidence = Evidence(Seen([Deed(61.0, SERVICE, by, "rows", (step,))]), {"aa": asked}, (), (), {}, "", 100.0)
     assert [one.rule for one in judge(evidence, ())] == rules

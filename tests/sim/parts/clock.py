@@ -192,7 +192,7 @@ class ClockPart(Part):
         | rule | what must hold |
         |---|---|
         | `halted` | after its clock was set by much, nothing is announced until a person accepted the clock |
-        | `outside` | nothing is announced after the end of its change's window, by the right time |
+        | `outside` | only declared reverts are announced after the end of their change's window, by the right time |
         | `halts-for-nothing` | a clock that is right, or slewed, halts nothing |
         | `early` | no item stops as expired before the end of its change's window, by a clock that was never ahead |
         """
@@ -212,7 +212,8 @@ class ClockPart(Part):
                         late_s = step.about_at - jump.at
                         said = f"{deed.what} by {deed.by}, announced {late_s:.3f} s after the clock was set"
                         yield Verdict("halted", deed.at, deed.subject, said)
-                if step.plan in until and (late_s := self._right_s(step.about_at) - until[step.plan]) > JUMP_S:
+                ends = step.plan in until and step.direction == "forward"
+                if ends and (late_s := self._right_s(step.about_at) - until[step.plan]) > JUMP_S:
                     yield Verdict("outside", deed.at, deed.subject, f"announced {late_s:.0f} s after its window")
         for move in evidence.seen.moves:
             if move.reason != "expired" or move.plan not in until:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 NOTHING_SENT: Final = frozenset({"expired", "drifted", "session-ended", "not-on-the-line"})
 """Reasons of an outcome that says that nothing was sent."""
+NOTHING_DONE: Final = frozenset({"not-applied", "stale", "expired", "cancelled", "skipped", "superseded"})
+"""States of an item that say that nothing of it stands."""
 SECRET_REASON: Final = "accepted-not-provable"
 LOOK_S: Final = 2.0
 """How often the agent looks at what a CPE has told, at least."""
@@ -300,7 +302,11 @@ def _foreign(evidence: Evidence, part: CpePart, steps: Sequence[CpeStep]) -> Ite
                 continue  # the log that told of it is lost
             if step is None:
                 yield Verdict("foreign", done.at, name, f"{done.method} {done.key!r} is of no step of its own")
-            elif done.method == "SetParameterValues" and not step.is_effect and not step.rows:
+            elif done.method == "SetParameterValues" and step.rows:
+                fields = step.do[0]["after"] or {}
+                if wrong := [n for n, text in done.values.items() if plain(fields.get(n.split(".")[-1], "")) != text]:
+                    yield Verdict("foreign", done.at, name, f"{done.key} set {wrong[0]} to {done.values[wrong[0]]!r}")
+            elif done.method == "SetParameterValues" and not step.is_effect:
                 wanted: Mapping[str, str | None] = {what: after for what, _, after in step.writes()}
                 if done.values.keys() != wanted.keys():
                     yield Verdict("foreign", done.at, name, f"{done.key} set {sorted(done.values)}")
@@ -339,16 +345,26 @@ def _items(evidence: Evidence, steps: Sequence[CpeStep]) -> Iterable[Verdict]:
         found = last.get((move.plan, move.item))
         if not found or evidence.forgot(move.at):
             continue  # the log that has its steps is another one since
-        forward = [step for (_, way), step in found.items() if way == "forward" and step.about <= move.at]
-        if not forward:
-            continue  # it has none of its own time
-        if move.state in ("applied", "accepted") and any(step.verdict != "applied" for step in forward):
-            yield Verdict(
-                "claim", move.at, forward[0].cpe, f"the item is {move.state}, and not all its steps are", "", move.seq
-            )
-        if move.state == "accepted" and not any(step.reason == SECRET_REASON for step in forward):
-            yield Verdict(
-                "claim", move.at, forward[0].cpe, "accepted, not provable: all of it was provable", "", move.seq
-            )
-        if move.state == "applied" and any(step.reason == SECRET_REASON for step in forward):
-            yield Verdict("claim", move.at, forward[0].cpe, "applied, though a secret cannot be proven", "", move.seq)
+        known = [step for step in found.values() if step.about <= move.at]
+        if why := _item(move.state, known):
+            yield Verdict("claim", move.at, known[0].cpe, f"the item is {move.state}", why, move.seq)
+
+
+def _item(state: str, steps: Sequence[CpeStep]) -> str:
+    """Return what is false about an item that came into a state, by the last attempt at each of its steps; "": nothing.
+
+    Nothing is said of one without a step of its own time.
+    """
+    forward = [step for step in steps if step.direction == "forward"]
+    undone = [step.n for step in steps if step.direction != "forward" and step.verdict == "applied"]
+    stands = [step.name for step in forward if step.verdict == "applied" and step.n not in undone]
+    only_accepted = any(step.reason == SECRET_REASON for step in forward)
+    if state in ("applied", "accepted") and any(step.verdict != "applied" for step in forward):
+        return "not all its steps are"
+    if state in ("applied", "accepted") and forward and only_accepted is not (state == "accepted"):
+        return "a secret cannot be proven" if only_accepted else "all of it was provable"
+    if state == "reverted" and any(step.name in stands and not step.is_effect for step in forward):
+        return f"{stands[0]} was not taken back"
+    if state in NOTHING_DONE and stands:
+        return f"{stands[0]} is applied"
+    return ""

@@ -142,7 +142,7 @@ def _ends(evidence: Evidence, part: SnmpPart, steps: Iterable[PortStep]) -> Iter
     cycles = [step for step in steps if step.is_effect]
     cut = {(one.plan, one.item): (one, why) for one in cycles if (why := _cut_by(one, part.switches[one.switch]))}
     for move in evidence.seen.moves:
-        if move.machine != ORIGINAL or any(lost.since <= move.at <= lost.found_at for lost in evidence.lost):
+        if move.machine != ORIGINAL or evidence.forgot(move.at):
             continue  # the log that has its steps is another one
         denies = move.state == "not-applied" and not move.reason.startswith("lost-")
         if (denies or move.state in UNDONE) and (move.plan, move.item) in cut:
