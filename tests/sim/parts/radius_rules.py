@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -122,10 +123,12 @@ def _impatient(e: Evidence, logins: Logins) -> Iterable[Verdict]:
 
 def lost(e: Evidence, written: Sequence[WrittenRows], troubles: Sequence[tuple[float, float]]) -> Iterable[Verdict]:
     """A batch that is still at work when a failover forgets its rows says so at its end, where it can read."""
+    batches = defaultdict[tuple[str, str], list[Move]](list)
+    for move in e.seen.moves:
+        batches[move.plan, move.machine].append(move)
     for one in (w for w in written if w.deed.what == FORGOTTEN):
         at, service = one.deed.at, one.deed.subject
-        for plan in e.asked:
-            moves = [m for m in e.seen.moves if m.plan == plan]
+        for (plan, _), moves in batches.items():
             over_at = _over_at(moves)
             item = [m for m in moves if m.service == service and m.at <= at]
             if over_at is None or over_at < at + 1 or not item or item[-1].state not in STANDS:
