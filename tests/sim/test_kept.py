@@ -660,6 +660,12 @@ KEPT: tuple[Kept, ...] = (
         "a second reason was recorded alone over a suspension that was not proven, and full internet went on",
         acts=("radius set again",),
     ),
+    Kept(
+        29471022,
+        ("sql-other-writer", "cloud-restored", "copy-put-back"),
+        ("radius", "sql", "cloud", "cpe", "disk", "clock"),
+        "the world's: agent and control plane had both lost a lift, and nobody lifted the freeze again",
+    ),
 )
 
 

@@ -214,11 +214,12 @@ async def lift(world: World, part: CloudPart, frozen: FreezeAsked) -> None:
     frozen.lifts.append(file.read_bytes().strip())
 
 
-def _holds(part: CloudPart, frozen: FreezeAsked) -> bool:
-    """Tell whether a freeze reached the agent, and nothing that lifts it did."""
+def _holds(world: World, part: CloudPart, frozen: FreezeAsked) -> bool:
+    """Tell whether a freeze reached the agent, and nothing that lifts it did of which its log still knows."""
     receipts = part.ledger.receipts
     lifts = [envelopes.digest(envelopes.decode_untrusted(one)).hex() for one in frozen.lifts]
-    taken = any(r.result is ReceiptResult.ACCEPTED for sha256 in lifts for _, r in receipts.get(sha256, []))
+    found = [at for sha256 in lifts for at, r in receipts.get(sha256, []) if r.result is ReceiptResult.ACCEPTED]
+    taken = any(not any(lost.has(at) for lost in world.lost) for at in found)
     return frozen.envelope in part.ledger.delivered and not taken
 
 
@@ -227,13 +228,13 @@ async def lift_all(world: World, part: CloudPart) -> None:
     await trio.sleep(LOOK_S)  # what is on its way arrives first
     for frozen in part.freezes:
         tries = 0
-        while _holds(part, frozen) and tries < LIFTS_MAX:
+        while _holds(world, part, frozen) and tries < LIFTS_MAX:
             tries += 1
             await lift(world, part, frozen)
             await trio.sleep(1)
-            if (disk := world.find(DiskPart)) is not None and _holds(part, frozen):
+            if (disk := world.find(DiskPart)) is not None and _holds(world, part, frozen):
                 await disk.accept_trust(world, 0)  # in doubt of the document it lifts nothing
-            for clock in (one for one in world.parts if isinstance(one, ClockPart) and _holds(part, frozen)):
+            for clock in (one for one in world.parts if isinstance(one, ClockPart) and _holds(world, part, frozen)):
                 # It refuses what seems to be from the future, or too old; a clock that was set while it was off may
                 # have halted nothing
                 world.machine.clock.set_right()
