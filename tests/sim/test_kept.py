@@ -596,6 +596,20 @@ KEPT: tuple[Kept, ...] = (
         size=0.5,
     ),
     Kept(
+        91755,
+        ("copy-put-back", "clock-stepped"),
+        ("radius", "cloud", "disk", "clock"),
+        "the world's: in doubt of its trust the agent refused the lift of a put back freeze, and nobody tried anew",
+        size=0.5,
+    ),
+    Kept(
+        91760,
+        ("disk-lies", "clock-stepped"),
+        ("radius", "cloud", "billing", "disk", "clock"),
+        "the world's: a disk that lied lost the trust document too, and nobody put a backup back",
+        size=0.5,
+    ),
+    Kept(
         91712,
         ("cpe-slow", "copy-put-back"),
         ("radius", "cpe", "disk"),

@@ -102,7 +102,7 @@ class DiskPart(Part):
         with trio.move_on_after(within_s):
             while True:
                 await trio.sleep(self.dice.uniform(OLD / 2, OLD))
-                if self._is_whole():
+                if self._is_whole() and not self._is_empty():
                     self.backup = self.copy()
 
     async def settle(self, world: World) -> None:
@@ -296,12 +296,24 @@ class DiskPart(Part):
         self._world.damaged.append((since, trio.current_time()))
 
     async def _see_to_trust(self) -> None:
-        """Look after a copy was put back, or a disk lied, whether the agent asks for the words of the trust document.
+        """Look after a copy was put back, or a disk lied, at what the agent knows of its trust document.
 
-        It asks where the control plane's board says that its log was longer, though no mark says so.
+        It asks for the words where the control plane's board says that its log was longer, though no mark says so.
         """
         for _ in range(LOOKS):
-            await self.accept_trust(self._world, LOOK_S)
+            await trio.sleep(LOOK_S)
+            await self._put_back_where_empty(self._world)
+            await self.accept_trust(self._world, 0)
+
+    async def _put_back_where_empty(self, world: World) -> None:
+        """Put the newest backup back where a disk that lied has lost the trust document, and all with it."""
+        if (backup := self.backup) is not None and self._is_whole() and self._is_empty():
+            await self.while_stopped(lambda: self.restore(backup, "directory"))
+
+    def _is_empty(self) -> bool:
+        """Tell whether the agent's log has no trust document, as before it was installed."""
+        with closing(sqlite3.connect(beside_the_disk(self.state / "agent.db"), uri=True)) as log:
+            return log.execute("SELECT 1 FROM trust").fetchone() is None
 
     async def accept_trust(self, world: World, within_s: float) -> None:
         """Type the words of the trust document, where the agent asks for them."""
