@@ -243,11 +243,14 @@ class ItemRun:
                 await self._steps.end(Event.SET_UNENFORCED, reason, stopped.detail)
                 return False
         stopped = await self._run_in_window(sessions)
-        if stopped is None or stopped.then not in (Then.CALL_AGAIN, Then.TRY_AGAIN):
+        arrives = self._steps.arrives()
+        waits = stopped is not None and stopped.then in (Then.CALL_AGAIN, Then.TRY_AGAIN)
+        # Kept out after it was sent in vain: nothing of it stands, so it need not wait for that
+        if stopped is None or not waits or not (arrives or self._unsent() or self._steps.nothing_sent()):
             await self._end(sessions, stopped)
             return False
         await self._leave(stopped)
-        return stopped.then is Then.CALL_AGAIN or self._steps.arrives()
+        return stopped.then is Then.CALL_AGAIN or arrives
 
     async def _leave(self, stopped: Stopped) -> None:
         """Have the item wait; one of which nothing was sent holds no address meanwhile."""

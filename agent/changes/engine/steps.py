@@ -343,8 +343,12 @@ class Steps:
         return ticket
 
     def _waited(self) -> bool:
-        """Tell whether the next step is no mere finishing of the item: its device may have been away for days."""
-        return self.arrives() and self.parts.clock.boot_s() >= self._sent_s + FINISH_S
+        """Tell whether the next step is no mere finishing of the item: its device may have been away for days.
+
+        Or the agent. Of a retried item the window was asked for when it took its addresses.
+        """
+        in_vain = (self.none_stands() or self.nothing_sent()) and not self.tickets.retried(self.item)
+        return (in_vain or self.arrives()) and self.parts.clock.boot_s() >= self._sent_s + FINISH_S
 
     def _replied(self, action: StepAction, sessions: ItemSessions, slot: WindowSlot) -> Callable[[], None]:
         """Return the call to make when an effect is accepted: after its last one an item only reads."""

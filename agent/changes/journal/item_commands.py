@@ -66,7 +66,9 @@ class DesiredRecorder(Protocol):
 
 
 ItemUnmet = Callable[[Tx, bool], Broken | None]
-"""Reads the facts that an item requires (begun already?), and returns the first one that no longer holds."""
+"""Reads the facts that an item requires, and returns the first one that no longer holds. Of one that was begun, so that
+something of it may stand, some hold as the item leaves them, or count no more.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,7 +379,10 @@ SELECT p.digest, p.requester, p.consumed_seq, p.run_until_s, p.run_until_boot, p
     EXISTS (SELECT 1 FROM cancelled WHERE plan_digest = p.digest) AS cancelled,
     EXISTS (SELECT 1 FROM meta WHERE key = 'clock_halt') AS halted,
     EXISTS (SELECT 1 FROM freeze WHERE lifted_seq IS NULL) AS freezes,
-    (SELECT coalesce(max(attempt), 0) FROM step WHERE plan_id = ? AND item = ? AND n = ? AND direction = ?) AS attempts
+    (SELECT coalesce(max(attempt), 0) FROM step WHERE plan_id = ? AND item = ? AND n = ? AND direction = ?) AS attempts,
+    i.state NOT IN ('running', 'unknown') OR EXISTS (
+        SELECT 1 FROM step s WHERE s.plan_id = i.plan_id AND s.item = i.n AND s.direction = 'forward'
+        AND s.verdict IS NOT 'not-applied') AS acted
 FROM plan p JOIN item i USING (plan_id) WHERE plan_id = ? AND i.n = ?
 """
 """Everything that one "about to" rests on, but for facts and for freezes in detail, in one statement."""
@@ -454,7 +459,9 @@ def _refuse(
     if window is not None:
         _refuse_if_kept_out(row, window)
     refuse_if_held(tx, plan_id, addresses)
-    if (broken := unmet(tx, state not in UNSENT)) is not None:
+    # One that was sent in vain rests on all that a first try does: the agent may have been down since, for hours
+    begun = state not in UNSENT and (direction is Direction.REVERT or bool(row["acted"]))
+    if (broken := unmet(tx, begun)) is not None:
         raise RefusedCommandError(RefusalReason.STALE if broken.stale else RefusalReason.NOT_REQUIRED, broken.why)
 
 

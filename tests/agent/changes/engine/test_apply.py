@@ -154,6 +154,15 @@ async def test_P1_drift_is_stale_and_nothing_is_sent(rig: Rig, world: World) -> 
 BUSY = Busy("busy-cpu", "CPU at 93 %")
 
 
+async def test_a_try_in_vain_is_no_beginning(rig: Rig, world: World) -> None:
+    """By the second one another service may have the login: after a restart of the agent that comes hours later."""
+    begun: list[bool] = []
+    rig.unmet = lambda tx, _, item, already: begun.append(already)
+    world.faults["u0"] = ["command-lost"]
+    assert await run_one(rig) is S.APPLIED
+    assert (begun, world.kicks) == ([False, False, True], ["u0"])
+
+
 async def test_what_it_rests_on_is_read_at_its_place(rig: Rig, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A slow router has a long queue: what an item rests on was read when the item joined that."""
     rig.connector.traits = replace(rig.connector.traits, window=1)
@@ -437,7 +446,7 @@ async def test_a_payment_counts_from_the_last_look_at_billing(rig: Rig, world: W
 
 
 async def pay_once_begun(rig: Rig, _: bytes) -> None:
-    rig.unmet = lambda tx, _, item, begun: Broken("paid 09:03") if begun else None
+    rig.unmet = lambda tx, _, item, begun: Broken("paid 09:03") if tx.one("SELECT 1 FROM step") else None
 
 
 @pytest.mark.parametrize("meanwhile", [cancel, freeze, pay_once_begun])

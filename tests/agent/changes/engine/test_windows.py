@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,11 @@ import trio
 from agent.changes.authority import stops
 from agent.changes.journal.moments import SendWindow
 from agent.connectors.base import Reach
-from agent.model import ItemState, Pace, Wave
+from agent.model import ItemState, Pace, Step, Wave
 from agent.reasons import RefusalReason
 from tests.builders.clock import FakeClock
-from tests.builders.job import Rig, apply, item
-from tests.builders.world import World
+from tests.builders.job import CrashedError, Rig, apply, item
+from tests.builders.world import World, disconnect
 from trust.statements import Cancel, OnFailure
 
 pytestmark = pytest.mark.virtual_time
@@ -176,3 +177,31 @@ async def test_item_that_begins_to_wait_at_deadline_names_its_window(rig: Rig) -
     await rig.apply(plan_id)
     found = [(row.state, row.reason) for row in rig.loaded(plan_id).rows.values()]
     assert found == [(S.EXPIRED, RefusalReason.WINDOW_CLOSED)] * 3
+
+
+@pytest.mark.parametrize("rig", [Reach.DIAL], indirect=True)
+@pytest.mark.parametrize("writes", [True, False])
+async def test_what_a_crash_left_undone_is_not_begun_outside(rig: Rig, *, writes: bool) -> None:
+    """The agent died in the evening, before its command had any effect, and was started again in the night."""
+    one = item(1, "u0", rig.world)
+    if not writes:
+        one = replace(one, steps=(Step(1, "fake/d", disconnect("u0")),), enforce=None, desired=())
+    plan_id = await rig.save_plan([one])
+    await rig.consume(plan_id)
+    rig.world.faults["u0"] = ["command-lost"]
+
+    def die(_: int) -> None:
+        if rig.store.query("SELECT 1 FROM step WHERE outcome_seq IS NOT NULL"):
+            rig.store.dead = True
+            raise CrashedError
+
+    rig.store.between = die
+    with pytest.raises(BaseExceptionGroup):
+        await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.UNKNOWN]
+    rig.store.dead, rig.store.between = False, None
+    rig.send_window = lambda _: CLOSED
+    await rig.apply(plan_id)
+    row = rig.loaded(plan_id).rows[1]
+    assert (row.state, row.reason, rig.world.writes, rig.world.kicks) == (S.NOT_APPLIED, "window-closed", [], [])
+    assert rig.store.query("SELECT 1 FROM address_lock") == []
