@@ -102,22 +102,23 @@ def move_item(tx: Tx, move: MoveItem) -> ItemState:
     return _moved(tx, move, *_standing(tx, move.plan_id, move.n))
 
 
-def overtaken_by(query: Query, plan_id: bytes, n: int, service: str, wrote: Sequence[Address]) -> str:
+def overtaken_by(query: Query, plan_id: bytes, n: int, service: str | None, wrote: Sequence[Address]) -> str:
     """Return the short id of the newest other change that acted on an item's resources since its write; "": none.
 
     Args:
         query: reads the database.
         plan_id: of the item's plan.
         n: the item's number.
-        service: the item's service.
+        service: the item's service; None: it has none, and all changes are looked through.
         wrote: the addresses that the item wrote, or judges by.
     """
     if not wrote:
         return ""
     named = " OR ".join("instr(s.do, ?)" for _ in wrote)
+    of_service = "i.service = ?" if service is not None else "? IS NULL"
     rows = query(
         "SELECT p.short FROM item i JOIN plan p USING (plan_id) JOIN step s ON s.plan_id = i.plan_id AND s.item = i.n"  # noqa: S608  # only question marks
-        " WHERE i.service = ? AND i.plan_id <> ? AND s.about_seq >"
+        f" WHERE {of_service} AND i.plan_id <> ? AND s.about_seq >"
         " (SELECT coalesce(max(about_seq), 0) FROM step WHERE plan_id = ? AND item = ?)"
         f" AND p.action <> ? AND s.verdict IS NOT ? AND ({named}) ORDER BY s.about_seq DESC LIMIT 1",
         (service, plan_id, plan_id, n, *_DID_NOTHING, *(json.dumps(a).encode() for a in wrote)),
@@ -260,7 +261,7 @@ class MoveStanding:
         )
         if row is None or row["state_seq"] != self.seq or (row["finished_seq"] is not None) is not self.over:
             return None
-        overtaken = service is not None and overtaken_by(tx.all, plan_id, n, service, self.wrote)
+        overtaken = overtaken_by(tx.all, plan_id, n, service, self.wrote)
         if overtaken and self.move.event is not Event.LEAVE:
             return None
         try:

@@ -77,6 +77,22 @@ async def test_a_restore_that_followed_meanwhile_is_no_difference(rig: Rig, worl
     assert rig.states(plan_id) == [S.APPLIED] * 4
 
 
+async def test_a_port_that_another_change_set_has_not_diverged(rig: Rig, world: World) -> None:
+    """Ports are no service's. The whole batch was taken back, since a colleague's change had set one of them."""
+    items = [replace(item(k, f"u{k - 1}", world), subject=None, desired=()) for k in range(1, 4)]
+    waves = [Wave(1, 1, 60), Wave(2, 3, 0)]
+    plan_id = await rig.consumed(items, waves=waves, on_failure=OnFailure.REVERT, action=Action.PORT_SET)
+
+    async def colleague() -> None:
+        await trio.sleep(20)
+        other = replace(restoring(world), subject=None, desired=())
+        assert rig.states(await rig.applied([other], action=Action.PORT_SET)) == [S.APPLIED]
+
+    await rig.apply(plan_id, colleague)
+    assert world.values[world.user("u0")] == {"plan": "20M"}
+    assert rig.states(plan_id) == [S.APPLIED] * 3
+
+
 def restoring(world: World) -> Item:
     before = Seen(world.values[world.user("u0")], 1_767_225_600)
     lifted = (ReasonChange(SuspensionReason.DEBT, added=False),)
