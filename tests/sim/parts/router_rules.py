@@ -25,7 +25,7 @@ from tests.sim.judge import Asked, Evidence, Verdict
 from tests.sim.parts.record_rules import claims_of, forgotten, is_rejected, let_in, text_of, wants_suspended
 from tests.sim.parts.router_access import ACTIVE, LOGGED_IN, SECRETS, TARIFFS, bits
 from tests.sim.witness import Deed, Move
-from tests.year.claims import CARRIES_ON, RECORDED, STAYS_REJECTED, ItemFact, Wanted, false_already, false_at_end
+from tests.year.claims import CARRIES_ON, STAYS_REJECTED, ItemFact, Wanted, false_already, false_at_end
 
 if TYPE_CHECKING:
     from tests.sim.parts.routers import Line, RouterPart, Written
@@ -85,7 +85,7 @@ def _claims(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
         asked, line = e.asked.get(move.plan), part.lines.get(move.service)
         if move.state == "running":
             began.setdefault((move.machine, move.plan, move.item), move.at)
-        if move.state not in CLAIMS or move.reason == RECORDED or asked is None or line is None:
+        if move.state not in CLAIMS or asked is None or line is None:
             continue
         since = max(move.before_at, move.at - FRESH_S)
         run = list(line.during(since, move.at, suspended=move.suspended))
