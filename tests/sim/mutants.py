@@ -332,14 +332,6 @@ MUTANTS: Final = (
         "power-cut",
     ),
     Mutant(
-        "goes-on-without-a-store",
-        "agent/daemon.py",
-        "        raise StoreFailedError(await self.files.store.failure())\n",
-        "        await trio.sleep_forever()\n",
-        "an agent that cannot write its log goes on",
-        "disk-full",
-    ),
-    Mutant(
         "storage-is-not-checked",
         "agent/daemon.py",
         "        await check_storage(self.config.state_dir)\n",
