@@ -17,7 +17,9 @@ from backups.private_folder import private_folder
 
 WAITS = """
 import signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a program in the background of a shell is started without
+# A program in the background of a shell is started without the one, and under nohup without the other
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from backups.private_folder import private_folder
 with private_folder("clear-") as folder:
     (folder / "file").write_text("clear")
