@@ -680,6 +680,14 @@ KEPT: tuple[Kept, ...] = (
         ("radius", "sql", "cloud", "cpe", "disk", "clock"),
         "the world's: agent and control plane had both lost a lift, and nobody lifted the freeze again",
     ),
+    Kept(
+        29640148,
+        ("copy-put-back",),
+        ("radius", "cpe", "disk"),
+        "the judge's: a log that knew of a reboot, and had lost that the CPE told its boot, had it asked for again",
+        size=0.3,
+        long=True,
+    ),
 )
 
 

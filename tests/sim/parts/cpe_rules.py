@@ -263,7 +263,7 @@ def _blind(evidence: Evidence, part: CpePart, steps: Sequence[CpeStep]) -> Itera
         times.sort(key=lambda each: each[1].at)
         step = by_key.get(key) or by_stem[key]
         for (_, first), (_, again) in itertools.pairwise(times):
-            if evidence.forgot(first.at, again.at):
+            if evidence.forgot(again.at, again.at, first=first.at):
                 continue
             if step.is_effect and again.method in DOES:
                 yield Verdict("blind", again.at, step.cpe, f"{again.method} {key} was sent twice")
