@@ -97,7 +97,7 @@ class Evidence:
     crashes: Sequence[Crashed] = ()
 
     def forgot(self, at: float, by: float = float("inf"), *, first: float | None = None) -> bool:
-        """Return whether a log that was put back, or a disk that lied, lost what was recorded at a moment.
+        """Return whether the agent's log lost a record of that moment, by a copy that was put back or a disk that lied.
 
         Args:
             at: the moment.

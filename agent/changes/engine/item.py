@@ -406,7 +406,7 @@ class ItemRun:
         if self._may_try_again() and (missing := await self._missing(sessions)) is not None:
             return away(missing.detail)
         looks = -1
-        while looks != steps.looks:  # what was looked up is forgotten where another step had to wait
+        while looks != steps.looks:  # a step that had to wait made `look_again` forget the others' looks
             looks = steps.looks
             if (stopped := await self._perform_each(sessions, slot)) is not None:
                 return stopped

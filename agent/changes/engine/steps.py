@@ -120,7 +120,7 @@ class Steps:
         self.accepted: set[int] = set()
         """Steps with an effect that the target accepted in this run: its result may not be known yet."""
         self.looks = 0
-        """How often what was looked up was forgotten."""
+        """How often `look_again` was called."""
         self.spared = ""
         """Why the target is spared now, and since when: the item waits for it. "": it does not."""
         self._lost: dict[int, StepOutcome] = {}

@@ -412,7 +412,7 @@ def _refuse_if_over(row: sqlite3.Row, now: Now) -> None:
 
 
 def _refuse_if_stopped(tx: Tx, row: sqlite3.Row, plan_id: bytes) -> None:
-    """Refuse what is halted by the clock, or frozen. `row`: of `_BEFORE_STEP`.
+    """Refuse a plan that the clock halts or a freeze stops. `row`: of `_BEFORE_STEP`.
 
     Raises:
         RefusedCommandError: `clock-halt` or `frozen`.

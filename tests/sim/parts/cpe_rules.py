@@ -138,7 +138,7 @@ def _applied(step: CpeStep, devices: Sequence[WatchedDevice], part: CpePart) -> 
 
 
 def _not_applied(step: CpeStep, devices: Sequence[WatchedDevice]) -> str:
-    """Return what is false about writes that are said not to be applied, "" where they once were read otherwise."""
+    """Return why `not-applied` is false of writes; "": the device read otherwise at some instant."""
     taken = [done for d in devices for done in d.done if _is_take(step, done) and done.is_write]
     if taken and not _read_otherwise(step, devices, taken[-1].at, step.outcome or 0):
         return "the device took it, and nobody has read it otherwise since"
@@ -191,7 +191,7 @@ def _effect(step: CpeStep, devices: Sequence[WatchedDevice], evidence: Evidence)
     if step.verdict not in ("applied", "not-applied"):
         return ""
     told: list[tuple[WatchedDevice, float, list[float]]] = []
-    """What happened to which device, and when it said so: a boot once, its version whenever it calls."""
+    """Each boot or version: the device, when it came, and when the device told it. It tells a boot once."""
     if verb == "reboot":
         told = [(d, at, [said for said in d.informed if said > at][:1]) for d in devices for at in d.boot_times]
         happened = [at for _, at, _ in told if step.about <= at <= until]

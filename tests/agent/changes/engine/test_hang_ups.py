@@ -97,7 +97,7 @@ async def test_hung_up_before_the_first_byte_is_waited_for(
 
 
 class LosesFirst(FakeSession):
-    """A session that loses what is sent first, and is off the line for a minute before the next."""
+    """A session that loses the first request. Its device is off the line for a minute before the next one."""
 
     sends, back_s = 0, 0.0
 

@@ -340,7 +340,7 @@ async def test_a_session_of_unknown_policy_is_not_said_to_be_right(
 
 
 async def test_a_reason_that_is_lifted_proves_nothing(tmp_path: Path) -> None:
-    """It is only recorded: the preview says what is not proven, and the next suspension still knows it."""
+    """The lift is only recorded. The preview names the unproven suspension, and so does that of the next suspension."""
     desk = Desk()
     async with office_in(tmp_path, desk) as office:
         desk.world.faults["u1"] = ["", "nak", "nak"]
