@@ -132,10 +132,13 @@ def previewed_text(service: Service) -> str:
     """Return the fields of a service's entry that a plan rests on; compared with the entry at each about-to."""
     reasons = ", ".join(sorted(service.reasons)) or "nothing"
     protected = " · ".join(filter(None, (service.protected, f"feeds {service.feeds}" if service.feeds else "")))
-    return (
-        f"login {service.login} · {service.method} · {service.tariff} · suspended for {reasons}"
-        f"{f' · protected: {protected}' if protected else ''}"
-    )
+    rest = f"{service.tariff} · suspended for {reasons}{f' · protected: {protected}' if protected else ''}"
+    return f"{_way_in(service)}{rest}"
+
+
+def _way_in(service: Service) -> str:
+    """Return what `previewed_text` begins with: whose sessions and settings a plan acts on."""
+    return f"login {service.login} · {service.method} · "
 
 
 NOT_THERE: Final = "not in the inventory"
@@ -425,6 +428,16 @@ def stands(query: Query, ref: str, desired: tuple[DesiredChange, ...]) -> bool:
     if any(isinstance(change, EntryChange) and not change.added for change in desired):
         return service is None
     return service is not None and with_desired(service, desired) == service
+
+
+def has_another_login(query: Query, item: Item) -> bool:
+    """Return whether an item's service has another login or access method by now than it had for the item."""
+    service, where = _service(query, item.subject or ""), inventory_address(item.subject or "")
+    shown = [r.shown for r in item.requires if (r.test, r.address) == (AS_PREVIEWED, where) and r.shown != NOT_THERE]
+    if service is None:
+        return False
+    was = _way_in(with_desired(service, opposite(item.desired)))
+    return not all(text.startswith(was) for text in shown)
 
 
 def service_json(service: Service) -> dict[str, object]:

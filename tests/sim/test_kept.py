@@ -688,6 +688,14 @@ KEPT: tuple[Kept, ...] = (
         size=0.3,
         long=True,
     ),
+    Kept(
+        29650489,
+        ("agent-killed-writing", "cpe-off", "agent-unplugged"),
+        ("radius", "cpe", "billing"),
+        "a login was given to another service, and a restore of before was proven by the session of that one",
+        size=0.5,
+        acts=("radius take over", "billing paid retry"),
+    ),
 )
 
 

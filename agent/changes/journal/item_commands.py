@@ -144,7 +144,9 @@ def acted_on_since(query: Query, plan_id: bytes, item: Item) -> str:
         return ""
     if by := overtaken_by(query, plan_id, item.n, item.subject, written_by(item)):
         return f"change {by} acted on the service since"
-    return "" if book.stands(query, item.subject, item.desired) else "what it recorded of the service was changed since"
+    if not book.stands(query, item.subject, item.desired):
+        return "what it recorded of the service was changed since"
+    return "the service has another login or access method since" if book.has_another_login(query, item) else ""
 
 
 def repeated_by(query: Query, plan_id: bytes, service: str | None, desired: Sequence[DesiredChange]) -> str:

@@ -21,6 +21,7 @@ from agent.changes.journal.signing import Signer
 from agent.changes.judging import DAY_S, JudgeAgain, JudgedItems, JudgeTempo
 from agent.changes.retry import ReopenRun
 from agent.connectors.base import CLOCK_SET, Enforced, Judgment
+from agent.inventory import book
 from agent.model import Address, Enforcement, Item, ItemState, Seen
 from agent.reasons import ItemReason
 from agent.runtime.clock import now_of
@@ -270,6 +271,24 @@ async def test_a_service_that_left_the_inventory_is_no_longer_judged(rig: Rig, w
     await one_round(rig)
     assert row(rig, plan_id).reason == ItemReason.OVERTAKEN
     assert row(rig, plan_id).detail == "what it recorded of the service was changed since: no longer judged"
+
+
+async def test_sessions_of_a_login_given_away_prove_nothing(rig: Rig, world: World) -> None:
+    await rig.store.run(AddService("C-u0/home"))
+    requires = (book.as_previewed(book.services(rig.store.reader)["C-u0/home"]),)
+    plan_id = await done(rig, [replace(item(1, "u0", world), requires=requires)])
+    assert await one_round(rig) == JudgedItems(1, 0, 0)
+
+    @dataclass(frozen=True)
+    class GiveAway:
+        def run(self, tx: Tx) -> None:
+            tx.run("UPDATE service SET login = 'u7'")
+
+    await rig.store.run(GiveAway())
+    world.sessions["u0"] = 7  # as wanted, but somebody else's by now
+    await one_round(rig)
+    assert rig.states(plan_id) == [S.SET_AT_NEXT_LOGIN]
+    assert row(rig, plan_id).detail == "the service has another login or access method since: no longer judged"
 
 
 async def test_after_the_limit_it_says_so_and_stops(rig: Rig, world: World) -> None:
