@@ -696,6 +696,15 @@ KEPT: tuple[Kept, ...] = (
         size=0.5,
         acts=("radius take over", "billing paid retry"),
     ),
+    Kept(
+        29651029,
+        ("no-redial", "copy-put-back", "cpe-cloned", "router-slow"),
+        ("radius", "sql", "routers", "cpe", "disk"),
+        "staff disabled a suspended secret, RADIUS lets its login in, and offline it was said to hold at the next one",
+        size=0.2,
+        long=True,
+        acts=("routers beside radius",),
+    ),
 )
 
 

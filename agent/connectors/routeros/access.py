@@ -324,7 +324,9 @@ class ProfileAccess:
         name = self._name(enforce)
         row = texts_of(seen[self._at(self.menus.row, name)].value)
         off = self._off(name, row, seen) if REJECTED in enforce.expect else ""
-        if why := self._differs(enforce, row) or (self._beside(name, row, seen) if off else ""):
+        # Staff may have disabled the row since the preview, and RADIUS lets the next login in
+        by_row = off or not sessions or enforce.expect["state"] == Access.SUSPENDED.value
+        if why := self._differs(enforce, row) or (self._beside(name, row, seen) if by_row else ""):
             return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
         if sessions:
             found = self._judge_sessions(enforce, sessions, seen)

@@ -129,6 +129,7 @@ def judged(
     online: bool = True,
     clock_set: int = 0,
     rules: list[tuple[str, dict[str, str]]] | None = None,
+    asks_radius: str = "false",
     **more: str,
 ) -> tuple[Enforced, str]:
     enforce, recipe, now_s = enforce_of(wanted), PppAccess(METHOD), NOW_S + 30 + clock_set
@@ -136,7 +137,7 @@ def judged(
         enforce = replace(enforce, expect={**enforce.expect, CLOCK_SET: str(clock_set)})
     sessions = rows_value([(sid, SESSION | {"address": address} | more)] if online else [])
     become = SUSPENDED if wanted.access is Access.SUSPENDED else SECRET
-    values = {where: seen.value for where, seen in seen_of(rules=rules).items()}
+    values = {where: seen.value for where, seen in seen_of(rules=rules, radius=asks_radius).items()}
     values |= {
         at("ppp/active", "amina.h"): sessions,
         at("ppp/secret", "amina.h"): become if secret is None else secret,
@@ -355,6 +356,7 @@ def test_without_a_session_the_secret_and_the_rules_decide() -> None:
     assert judged(SUSPEND, online=False, secret=SECRET) == not_so
     assert judged(SUSPEND, online=False, secret=ABSENT) == not_so
     assert judged(SUSPEND, online=False, secret={**SUSPENDED, "disabled": "true"}) == offline
+    assert judged(SUSPEND, online=False, secret={**SUSPENDED, "disabled": "true"}, asks_radius="true") == not_so
     assert judged(SUSPEND, online=False, rules=[]) == not_so
     assert judged(RESTORE, online=False) == offline
     assert judged(RESTORE, online=False, rules=[]) == offline
@@ -412,6 +414,9 @@ def test_a_garden_session_of_a_disabled_secret_is_as_wanted() -> None:
     assert plan.enforce is not None
     found = PppAccess(METHOD).judge(plan.enforce, held, [])
     assert (found.enforced, found.how, found.detail) == (Enforced.YES, "seen", "100.64.12.9 in list suspended")
+    asks = seen_of(secret=disabled, sessions=ONLINE, lists=("suspended",), radius="true")
+    found = PppAccess(METHOD).judge(plan.enforce, asks, [])  # the next login may be let in
+    assert (found.enforced, found.how) == (Enforced.NO, "not-in-effect")
 
 
 def test_open_flows_count_where_the_profiles_list_is_dropped() -> None:
