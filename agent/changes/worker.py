@@ -311,9 +311,9 @@ class Worker:
     async def _consume(self, row: PlanRow) -> bool:
         """Use the plan; False when it may not start now (frozen, halted) or ever (then its gate says so)."""
         plan = plans.signed(row)
-        await self._parts.check_clock()
         if row.risk == RiskClass.RESTORE.value:  # a standing authority rests on what billing says now
             await self._parts.refresh_facts(self._services(row))
+        await self._parts.check_clock()
         sealed = self._recorder.record(None, {"what": "consumed"})
         try:
             await self._parts.store.run(

@@ -29,6 +29,7 @@ from agent.reasons import ItemReason, ProofReason, RefusalReason
 from agent.runtime.clock import Clock
 from agent.runtime.slices import InSlices
 from agent.runtime.supervise import Crash, contain
+from trust.leaf import LeafKind
 from trust.statements import OnFailure
 
 _log = logging.getLogger(__name__)
@@ -137,8 +138,14 @@ class Run:
         return self._loaded.plan.on_failure is OnFailure.REVERT and not self._reopened
 
     def _was_lost(self) -> bool:
-        """Tell whether the log lost a part of the run. Its revert is for people: others may have changed it since."""
-        return ItemReason.RESTORED in self.tickets.reasons.values()
+        """Tell whether the log lost a part of the run. Its revert is for people: others may have changed it since.
+
+        All items may have ended before the copy was taken: then none of them says so.
+        """
+        if ItemReason.RESTORED in self.tickets.reasons.values():
+            return True
+        since = (LeafKind.RESTORED_DATABASE, self._loaded.row.consumed_seq)
+        return bool(self._parts.store.query("SELECT 1 FROM event WHERE kind = ? AND seq > ? LIMIT 1", since))
 
     async def _end_erased(self) -> None:
         """End the items of erased subscribers: nothing can be read or recorded of them. The others go on."""

@@ -712,9 +712,10 @@ class ItemRun:
                 if (changed := await self._changed_since(ItemSessions(self._parts.sessions))) is not None:
                     await self._steps.move(changed.event, changed.reason, changed.detail)
                     return
-                await self._parts.check_clock()
                 await self._parts.refresh_facts(subjects(self._item))
-                await self._tickets.record_reason(self._item, *await self._as_judged())
+                judged = await self._as_judged()
+                await self._parts.check_clock()
+                await self._tickets.record_reason(self._item, *judged)
                 self._steps.changed()
             except RefusedCommandError as err:
                 stopped = refused(err)

@@ -325,10 +325,10 @@ class Steps:
         self.changed()
 
     async def _before_send(self, direction: Direction) -> None:
-        """Read what each step rests on: a clock that leapt since the last one would stretch the deadline."""
-        await self.parts.check_clock()
+        """Read what each step rests on, the clock last: one that leapt meanwhile would stretch the deadline."""
         if direction is Direction.FORWARD and self.item.requires:
             await self.parts.refresh_facts(subjects(self.item))
+        await self.parts.check_clock()
 
     async def _about_to(self, action: StepAction) -> Ticket:
         # With the first "about to", in one command: an item needs few of them (ADR 4)

@@ -11,9 +11,11 @@ import trio
 
 from agent.changes.clock_watch import EVERY_S, ClockWatch
 from agent.changes.engine.apply import Run
+from agent.inventory import book
 from agent.model import ItemState
 from tests.builders.clock import FakeClock
 from tests.builders.job import Rig, item
+from tests.builders.store import AddService
 from tests.builders.world import World
 
 pytestmark = pytest.mark.virtual_time
@@ -124,3 +126,22 @@ async def test_nothing_is_sent_while_halted_until_it_is_accepted(rig: Rig) -> No
         nursery.start_soon(person)
         await Run(replace(made, check_clock=watched.check), rig.loaded(plan_id)).run()
     assert rig.states(plan_id) == [ItemState.APPLIED]
+
+
+async def test_a_clock_that_jumps_while_billing_is_read_is_seen(rig: Rig) -> None:
+    watched = watch(rig)
+    await watched.check()
+    await rig.store.run(AddService("C-u0/home"))
+    requires = (book.as_previewed(book.services(rig.store.reader)["C-u0/home"]),)
+    plan_id = await rig.consumed([replace(item(1, "u0", rig.world), requires=requires)])
+
+    async def read_billing(_: object) -> None:
+        if watched.halted() is None:
+            step(rig, -3600)
+
+    async with rig.parts() as made, trio.open_nursery() as nursery:
+        made = replace(made, check_clock=watched.check, refresh_facts=read_billing)
+        nursery.start_soon(Run(made, rig.loaded(plan_id)).run)
+        await trio.sleep(20)
+        nursery.cancel_scope.cancel()
+    assert (rig.world.writes, rig.states(plan_id)) == ([], [ItemState.PLANNED])

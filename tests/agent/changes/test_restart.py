@@ -601,3 +601,29 @@ async def test_a_cancel_ends_a_retry_that_waits_for_a_device(tmp_path: Path, wor
     assert 60 <= trio.current_time() - began < 90
     assert (rig.states(plan_id), world.kicks) == ([S.SET_NOT_ENFORCED], [])
     rig.close()
+
+
+# --- a log that lost a part of the run ---
+
+
+@pytest.mark.parametrize(("put_back", "first"), [(True, S.APPLIED), (False, S.REVERTED)])
+async def test_a_revert_that_a_backup_cut_short_is_for_people(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, put_back: bool, first: ItemState
+) -> None:
+    """All items had ended when the copy was taken: none of them says that the log lost the revert that followed."""
+
+    async def dies(_: Run) -> None:
+        await trio.lowlevel.checkpoint()
+
+    rig.world.add("u1")
+    rig.world.faults["u1"] = ["refused"] * 3
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "_revert_all", dies)
+        items = [item(1, "u0", rig.world), item(2, "u1", rig.world)]
+        plan_id = await rig.applied(items, on_failure=OnFailure.REVERT, waves=[Wave(1, 2, 0)])
+    assert rig.states(plan_id) == [S.APPLIED, S.NOT_APPLIED]
+    if put_back:
+        sealed = rig.recorder.record(None, {"what": "restored"})
+        await rig.store.run(recovery.VoidUnconsumed(recovery.MarksVerdict((9, 12)), sealed))
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [first, S.NOT_APPLIED]
