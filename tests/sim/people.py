@@ -140,7 +140,10 @@ class Desk:
     def _note(self, change: Json, action: str, subjects: frozenset[str]) -> Asked:
         plan = change["plan_id"]
         self.changes.append(change)
-        asked = self.asked[plan] = Asked(plan, action, subjects, max(1, change["need"]))
+        need = max(1, change["need"])
+        if change["standing"]:  # it approved the change as it was asked for
+            need = 0
+        asked = self.asked[plan] = Asked(plan, action, subjects, need)
         return asked
 
     async def _approve(self, change: Json, asked: Asked, who: str) -> None:

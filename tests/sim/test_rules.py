@@ -287,10 +287,13 @@ def test_a_leaf_is_lost_by_a_lie_or_a_copy(
     assert [one.rule for one in disk_rules._lost(evidence, part)] == rules  # type: ignore[arg-type]  # as far as it asks
 
 
-@pytest.mark.parametrize(("put_back", "noticed"), [([], [True]), ([15.0], [])])
-def test_a_lie_is_not_what_a_copy_lost(put_back: list[float], noticed: list[bool]) -> None:
+@pytest.mark.parametrize(
+    ("marked", "put_back", "noticed"), [(1, [], [True]), (2, [], [True]), (0, [], [False]), (1, [15.0], [])]
+)
+def test_a_lie_is_not_what_a_copy_lost(marked: int, put_back: list[float], noticed: list[bool]) -> None:
+    """The power may go when a leaf is there, and its mark is not yet."""
     part = SimpleNamespace(
-        cuts=[disk_rules.Cut(10.0, True, [(1, 12), (2, 15)], frozenset())],
+        cuts=[disk_rules.Cut(10.0, True, [(1, 12), (2, 15)], frozenset(), marked)],
         put_back=[disk_rules.PutBack(at, "directory", 12.0, (), False, False) for at in put_back],
     )
     evidence = Evidence(Seen(), {}, (), (), {}, "", 100.0, [Lost(9.0, 20.0, 2)])
@@ -299,16 +302,30 @@ def test_a_lie_is_not_what_a_copy_lost(put_back: list[float], noticed: list[bool
 
 
 @pytest.mark.parametrize(
-    ("at", "rules"), [(30.9, []), (31.5, []), (32.0, ["again", "untyped"]), (45.0, ["again"]), (29.0, [])]
+    ("at", "what", "retried", "rules"),
+    [
+        (30.9, "rows", [], []),
+        (31.5, "rows", [], []),
+        (32.0, "rows", [], ["again", "untyped"]),
+        (45.0, "rows", [], ["again"]),
+        (29.0, "rows", [], []),
+        (45.0, "rows", [44.0], []),
+        (45.0, "rows", [29.0, 46.0], ["again"]),
+        (32.0, disk_rules.POWER_BACK, [], []),
+    ],
 )
-def test_who_was_dead_when_a_copy_was_put_back_sent_before(at: float, rules: list[str], tmp_path: Path) -> None:
-    """On a slow way it arrives when the copy is there, and no agent runs yet."""
+def test_who_was_dead_when_a_copy_was_put_back_sent_before(
+    at: float, what: str, retried: list[float], rules: list[str], tmp_path: Path
+) -> None:
+    """On a slow way it arrives when the copy is there, and no agent runs yet. Later a person may retry the change."""
     with closing(sqlite3.connect(tmp_path / "agent.db")) as log:
         log.execute("CREATE TABLE plan (plan_id, gate, consumed_seq)")
     back = disk_rules.PutBack(30.0, "mark-lost", 20.0, ("aa",), True, True, typed_at=40.0)
     step = OpenStep("aa", 1, 1, 1, 19.0, False, SERVICE, "", {})
     part = SimpleNamespace(put_back=[back], cuts=(), state=tmp_path)
-    evidence = Evidence(Seen([Deed(at, SERVICE, "agent 1", "rows", (step,))]), {}, (), (), {}, "", 100.0)
+    moves = [move("running", "retry", at) for at in retried]
+    seen = Seen([Deed(at, SERVICE, "agent 1", what, (step,))], moves=moves)
+    evidence = Evidence(seen, {}, (), (), {}, "", 100.0)
     assert [one.rule for one in disk_rules._again(evidence, part)] == rules  # type: ignore[arg-type]  # as far as it asks
 
 

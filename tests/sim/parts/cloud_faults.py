@@ -212,7 +212,10 @@ def _reorder(tx: CloudTx, part: CloudPart, dice: random.Random, rows: list[Row])
     waiting = _waiting(part, rows)
     letters = [row.letter for row in waiting]
     dice.shuffle(letters)
+    had = {row.letter: row for row in waiting}
     for row, letter in zip(waiting, letters, strict=True):
+        if row.number < had[letter].number:  # the stream may be past that number: what it gave is on its way
+            part.withheld.add(had[letter].message.body)
         tx.run(
             "UPDATE message SET letter = ? WHERE box = ? AND number = ?",
             (letter, queues.agent_queue(part.operator, part.agent), row.number),

@@ -339,7 +339,7 @@ class DiskPart(Part):
         leaves = [] if known is None else known.execute("SELECT seq, kind FROM event ORDER BY seq").fetchall()
         self._leaves = leaves or self._leaves
         lies = self.disk.lies(self.state / "agent.db")
-        self.cuts.append(Cut(trio.current_time(), lies, leaves, self.plans()))
+        self.cuts.append(Cut(trio.current_time(), lies, leaves, self.plans(), log.size))
         world.power_cut(world.machine)
 
     async def between_lives(self, world: World, machine: Machine) -> None:

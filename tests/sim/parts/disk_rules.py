@@ -3,7 +3,7 @@
 | rule | what must hold |
 |---|---|
 | `lost` | a power cut takes no leaf that was durable, unless the disk lied |
-| `again` | after a copy was put back that a mark knows to be old, no change from before goes on, but power comes back |
+| `again` | after a copy was put back that a mark knows to be old, no change from before goes on; people may retry it |
 | `void` | and no plan from before can be used any more |
 | `untyped` | where the words of the trust document are asked for, nothing is done before they were typed |
 | `lingers` | an agent that cannot write its log ends at once |
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tests.sim.judge import Evidence, Verdict
+from tests.sim.witness import OpenStep
 from tests.sim.world import BACK_S
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 KNOWN_BY_MARKS: Final = frozenset((1, 9, 11, 12, 14, 27))
 """Kinds of leaf of which the marks know: start, rejection, cancel, freeze, consumed, restored-database."""
 POWER_BACK: Final = "power on"
-"""The end of a port's power cycle, which may not be left out once its power is off."""
+"""The end of a port's power cycle, which may not be left out once its power is off: neither rule is about it."""
 LINGERS_S: Final = 1.0
 POWER_ON: Final = "power on"
 POWER_S: Final = 10.0
@@ -41,12 +42,16 @@ NOTICES_S: Final = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The power was cut. `lies`: the disk had lied; `leaves`: the log's, number and kind; `plans`: those in it."""
+    """The power was cut. `lies`: the disk had lied; `leaves`: the log's, number and kind; `plans`: those in it.
+
+    `marked`: up to which leaf the marks were surely written; of a later one the power may have gone before that.
+    """
 
     at: float
     lies: bool
     leaves: Sequence[tuple[int, int]]
     plans: frozenset[str]
+    marked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +121,23 @@ def _again(e: Evidence, part: DiskPart) -> Iterable[Verdict]:
     usable = {row[0].hex() for row in found if row[2] is None and row[1] in ("open", "approved")}
     for back in (*part.put_back, *_noticed_losses(e, part)):
         for deed in e.acted:
-            plans = {step.plan for step in deed.open}
+            plans = {step.plan for step in deed.open if not _retried(e, step, back.at, deed.at)}
             old = back.noticed and deed.at >= back.at + BACK_S and plans and plans <= set(back.known)
             if old and deed.what != POWER_BACK:
                 said = f"{deed.what} by {deed.by} of a change from before {back.kind} was put back"
                 yield Verdict("again", deed.at, deed.subject, said)
-            if back.asks_for_words and back.at + BACK_S <= deed.at <= back.typed_at:
+            early = back.asks_for_words and back.at + BACK_S <= deed.at <= back.typed_at
+            if early and deed.what != POWER_BACK:
                 said = f"{deed.what} by {deed.by} before the words of the trust document were typed"
                 yield Verdict("untyped", deed.at, deed.subject, said)
         for plan in sorted(usable & set(back.known) if back.noticed else ()):
             yield Verdict("void", back.at, "", f"{plan[:6]} can still be used after {back.kind} was put back")
+
+
+def _retried(e: Evidence, step: OpenStep, since: float, until: float) -> bool:
+    """Return whether a person had an item tried again after a copy was put back: its rows are read before that."""
+    moves = (m for m in e.seen.moves if (m.plan, m.item, m.reason) == (step.plan, step.item, "retry"))
+    return any(since <= move.at <= until for move in moves)
 
 
 def _noticed_losses(e: Evidence, part: DiskPart) -> Iterable[PutBack]:
@@ -135,7 +147,7 @@ def _noticed_losses(e: Evidence, part: DiskPart) -> Iterable[PutBack]:
             put_back = any(cut.at <= back.at <= lost.found_at for back in part.put_back)
             if cut.lies and cut.at <= lost.found_at < cut.at + 120 and not put_back:
                 size = cut.leaves[-1][0] - lost.leaves if cut.leaves else 0
-                noticed = any(seq > size and kind in KNOWN_BY_MARKS for seq, kind in cut.leaves)
+                noticed = any(size < seq <= cut.marked and kind in KNOWN_BY_MARKS for seq, kind in cut.leaves)
                 yield PutBack(lost.found_at - BACK_S, "what the disk had", lost.since, cut.plans, noticed, False)
 
 
