@@ -11,6 +11,7 @@ import socket as stdlib
 import struct
 from collections import deque
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Final
 
 import trio
@@ -29,12 +30,16 @@ SEGMENT_BYTES: Final = 65_483
 
 @dataclass(eq=False, slots=True)
 class _Segment:
-    """Something that is delivered in its order: data, or `end` (FIN), `reset`, `opened` (the last ACK of three)."""
+    """Something that is delivered in its order: data, or `end` (FIN), `reset`, `opened` (the last ACK of three).
+
+    `on_its_way`: it was sent and will arrive.
+    """
 
     data: bytes = b""
     end: bool = False
     reset: bool = False
     opened: bool = False
+    on_its_way: bool = False
     arrived: bool = False
 
 
@@ -57,13 +62,21 @@ class _Way:
             self._queue.append(segment)
             self._attempt(segment, 0)
 
+    def reset(self) -> None:
+        """Send a reset after what is on its way. The kernel forgets all else of the connection: none is sent again."""
+        on_their_way = list(takewhile(lambda s: s.on_its_way, self._queue))
+        self._queue.clear()
+        self._queue.extend(on_their_way)
+        self.put(_Segment(reset=True))
+
     def _attempt(self, segment: _Segment, tries: int) -> None:
-        if self.broken or segment.arrived:
+        if self.broken or segment not in self._queue:
             return
         network = self._sender.network
         unplugged = self._sender.is_unplugged or self._receiver.is_unplugged
         fates = () if unplugged else network.fates("tcp", *self._places, len(segment.data))
         if fates:
+            segment.on_its_way = True
             network.after(fates[0], lambda: self._arrive(segment))
         elif segment.reset:
             self._queue.remove(segment)  # nobody acknowledges a reset, so nobody sends it again
@@ -315,7 +328,7 @@ class StreamSocket(SimulatedSocket):
         elif self.closed or self.dead:
             if segment.data and self._peer is not None:  # nobody will read it: say so
                 self._out = self._out or _Way(self, self._peer)
-                self._out.put(_Segment(reset=True))
+                self._out.reset()
         elif segment.end:
             self._ended_in = True
             self.readable.wake()
@@ -353,7 +366,7 @@ class StreamSocket(SimulatedSocket):
 
     def _reset(self) -> None:
         if self._out is not None and not self.dead:
-            self._out.put(_Segment(reset=True))
+            self._out.reset()
 
     def _end(self) -> None:
         if self.listening:

@@ -671,6 +671,41 @@ async def test_a_partition_heals(autojump_clock: MockClock) -> None:
         assert await server.recv(10) == b"late"
 
 
+@pytest.mark.parametrize("how", ["linger", "unread", "answered"])
+async def test_a_reset_socket_sends_nothing_again(how: str, autojump_clock: MockClock) -> None:
+    """By its owner, for what nobody read, or as its peer sent to it after it was closed."""
+    async with open_network() as network, connected() as (client, server):
+        if how == "unread":
+            await server.send(b"unread")
+        cut = network.air.add(Rule(Weather(cut=True), port=server.getsockname()[1], towards=True))
+        await client.send(b"given up")
+        if how == "linger":
+            client.setsockopt(SOL, LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        if how == "answered":
+            await server.send(b"to nobody")
+        await trio.sleep(1)
+        network.air.rules.remove(cut)
+        with trio.move_on_after(1000) as waited:
+            await server.recv(10)
+        assert waited.cancelled_caught, "neither the data nor the reset came"
+
+
+async def test_what_is_on_its_way_comes_before_a_reset(autojump_clock: MockClock) -> None:
+    async with open_network() as network, connected() as (client, server):
+        path = network.air.add(Rule(Weather(delay_s=(4.0, 4.0)), port=server.getsockname()[1], towards=True))
+        await client.send(b"sent")
+        cut = network.air.add(Rule(Weather(cut=True)))
+        await client.send(b"lost")
+        network.air.rules.remove(cut)
+        await client.send(b"behind it")
+        client.setsockopt(SOL, LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        network.air.rules.remove(path)
+        saw = [await told(server.recv(100)), await told(server.recv(100))]
+        assert saw == [b"sent", "ECONNRESET"]
+
+
 async def test_a_partition_that_stays_ends_the_connection(autojump_clock: MockClock) -> None:
     async with open_network() as network, connected() as (client, server):
         network.air.add(Rule(Weather(cut=True), port=server.getsockname()[1]))
