@@ -129,8 +129,10 @@ class Office:
     async def set_secret(self, name: str, secret: str) -> None:
         await self.call("POST", f"/v1/secrets/{name.replace('/', '%2F')}", {"secret": b64(secret.encode())})
 
-    async def import_csv(self) -> Json:
-        body = {"csv": b64(self.files.billing.text().encode()), "dry_run": False}
+    async def import_csv(self, billing: Billing | None = None) -> Json:
+        """Import a list; None: all that billing has."""
+        listed = billing if billing is not None else self.files.billing
+        body = {"csv": b64(listed.text().encode()), "dry_run": False}
         done: Json = await self.call("POST", "/v1/subscribers/import", body)
         return done
 

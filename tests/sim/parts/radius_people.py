@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast
 
 import trio
@@ -161,14 +162,13 @@ async def _take_over(desk: Desk, dice: random.Random, within_s: float) -> None:
 
 
 async def _imported(desk: Desk, logins: Mapping[str, str]) -> Json | None:
-    """Import a list in which services have other logins; return the change that it asks for."""
-    rows, office = desk.world.files.billing.rows, desk.world.office
-    before = {service: rows[service]["login"] for service in logins}
-    for service, login in logins.items():
-        rows[service]["login"] = login
-    imported = await desk.calmly(office.import_csv)
-    for service, login in before.items():  # the file in which billing says who owes
-        rows[service]["login"] = login
+    """Import a list in which services have other logins; return the change that it asks for.
+
+    It names no other service: of those, billing has the tariff that was sold first, whatever was set since.
+    """
+    office, billing = desk.world.office, desk.world.files.billing
+    rows = {service: {**billing.rows[service], "login": login} for service, login in logins.items()}
+    imported = await desk.calmly(lambda: office.import_csv(replace(billing, rows=rows)))
     if not imported or "change" not in imported:
         return None
     edit: Json | None = await desk.calmly(lambda: office.show(imported["change"]))
