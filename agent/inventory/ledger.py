@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -22,6 +22,7 @@ from agent.billing_model.account import Account, OpenInvoice, Payment, PaymentSt
 from agent.billing_model.days import When
 from agent.billing_model.errors import BillingState
 from agent.billing_model.hooks import Heard
+from agent.model import ReasonChange, SuspensionReason
 from agent.store.db import Tx
 from agent.store.log_store import Entry, Sealed
 from agent.store.stored import members, reads_row_of
@@ -325,7 +326,7 @@ class MatchPayment:
         tx.run(
             "UPDATE payment SET subscriber = ?, matched_by = ?, settled_s = iif(settled_s > 0, max(settled_s, ?), 0)"
             " WHERE source = ? AND id = ?",
-            (self.subscriber, self.by, _looks_ahead(tx).get(self.subscriber, 0.0), self.source, self.id),
+            (self.subscriber, self.by, _look_ahead_s(tx, self.subscriber), self.source, self.id),
         )
         return payment(tx.all, self.source, self.id)
 
@@ -403,13 +404,14 @@ def write_accounts(tx: Tx, found: Iterable[KeptAccount]) -> None:
 
 def write_payments(tx: Tx, source: str, told: Sequence[Payment], sealed: Sealed | None = None) -> list[KeptPayment]:
     """Keep payments; return those that are new or changed. Nothing is logged where nothing is."""
-    began_s, ahead = _began(tx, source), _looks_ahead(tx)
+    began_s = _began(tx, source)
     known = {p.id: payment(tx.all, source, p.id) for p in told}
     changed: dict[str, KeptPayment] = {}
     for one in told:
         before = known[one.id]
         payer = one.subscriber or ("" if before is None else before.subscriber)
-        settled_s = max(tx.now_s, ahead.get(payer, 0.0))
+        known_s = 0.0 if before is None else before.settled_s
+        settled_s = known_s or max(tx.now_s, _look_ahead_s(tx, payer))
         now = _heard_of(source, one, tx.now_s, settled_s, began_s) if before is None else _again(before, one, settled_s)
         if now != before:
             known[one.id] = changed[one.id] = now
@@ -443,19 +445,33 @@ def _began(tx: Tx, source: str) -> float:
     return float(tx.all("SELECT at_s FROM source_began WHERE source = ?", (source,))[0]["at_s"])
 
 
-def _looks_ahead(tx: Tx) -> Mapping[str, float]:
-    """Return the looks at accounts before a suspension for debt that our clock says are still to come, by subscriber.
+def _look_ahead_s(tx: Tx, subscriber: str) -> float:
+    """Return the last look at an account before a suspension for debt that our clock says is still to come; 0: none.
 
-    It was set back since. A payment that is heard of now was not known then, and counts as heard of at that look.
+    It was set back since. A payment that is heard of now was not known then, and counts as heard of at that look. One
+    that is under way has looked too: its reason is recorded at its end.
     """
-    rows = tx.all(
-        "SELECT s.subscriber, max(r.at_s) AS at_s FROM"
-        " (SELECT service, coalesce(looked_s, (SELECT at_s FROM event WHERE event.seq = reason.seq)) AS at_s"
-        "  FROM reason WHERE reason = 'debt') r JOIN service s ON s.ref = r.service"
-        " WHERE r.at_s > ? GROUP BY s.subscriber",
-        (tx.now_s,),
-    )
-    return {r["subscriber"]: float(r["at_s"]) for r in rows}
+    if not subscriber:
+        return 0.0
+    (row,) = tx.all(_LOOKED, (subscriber, subscriber, _SUSPENDS))
+    return float(row["at_s"]) if row["at_s"] is not None and row["at_s"] > tx.now_s else 0.0
+
+
+_SUSPENDS: Final = str(ReasonChange(SuspensionReason.DEBT, added=True))
+_LOOKED: Final = """
+SELECT max(at_s) AS at_s FROM (
+    SELECT coalesce(r.looked_s, e.at_s) AS at_s
+    FROM service s JOIN reason r ON r.service = s.ref AND r.reason = 'debt' JOIN event e ON e.seq = r.seq
+    WHERE s.subscriber = ?
+    UNION ALL SELECT max(e.at_s, coalesce((
+        SELECT max(a.at_s) FROM step t JOIN event a ON a.seq = t.about_seq WHERE t.plan_id = i.plan_id AND t.item = i.n
+    ), 0))
+    FROM service s JOIN item i ON i.service = s.ref AND i.state IN ('running', 'unknown')
+    JOIN plan p USING (plan_id) JOIN event e ON e.seq = i.state_seq
+    WHERE s.subscriber = ? AND p.reason = ?
+)
+"""
+"""A revert that suspends has the reason for that. Of an item without a step, its beginning was the look."""
 
 
 def _heard_of(source: str, told: Payment, now_s: float, settled_s: float, began_s: float) -> KeptPayment:

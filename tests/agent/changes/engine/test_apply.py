@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from typing import Any
 import pytest
 import trio
 
+from agent.billing_model.account import Payment, PaymentState
+from agent.billing_model.days import when_untrusted
 from agent.changes.authority import stops
 from agent.changes.engine.apply import Run
 from agent.changes.engine.tickets import addresses_of
@@ -32,6 +36,7 @@ from agent.connectors.base import (
     Session,
 )
 from agent.inventory.book import Broken
+from agent.inventory.ledger import RecordPayments
 from agent.model import Address, Direction, Effect, Enforcement, GuardKind, Item, Pace, Seen, Step, Ticket, Wave
 from agent.model import ItemState as S
 from agent.reasons import ProofReason
@@ -39,7 +44,9 @@ from agent.services.network import as_read
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
 from tests.builders.clock import FakeClock
+from tests.builders.expect import expect
 from tests.builders.job import Rig, item
+from tests.builders.store import WALL_S, AddService
 from tests.builders.world import FakeMethod, FakeSession, World, disconnect
 from trust.policy import Action
 from trust.statements import Cancel, Freeze, FreezeScope, OnFailure, Unfreeze
@@ -443,6 +450,26 @@ async def test_a_payment_counts_from_the_last_look_at_billing(rig: Rig, world: W
     await rig.apply(plan_id)
     (row,) = rig.store.query("SELECT r.looked_s, e.at_s FROM reason r JOIN event e USING (seq)")
     assert row["looked_s"] == began < row["at_s"]
+
+
+@pytest.mark.parametrize("writes", [True, False])
+async def test_who_pays_in_a_suspension_of_a_fast_clock_paid_after(rig: Rig, world: World, writes: bool) -> None:
+    """It looked at the account by a clock that ran ahead, and its reason was recorded after the payment."""
+    await rig.store.run(AddService("C-u0/home"))
+    plan_id = await rig.consumed([item(1, "u0", world) if writes else nothing_to_end(world)])
+    world.unreadable, clock = 0 if writes else 20, expect(FakeClock, rig.clock)
+    world.on_send = lambda ticket: setattr(world, "unreadable", 4) if ticket.step == 1 else None
+    told = Payment("p-1", "u0", "C-u0", Decimal(1), "KES", when_untrusted("2026-02-01", UTC), PaymentState.SETTLED)
+
+    async def pay() -> None:
+        await trio.sleep(1)
+        clock.step_wall(-60)
+        assert rig.store.query("SELECT 1 FROM reason") == []
+        await rig.store.run(RecordPayments("main", [told]))
+
+    await rig.apply(plan_id, pay)
+    (row,) = rig.store.query("SELECT r.looked_s, p.settled_s FROM reason r, payment p")
+    assert row["settled_s"] == WALL_S >= row["looked_s"]
 
 
 async def pay_once_begun(rig: Rig, _: bytes) -> None:
