@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import trio
 
 from lab.cpe.quirks import Quirks
-from tests.sim.part import Act, WorldFault
+from tests.sim.part import Act, DidNothingError, WorldFault
 from tests.sim.parts.cpe_device import PORT, Home
 from tests.sim.weather import Rule, Weather
 from tests.sim.world import World
@@ -140,6 +140,9 @@ async def _informs_twice(world: World, dice: random.Random) -> None:
 
 async def _doorbells_cut(world: World, dice: random.Random) -> None:
     ports = {home.doorbell_port for home in _some(world, dice, 4)}
+    ports.discard(0)  # it has not been on yet, and a rule for 0 is one for all ports
+    if not ports:
+        raise DidNothingError
     rules = [world.network.air.add(Rule(Weather(cut=True), port=port, kind="tcp")) for port in sorted(ports)]
     await trio.sleep(dice.uniform(60, 200))
     for rule in rules:

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 NOTHING_SENT: Final = frozenset({"expired", "drifted", "session-ended"})
 UNDONE: Final = frozenset({"stale", "expired", "cancelled", "skipped", "superseded"})
 """States of an item that say that nothing was sent."""
-TOLD_S: Final = 100.0
-"""How old a reading may be when its result comes on record: a poll may take a minute, and is looked at every 7 s."""
+TOLD_S: Final = 160.0
+"""How old a reading may be when its result comes on record: a poll may take a minute, and is looked at every 7 s. A
+notification that was lost and is sent again by somebody else is believed for 150 s (RFC 3414, section 3.2, 7b)."""
 MOST: Final = 5
 """How many times its traffic a rate may be: of two polls a second apart one may wait a second for its counters."""
 WORDS: Final = {"up": True, "down": False, "disabled": False}
