@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import random
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import trio
+from trio.testing import MockClock
 
 from lab.router.session import ApiSession
 from lab.router.table import Row
@@ -97,6 +100,32 @@ def furnished(kind: type[Access] = PppSubscribers) -> tuple[RecordedRouter, Acce
 
     router.told = note
     return router, access, told
+
+
+@pytest.mark.parametrize("name", ["router-rule-off", "router-login-refused"])
+async def test_what_is_put_right_outlasts_a_safe_mode(name: str, autojump_clock: MockClock) -> None:
+    """It was put right while a colleague held a safe mode, and undone with it: the rule stayed off to the end."""
+    router, access, _ = furnished()
+    part = SimpleNamespace(name="routers", routers={"edge-1": router}, access={"edge-1": access})
+    menus = ("/user", "/ip/firewall/filter")
+
+    async def until_acting(within_s: float) -> None:
+        await trio.lowlevel.checkpoint()
+
+    def rows() -> list[dict[str, str]]:
+        kept = [row.props.items() for menu in menus for row in router.store.table(menu)]
+        return [{name: value for name, value in props if value != "false"} for props in kept]
+
+    before = rows()
+    async with trio.open_nursery() as nursery:
+        (fault,) = (fault for fault in FAULTS if fault.name == name)
+        nursery.start_soon(fault.act, SimpleNamespace(parts=[part], until_acting=until_acting), random.Random(1))
+        await trio.sleep(10)
+        assert rows() != before
+        router.safe_mode.take("*staff")
+        await trio.sleep(300)
+        router.safe_mode.unroll()
+    assert rows() == before
 
 
 def say(router: RecordedRouter, *words: str) -> None:

@@ -141,6 +141,12 @@ async def _upgrade(world: World, dice: random.Random) -> None:
     router.reboot()
 
 
+async def _end_of_safe_mode(router: RecordedRouter) -> None:
+    """Return when nobody holds a safe mode: what is put right in one may be undone with it, for good."""
+    while router.safe_mode.held_by:  # noqa: ASYNC110  a router wakes no task
+        await trio.sleep(1)
+
+
 async def _refuse_login(world: World, dice: random.Random) -> None:
     """Change the password of the agent's user, or disable it; connections that it has are closed."""
     _, router, _ = _one(world, dice)
@@ -151,6 +157,7 @@ async def _refuse_login(world: World, dice: random.Random) -> None:
     for close in tuple(router.on_restart):
         close()
     await trio.sleep(dice.uniform(20, 120))
+    await _end_of_safe_mode(router)
     router.set("/user", AGENT, password=api_password(router), disabled="no")
 
 
@@ -173,6 +180,7 @@ async def _rule_off(world: World, dice: random.Random) -> None:
     for menu, which in drops:
         router.set(menu, which, disabled="yes")
     await trio.sleep(dice.uniform(20, 200))
+    await _end_of_safe_mode(router)
     for menu, which in drops:
         router.set(menu, which, disabled="no")
 
