@@ -48,6 +48,7 @@ from trust import statements
 from trust.moments import moment_text
 from trust.policy import Action, RiskClass
 from trust.statements import Intent
+from trust.verify import BY_STANDING
 
 _log = logging.getLogger(__name__)
 LOOK_S: Final = 30.0
@@ -233,6 +234,7 @@ class PaidRestores:
             asked := self._open_restore(service, covered=not payer.alone)
         ) is not None:  # by a person, or before the agent was started anew
             payer.plan = asked
+            payer.alone = payer.alone or self._is_for_people(asked)
             await trio.lowlevel.checkpoint()
             return
         ask = Ask(Action.RESTORE, refs=(service,), reason=SuspensionReason.DEBT)
@@ -255,6 +257,14 @@ class PaidRestores:
         )
         rows = self.store.query(query, (service, _LIFTS, *_BEGUN, Gate.OPEN.value, self.handle, covered, *_GO_ON))
         return bytes(rows[0]["plan_id"]) if rows else None
+
+    def _is_for_people(self, plan_id: bytes) -> bool:
+        """Tell whether a plan is the agent's own, open, and of a class that only people approve.
+
+        It was made before the agent was started anew, while no standing authority was in force.
+        """
+        row = plans.find(self.store.reader, plan_id.hex())
+        return row.gate is Gate.OPEN and row.requester == self.handle and RiskClass(row.risk) not in BY_STANDING
 
     async def _waits_for_nobody(self, payer: _Payer) -> bool:
         """Withdraw the agent's plan that waits for a person; False: a person decided on it, or it was approved."""

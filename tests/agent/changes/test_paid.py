@@ -391,6 +391,19 @@ async def test_who_is_back_by_a_person_has_no_open_plan(rig: PaidRig, restart: b
         }
 
 
+async def test_a_restart_leaves_no_payer_to_people(rig: PaidRig) -> None:
+    """Its plan was made while no standing authority was in force, so that only people can approve it."""
+    async with rig.life("C-1", rate=0):
+        rig.billing.pay("C-1")
+        await trio.sleep(75)
+        await grant(rig.office, rig.desk, 60)
+        assert [plan.gate for plan in rig.plans()] == [Gate.OPEN]
+    async with rig.life(first=False):
+        await trio.sleep(10)
+        assert rig.reasons("C-1") == frozenset(), rig.why("C-1")
+        assert sorted(plan.gate.value for plan in rig.plans()) == ["consumed", "expired"]
+
+
 async def test_a_new_standing_authority_waits_for_no_person(rig: PaidRig) -> None:
     async with rig.life("C-1", rate=0):
         await rig.office.plan("C-1", verb=Action.RESTORE)
