@@ -619,10 +619,12 @@ STATE: Final = "state"
 """In an enforcement's `expect`: the access that it looks for, as `Access` names it."""
 
 
-def is_of_suspension(enforce: Enforcement) -> bool:
-    """Tell whether an enforcement looks for a suspension; one of several devices has a `STATE` for each."""
-    states = (value for key, value in enforce.expect.items() if key.rpartition(" ")[2] == STATE)
-    return Access.SUSPENDED.value in states
+def access_of(enforce: Enforcement) -> Access | None:
+    """Return the access that an enforcement looks for, None for none; one of several devices has a `STATE` for each."""
+    states = {value for key, value in enforce.expect.items() if key.rpartition(" ")[2] == STATE}
+    if not states:
+        return None
+    return Access.SUSPENDED if Access.SUSPENDED.value in states else Access.ACTIVE
 
 
 def clock_set_s(told: Mapping[str, str]) -> int:

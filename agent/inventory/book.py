@@ -19,6 +19,7 @@ from agent.inventory.merge import EXTRA, MergeResult
 from agent.inventory.subscribers_csv import SubscriberRow
 from agent.model import (
     ENTRY_FIELDS,
+    Access,
     Address,
     CpeChange,
     DesiredChange,
@@ -92,6 +93,11 @@ def count_active(reader: sqlite3.Connection) -> int:
     """Return the number of services that are not suspended for any reason."""
     query = "SELECT count(*) FROM service WHERE ref NOT IN (SELECT service FROM reason)"
     return int(reader.execute(query).fetchone()[0])
+
+
+def access_of(query: Query, ref: str) -> Access:
+    """Return the access that is recorded of a service: suspended for a reason, or active."""
+    return Access.SUSPENDED if query("SELECT 1 FROM reason WHERE service = ? LIMIT 1", (ref,)) else Access.ACTIVE
 
 
 def refs_of(reader: sqlite3.Connection, subscriber: str) -> list[str]:

@@ -18,10 +18,12 @@ from typing import Final, Protocol
 from agent.changes.journal.commands import Deadline, refuse_if_stopped
 from agent.changes.journal.machine import FINAL, TOUCHED, UNSENT, Event, next_state
 from agent.changes.journal.moments import SendWindow
+from agent.connectors.base import access_of
 from agent.inventory import authorship, book
 from agent.inventory.book import Broken
 from agent.inventory.ledger import Query
 from agent.model import (
+    Access,
     Address,
     DesiredChange,
     Direction,
@@ -146,7 +148,13 @@ def acted_on_since(query: Query, plan_id: bytes, item: Item) -> str:
         return f"change {by} acted on the service since"
     if not book.stands(query, item.subject, item.desired):
         return "what it recorded of the service was changed since"
-    return "the service has another login or access method since" if book.has_another_login(query, item) else ""
+    if book.has_another_login(query, item):
+        return "the service has another login or access method since"
+    wanted = None if item.enforce is None else access_of(item.enforce)
+    # Where the network was so already the other change wrote nothing; and a reason that was lifted stays lifted by it
+    if wanted is None or wanted is book.access_of(query, item.subject):
+        return ""
+    return f"the service was {'restored' if wanted is Access.SUSPENDED else 'suspended'} since"
 
 
 def repeated_by(query: Query, plan_id: bytes, service: str | None, desired: Sequence[DesiredChange]) -> str:

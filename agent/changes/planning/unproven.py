@@ -24,8 +24,8 @@ from dataclasses import dataclass, field, replace
 from agent.changes.journal import plans
 from agent.changes.journal.item_commands import decode_bound
 from agent.changes.journal.machine import TOUCHED
-from agent.connectors.base import CLIENTS, AccessMethod, AccessPlan, KnowsClients, is_of_suspension
-from agent.model import Address, Effect, Enforcement, ItemState, Seen, Service, Step, target_of
+from agent.connectors.base import CLIENTS, AccessMethod, AccessPlan, KnowsClients, access_of
+from agent.model import Access, Address, Effect, Enforcement, ItemState, Seen, Service, Step, target_of
 from agent.reasons import ItemReason, ProofReason
 from agent.runtime.slices import InSlices
 from agent.store.db import Store
@@ -167,7 +167,7 @@ async def unproven_suspensions(store: Store, vault: Vault, refs: Sequence[str]) 
         if of is None or of.enforce is None:
             continue
         checks = [item.enforce for item in since if item is not None and item.enforce is not None]
-        suspended = [check for check in checks if is_of_suspension(check)]
+        suspended = [check for check in checks if access_of(check) is Access.SUSPENDED]
         over = acted[newest]["reason"] in _NOT_TOLD or len(suspended) < len(checks)
         enforce = _of_both(suspended[0] if suspended else of.enforce, of.enforce)
         ends = tuple(

@@ -20,14 +20,15 @@ from agent.changes.journal.machine import ChangeState
 from agent.changes.journal.signing import Signer
 from agent.changes.judging import DAY_S, JudgeAgain, JudgedItems, JudgeTempo
 from agent.changes.retry import ReopenRun
-from agent.connectors.base import CLOCK_SET, Enforced, Judgment
+from agent.connectors.base import CLOCK_SET, STATE, Enforced, Judgment
 from agent.inventory import book
-from agent.model import Address, Enforcement, Item, ItemState, Seen
+from agent.model import Access, Address, Enforcement, Item, ItemState, Seen
 from agent.reasons import ItemReason
 from agent.runtime.clock import now_of
 from agent.runtime.notifier import Notifier
 from agent.store.db import Command, Tx
 from tests.builders.clock import FakeClock, virtual_clock
+from tests.builders.expect import present
 from tests.builders.job import KEY, CrashedError, Rig, item
 from tests.builders.store import AddService
 from tests.builders.world import FakeMethod, FakeSession, World, steps_for
@@ -42,6 +43,7 @@ pytestmark = pytest.mark.virtual_time
 
 S = ItemState
 TEMPO = JudgeTempo(300, 14 * DAY_S)
+ABUSE = ReasonChange(SuspensionReason.ABUSE, added=True)
 
 
 @pytest.fixture
@@ -254,6 +256,33 @@ async def test_disconnect_of_same_service_is_no_other_change_of_it(rig: Rig, wor
     kick = replace(kick, steps=(replace(kick.steps[1], n=1, after=()),), enforce=None, desired=())
     await done(rig, [kick], Action.DISCONNECT)
     assert world.kicks == ["u1"]
+    await one_round(rig)
+    assert rig.states(first) == [S.APPLIED]
+
+
+def looking_for(access: Access, one: Item) -> Item:
+    return replace(one, enforce=replace(present(one.enforce), expect={"method": "fake", STATE: access.value}))
+
+
+async def test_a_restore_is_not_judged_once_it_is_suspended_again(rig: Rig, world: World) -> None:
+    """For another reason, whose suspension wrote nothing: staff had set the rows. The lifted reason stays lifted."""
+    await rig.store.run(AddService("C-u0/home"))
+    first = await done(rig, [looking_for(Access.ACTIVE, lifting(world, "u0"))], Action.RESTORE)
+    again = looking_for(Access.SUSPENDED, item(1, "u0", world))
+    again = replace(again, steps=(replace(again.steps[1], n=1, after=()),), desired=(ABUSE,))
+    await done(rig, [again])
+    world.sessions["u0"] = 9
+    await one_round(rig)
+    at = row(rig, first)
+    assert (at.state, at.reason) == (S.SET_AT_NEXT_LOGIN, ItemReason.OVERTAKEN)
+    assert at.detail == "the service was suspended since: no longer judged"
+
+
+async def test_a_suspension_is_judged_on_beside_another_reason(rig: Rig, world: World) -> None:
+    await rig.store.run(AddService("C-u0/home"))
+    first = await done(rig, [looking_for(Access.SUSPENDED, item(1, "u0", world))])
+    await done(rig, [replace(item(1, "u0", world), steps=(), enforce=None, desired=(ABUSE,))])
+    world.sessions["u0"] = 9
     await one_round(rig)
     assert rig.states(first) == [S.APPLIED]
 
