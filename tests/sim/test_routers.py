@@ -24,12 +24,17 @@ from tests.sim.parts.radius import RadiusPart
 from tests.sim.parts.router_access import (
     ACTIVE,
     COOKIES,
+    FLOWS,
     KINDS,
+    LEASES,
     LOGGED_IN,
     SECRETS,
     TARIFFS,
     Access,
+    BlockedLeases,
     HotspotUsers,
+    LateLeases,
+    Leases,
     Online,
     PppSubscribers,
     Sample,
@@ -331,3 +336,24 @@ def test_a_connection_of_a_logged_out_user_is_told_apart() -> None:
     assert (found.online, [one.session for one in found.left]) == ((), ["a connection"])
     assert [one.walled for one in found.state(suspended=True).sessions] == [False], "it is at large"
     assert found.state(suspended=False).sessions == ()
+
+
+def connections(router: RecordedRouter, address: str) -> list[Row]:
+    return [row for row in router.store.table(FLOWS[0]) if row.props["src-address"].startswith(f"{address}:")]
+
+
+@pytest.mark.parametrize("kind", [Leases, LateLeases, BlockedLeases])
+def test_a_client_that_is_off_leaves_its_connection(kind: type[Access]) -> None:
+    """It says nothing to the router: a suspension meanwhile finds its connection, and cannot know that it is off."""
+    router, access, _ = furnished(kind)
+    row = access.row("user0")
+    assert row is not None
+    (flow,) = connections(router, row.props["address"])
+    access.restart("user0", away=True)
+    router.set(LEASES, row.id, **access.by_hand("suspended"))
+    found = access.sample("user0")
+    assert (found.online, [one.address for one in found.left]) == ((), [row.props["address"]])
+    assert [one.walled for one in found.state(suspended=True).sessions] == [False], "it is at large"
+    assert found.state(suspended=False).sessions == ()
+    router.remove(FLOWS[0], flow.id)
+    assert access.sample("user0").left == ()

@@ -53,7 +53,8 @@ class Online:
 class Sample:
     """The true state of a subscriber at an instant. `if_active`: the next login, judged for an active subscriber.
 
-    `left`: connections that carry on after a logout. They are no sessions; who is to be suspended is at large by them.
+    `left`: connections that carry on after a logout, or while a device is off that said nothing. They are no sessions;
+    who is to be suspended is at large by them.
     """
 
     online: tuple[Online, ...]
@@ -162,6 +163,11 @@ class Access:
         """Return what a next login gets with these address lists."""
         held = SUSPENDED in lists.split(",") and not self.router.gets_out(LISTED).out
         return NextLogin(True, held, bits(rate))
+
+    def _left(self, address: str, after: NextLogin) -> tuple[Online, ...]:
+        """Return the connection that carries on at an address without a session. `after`: the next login."""
+        lingers = bool(address) and self.router.gets_out(address).lingers
+        return (Online("a connection", address, 0.0, False, True, after.rate),) if lingers else ()
 
     def _section(self, kind: str, **values: str) -> str:
         given = "".join(f"{name} = {value}\n" for name, value in values.items())
@@ -297,12 +303,21 @@ class Leases(Access):
             target = f"{client.address}/32"
             rate = next((q.props.get("max-limit", "") for q in queues if q.props.get("target") == target), "")
             online = (self._online(self.router.gets_out(client.mac), client.mac, client.address, 0.0, rate),)
+        after = self._address_next(who)
+        return Sample(online, after, left=() if online else self._left(self._address(who), after))
+
+    def _address(self, who: str) -> str:
+        """Return the address of a client's lease, or nothing."""
+        lease = self.row(who)
+        return "" if lease is None else lease.state.get("active-address") or lease.props.get("address", "")
+
+    def _address_next(self, who: str) -> NextLogin:
         lease = self.row(who)
         if lease is None or lease.props.get("disabled") == "true":
-            return Sample(online, NextLogin(True))  # an address of the pool, and no limit
+            return NextLogin(True)  # an address of the pool, and no limit
         if lease.props.get("block-access") == "true":
-            return Sample(online, NextLogin(False))
-        return Sample(online, self._next(lease.props.get("address-lists", ""), lease.props.get("rate-limit", "")))
+            return NextLogin(False)
+        return self._next(lease.props.get("address-lists", ""), lease.props.get("rate-limit", ""))
 
     def restart(self, who: str, *, away: bool = False) -> None:
         client = self._client(who)
@@ -380,12 +395,8 @@ class HotspotUsers(Access):
             named = session_name(client.user, client.address, client.logins)
             online = (self._online(self.router.gets_out(client.mac), named, client.address, session.started, rate),)
         after = self._login_next(who)
-        left: tuple[Online, ...] = ()
-        if client is not None and client.session is None and client.address:
-            verdict = self.router.gets_out(client.mac)
-            if verdict.lingers:
-                left = (Online("a connection", client.address, 0.0, False, True, after.rate),)
-        return Sample(online, after, left=left)
+        away = client is not None and client.session is None
+        return Sample(online, after, left=self._left(client.address, after) if client is not None and away else ())
 
     def _login_next(self, who: str) -> NextLogin:
         user = self.router.store.named(USERS, self.logins[who])
