@@ -357,3 +357,18 @@ def test_a_client_that_is_off_leaves_its_connection(kind: type[Access]) -> None:
     assert found.state(suspended=False).sessions == ()
     router.remove(FLOWS[0], flow.id)
     assert access.sample("user0").left == ()
+
+
+def test_a_client_that_is_on_again_goes_on() -> None:
+    """No table has two connections with the same ends."""
+    router, access, _ = furnished(Leases)
+    row = access.row("user0")
+    assert row is not None
+    before = connections(router, row.props["address"])
+    for _ in range(2):
+        access.restart("user0", away=True)
+        access.back("user0")
+        assert connections(router, row.props["address"]) == before
+        assert len(access.sample("user0").online) == 1
+    router.set(LEASES, row.id, **access.by_hand("suspended"))
+    assert [one.walled for one in access.sample("user0").state(suspended=True).sessions] == [False], "by its connection"

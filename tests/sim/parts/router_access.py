@@ -276,11 +276,12 @@ class Leases(Access):
         self.router.add("/ip/pool", name="lan", ranges="10.1.0.10-10.1.0.19")
         self.router.add("/ip/dhcp-server", name="d1", **server)
         self.router.dhcp.applies = "at-once"
+        self._clients: dict[str, DhcpClient] = {}
 
     def add(self, n: int, who: str) -> None:
         own = {"mac_address": self.logins[who], "address": f"10.1.0.{50 + n}", "rate_limit": "20M/20M"}
         self.router.add(LEASES, **own, server="d1", address_lists="shops", comment=f"house {n}")
-        self.router.plug_in_dhcp(self.logins[who], retry_s=60.0)
+        self._clients[who] = self.router.plug_in_dhcp(self.logins[who], retry_s=60.0)
 
     def by_hand(self, what: str) -> dict[str, str]:
         if what == SUSPENDED:
@@ -327,8 +328,9 @@ class Leases(Access):
             self.router.dhcp.unplug(client)
 
     def back(self, who: str) -> None:
+        """Switch it on: the same device, which goes on with the connections that it has open."""
         if self._client(who) is None:
-            self.router.plug_in_dhcp(self.logins[who], retry_s=60.0)
+            self.router.dhcp.plug_in(self._clients[who])
 
 
 class LateLeases(Leases):
