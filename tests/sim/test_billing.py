@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.sim.all_parts import PARTS
 from tests.sim.judge import Asked, Evidence
 from tests.sim.parts import billing_rules
+from tests.sim.parts.billing import BillingPart
 from tests.sim.parts.billing_rules import Books
+from tests.sim.parts.radius import RadiusPart
+from tests.sim.parts.radius_logins import Logins
+from tests.sim.parts.routers import RouterPart
 from tests.sim.run import run_seed
 from tests.sim.witness import Deed, OpenStep, Seen
 
@@ -70,3 +77,29 @@ def test_a_restore_without_evidence_waits_for_people() -> None:
     """Seed 810000: a payment bounced, and the restore that the agent had asked for stayed open until it expired."""
     kept = books((0, True), (900, False), (2000, True))
     assert [kept.owed_lately([SERVICE], now) for now in (1000, 1900, 2100, 3000)] == [1, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("by", "other", "rules"), [("", True, []), ("", False, ["payer-waits"]), ("agent 1", True, ["payer-waits"])]
+)
+def test_a_payer_of_another_row_waits_for_a_person(
+    by: str, other: bool, rules: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Staff gave a debtor's lease another limit, which keeps it in the garden, and which no restore overwrites."""
+    with closing(sqlite3.connect(tmp_path / "agent.db")) as log:
+        log.executescript("CREATE TABLE reason (service, reason); CREATE TABLE plan (plan_id, requester, action)")
+        log.execute("CREATE TABLE item (plan_id, service)")
+        log.execute("INSERT INTO reason VALUES (?, 'debt')", (SERVICE,))
+        log.commit()
+    routers, radius, part = RouterPart(), RadiusPart(), BillingPart()
+    routers.lines, radius.logins = {}, Logins({})
+    seen = Seen(writes=[Deed(1000, SERVICE, "agent 1", "rows", ()), Deed(1500, SERVICE, by, "rows", ())])
+    agent = SimpleNamespace(handle="agent")
+    files = SimpleNamespace(state=tmp_path, trust=SimpleNamespace(agents=[agent]))
+    part.books = books((0, True), (2000, False))
+    part._world = SimpleNamespace(  # type: ignore[assignment]  # as far as it asks
+        files=files, witness=SimpleNamespace(seen=seen), part=lambda _: radius, find=lambda _: routers
+    )
+    monkeypatch.setattr(routers, "is_other", lambda service: other)
+    evidence = Evidence(seen, {}, (), (), {}, "", 5000.0)
+    assert [one.rule for one in part.judge(evidence)] == rules

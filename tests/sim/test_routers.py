@@ -32,12 +32,14 @@ from tests.sim.parts.router_access import (
     TARIFFS,
     Access,
     BlockedLeases,
+    DisabledUsers,
     HotspotUsers,
     LateLeases,
     Leases,
     Online,
     PppSubscribers,
     Sample,
+    StaticHosts,
     drawn_kinds,
     furnish,
 )
@@ -153,6 +155,42 @@ def test_the_record_tells_whose_command_changed_a_row() -> None:
     router.flush()
     changed = "changed /ppp/secret"
     assert told == [("", "", changed), (AGENT, "/ppp/secret/set", changed), ("", "", changed)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "edits", "other"),
+    [
+        (DisabledUsers, {"profile": "home50"}, True),
+        (DisabledUsers, {"profile": "suspended"}, True),
+        (DisabledUsers, {"comment": "moved house"}, False),
+        (DisabledUsers, {}, False),
+        (Leases, {"rate_limit": "50M/50M"}, True),
+        (Leases, {"address_lists": "suspended"}, False),
+        (PppSubscribers, {"profile": "suspended"}, False),
+        (PppSubscribers, None, True),
+        (StaticHosts, {"max_limit": "10M/50M"}, False),
+    ],
+)
+def test_staff_may_give_a_row_what_no_restore_takes(
+    kind: type[Access], edits: dict[str, str] | None, other: bool
+) -> None:
+    """The payer then waits for a person, still kept in. Where an address list suspends, nobody reads the queue."""
+    router, access, _ = furnished(kind)
+    row = access.row("user0")
+    assert row is not None
+    part = RouterPart()
+    part.lines, part.written = {"C-1/home": Line("C-1/home", access, "user0")}, []
+    if kind is not StaticHosts:
+        after = dict(row.props) | ({"profile": "suspended"} if kind is PppSubscribers else {})
+        change = RowChange(access.own, row, "changed", {}, after)
+        part.written = [Written(40.0, "C-1/home", "edge-1", change, 39.0, (), ORIGINAL)]
+        router.set(access.own, row.id, **access.by_hand("suspended" if kind is PppSubscribers else TARIFFS[0]))
+    assert not part.is_other("C-1/home")
+    if edits is None:
+        router.remove(access.own, row.id)
+    else:
+        router.set(access.own, row.id, **edits)
+    assert part.is_other("C-1/home") is other
 
 
 @pytest.mark.parametrize("kind", KINDS)

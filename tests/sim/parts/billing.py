@@ -178,15 +178,18 @@ class BillingPart(Part):
             debts = {row[0] for row in log.execute("SELECT service FROM reason WHERE reason = 'debt'")}
             debts -= self._let_in(log)
         shared = self._world.part(RadiusPart).logins.shared()
-        return billing_rules.judge(evidence, self.books, own, debts - shared - self._opened(evidence))
+        return billing_rules.judge(evidence, self.books, own, debts - shared - self._edited(evidence))
 
-    def _opened(self, evidence: Evidence) -> set[str]:
-        """Return the services that somebody else let in after the agent had cut them off.
+    def _edited(self, evidence: Evidence) -> set[str]:
+        """Return the services whose restore is refused by what somebody else wrote after the agent had cut them off.
 
-        Where they now have what no tariff of theirs says, nothing is restored before a person decided on that.
+        Where they now have what no tariff of theirs says, nothing is restored before a person decided on that, whether
+        that lets them in or not.
         """
-        wrote = {write.subject: write.by for write in evidence.seen.writes}
-        return {service for service, by in wrote.items() if not by and self._lets_in(service, evidence.ended_at)}
+        wrote, routers = {write.subject: write.by for write in evidence.seen.writes}, self._world.find(RouterPart)
+        by_others = {service for service, by in wrote.items() if not by}
+        others = {service for service in by_others if routers is not None and routers.is_other(service)}
+        return others | {service for service in by_others if self._lets_in(service, evidence.ended_at)}
 
     def _lets_in(self, service: str, at: float) -> bool:
         """Tell whether the next login of a service gets the internet."""

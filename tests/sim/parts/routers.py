@@ -243,6 +243,17 @@ class RouterPart(Part):
         session = self.access[name].session(change.path, props) if change.path in RUNNING else ""
         self.world.witness.note(kept, subject, by, what, lambda step: step.service == subject, session)
 
+    def is_other(self, service: str) -> bool:
+        """Tell whether a subscriber's own row is gone, or says another tariff than an agent wrote to it last.
+
+        A restore is refused then: a person corrects the row, or the record, first.
+        """
+        if (line := self.lines.get(service)) is None:
+            return False
+        own = [one.change.after for one in self.written if (one.service, one.change.path) == (service, line.access.own)]
+        row, names = line.access.row(line.who), [name.replace("_", "-") for name in line.access.by_hand(TARIFFS[0])]
+        return bool(own) and (row is None or any(row.props.get(name) != own[-1].get(name) for name in names))
+
     async def settle(self, world: World) -> None:
         """Let routers work and everybody be there."""
         for name, router in self.routers.items():
