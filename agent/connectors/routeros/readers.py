@@ -339,16 +339,22 @@ class Readers:
     async def _beginnings(
         self, owner: RouterResource, api: RouterApi, _: Version, logins: Sequence[str]
     ) -> dict[str, Value]:
-        running = RUNNING[owner]
+        running, asked_s = RUNNING[owner], int(self._steady_s())
         rows = await self.print(api, running.path, running.props, running.query, logins)
         now_s, set_s = int(self._steady_s()), round(self._set_s())  # by our clock of now
         found: dict[str, dict[str, str]] = {}
         for row in rows:
             at_s = began_s(row, now_s)
-            if at_s is not None:
-                key = self._known_as(running.key_of(row, now_s))
-                what = key.rpartition("@")[0] or key
-                found.setdefault(row.get(running.query, ""), {})[key] = str(self._steady(what, at_s) + set_s)
+            if at_s is None:
+                continue
+            # A key is by the clock of before the question, in each read: an answer from far takes longer than `BEGAN_S`
+            key = self._known_as(running.key_of(row, asked_s))
+            what, _at, first = key.rpartition("@")
+            if not what:
+                at_s = self._steady(key, at_s)
+            elif abs(int(first) - at_s) <= BEGAN_S:
+                at_s = int(first)
+            found.setdefault(row.get(running.query, ""), {})[key] = str(at_s + set_s)
         return dict(found)
 
     def _known_as(self, key: str) -> str:

@@ -314,6 +314,7 @@ class RouterSession:
         wanted = {found[1]: seen for where, seen in ticket.bound.items() if (found := parse(self.target.id, where))}
         if not wanted:
             return Reply(True, TargetReason.NO_SESSION, "nothing is open")
+        asked_s = int(self._steady.now_s())
         try:
             # Asked now, by natural key: a remembered .id may be the row of another session by then
             rows = await self._readers.running(api, running.one, wanted)
@@ -321,17 +322,19 @@ class RouterSession:
             raise self._not_sent(err) from err
         if not all(".id" in row for row in rows):
             raise NotSentError(f"{self.target.id}: expected rows with an .id, got none", reason=TargetReason.UNREADABLE)
-        own = self._own(running, rows, wanted)
+        own = self._own(running, rows, wanted, asked_s)
         return await self._end(api, ticket, running, [row[".id"] for row in own])
 
     def _own(
-        self, running: Running, rows: Sequence[Mapping[str, str]], wanted: Mapping[str, Seen]
+        self, running: Running, rows: Sequence[Mapping[str, str]], wanted: Mapping[str, Seen], asked_s: int
     ) -> list[Mapping[str, str]]:
-        """Return the rows that are still the bound ones' owner's: after a reboot an id may be another's session."""
-        now_s = int(self._steady.now_s())
+        """Return the rows that are still the bound ones' owner's: after a reboot an id may be another's session.
+
+        `asked_s`: our clock just before they were asked for, as the keys have it.
+        """
         owners = {key: texts_of(seen.value).get("login") for key, seen in wanted.items()}
         logins = [(row, running.fields(row).get("login")) for row in rows]
-        return [r for r, login in logins if any(owners[k] == login for k in names(running, r, owners, now_s))]
+        return [r for r, login in logins if any(owners[k] == login for k in names(running, r, owners, asked_s))]
 
     async def _end(self, api: RouterApi, ticket: Ticket, running: Running, ids: Sequence[str]) -> Reply:
         """Remove rows one by one: one that is gone by itself holds up no other."""

@@ -21,7 +21,9 @@ from agent.connectors.base import (
 )
 from agent.connectors.routeros import readers
 from agent.connectors.routeros.addresses import RouterResource, rows_of
+from agent.connectors.routeros.api_session import RouterApi
 from agent.connectors.routeros.connector import RouterosConnector
+from agent.connectors.routeros.exchanges import RouterAnswer
 from agent.connectors.routeros.rulesets import ruleset_of
 from agent.connectors.routeros.schema import RouterosConfig, RouterTarget
 from agent.model import (
@@ -564,6 +566,48 @@ async def test_a_hotspot_session_after_one_that_was_seen_gone() -> None:
         router.hotspot.log_in(client)
         (key,) = rows_of(await value_of(session, at("hotspot/active", "amina.h")))
         assert at("hotspot/session", key) not in bound
+
+
+class FarClock(SystemClock):
+    """The machine's clocks, later by as long as answers are on their way."""
+
+    ahead_s = 0.0
+
+    def wall_s(self) -> float:
+        return super().wall_s() + type(self).ahead_s
+
+    def boot_s(self) -> float:
+        return super().boot_s() + type(self).ahead_s
+
+
+async def test_a_session_on_a_far_router_is_one_in_every_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question and its answer take seconds each: nobody says that it began after the answer, or ends nothing."""
+    monkeypatch.setattr(FarClock, "ahead_s", 0.0)
+    router = Router(clock=lambda: time.time() + FarClock.ahead_s)
+    add_hotspot_user(router)
+    router.plug_in_hotspot(user="amina.h", password="x")
+    call = RouterApi.call
+
+    async def slowly(api: RouterApi, *words: str, timeout_s: float) -> RouterAnswer:
+        FarClock.ahead_s += 4.0
+        found = await call(api, *words, timeout_s=timeout_s)
+        FarClock.ahead_s += 4.0
+        return found
+
+    async with opened(router, clock=FarClock()) as session:
+        await session.read([at("hotspot/user", "amina.h")])
+        began_s = int(time.time())
+        FarClock.ahead_s += 100.0
+        monkeypatch.setattr(RouterApi, "call", slowly)
+        kick = Effect(at("hotspot/active", "amina.h"), "disconnect", {}, "k", Replay.IF_UNPROVEN, None, 1)
+        bound = await session.bind(replace(kick, args={IN_FORCE: str(began_s + 60)}))
+        (key,) = rows_of(await value_of(session, at("hotspot/active", "amina.h")))
+        assert list(bound) == [at("hotspot/session", key)], "it began before the writes"
+        began = await value_of(session, at("hotspot/began", "amina.h"))
+        assert not isinstance(began, Absent)
+        assert list(began) == [key]
+        assert int(str(began[key])) >= began_s - 1, "it seems no older than it is"
+        assert (await session.send(replace(ticket(kick), bound=bound))).detail == "1 ended"
 
 
 @pytest.mark.parametrize(("user", "mine"), [("amina.h", 1), ("other", 0), ("T-02:00:00:00:00:07", 1)])
