@@ -612,16 +612,20 @@ class ProfileAccess:
     ) -> Enforcement:
         lists = self._suspended_lists(seen)
         expect = {"method": self._method.name, "state": access.value, **fields, "lists": ",".join(lists)}
-        if access is Access.SUSPENDED or not self._outlasted(service, fields[PROFILE], seen):
+        if not self._outlasted(service, access, fields[PROFILE], seen):
             expect[READ_AT] = str(seen[self._at(self.menus.row, service.login)].at_s)
         where = self._at(self.menus.active, service.login)
         return Enforcement(self.target, where, expect, self._method.redial_within_s)
 
-    def _outlasted(self, service: Service, profile: str, seen: Mapping[Address, Seen]) -> bool:
-        """Tell whether sessions of now never had another profile than that of the tariff, which the row gets back."""
+    def _outlasted(self, service: Service, access: Access, profile: str, seen: Mapping[Address, Seen]) -> bool:
+        """Tell whether sessions of now have what is wanted, by the lists that tell it after the change too.
+
+        One that stays active must never have had another profile than that of the tariff, which the row gets back.
+        """
         places = [session.get("address", "") for session in self._sessions(service, seen).values()]
-        all_active = all(self._carried(place, seen) is Access.ACTIVE for place in places)
-        return bool(places) and all_active and profile == self._method.tariffs.get(service.tariff)
+        all_carried = all(self._carried(place, seen) is access for place in places)
+        told = access is Access.SUSPENDED or profile == self._method.tariffs.get(service.tariff)
+        return bool(places) and all_carried and told
 
     def _ends(self, service: Service, access: Access, seen: Mapping[Address, Seen]) -> Sequence[Effect]:
         """Return the effect that ends sessions from before the change."""

@@ -48,6 +48,8 @@ def proof_text(access: Access, method: PppMethod | HotspotMethod, *, new: bool) 
         return f"each session in none of the suspended profile's lists; or none yet · {wait}"
     if access is Access.ACTIVE:
         return f"the old session gone; a new one in none of the suspended profile's lists; or none yet · {wait}"
+    if not new:
+        return f"each session in the suspended profile's lists; or none yet · {wait}"
     return f"the old session gone; a new one in the suspended profile's lists; or none yet · {wait}"
 
 

@@ -327,9 +327,11 @@ class HotspotAccess(ProfileAccess):
         }
         return super()._enforcement(service, access, {**fields, **more}, seen)
 
-    def _outlasted(self, service: Service, profile: str, seen: Mapping[Address, Seen]) -> bool:
+    def _outlasted(self, service: Service, access: Access, profile: str, seen: Mapping[Address, Seen]) -> bool:
         if not self._disables:
-            return super()._outlasted(service, profile, seen)
+            return super()._outlasted(service, access, profile, seen)
+        if access is Access.SUSPENDED:
+            return False
         # A disabled user kept its tariff's profile, and nobody logs in to it
         return bool(self._sessions(service, seen)) and profile == self._method.tariffs.get(service.tariff)
 

@@ -203,6 +203,26 @@ def test_a_session_that_outlasted_a_suspension_is_good() -> None:
     assert found(UPGRADE) == (Enforced.NO, "still-online"), "it has the speed of its former tariff"
 
 
+def test_a_garden_session_that_outlasted_a_restore_is_held() -> None:
+    """The lists told at the preview that it is in the garden, and tell it now: a refused disconnect changes nothing."""
+
+    def found(before: tuple[str, ...], now: tuple[str, ...], **more: object) -> tuple[Enforced, str]:
+        enforce = plan_of(planned(sessions=ONLINE, lists=before)).enforce
+        assert enforce is not None
+        seen = seen_of(SUSPENDED, ONLINE, lists=now, **more)  # type: ignore[arg-type]  # as seen_of takes them
+        judgment = PppAccess(METHOD).judge(enforce, seen, [at("ppp/session", sid) for sid, _ in ONLINE])
+        return judgment.enforced, judgment.how
+
+    garden = ("suspended",)
+    assert found(garden, garden) == (Enforced.YES, "seen")
+    assert found(garden, ()) == (Enforced.NO, "not-in-effect")
+    assert found(garden, garden, rules=[]) == (Enforced.NO, "not-in-effect")
+    assert found(garden, garden, flows=[(FLOW, {"fasttrack": "true"})]) == (Enforced.NO, "still-online")
+    assert found((), garden) == (Enforced.NO, "still-online"), "it was at large at the preview"
+    proof = plan_of(planned(sessions=ONLINE, lists=garden)).display["proof"]
+    assert proof.startswith("each session in the suspended profile's lists; or none yet")
+
+
 def test_the_rule_that_was_there_at_the_preview_must_still_be() -> None:
     assert judged(SUSPEND, lists=("suspended",), rules=[]) == (Enforced.NO, "not-in-effect")
     assert judged(RESTORE, rules=[]) == (Enforced.YES, "seen")

@@ -152,6 +152,14 @@ def test_a_disabled_user_is_out_once_nothing_is_left_of_it() -> None:
     assert judged(SUSPEND, DISABLE, online=False, user=ABSENT) == (Enforced.NO, "not-in-effect")
 
 
+def test_garden_session_that_outlasted_a_restore_is_held() -> None:
+    """Its end was refused at the restore, and again at the next suspension; a disabled user has no session at all."""
+    old, garden = NOW_S - 6 * 86_400, {"lists": ("suspended",)}
+    assert judged(SUSPEND, began_s=old, lists=("suspended",), before=garden) == (Enforced.YES, "seen")
+    assert judged(SUSPEND, began_s=old, before=garden) == (Enforced.NO, "not-in-effect")
+    assert judged(SUSPEND, DISABLE, began_s=old, lists=("suspended",), before=garden) == (Enforced.NO, "still-online")
+
+
 @pytest.mark.parametrize("method", [GARDEN, DISABLE], ids=["profile", "disabled"])
 def test_where_no_hotspot_is_on_nobody_needs_a_login(method: HotspotMethod) -> None:
     """Nor does anybody have a session then, whose address a list could hold."""
