@@ -43,7 +43,7 @@ from agent.connectors.routeros.addresses import (
 from agent.connectors.routeros.comment_marker import marked
 from agent.connectors.routeros.firewall import KeptIn, LetOut, asks_source
 from agent.connectors.routeros.flows import Garden, cut_text, garden_of, left_text, passing
-from agent.connectors.routeros.live_sessions import end_of
+from agent.connectors.routeros.live_sessions import SINCE, end_of
 from agent.connectors.routeros.matching import PPP, Confined, Ruleset
 from agent.connectors.routeros.readiness import LOGIN, example, tariff_of
 from agent.connectors.routeros.reasons import RouterReason
@@ -291,6 +291,8 @@ class ProfileAccess:
                 # Its sessions are as wanted and stay, however old they are
                 enforce = replace(enforce, expect={k: v for k, v in enforce.expect.items() if k != READ_AT})
                 display = {**display, "proof": self._proof_text(enforce)}
+            elif not stays:
+                ends = [self._since_row(end, service, seen) for end in ends]
             again = tuple(Step(n, self.target, end) for n, end in enumerate(ends, 1))
             return AccessPlan(again, enforce if again or off else None, display, rests_on)
         after = self._become(before.value, fields)
@@ -636,6 +638,23 @@ class ProfileAccess:
 
     def _proof_text(self, enforce: Enforcement) -> str:
         return proof_text(Access(enforce.expect["state"]), self._method, new=READ_AT in enforce.expect)
+
+    def _since_row(self, end: Effect, service: Service, seen: Mapping[Address, Seen]) -> Effect:
+        """Return the end of sessions without those that begin after a row read as wanted: such a login has its setting.
+
+        All sessions of the preview are ended: `SINCE` is later than their beginnings by more than these may be off. No
+        session is spared where no list would tell that it is as wanted, nor by a disabled row, which lets nobody in.
+        """
+        row, lists = seen[self._at(self.menus.row, service.login)], self._suspended_lists(seen)
+        began = texts_of(seen[self._at(self.menus.began, service.login)].value)
+        times = [began.get(sid, "") for sid in self._sessions(service, seen)]
+        known = all(text.isdecimal() for text in times)
+        if end.address != self._at(self.menus.active, service.login) or not lists or not known:
+            return end
+        if texts_of(row.value).get(DISABLED) == "true":
+            return end
+        since_s = max(row.at_s, *(int(text) + 2 * _UPTIME_S for text in times))
+        return replace(end, args={**end.args, SINCE: str(since_s)})
 
     def _disconnect(self, service: Service, seen: Mapping[Address, Seen], what: str) -> Effect:
         """Return the effect; the sessions of now are shown to people: which end is found when it runs."""

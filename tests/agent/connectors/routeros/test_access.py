@@ -394,6 +394,32 @@ def test_a_session_in_the_gardens_pool_is_not_active_already(place: str, ends: i
 # --- a secret that staff disabled ---
 
 
+@pytest.mark.parametrize(
+    ("wanted", "seen", "since_s"),
+    [
+        (SUSPEND, {"secret": SUSPENDED}, NOW_S),
+        (RESTORE, {"lists": ("suspended",)}, NOW_S),
+        (SUSPEND, {"secret": SUSPENDED, "age_s": 1}, NOW_S + 9),
+        (SUSPEND, {"secret": SUSPENDED, "age_s": None}, None),
+        (SUSPEND, {"secret": {**SUSPENDED, "disabled": "true"}}, None),
+        (UPGRADE, {"secret": {**SECRET, "profile": "home50"}}, None),
+    ],
+    ids=["at-large", "garden", "just-begun", "of-unknown-age", "disabled", "tariff"],
+)
+def test_what_logs_in_to_a_row_as_wanted_is_not_ended(
+    wanted: ServiceState, seen: dict[str, object], since_s: int | None
+) -> None:
+    """No write precedes the disconnect: who came after the preview has the row's profile, where a list tells that."""
+    age_s = seen.get("age_s", 6 * 86_400)
+    values = seen_of(sessions=ONLINE, **{k: v for k, v in seen.items() if k != "age_s"})  # type: ignore[arg-type]  # as seen_of takes them
+    began: Value = {"0x81": str(NOW_S - age_s)} if isinstance(age_s, int) else ABSENT
+    values[at("ppp/began", "amina.h")] = Seen(began, NOW_S)
+    plan = plan_of(PppAccess(METHOD).plan(wanted, SERVICE, values))
+    drop, *cuts = [step.do for step in plan.steps if isinstance(step.do, Effect)]
+    assert (drop.verb, drop.args.get("since")) == ("disconnect", None if since_s is None else str(since_s))
+    assert [cut.args.get("since") for cut in cuts] == [None] * len(cuts)
+
+
 def test_our_profile_comes_and_goes_on_a_disabled_secret() -> None:
     off = {**SECRET, "disabled": "true"}
     suspend = plan_of(planned(secret=off))

@@ -76,6 +76,8 @@ def test_restoring_a_disabled_user_ends_only_older_sessions() -> None:
     assert [end.args.get("since") for end in ends] == [str(NOW_S)]
     garden = plan_of(planned(RESTORE, user=IN_GARDEN, sessions=ONLINE))
     assert [step.do.args.get("since") for step in garden.steps if isinstance(step.do, Effect)] == [None]
+    again = plan_of(planned(SUSPEND, DISABLE, user=OFF, sessions=ONLINE, cookies=COOKIE))
+    assert {effect.args.get("since") for effect in effects_of(again)} == {None}, "a cookie may let it in meanwhile"
 
 
 @pytest.mark.parametrize("method", [GARDEN, DISABLE], ids=["profile", "disabled"])
