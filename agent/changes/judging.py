@@ -19,15 +19,15 @@ from typing import Final
 import trio
 
 from agent.changes.engine.reads import read_targets
-from agent.changes.engine.steps import RunParts
-from agent.changes.engine.tickets import with_clock
+from agent.changes.engine.steps import RunParts, ends_of
+from agent.changes.engine.tickets import with_clock, with_writes
 from agent.changes.journal import commands, plans
 from agent.changes.journal.commands import Deadline, read_plan_row
 from agent.changes.journal.item_commands import MoveItem, MoveStanding, acted_on_since, decode_bound, written_by
 from agent.changes.journal.machine import Event, Gate, fold, settle_later
 from agent.changes.journal.signing import Signer, outcome_number
 from agent.connectors.base import AccessMethod, Judgment
-from agent.model import Address, Effect, Enforcement, Item, ItemState, ProofKind, Seen, target_of
+from agent.model import Address, Direction, Effect, Enforcement, Item, ItemState, ProofKind, Seen, Verdict, target_of
 from agent.reasons import ItemReason
 from agent.runtime.clock import now_of
 from agent.runtime.notifier import Notifier
@@ -67,13 +67,15 @@ class JudgedItems:
 class _Watched:
     """The parts of an item's document and steps that judging needs; they never change after its run.
 
-    `enforce` None: it has no enforcement check. `ended`: the sessions that it set out to end.
+    `enforce` None: it has no enforcement check. `ended`: the sessions that it set out to end. `unlooked_s`: as
+    `Steps.unlooked_s` has it; sessions that were looked up, and not there, count as not looked up.
     """
 
     item: Item
     enforce: Enforcement | None
     wrote: tuple[Address, ...]
     ended: Mapping[Address, Seen]
+    unlooked_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,22 +160,27 @@ class JudgeAgain:
                 self._watched[key] = self._open(*key)
             watched = self._watched[key]
             if watched is not None and row["reason"] not in _LEFT:
-                enforce = self._as_of_now(row, watched.enforce)
+                enforce = self._as_of_now(row, watched)
                 yield _Later(
                     *key, members(ItemState, "item")[row["state"]], row["state_seq"], row["set_s"], enforce, watched
                 )
 
-    def _as_of_now(self, row: sqlite3.Row, enforce: Enforcement | None) -> Enforcement | None:
+    def _as_of_now(self, row: sqlite3.Row, watched: _Watched) -> Enforcement | None:
         """Return an enforcement check that says how late it is judged, and how far our clock was set.
 
         A session that began since its step was done is not one from before the change: judging is late, not the
         session. Nothing tells whether a clock that was set back was so before or after that: the longer time counts.
+        One from before the writes may be there still, unless nobody was online by the last judgment.
         """
+        enforce = watched.enforce
         if enforce is None:
             return None
         clock, until = self._parts.clock, Deadline(row["run_until_s"], row["run_until_boot"], row["boot_id"])
-        set_back_s = max(-round(until.clock_set_s(now_of(clock))), 0)
+        set_s = round(until.clock_set_s(now_of(clock)))
+        set_back_s = max(-set_s, 0)
         late_s = max(int(clock.wall_s()) + set_back_s - row["set_s"], 0)
+        if row["state"] == ItemState.SET_NOT_ENFORCED.value:
+            enforce = with_writes(enforce, watched.unlooked_s, set_s)
         return with_clock(replace(enforce, within_s=enforce.within_s + late_s), until, clock)
 
     def _open(self, plan_id: bytes, n: int) -> _Watched | None:
@@ -184,12 +191,12 @@ class JudgeAgain:
         gone = {
             s.n for s in item.steps if isinstance(s.do, Effect) and s.do.proof is ProofKind.GONE
         }  # as `Steps.note_bound`
-        bound = self._parts.store.query("SELECT n, bound FROM step WHERE plan_id = ? AND item = ?", (plan_id, n))
+        tried = self._parts.store.query(_TRIED, (plan_id, n))
         ended: dict[Address, Seen] = {}
-        for r in bound:
+        for r in tried:
             if r["n"] in gone:
                 ended |= decode_bound(bytes(r["bound"]))
-        return _Watched(item, item.enforce, written_by(item), ended)
+        return _Watched(item, item.enforce, written_by(item), ended, _unlooked_s(item, tried))
 
     async def _judge(self, items: Sequence[_Later]) -> JudgedItems:
         seen, unread = await self._read(items)
@@ -276,6 +283,20 @@ WHERE i.state IN ('set-at-next-login', 'set-not-enforced') AND p.finished_seq IS
 ORDER BY p.consumed_seq, i.n
 """
 """The states of `machine.LATER`, in literals: so the index on just these rows is used."""
+_TRIED: Final = """
+SELECT s.n, s.direction, s.bound, s.verdict, e.at_s FROM step s LEFT JOIN event e ON e.seq = s.outcome_seq
+WHERE s.plan_id = ? AND s.item = ?
+"""
+
+
+def _unlooked_s(item: Item, tried: Sequence[sqlite3.Row]) -> float | None:
+    """Return the moment of `Steps.unlooked_s`, as far as the attempts at an item's steps tell it."""
+    forward = [r for r in tried if r["direction"] == Direction.FORWARD.value]
+    if {step.n for step in ends_of(item)} <= {r["n"] for r in forward}:
+        return None
+    writes = {step.n for step in item.steps if not isinstance(step.do, Effect)}
+    done = [r["at_s"] for r in forward if r["n"] in writes and r["verdict"] == Verdict.APPLIED.value]
+    return max(done, default=None)
 
 
 def _needed(method: AccessMethod, later: _Later, seen: Mapping[Address, Seen]) -> list[Address]:

@@ -606,6 +606,8 @@ that is told as an age. Absent: by none that is known.
 IN_FORCE: Final = "in-force"
 """In an effect's `args` while it is bound: since when the item's writes are known to be done, unix seconds by our clock
 of now, rounded up. A session that began clearly later logged in under them, and stays. Absent: not all are known.
+
+In an enforcement's `expect` while it is judged: the same, where nothing has looked for sessions to end since then.
 """
 
 

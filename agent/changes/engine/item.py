@@ -17,7 +17,7 @@ from agent.changes.engine.perform import OutcomeKind, absent, hung_up, kind_of, 
 from agent.changes.engine.reads import RecentReads, set_by
 from agent.changes.engine.sessions import ItemSessions, WindowSlot
 from agent.changes.engine.steps import Steps, guard_problem, subjects
-from agent.changes.engine.tickets import StepAction, with_clock
+from agent.changes.engine.tickets import StepAction, with_clock, with_writes
 from agent.changes.journal import plans
 from agent.changes.journal.machine import Event, StepFact, settle
 from agent.connectors.base import Busy, Enforced, Judgment, KnowsAbsence, Session, UnreadableError
@@ -601,6 +601,7 @@ class ItemRun:
             seen: dict[Address, Seen] = {}
             unread, ended = False, dict(self._steps.ended)
             enforce = with_clock(expected, self._tickets.plan.run_until, self._clock)
+            enforce = with_writes(enforce, self._steps.unlooked_s(), self._tickets.clock_set_s())
             try:
                 first = [a for a in method.enforcement_reads(enforce, seen, ended) if target_of(a) == enforce.target]
                 seen.update(await sessions.read([enforce.address, *first]))

@@ -12,13 +12,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import ceil
 
 import trio
 
 from agent.changes.engine.perform import CRASH, OutcomeKind, Patience, kind_of, perform_step, recover_step
 from agent.changes.engine.sessions import ItemSessions, Sessions, WindowSlot
-from agent.changes.engine.tickets import Owed, StepAction, Tickets, Unmet, addresses_of
+from agent.changes.engine.tickets import Owed, StepAction, Tickets, Unmet, addresses_of, moment_now
 from agent.changes.journal.audit import Recorder
 from agent.changes.journal.commands import PlanRow
 from agent.changes.journal.item_commands import DesiredRecorder
@@ -64,6 +63,13 @@ async def _no_facts(_: Collection[str]) -> None:
 def subjects(item: Item) -> tuple[str, ...]:
     """Return the services with billing data that an item rests on."""
     return (item.subject,) if item.subject is not None else ()
+
+
+def ends_of(item: Item) -> list[Step]:
+    """Return the steps that end the sessions by which an item's enforcement is judged."""
+    enforce = item.enforce
+    where = set() if enforce is None else {enforce.address, *enforce.expect.values()}  # of each device, where several
+    return [step for step in item.steps if isinstance(step.do, Effect) and step.do.address in where]
 
 
 def guard_problem(item: Item) -> str:
@@ -181,7 +187,7 @@ class Steps:
         earlier = {where: replace(seen, at_s=seen.at_s + set_s - then_s) for where, (seen, then_s) in known.items()}
         moments = {CLOCK_SET: str(set_s)} if set_s else {}
         if (in_force_s := self._in_force_s(step, way)) is not None:
-            moments[IN_FORCE] = str(ceil(in_force_s) + max(set_s, 0))  # late by that at most: it spares too few
+            moments[IN_FORCE] = moment_now(in_force_s, set_s)  # late, it spares too few
         asked = replace(effect, args={**effect.args, **moments})
         bound = await (await sessions.at(step.target)).bind(asked, earlier)
         self._note_earlier(step, way, bound, set_s)
@@ -196,6 +202,16 @@ class Steps:
         if way is not Direction.FORWARD or not writes or not all(map(self.stands, writes)):
             return None
         return max(self._done_s[n, way] for n in writes)
+
+    def unlooked_s(self) -> float | None:
+        """Return since when the item's writes are known to be done, where no sessions were looked up to be ended since.
+
+        Those from before the writes are then in no list of `ended`. None: they were looked up, or nobody is to.
+        """
+        ends = ends_of(self.item)
+        if all((step.n, Direction.FORWARD) in self._earlier for step in ends):
+            return None
+        return self._in_force_s(ends[-1], Direction.FORWARD)
 
     def _note_earlier(self, step: Step, way: Direction, bound: Earlier, set_s: int) -> None:
         """Record the sessions that an attempt at a step is bound to, as first read, and how our clock was set then."""

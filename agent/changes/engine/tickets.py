@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 
 from agent.changes.journal import item_commands
 from agent.changes.journal.audit import Json, Recorder, encode_do, outcome_json, seen_json
@@ -16,7 +17,7 @@ from agent.changes.journal.commands import Deadline, PlanRow
 from agent.changes.journal.item_commands import DesiredRecorder
 from agent.changes.journal.machine import FAILED, FINAL, TOUCHED, UNSENT, Event
 from agent.changes.journal.moments import SendWindow
-from agent.connectors.base import CLOCK_SET
+from agent.connectors.base import CLOCK_SET, IN_FORCE
 from agent.inventory.book import AS_PREVIEWED, OF_SUBJECTS, Broken, inventory_address
 from agent.model import (
     Address,
@@ -49,6 +50,18 @@ def with_clock(enforce: Enforcement, until: Deadline, clock: Clock) -> Enforceme
     """Return an enforcement with how far our clock was set since its plan was made. `until`: a deadline of the plan."""
     set_s = round(until.clock_set_s(now_of(clock)))
     return replace(enforce, expect={**enforce.expect, CLOCK_SET: str(set_s)}) if set_s else enforce
+
+
+def moment_now(at_s: float, set_s: int) -> str:
+    """Return a past moment by our clock of now, unix seconds, rounded up; late by how far that was set at most."""
+    return str(ceil(at_s) + max(set_s, 0))
+
+
+def with_writes(enforce: Enforcement, in_force_s: float | None, set_s: int) -> Enforcement:
+    """Return an enforcement with since when its item's writes are known to be done; None: it does not count."""
+    if in_force_s is None:
+        return enforce
+    return replace(enforce, expect={**enforce.expect, IN_FORCE: moment_now(in_force_s, set_s)})
 
 
 @dataclass(frozen=True, slots=True)

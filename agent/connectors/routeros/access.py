@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from agent.connectors.base import (
+    IN_FORCE,
     NONE_ENDED,
     AccessPlan,
     CannotEnforce,
@@ -80,6 +81,8 @@ REJECTED: Final = "rejected"
 READ_AT: Final = "read-at"
 """In an enforcement's `expect`: when the row was read for the preview, in unix seconds; sessions from before are not as
 wanted. Without it each session is, however old."""
+UNTOLD: Final = "untold"
+"""In an enforcement's `expect`: no list of the router tells sessions of before the writes from later ones."""
 _UPTIME_S: Final = 5
 """How far a session's beginning, told by its uptime, may be off; chosen arbitrarily."""
 _IPV6: Final = ("remote-ipv6-prefix-pool", "dhcpv6-pd-pool")
@@ -384,10 +387,16 @@ class ProfileAccess:
         return "" if got == enforce.expect[PROFILE] else f"its profile is {got}, not {enforce.expect[PROFILE]}"
 
     def _older(self, enforce: Enforcement, sessions: Collection[str], began: Mapping[str, str]) -> int:
-        """Return how many sessions began before the preview; one of which that is not known counts."""
+        """Return how many sessions began before the preview; one of which that is not known counts.
+
+        Where no list tells them apart, and nothing looked for sessions since the writes, one that began between the
+        preview and these has the former settings: then each counts that did not begin clearly after them.
+        """
         if READ_AT not in enforce.expect:
             return 0
         since_s = int(enforce.expect[READ_AT]) + clock_set_s(enforce.expect) - _UPTIME_S
+        if UNTOLD in enforce.expect and IN_FORCE in enforce.expect:
+            since_s = max(since_s, int(enforce.expect[IN_FORCE]) + _UPTIME_S)
         times = [began.get(sid, "") for sid in sessions]
         return sum(1 for text in times if not text.isdecimal() or int(text) < since_s)
 
@@ -616,11 +625,14 @@ class ProfileAccess:
         expect = {"method": self._method.name, "state": access.value, **fields, "lists": ",".join(lists)}
         if not self._outlasted(service, access, fields[PROFILE], seen):
             expect[READ_AT] = str(seen[self._at(self.menus.row, service.login)].at_s)
+            kept = fields[PROFILE] == self._method.tariffs.get(service.tariff)
+            if access is Access.ACTIVE and not (kept and (lists or DISABLED in fields)):
+                expect[UNTOLD] = "yes"
         where = self._at(self.menus.active, service.login)
         return Enforcement(self.target, where, expect, self._method.redial_within_s)
 
     def _outlasted(self, service: Service, access: Access, profile: str, seen: Mapping[Address, Seen]) -> bool:
-        """Tell whether sessions of now have what is wanted, by the lists that tell it after the change too.
+        """Tell whether sessions of now are as wanted, by the lists that tell it after the change too.
 
         One that stays active must never have had another profile than that of the tariff, which the row gets back.
         """

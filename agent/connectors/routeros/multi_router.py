@@ -13,6 +13,7 @@ from typing import Final
 
 from agent.connectors.base import (
     CLOCK_SET,
+    IN_FORCE,
     NONE_ENDED,
     OPEN,
     AccessMethod,
@@ -144,7 +145,7 @@ class SeveralAccess:
         if enforce.target in self._parts and not any(" " in key for key in enforce.expect):
             return {enforce.target: enforce}
         own: dict[str, dict[str, str]] = {}
-        of_all = {key: value for key, value in enforce.expect.items() if key == CLOCK_SET}
+        of_all = {key: value for key, value in enforce.expect.items() if key in (CLOCK_SET, IN_FORCE)}
         for key, value in enforce.expect.items():
             target, blank, name = key.partition(" ")
             if blank and target in self._parts:

@@ -20,10 +20,10 @@ from agent.changes.journal.machine import ChangeState
 from agent.changes.journal.signing import Signer
 from agent.changes.judging import DAY_S, JudgeAgain, JudgedItems, JudgeTempo
 from agent.changes.retry import ReopenRun
-from agent.connectors.base import CLOCK_SET, STATE, Enforced, Judgment
+from agent.connectors.base import CLOCK_SET, IN_FORCE, STATE, Enforced, Judgment, UnreadableError
 from agent.inventory import book
-from agent.model import Access, Address, Enforcement, Item, ItemState, Seen
-from agent.reasons import ItemReason
+from agent.model import Access, Address, Effect, Enforcement, Item, ItemState, Seen
+from agent.reasons import ItemReason, TargetReason
 from agent.runtime.clock import now_of
 from agent.runtime.notifier import Notifier
 from agent.store.db import Command, Tx
@@ -137,6 +137,40 @@ async def test_it_is_judged_by_how_far_our_clock_was_set(
         await one_round(rig)
     assert [one.expect.get(CLOCK_SET) for one in judged] == [None, "-400", "600"]
     assert [one.within_s for one in judged] == [1010, 1010, 1610]
+
+
+@pytest.mark.parametrize("looked", [True, False])
+async def test_sessions_that_nobody_looked_for_may_be_older(
+    rig: Rig, world: World, monkeypatch: pytest.MonkeyPatch, looked: bool
+) -> None:
+    """Stopped between its write and its disconnect, an item has no list of the sessions from before the write."""
+    judged: list[Enforcement] = []
+
+    def judge(_: object, enforce: Enforcement, *__: object) -> Judgment:
+        judged.append(enforce)
+        return Judgment(Enforced.NO, "not-in-effect")
+
+    async def away(_: FakeSession, __: Effect, ___: object) -> Mapping[Address, Seen]:
+        await trio.lowlevel.checkpoint()
+        raise UnreadableError("fake/d refuses", reason=TargetReason.REFUSED)
+
+    monkeypatch.setattr(FakeMethod, "judge", judge)
+    if not looked:
+        monkeypatch.setattr(FakeSession, "bind", away)
+    wrote_s = rig.clock.wall_s()
+    plan_id = await suspended(rig, "u1")
+    assert rig.states(plan_id) == [S.SET_NOT_ENFORCED]
+    in_run = len(judged)
+    await trio.sleep(1000)
+    await one_round(rig)
+    assert len(judged) == in_run + 1
+    told = {one.expect.get(IN_FORCE) for one in judged}
+    if looked:
+        assert told == {None}
+        return
+    (at_s,) = told
+    assert at_s is not None
+    assert 0 <= int(at_s) - wrote_s <= 2
 
 
 async def test_sessions_are_read_in_the_order_of_their_items(

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from agent.connectors.base import CLOCK_SET, AccessMethod, Enforced, NetworkState
+from agent.connectors.base import CLOCK_SET, IN_FORCE, AccessMethod, Enforced, NetworkState
 from agent.connectors.routeros.access import PppAccess
 from agent.connectors.routeros.addresses import rows_value
 from agent.connectors.routeros.matching import Ruleset
@@ -117,6 +117,9 @@ def enforce_of(wanted: ServiceState, method: PppMethod = METHOD) -> Enforcement:
     return found
 
 
+NOTHING_TOLD: Mapping[str, str] = {}
+
+
 def judged(
     wanted: ServiceState,
     address: str = "100.64.12.9",
@@ -128,11 +131,13 @@ def judged(
     ended: tuple[str, ...] = ("0x81",),
     online: bool = True,
     clock_set: int = 0,
+    told: Mapping[str, str] = NOTHING_TOLD,
     rules: list[tuple[str, dict[str, str]]] | None = None,
     asks_radius: str = "false",
     **more: str,
 ) -> tuple[Enforced, str]:
     enforce, recipe, now_s = enforce_of(wanted), PppAccess(METHOD), NOW_S + 30 + clock_set
+    enforce = replace(enforce, expect={**enforce.expect, **told})
     if clock_set:
         enforce = replace(enforce, expect={**enforce.expect, CLOCK_SET: str(clock_set)})
     sessions = rows_value([(sid, SESSION | {"address": address} | more)] if online else [])
@@ -185,6 +190,28 @@ def test_a_clock_that_was_set_makes_no_session_older_or_newer(clock_set: int) ->
     for wanted, lists in ((SUSPEND, ("suspended",)), (RESTORE, ())):
         assert judged(wanted, lists=lists, began=since, clock_set=clock_set) == (Enforced.YES, "seen")
         assert judged(wanted, lists=lists, began=before, clock_set=clock_set) == (Enforced.NO, "old-session")
+
+
+@pytest.mark.parametrize(("began_s", "unlooked"), [(10, "old-session"), (26, "old-session"), (27, "seen")])
+def test_a_tariff_counts_from_its_write_where_nobody_looked(began_s: int, unlooked: str) -> None:
+    """No list tells a tariff: who logged in before the write has the former one, and nothing was to end that session.
+
+    Where a list tells what is wanted it is believed.
+    """
+    began: Value = {"0x82": str(NOW_S + began_s)}
+    told = {IN_FORCE: str(NOW_S + 22)}
+    assert judged(UPGRADE, began=began, secret={**SECRET, "profile": "home50"})[1] == "seen"
+    assert judged(UPGRADE, began=began, secret={**SECRET, "profile": "home50"}, told=told)[1] == unlooked
+    assert judged(RESTORE, began=began, told=told) == (Enforced.YES, "seen")
+    assert judged(RESTORE, lists=("suspended",), began=began, told=told)[1] == "garden"
+    assert judged(SUSPEND, lists=("suspended",), began=began, told=told) == (Enforced.YES, "seen")
+    pooled = seen_of(SUSPENDED, ONLINE, POOLED, BY_POOL)
+    pooled[at("ip/pools", "all")] = Seen({"garden": "10.9.0.10-10.9.0.99"}, NOW_S)
+    enforce = plan_of(PppAccess(METHOD).plan(RESTORE, SERVICE, pooled)).enforce
+    assert enforce is not None
+    now = seen_of(SECRET, [("0x82", SESSION)], POOLED, BY_POOL) | {at("ppp/began", "amina.h"): Seen(began, NOW_S)}
+    found = PppAccess(METHOD).judge(replace(enforce, expect={**enforce.expect, **told}), now, {})
+    assert found.how == unlooked.replace("seen", "inferred"), "no list tells the garden's session either"
 
 
 def test_a_session_that_outlasted_a_suspension_is_good() -> None:
