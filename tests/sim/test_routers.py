@@ -361,6 +361,37 @@ def test_a_connection_alone_is_no_session_of_the_active(action: str, logged_in: 
     assert [verdict.rule for verdict in router_rules.judge(evidence, part)] == rules  # type: ignore[arg-type]  # as far as they ask
 
 
+@pytest.mark.parametrize(
+    ("began", "changed", "known"),
+    [
+        (115.0, (110.0, 120.0), True),
+        (115.0, (110.0,), False),  # the row is not set back
+        (115.0, (90.0, 120.0), False),
+        (105.0, (110.0, 120.0), False),
+        (125.0, (110.0, 120.0), False),
+        (99.0, (), False),
+    ],
+)
+def test_a_rate_may_be_of_a_row_that_was_set_back(began: float, changed: tuple[float, ...], known: bool) -> None:
+    """Staff set a tariff's row back, a subscriber logged in, and staff set the row again: nothing tells that rate."""
+    _, access, _ = furnished()
+    line = Line("C-1/home", access, "user0")
+    online = Online("0x2", "100.64.0.2", began, shut=False, out=True, rate=access.rate(TARIFFS[0]))
+    line.times, line.samples = [100.0], [Sample((online,), NextLogin(True, rate=access.rate(TARIFFS[1])))]
+    change = RowChange(SECRETS, Row("*1", {}), "changed", {"name": "user0"}, {"name": "user0"})
+    step = OpenStep("aa", 1, 1, 1, 98.0, False, line.service, "", ())
+    written = Written(100.0, line.service, "edge-1", change, 99.0, (step,), ORIGINAL)
+    move = Move(130.0, "aa", 1, line.service, "", "applied", "running", 98.0, "seen", "", False, 7, ORIGINAL)
+    asked = {"aa": Asked("aa", "set-plan", frozenset({line.service}), 0)}
+    rows = {("edge-1", SECRETS, "*1"): [(at, "") for at in changed]}
+    part = SimpleNamespace(
+        lines={line.service: line}, written=[written], tariffs={"aa": TARIFFS[1]}, changed=rows, routers={}, already=()
+    )
+    evidence = Evidence(Seen(moves=[move]), asked, (), (), {}, "", 200.0)
+    found = list(router_rules._claims(evidence, part))  # type: ignore[arg-type]  # as far as it asks
+    assert [bool(verdict.known) for verdict in found] == [known]
+
+
 def test_a_connection_of_a_logged_out_user_is_told_apart() -> None:
     router, access, _ = furnished(HotspotUsers)
     (session,) = [row for row in router.store.table(LOGGED_IN) if row.props["user"] == access.logins["user0"]]

@@ -98,6 +98,7 @@ def _claims(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
         if false := false_at_end(ItemFact(move.state, reason, move.detail), wanted, run, last):
             old = began.get((move.machine, move.plan, move.item), since)
             known = _mistaken(move, run) or _untold(move, asked, last, old)
+            known = known or _of_another_row(part, move, asked, wanted, last)
             said = f"{false} ({move.reason}: {move.detail})"
             yield Verdict("claim", move.at, move.service, said, text_of(run), move.seq, known)
 
@@ -130,6 +131,21 @@ def _untold(move: Move, asked: Asked, last: Iterable[LineState], began: float) -
     rate = move.state == "set-not-enforced" and not move.suspended and asked.action in ("set-plan", "revert")
     old = any(s.began < began for state in last for s in state.sessions)
     return "no router tells a session's rate" if rate and old else ""
+
+
+def _of_another_row(part: RouterPart, move: Move, asked: Asked, wanted: Wanted, last: list[LineState]) -> str:
+    """Return that sessions have their rate from a row that others set otherwise and back, since the item's write.
+
+    Such a session is new, no list tells its rate, and the row reads as the item left it.
+    """
+    wrote = _written_by(part, move.machine, move.plan, move.item)
+    wrong = [s for state in last for s in state.sessions if s.walled or s.rate not in wanted.rates]
+    if move.state != "applied" or asked.action != "set-plan" or not wrote or not wrong:
+        return ""
+    others = [at for at in _by_others(part, wrote[-1]) if wrote[-1].at < at <= move.at]
+    of_theirs = len(others) > 1 and all(not s.walled and others[0] <= s.began <= others[-1] for s in wrong)
+    back = any(map(wanted.next_fits, last))
+    return "no router tells a session's rate, and its row was another one meanwhile" if of_theirs and back else ""
 
 
 def _disconnected(move: Move, line: Line, began: float, last: list[LineState]) -> Iterable[Verdict]:
