@@ -136,6 +136,19 @@ def test_a_login_is_that_of_the_list_that_is_there() -> None:
     assert logins.owner("a") == SERVICE
 
 
+@pytest.mark.parametrize("busy", [SERVICE, "C-2/home"])
+def test_of_half_an_exchange_one_login_is_acted_on(busy: str) -> None:
+    """The second of two that were to have each other's login was just acted on, and kept its own: both have it."""
+    other = "C-2/home" if busy == SERVICE else SERVICE
+    logins = Logins({SERVICE: "a", "C-2/home": "b"})
+    kept = logins.now(busy)
+    logins.edits["aa"] = {SERVICE: "b", "C-2/home": "a"}
+    logins.follow([replace(move("applied"), service=other), replace(move("not-applied"), service=busy)], ())
+    assert logins.shared() == {busy, other}
+    assert logins.owner(kept, lambda: {busy}) == busy
+    assert logins.owner(kept, lambda: {other}) == other
+
+
 @pytest.mark.parametrize(
     ("action", "before", "after", "rules"),
     [

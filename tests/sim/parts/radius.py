@@ -139,7 +139,7 @@ class RadiusPart(Part):
         for login in filter(None, changed):
             past, rows = self._past.setdefault(login, []), self._rows[login]
             if not first:
-                service = self._owner(login)
+                service = self._owner(login, by)
                 what = FORGOTTEN if self._forgets else "rows"
                 witness.note(witness.seen.writes, service, by, what, self._about(service))
                 since = max((n for n, (at, _) in enumerate(past) if at <= began), default=0)
@@ -169,15 +169,17 @@ class RadiusPart(Part):
         received = list(self._isp.nas[name].received)
         witness = self._world.witness
         for one in received[self._received[name] :]:
-            if one.outcome == "ack" and (service := self._owner(one.login)):
+            if one.outcome == "ack" and (service := self._owner(one.login, "nas")):
                 about = self._about(service)
                 witness.note(witness.seen.ended, service, "nas", f"ended on {name}", about, one.session_id, one.at)
         self._received[name] = len(received)
 
-    def _owner(self, login: str) -> str:
-        """Return whose a login is now, "" where it is no subscriber's."""
-        self.logins.follow(self._world.witness.seen.moves, self._world.lost)
-        return self.logins.owner(login) or self._services.get(login, "")
+    def _owner(self, login: str, by: str) -> str:
+        """Return whose a login is now, "" where it is no subscriber's. `by`: the program that does something to it."""
+        witness = self._world.witness
+        self.logins.follow(witness.seen.moves, self._world.lost)
+        owner = self.logins.owner(login, lambda: {step.service for step in witness.open_steps(by)})
+        return owner or self._services.get(login, "")
 
     def _about(self, service: str) -> Callable[[OpenStep], bool]:
         return lambda step: step.service == service
@@ -190,7 +192,8 @@ class RadiusPart(Part):
             packet = radius_codec.decode_untrusted(data)
         except MalformedPacketError:
             return
-        service = self._owner((packet.data("User-Name") or b"").decode(errors="replace"))
+        login = (packet.data("User-Name") or b"").decode(errors="replace")
+        service = self._owner(login, sock.owner.name)
         if service and packet.code in (Code.DISCONNECT_REQUEST, Code.COA_REQUEST):
             session = (packet.data("Acct-Session-Id") or b"").decode(errors="replace")
             witness = self._world.witness

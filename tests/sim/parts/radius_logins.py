@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from tests.sim.witness import Lost, Move
 
@@ -15,7 +15,7 @@ class Logins:
         """Begin with the list that the agent was given first."""
         self.edits: dict[str, Mapping[str, str]] = {}
         self._past = {service: [(float("-inf"), login)] for service, login in first.items()}
-        self._owners = {login: service for service, login in first.items()}
+        self._owners = self._owners_now()
         self._followed = self._lost = 0
 
     def __contains__(self, service: object) -> bool:
@@ -29,9 +29,23 @@ class Logins:
         """Return the login that a service has."""
         return self._past[service][-1][1]
 
-    def owner(self, login: str) -> str | None:
-        """Return the service that has a login now; None: it is nobody's."""
-        return self._owners.get(login)
+    def owner(self, login: str, acted_on: Callable[[], Collection[str]] = tuple) -> str | None:
+        """Return the service that has a login now; None: it is nobody's.
+
+        Where an exchange of logins is half done two have it, and nothing but a change that had begun acts on it.
+        `acted_on`: tells the services of which a step is announced.
+        """
+        owners = self._owners.get(login, [])
+        if len(owners) < 2:
+            return owners[0] if owners else None
+        acting = acted_on()
+        return next((service for service in owners if service in acting), owners[-1])
+
+    def _owners_now(self) -> dict[str, list[str]]:
+        found = defaultdict[str, list[str]](list)
+        for service in self._past:
+            found[self.now(service)].append(service)
+        return found
 
     def shared(self) -> set[str]:
         """Return the services whose login another one has too: whose it is, nobody can say, and neither is changed."""
@@ -56,4 +70,4 @@ class Logins:
             elif one.state == "applied" and (login := self.edits.get(one.plan, {}).get(one.service)):
                 self._past[one.service].append((at, login))
         self._followed = len(moves)
-        self._owners = {self.now(service): service for service in self._past}
+        self._owners = self._owners_now()
