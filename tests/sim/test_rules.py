@@ -83,7 +83,8 @@ def test_a_claim_was_so_when_it_was_read(
         Seen(moves=[replace(move(state, reason), detail=detail, suspended=True)]), asked, (), (), {}, "", 99.0
     )
     history = SimpleNamespace(during=during)
-    found = radius_rules.judge(evidence, history, Logins({SERVICE: "a"}), ())  # type: ignore[arg-type]  # as far as it asks
+    clock = MachineClock(FakeClock())
+    found = radius_rules.judge(evidence, history, Logins({SERVICE: "a"}), (), clock)  # type: ignore[arg-type]  # as far as it asks
     assert [one.rule for one in found] == rules
 
 
@@ -110,7 +111,8 @@ def test_the_record_vouches_for_no_unproven_suspension(state: str, at: float, wa
     )
     now = LineState((OnlineSession("bng-1", "s1", "192.0.2.1", walled, "", 0.0),), WALLED.next)
     history = SimpleNamespace(during=lambda *_: [now])
-    found = radius_rules.judge(evidence, history, Logins({SERVICE: "a"}), ())  # type: ignore[arg-type]  # as far as it asks
+    clock = MachineClock(FakeClock())
+    found = radius_rules.judge(evidence, history, Logins({SERVICE: "a"}), (), clock)  # type: ignore[arg-type]  # as far as it asks
     assert [one.rule for one in found] == rules
 
 
@@ -237,6 +239,37 @@ def test_a_restore_may_leave_another_reason(suspended: bool, wanted: bool) -> No
     evidence = Evidence(Seen(moves=moves), {}, (), (), {}, "", 100.0)
     assert wants_suspended(evidence, "restore", step, deed) is wanted
     assert wants_suspended(evidence, "suspend", step, deed)
+
+
+@pytest.mark.parametrize(
+    ("action", "settings", "rules"),
+    [
+        ("restore", [], ["kicked"]),
+        ("restore", [(30.0, 60.0)], ["kicked"]),
+        ("restore", [(30.0, 90.0)], []),
+        ("restore", [(42.0, 90.0)], ["kicked"]),
+        ("restore", [(30.0, 90.0), (55.0, 0.0)], ["kicked"]),
+        ("restore", [(30.0, -90.0)], ["kicked"]),
+        ("suspend", [(30.0, 90.0)], ["kicked"]),
+    ],
+)
+def test_by_a_clock_that_is_ahead_a_session_is_old(
+    action: str, settings: list[tuple[float, float]], rules: list[str]
+) -> None:
+    """Its NAS acknowledged the end of another, whose stop was lost: nothing but the clock tells that it is new."""
+    clock = MachineClock(FakeClock())
+    clock.settings += settings
+    step = OpenStep("aa", 1, 2, 2, 58.0, True, SERVICE, "", {}, action=action)
+    wrote = Deed(45.0, SERVICE, "agent 1", "rows", (replace(step, effect=False),))
+    ended = Deed(60.0, SERVICE, "nas", "ended", (step,), "s2")
+    seen = Seen([wrote], ended=[ended], moves=[replace(move("planned"), at=41.0)])
+    asked = Asked("aa", action, frozenset({SERVICE}), 0)
+    session = OnlineSession("bng-1", "s2", "192.0.2.1", action == "suspend", "", 50.0)
+    state = LineState((session,), NextLogin(True, walled=action == "suspend"))
+    evidence = Evidence(seen, {"aa": asked}, (), (), {}, "", 100.0)
+    history = SimpleNamespace(during=lambda *_: [state])
+    found = radius_rules.judge(evidence, history, Logins({SERVICE: "a"}), (), clock)  # type: ignore[arg-type]  # as far as it asks
+    assert [one.rule for one in found] == rules
 
 
 @pytest.mark.parametrize(

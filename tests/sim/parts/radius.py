@@ -97,7 +97,8 @@ class RadiusPart(Part):
         """Return what must not be of lines by RADIUS."""
         self.logins.follow(evidence.seen.moves, evidence.lost)
         server = self._sql.server if self._sql is not None else None
-        yield from radius_rules.judge(evidence, self.history, self.logins, self.written)
+        clock = self._world.machine.clock
+        yield from radius_rules.judge(evidence, self.history, self.logins, self.written, clock)
         away = [(at, at + AWAY_S) for at in self._world.kills]  # nobody reads then what a failover forgot
         yield from radius_rules.lost(evidence, self.written, [*(server.troubles if server is not None else ()), *away])
 

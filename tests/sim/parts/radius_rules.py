@@ -17,19 +17,24 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lab.truth import History, LineState
 from tests.sim.judge import Evidence, Verdict
 from tests.sim.parts.radius_logins import Logins
 from tests.sim.parts.record_rules import claims_of, forgotten, is_rejected, let_in, text_of, wants_suspended
-from tests.sim.witness import Deed, Move
+from tests.sim.witness import Deed, Move, OpenStep
 from tests.year.claims import RECORDED, STAYS_REJECTED, ItemFact, Wanted, false_at_end
+
+if TYPE_CHECKING:
+    from tests.sim.machine import MachineClock
 
 FRESH_S = 180.0
 """How old the evidence of a claim may be: the agent reads again for a minute, and waits 40 s for a session."""
 LAST_S = 10.0
 """How long the last reading of a claim may take, with its leaf: a slow database takes seconds for each statement."""
+CLOCKS_S = 60.0
+"""How far the clocks of accounting and of the agent may be apart, by its word."""
 CLAIMS = ("applied", "set-at-next-login", "set-not-enforced")
 
 
@@ -60,8 +65,18 @@ class WrittenRows:
     after: Rows
 
 
-def judge(evidence: Evidence, history: History, logins: Logins, written: Iterable[WrittenRows]) -> Iterable[Verdict]:
-    """Return everything that must not be. `logins`: of each service; what is about others is not judged here."""
+def judge(
+    evidence: Evidence, history: History, logins: Logins, written: Iterable[WrittenRows], clock: MachineClock
+) -> Iterable[Verdict]:
+    """Return everything that must not be.
+
+    Args:
+        evidence: of the world.
+        history: of each line.
+        logins: of each service; what is about others is not judged here.
+        written: the rows that were written.
+        clock: of the agent's machine.
+    """
     written = list(written)
     yield from _blind(written)
     for one in (one for one in written if one.deed.by):
@@ -70,7 +85,7 @@ def judge(evidence: Evidence, history: History, logins: Logins, written: Iterabl
     yield from _impatient(evidence, logins)
     yield from _claims(evidence, history, logins)
     yield from _unproven(evidence, history, logins)
-    yield from _kicked(evidence, history, logins)
+    yield from _kicked(evidence, history, logins, clock)
 
     def now(service: str, suspended: bool) -> list[LineState] | None:
         at = evidence.ended_at
@@ -204,7 +219,7 @@ def _asked_a_nas(e: Evidence, move: Move) -> bool:
     return any(step.plan == move.plan for deed in sent for step in deed.open)
 
 
-def _kicked(e: Evidence, history: History, logins: Logins) -> Iterable[Verdict]:
+def _kicked(e: Evidence, history: History, logins: Logins, clock: MachineClock) -> Iterable[Verdict]:
     """A session that began after the rows were written for a change, and has what that wants, is not ended by it."""
     for deed in e.seen.ended:
         step = next((s for s in deed.open if s.effect), None)
@@ -217,7 +232,14 @@ def _kicked(e: Evidence, history: History, logins: Logins) -> Iterable[Verdict]:
         session = sessions.get(deed.session)
         if session is None or not wrote or session.began <= wrote[-1]:
             continue
-        if session.walled is wants_suspended(e, asked.action, step, deed):
+        suspended = wants_suspended(e, asked.action, step, deed)
+        if not suspended and min(clock.wrong_during(_planned_at(e, step), deed.at)) > CLOCKS_S:
+            continue  # by that clock the session began before the change, and nothing else tells when
+        if session.walled is suspended:
             age_s = deed.at - session.began
             what = f"session {deed.session} was ended although it was as wanted: it began {age_s:.2f} s before"
             yield Verdict("kicked", deed.at, deed.subject, what)
+
+
+def _planned_at(e: Evidence, step: OpenStep) -> float:
+    return next((m.at for m in e.seen.moves if (m.plan, m.item) == (step.plan, step.item)), step.about_at)
