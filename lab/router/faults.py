@@ -7,7 +7,7 @@ cut-after                done, then the connection is cut without an answer
 slow:SECONDS             done, answered that much later
 drift                    another admin's change (a function given with the fault) is made just before
 trap:TEXT                refused with that text, nothing done
-no-effect                answered as if it were done, nothing done
+no-effect                answered as if it were done, nothing done; it meets no print, whose answer would be false
 reboot                   the router restarts instead of doing it; every connection is cut
 max-sessions             every session that the service allows is taken by somebody else
 reuse-ids                a new row gets the .id that was freed last
@@ -59,6 +59,11 @@ class Fault(Generic[DriftingT]):
     seconds: float = 0.0
     text: str = ""
     drift: Callable[[DriftingT], object] | None = None
+
+    def meets(self, command: str) -> bool:
+        """Tell whether it takes a command."""
+        reads = self.kind is FaultKind.NO_EFFECT and command.endswith("/print")
+        return self.times > 0 and command.startswith(self.match) and not reads
 
 
 def parse_fault(described: str) -> tuple[FaultKind, float, str]:
@@ -126,7 +131,7 @@ class Faults(Generic[DriftingT]):
         """The faults that meet this command; at most one of each kind, and each is used up by one."""
         taken: list[Fault[DriftingT]] = []
         for fault in self._waiting:
-            if command.startswith(fault.match) and fault.times > 0 and all(f.kind is not fault.kind for f in taken):
+            if fault.meets(command) and all(f.kind is not fault.kind for f in taken):
                 fault.times -= 1
                 taken.append(fault)
                 self.met[fault.kind] = self.met.get(fault.kind, 0) + 1

@@ -44,6 +44,16 @@ def test_each(fault, said, closed, done):
         assert c.ret("/ppp/secret/add", "=name=other") != ""
 
 
+def test_no_effect_meets_no_print():
+    """A print without rows would say that nothing is there."""
+    b = access_bench()
+    c = logged_in(b.router)
+    b.router.faults.inject("no-effect", match="/ppp/secret/")
+    assert len(c.rows("/ppp/secret/print")) == 3
+    assert c.ask(*ADD) == [["!done", ".tag=1"]]
+    assert len(c.rows("/ppp/secret/print")) == 3
+
+
 def test_slow_lets_other_tags_pass():
     b = access_bench()
     c = logged_in(b.router)
