@@ -340,6 +340,34 @@ def test_what_is_denied_is_not_there_or_not_known(
 
 
 @pytest.mark.parametrize(
+    ("sessions", "rules"),
+    [
+        ({50.0: "0x1"}, ["claim"]),
+        ({50.0: "0x1", 298.5: "0x2"}, []),
+        ({50.0: "0x1", 290.0: "0x2"}, []),
+        ({50.0: "0x1", 290.0: "", 295.0: "0x2"}, []),
+        ({50.0: "0x1", 150.0: "0x2"}, ["claim"]),
+    ],
+    ids=["carries on", "another since", "another just before", "none for a while", "another long before"],
+)
+def test_a_disconnect_is_of_the_session_looked_up(sessions: dict[float, str], rules: list[str]) -> None:
+    """It may redial between the reading and the announcement, for which a slow store takes a minute."""
+    _, access, _ = furnished()
+    line = Line("C-1/home", access, "user0")
+    for at, name in sessions.items():
+        online = Online(name, "100.64.0.2", at, shut=False, out=True, rate="20M/20M")
+        line.times.append(at)
+        line.samples.append(Sample((online,) if name else (), NextLogin(True)))
+    of = (1, line.service, "")
+    began = Move(298.0, "aa", *of, "running", "planned", 200.0, "", "", False, 6, ORIGINAL)
+    ended = Move(310.0, "aa", *of, "applied", "running", 298.0, "", "", False, 7, ORIGINAL)
+    asked = {"aa": Asked("aa", "disconnect", frozenset({line.service}), 0)}
+    part = SimpleNamespace(lines={line.service: line})
+    evidence = Evidence(Seen(moves=[began, ended]), asked, (), (), {}, "", 400.0)
+    assert [verdict.rule for verdict in router_rules._claims(evidence, part)] == rules  # type: ignore[arg-type]  # as far as it asks
+
+
+@pytest.mark.parametrize(
     ("action", "logged_in", "rules"),
     [("restore", False, []), ("restore", True, ["claim"]), ("suspend", False, ["claim"])],
 )

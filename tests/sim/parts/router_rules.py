@@ -42,6 +42,8 @@ the agent has the moments of its writes and of its question in whole seconds too
 """
 READ_S: Final = 15.0
 """How long before a write its row may have been read: an answer may take its time."""
+LOOKED_UP_S: Final = 130.0
+"""How long before an item begins its sessions may have been looked up: two answers of its store that take a minute."""
 CLAIMS: Final = ("applied", "set-at-next-login", "set-not-enforced")
 DENIES: Final = ("not-applied", "stale", "skipped", "cancelled", "expired", "superseded", "reverted")
 UNANSWERED: Final = ("unreachable", "timeout", "hung-up", "cut", "lost-")
@@ -149,12 +151,19 @@ def _of_another_row(part: RouterPart, move: Move, asked: Asked, wanted: Wanted, 
 
 
 def _disconnected(move: Move, line: Line, began: float, last: list[LineState]) -> Iterable[Verdict]:
-    """A session that is said to have been ended was not there at some instant."""
+    """A session that is said to have been ended was not there at some instant.
+
+    Nobody sees when it was looked up: one that began shortly before the item is not known to be the one.
+    """
     if move.state != "applied" or not line.access.logs_in:
         return
-    first = {s.session_id for state in line.during(began, began, suspended=True) for s in state.sessions}
-    if first and all(first & {s.session_id for s in state.sessions} for state in last):
+    first = [_ids(state) for state in line.during(began - LOOKED_UP_S, began, suspended=True)]
+    if first and all(ids & _ids(state) for state in last for ids in first):
         yield Verdict("claim", move.at, move.service, "disconnected: the session carries on", text_of(last), move.seq)
+
+
+def _ids(state: LineState) -> set[str]:
+    return {s.session_id for s in state.sessions}
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
