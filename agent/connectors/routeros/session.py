@@ -183,7 +183,7 @@ class RouterSession:
         wrote_s = int(effect.args.get(IN_FORCE, asked_s))
         if not found or beginnings is None or not (until or asked_s - wrote_s > WRITTEN_S):
             return found
-        where = address(self.target.id, beginnings, owner)
+        where, asked_s = address(self.target.id, beginnings, owner), self._clock.wall_s()
         began = texts_of((await self.read([where]))[where].value)
         took_s = self._clock.wall_s() - asked_s  # a beginning is told as an age: by a late answer it seems later
         first_s = min(until) - BEGAN_S if until else wrote_s + took_s + 1

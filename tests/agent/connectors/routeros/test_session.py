@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -521,6 +521,44 @@ async def test_a_hotspot_session_is_one_in_every_read() -> None:
         assert list(began.values()) == [key.rpartition("@")[2] for key in sessions]
         ahead = 60.0
         assert list(rows_of(await value_of(session, at("hotspot/active", "amina.h")))) != list(sessions)
+
+
+class LateClock(SystemClock):
+    """The machine's clocks, later than they are."""
+
+    late_s = 0.0
+
+    def wall_s(self) -> float:
+        return super().wall_s() + type(self).late_s
+
+    def boot_s(self) -> float:
+        return super().boot_s() + type(self).late_s
+
+
+@pytest.mark.parametrize(("slow", "ends"), [("ppp/active", False), ("ppp/began", True)])
+async def test_a_slow_answer_tells_a_beginning_later(monkeypatch: pytest.MonkeyPatch, slow: str, ends: bool) -> None:
+    """Only its own way does: how long the sessions took before says nothing of when they began."""
+    clock = LateClock()
+    router = Router(clock=clock.wall_s)
+    router.add("/ppp/profile", name="p", local_address="10.0.0.1", remote_address="10.0.0.2")
+    router.add("/ppp/secret", name="amina.h", password="x", profile="p")
+    router.add("/user", name="ispagents", password=PASSWORD.decode(), group="full")
+    router.plug_in("amina.h", "x")
+    wrote_s = int(clock.wall_s()) - 10
+    async with opened(router, clock=clock) as session:
+        read = session.read
+
+        async def late(addresses: Sequence[Address]) -> Mapping[Address, Seen]:
+            found = await read(addresses)
+            if slow in str(addresses[0]):
+                monkeypatch.setattr(LateClock, "late_s", 15.0)
+            return found
+
+        monkeypatch.setattr(session, "read", late)
+        kick = Effect(
+            at("ppp/active", "amina.h"), "disconnect", {IN_FORCE: str(wrote_s)}, "k", Replay.IF_UNPROVEN, None, 1
+        )
+        assert bool(await session.bind(kick)) is ends
 
 
 class SetClock(SystemClock):
