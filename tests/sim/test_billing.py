@@ -63,6 +63,31 @@ def test_a_payer_does_not_wait_for_ever() -> None:
     assert rules_seen(books((0, True), (4500, False)), "suspend", 1000, debt=True) == [], "paid just now"
 
 
+@pytest.mark.parametrize(
+    ("action", "reason", "cancelled_at", "ended_at", "rules"),
+    [
+        ("restore", "debt", 2100.0, 5000.0, []),
+        ("restore", "", 2100.0, 5000.0, []),
+        ("restore", "debt", 2100.0, 100_000.0, ["payer-waits"]),
+        ("restore", "debt", 1900.0, 5000.0, ["payer-waits"]),
+        ("restore", "debt", float("inf"), 5000.0, ["payer-waits"]),
+        ("restore", "abuse", 2100.0, 5000.0, ["payer-waits"]),
+        ("suspend", "debt", 2100.0, 5000.0, ["payer-waits"]),
+    ],
+)
+def test_a_payer_whose_restore_is_cancelled_waits(
+    action: str, reason: str, cancelled_at: float, ended_at: float, rules: list[str]
+) -> None:
+    """A freeze kept a person's restore from its start. The agent took it for the payer's, and its requester cancelled
+    it: the agent asks again a day later.
+    """
+    seen = Seen(writes=[Deed(1000, SERVICE, "agent 1", "rows", ())])
+    asked = Asked(PLAN, action, frozenset({SERVICE}), 0, cancel_sent_at=cancelled_at, reason=reason)
+    evidence = Evidence(seen, {PLAN: asked}, (), (), {}, "", ended_at)
+    found = billing_rules.judge(evidence, books((0, True), (2000, False)), set(), {SERVICE})
+    assert [one.rule for one in found] == rules
+
+
 @pytest.mark.parametrize("seed", [20, 21])
 def test_nothing_false_is_seen_of_payers(seed: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)

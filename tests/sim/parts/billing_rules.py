@@ -5,6 +5,8 @@
 | `unpaid` | the agent restores by itself only a service of somebody who owed nothing at some instant shortly before |
 | `cut-payer` | nobody is cut off for a debt who owed nothing for some time before |
 | `payer-waits` | whoever owes nothing, and has paid since, is no longer on record as cut off for a debt |
+
+Where a person cancelled the restore since, the payer waits a day.
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ KNOWN_S = 180.0
 """How old the agent's word on an account may be when it cuts or restores: `recheck_s`, and a slow reading."""
 READ_S = 900.0
 """How long a payer may wait to be seen: all accounts are read so often."""
+
+PERSON_S = 86_400.0
+"""For how long the agent leaves a payer to people where one of them cancelled the restore."""
 
 
 @dataclass
@@ -72,6 +77,18 @@ def judge(evidence: Evidence, books: Books, own: set[str], debts: set[str]) -> I
     for service in sorted(debts & books.subscribers.keys()):
         owes = list(books.during(service, evidence.ended_at - READ_S, evidence.ended_at))
         cuts = [w.at for w in evidence.seen.writes if w.by and w.subject == service]
-        if not any(owes) and cuts and books.changed_at(service) > cuts[-1]:
+        if (
+            not any(owes)
+            and cuts
+            and books.changed_at(service) > cuts[-1]
+            and not _turned_down(evidence, books, service)
+        ):
             said = f"still on record as cut off for a debt, paid at {books.changed_at(service):.0f}"
             yield Verdict("payer-waits", evidence.ended_at, service, said)
+
+
+def _turned_down(e: Evidence, books: Books, service: str) -> bool:
+    """Tell whether somebody cancelled the restore of a payer since the payment, less than a day ago."""
+    since = max(books.changed_at(service), e.ended_at - PERSON_S - READ_S)
+    restores = (one for one in e.asked.values() if one.action == "restore" and one.reason in ("", "debt"))
+    return any(service in one.subjects and since < one.cancel_sent_at < e.ended_at for one in restores)
