@@ -705,6 +705,13 @@ KEPT: tuple[Kept, ...] = (
         long=True,
         acts=("routers beside radius",),
     ),
+    Kept(
+        31000103,
+        ("agent-unplugged", "session-vanishes"),
+        ("radius",),
+        "no request for the end of a session went out, it had vanished unnoticed, and was said to carry on",
+        size=0.3,
+    ),
 )
 
 

@@ -58,6 +58,7 @@ from agent.connectors.radius.addresses import (
     RIGHT_SINCE,
     SAME_AS,
     SPARED,
+    UNASKED,
     WRITE,
     RadiusResource,
     accounted_fields,
@@ -493,7 +494,7 @@ class RadiusAccess:
             # A database that fails over forgets the end that was seen in it: only the NAS can say how it is. An ACK
             # proves nothing: some NAS and proxies acknowledge a Disconnect for a session that they do not have
             how, text = ProofReason.NOT_PROVEN, f"not proven: {unheard_text(sessions[uid] for uid in left)}"
-            if known := [uid for uid in left if MAY_BE_OVER not in sessions[uid]]:
+            if known := [uid for uid in left if not {MAY_BE_OVER, UNASKED} & sessions[uid].keys()]:
                 how, text = (
                     ProofReason.STILL_ONLINE,
                     f"{counted(len(known), 'session carries', 'sessions carry')} on as before",

@@ -45,6 +45,11 @@ MAY_BE_OVER: Final = "may-be-over"
 
 The NAS did not refuse, and accounting got no update since that is surely later: nothing says whether it goes on.
 """
+UNASKED: Final = "unasked"
+"""Field of an open session of accounting: when its NAS was to be asked to end it and no request went out, unix seconds.
+
+Accounting got no update since that is surely later: its row alone says that it goes on.
+"""
 STOPPED: Final = "stopped"
 """Field of `accounted/UNIQUEID`: when the session ended, unix seconds by its NAS."""
 LASTED: Final = "lasted"
@@ -208,7 +213,7 @@ def sessions_value(
 ) -> Value:
     """Return the value of `sessions/LOGIN`: acctuniqueid -> its fields as `name=text`; ABSENT when there is none.
 
-    `by_nas` returns the fields that come from a session's NAS: `DENIED`, or `MAY_BE_OVER`, or none.
+    `by_nas` returns the fields that come from a session's NAS: `DENIED`, `MAY_BE_OVER`, or `UNASKED`, or none.
     """
     found: dict[str, tuple[str, ...]] = {}
     for session in sessions:
@@ -235,7 +240,7 @@ def live_sessions(value: Value) -> Mapping[str, Mapping[str, str]]:
 
 def accounted_fields(session: Mapping[str, str]) -> dict[str, str]:
     """Return the fields that accounting told of an open session, without those that come from its NAS."""
-    return {name: text for name, text in session.items() if name not in (DENIED, MAY_BE_OVER)}
+    return {name: text for name, text in session.items() if name not in (DENIED, MAY_BE_OVER, UNASKED)}
 
 
 def silent(session: Mapping[str, str], at_s: int, hours: int) -> bool:

@@ -7,11 +7,12 @@
 * An update that accounting dates later than the answer, by more than clocks may be apart, shows that the session goes
   on: the NAS did nothing, was wrong, or was asked by the wrong attributes. Any other may have been sent before the
   answer and written after it: it proves neither life nor end.
+* Where no request on a session could be sent, its open row alone says that it goes on, until accounting hears of it.
 * A NAS that is asked about a login by User-Name alone says that it holds no session of it (503), or ended those (ACK).
   An ACK proves no end: some do nothing. Nor that it holds none since: the CPE logs in again.
 
 A NAS' denial or answer is kept over a restart, with its name and the time. So are the sessions that it was asked to
-end. Its silence about a login is not.
+end. Its silence about a login is not, nor that it could not be asked.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ class NasAnswers:
         """Take the answers from before a restart, oldest first."""
         self._denied: dict[str, tuple[int, str]] = {}
         self._asked: dict[str, tuple[int, str]] = {}
+        self._unasked: dict[str, tuple[int, str]] = {}
         self._held: dict[tuple[str, str], HeldAnswer] = {}
         self._silent: dict[str, float] = {}
         self._news: dict[tuple[str, str], KeptAnswer] = {}
@@ -115,13 +117,27 @@ class NasAnswers:
             heard: as in `deny`.
             apart_s: how far accounting's clock may be ahead of ours.
         """
-        at_s, then = self._last(unique_id)
-        return at_s if at_s and _seconds(heard) <= max(at_s, _seconds(then)) + apart_s else None
+        return _unheard_s(*self._last(unique_id), heard, apart_s)
+
+    def miss(self, unique_id: str, heard: str, at_s: int) -> None:
+        """Note that a NAS was to be asked to end a session, and no request could be sent. The rest is as in `ask`."""
+        _keep(self._unasked, unique_id, (at_s, heard))
+
+    def reach(self, unique_id: str) -> None:
+        """Note that a request to end a session was sent: what follows goes by its answer, or its silence."""
+        self._unasked.pop(unique_id, None)
+
+    def missed(self, unique_id: str, heard: str, apart_s: int = CLOCKS_S) -> int | None:
+        """Return when the request to end a session could not be sent; None: it was, or the session goes on.
+
+        The rest is as in `asked`.
+        """
+        return _unheard_s(*self._unasked.get(unique_id, (0, "")), heard, apart_s)
 
     def told_since(self, unique_id: str, heard: str) -> bool:
-        """Tell whether accounting got an update of a session since its NAS was asked to end it."""
-        at_s, then = self._last(unique_id)
-        return bool(at_s) and _seconds(heard) > _seconds(then)
+        """Tell whether accounting got an update of a session since its NAS was asked to end it, or was to be asked."""
+        last = (self._last(unique_id), self._unasked.get(unique_id, (0, "")))
+        return any(at_s and _seconds(heard) > _seconds(then) for at_s, then in last)
 
     def _last(self, unique_id: str) -> tuple[int, str]:
         """Return when a NAS was last asked to end a session, and `heard` of then."""
@@ -149,6 +165,11 @@ class NasAnswers:
     def is_silent(self, nas: str, boot_s: float) -> bool:
         """Tell whether a NAS left a question unanswered a short while ago, and has not answered any since."""
         return boot_s - self._silent.get(nas, float("-inf")) < SILENT_S
+
+
+def _unheard_s(at_s: int, then: str, heard: str, apart_s: int) -> int | None:
+    """Return `at_s`, unless it is 0 or accounting got an update that is surely later. `then`: `heard` of that time."""
+    return at_s if at_s and _seconds(heard) <= max(at_s, _seconds(then)) + apart_s else None
 
 
 def _keep(where: dict[_K, _V], key: _K, value: _V) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from agent.connectors.radius.addresses import MAY_BE_OVER
+from agent.connectors.radius.addresses import MAY_BE_OVER, UNASKED
 
 if TYPE_CHECKING:
     from agent.connectors.radius.evaluator import Accepted
@@ -132,9 +132,13 @@ def garden_text(sessions: Iterable[Mapping[str, str]], gardens: Mapping[str, str
 
 
 def unheard_text(sessions: Iterable[Mapping[str, str]]) -> str:
-    """Return why sessions that may be over prove nothing."""
-    told = " · ".join(addresses_text(s) or s.get("sid", "a session") for s in sessions)
-    return f"the end of {told} was asked for, and accounting does not show that it goes on"
+    """Return why sessions that may be over prove nothing, or of which no NAS could be asked."""
+    told: dict[str, list[str]] = {}
+    for s in sessions:
+        how = "could not be asked for" if UNASKED in s else "was asked for"
+        told.setdefault(how, []).append(addresses_text(s) or s.get("sid", "a session"))
+    ends = " and ".join(f"the end of {' · '.join(names)} {how}" for how, names in told.items())
+    return f"{ends}, and accounting does not show that it goes on"
 
 
 def _placed(session: Mapping[str, str], gardens: Mapping[str, str]) -> Iterator[tuple[str, _Network, bool]]:

@@ -21,7 +21,8 @@ Resources, by address under the target's id (`radius/main`):
 
 A NAS' answer counts more than accounting: a session that its NAS denied is ABSENT too, though its row stays open, and
 stands in `sessions/LOGIN` with the field `addresses.DENIED`. One that its NAS was asked to end, and of which accounting
-does not show that it goes on, stands there with `addresses.MAY_BE_OVER`.
+does not show that it goes on, stands there with `addresses.MAY_BE_OVER`; with `addresses.UNASKED` where no request
+could be sent.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ from agent.connectors.radius.addresses import (
     MAY_BE_OVER,
     NAS,
     SAME_AS,
+    UNASKED,
     OpenSession,
     RadiusResource,
     ServerClock,
@@ -275,7 +277,10 @@ class RadiusSession:
         if (denied := self._denied(session)) is not None:
             return {DENIED: str(denied)}
         asked = self._answers.asked(session.unique_id, _heard(session.heard_s), apart_s)
-        return {} if asked is None else {MAY_BE_OVER: str(asked)}
+        if asked is not None:
+            return {MAY_BE_OVER: str(asked)}
+        missed = self._answers.missed(session.unique_id, _heard(session.heard_s), apart_s)
+        return {} if missed is None else {UNASKED: str(missed)}
 
     def _held(self, key: str) -> Seen:
         answer = self._answers.of(*held_of(key))
@@ -605,9 +610,10 @@ class RadiusSession:
         asked = [self._asked(where, seen) for where, seen in ticket.bound.items()]
         unknown = sorted({one.session.get("nas", "") for one in asked if one.session} - self._nas.keys())
         if unknown:
-            raise NotSentError(
-                f"no NAS is configured with accounting address {', '.join(unknown)}", reason=RadiusReason.UNKNOWN_NAS
-            )
+            why = f"no NAS is configured with accounting address {', '.join(unknown)}"
+            for one in asked:
+                self._note(kind, one, NasUnreachableError(why))
+            raise NotSentError(why, reason=RadiusReason.UNKNOWN_NAS)
         deadline = trio.current_time() + min(ticket.deadline_s - self._clock.boot_s(), ANSWER_S)
         changes = effect.args if kind is PacketKind.COA else {}
         outcomes: list[_Told] = []
@@ -665,10 +671,14 @@ class RadiusSession:
         denied = isinstance(told, DynAuthAnswer) and not told.ack and told.cause == _SESSION_NOT_FOUND
         if asked.session:
             acked = isinstance(told, DynAuthAnswer) and told.ack
+            if not isinstance(told, RadiusError):
+                self._answers.reach(asked.key)
             if denied:
                 self._answers.deny(asked.key, asked.session.get("heard", ""), now_s, asked.nas)
             elif kind is PacketKind.DISCONNECT and (acked or isinstance(told, _Unanswered)):
                 self._answers.ask(asked.key, asked.session.get("heard", ""), now_s, asked.nas)
+            elif kind is PacketKind.DISCONNECT and isinstance(told, RadiusError):
+                self._answers.miss(asked.key, asked.session.get("heard", ""), now_s)
             if acked and kind is PacketKind.DISCONNECT:
                 self._acked[asked.key] = asked
         elif isinstance(told, RadiusError):

@@ -521,6 +521,8 @@ def test_an_end_that_its_nas_did_not_answer_is_not_proven() -> None:
     assert judged(walled, user=USER, wanted=RESTORE) == (Enforced.NO, "not-proven", text.format("100.127.3.4"))
     acked = judged(session("u1", **OUT))
     assert acked == (Enforced.NO, "not-proven", text.format("100.64.3.4")), "some acknowledge whatever they are asked"
+    unasked = session("u1", unasked=str(NOW_S - 180), ip="100.64.3.4")
+    assert judged(unasked) == (Enforced.NO, "not-proven", text.format("100.64.3.4").replace("was", "could not be"))
     both = {**lost, **session("u2", ip="100.64.0.9")}
     got = recipe().judge(enforcement(), seen_of(SUSPENDED, both), gone("u1", "u2"))
     assert (got.how, got.detail) == ("still-online", "1 session carries on as before")

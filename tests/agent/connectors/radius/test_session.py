@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TypeVar
+from typing import Never, TypeVar
 
 import pytest
 import trio
@@ -37,6 +37,8 @@ from agent.connectors.radius.addresses import session_fields
 from agent.connectors.radius.beginnings import CLOCKS_S
 from agent.connectors.radius.connector import CALLS, WINDOW, RadiusConnector
 from agent.connectors.radius.dictionary import profile
+from agent.connectors.radius.dynauth_session import DynAuthSession
+from agent.connectors.radius.errors import NasUnreachableError
 from agent.connectors.radius.rowset import fields_of
 from agent.connectors.radius.schema import Database, Method, Nas, RadiusConfig
 from agent.connectors.radius.session import ASKED_PER_S, SETTLE_S, identification
@@ -614,6 +616,40 @@ async def test_a_session_may_be_over_once_its_end_was_asked_for(database: Radius
         assert may_be_over(told) == ["u1"], "also after a restart"
         heard(database, time.time() + CLOCKS_S + 5)
         assert may_be_over((await session.read([every]))[every].value) == []
+
+
+async def test_a_session_that_no_nas_was_asked_about_is_marked(
+    database: RadiusDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No request went out. Its open row alone says that it goes on, until accounting hears of it or its NAS answers."""
+    add_session(database, "u1")
+    every, nak = DISCONNECT.address, [error_cause(504)]
+
+    def unasked(value: Value) -> bool:
+        return any(text.startswith("unasked=") for text in fields_of(value)["u1"])
+
+    async def unreachable(*_: object) -> Never:
+        await trio.lowlevel.checkpoint()
+        raise NasUnreachableError("NAS bng-1: nothing could be sent: Network is unreachable")
+
+    with UdpNas(lambda data: [reply(data, ack=False, attributes=nak[0])]).run() as nas:
+        async with dialed(connector(database, nas.port)) as session:
+            with monkeypatch.context() as patch:
+                patch.setattr(DynAuthSession, "exchange", unreachable)
+                bound = await session.bind(DISCONNECT)
+                with pytest.raises(NotSentError, match="Network is unreachable"):
+                    await session.send(ticket(DISCONNECT, bound))
+            assert unasked((await session.read([every]))[every].value)
+            assert await session.bind(DISCONNECT) == bound, "accounting did not tell it"
+            await session.send(ticket(DISCONNECT, bound))
+            assert not unasked((await session.read([every]))[every].value), "its NAS refused: it has the session"
+            with monkeypatch.context() as patch:
+                patch.setattr(DynAuthSession, "exchange", unreachable)
+                with pytest.raises(NotSentError):
+                    await session.send(ticket(DISCONNECT, bound))
+            assert unasked((await session.read([every]))[every].value)
+            heard(database, time.time() + CLOCKS_S + 5)
+            assert not unasked((await session.read([every]))[every].value)
 
 
 @pytest.mark.parametrize("ack", [True, False], ids=["ACK", "503"])
