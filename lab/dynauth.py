@@ -20,6 +20,8 @@ NAS_MISMATCH: Final = 403
 UNSUPPORTED_SERVICE: Final = 405
 INVALID_VALUE: Final = 407
 NO_SESSION: Final = 503
+NOT_REMOVABLE: Final = 504
+"""Only of a session that the NAS has (RFC 5176 section 3.5)."""
 
 NAS_IDENTITY: Final = ("NAS-IP-Address", "NAS-Identifier")
 SESSION_IDENTITY: Final = (

@@ -523,11 +523,8 @@ class Nas:
         if self.faults.get(FaultKind.SILENCE, login):
             self._log(request, "silence")
             return
-        cause = self._refusal(request, login)
-        if not cause:
-            # While it slept, a session may have ended
-            judged = self._judge(request)
-            cause = judged.error_cause
+        judged = self._judge(request)  # while it slept, a session may have ended
+        cause = self._refusal(request, login, judged) or judged.error_cause
         if not cause and not self.faults.get(FaultKind.ACK_WITHOUT_EFFECT, login):
             self._enact(request, judged)
         self._log(request, f"nak:{cause}" if cause else "ack")
@@ -536,9 +533,10 @@ class Nas:
                 secret = b"not-" + secret
             await self._reply(udp, request, peer, cause, login, secret)
 
-    def _refusal(self, request: Packet, login: str) -> int:
+    def _refusal(self, request: Packet, login: str, judged: Judged) -> int:
         """The Error-Cause that a fault puts on this request, 0 for none."""
-        if nak := self.faults.get(FaultKind.NAK, login):
+        nak = self.faults.get(FaultKind.NAK, login)
+        if nak and (judged.sessions or nak.value != dynauth.NOT_REMOVABLE):
             return int(nak.value)
         picky = self.faults.get(FaultKind.REJECT_401, login)
         if picky and any(a.name.lower() in picky.attributes for a in request.attributes):

@@ -263,6 +263,17 @@ async def test_nak(tmp_path, cause):
             assert (await c.ask(DISCONNECT, *named(session))).code == Code.DISCONNECT_ACK
 
 
+async def test_a_session_that_is_gone_is_never_called_not_removable(tmp_path):
+    async with small_isp(tmp_path) as isp:
+        session = somebody(isp)
+        nas = isp.nas_of(session.login)
+        isp.set_fault("nak:504", session.login)
+        isp.set_fault("stale-session", session.login)
+        with dac(nas) as c:
+            reply = await c.ask(DISCONNECT, *named(session))
+        assert (reply.code, int.from_bytes(reply.data("Error-Cause"), "big")) == (Code.DISCONNECT_NAK, 503)
+
+
 async def test_silence_for_all(tmp_path):
     async with small_isp(tmp_path) as isp:
         session = somebody(isp)

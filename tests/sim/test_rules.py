@@ -89,6 +89,34 @@ def test_a_claim_was_so_when_it_was_read(
 
 
 @pytest.mark.parametrize(
+    ("refused_at", "item", "rules"),
+    [(None, 1, ["claim"]), (41.0, 1, []), (41.0, 2, ["claim"]), (43.0, 1, ["claim"]), (39.0, 1, ["claim"])],
+)
+def test_a_nas_that_has_a_session_is_believed(refused_at: float | None, item: int, rules: list[str]) -> None:
+    """It refused to end it, and lost it unnoticed at 42.0, while the item still waited for its end."""
+    at_large = LineState((OnlineSession("bng-1", "s1", "192.0.2.1", False, "", 0.0),), WALLED.next)
+
+    def during(login: str, start: float, end: float) -> list[LineState]:
+        return [WALLED] * (end >= 42.0) + [at_large] * (start < 42.0)
+
+    step = OpenStep("aa", item, 1, 1, 40.0, effect=True, service=SERVICE, component="", do={})
+    refused = [] if refused_at is None else [Deed(refused_at, SERVICE, "nas", "not ended on bng-1", (step,))]
+    claimed = replace(move("set-not-enforced", "still-online", at=60.0), detail="1 session carries on as before")
+    evidence = Evidence(
+        Seen(moves=[replace(claimed, suspended=True)], refused=refused),
+        {"aa": Asked("aa", "suspend", frozenset({SERVICE}), 0)},
+        (),
+        (),
+        {},
+        "",
+        99.0,
+    )
+    history, clock = SimpleNamespace(during=during), MachineClock(FakeClock())
+    found = radius_rules.judge(evidence, history, Logins({SERVICE: "a"}), (), clock)  # type: ignore[arg-type]  # as far as it asks
+    assert [one.rule for one in found] == rules
+
+
+@pytest.mark.parametrize(
     ("state", "at", "walled", "rules"),
     [
         ("set-not-enforced", 30.0, False, ["unproven"]),

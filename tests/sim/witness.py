@@ -116,12 +116,14 @@ class Lost:
 class Seen:
     """Everything that was seen, in order.
 
-    `writes`: what changed how something is set; `sent`: requests to do something; `ended`: sessions that ended by one.
+    `writes`: what changed how something is set; `sent`: requests to do something; `ended`: sessions that ended by one;
+    `refused`: sessions that their device had, and refused to end.
     """
 
     writes: list[Deed] = field(default_factory=list)
     sent: list[Deed] = field(default_factory=list)
     ended: list[Deed] = field(default_factory=list)
+    refused: list[Deed] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
 
 

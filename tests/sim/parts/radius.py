@@ -16,6 +16,7 @@ import trio
 
 from lab import radius_codec, radius_server
 from lab.database import Cursor, Engine
+from lab.dynauth import NOT_REMOVABLE
 from lab.errors import MalformedPacketError
 from lab.radius_codec import Code
 from lab.truth import History
@@ -170,9 +171,10 @@ class RadiusPart(Part):
         received = list(self._isp.nas[name].received)
         witness = self._world.witness
         for one in received[self._received[name] :]:
-            if one.outcome == "ack" and (service := self._owner(one.login, "nas")):
-                about = self._about(service)
-                witness.note(witness.seen.ended, service, "nas", f"ended on {name}", about, one.session_id, one.at)
+            kept = {"ack": witness.seen.ended, f"nak:{NOT_REMOVABLE}": witness.seen.refused}.get(one.outcome)
+            if kept is not None and (service := self._owner(one.login, "nas")):
+                what = f"{'ended' if kept is witness.seen.ended else 'not ended'} on {name}"
+                witness.note(kept, service, "nas", what, self._about(service), one.session_id, one.at)
         self._received[name] = len(received)
 
     def _owner(self, login: str, by: str) -> str:

@@ -182,7 +182,8 @@ def _claims(e: Evidence, history: History, logins: Logins) -> Iterable[Verdict]:
         login = logins.at(move.service, move.at)
         since = max(move.before_at, move.at - FRESH_S)
         run = list(history.during(login, since, move.at))
-        last = list(history.during(login, move.at - LAST_S, move.at))
+        told_at = max((d.at for d in e.seen.refused if since <= d.at <= move.at and _is_of(d, move)), default=move.at)
+        last = list(history.during(login, min(move.at - LAST_S, told_at), move.at))
         reason = STAYS_REJECTED if is_rejected(move) else move.reason
         fact = ItemFact(move.state, reason, move.detail)
         if false := false_at_end(fact, Wanted(move.suspended), run, last):
@@ -192,6 +193,11 @@ def _claims(e: Evidence, history: History, logins: Logins) -> Iterable[Verdict]:
         if "was not asked" in move.detail and all(state.sessions for state in now) and not _asked_a_nas(e, move):
             said = "a session goes on of which no NAS was asked"
             yield Verdict("unasked", move.at, move.service, said, text_of(now))
+
+
+def _is_of(deed: Deed, move: Move) -> bool:
+    """Tell whether a step of the item that moved was open when something was done."""
+    return any((step.plan, step.item) == (move.plan, move.item) for step in deed.open)
 
 
 def _unproven(e: Evidence, history: History, logins: Logins) -> Iterable[Verdict]:
