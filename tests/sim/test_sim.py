@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.sim.faults import FAULTS, PAIRS, SIZES, drawn, pairs_of, parts_of, size_of
 from tests.sim.judge import Asked, Evidence, judge
 from tests.sim.part import WorldFault
+from tests.sim.parts.clock import ClockPart
 from tests.sim.parts.radius import RadiusPart
 from tests.sim.run import Told, run_seed
 from tests.sim.witness import Deed, OpenStep, Seen
@@ -96,3 +100,19 @@ def test_a_small_world_has_the_work_of_the_largest_less_some(tmp_path: Path) -> 
     assert asks <= seen[1.0]
     assert 0 < len(seen[0.2] & asks) < 7
     assert seen[0.2] < seen[1.0]
+
+
+def test_in_a_leap_nothing_is_heard_of_who_is_gone(tmp_path: Path) -> None:
+    """A session that vanished has its row still, and accounting seemed to have heard of it since its NAS denied it."""
+    rows = [("s1", "a", 10.0, None), ("s2", "b", 20.0, None), ("s1", "b", 30.0, None), ("s3", "a", 40.0, 45.0)]
+    with closing(sqlite3.connect(tmp_path / "radius.db")) as radius, radius:
+        radius.execute("CREATE TABLE radacct (acctsessionid, username, acctupdatetime, acctstoptime)")
+        radius.executemany("INSERT INTO radacct VALUES (?, ?, ?, ?)", rows)
+    online = [SimpleNamespace(session_id=one, login="a") for one in ("s1", "s3")]
+    part = ClockPart()
+    part._world = SimpleNamespace(  # type: ignore[assignment]  # as far as it asks
+        options=SimpleNamespace(folder=tmp_path), isp=SimpleNamespace(sessions=lambda: online)
+    )
+    part._keep_reported(1900.0)
+    with closing(sqlite3.connect(tmp_path / "radius.db")) as radius:
+        assert [row[0] for row in radius.execute("SELECT acctupdatetime FROM radacct")] == [1910.0, 20.0, 30.0, 40.0]

@@ -175,10 +175,18 @@ class ClockPart(Part):
         self._world.trace(f"{for_s:.0f} s pass, and nothing happens in them")
 
     def _keep_reported(self, for_s: float) -> None:
-        """Let the sessions that are open be reported as they were before, and not be taken for dead."""
+        """Let the sessions that go on be reported as they were before, and not be taken for dead.
+
+        One that is gone was not heard of in that time, though its row may be open still.
+        """
         path = self._world.options.folder / "radius.db"
+        online = [(for_s, one.session_id, one.login) for one in self._world.isp.sessions()]
         with closing(sqlite3.connect(path)) as radius, radius:
-            radius.execute("UPDATE radacct SET acctupdatetime = acctupdatetime + ?", (for_s,))
+            radius.executemany(
+                "UPDATE radacct SET acctupdatetime = acctupdatetime + ?"
+                " WHERE acctstoptime IS NULL AND acctsessionid = ? AND username = ?",
+                online,
+            )
 
     # --- judgment ----------------------------------------------------------------------------------------------------
 
