@@ -26,6 +26,7 @@ from trust.statements import ReceiptResult
 
 SERVICE = "C-1/home"
 WALLED = LineState((), NextLogin(True, walled=True))
+NOBODY = LineState((), NextLogin(False))
 
 
 def move(state: str, reason: str = "", at: float = 50.0) -> Move:
@@ -192,6 +193,37 @@ def test_a_suspension_lets_nobody_in(action: str, before: NextLogin, after: Next
     step = OpenStep("aa", 1, 1, 1, 45.0, False, SERVICE, "", {}, action=action)
     states = [LineState((), after), LineState((), before)]
     assert [one.rule for one in let_in(46.0, SERVICE, [step], states)] == rules
+
+
+@pytest.mark.parametrize(
+    ("states", "rules"),
+    [
+        ([WALLED, NOBODY], ["let-in"]),
+        ([WALLED, NOBODY, LineState((), NextLogin(True))], []),
+        ([WALLED, LineState((), NextLogin(True)), NOBODY], []),
+        (
+            [WALLED, NOBODY, LineState((OnlineSession("bng-1", "s1", "192.0.2.1", True, "", 0.0),), NOBODY.next)],
+            ["let-in"],
+        ),
+        ([WALLED], []),
+    ],
+)
+def test_staff_may_reject_who_is_being_suspended(states: list[LineState], rules: list[str]) -> None:
+    """They inserted the group that rejects while the transaction ran: PostgreSQL lets both commit."""
+    step = OpenStep("aa", 1, 1, 1, 45.0, False, SERVICE, "", {}, action="suspend")
+    asked_of = []
+
+    def during(login: str, start: float, end: float) -> list[LineState]:
+        asked_of.append((login, start, end))
+        return states
+
+    wrote = Deed(50.0, SERVICE, "agent 1", "rows", (replace(step, do=[]),))
+    written = [radius_rules.WrittenRows(wrote, "a", ((), ()), (), 47.0)]
+    evidence = Evidence(Seen([wrote]), {}, (), (), {}, "", 100.0)
+    history, clock = SimpleNamespace(during=during), MachineClock(FakeClock())
+    found = radius_rules.judge(evidence, history, Logins({SERVICE: "a"}), written, clock)  # type: ignore[arg-type]  # as far as it asks
+    assert [one.rule for one in found] == rules
+    assert asked_of == [("a", 47.0, 50.0)]
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ class RadiusPart(Part):
                 witness.note(witness.seen.writes, service, by, what, self._about(service))
                 since = max((n for n, (at, _) in enumerate(past) if at <= began), default=0)
                 before = tuple(one for _, one in past[since:])
-                self.written.append(WrittenRows(witness.seen.writes[-1], login, before, rows))
+                self.written.append(WrittenRows(witness.seen.writes[-1], login, before, rows, began))
             past.append((now, rows))
 
     def _changed_rows(self, cursor: Cursor) -> list[str]:

@@ -57,12 +57,13 @@ UNSENT = ("planned", "waiting", "running")
 
 @dataclass(frozen=True, slots=True)
 class WrittenRows:
-    """A change of a login's rows. `before`: what they were since its transaction began, at any instant."""
+    """A change of a login's rows. `before`: what they were since its transaction began (`began`), at any instant."""
 
     deed: Deed
     login: str
     before: tuple[Rows, ...]
     after: Rows
+    began: float
 
 
 def judge(
@@ -80,8 +81,10 @@ def judge(
     written = list(written)
     yield from _blind(written)
     for one in (one for one in written if one.deed.by):
-        states = list(history.during(one.login, one.deed.at, one.deed.at))
-        yield from let_in(one.deed.at, one.deed.subject, one.deed.open, states)
+        states = list(history.during(one.login, one.began, one.deed.at))
+        # What others insert in the meantime a transaction of PostgreSQL neither sees nor conflicts with
+        if not any(state.next.accepted for state in states[1:]):
+            yield from let_in(one.deed.at, one.deed.subject, one.deed.open, states)
     yield from _impatient(evidence, logins)
     yield from _claims(evidence, history, logins)
     yield from _unproven(evidence, history, logins)
