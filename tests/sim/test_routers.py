@@ -98,7 +98,7 @@ def furnished(kind: type[Access] = PppSubscribers) -> tuple[RecordedRouter, Acce
     clock = [1_767_225_600.0]
     router = RecordedRouter("7.20.8", "edge-1", lambda: clock[0], lambda: 0.0)
     furnish(router, kind)
-    access = kind(router, "edge-1", 2, 0.0)
+    access = kind(router, "edge-1", 2, lambda: 0.0)
     router.flush()
     told: list[tuple[str, str, str]] = []
 

@@ -328,18 +328,20 @@ class ProfileAccess:
             )
         name = self._name(enforce)
         row = texts_of(seen[self._at(self.menus.row, name)].value)
-        off = self._off(name, row, seen) if REJECTED in enforce.expect else ""
+        off_now = self._off(name, row, seen)
+        off = off_now if REJECTED in enforce.expect else ""
         # Staff may have disabled the row since the preview, and RADIUS lets the next login in
         by_row = off or not sessions or enforce.expect["state"] == Access.SUSPENDED.value
         if why := self._differs(enforce, row) or (self._beside(name, row, seen) if by_row else ""):
             return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
         if sessions:
             found = self._judge_sessions(enforce, sessions, seen)
-            if not off or found.enforced is not Enforced.YES or enforce.expect["state"] != Access.ACTIVE.value:
+            if not off_now or found.enforced is not Enforced.YES or enforce.expect["state"] != Access.ACTIVE.value:
                 return found
-            return replace(
-                found, how=ProofReason.STAYS_REJECTED, detail=f"{found.detail}; then the login is rejected: {off}"
-            )
+            then = f"{found.detail}; then the login is rejected: {off_now}"
+            if not off:
+                return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, then)
+            return replace(found, how=ProofReason.STAYS_REJECTED, detail=then)
         if off:
             return Judgment(Enforced.YES, ProofReason.STAYS_REJECTED, f"the login stays rejected: {off}")
         if why := self._not_at_login(enforce, row, seen):

@@ -6,7 +6,7 @@ The truth is the router's packet view (`lab.router.packets`), and for a next log
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -97,9 +97,11 @@ class Access:
     logs_in: ClassVar[bool] = True
     """Whether its sessions begin with a login, and end."""
 
-    def __init__(self, router: Router, name: str, subscribers: int, since_s: float) -> None:
-        """Set everybody up. `since_s`: what the router's clock has more than trio's."""
+    def __init__(self, router: Router, name: str, subscribers: int, since_s: Callable[[], float]) -> None:
+        """Set everybody up. `since_s`: what the router's clock has more than trio's now."""
         self.router, self.name, self._since_s = router, name, since_s
+        self._began: dict[tuple[str, float], float] = {}
+        """When each session began by trio's clock: a leap of the router's after that changes nothing."""
         self.had: dict[str, str] = {}
         """Who had an address last."""
         self.logins = {f"user{n}": self.login(n) for n in range(subscribers)}
@@ -157,7 +159,8 @@ class Access:
 
     def _online(self, verdict: Verdict, session: str, address: str, began: float, rate: str) -> Online:
         shut = not (verdict.out or verdict.lingers)
-        return Online(session, address, began - self._since_s, shut, verdict.out, bits(rate))
+        at = self._began.setdefault((session, began), began - self._since_s())
+        return Online(session, address, at, shut, verdict.out, bits(rate))
 
     def _next(self, lists: str, rate: str) -> NextLogin:
         """Return what a next login gets with these address lists."""

@@ -122,11 +122,14 @@ class RouterPart(Part):
         """When each row was changed, by router, menu and id, and by which machine's agent; "": by others."""
         dice = random.Random(f"routers of {world.options.seed}")
         config, secrets, billing = "", {}, {}
+
+        def since_s() -> float:
+            return world.clock.wall_s() - trio.current_time()
+
         for n, kind in enumerate(drawn_kinds(world.options.seed), 1):
             name = f"edge-{n}"
             router = RecordedRouter(dice.choice(VERSIONS), name, world.clock.wall_s, trio.current_time)
             furnish(router, kind)
-            since_s = world.clock.wall_s() - trio.current_time()
             access = self.access[name] = kind(router, name, SUBSCRIBERS, since_s)
             self.routers[name], self.hosts[name] = router, f"127.0.7.{n}"
             router.told = partial(self._told, name)

@@ -409,6 +409,7 @@ def test_without_a_session_the_secret_and_the_rules_decide() -> None:
     assert judged(RESTORE, online=False, rules=[]) == offline
     assert judged(RESTORE, online=False, secret=SUSPENDED) == not_so
     assert judged(RESTORE, online=False, secret={**SECRET, "disabled": "true"}) == not_so
+    assert judged(RESTORE, secret={**SECRET, "disabled": "true"}) == not_so  # its session is the last one
 
 
 @pytest.mark.parametrize(("place", "ends"), [("10.9.0.17", 1), ("100.64.0.9", 0)])
