@@ -352,13 +352,17 @@ class ProfileAccess:
         self, enforce: Enforcement, sessions: Mapping[str, Mapping[str, str]], seen: Mapping[Address, Seen]
     ) -> Judgment:
         """Judge the sessions of a row that reads as wanted."""
-        old = self._older(enforce, sessions, texts_of(seen[self._at(self.menus.began, self._name(enforce))].value))
+        began = texts_of(seen[self._at(self.menus.began, self._name(enforce))].value)
+        old = self._older(enforce, sessions, began)
         if old:
             return Judgment(
                 Enforced.NO,
                 ProofReason.OLD_SESSION,
                 f"{counted(old, 'session carries', 'sessions carry')} on from before the change",
             )
+        if self._began_with_the_write(enforce, sessions, began):
+            why = "a session began as the change was written: nothing tells which settings it has"
+            return Judgment(Enforced.NO, ProofReason.NOT_PROVEN, why)
         if any(session.get("radius") == "true" for session in sessions.values()):
             why = f"a session came by RADIUS: its {self.menus.what} here says nothing"
             return Judgment(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
@@ -392,15 +396,21 @@ class ProfileAccess:
         """Return how many sessions began before the preview; one of which that is not known counts.
 
         Where no list tells them apart, and nothing looked for sessions since the writes, one that began between the
-        preview and these has the former settings: then each counts that did not begin clearly after them.
+        preview and these has the former settings: then each counts that began clearly before them.
         """
         if READ_AT not in enforce.expect:
             return 0
         since_s = int(enforce.expect[READ_AT]) + clock_set_s(enforce.expect) - _UPTIME_S
         if UNTOLD in enforce.expect and IN_FORCE in enforce.expect:
-            since_s = max(since_s, int(enforce.expect[IN_FORCE]) + _UPTIME_S)
+            since_s = max(since_s, int(enforce.expect[IN_FORCE]) - _UPTIME_S)
         times = [began.get(sid, "") for sid in sessions]
         return sum(1 for text in times if not text.isdecimal() or int(text) < since_s)
+
+    def _began_with_the_write(self, enforce: Enforcement, sessions: Collection[str], began: Mapping[str, str]) -> bool:
+        """Tell whether a session of which none is `_older` did not begin clearly after the writes either."""
+        if READ_AT not in enforce.expect or UNTOLD not in enforce.expect or IN_FORCE not in enforce.expect:
+            return False
+        return any(int(began[sid]) < int(enforce.expect[IN_FORCE]) + _UPTIME_S for sid in sessions)
 
     def _by_lists(
         self, enforce: Enforcement, sessions: Mapping[str, Mapping[str, str]], seen: Mapping[Address, Seen]

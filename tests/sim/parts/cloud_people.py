@@ -33,6 +33,8 @@ LOOK_S: Final = 15.0
 WAIT_S: Final = 40
 """How long a command waits for receipts."""
 LIFTS_MAX: Final = 5
+DIALS: Final = 8
+"""How often people look again where a freeze is at the control plane: an agent that was cut off dials after a while."""
 CANCEL: Final = next(c.callback for c in cli_changes.app.registered_commands if c.name == "cancel")
 
 
@@ -109,15 +111,14 @@ async def _see_through(
     action: str,
     services: frozenset[str],
 ) -> None:
-    need = max(1, change.need)
-    if change.plan.risk_class is RiskClass.RESTORE:  # a standing authority may have approved it as it was asked for
-        need = 0
+    # A standing authority may have approved it as it was asked for
+    need = 0 if change.plan.risk_class is RiskClass.RESTORE else max(1, change.need)
     asked = desk.asked[change.plan.plan_id] = Asked(change.plan.plan_id, action, services, need)
     world.trace(f"people: {action} {' '.join(sorted(services))} from a desk: {asked.plan[:6]}")
     await trio.sleep(dice.uniform(0, 20))
     if dice.random() < 0.1:
         await _approve_at_desk(world, part, asked, change, REQUESTER, len(services))  # who asked: it must not count
-    for who in ("joseph", "lena")[:need]:
+    for who in ("joseph", "lena")[: max(1, change.need)]:
         if dice.random() < 0.3:
             await _approve_at_site(world, desk, asked, change, who)
         else:
@@ -226,9 +227,19 @@ def _holds(world: World, part: CloudPart, frozen: FreezeAsked) -> bool:
     return frozen.envelope in part.ledger.delivered and not taken
 
 
+def _is_on_its_way(part: CloudPart, frozen: FreezeAsked) -> bool:
+    """Tell whether the control plane took a freeze which did not reach the agent yet: its way may have been cut."""
+    ledger, freeze = part.ledger, frozen.envelope
+    taken = any(taken.message.body == freeze for taken in ledger.taken)
+    return taken and freeze not in ledger.delivered and freeze not in part.withheld
+
+
 async def lift_all(world: World, part: CloudPart) -> None:
     """Lift every freeze: by desk, as often as it takes."""
     await trio.sleep(LOOK_S)  # what is on its way arrives first
+    for _ in range(DIALS):
+        if any(_is_on_its_way(part, frozen) for frozen in part.freezes):
+            await trio.sleep(LOOK_S)
     for frozen in part.freezes:
         tries = 0
         while _holds(world, part, frozen) and tries < LIFTS_MAX:

@@ -90,9 +90,13 @@ def judge(
     yield from _unproven(evidence, history, logins)
     yield from _kicked(evidence, history, logins, clock)
 
+    shared = logins.shared()
+
     def now(service: str, suspended: bool) -> list[LineState] | None:
         at = evidence.ended_at
         if service not in logins or logins.changed(service):  # its last change may be one of another login's rows
+            return None
+        if service in shared:  # what somebody else wrote is noted for one of them
             return None
         return list(history.during(logins.now(service), at, at))
 

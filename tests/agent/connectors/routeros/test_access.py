@@ -192,7 +192,9 @@ def test_a_clock_that_was_set_makes_no_session_older_or_newer(clock_set: int) ->
         assert judged(wanted, lists=lists, began=before, clock_set=clock_set) == (Enforced.NO, "old-session")
 
 
-@pytest.mark.parametrize(("began_s", "unlooked"), [(10, "old-session"), (26, "old-session"), (27, "seen")])
+@pytest.mark.parametrize(
+    ("began_s", "unlooked"), [(16, "old-session"), (17, "not-proven"), (26, "not-proven"), (27, "seen")]
+)
 def test_a_tariff_counts_from_its_write_where_nobody_looked(began_s: int, unlooked: str) -> None:
     """No list tells a tariff: who logged in before the write has the former one, and nothing was to end that session.
 
