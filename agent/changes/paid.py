@@ -241,6 +241,11 @@ class PaidRestores:
         intent = intent_of(ask, self.handle, pinned.trust, self.trust.agent, self.clock.wall_s())
         digest = envelopes.digest_of(statements.payload_type(Intent), statements.encode(intent))
         payer.plan = await self.intake.plan(Request(ask, self.handle, intent, digest), pinned)
+        # Billing fell silent while the plan was made: only people may approve that one, and nobody is to wait for them
+        unseen = not payer.alone and self._is_for_people(payer.plan) and not self._may_come(service)
+        if unseen and await self.standings.withdraw(payer.plan):
+            self._later(service, payer, "its payment could not be seen while its restore was planned")
+            return
         self.poke()
         self._see(service, payer)
 
@@ -261,7 +266,7 @@ class PaidRestores:
     def _is_for_people(self, plan_id: bytes) -> bool:
         """Tell whether a plan is the agent's own, open, and of a class that only people approve.
 
-        It was made before the agent was started anew, while no standing authority was in force.
+        One from before the agent was started anew was made while no standing authority was in force.
         """
         row = plans.find(self.store.reader, plan_id.hex())
         return row.gate is Gate.OPEN and row.requester == self.handle and RiskClass(row.risk) not in BY_STANDING

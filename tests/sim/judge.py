@@ -72,6 +72,8 @@ class Asked:
     """How many of those approvals may not have arrived, or hold no more, as a standing authority where a payer owes."""
     reason: str = ""
     """Why a service is to be suspended or restored; "": it was not said."""
+    by_standing: bool = False
+    """Whether a standing authority may have approved it as it was asked for."""
 
 
 @dataclass
@@ -148,7 +150,7 @@ def _approvals(e: Evidence) -> Iterable[Verdict]:
                 said = f"{deed.what} of {step.plan[:6]}, announced after its cancel"
                 yield Verdict("cancelled", deed.at, deed.subject, said)
         for asked in named:
-            if sum(at <= deed.at for at in asked.approved_at) < asked.need:
+            if sum(at <= deed.at for at in asked.approved_at) < asked.need and not asked.by_standing:
                 said = f"{deed.what} of {asked.plan[:6]} before it was approved"
                 yield Verdict("unapproved", deed.at, deed.subject, said)
 

@@ -140,10 +140,8 @@ class Desk:
     def _note(self, change: Json, action: str, subjects: frozenset[str]) -> Asked:
         plan = change["plan_id"]
         self.changes.append(change)
-        need = max(1, change["need"])
-        if change["standing"]:  # it approved the change as it was asked for
-            need = 0
-        asked = self.asked[plan] = Asked(plan, action, subjects, need)
+        asked = self.asked[plan] = Asked(plan, action, subjects, max(1, change["need"]))
+        asked.by_standing = bool(change["standing"])
         return asked
 
     async def _approve(self, change: Json, asked: Asked, who: str) -> None:

@@ -232,6 +232,6 @@ def _goes_on(world: World, asked: Asked, plan: Plan) -> bool:
     """Tell whether a change that was begun, or has all its approvals, is not over."""
     _, gate, consumed, finished = plan
     approved = [at for at in asked.approved_at if not any(lost.has(at) for lost in world.lost)]
-    enough = len(approved) - asked.unsure >= max(1, asked.need)  # 0: a standing authority, which may be gone by then
+    enough = len(approved) - asked.unsure >= asked.need
     begun = consumed is not None or (enough and gate in ("open", "approved"))
     return begun and finished is None and bool(asked.subjects)

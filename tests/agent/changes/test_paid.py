@@ -13,9 +13,12 @@ import trio.testing
 from agent.billing import matcher, source_reader
 from agent.billing_model.account import PaymentState
 from agent.changes import paid
+from agent.changes.authority import standings
 from agent.changes.journal import plans
 from agent.changes.journal.machine import Gate
 from agent.inventory import importing
+from agent.inventory.billing import BillingReader
+from agent.inventory.ledger import Query
 from agent.model import ItemState
 from tests.builders.billing import refused
 from tests.builders.paid_office import (
@@ -400,6 +403,23 @@ async def test_a_restart_leaves_no_payer_to_people(rig: PaidRig) -> None:
         assert [plan.gate for plan in rig.plans()] == [Gate.OPEN]
     async with rig.life(first=False):
         await trio.sleep(10)
+        assert rig.reasons("C-1") == frozenset(), rig.why("C-1")
+        assert sorted(plan.gate.value for plan in rig.plans()) == ["consumed", "expired"]
+
+
+async def test_a_plan_made_while_billing_fell_silent_is_withdrawn(
+    rig: PaidRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by the simulation: the payment was seen before the plan and not in it, and the payer waited for people."""
+    seen, unpatched = [True, False, False], standings.has_matched_payment
+
+    def has_matched_payment(query: Query, service: str, now_s: float, billing: BillingReader) -> bool:
+        return unpatched(query, service, now_s, billing) and (not seen or seen.pop(0))
+
+    async with rig.life("C-1"):
+        monkeypatch.setattr(standings, "has_matched_payment", has_matched_payment)
+        rig.billing.pay("C-1")
+        await trio.sleep(180)
         assert rig.reasons("C-1") == frozenset(), rig.why("C-1")
         assert sorted(plan.gate.value for plan in rig.plans()) == ["consumed", "expired"]
 

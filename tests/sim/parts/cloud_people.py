@@ -111,14 +111,14 @@ async def _see_through(
     action: str,
     services: frozenset[str],
 ) -> None:
-    # A standing authority may have approved it as it was asked for
-    need = 0 if change.plan.risk_class is RiskClass.RESTORE else max(1, change.need)
+    need = max(1, change.need)
     asked = desk.asked[change.plan.plan_id] = Asked(change.plan.plan_id, action, services, need)
+    asked.by_standing = change.plan.risk_class is RiskClass.RESTORE
     world.trace(f"people: {action} {' '.join(sorted(services))} from a desk: {asked.plan[:6]}")
     await trio.sleep(dice.uniform(0, 20))
     if dice.random() < 0.1:
         await _approve_at_desk(world, part, asked, change, REQUESTER, len(services))  # who asked: it must not count
-    for who in ("joseph", "lena")[: max(1, change.need)]:
+    for who in ("joseph", "lena")[:need]:
         if dice.random() < 0.3:
             await _approve_at_site(world, desk, asked, change, who)
         else:
