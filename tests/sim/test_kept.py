@@ -712,6 +712,12 @@ KEPT: tuple[Kept, ...] = (
         "no request for the end of a session went out, it had vanished unnoticed, and was said to carry on",
         size=0.3,
     ),
+    Kept(
+        29661556,
+        ("billing-slow",),
+        ("radius", "billing"),
+        "billing fell silent while a payer's restore was planned, and that plan waited for people half an hour",
+    ),
 )
 
 
