@@ -27,7 +27,8 @@ from tests.torture.audit import AGENT, TWIN
 T = TypeVar("T")
 WITH_US = ("setpriv", "--pdeathsig", "KILL")
 """Lets a program end when what started it ends, however that ends."""
-FAULT_WORDS = re.compile(r"Traceback|crash", re.IGNORECASE)
+FAULT_WORDS = re.compile(r"Traceback|(?<!lost-)crash", re.IGNORECASE)
+"""Words of a fault of the agent's own. `lost-crash` is the reason of an item whose step was under way at a kill."""
 GIVEN_UP = "the agent cannot go on"
 """Words of a run that a fault of the agent's own ended; a restored copy gives up too, and says so otherwise."""
 LOOK_S = 0.03

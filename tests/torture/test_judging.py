@@ -18,7 +18,7 @@ from tests.servers import MariaDB, PostgreSQL
 from tests.torture.agent_file import Announced, root_hash
 from tests.torture.announced import Announcements
 from tests.torture.audit import AGENT, Audit
-from tests.torture.rounds import Round
+from tests.torture.rounds import FAULT_WORDS, Round
 from tests.torture.ways import Air, Cut, CuttingProxy, UdpWay
 from trust import merkle
 
@@ -130,3 +130,15 @@ async def test_datagrams_are_lost_and_doubled_both_ways(air: Air, least: int, mo
                         heard += 1
             assert least <= heard <= most
             nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("line", "is_fault"),
+    [
+        ('"message":"a task crashed"', True),
+        ("Traceback (most recent call last):", True),
+        ('"message":"an item did not go through","state":"not-applied","reason":"lost-crash"', False),
+    ],
+)
+def test_a_step_that_a_kill_cut_short_is_no_fault(line: str, is_fault: bool) -> None:
+    assert bool(FAULT_WORDS.search(line)) is is_fault
