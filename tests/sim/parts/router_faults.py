@@ -142,7 +142,7 @@ async def _upgrade(world: World, dice: random.Random) -> None:
 
 
 async def _end_of_safe_mode(router: RecordedRouter) -> None:
-    """Return when nobody holds a safe mode: what is put right in one may be undone with it, for good."""
+    """Wait until nobody holds a safe mode. An unrolled safe mode also takes back what others set in its time."""
     while router.safe_mode.held_by:  # noqa: ASYNC110  a router wakes no task
         await trio.sleep(1)
 
