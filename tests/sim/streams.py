@@ -63,7 +63,7 @@ class _Way:
             self._attempt(segment, 0)
 
     def reset(self) -> None:
-        """Send a reset after what is on its way. What was lost before is not sent again: the kernel forgets it."""
+        """Send a reset after the segments that are on their way. The kernel sends no lost segment again."""
         on_their_way = list(takewhile(lambda s: s.on_its_way, self._queue))
         self._queue.clear()
         self._queue.extend(on_their_way)

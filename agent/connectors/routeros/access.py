@@ -677,7 +677,7 @@ class ProfileAccess:
             return end
         if texts_of(row.value).get(DISABLED) == "true":
             return end
-        since_s = max(row.at_s, *(int(text) + 2 * _UPTIME_S for text in times))
+        since_s = max([row.at_s, *(int(text) + 2 * _UPTIME_S for text in times)])
         return replace(end, args={**end.args, SINCE: str(since_s)})
 
     def _disconnect(self, service: Service, seen: Mapping[Address, Seen], what: str) -> Effect:
