@@ -501,9 +501,10 @@ OPEN: Final = "open"
 class AccessPlan:
     """An access method's answer: steps that make the state real, how enforcement is judged, and texts for the preview.
 
-    No steps and no `CannotEnforce`: the network already is as wanted; an `enforce` beside them is of a login that is
-    rejected all the same. `display` keys: see `trust.render`. `rests_on`: resources that are not written and must still
-    read as they were when the first step is sent.
+    No steps and no `CannotEnforce`: the network already is as wanted. An `enforce` beside them is judged before that is
+    recorded: of a login that is rejected all the same, or of a suspension that only rules outside its row make one.
+    `display` keys: see `trust.render`. `rests_on`: resources that are not written and must still read as they were when
+    the first step is sent.
     """
 
     steps: tuple[Step, ...]
@@ -670,6 +671,21 @@ class AccessMethod(Protocol):
     ) -> Collection[Address]:
         """Return the addresses that `judge` needs and that `seen` lacks; with fewer `ended`, maybe more of them."""
         ...
+
+
+def still_holding(method: AccessMethod, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Enforcement | None:
+    """Return the check that a state which needs no step holds still when it is recorded; None: it could not pass now.
+
+    Some states are as wanted and cannot be seen to be: their record has never waited for that.
+
+    Args:
+        method: the access method of the plan.
+        enforce: the check as after a change.
+        seen: the reads of the plan.
+    """
+    if any(where not in seen for where in method.enforcement_reads(enforce, seen)):
+        return None
+    return None if method.judge(enforce, seen, NONE_ENDED).enforced is Enforced.NO else enforce
 
 
 @dataclass(frozen=True, slots=True)

@@ -718,6 +718,21 @@ KEPT: tuple[Kept, ...] = (
         ("radius", "billing"),
         "billing fell silent while a payer's restore was planned, and that plan waited for people half an hour",
     ),
+    Kept(
+        29721039,
+        ("database-slow", "router-rule-off", "sql-cut", "cpe-lossy"),
+        ("radius", "sql", "routers", "cpe"),
+        "a second reason was recorded alone over a suspension of which the rule was disabled since the preview",
+        size=0.5,
+        acts=("radius set again",),
+    ),
+    Kept(
+        32000003,
+        ("router-rule-off", "router-far"),
+        ("radius", "routers"),
+        "the same, of two lines at once",
+        size=0.3,
+    ),
 )
 
 

@@ -691,15 +691,18 @@ class ItemRun:
         return ", then ".join(f"{verb}: {done.reason}" for verb, done in tried)
 
     async def _as_judged(self) -> tuple[ProofReason | ItemReason, str]:
-        """Return code and detail of an item without steps: of a login that something else rejects, that it still does.
+        """Return code and detail of an item without steps: where it has a check, that all is still as wanted.
 
         Raises:
-            RefusedCommandError: `stale`: it is not as wanted any more.
+            RefusedCommandError: `stale`: it is not any more.
+            UnreadableError: its target does not answer.
         """
         if self._item.enforce is None:
             return ItemReason.RECORDED, ""
         async with self._parts.sessions.for_item(self._item.enforce.target) as sessions:
             judgment = await self._enforce(sessions, 0, redials=False)
+        if judgment.enforced is Enforced.NO and absent(judgment.how):
+            raise UnreadableError(judgment.detail, reason=judgment.how)
         if judgment.enforced is Enforced.NO:
             raise RefusedCommandError(RefusalReason.STALE, judgment.detail)
         # Only the record changed, but whoever reads "recorded" after a restore expects the subscriber online

@@ -17,7 +17,7 @@ from agent.changes.journal.request import Request, RequestError
 from agent.changes.journal.trust_state import Pinned
 from agent.changes.planning.intake import select
 from agent.changes.planning.preview import Previewer, Scope, title
-from agent.connectors.base import AccessMethod, CannotEnforce, NetworkState, UnreadableError
+from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, NetworkState, UnreadableError
 from agent.connectors.spec import AccessMap
 from agent.inventory import book, mapping_check
 from agent.model import (
@@ -27,7 +27,6 @@ from agent.model import (
     Item,
     Listed,
     ReasonChange,
-    Requirement,
     Service,
     ServiceState,
     SuspensionReason,
@@ -99,12 +98,15 @@ class Adopter:
         adopted = drift.adopt(service, reading, reason)
         if isinstance(adopted, Leave):
             return _left(service, adopted)
-        rests_on = _rests_on(method, asked, state, read)
-        if isinstance(rests_on, Leave):
-            return _left(service, rests_on)
+        planned = _planned(method, asked, state, read)
+        if isinstance(planned, Leave):
+            return _left(service, planned)
         reads = "suspended at the next login" if state.access is Access.SUSPENDED else "full service at the next login"
         tariff = f", tariff {state.tariff}" if state.tariff else ""
-        return _recording(service, adopted, f"{method.target} reads: {reads}{tariff}", rests_on)
+        item = _recording(service, adopted, f"{method.target} reads: {reads}{tariff}")
+        rests_on = (as_read(where, read.seen[where].value) for where in planned.rests_on)
+        check = None if planned.steps else planned.enforce
+        return replace(item, requires=(*item.requires, *rests_on), enforce=check)
 
     def _taken_back(self, service: Service, adopted: Item, plan_id: bytes) -> Item:
         if book.with_desired(service, adopted.desired) != service:
@@ -114,12 +116,10 @@ class Adopter:
         return _recording(service, book.opposite(adopted.desired), "")
 
 
-def _rests_on(
-    method: AccessMethod, asked: Service, state: NetworkState, read: Readings
-) -> tuple[Requirement, ...] | Leave:
-    """Return the readings on which an adoption rests: they must read the same when it is recorded.
+def _planned(method: AccessMethod, asked: Service, state: NetworkState, read: Readings) -> AccessPlan | Leave:
+    """Return the plan by which the method finds that nothing is to be written for the state that it reads.
 
-    Those are the ones by which the method finds that nothing is to be written for the state that it reads.
+    The adoption is recorded only while the readings of that plan hold.
     """
     if state.access is None:
         return Leave(SkipReason.NOT_ADOPTABLE, "its access is not told", blocked=True)
@@ -130,7 +130,7 @@ def _rests_on(
     if any(not isinstance(step.do, Effect) for step in planned.steps):
         why = "its login's rows are none that this agent would leave as they are"
         return Leave(SkipReason.NOT_ADOPTABLE, why, blocked=True)
-    return tuple(as_read(where, read.seen[where].value) for where in planned.rests_on)
+    return planned
 
 
 def _scope(services: Mapping[str, Service], *, reverts: bytes | None = None, source: str = "") -> Scope:
@@ -138,9 +138,7 @@ def _scope(services: Mapping[str, Service], *, reverts: bytes | None = None, sou
     return Scope(active, None, False, reverts=reverts, source=source or "the network, read now")
 
 
-def _recording(
-    service: Service, desired: tuple[DesiredChange, ...], now: str, rests_on: tuple[Requirement, ...] = ()
-) -> Item:
+def _recording(service: Service, desired: tuple[DesiredChange, ...], now: str) -> Item:
     told = ", ".join(map(_change_text, desired))
     display = {**_shown(service), "now": now, "after": f"the record says: {told}; nothing is sent"}
     return Item(
@@ -150,7 +148,7 @@ def _recording(
         listed=Listed.CHANGE,
         reason="",
         display={key: text for key, text in display.items() if text},
-        requires=(book.as_previewed(service), *rests_on),
+        requires=(book.as_previewed(service),),
         desired=desired,
     )
 

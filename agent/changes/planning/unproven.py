@@ -166,10 +166,12 @@ async def unproven_suspensions(store: Store, vault: Vault, refs: Sequence[str]) 
         *since, of = (plans.open_item(store, vault, r["plan_id"], r["n"]) for r in acted[: newest + 1])
         if of is None or of.enforce is None:
             continue
-        checks = [item.enforce for item in since if item is not None and item.enforce is not None]
-        suspended = [check for check in checks if access_of(check) is Access.SUSPENDED]
+        checks = [(i.enforce, r["reason"]) for i, r in zip(since, acted, strict=False) if i and i.enforce]
+        suspended = [(check, reason) for check, reason in checks if access_of(check) is Access.SUSPENDED]
         over = acted[newest]["reason"] in _NOT_TOLD or len(suspended) < len(checks)
-        enforce = _of_both(suspended[0] if suspended else of.enforce, of.enforce)
+        # A reason that was recorded alone ended no session: its check asks for none to have ended
+        own = next((check for check, reason in suspended if reason != ItemReason.RECORDED), of.enforce)
+        enforce = _of_both(own, of.enforce)
         ends = tuple(
             replace(step, do=replace(step.do, args={k: v for k, v in step.do.args.items() if k != _NOW}))
             for step in of.steps

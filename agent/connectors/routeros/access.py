@@ -28,6 +28,7 @@ from agent.connectors.base import (
     LiveSession,
     NetworkState,
     clock_set_s,
+    still_holding,
 )
 from agent.connectors.routeros.access_text import after_text, beside_text, now_text, proof_text, rejected_text
 from agent.connectors.routeros.addresses import (
@@ -297,7 +298,13 @@ class ProfileAccess:
             elif not stays:
                 ends = [self._since_row(end, service, seen) for end in ends]
             again = tuple(Step(n, self.target, end) for n, end in enumerate(ends, 1))
-            return AccessPlan(again, enforce if again or off else None, display, rests_on)
+            if again or off:
+                return AccessPlan(again, enforce, display, rests_on)
+            if wanted.access is not Access.SUSPENDED:
+                return AccessPlan((), None, display, rests_on)
+            # Its row tells nothing of the rules that keep it in. Connections are read for a plan where some may pass
+            told = replace(enforce, expect={k: v for k, v in enforce.expect.items() if k != _FLOWS})
+            return AccessPlan((), still_holding(self, told, seen), display, rests_on)
         after = self._become(before.value, fields)
         write = Step(1, self.target, (Transition(self._at(self.menus.row, service.login), before, after),))
         back = (self._disconnect(service, {}, f"{_OPPOSITE[wanted.access].value}-revert"),)

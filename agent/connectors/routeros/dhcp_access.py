@@ -31,6 +31,7 @@ from agent.connectors.base import (
     Judgment,
     LiveSession,
     NetworkState,
+    still_holding,
 )
 from agent.connectors.routeros import dhcp_text
 from agent.connectors.routeros.access import REJECTED
@@ -248,7 +249,8 @@ class DhcpAccess:
         at_large = not held or bool(self._at_large(self._places(lease, client), seen))
         if at_large:
             return again
-        return replace(again, steps=(), enforce=None)
+        told = still_holding(self, again.enforce, seen) if again.enforce else None
+        return replace(again, steps=(), enforce=told)
 
     def disconnect(self, service: Service, seen: SeenAll) -> AccessPlan | CannotEnforce:
         """Return the cut of its connections: a DHCP client cannot be sent away. No steps when it has no address."""

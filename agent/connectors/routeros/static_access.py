@@ -25,6 +25,7 @@ from agent.connectors.base import (
     Example,
     Judgment,
     NetworkState,
+    still_holding,
 )
 from agent.connectors.routeros.access import REJECTED
 from agent.connectors.routeros.access_text import rejected_text
@@ -171,7 +172,9 @@ class StaticAccess:
         # Where nothing is written, no write tells on sending that the lists are others by then
         rests_on = () if writes else self._decisive(mine, shaped)
         if not steps:
-            return AccessPlan((), None, display, rests_on)
+            enforce = self._enforcement(wanted.access, mine, shaped, by_list=not self._queue.suspends)
+            told = still_holding(self, enforce, seen) if suspended else None
+            return AccessPlan((), told, display, rests_on)
         enforce = self._enforcement(wanted.access, mine, shaped, by_list=by_list)
         if elsewhere:
             enforce = replace(enforce, expect={**enforce.expect, REJECTED: "yes"})

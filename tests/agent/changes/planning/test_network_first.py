@@ -10,8 +10,8 @@ from typing import Any
 
 import trio
 
-from agent.connectors.base import AccessPlan, NetworkState
-from agent.model import Access, Address, Seen, Service, ServiceState
+from agent.connectors.base import AccessPlan, Enforced, Judgment, NetworkState
+from agent.model import Access, Address, Enforcement, Seen, Service, ServiceState
 from tests.builders.agent import Agent, agent_in, done, item_of, refused, states, suspended_for
 from tests.builders.world import FakeConnector, FakeMethod, World
 
@@ -284,3 +284,50 @@ async def test_a_restore_of_a_rejected_login_is_not_as_wanted(agent: Agent, worl
     assert "as wanted" not in told
     by_hand(world, ACTIVE)
     assert "the network already is as wanted" in str(await refused(agent.ask("restore", "C-1")))
+
+
+# --- what is looked at again before a reason is recorded alone ---
+
+
+class Fenced(FakeMethod):
+    """What keeps a suspended user in is a rule on another target, of which its row tells nothing."""
+
+    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan:
+        planned = super().plan(wanted, service, seen)
+        if planned.steps:
+            return planned
+        return replace(
+            planned, enforce=Enforcement("fake/r", GROUP, {"method": "fake", "state": wanted.access.value}, 5)
+        )
+
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgment:
+        if enforce.address != GROUP:
+            return super().judge(enforce, seen, ended)
+        on = seen[GROUP].value == {"rule": "on"}
+        return (
+            Judgment(Enforced.YES, "seen", "in the list") if on else Judgment(Enforced.NO, "not-in-effect", "no rule")
+        )
+
+
+async def test_a_second_reason_waits_for_who_keeps_the_login_in(tmp_path: Path, world: World) -> None:
+    """A rule that is off by then makes it stale; a target that cannot tell is waited for."""
+    connector = FakeConnector(world)
+    connector.access_methods = {"fake": Fenced()}
+    world.values[GROUP] = {"rule": "on"}
+    async with agent_in(tmp_path, world, connector=connector) as agent:
+        await done(agent, "suspend", "C-1")
+        second = await agent.ask("suspend", "C-1", reason="abuse")
+        world.dead.add("fake/r")
+        await agent.approve(second, "joseph")
+        with trio.fail_after(60):
+            while (await outcome_of(agent, second))[0] != "waiting":
+                await trio.lowlevel.checkpoint()
+        world.dead.discard("fake/r")
+        await agent.end(second)
+        assert await outcome_of(agent, second) == ("applied", "recorded")
+        third = await agent.ask("suspend", "C-1", reason="request")
+        world.values[GROUP] = {"rule": "off"}
+        await agent.approve(third, "joseph")
+        await agent.end(third)
+        assert await outcome_of(agent, third) == ("stale", "stale")
+        assert await suspended_for(agent, "C-1") == ["abuse", "debt"]

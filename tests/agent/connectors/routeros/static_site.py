@@ -35,7 +35,7 @@ class Site:
     async def do(
         self, access: Access, method: StaticMethod = LISTED, service: Service = SERVICE, tariff: str = "Home 20M"
     ) -> Enforced | None:
-        """Plan, send every step, read back each write, and judge; None: there was nothing to do."""
+        """Plan, send every step, read back each write, and judge; None: there was nothing to do, nor to look at."""
         plan = await self.plan(access, method, service, tariff)
         assert isinstance(plan, AccessPlan), plan
         ended = [where for step in plan.steps for where in await self._send(step)]

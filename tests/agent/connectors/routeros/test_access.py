@@ -507,3 +507,17 @@ def test_open_flows_count_where_the_profiles_list_is_dropped() -> None:
     seen[at("ppp/began", "amina.h")] = Seen({"0x99": str(NOW_S + 30)}, NOW_S + 31)
     seen[at("ppp/flows", "amina.h")] = Seen(rows_value([(FLOW, KNOWN)]), NOW_S)
     assert recipe.judge(plan.enforce, seen, ()).enforced is Enforced.NO
+
+
+@pytest.mark.parametrize("sessions", [None, ONLINE], ids=["offline", "online"])
+def test_a_reason_recorded_alone_waits_for_the_rules(sessions: object) -> None:
+    """The row of a suspended subscriber reads as before when somebody disables the rule that keeps it in."""
+    recipe = PppAccess(METHOD)
+    there = {"secret": SUSPENDED, "sessions": sessions or {}, "lists": ["suspended"] if sessions else []}
+    plan = plan_of(planned(**there))
+    assert (plan.steps, plan.rests_on) == ((), (at("ppp/secret", "amina.h"),))
+    assert plan.enforce is not None
+    assert recipe.judge(plan.enforce, seen_of(**there), {}).enforced is not Enforced.NO
+    off = [(key, {**rule, "disabled": "true"}) for key, rule in RULES]
+    left = recipe.judge(plan.enforce, seen_of(**there, rules=off), {})
+    assert (left.enforced, left.how) == (Enforced.NO, "not-in-effect")

@@ -64,7 +64,7 @@ async def test_suspended_by_list_nobody_gets_out_and_nothing_lingers(version: st
             assert (verdict.out, verdict.lingers) == (False, False), which
         neighbor = router.gets_out("192.0.2.8")
         assert (neighbor.out, neighbor.lingers) == (True, True)
-        assert await there.do(SUSPENDED) is None
+        assert await there.do(SUSPENDED) is Enforced.PENDING  # nothing is sent, and nobody is seen online
         assert await there.do(ACTIVE) is Enforced.YES
         assert router.gets_out(V4).out
         assert router.gets_out(HOST6).out
