@@ -95,6 +95,16 @@ class Life:
     over: trio.Event = field(default_factory=trio.Event)
     failure: BaseException | None = None
     """The error by which it ends, of a request of people's; None: none."""
+    requests: set[trio.CancelScope] = field(default_factory=set)
+    """Of the requests of people that are under way: the daemon's own tasks, which end with its first one to fail."""
+
+    async def cancel_requests(self) -> None:
+        """Wait to be cancelled with the daemon's tasks, then cancel the requests."""
+        try:
+            await trio.sleep_forever()
+        finally:
+            for scope in self.requests:
+                scope.cancel()
 
     def fail(self, error: BaseException) -> None:
         """Let it end by an error, as the daemon does where one is not contained."""

@@ -733,6 +733,13 @@ KEPT: tuple[Kept, ...] = (
         "the same, of two lines at once",
         size=0.3,
     ),
+    Kept(
+        29760187,
+        ("sql-failover", "router-far", "disk-full"),
+        ("radius", "sql", "routers", "cloud", "disk", "clock"),
+        "the world's: a request of people's outlived the tasks of a daemon that ended over a full disk",
+        acts=("routers beside radius",),
+    ),
 )
 
 

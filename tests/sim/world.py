@@ -26,6 +26,7 @@ import trio
 
 from agent import daemon as daemons
 from agent.changes.engine.perform import Patience
+from agent.changes.engine.sessions import Sessions
 from agent.config import load
 from agent.connectors import registry
 from agent.connectors.spec import ConnectorSpec
@@ -110,17 +111,19 @@ class SimulatedOffice(Office):
         data = b"" if body is None else json_text.encode(body)
         request = HttpRequest(method, bare, dict(parse_qsl(query)), {}, data, os.getuid(), os.getpid())
         answers: list[Response | HttpError | Crash] = []
-        token = PROCESS.set(life.process)
+        token, scope = PROCESS.set(life.process), trio.CancelScope()
+        life.requests.add(scope)
         try:
-            async with trio.open_nursery() as nursery:
+            with scope:
+                async with trio.open_nursery() as nursery:
 
-                async def ask() -> None:
-                    answers.append(await contain("http", lambda: _answer(life, request), log=_log))
-                    nursery.cancel_scope.cancel()
+                    async def ask() -> None:
+                        answers.append(await contain("http", lambda: _answer(life, request), log=_log))
+                        scope.cancel()
 
-                nursery.start_soon(ask)
-                await life.over.wait()
-                nursery.cancel_scope.cancel()
+                    nursery.start_soon(ask)
+                    await life.over.wait()
+                    scope.cancel()
         except BaseExceptionGroup as group:
             if not life.process.dead:
                 if group.subgroup(ends_program) is None:
@@ -129,6 +132,7 @@ class SimulatedOffice(Office):
             raise AgentAwayError from group
         finally:
             PROCESS.reset(token)
+            life.requests.discard(scope)
         match answers:
             case [Response() as answer]:
                 return json.loads(json_text.encode(answer.json))
@@ -137,6 +141,17 @@ class SimulatedOffice(Office):
             case [Crash(err)] if not life.process.dead and exit_of(err, life.process.name) is None:
                 raise ApiRefusedError(500, HttpReason.INTERNAL, repr(err)) from err
         raise AgentAwayError
+
+
+def with_requests(sessions: Sessions, life: Life) -> None:
+    """Let the requests of people, which are tasks of the world here, end when the daemon's tasks are cancelled."""
+    hosts = sessions.host
+
+    async def host(nursery: trio.Nursery) -> None:
+        await hosts(nursery)
+        nursery.start_soon(life.cancel_requests)
+
+    sessions.host = host  # type: ignore[method-assign]  # only here are its tasks one nursery's
 
 
 async def _answer(life: Life, request: HttpRequest) -> Response | HttpError:
@@ -268,6 +283,7 @@ class World:
                 self.on_life(life)
                 opened.store.on_death = life.died
                 await daemon.begin()
+                with_requests(daemon.sessions, life)
                 async with trio.open_nursery() as nursery:
                     await nursery.start(daemon.run)
                     machine.life = life
