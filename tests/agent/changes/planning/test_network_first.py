@@ -286,11 +286,11 @@ async def test_a_restore_of_a_rejected_login_is_not_as_wanted(agent: Agent, worl
     assert "the network already is as wanted" in str(await refused(agent.ask("restore", "C-1")))
 
 
-# --- what is looked at again before a reason is recorded alone ---
+# --- a second look before a reason alone is recorded ---
 
 
 class Fenced(FakeMethod):
-    """What keeps a suspended user in is a rule on another target, of which its row tells nothing."""
+    """A rule on another target keeps a suspended user in. The row of the user does not show that rule."""
 
     def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan:
         planned = super().plan(wanted, service, seen)
