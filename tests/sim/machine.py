@@ -95,8 +95,10 @@ class Life:
     over: trio.Event = field(default_factory=trio.Event)
     failure: BaseException | None = None
     """The error by which it ends, of a request of people's; None: none."""
-    requests: set[trio.CancelScope] = field(default_factory=set)
-    """Of the requests of people that are under way: the daemon's own tasks, which end with its first one to fail."""
+    requests: dict[trio.CancelScope, None] = field(default_factory=dict)
+    """Of the requests of people that are under way, in their order: the daemon's tasks, which end with the first to
+    fail.
+    """
 
     async def cancel_requests(self) -> None:
         """Wait to be cancelled with the daemon's tasks, then cancel the requests."""

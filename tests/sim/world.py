@@ -112,7 +112,7 @@ class SimulatedOffice(Office):
         request = HttpRequest(method, bare, dict(parse_qsl(query)), {}, data, os.getuid(), os.getpid())
         answers: list[Response | HttpError | Crash] = []
         token, scope = PROCESS.set(life.process), trio.CancelScope()
-        life.requests.add(scope)
+        life.requests[scope] = None
         try:
             with scope:
                 async with trio.open_nursery() as nursery:
@@ -132,7 +132,7 @@ class SimulatedOffice(Office):
             raise AgentAwayError from group
         finally:
             PROCESS.reset(token)
-            life.requests.discard(scope)
+            del life.requests[scope]
         match answers:
             case [Response() as answer]:
                 return json.loads(json_text.encode(answer.json))
@@ -151,7 +151,7 @@ def with_requests(sessions: Sessions, life: Life) -> None:
         await hosts(nursery)
         nursery.start_soon(life.cancel_requests)
 
-    sessions.host = host  # type: ignore[method-assign]  # only here are its tasks one nursery's
+    sessions.host = host  # type: ignore[method-assign]  # nothing else tells of the daemon's nursery
 
 
 async def _answer(life: Life, request: HttpRequest) -> Response | HttpError:
