@@ -95,18 +95,28 @@ class Life:
     over: trio.Event = field(default_factory=trio.Event)
     failure: BaseException | None = None
     """The error by which it ends, of a request of people's; None: none."""
-    requests: dict[trio.CancelScope, None] = field(default_factory=dict)
-    """Of the requests of people that are under way, in their order: the daemon's tasks, which end with the first to
-    fail.
+    requests: dict[trio.CancelScope, trio.Event] = field(default_factory=dict)
+    """Of the requests of people that are under way, in their order, and set once each is over: the daemon's tasks,
+    which end with the first to fail.
     """
 
+    serves: bool = True
+    """Whether it takes requests: no more once the daemon's tasks are cancelled, of which its server is one."""
+
     async def cancel_requests(self) -> None:
-        """Wait to be cancelled with the daemon's tasks, then cancel the requests."""
+        """Wait to be cancelled with the daemon's tasks, then cancel the requests, and take none any more.
+
+        The daemon has ended when they have, as it is with its own tasks.
+        """
         try:
             await trio.sleep_forever()
         finally:
+            self.serves = False
             for scope in self.requests:
                 scope.cancel()
+            with trio.CancelScope(shield=True):
+                for over in list(self.requests.values()):
+                    await over.wait()
 
     def fail(self, error: BaseException) -> None:
         """Let it end by an error, as the daemon does where one is not contained."""

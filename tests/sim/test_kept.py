@@ -740,6 +740,13 @@ KEPT: tuple[Kept, ...] = (
         "the world's: a request of people's outlived the tasks of a daemon that ended over a full disk",
         acts=("routers beside radius",),
     ),
+    Kept(
+        29840805,
+        ("agent-unplugged", "page-rots", "router-lossy"),
+        ("radius", "sql", "routers", "disk", "snmp"),
+        "the judge's: an agent that read a damaged page read a step back that it had sent, before it ended",
+        acts=("radius set again", "routers set again"),
+    ),
 )
 
 

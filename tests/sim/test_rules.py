@@ -436,6 +436,36 @@ def test_who_was_dead_when_a_copy_was_put_back_sent_before(
 
 
 @pytest.mark.parametrize(
+    ("begun_at", "ended_at", "deed", "rules"),
+    [
+        (None, 50.9, None, []),
+        (None, 51.1, None, ["damaged"]),
+        (45.0, 160.0, None, []),
+        (45.0, 167.0, None, ["damaged"]),
+        (45.0, 160.0, (90.0, 45.0), []),
+        (45.0, 160.0, (90.0, 60.0), ["damaged"]),
+        (45.0, 160.0, (50.5, 50.2), []),
+        (45.0, None, None, ["damaged"]),
+    ],
+)
+def test_an_agent_ends_that_reads_a_damaged_page(
+    begun_at: float | None, ended_at: float | None, deed: tuple[float, float] | None, rules: list[str]
+) -> None:
+    """It first reads back a step that it had begun, whoever is cancelled, and begins no other meanwhile."""
+    begun = [] if begun_at is None else [OpenStep("aa", 1, 1, 1, begun_at, False, SERVICE, "", {})]
+    rot = disk_rules.Rotten(40.0, "page 3 is garbage", True, 50.0, begun)
+    part = SimpleNamespace(rotten=[rot], cuts=(), kills=lambda: [] if ended_at is None else [ended_at])
+    deeds = []
+    if deed is not None:
+        step = OpenStep("aa", 2, 1, 1, deed[1], False, SERVICE, "", {})
+        deeds.append(Deed(deed[0], SERVICE, f"{ORIGINAL} 1", "rows", (step,)))
+    evidence = Evidence(Seen(deeds), {}, (), (), {}, "", 200.0)
+    machine = SimpleNamespace(name=ORIGINAL, exits=())
+    found = disk_rules._rotten(evidence, part, machine)  # type: ignore[arg-type]  # as far as it asks
+    assert [one.rule for one in found] == rules
+
+
+@pytest.mark.parametrize(
     ("came_at", "planned_at", "behind_s", "rules"),
     [
         (50.0, 55.0, 0.0, []),

@@ -102,17 +102,17 @@ class SimulatedOffice(Office):
 
         Raises:
             ApiRefusedError: it refused.
-            AgentAwayError: there is no agent, or it died meanwhile: nobody knows whether it did as asked.
+            AgentAwayError: there is no agent, it ends, or it died meanwhile: nobody knows whether it did as asked.
         """
         life = self.machine.life
-        if life is None or life.process.dead:
+        if life is None or life.process.dead or not life.serves:
             raise AgentAwayError
         bare, _, query = path.partition("?")
         data = b"" if body is None else json_text.encode(body)
         request = HttpRequest(method, bare, dict(parse_qsl(query)), {}, data, os.getuid(), os.getpid())
         answers: list[Response | HttpError | Crash] = []
         token, scope = PROCESS.set(life.process), trio.CancelScope()
-        life.requests[scope] = None
+        life.requests[scope] = over = trio.Event()
         try:
             with scope:
                 async with trio.open_nursery() as nursery:
@@ -133,6 +133,7 @@ class SimulatedOffice(Office):
         finally:
             PROCESS.reset(token)
             del life.requests[scope]
+            over.set()
         match answers:
             case [Response() as answer]:
                 return json.loads(json_text.encode(answer.json))

@@ -43,6 +43,11 @@ BULK_MAX = 500
 """Addresses in one read; keeps a query under the databases' parameter limits."""
 
 
+def _closed(target: str) -> UnreadableError:
+    """Return the error for a request to a target whose session is closed."""
+    return UnreadableError(f"the session of {target} is closed", reason=TargetReason.STOPPED)
+
+
 class _SharedRead:
     """One bulk read, shared by its readers. `turn`: its leader must read now; `finished`: it was read."""
 
@@ -64,6 +69,8 @@ class CoalescedSession:
         self._knows_absence = session if isinstance(session, KnowsAbsence) else None
         self.target: Target = session.target
         self._trouble = trouble or Notifier()
+        self.closed = False
+        """Whether it is being closed. A read under way can then open no connection any more."""
         self._reading = False
         self._next = _SharedRead()
         if isinstance(session, ReadsToBind):
@@ -95,6 +102,11 @@ class CoalescedSession:
                     mine.seen.update(await self._session.read(wanted[start : start + BULK_MAX]))
             except UnreadableError as err:
                 mine.error = err
+            except RuntimeError as err:  # as trio's of a nursery that is closed
+                if not self.closed:
+                    raise
+                mine.error = _closed(self.target.id)
+                mine.error.__cause__ = err
             finally:
                 self._reading = self._next.led
                 mine.finished.set()
@@ -164,7 +176,7 @@ class _Keeping:
             self._host.kept += 1
         elif not self._arrives(self._target):
             await trio.lowlevel.checkpoint()  # being stopped: whoever comes too late is cancelled here
-            raise UnreadableError(f"the session of {self._target} is closed", reason=TargetReason.STOPPED)
+            raise _closed(self._target)
 
     async def __aexit__(self, *_: object) -> None:
         if self._host is not None:
@@ -368,6 +380,7 @@ class Sessions:
             host.over.set()
 
     def _forget(self, target: str, host: _Dialed) -> None:
+        host.session.closed = True
         if self._hosts.get(target) is host:
             del self._hosts[target]
 

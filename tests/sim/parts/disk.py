@@ -28,7 +28,7 @@ from tests.sim.part import Declared, DidNothingError, Part, WorldFault
 from tests.sim.parts import disk_rules
 from tests.sim.parts.disk_faults import ARRIVES_S, FAULTS, arrives_s
 from tests.sim.parts.disk_rules import KNOWN_BY_MARKS, Cut, Flip, PutBack, Rotten
-from tests.sim.witness import beside_the_disk
+from tests.sim.witness import OpenStep, beside_the_disk
 from tests.sim.world import World
 
 DATABASES: Final = ("agent.db", "agent.db", "agent.db", "keys.db")
@@ -85,8 +85,8 @@ class DiskPart(Part):
         self.full: list[tuple[float, float]] = []
         self.flips: list[Flip] = []
         self.rotten: list[Rotten] = []
-        self.refused_at: list[float] = []
-        """When the log could not grow."""
+        self.refused_at: list[tuple[float, Sequence[OpenStep]]] = []
+        """When the log could not grow, and which steps were begun then."""
         self.disk.on_refused = self._refused
         self.disk.on_rotten = self._rotten_was_read
         self.backup: Copy | None = None
@@ -134,7 +134,13 @@ class DiskPart(Part):
     def _refused(self, path: Path) -> None:
         # agent.db itself grows by checkpoints alone: one that fails loses nothing, and SQLite's COMMIT says nothing
         if path.name == "agent.db-wal":
-            self.refused_at.append(trio.current_time())
+            self.refused_at.append((trio.current_time(), self._begun()))
+
+    def _begun(self) -> Sequence[OpenStep]:
+        try:
+            return self._world.witness.agent_log.open_steps()
+        except sqlite3.DatabaseError:  # its tables are being made
+            return ()
 
     # --- copies -------------------------------------------------------------------------------------------------------
 
@@ -281,7 +287,7 @@ class DiskPart(Part):
     def _rotten_was_read(self) -> None:
         rot = self.rotten[-1]
         if rot.read_at == float("inf"):
-            rot.read_at = trio.current_time()
+            rot.read_at, rot.begun = trio.current_time(), self._begun()
             self._world.trace("disk: it is read")
 
     def _keep_rot(self, rot: Rot) -> None:

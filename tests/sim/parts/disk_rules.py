@@ -6,9 +6,9 @@
 | `again` | after a copy was put back that a mark knows to be old, no change from before goes on; people may retry it |
 | `void` | and no plan from before can be used any more |
 | `untyped` | where the words of the trust document are asked for, nothing is done before they were typed |
-| `lingers` | an agent that cannot write its log ends at once |
+| `lingers` | an agent that cannot write its log ends at once, or once it read back the steps that it had begun |
 | `sentence` | an agent that ends by itself says why in plain sentences, which name no subscriber |
-| `damaged` | with a damaged database an agent does nothing but say so, and ends; one that runs ends when it reads it |
+| `damaged` | with a damaged database an agent does nothing but say so, and ends; one that runs ends as above |
 | `stays-down` | it ends for good only where a file is damaged, or reads as something else |
 """
 
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tests.sim.judge import Evidence, Verdict
-from tests.sim.witness import OpenStep
+from tests.sim.witness import OpenStep, machine_of
 from tests.sim.world import BACK_S
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ LINGERS_S: Final = 1.0
 POWER_ON: Final = "power on"
 POWER_S: Final = 10.0
 """How long a power cycle takes at most."""
+READ_BACK_S: Final = 120.0
+"""How long a step takes at most: 30 s to be sent, 60 s to be read back, and up to 30 s until nothing is on its way."""
 NOTICES_S: Final = 120.0
 """Within how long after its page was flipped an agent has started, and ended."""
 
@@ -72,12 +74,16 @@ class Flip:
 
 @dataclass(slots=True)
 class Rotten:
-    """A page that rots while the agent runs. `shows`: SQLite sees that once it reads the page; `read_at`: it did."""
+    """A page that rots while the agent runs. `shows`: SQLite sees that once it reads the page; `read_at`: it did.
+
+    `begun`: the steps that were begun then.
+    """
 
     at: float
     what: str
     shows: bool
     read_at: float = float("inf")
+    begun: Sequence[OpenStep] = ()
 
 
 @dataclass(slots=True)
@@ -152,19 +158,24 @@ def _noticed_losses(e: Evidence, part: DiskPart) -> Iterable[PutBack]:
 
 
 def _full(e: Evidence, part: DiskPart, machine: Machine) -> Iterable[Verdict]:
-    for at in part.refused_at:
-        if not _ends(e, part, machine, at):
+    for at, begun in part.refused_at:
+        if not _ends(e, part, machine, at, begun):
             yield Verdict("lingers", at, "", "the log could not be written, and the agent goes on")
 
 
-def _ends(e: Evidence, part: DiskPart, machine: Machine, at: float) -> bool:
-    """Tell whether the agent that ran at a moment ended then, by itself or otherwise.
+def _ends(e: Evidence, part: DiskPart, machine: Machine, at: float, begun: Sequence[OpenStep]) -> bool:
+    """Tell whether the agent that ran at a moment ended then, by itself or otherwise, and began nothing before that.
 
-    It first switches the power of a port on again that it had switched off: nobody else would.
+    It first switches the power of a port on again that it had switched off: nobody else would. And it first reads back
+    the steps that it had `begun`.
     """
     ends = [*(one.at for one in machine.exits), *(cut.at for cut in part.cuts), *part.kills()]
     last_on = max((d.at for d in e.acted if d.what == POWER_ON and at < d.at <= at + POWER_S), default=at)
-    return any(at <= end <= last_on + LINGERS_S for end in ends)
+    last_read = max((step.about_at + READ_BACK_S for step in begun), default=at)
+    end = min((end for end in ends if end >= at), default=float("inf"))
+    deeds = [d for d in e.acted if machine_of(d.by) == machine.name and last_on + LINGERS_S < d.at <= end]
+    late = [d for d in deeds if all(step.about_at > at for step in d.open)]
+    return end <= max(last_on, last_read) + LINGERS_S and not late
 
 
 def _damaged(e: Evidence, part: DiskPart, machine: Machine) -> Iterable[Verdict]:
@@ -182,7 +193,7 @@ def _damaged(e: Evidence, part: DiskPart, machine: Machine) -> Iterable[Verdict]
 
 def _rotten(e: Evidence, part: DiskPart, machine: Machine) -> Iterable[Verdict]:
     for rot in part.rotten:
-        if rot.shows and rot.read_at < float("inf") and not _ends(e, part, machine, rot.read_at):
+        if rot.shows and rot.read_at < float("inf") and not _ends(e, part, machine, rot.read_at, rot.begun):
             yield Verdict("damaged", rot.read_at, "", f"it read that {rot.what}, and goes on")
 
 
@@ -196,7 +207,9 @@ def _exits(part: DiskPart, machine: Machine) -> Iterable[Verdict]:
             if any(name in sentence for name in names):
                 yield Verdict("sentence", one.at, one.life, f"it names a subscriber: {sentence!r}")
         damaged = any((flip.damages or flip.alters) and flip.since <= one.at for flip in part.flips)
-        damaged = damaged or any(rot.read_at <= one.at <= rot.read_at + POWER_S for rot in part.rotten)
+        for rot in part.rotten:
+            within_s = READ_BACK_S if rot.begun else POWER_S
+            damaged = damaged or rot.read_at <= one.at <= rot.read_at + within_s
         lied = any(cut.lies and cut.at <= one.at for cut in part.cuts)
         if one.stays_down and not damaged and not lied:
             yield Verdict("stays-down", one.at, one.life, f"nothing is damaged: {' | '.join(one.sentences)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
@@ -11,13 +11,14 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from agent.changes.engine.sessions import CoalescedSession, Sessions
 from agent.connectors.base import Reach, Session, UnreadableError
-from agent.model import Address, Effect, ProofKind, Replay, Target
+from agent.model import Address, Effect, ProofKind, Replay, Seen, Target
 from tests.builders.world import FakeConnector, FakeSession, World
 
 
 class CountingConnector(FakeConnector):
-    def __init__(self, *, fails: int = 0) -> None:
+    def __init__(self, *, fails: int = 0, kind: type[FakeSession] = FakeSession) -> None:
         super().__init__(World())
+        self.kind = kind
         self.open, self.dialed, self.fails = 0, 0, fails
         self.opened: Callable[[], None] = lambda: None
 
@@ -31,7 +32,7 @@ class CountingConnector(FakeConnector):
         self.open += 1
         self.opened()
         try:
-            yield FakeSession(self.world, target)
+            yield self.kind(self.world, target)
         finally:
             self.open -= 1
 
@@ -107,6 +108,43 @@ async def test_a_session_that_is_kept_outlives_the_stop(autojump_clock: MockCloc
         async with sessions.kept("fake/d"):
             pytest.fail("it is closed")
     assert caught.value.reason == "stopped"
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+async def test_a_session_that_closes_under_a_read_is_unreadable(stopped: bool, autojump_clock: MockClock) -> None:
+    """Reads are shielded, so that a stop closes sessions under them; what fails then is no crash. Else it is one."""
+
+    class Failing(FakeSession):
+        async def read(self, addresses: Collection[Address]) -> Mapping[Address, Seen]:
+            await trio.sleep(5)
+            raise RuntimeError("Nursery is closed to new arrivals")
+
+    sessions = Sessions({"fake": CountingConnector(kind=Failing)})
+    caught: list[Exception] = []
+
+    async def read(session: Session) -> None:
+        with trio.CancelScope(shield=True):
+            try:
+                await session.read(["fake/d/a"])
+            except Exception as err:  # noqa: BLE001  # whichever it is
+                caught.append(err)
+
+    async with trio.open_nursery() as nursery:
+        await sessions.host(nursery)
+        session = await sessions.dialed("fake/d")
+        nursery.start_soon(read, session)
+        await trio.sleep(1)
+        if stopped:
+            nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            await trio.sleep(6)
+        nursery.cancel_scope.cancel()
+    (err,) = caught
+    if stopped:
+        assert isinstance(err, UnreadableError)
+        assert (err.reason, str(err)) == ("stopped", "the session of fake/d is closed")
+    else:
+        assert isinstance(err, RuntimeError)
 
 
 async def test_who_is_cancelled_while_opening_leaves_nothing_open(autojump_clock: MockClock) -> None:
