@@ -440,8 +440,8 @@ def test_who_was_dead_when_a_copy_was_put_back_sent_before(
     [
         (None, 50.9, None, []),
         (None, 51.1, None, ["damaged"]),
-        (45.0, 160.0, None, []),
-        (45.0, 167.0, None, ["damaged"]),
+        (45.0, 290.9, None, []),
+        (45.0, 291.1, None, ["damaged"]),
         (45.0, 160.0, (90.0, 45.0), []),
         (45.0, 160.0, (90.0, 60.0), ["damaged"]),
         (45.0, 160.0, (50.5, 50.2), []),
@@ -459,7 +459,7 @@ def test_an_agent_ends_that_reads_a_damaged_page(
     if deed is not None:
         step = OpenStep("aa", 2, 1, 1, deed[1], False, SERVICE, "", {})
         deeds.append(Deed(deed[0], SERVICE, f"{ORIGINAL} 1", "rows", (step,)))
-    evidence = Evidence(Seen(deeds), {}, (), (), {}, "", 200.0)
+    evidence = Evidence(Seen(deeds), {}, (), (), {}, "", 400.0)
     machine = SimpleNamespace(name=ORIGINAL, exits=())
     found = disk_rules._rotten(evidence, part, machine)  # type: ignore[arg-type]  # as far as it asks
     assert [one.rule for one in found] == rules

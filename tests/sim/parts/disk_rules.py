@@ -36,8 +36,9 @@ LINGERS_S: Final = 1.0
 POWER_ON: Final = "power on"
 POWER_S: Final = 10.0
 """How long a power cycle takes at most."""
-READ_BACK_S: Final = 120.0
-"""How long a step takes at most: 30 s to be sent, 60 s to be read back, and up to 30 s until nothing is on its way."""
+READ_BACK_S: Final = 240.0
+"""How long steps take at most to be read back: 60 s each, and reads of a device that is far are slow and wait in line.
+"""
 NOTICES_S: Final = 120.0
 """Within how long after its page was flipped an agent has started, and ended."""
 
@@ -171,7 +172,7 @@ def _ends(e: Evidence, part: DiskPart, machine: Machine, at: float, begun: Seque
     """
     ends = [*(one.at for one in machine.exits), *(cut.at for cut in part.cuts), *part.kills()]
     last_on = max((d.at for d in e.acted if d.what == POWER_ON and at < d.at <= at + POWER_S), default=at)
-    last_read = max((step.about_at + READ_BACK_S for step in begun), default=at)
+    last_read = at + READ_BACK_S if begun else at
     end = min((end for end in ends if end >= at), default=float("inf"))
     deeds = [d for d in e.acted if machine_of(d.by) == machine.name and last_on + LINGERS_S < d.at <= end]
     late = [d for d in deeds if all(step.about_at > at for step in d.open)]
