@@ -436,31 +436,37 @@ def test_who_was_dead_when_a_copy_was_put_back_sent_before(
 
 
 @pytest.mark.parametrize(
-    ("begun_at", "ended_at", "deed", "rules"),
+    ("ended_at", "deed", "moved", "rules"),
     [
-        (None, 50.9, None, []),
-        (None, 51.1, None, ["damaged"]),
-        (45.0, 290.9, None, []),
-        (45.0, 291.1, None, ["damaged"]),
-        (45.0, 160.0, (90.0, 45.0), []),
-        (45.0, 160.0, (90.0, 60.0), ["damaged"]),
-        (45.0, 160.0, (50.5, 50.2), []),
-        (45.0, None, None, ["damaged"]),
+        (50.0, None, None, []),
+        (289.9, None, None, []),
+        (291.1, None, None, ["damaged"]),
+        (None, None, None, ["damaged"]),
+        (160.0, (90.0, 1), None, []),
+        (160.0, (90.0, 2), None, ["damaged"]),
+        (160.0, (50.5, 2), None, []),
+        (160.0, (170.0, 2), None, []),
+        (160.0, None, (90.0, 1), []),
+        (160.0, None, (90.0, 2), ["damaged"]),
     ],
 )
 def test_an_agent_ends_that_reads_a_damaged_page(
-    begun_at: float | None, ended_at: float | None, deed: tuple[float, float] | None, rules: list[str]
+    ended_at: float | None, deed: tuple[float, int] | None, moved: tuple[float, int] | None, rules: list[str]
 ) -> None:
-    """It first reads back a step that it had begun, whoever is cancelled, and begins no other meanwhile."""
-    begun = [] if begun_at is None else [OpenStep("aa", 1, 1, 1, begun_at, False, SERVICE, "", {})]
-    rot = disk_rules.Rotten(40.0, "page 3 is garbage", True, 50.0, begun)
+    """Reads that are under way come to their end first, and those of steps that were begun. It begins nothing more."""
+
+    def step(item: int) -> OpenStep:
+        return OpenStep("aa", item, 1, 1, 45.0, False, SERVICE, "", {})
+
+    rot = disk_rules.Rotten(40.0, "page 3 is garbage", True, 50.0, [step(1)])
     part = SimpleNamespace(rotten=[rot], cuts=(), kills=lambda: [] if ended_at is None else [ended_at])
-    deeds = []
+    seen = Seen()
     if deed is not None:
-        step = OpenStep("aa", 2, 1, 1, deed[1], False, SERVICE, "", {})
-        deeds.append(Deed(deed[0], SERVICE, f"{ORIGINAL} 1", "rows", (step,)))
-    evidence = Evidence(Seen(deeds), {}, (), (), {}, "", 400.0)
+        seen.writes.append(Deed(deed[0], SERVICE, f"{ORIGINAL} 1", "rows", (step(deed[1]),)))
+    if moved is not None:
+        seen.moves.append(replace(move("unknown", "being re-read", moved[0]), plan="aa", item=moved[1]))
     machine = SimpleNamespace(name=ORIGINAL, exits=())
+    evidence = Evidence(seen, {}, (), (), {}, "", 400.0)
     found = disk_rules._rotten(evidence, part, machine)  # type: ignore[arg-type]  # as far as it asks
     assert [one.rule for one in found] == rules
 

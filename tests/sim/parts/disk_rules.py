@@ -6,7 +6,7 @@
 | `again` | after a copy was put back that a mark knows to be old, no change from before goes on; people may retry it |
 | `void` | and no plan from before can be used any more |
 | `untyped` | where the words of the trust document are asked for, nothing is done before they were typed |
-| `lingers` | an agent that cannot write its log ends at once, or once it read back the steps that it had begun |
+| `lingers` | an agent that cannot write its log begins nothing more, and ends once the reads under way are over |
 | `sentence` | an agent that ends by itself says why in plain sentences, which name no subscriber |
 | `damaged` | with a damaged database an agent does nothing but say so, and ends; one that runs ends as above |
 | `stays-down` | it ends for good only where a file is damaged, or reads as something else |
@@ -33,12 +33,12 @@ KNOWN_BY_MARKS: Final = frozenset((1, 9, 11, 12, 14, 27))
 POWER_BACK: Final = "power on"
 """The end of a port's power cycle, which may not be left out once its power is off: neither rule is about it."""
 LINGERS_S: Final = 1.0
+"""For how long things may come to pass that were begun before."""
 POWER_ON: Final = "power on"
 POWER_S: Final = 10.0
 """How long a power cycle takes at most."""
-READ_BACK_S: Final = 240.0
-"""How long steps take at most to be read back: 60 s each, and reads of a device that is far are slow and wait in line.
-"""
+READS_S: Final = 240.0
+"""How long reads under way take at most: a step is read back for 60 s, and reads of one that is far wait in line."""
 NOTICES_S: Final = 120.0
 """Within how long after its page was flipped an agent has started, and ended."""
 
@@ -167,16 +167,17 @@ def _full(e: Evidence, part: DiskPart, machine: Machine) -> Iterable[Verdict]:
 def _ends(e: Evidence, part: DiskPart, machine: Machine, at: float, begun: Sequence[OpenStep]) -> bool:
     """Tell whether the agent that ran at a moment ended then, by itself or otherwise, and began nothing before that.
 
-    It first switches the power of a port on again that it had switched off: nobody else would. And it first reads back
-    the steps that it had `begun`.
+    It first switches the power of a port on again that it had switched off: nobody else would. Reads that are under way
+    come to their end first, and those of the steps that it had `begun`, whoever is cancelled.
     """
     ends = [*(one.at for one in machine.exits), *(cut.at for cut in part.cuts), *part.kills()]
     last_on = max((d.at for d in e.acted if d.what == POWER_ON and at < d.at <= at + POWER_S), default=at)
-    last_read = at + READ_BACK_S if begun else at
     end = min((end for end in ends if end >= at), default=float("inf"))
     deeds = [d for d in e.acted if machine_of(d.by) == machine.name and last_on + LINGERS_S < d.at <= end]
-    late = [d for d in deeds if all(step.about_at > at for step in d.open)]
-    return end <= max(last_on, last_read) + LINGERS_S and not late
+    items = {(step.plan, step.item) for step in begun}
+    late = any(all((step.plan, step.item) not in items for step in d.open) for d in deeds)
+    moved = [m for m in e.seen.moves if m.machine == machine.name and last_on + LINGERS_S < m.at <= end]
+    return end <= at + READS_S and not late and all((m.plan, m.item) in items for m in moved)
 
 
 def _damaged(e: Evidence, part: DiskPart, machine: Machine) -> Iterable[Verdict]:
@@ -208,9 +209,7 @@ def _exits(part: DiskPart, machine: Machine) -> Iterable[Verdict]:
             if any(name in sentence for name in names):
                 yield Verdict("sentence", one.at, one.life, f"it names a subscriber: {sentence!r}")
         damaged = any((flip.damages or flip.alters) and flip.since <= one.at for flip in part.flips)
-        for rot in part.rotten:
-            within_s = READ_BACK_S if rot.begun else POWER_S
-            damaged = damaged or rot.read_at <= one.at <= rot.read_at + within_s
+        damaged = damaged or any(rot.read_at <= one.at <= rot.read_at + READS_S for rot in part.rotten)
         lied = any(cut.lies and cut.at <= one.at for cut in part.cuts)
         if one.stays_down and not damaged and not lied:
             yield Verdict("stays-down", one.at, one.life, f"nothing is damaged: {' | '.join(one.sentences)}")
