@@ -37,6 +37,8 @@ REST_S = 600.0
 DAYS_SHARE = 0.2
 """In how many worlds days pass after that, and people then ask again, before everything is judged."""
 DAYS_S = 2 * 86400.0
+WORLD_S = DAYS_S + 86400.0
+"""After how long a world breaks off with an error: somebody in it waits for ever, and the agent goes on meanwhile."""
 LATER_ASKS = 4
 WHOLE = 20
 """After how many worlds Python looks for cycles everywhere."""
@@ -121,7 +123,8 @@ def run_seed(
     async def main() -> Told:
         linked = any(kind.name == "cloud" for kind in kinds)
         with nullcontext() if old_pace else without_idle_looks(linked=linked):
-            return await play()
+            with trio.fail_after(WORLD_S):
+                return await play()
 
     async def play() -> Told:
         async with open_world(options, [kind() for kind in kinds]) as world:

@@ -747,6 +747,14 @@ KEPT: tuple[Kept, ...] = (
         "the judge's: an agent that read a damaged page read a step back that it had sent, before it ended",
         acts=("radius set again", "routers set again"),
     ),
+    Kept(
+        29880659,
+        ("router-staff", "disk-lies"),
+        ("radius", "routers", "disk"),
+        "the world's: people waited for ever for an agent of which one start had failed meanwhile",
+        size=0.3,
+        long=True,
+    ),
 )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from tests.sim import run as runs
 from tests.sim.all_parts import PARTS
@@ -75,3 +76,10 @@ def test_a_world_leaves_out_what_it_is_told_to(tmp_path: Path, monkeypatch: pyte
     assert {*EVENTS, "dispute", "agent-killed 0"} <= set(found.events)
     assert found.asked <= 1
     assert replace(found, events=()).wrong == ()
+
+
+def test_a_world_breaks_off_that_does_not_come_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "WORLD_S", 60.0)
+    kinds: Any = [part for part in PARTS if part.name == "radius"]
+    with pytest.raises(trio.TooSlowError):
+        run_seed(1001, tmp_path, faults=[], parts=kinds, size=0.2)

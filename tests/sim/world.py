@@ -305,7 +305,8 @@ class World:
             PROCESS.reset(token)
             machine.life = None
             machine.ends.append(trio.current_time())
-            machine.started = trio.Event()
+            if machine.started.is_set():  # else somebody may wait for it already, and a start did not come to run
+                machine.started = trio.Event()
             if life is not None:
                 life.died()
         self.trace(f"{process.name} died")
