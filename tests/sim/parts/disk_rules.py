@@ -31,10 +31,9 @@ if TYPE_CHECKING:
 KNOWN_BY_MARKS: Final = frozenset((1, 9, 11, 12, 14, 27))
 """Kinds of leaf of which the marks know: start, rejection, cancel, freeze, consumed, restored-database."""
 POWER_BACK: Final = "power on"
-"""The end of a port's power cycle, which may not be left out once its power is off: neither rule is about it."""
+"""The end of a port's power cycle, which may not be left out once its power is off: no rule here is about it."""
 LINGERS_S: Final = 1.0
 """For how long things may come to pass that were begun before."""
-POWER_ON: Final = "power on"
 POWER_S: Final = 10.0
 """How long a power cycle takes at most."""
 READS_S: Final = 240.0
@@ -171,7 +170,7 @@ def _ends(e: Evidence, part: DiskPart, machine: Machine, at: float, begun: Seque
     come to their end first, and those of the steps that it had `begun`, whoever is cancelled.
     """
     ends = [*(one.at for one in machine.exits), *(cut.at for cut in part.cuts), *part.kills()]
-    last_on = max((d.at for d in e.acted if d.what == POWER_ON and at < d.at <= at + POWER_S), default=at)
+    last_on = max((d.at for d in e.acted if d.what == POWER_BACK and at < d.at <= at + POWER_S), default=at)
     end = min((end for end in ends if end >= at), default=float("inf"))
     deeds = [d for d in e.acted if machine_of(d.by) == machine.name and last_on + LINGERS_S < d.at <= end]
     items = {(step.plan, step.item) for step in begun}
