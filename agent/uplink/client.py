@@ -109,13 +109,18 @@ def _next(call: Iterator[pb.WatchEvent]) -> pb.WatchEvent | None:
 
 
 class CloudClient:
-    """One connection to the control plane. Nothing is dialed before the first call; `close` it."""
+    """One connection to the control plane. Nothing is dialed before the first call; `close` it.
+
+    It is over once its stream is. gRPC would dial again by itself, to a control plane that may have been put back since
+    the stream began. A new connection finds that out before it leaves anything there.
+    """
 
     def __init__(self, identity: CloudIdentity, keepalive: Keepalive = channels.DEFAULT) -> None:
         self._channel = channels.open_channel(
             identity.server, identity.ca, identity.key, identity.certificate, keepalive
         )
         self._stub = agent_pb2_grpc.AgentCloudStub(self._channel)
+        self._watch: grpc.RpcContext | None = None
 
     def close(self) -> None:
         """Close the connection; calls in flight are cancelled."""
@@ -125,9 +130,12 @@ class CloudClient:
         """Leave a message, durably; return whether its ref was there already.
 
         Raises:
-            RemoteUplinkError: it was refused, or nobody knows.
+            RemoteUplinkError: it was refused, or nobody knows. `stream-over`: it was taken, but perhaps by a control
+                plane that was put back since the stream began.
         """
         reply: pb.SubmitReply = await _call(self._stub.Submit, pb.SubmitRequest(message=message), limits.CALL_S)
+        if self._watch is not None and not self._watch.is_active():
+            raise UnreachableError("stream-over")
         return reply.again
 
     async def add_checkpoint(self, body: bytes) -> bytes | int:
@@ -171,7 +179,7 @@ class CloudClient:
         request = pb.WatchRequest(cursor=pb.Cursor(epoch=epoch, after=after))
         # Jittered, so that agents which came together (after an outage) do not come together each hour.
         open_s = limits.WATCH_S * (0.75 + chance.fraction() / 4)
-        call = self._stub.Watch(request, timeout=open_s)
+        self._watch = call = self._stub.Watch(request, timeout=open_s)
         try:
             yield Stream(call, open_s)
         finally:

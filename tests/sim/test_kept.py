@@ -755,6 +755,13 @@ KEPT: tuple[Kept, ...] = (
         size=0.3,
         long=True,
     ),
+    Kept(
+        42000163,
+        ("router-login-refused", "answers-late", "cloud-rolled-back"),
+        ("radius", "sql", "routers", "cloud", "cpe", "clock"),
+        "a connection dialed again by itself after the control plane was put back, and nobody told it what it lacked",
+        acts=("radius take over", "cpe swap"),
+    ),
 )
 
 

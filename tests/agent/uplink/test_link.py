@@ -16,7 +16,7 @@ from agent.store.mail import PassOver, Post
 from agent.uplink import enrolment, limits, link
 from agent.uplink import identity as identities
 from agent.uplink.client import CloudClient
-from agent.uplink.errors import RemoteRefusedError
+from agent.uplink.errors import RemoteRefusedError, UnreachableError
 from protos import agent_pb2
 from protos import message_pb2 as pb
 from protos.channel import Keepalive
@@ -316,6 +316,26 @@ async def test_a_cloud_that_lost_our_posts_alone_is_told_again(
                 await until(lambda: WAITS in bodies(cloud) and not rig.outbox(), 10)
             assert caplog.text.count("the control plane was put back") == told
         assert bodies(cloud) == [b"before", b"after", WAITS]
+
+
+@pytest.mark.parametrize("unread", [0, 3])
+async def test_an_answer_after_our_stream_broke_is_not_believed(
+    tmp_path: Path, cloud: Cloud, port: int, unread: int
+) -> None:
+    """gRPC dials again by itself: the control plane may have been put back meanwhile, as a new stream finds."""
+    async with rigged(tmp_path, cloud.authority, port) as rig:
+        cloud.deliver(*(message(pb.KIND_INTENT, n) for n in range(1, 1 + unread)))
+        connection = CloudClient(rig.enroll())
+        async with connection.watch(b"", 0) as stream:
+            await stream.receive()
+            await connection.submit(message(pb.KIND_PLAN, 1))
+            await rig.proxy.cut()
+            with trio.fail_after(20):
+                while len(cloud.taken) < 2:
+                    with pytest.raises(UnreachableError):
+                        await connection.submit(message(pb.KIND_PLAN, 2))
+                    await trio.sleep(0.05)
+        connection.close()
 
 
 def bodies(cloud: Cloud) -> list[bytes]:

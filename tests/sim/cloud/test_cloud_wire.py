@@ -70,12 +70,14 @@ def who_is_killed_leaves_its_members_unreachable(site: Site) -> object:
     agent, desk = site.agent(), site.desk()
     stream = agent.Watch(pb.WatchRequest(), timeout=T)
     assert next(stream).WhichOneof("event") == "hello"
+    active = [stream.is_active()]
     site.cloud.kill()
     ended = _failure(lambda: next(stream))
+    active.append(stream.is_active())
     away = _failure(lambda: desk.List(ListRequest(), timeout=T))
     site.cloud.start()
     back = site.desk().List(ListRequest(), timeout=T)
-    return ended.unreachable, away.unreachable, len(back.deliveries)
+    return active, ended.unreachable, away.unreachable, len(back.deliveries)
 
 
 def who_is_drained_sends_its_members_away(site: Site) -> object:

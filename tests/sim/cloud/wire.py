@@ -212,6 +212,9 @@ class SimulatedCall(Waiting):
         else:
             self._told.append(tell)
 
+    def is_active(self) -> bool:
+        return not self._over
+
     def cancel(self) -> bool:
         return program.in_trio(self._cancelled)
 
