@@ -762,6 +762,13 @@ KEPT: tuple[Kept, ...] = (
         "a connection dialed again by itself after the control plane was put back, and nobody told it what it lacked",
         acts=("radius take over", "cpe swap"),
     ),
+    Kept(
+        44500075,
+        ("machine-cloned", "router-other-admin", "router-half-open"),
+        ("radius", "sql", "routers", "clone"),
+        "staff enabled a row and let its router ask nobody else between the reads of both: the login stayed rejected",
+        acts=("radius take over", "routers beside radius"),
+    ),
 )
 
 

@@ -596,7 +596,7 @@ class ItemRun:
         if method is None:
             return Judgment(Enforced.NO, ProofReason.UNMAPPED_METHOD, "its access method is no longer configured")
         until = self._clock.boot_s() + within_s
-        pause = self._parts.patience.poll_s
+        pause, rejected = self._parts.patience.poll_s, False
         while True:
             seen: dict[Address, Seen] = {}
             unread, ended = False, dict(self._steps.ended)
@@ -612,6 +612,9 @@ class ItemRun:
                 unread, judgment = True, Judgment(Enforced.NO, err.reason, str(err))
                 if seen and self._tickets.plan.action in _FOLLOW:  # no router that is away makes a restore a failure
                     judgment = Judgment(Enforced.UNPROVEN, ProofReason.NOT_PROVEN, f"not proven: {err}")
+            before, rejected = rejected, judgment.how == ProofReason.STAYS_REJECTED
+            if rejected and not before:
+                continue  # a row, and whom else its device asks, were read one after the other: both still say so
             nobody = judgment.enforced in _NOBODY and not redials and not unread
             over = judgment.enforced is Enforced.YES or nobody
             if mends and judgment.again:

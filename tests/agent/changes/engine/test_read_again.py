@@ -11,12 +11,13 @@ import trio
 
 from agent.changes.engine.apply import Run
 from agent.changes.journal.item_commands import EndItem
+from agent.connectors.base import Enforced, Judgment
 from agent.model import Item, ItemState, Seen, Wave
 from agent.reasons import ItemReason
 from agent.runtime import redacting_log
 from agent.store.db import Command
 from tests.builders.job import Rig, item
-from tests.builders.world import World, steps_for
+from tests.builders.world import FakeMethod, World, steps_for
 from trust.items import ReasonChange, SuspensionReason
 from trust.policy import Action
 from trust.statements import OnFailure
@@ -117,6 +118,24 @@ async def test_what_cannot_be_read_is_logged_and_claims_nothing(
     assert rig.states(plan_id) == [S.APPLIED, S.APPLIED]
     (said,) = [r for r in caplog.records if r.name == "agent.changes"]
     assert '"target":"fake/d"' in redacting_log._line(said, ours=True)
+
+
+@pytest.mark.parametrize(
+    ("looks", "state"), [(["stays-rejected"] * 2, S.APPLIED), (["stays-rejected", "offline"], S.SET_AT_NEXT_LOGIN)]
+)
+async def test_a_login_that_stays_rejected_is_seen_so_twice(
+    rig: Rig, world: World, looks: list[str], state: ItemState
+) -> None:
+    """Its row, and whether its router asks RADIUS, are read one after the other: staff may set both in between."""
+
+    class Asks(FakeMethod):
+        def judge(self, *_: object) -> Judgment:
+            look = looks.pop(0) if looks else "offline"
+            return Judgment(Enforced.YES if look == "stays-rejected" else Enforced.PENDING, look)
+
+    rig.connector.access_methods = {"fake": Asks()}
+    plan_id = await rig.applied([item(1, "u0", world)])
+    assert (rig.states(plan_id), looks) == ([state], [])
 
 
 async def test_a_single_item_is_not_read_a_third_time(rig: Rig, world: World) -> None:
