@@ -769,6 +769,13 @@ KEPT: tuple[Kept, ...] = (
         "staff enabled a row and let its router ask nobody else between the reads of both: the login stayed rejected",
         acts=("radius take over", "routers beside radius"),
     ),
+    Kept(
+        44000126,
+        ("disk-lies", "cpe-owner-edits", "sql-commit-cut"),
+        ("radius", "sql", "cloud", "cpe", "disk"),
+        "the witness's: it broke off over a damaged log before the agent had seen the damage",
+        acts=("cpe swap", "cpe row"),
+    ),
 )
 
 

@@ -310,9 +310,9 @@ class AgentLog:
                 " FROM item WHERE state_seq > ?",
                 (size if self.size > size else 0,),
             ).fetchall()
-        except sqlite3.OperationalError:
+        except sqlite3.DatabaseError:
             self._wal.close()
-            return  # its tables are being made
+            return  # its tables are being made, or it is damaged, which its agent is about to see
         now = trio.current_time()
         if self.is_copy:
             self._items, self.is_copy = {(row[0], row[1]): (row[4], now, row[5]) for row in rows}, False
