@@ -19,7 +19,7 @@ from tests.sim.parts.radius import RadiusPart
 from tests.sim.parts.radius_logins import Logins
 from tests.sim.parts.routers import RouterPart
 from tests.sim.run import run_seed
-from tests.sim.witness import Deed, OpenStep, Seen
+from tests.sim.witness import Deed, Move, OpenStep, Seen
 
 SERVICE, SUBSCRIBER, PLAN = "C-1/home", "C-1", "aa"
 WITH_BILLING = tuple(part for part in PARTS if part.name in ("radius", "sql", "billing"))
@@ -111,20 +111,48 @@ def test_a_payer_of_another_row_waits_for_a_person(
     by: str, other: bool, rules: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Staff gave a debtor's lease another limit, which keeps it in the garden, and which no restore overwrites."""
-    with closing(sqlite3.connect(tmp_path / "agent.db")) as log:
+    part = with_debt(tmp_path, monkeypatch, Deed(1500, SERVICE, by, "rows", ()), other=other)
+    assert rules_of(part) == rules
+
+
+@pytest.mark.parametrize(
+    ("action", "state", "rules"),
+    [
+        ("set-plan", "needs-a-person", []),
+        ("set-plan", "applied", ["payer-waits"]),
+        ("suspend", "needs-a-person", ["payer-waits"]),
+    ],
+)
+def test_a_payer_whose_tariff_a_person_looks_at_waits(
+    action: str, state: str, rules: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy was put back while the row had the new tariff already: the log does not know what came of the change."""
+    step = OpenStep(PLAN, 1, 1, 1, 0, False, SERVICE, "", None, action=action)
+    part = with_debt(tmp_path, monkeypatch, Deed(1500, SERVICE, "agent 1", "rows", (step,)), other=False)
+    for n, entered in enumerate(("running", state)):
+        part._world.witness.seen.moves.append(Move(1600 + n, PLAN, 1, SERVICE, "", entered, "", 0, "", "", True, n, ""))
+    assert rules_of(part) == rules
+
+
+def rules_of(part: BillingPart) -> list[str]:
+    return [one.rule for one in part.judge(Evidence(part._world.witness.seen, {}, (), (), {}, "", 5000.0))]
+
+
+def with_debt(folder: Path, monkeypatch: pytest.MonkeyPatch, then: Deed, *, other: bool) -> BillingPart:
+    """Return the part of a world in which a payer is still on record as cut off, and `then` was the last write."""
+    with closing(sqlite3.connect(folder / "agent.db")) as log:
         log.executescript("CREATE TABLE reason (service, reason); CREATE TABLE plan (plan_id, requester, action)")
         log.execute("CREATE TABLE item (plan_id, service)")
         log.execute("INSERT INTO reason VALUES (?, 'debt')", (SERVICE,))
         log.commit()
     routers, radius, part = RouterPart(), RadiusPart(), BillingPart()
     routers.lines, radius.logins = {}, Logins({})
-    seen = Seen(writes=[Deed(1000, SERVICE, "agent 1", "rows", ()), Deed(1500, SERVICE, by, "rows", ())])
+    seen = Seen(writes=[Deed(1000, SERVICE, "agent 1", "rows", ()), then])
     agent = SimpleNamespace(handle="agent")
-    files = SimpleNamespace(state=tmp_path, trust=SimpleNamespace(agents=[agent]))
+    files = SimpleNamespace(state=folder, trust=SimpleNamespace(agents=[agent]))
     part.books = books((0, True), (2000, False))
     part._world = SimpleNamespace(  # type: ignore[assignment]  # as far as it asks
         files=files, witness=SimpleNamespace(seen=seen), part=lambda _: radius, find=lambda _: routers
     )
     monkeypatch.setattr(routers, "is_other", lambda service: other)
-    evidence = Evidence(seen, {}, (), (), {}, "", 5000.0)
-    assert [one.rule for one in part.judge(evidence)] == rules
+    return part

@@ -776,6 +776,13 @@ KEPT: tuple[Kept, ...] = (
         "the witness's: it broke off over a damaged log before the agent had seen the damage",
         acts=("cpe swap", "cpe row"),
     ),
+    Kept(
+        46000105,
+        ("disk-lies", "router-lossy", "cpe-doorbells-cut", "database-slow"),
+        ("radius", "routers", "cpe", "billing", "disk"),
+        "the judge's: a payer waited for a person, as the row had a tariff of a change that a copy knew half of",
+        acts=("routers set again", "cpe swap", "routers beside radius", "billing paid retry"),
+    ),
 )
 
 

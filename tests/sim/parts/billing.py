@@ -184,12 +184,16 @@ class BillingPart(Part):
         """Return the services whose restore is refused by what somebody else wrote after the agent had cut them off.
 
         Where they now have what no tariff of theirs says, nothing is restored before a person decided on that, whether
-        that lets them in or not.
+        that lets them in or not. So it is with a tariff of a change that a person has to look at.
         """
+        states = {(move.plan, move.service): move.state for move in evidence.seen.moves}
+        by_agents = {write.subject: write for write in evidence.seen.writes if write.by}
+        tariffs = {(step.plan, who) for who, w in by_agents.items() for step in w.open if step.action == "set-plan"}
+        half_done = {who for plan, who in sorted(tariffs) if states.get((plan, who)) == "needs-a-person"}
         wrote, routers = {write.subject: write.by for write in evidence.seen.writes}, self._world.find(RouterPart)
         by_others = {service for service, by in wrote.items() if not by}
         others = {service for service in by_others if routers is not None and routers.is_other(service)}
-        return others | {service for service in by_others if self._lets_in(service, evidence.ended_at)}
+        return half_done | others | {service for service in by_others if self._lets_in(service, evidence.ended_at)}
 
     def _lets_in(self, service: str, at: float) -> bool:
         """Tell whether the next login of a service gets the internet."""
