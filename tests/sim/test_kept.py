@@ -783,6 +783,14 @@ KEPT: tuple[Kept, ...] = (
         "the judge's: a payer waited for a person, as the row had a tariff of a change that a copy knew half of",
         acts=("routers set again", "cpe swap", "routers beside radius", "billing paid retry"),
     ),
+    Kept(
+        29910415,
+        ("cpe-owner-resets", "page-rots", "cloud-drained"),
+        ("radius", "sql", "cloud", "cpe", "disk", "clock"),
+        "the world's: a clerk asked for a change that he had just seen listed, and a copy without it was put back",
+        size=0.2,
+        acts=("radius set again",),
+    ),
 )
 
 

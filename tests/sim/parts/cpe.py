@@ -245,7 +245,7 @@ class CpePart(Part):
 
     async def _accept_all(self, desk: Desk, dice: random.Random, nursery: trio.Nursery) -> None:
         office = self._world.office
-        for shown in await desk.patiently(lambda: office.call("GET", "/v1/cpes")) or ():
+        for shown in await desk.calmly(lambda: office.call("GET", "/v1/cpes")) or ():
             if shown["trust"] == "accepted" and "many share" not in shown["why"]:
                 continue
             with suppress(ApiRefusedError):
@@ -265,10 +265,10 @@ class CpePart(Part):
         """Approve the baselines that the agent asks for."""
         office = self._world.office
         path = "/v1/changes?state=waiting-for-approval&by=noc-1"
-        for listed in await desk.patiently(lambda: office.call("GET", path)) or ():
+        for listed in await desk.calmly(lambda: office.call("GET", path)) or ():
             if listed["plan_id"] in desk.asked or not listed["action"].startswith("cpe-"):
                 continue  # the agent asks for restores of payers too: those are not the clerk's
-            change = await desk.patiently(partial(office.show, listed["id"]))
+            change = await desk.calmly(partial(office.show, listed["id"]))
             if change is not None:
                 nursery.start_soon(desk.see_through, change, "cpe-set", _subjects(change), dice)
 
