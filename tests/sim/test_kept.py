@@ -760,6 +760,7 @@ KEPT: tuple[Kept, ...] = (
         ("router-login-refused", "answers-late", "cloud-rolled-back"),
         ("radius", "sql", "routers", "cloud", "cpe", "clock"),
         "a connection dialed again by itself after the control plane was put back, and nobody told it what it lacked",
+        size=0.5,
         acts=("radius take over", "cpe swap"),
     ),
     Kept(
@@ -774,6 +775,7 @@ KEPT: tuple[Kept, ...] = (
         ("disk-lies", "cpe-owner-edits", "sql-commit-cut"),
         ("radius", "sql", "cloud", "cpe", "disk"),
         "the witness's: it broke off over a damaged log before the agent had seen the damage",
+        size=0.5,
         acts=("cpe swap", "cpe row"),
     ),
     Kept(
