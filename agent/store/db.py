@@ -274,7 +274,7 @@ def damage_named(folder: Path) -> Iterator[None]:
 
     Raises:
         LogCorruptError: SQLite finds a damage in one, which explains the error.
-        StoreFailedError: SQLite could not read one, which is in order now.
+        StoreFailedError: SQLite could not read one, and its check finds nothing.
     """
     try:
         yield
@@ -284,7 +284,8 @@ def damage_named(folder: Path) -> Iterator[None]:
             _refuse_damaged(folder)
         if unread := _leaves(group.subgroup(is_unreadable)):
             why = getattr(unread[0], "sqlite_errorname", "a text is not UTF-8")  # not the text
-            raise StoreFailedError(f"a database cannot be read: {why}: look at the disk") from err
+            hint = f"look at the disk, and if this comes again, {PUT_BACK}"
+            raise StoreFailedError(f"a database cannot be read: {why}: {hint}") from err
         raise
 
 
