@@ -800,6 +800,14 @@ KEPT: tuple[Kept, ...] = (
         "an index began with a page of a table, which SQLite's check does not see: the agent ended and began for ever",
         size=0.5,
     ),
+    Kept(
+        36500063,
+        ("page-flipped", "page-rots"),
+        ("radius", "sql", "routers", "disk"),
+        "the judge's: a restore that left another reason ended a session, and the log of its end was lost",
+        size=0.3,
+        acts=("routers beside radius",),
+    ),
 )
 
 

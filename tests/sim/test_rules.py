@@ -302,6 +302,18 @@ def test_a_restore_may_leave_another_reason(suspended: bool, wanted: bool) -> No
 
 
 @pytest.mark.parametrize(
+    ("lost", "wanted"), [((), False), ((Lost(20.0, 60.0, 9),), None), ((Lost(20.0, 40.0, 9),), False)]
+)
+def test_nobody_knows_what_a_lost_restore_wanted(lost: tuple[Lost, ...], wanted: bool | None) -> None:
+    """Seed 36500063: its log was put back before its end, and the other reason was known there alone."""
+    step = OpenStep("aa", 1, 1, 1, 45.0, True, SERVICE, "", {})
+    deed = Deed(46.0, SERVICE, "agent 1", "ended", (step,))
+    evidence = Evidence(Seen(moves=[move("running", at=44.0)]), {}, (), (), {}, "", 100.0, lost)
+    assert wants_suspended(evidence, "restore", step, deed) is wanted
+    assert wants_suspended(evidence, "suspend", step, deed)
+
+
+@pytest.mark.parametrize(
     ("action", "settings", "rules"),
     [
         ("restore", [], ["kicked"]),

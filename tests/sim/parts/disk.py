@@ -402,12 +402,11 @@ def rows_of(image: Image, path: Path) -> bytes | None:
 
 
 def _rows_by_index(con: sqlite3.Connection) -> list[list[tuple[object, ...]]]:
-    """Return the rows that each index gives."""
+    """Return the rows that each index gives, and how many entries it has: a row that is not there is given by none."""
     found = con.execute("SELECT tbl_name, name, sql FROM sqlite_master WHERE type = 'index' ORDER BY 2").fetchall()
     rows = []
     for table, index, made in found:
         _, where, condition = (made or b"").decode().partition(" WHERE ")
-        rows.append(
-            con.execute(f'SELECT * FROM "{table.decode()}" INDEXED BY "{index.decode()}"{where}{condition}').fetchall()
-        )
+        place = f'"{table.decode()}" INDEXED BY "{index.decode()}"{where}{condition}'
+        rows += [con.execute(f"SELECT {what} FROM {place}").fetchall() for what in ("*", "count(*)")]
     return rows

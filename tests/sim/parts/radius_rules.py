@@ -246,7 +246,7 @@ def _kicked(e: Evidence, history: History, logins: Logins, clock: MachineClock) 
         if session is None or not wrote or session.began <= wrote[-1]:
             continue
         suspended = wants_suspended(e, asked.action, step, deed)
-        if not suspended and min(clock.wrong_during(_planned_at(e, step), deed.at)) > CLOCKS_S:
+        if suspended is False and min(clock.wrong_during(_planned_at(e, step), deed.at)) > CLOCKS_S:
             continue  # by that clock the session began before the change, and nothing else tells when
         if session.walled is suspended:
             age_s = deed.at - session.began

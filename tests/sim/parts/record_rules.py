@@ -32,13 +32,18 @@ def is_rejected(move: Move) -> bool:
     return move.reason == STAYS_REJECTED or move.detail.startswith(REJECTED)
 
 
-def wants_suspended(e: Evidence, action: str, step: OpenStep, deed: Deed) -> bool:
+def wants_suspended(e: Evidence, action: str, step: OpenStep, deed: Deed) -> bool | None:
     """Tell whether a step is to leave its service suspended: a restore lifts one reason, and there may be another.
 
-    What is not enforced of that one is then done by the restore.
+    What is not enforced of that one is then done by the restore. None: nobody can tell, as the log of then is lost.
     """
+    if action == "suspend":
+        return True
     ends = (m for m in e.seen.moves if (m.plan, m.item) == (step.plan, step.item) and m.at >= deed.at)
-    return action == "suspend" or next((m.suspended for m in ends if m.state not in ("running", "unknown")), False)
+    end = next((m for m in ends if m.state not in ("running", "unknown")), None)
+    if end is not None:
+        return end.suspended
+    return None if e.forgot(deed.at) else False
 
 
 def forgotten(e: Evidence, now: Callable[[str, bool], Iterable[LineState] | None]) -> Iterable[Verdict]:

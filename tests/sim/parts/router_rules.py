@@ -245,6 +245,8 @@ def _kicked(e: Evidence, part: RouterPart) -> Iterable[Verdict]:
             continue
         wrote = [w.at for w in part.written if w.service == deed.subject and w.at <= deed.at]
         suspended = wants_suspended(e, asked.action, step, deed)
+        if suspended is None:
+            continue
         before = list(line.during(deed.at - 0.05, deed.at, suspended=suspended))
         sessions = {s.session_id: s for state in before for s in state.sessions}
         session = sessions.get(deed.session)
