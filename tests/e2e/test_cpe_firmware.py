@@ -145,7 +145,8 @@ async def test_a_test_runs_and_its_results_are_there(at: CpeSite, quirks: Quirks
     done = await sent(at, cpe, asked)
     assert state_of(done)[0] == "applied"
     values = await at.site.call("GET", f"/v1/cpes/{name('LAB0001')}/values?below=Device.IP.Diagnostics.IPPing.")
-    assert values == await at.site.call("GET", f"/v1/cpes/{name('LAB0001')}/values?below=ping")
+    by_name = await at.site.call("GET", f"/v1/cpes/{name('LAB0001')}/values?below=ping")
+    assert [one | {"age_s": 0} for one in by_name] == [one | {"age_s": 0} for one in values]  # a second may pass
     begun = await at.site.call("GET", f"/v1/cpes/{name('LAB0001')}/values?below=wifi")
     assert {"wifi.1.ssid", "wifi.1.key"} <= {v["name"] for v in begun}
     assert {v["path"].rpartition(".")[2]: v["value"] for v in values}["SuccessCount"] == "3"
