@@ -83,6 +83,7 @@ def _cpe(row: sqlite3.Row) -> Cpe:
         request_url=row["request_url"],
         udp_address=row["udp_address"],
         events=tuple(json.loads(row["events"])),
+        reboot_key=row["reboot_key"],
         first_s=row["first_s"],
         last_s=row["last_s"],
         boots=row["boots"],
@@ -158,8 +159,8 @@ class CpeCalled:
         row = tx.one(
             "INSERT INTO cpe (name, oui, product_class, serial, manufacturer, trust, why, root, software, "
             "hardware, service, user, own, address, request_url, udp_address, events, first_s, last_s, boots, "
-            "resets, reset_until_s, provisioned, claimed, accepted_seq, certified)"
-            " VALUES (?,?,?,?,?,?,?,?,?,?,'',?,?,?,?,?,?,?,?,?,?,0,-1,0,0,?)"
+            "resets, reset_until_s, provisioned, claimed, accepted_seq, certified, reboot_key)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?,'',?,?,?,?,?,?,?,?,?,?,0,-1,0,0,?,?)"
             " ON CONFLICT (name) DO UPDATE SET"
             " manufacturer = excluded.manufacturer, trust = excluded.trust, why = excluded.why,"
             " root = iif(excluded.root = '', root, excluded.root),"
@@ -169,7 +170,8 @@ class CpeCalled:
             " own = excluded.own, claimed = iif(excluded.own, 0, claimed), certified = excluded.certified,"
             " address = excluded.address,"
             " request_url = iif(excluded.request_url = '', request_url, excluded.request_url),"
-            " udp_address = excluded.udp_address, events = excluded.events, last_s = excluded.last_s,"
+            " udp_address = excluded.udp_address, events = excluded.events, reboot_key = excluded.reboot_key,"
+            " last_s = excluded.last_s,"
             " boots = boots + excluded.boots, resets = resets + excluded.resets RETURNING *",
             (
                 called.name,
@@ -193,6 +195,7 @@ class CpeCalled:
                 boots,
                 resets,
                 called.certified,
+                called.reboot_key,
             ),
         )
         if before is not None and self._regressed(before) and not self._reset_by_us(tx):
@@ -225,6 +228,8 @@ class CpeCalled:
             return says(called.events, code)
         if code == "1" and _OURS in called.events and _OURS not in before.events:
             return True  # it did what it was told to in that session
+        if code == "1" and "" not in (called.reboot_key, before.reboot_key) and called.reboot_key != before.reboot_key:
+            return True  # of another Reboot
         return not called.retry or called.at_s - before.last_s > retried_within_s(called.retry)
 
     def _keep_values(self, tx: Tx, trust: Acceptance) -> None:

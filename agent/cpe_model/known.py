@@ -97,6 +97,8 @@ class Cpe:
     request_url: str = ""
     udp_address: str = ""
     events: tuple[str, ...] = ()
+    reboot_key: str = ""
+    """The CommandKey of the `M Reboot` among its events; "": it gave none."""
     first_s: int = 0
     last_s: int = 0
     boots: int = 0
@@ -161,6 +163,8 @@ class Called:
     udp_address: str
     events: tuple[str, ...]
     at_s: int
+    reboot_key: str = ""
+    """The CommandKey of the `M Reboot` among its events: of the Reboot that it is of (TR-069 section 3.7.1.5)."""
     retry: int = 0
     """How often it tried again since a session that failed: its words then may be a repetition."""
     values: Mapping[str, CachedParameter] = field(default_factory=dict)

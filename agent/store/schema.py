@@ -580,6 +580,11 @@ CREATE TRIGGER step_once BEFORE UPDATE OF outcome_seq ON step WHEN OLD.outcome_s
 BEGIN SELECT RAISE(ABORT, 'a ticket is used once'); END;
 """
 
+V27 = """
+-- The CommandKey of a CPE's last `M Reboot` event: it tells of which Reboot a boot is that is told again.
+ALTER TABLE cpe ADD COLUMN reboot_key TEXT NOT NULL DEFAULT '';
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     V1,
     V2,
@@ -607,6 +612,7 @@ MIGRATIONS: tuple[str, ...] = (
     V24,
     V25,
     V26,
+    V27,
 )
 """Migration `i` takes version `i` to `i + 1`. A landed one is never edited."""
 

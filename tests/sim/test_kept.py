@@ -808,6 +808,14 @@ KEPT: tuple[Kept, ...] = (
         size=0.3,
         acts=("routers beside radius",),
     ),
+    Kept(
+        29931375,
+        ("cpe-cut-in-session", "snmp-reboots", "power-cut", "snmp-set-refused"),
+        ("radius", "sql", "cpe", "disk", "snmp"),
+        "a second reboot while the agent was down passed for the first, told again, and the CPE was rebooted once more",
+        size=0.3,
+        acts=("late retry",),
+    ),
 )
 
 

@@ -230,6 +230,7 @@ class CpeFleet:
             udp_address=told("ManagementServer.UDPConnectionRequestAddress"),
             events=tuple(event.event_code for event in inform.event),
             at_s=now_s,
+            reboot_key=next((e.command_key for e in reversed(inform.event) if e.code is EventCode.REBOOT), ""),
             retry=0 if name in self._ended_well else inform.retry_count,
             trust_shared=self._config.trust_shared,
             values=values,

@@ -731,3 +731,21 @@ async def test_a_cpe_that_is_not_what_the_preview_rested_on(book: Book) -> None:
     assert "was reset 0 times; now" in str(await changed())
     await book.decide(NAME, None, forget=True)
     assert await changed() == "the CPE is no longer in the inventory"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "counts"),
+    [
+        ("of-the-first", "of-the-second", True),
+        ("of-the-first", "of-the-first", False),
+        ("", "of-the-second", False),  # an older version of ispagent kept none
+        ("of-the-first", "", False),  # a CPE that gives none
+    ],
+)
+async def test_a_retry_with_another_key_tells_of_another_boot(book: Book, before: str, now: str, counts: bool) -> None:
+    """Seed 29931375: a second reboot while the agent was down passed for the first, and the CPE was rebooted again."""
+    events = ("1 BOOT", "M Reboot")
+    first = await book.cpes.called(called(events=events, reboot_key=before, at_s=1000))
+    again = await book.cpes.called(called(events=events, reboot_key=now, retry=2, at_s=1020))
+    assert again.boots - first.boots == counts
+    assert again.booted == counts
