@@ -193,6 +193,13 @@ async def at_home(at: CpeSite, serial: str = "LAB0001", **options: Any) -> Cpe:
     return cpe
 
 
+async def calls_now_and_then(cpe: Cpe) -> None:
+    """Let a CPE call in every second, without an end."""
+    while True:
+        await trio.sleep(1)
+        await cpe.call_in("2 PERIODIC")
+
+
 async def sent(at: CpeSite, cpe: Cpe, change: Json, *who: str) -> Json:
     """Approve a change, have the CPE call in, and return the change at its end."""
     await at.site.approve(change, *(who or ("joseph",)))

@@ -12,12 +12,11 @@ from agent.cli.outcome import outcome_text
 from agent.connectors.cwmp import limits
 from agent.connectors.cwmp.effects import Flash
 from agent.cpe_model.breaker import TaskSignature
-from lab.cpe.client import Cpe
 from lab.cpe.quirks import Quirks
 from lab.cpe.transfers import firmware
 from tests.builders.answers import unix_of
 from tests.builders.people import plan_of
-from tests.e2e.cpe_site import WHO, CpeSite, acs_site, at_home, name, preview_of, sent, until
+from tests.e2e.cpe_site import WHO, CpeSite, acs_site, at_home, calls_now_and_then, name, preview_of, sent, until
 from tests.e2e.router_site import ref
 from tests.e2e.site import ApiRefusedError, Json, MovableClock, state_of
 from trust import statements
@@ -150,12 +149,6 @@ async def test_a_test_runs_and_its_results_are_there(at: CpeSite, quirks: Quirks
     begun = await at.site.call("GET", f"/v1/cpes/{name('LAB0001')}/values?below=wifi")
     assert {"wifi.1.ssid", "wifi.1.key"} <= {v["name"] for v in begun}
     assert {v["path"].rpartition(".")[2]: v["value"] for v in values}["SuccessCount"] == "3"
-
-
-async def calls_now_and_then(cpe: Cpe) -> None:
-    while True:
-        await trio.sleep(1)
-        await cpe.call_in("2 PERIODIC")
 
 
 async def test_an_earlier_run_of_a_test_proves_nothing(at: CpeSite, monkeypatch: pytest.MonkeyPatch) -> None:

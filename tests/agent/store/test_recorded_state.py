@@ -18,7 +18,7 @@ from lab.cpe.client import Cpe
 from tests.agent.store.recorded_state import Recorded, uid, unpack
 from tests.builders.expect import present
 from tests.builders.world import World
-from tests.e2e.cpe_site import CpeSite, acs_site, device
+from tests.e2e.cpe_site import CpeSite, acs_site, calls_now_and_then, device
 from tests.e2e.files import stamp
 from tests.e2e.site import ApiRefusedError, Json, check_log, state_of
 from trust import answer as answers
@@ -272,9 +272,14 @@ async def plugged_in(at: CpeSite, serial: str, values: Mapping[str, str]) -> Cpe
 
 
 async def called_to_its_end(at: CpeSite, serial: str, change: Json) -> Json:
+    """Return how a change ended; its CPE calls in until then, as the agent may still be checking its database."""
     await at.site.wait_for(change, lambda c: c["items"][0]["state"] != "planned")
     await at.cpes[serial].call_in("2 PERIODIC")
-    return await at.site.wait_end(change)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(calls_now_and_then, at.cpes[serial])
+        done = await at.site.wait_end(change)
+        nursery.cancel_scope.cancel()
+    return done
 
 
 SSID = "Device.WiFi.SSID.1.SSID"
